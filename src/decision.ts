@@ -1,0 +1,150 @@
+import type { Shape } from './algorithms/decide.ts';
+import type { AlgorithmName, Verdict } from './algorithms/limit.ts';
+import type { StoreError, StoreFailure } from './errors.ts';
+
+/** What one limit says of one call. */
+export interface LimitState {
+  /** The limit's name; `'default'` for the one without. */
+  readonly name: string;
+  readonly algorithm: AlgorithmName;
+  /** The most units that may pass at once: a token bucket's burst. `remaining` never exceeds it. */
+  readonly limit: number;
+  /** Whole units that could pass right now, after this decision; never negative. */
+  readonly remaining: number;
+  /** Milliseconds until the identity is as if never used, under this limit; 0 if it is so now. */
+  readonly resetAfterMs: number;
+  /** Milliseconds until this cost could pass if nobody else spends; only where this limit refused. */
+  readonly retryAfterMs?: number;
+  /** Whether this limit would have refused by itself. */
+  readonly refused: boolean;
+  /** Whether this limit only reports. Always false so far. */
+  readonly shadow: boolean;
+}
+
+/** What the store said. */
+export interface Facts {
+  /** Each limit's own state, in the order in which the limits were given. */
+  readonly limits: readonly LimitState[];
+  /** Whole units that could pass right now under all limits: the least of theirs. */
+  readonly remaining: number;
+  /** Milliseconds until the identity is as if never used: the longest of the limits'. */
+  readonly resetAfterMs: number;
+  /** The same instant on the store's own clock, in Unix milliseconds: the same in every decision until the next charge. */
+  readonly resetAtMs: number;
+}
+
+/** Nothing is known, and nothing is invented. */
+export interface NoFacts {
+  readonly limits: readonly [];
+  readonly remaining?: undefined;
+  readonly resetAfterMs?: undefined;
+  readonly resetAtMs?: undefined;
+  readonly retryAfterMs?: undefined;
+}
+
+/** The call passed, and was charged. */
+export interface Allowed extends Facts {
+  readonly allowed: true;
+  readonly degraded: false;
+  readonly reason: 'within_limit';
+  readonly retryAfterMs?: undefined;
+}
+
+/** The call was refused, and nothing was charged under any limit. */
+export interface Limited extends Facts {
+  readonly allowed: false;
+  readonly degraded: false;
+  readonly reason: 'limited';
+  /** Milliseconds until this same cost could pass if nobody else spends; rounded up, at least 1. */
+  readonly retryAfterMs: number;
+  /** The names of the limits that refused. */
+  readonly limitedBy: readonly string[];
+}
+
+/** The call asked for more than can ever pass at once: waiting does not help. Nothing was sent to the store. */
+export interface Impossible extends NoFacts {
+  readonly allowed: false;
+  readonly degraded: false;
+  readonly reason: 'impossible';
+  /** The greatest cost that can pass. */
+  readonly maxCost: number;
+}
+
+/** Decided without the store, by the failure strategy. */
+export interface Degraded extends NoFacts {
+  /** True under `failStrategy: 'open'`, false under `'closed'`. */
+  readonly allowed: boolean;
+  readonly degraded: true;
+  readonly reason: StoreFailure;
+  readonly error: StoreError;
+}
+
+/**
+ * The answer to one call.
+ *
+ * @example
+ * const decision = await limiter.allow('user:12345');
+ * if (decision.degraded) metrics.degraded.inc();
+ * else if (decision.reason === 'limited') setTimeout(retry, decision.retryAfterMs);
+ */
+export type Decision = Allowed | Limited | Impossible | Degraded;
+
+/** From the verdicts of a call's limits; `now` is the store's clock, in microseconds. */
+export function decisionOf(shape: Shape, verdicts: readonly Verdict[], now: number): Decision {
+  const { rules } = shape;
+  const limits: LimitState[] = [];
+  let remaining = Number.POSITIVE_INFINITY;
+  let resetUs = 0;
+  let retryUs = 0;
+  let limitedBy: string[] | undefined;
+  for (let i = 0; i < verdicts.length; i++) {
+    const { limit } = rules[i]!;
+    const verdict = verdicts[i]!;
+    remaining = Math.min(remaining, verdict.remaining);
+    resetUs = Math.max(resetUs, verdict.resetUs);
+    const state = {
+      name: limit.name,
+      algorithm: limit.algorithm,
+      limit: limit.capacity,
+      remaining: verdict.remaining,
+      resetAfterMs: toMs(verdict.resetUs),
+      refused: verdict.refused,
+      shadow: false,
+    };
+    if (verdict.refused) {
+      retryUs = Math.max(retryUs, verdict.retryUs);
+      (limitedBy ??= []).push(limit.name);
+      limits.push({ ...state, retryAfterMs: toMs(verdict.retryUs) });
+    } else {
+      limits.push(state);
+    }
+  }
+  const resetAfterMs = toMs(resetUs);
+  const resetAtMs = toMs(now + resetUs);
+  return limitedBy === undefined
+    ? { allowed: true, degraded: false, reason: 'within_limit', limits, remaining, resetAfterMs, resetAtMs }
+    : {
+        allowed: false,
+        degraded: false,
+        reason: 'limited',
+        limits,
+        remaining,
+        resetAfterMs,
+        resetAtMs,
+        retryAfterMs: toMs(retryUs),
+        limitedBy,
+      };
+}
+
+export function impossible(maxCost: number): Impossible {
+  return { allowed: false, degraded: false, reason: 'impossible', limits: [], maxCost };
+}
+
+export function degraded(allowed: boolean, error: StoreError): Degraded {
+  return { allowed, degraded: true, reason: error.reason, limits: [], error };
+}
+
+/** Milliseconds are rounded up: what they promise holds once they have passed. */
+function toMs(us: number): number {
+  return Math.ceil(us / 1_000);
+}

@@ -1,0 +1,107 @@
+/** Stable codes of every error that this library throws or hands to `onError`. */
+export type ErrorCode =
+  | 'ERR_INVALID_OPTION'
+  | 'ERR_INVALID_IDENTITY'
+  | 'ERR_INVALID_COST'
+  | 'ERR_LIMITER_CLOSED'
+  | 'ERR_CLIENT_MISSING'
+  | 'ERR_STORE_TIMEOUT'
+  | 'ERR_STORE_AWAY'
+  | 'ERR_STORE'
+  | 'ERR_OVERLOADED';
+
+/**
+ * The base of every error of this library. `instanceof` holds across two copies of the package.
+ *
+ * @example
+ * try { new RateLimiter(options) } catch (error) {
+ *   if (error instanceof RateLimiterError) console.error(error.code, error.message);
+ * }
+ */
+export class RateLimiterError extends Error {
+  /** Stable across versions; the message is not. */
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.code = code;
+    Object.defineProperty(this, RATE_LIMITER_ERROR, { value: true });
+  }
+
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return carries(value, RATE_LIMITER_ERROR);
+  }
+}
+Object.defineProperty(RateLimiterError.prototype, 'name', { value: 'RateLimiterError' });
+
+const RATE_LIMITER_ERROR = Symbol.for('distributed-rate-limiter.RateLimiterError');
+const STORE_ERROR = Symbol.for('distributed-rate-limiter.StoreError');
+
+function carries(value: unknown, brand: symbol): boolean {
+  return typeof value === 'object' && value !== null && brand in value;
+}
+
+/** Why a decision was made without the store. */
+export type StoreFailure = 'store_timeout' | 'store_away' | 'store_error' | 'overloaded';
+
+const CODE_OF: Readonly<Record<StoreFailure, ErrorCode>> = {
+  store_timeout: 'ERR_STORE_TIMEOUT',
+  store_away: 'ERR_STORE_AWAY',
+  store_error: 'ERR_STORE',
+  overloaded: 'ERR_OVERLOADED',
+};
+
+/**
+ * The store gave no answer, or refused. It names no identity and no key; what the server said is in `cause`.
+ * One object stands for one failed store call, however many decisions waited for it.
+ *
+ * @example
+ * new RateLimiter({ redis, rate: 100, period: '1m', onError: (error) => log.warn(error.reason, error.cause) });
+ */
+export class StoreError extends RateLimiterError {
+  /**
+   * `store_timeout`: no answer within `timeoutMs`, or the server has stopped answering. `store_away`: no
+   * connection. `store_error`: the server refused (`OOM`, `READONLY`, `NOPERM`, …) or the stored value is
+   * not ours. `overloaded`: more calls in flight than `maxInFlight`, or a memory store at its bound.
+   */
+  readonly reason: StoreFailure;
+
+  constructor(reason: StoreFailure, message: string, options?: { cause?: unknown }) {
+    super(CODE_OF[reason], message, options);
+    this.reason = reason;
+    Object.defineProperty(this, STORE_ERROR, { value: true });
+  }
+
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return carries(value, STORE_ERROR);
+  }
+}
+Object.defineProperty(StoreError.prototype, 'name', { value: 'StoreError' });
+
+/** Names the option, the rule, the value and the cure. */
+export function invalidOption(option: string, rule: string, value: unknown, cure: string): RateLimiterError {
+  return new RateLimiterError(
+    'ERR_INVALID_OPTION',
+    `\`${option}\` must be ${rule}, got ${show(value)}. ${cure}`,
+  );
+}
+
+/** A value as an error message shows it: short, with its type where that is the point, never a whole object. */
+export function show(value: unknown): string {
+  if (typeof value === 'string') {
+    return JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}…` : value);
+  }
+  if (typeof value === 'bigint') {
+    return `${value}n (bigint)`;
+  }
+  if (typeof value === 'number') {
+    return Object.is(value, -0) ? '-0' : String(value);
+  }
+  if (value === null || value === undefined || typeof value === 'boolean') {
+    return String(value);
+  }
+  if (Array.isArray(value)) {
+    return `an array of ${value.length}`;
+  }
+  return typeof value === 'object' ? 'an object' : `a ${typeof value}`;
+}

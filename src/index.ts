@@ -1,0 +1,17 @@
+export { RateLimiter } from './limiter.ts';
+export { tokenBucket } from './algorithms/token-bucket.ts';
+export { MemoryStore } from './stores/memory.ts';
+export { RateLimiterError, StoreError } from './errors.ts';
+
+export type { AlgorithmName, Limit } from './algorithms/limit.ts';
+export type { TokenBucketOptions } from './algorithms/token-bucket.ts';
+export type { Clock } from './clock.ts';
+export type { Allowed, Decision, Degraded, Facts, Impossible, Limited, LimitState, NoFacts } from './decision.ts';
+export type { Duration } from './duration.ts';
+export type { ErrorCode, StoreFailure } from './errors.ts';
+export type { CheckMessage, StoreStateMessage } from './events.ts';
+export type { Identity } from './identity.ts';
+export type { CallOptions, FailStrategy, Hooks, LimiterOptions } from './limiter-options.ts';
+export type { RedisClient } from './redis/connect.ts';
+export type { PortState, RedisPort } from './redis/port.ts';
+export type { MemoryStoreOptions } from './stores/memory.ts';

@@ -1,0 +1,114 @@
+import { invalidOption } from '../errors.ts';
+import { Connection } from './connection.ts';
+import type { Sendable } from './connection.ts';
+import { ioredisPort, isIoredis, resends } from './ioredis.ts';
+import type { IoredisClient } from './ioredis.ts';
+import { isNodeRedis, nodeRedisPort } from './node-redis.ts';
+import type { NodeRedisClient, NodeRedisCluster } from './node-redis.ts';
+import { OpenedPort } from './open.ts';
+import { isRedisPort } from './port.ts';
+import type { RedisPort } from './port.ts';
+import type { Script } from './script.ts';
+import { readRedisUrl } from './url.ts';
+
+/**
+ * A client that is already there: ioredis (5, 6) or node-redis (5, 6), plain or cluster, recognised by its
+ * shape; or a `RedisPort` for any other. It stays yours: this library never closes it.
+ */
+export type RedisClient = IoredisClient | NodeRedisClient | NodeRedisCluster | RedisPort;
+
+/** A connection as one limiter holds it. `release` ends it where this library opened it and nobody else uses it. */
+export interface Held<C extends Sendable> {
+  readonly connection: Connection<C>;
+  release(): Promise<void>;
+}
+
+/** One connection per client and script, so that all limiters on a client share its batches and its bounds. */
+const byClient = new WeakMap<object, Connection<never>>();
+
+interface Opened {
+  readonly connection: Connection<never>;
+  readonly port: OpenedPort;
+  holders: number;
+}
+
+/** Connections that were opened here: limiters with the same URL and deadline share one. */
+const byUrl = new Map<string, Opened>();
+
+let warnedOfResends = false;
+
+export function connectionOfClient<C extends Sendable>(client: RedisClient, script: Script<C>): Held<C> {
+  let connection = byClient.get(client) as Connection<C> | undefined;
+  if (connection === undefined) {
+    connection = new Connection(portOf(client), script);
+    byClient.set(client, connection as unknown as Connection<never>);
+  }
+  return { connection, release: () => Promise.resolve() };
+}
+
+export function connectionOfUrl<C extends Sendable>(
+  url: string,
+  cluster: boolean,
+  timeoutMs: number,
+  script: Script<C>,
+): Held<C> {
+  const name = `${cluster} ${timeoutMs} ${url}`;
+  let opened = byUrl.get(name);
+  if (opened === undefined) {
+    const port = new OpenedPort(readRedisUrl(url), cluster, timeoutMs);
+    const connection = new Connection(port, script);
+    opened = { connection: connection as unknown as Connection<never>, port, holders: 0 };
+    byUrl.set(name, opened);
+  }
+  const { connection, port } = opened;
+  opened.holders += 1;
+  let held = true;
+  return {
+    connection: connection as unknown as Connection<C>,
+    release: async () => {
+      if (held) {
+        held = false;
+        opened.holders -= 1;
+        if (opened.holders === 0) {
+          byUrl.delete(name);
+          await port.close();
+        }
+      }
+    },
+  };
+}
+
+/** Refuses what is no client, so that a limiter is never made on it. */
+export function checkClient(client: unknown): asserts client is RedisClient {
+  if (
+    typeof client !== 'object' ||
+    client === null ||
+    !(isRedisPort(client) || isIoredis(client) || isNodeRedis(client))
+  ) {
+    throw invalidOption(
+      'redis',
+      'a URL, a client of ioredis (5 or newer) or node-redis (5 or newer), plain or cluster, or a RedisPort',
+      client,
+      'Pass the client object itself, not its promise or its options.',
+    );
+  }
+}
+
+export function portOf(client: RedisClient): RedisPort {
+  if (isRedisPort(client)) {
+    return client;
+  }
+  if (isIoredis(client)) {
+    if (resends(client) && !warnedOfResends) {
+      warnedOfResends = true;
+      process.emitWarning(
+        'The ioredis client sends a command again when the connection is lost before its reply, which can charge one call twice. ' +
+          'Set `maxRetriesPerRequest: 0` or `autoResendUnfulfilledCommands: false` on it to rule that out.',
+        { type: 'RateLimiterWarning', code: 'DRL_CLIENT_RESENDS' },
+      );
+    }
+    return ioredisPort(client);
+  }
+  return nodeRedisPort(client);
+}
+

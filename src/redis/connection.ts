@@ -1,0 +1,399 @@
+import { AsyncResource } from 'node:async_hooks';
+import { RateLimiterError, StoreError } from '../errors.ts';
+import { publishStoreState } from '../events.ts';
+import { Lane } from './lane.ts';
+import type { Batch } from './lane.ts';
+import type { RedisPort } from './port.ts';
+import type { Encoded, Script } from './script.ts';
+import { slotOf } from './slot.ts';
+
+/** What a connection needs to know of a call. */
+export interface Sendable {
+  /** Decides the slot; all keys of a call are in one. */
+  readonly key: string;
+  readonly timeoutMs: number;
+  readonly maxInFlight: number;
+  fail(error: RateLimiterError): void;
+}
+
+/** After this many deadlines without a word from the client, a batch no longer counts as in flight. */
+const WRITE_OFF_AFTER = 10;
+/** A timer that fires this much late says that the event loop was blocked, not Redis. */
+const BLOCKED_LOOP_MS = 20;
+/** What a batch is then given once, for an answer that could not be read, or a call that could not be written. */
+const GRACE_MS = 40;
+
+/** Calls are sent outside of any caller's async context, so that no timer or socket pins one. */
+const outside = new AsyncResource('distributed-rate-limiter');
+
+/**
+ * One per client, shared by all limiters on it: gathers the calls of one turn of the event loop into one script
+ * call, holds each to its deadline, bounds what is in flight, and knows whether the server answers.
+ */
+export class Connection<C extends Sendable> {
+  readonly port: RedisPort;
+  readonly #script: Script<C>;
+  /** By node on a cluster; a single one elsewhere. */
+  readonly #lanes = new Map<string, Lane<C>>();
+  readonly #dirty = new Set<Lane<C>>();
+  /** Sent or held, until the client has settled them or they are written off. In the order of their making. */
+  readonly #batches = new Set<Batch<C>>();
+  /** A plain-looking endpoint turned out to be a cluster: it wants the keys of one slot per call. */
+  #oneSlotPerCall: boolean;
+  #calls = 0;
+  #waiting = 0;
+  #flushScheduled = false;
+  #timer: NodeJS.Timeout | undefined;
+  #timerDue = Number.POSITIVE_INFINITY;
+  #away: RateLimiterError | undefined;
+  #overloaded: StoreError | undefined;
+
+  constructor(port: RedisPort, script: Script<C>) {
+    this.port = port;
+    this.#script = script;
+    this.#oneSlotPerCall = port.nodeOf !== undefined;
+    port.onStateChange(() => outside.runInAsyncScope(this.#onStateChange, this));
+  }
+
+  /** Calls that the client has not settled yet. */
+  get inFlight(): number {
+    return this.#calls;
+  }
+
+  /** Sends the call with the others of this turn, or answers it in this turn. */
+  submit(call: C): void {
+    if (this.port.state === 'away') {
+      call.fail(this.#awayError());
+      return;
+    }
+    if (this.#calls >= call.maxInFlight) {
+      call.fail(this.#overloadedError(call.maxInFlight));
+      return;
+    }
+    const slot = this.#oneSlotPerCall ? slotOf(call.key) : -1;
+    const lane = this.#laneOf(slot);
+    const hung = lane.refusal(call.timeoutMs);
+    if (hung !== undefined) {
+      call.fail(hung);
+      return;
+    }
+    lane.enqueue(slot, call);
+    this.#dirty.add(lane);
+    this.#calls += 1;
+    if (!this.#flushScheduled) {
+      this.#flushScheduled = true;
+      // A lone call need not wait for the others that the sockets of this poll may bring.
+      if (this.#calls === 1) {
+        process.nextTick(this.#flush);
+      } else {
+        setImmediate(this.#flush);
+      }
+    }
+  }
+
+  /** Resolves when the first attempt to connect has ended, well or badly, or after `timeoutMs`. */
+  settled(timeoutMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.port.state !== 'connecting') {
+        resolve();
+        return;
+      }
+      const timer = setTimeout(resolve, timeoutMs);
+      this.port.onStateChange(() => {
+        if (this.port.state !== 'connecting') {
+          clearTimeout(timer);
+          resolve();
+        }
+      });
+    });
+  }
+
+  #laneOf(slot: number): Lane<C> {
+    const node = this.port.nodeOf?.(slot) ?? '';
+    let lane = this.#lanes.get(node);
+    if (lane === undefined) {
+      lane = new Lane(node);
+      this.#lanes.set(node, lane);
+    }
+    return lane;
+  }
+
+  readonly #flush = (): void => {
+    outside.runInAsyncScope(this.#sendQueued, this);
+  };
+
+  #sendQueued(): void {
+    this.#flushScheduled = false;
+    for (const lane of this.#dirty) {
+      for (const [slot, calls] of lane.takeQueue()) {
+        this.#makeBatches(lane, slot, calls);
+      }
+    }
+    this.#dirty.clear();
+  }
+
+  #makeBatches(lane: Lane<C>, slot: number, calls: readonly C[]): void {
+    const now = performance.now();
+    for (let from = 0; from < calls.length; ) {
+      const encoded = this.#script.encode(calls, from);
+      const mine = calls.slice(from, from + encoded.taken);
+      from += encoded.taken;
+      // From here, not from the call's own instant: what lies between is this process's doing, and a loop that
+      // was blocked in between would make an outage of its own.
+      const timeoutMs = mine.reduce((least, call) => Math.min(least, call.timeoutMs), Infinity);
+      this.#start({ lane, slot, encoded, sentAt: now, dueAt: now + timeoutMs, timeoutMs }, mine);
+    }
+  }
+
+  #start(made: Pick<Batch<C>, 'lane' | 'slot' | 'encoded' | 'sentAt' | 'dueAt' | 'timeoutMs'>, calls: readonly C[]): void {
+    const batch: Batch<C> = { ...made, calls, size: calls.length, sent: false, graced: false };
+    this.#batches.add(batch);
+    this.#wait(batch.size);
+    this.#arm(batch.dueAt);
+    if (this.port.state === 'ready') {
+      this.#send(batch, 'EVALSHA');
+    } else if (this.port.state === 'away') {
+      this.#answer(batch, this.#awayError());
+      this.#forget(batch);
+    }
+  }
+
+  #send(batch: Batch<C>, command: 'EVALSHA' | 'EVAL'): void {
+    const { keys, args } = batch.encoded;
+    const script = command === 'EVAL' ? this.#script.source.text : this.#script.source.sha1;
+    if (!batch.sent) {
+      batch.sent = true;
+      batch.sentAt = performance.now();
+    }
+    let reply;
+    try {
+      reply = this.port.send(command, [script, String(keys.length), ...keys, ...args], keys[0]!);
+    } catch (error) {
+      this.#onError(batch, command, error);
+      return;
+    }
+    reply.then(
+      (value) => this.#onReply(batch, value),
+      (error: unknown) => this.#onError(batch, command, error),
+    );
+  }
+
+  #onReply(batch: Batch<C>, reply: unknown): void {
+    this.#noteAnswer(batch.lane);
+    const { calls } = batch;
+    this.#forget(batch);
+    if (calls === undefined) {
+      return;
+    }
+    batch.calls = undefined;
+    this.#wait(-batch.size);
+    try {
+      this.#script.settle(calls, reply);
+    } catch (cause) {
+      const error = new StoreError('store_error', 'Redis sent a reply of another form', { cause });
+      for (const call of calls) {
+        call.fail(error);
+      }
+    }
+  }
+
+  #onError(batch: Batch<C>, command: 'EVALSHA' | 'EVAL', error: unknown): void {
+    const isReply = this.port.isReply(error);
+    const message = error instanceof Error ? error.message : '';
+    if (isReply) {
+      this.#noteAnswer(batch.lane);
+      // Both prove that nothing ran: the only answers after which a call may be sent again.
+      if (batch.calls !== undefined && this.port.state === 'ready') {
+        if (command === 'EVALSHA' && message.startsWith('NOSCRIPT')) {
+          this.#send(batch, 'EVAL');
+          return;
+        }
+        if (message.startsWith('CROSSSLOT') && batch.slot === -1) {
+          this.#splitBySlot(batch, batch.calls);
+          return;
+        }
+      }
+    }
+    this.#answer(batch, this.#errorOf(error, isReply, message));
+    this.#forget(batch);
+  }
+
+  #splitBySlot(batch: Batch<C>, calls: readonly C[]): void {
+    this.#oneSlotPerCall = true;
+    const bySlot = new Map<number, C[]>();
+    for (const call of calls) {
+      const slot = slotOf(call.key);
+      bySlot.set(slot, [...(bySlot.get(slot) ?? []), call]);
+    }
+    this.#wait(-batch.size);
+    batch.calls = undefined;
+    this.#batches.delete(batch);
+    for (const [slot, mine] of bySlot) {
+      const encoded = this.#script.encode(mine, 0);
+      this.#start({ ...batch, slot, encoded }, mine);
+    }
+  }
+
+  #errorOf(cause: unknown, isReply: boolean, message: string): RateLimiterError {
+    if (isReply) {
+      return new StoreError('store_error', `Redis refused: ${firstWord(message)}`, { cause });
+    }
+    if (this.port.state !== 'ready') {
+      return this.#awayError();
+    }
+    return /time.?out/i.test(message)
+      ? new StoreError('store_timeout', "The client's own timeout came before `timeoutMs`", { cause })
+      : new StoreError('store_away', 'The connection to Redis was lost', { cause });
+  }
+
+  /** Tells all who wait for this batch; what the client still holds of it stays counted. */
+  #answer(batch: Batch<C>, error: RateLimiterError): void {
+    const { calls } = batch;
+    if (calls === undefined) {
+      return;
+    }
+    batch.calls = undefined;
+    this.#wait(-batch.size);
+    for (const call of calls) {
+      call.fail(error);
+    }
+  }
+
+  #forget(batch: Batch<C>): void {
+    if (this.#batches.delete(batch)) {
+      this.#calls -= batch.size;
+      this.#overloaded = undefined;
+    }
+  }
+
+  #noteAnswer(lane: Lane<C>): void {
+    if (lane.answered()) {
+      publishStoreState({ state: 'ready', node: lane.node });
+    }
+  }
+
+  #onStateChange(): void {
+    const { state } = this.port;
+    if (state === 'connecting') {
+      return;
+    }
+    if (state === 'ready') {
+      this.#away = undefined;
+      publishStoreState({ state, node: '' });
+      for (const batch of this.#batches) {
+        if (!batch.sent && batch.calls !== undefined) {
+          this.#send(batch, 'EVALSHA');
+        }
+      }
+      return;
+    }
+    const error = this.#awayError();
+    for (const lane of this.#lanes.values()) {
+      lane.answered(); // a new connection is a new server, as far as its answering goes
+    }
+    for (const batch of this.#batches) {
+      this.#answer(batch, error);
+      if (!batch.sent) {
+        this.#forget(batch);
+      }
+    }
+  }
+
+  /** One error for all calls until the connection is back. */
+  #awayError(): RateLimiterError {
+    if (this.#away === undefined) {
+      const cause = this.port.lastError;
+      this.#away =
+        cause instanceof RateLimiterError
+          ? cause
+          : new StoreError('store_away', 'There is no connection to Redis', { cause });
+      publishStoreState({ state: 'away', node: '', error: this.#away });
+    }
+    return this.#away;
+  }
+
+  #overloadedError(maxInFlight: number): StoreError {
+    this.#overloaded ??= new StoreError(
+      'overloaded',
+      `${this.#calls} calls to Redis are in flight, of ${maxInFlight} at most (\`maxInFlight\`)`,
+    );
+    return this.#overloaded;
+  }
+
+  /** Counts who waits for an answer. A process may end while a call is only waiting to be written off. */
+  #wait(change: number): void {
+    const before = this.#waiting;
+    this.#waiting += change;
+    if (before === 0) {
+      this.#timer?.ref();
+    } else if (this.#waiting === 0) {
+      this.#timer?.unref();
+    }
+  }
+
+  #arm(dueAt: number): void {
+    if (dueAt >= this.#timerDue) {
+      return;
+    }
+    clearTimeout(this.#timer);
+    this.#timerDue = dueAt;
+    this.#timer = setTimeout(this.#onTimer, Math.max(1, dueAt - performance.now()));
+    if (this.#waiting === 0) {
+      this.#timer.unref();
+    }
+  }
+
+  readonly #onTimer = (): void => {
+    const now = performance.now();
+    const late = now - this.#timerDue > BLOCKED_LOOP_MS;
+    this.#timer = undefined;
+    this.#timerDue = Number.POSITIVE_INFINITY;
+    let overdue = false;
+    for (const batch of this.#batches) {
+      if (batch.dueAt <= now) {
+        if (late && !batch.graced && batch.calls !== undefined) {
+          batch.graced = true;
+          batch.dueAt = now + Math.min(GRACE_MS, batch.timeoutMs);
+        } else {
+          overdue = true;
+          continue;
+        }
+      }
+      this.#arm(batch.dueAt);
+    }
+    if (overdue) {
+      // An answer may lie in a socket that this turn of the loop has yet to read.
+      setImmediate(this.#expire, now);
+    }
+  };
+
+  readonly #expire = (now: number): void => {
+    for (const batch of this.#batches) {
+      if (batch.dueAt > now) {
+        continue;
+      }
+      if (batch.calls === undefined) {
+        this.#forget(batch);
+        continue;
+      }
+      const error = new StoreError('store_timeout', `Redis did not answer within ${batch.timeoutMs} ms`, {
+        cause: this.port.lastError,
+      });
+      if (batch.sent && batch.lane.missed(batch, error)) {
+        publishStoreState({ state: 'hung', node: batch.lane.node, error });
+      }
+      this.#answer(batch, error);
+      if (batch.sent) {
+        batch.dueAt = batch.sentAt + WRITE_OFF_AFTER * batch.timeoutMs;
+        this.#arm(batch.dueAt);
+      } else {
+        this.#forget(batch);
+      }
+    }
+  };
+}
+
+/** The error's kind as Redis words it, `OOM` or `NOPERM`: the rest may quote arguments. */
+function firstWord(message: string): string {
+  return /^[A-Z]+/.exec(message)?.[0] ?? 'an error';
+}

@@ -1,0 +1,92 @@
+import type { PortState, RedisPort } from './port.ts';
+
+/** A client of ioredis (5 or 6), plain, sentinel or cluster, known by its shape. */
+export interface IoredisClient {
+  readonly status: string;
+  call(command: string, ...args: string[]): Promise<unknown>;
+  connect(): Promise<unknown>;
+  disconnect(): void;
+  on(event: string, listener: (error?: unknown) => void): unknown;
+  readonly options: {
+    readonly autoResendUnfulfilledCommands?: boolean | undefined;
+    readonly maxRetriesPerRequest?: number | null | undefined;
+    readonly redisOptions?: IoredisClient['options'] | undefined;
+  };
+  readonly isCluster?: boolean;
+  /** Of a cluster: for each slot the addresses of its nodes, the primary first. */
+  readonly slots?: readonly (readonly string[] | undefined)[];
+}
+
+export function isIoredis(client: object): client is IoredisClient {
+  const { status, call, connect } = client as Partial<IoredisClient>;
+  return typeof status === 'string' && typeof call === 'function' && typeof connect === 'function';
+}
+
+/** Whether the client sends a command again whose reply was lost: the server may then run it twice. */
+export function resends({ options }: IoredisClient): boolean {
+  const { autoResendUnfulfilledCommands, maxRetriesPerRequest } = options.redisOptions ?? options;
+  return autoResendUnfulfilledCommands !== false && maxRetriesPerRequest !== 0;
+}
+
+export function ioredisPort(client: IoredisClient): RedisPort {
+  return client.isCluster === true ? new IoredisClusterPort(client) : new IoredisPort(client);
+}
+
+class IoredisPort implements RedisPort {
+  protected readonly client: IoredisClient;
+  lastError: unknown;
+  #failed = false;
+  readonly #listeners: (() => void)[] = [];
+
+  constructor(client: IoredisClient) {
+    this.client = client;
+    client.on('ready', () => this.#note(false));
+    client.on('close', () => this.#note(true));
+    client.on('end', () => this.#note(true));
+    if (client.status === 'wait') {
+      client.connect().catch((error: unknown) => (this.lastError = error));
+    }
+  }
+
+  get state(): PortState {
+    switch (this.client.status) {
+      case 'ready':
+        return 'ready';
+      case 'wait':
+      case 'connecting':
+      case 'connect':
+        return this.#failed ? 'away' : 'connecting';
+      default:
+        return 'away';
+    }
+  }
+
+  onStateChange(listener: () => void): void {
+    this.#listeners.push(listener);
+  }
+
+  send(command: string, args: readonly string[]): Promise<unknown> {
+    return this.client.call(command, ...args);
+  }
+
+  isReply(error: unknown): boolean {
+    return error instanceof Error && error.name === 'ReplyError';
+  }
+
+  async close(): Promise<void> {
+    this.client.disconnect();
+  }
+
+  #note(failed: boolean): void {
+    this.#failed = failed;
+    for (const listener of this.#listeners) {
+      listener();
+    }
+  }
+}
+
+class IoredisClusterPort extends IoredisPort {
+  nodeOf(slot: number): string | undefined {
+    return this.client.slots?.[slot]?.[0];
+  }
+}

@@ -1,0 +1,104 @@
+import type { PortState, RedisPort } from './port.ts';
+
+interface NodeRedisBase {
+  readonly isOpen: boolean;
+  readonly isReady?: boolean;
+  connect(): Promise<unknown>;
+  destroy(): void;
+  on(event: string, listener: (error?: unknown) => void): unknown;
+}
+
+/** A client of node-redis (5 or 6), known by its shape. */
+export interface NodeRedisClient extends NodeRedisBase {
+  sendCommand(args: string[]): Promise<unknown>;
+}
+
+/** A cluster client of node-redis (5 or 6). */
+export interface NodeRedisCluster extends NodeRedisBase {
+  sendCommand(key: string, isReadonly: boolean, args: string[]): Promise<unknown>;
+  readonly slots: readonly ({ readonly master: { readonly address: string } } | undefined)[];
+}
+
+export function isNodeRedis(client: object): client is NodeRedisClient | NodeRedisCluster {
+  const { isOpen, sendCommand, destroy } = client as Partial<NodeRedisClient>;
+  return (
+    typeof isOpen === 'boolean' && typeof sendCommand === 'function' && typeof destroy === 'function'
+  );
+}
+
+function isCluster(client: NodeRedisClient | NodeRedisCluster): client is NodeRedisCluster {
+  return 'slots' in client;
+}
+
+export function nodeRedisPort(client: NodeRedisClient | NodeRedisCluster): RedisPort {
+  return isCluster(client) ? new ClusterPort(client) : new PlainPort(client);
+}
+
+abstract class NodeRedisPort<Client extends NodeRedisBase> {
+  protected readonly client: Client;
+  lastError: unknown;
+  #failed = false;
+  readonly #listeners: (() => void)[] = [];
+
+  constructor(client: Client) {
+    this.client = client;
+    for (const event of ['ready', 'connect']) {
+      client.on(event, () => this.#note(this.#failed && !isReady(client)));
+    }
+    for (const event of ['reconnecting', 'terminated', 'end', 'disconnect']) {
+      client.on(event, () => this.#note(true));
+    }
+  }
+
+  get state(): PortState {
+    if (isReady(this.client)) {
+      return 'ready';
+    }
+    return this.client.isOpen && !this.#failed ? 'connecting' : 'away';
+  }
+
+  onStateChange(listener: () => void): void {
+    this.#listeners.push(listener);
+  }
+
+  /** node-redis has a class for what the server answered, `ErrorReply`, and subclasses of it. */
+  isReply(error: unknown): boolean {
+    for (let type = error?.constructor; typeof type === 'function'; type = Object.getPrototypeOf(type)) {
+      if (type.name === 'ErrorReply') {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  async close(): Promise<void> {
+    this.client.destroy();
+  }
+
+  #note(failed: boolean): void {
+    this.#failed = failed;
+    for (const listener of this.#listeners) {
+      listener();
+    }
+  }
+}
+
+class PlainPort extends NodeRedisPort<NodeRedisClient> implements RedisPort {
+  send(command: string, args: readonly string[]): Promise<unknown> {
+    return this.client.sendCommand([command, ...args]);
+  }
+}
+
+class ClusterPort extends NodeRedisPort<NodeRedisCluster> implements RedisPort {
+  send(command: string, args: readonly string[], key: string): Promise<unknown> {
+    return this.client.sendCommand(key, false, [command, ...args]);
+  }
+
+  nodeOf(slot: number): string | undefined {
+    return this.client.slots[slot]?.master.address;
+  }
+}
+
+function isReady(client: NodeRedisBase): boolean {
+  return client.isReady ?? client.isOpen;
+}

@@ -1,0 +1,192 @@
+import { RateLimiterError } from '../errors.ts';
+import { ioredisPort } from './ioredis.ts';
+import type { IoredisClient } from './ioredis.ts';
+import { nodeRedisPort } from './node-redis.ts';
+import type { NodeRedisClient, NodeRedisCluster } from './node-redis.ts';
+import type { PortState, RedisPort } from './port.ts';
+import type { RedisAddress } from './url.ts';
+
+const CONNECT_TIMEOUT_MS = 1_000;
+/**
+ * A server that answers nothing for this many deadlines is connected to anew: after a failover it may be
+ * another one. Long enough that a blocked event loop is not taken for a silent server.
+ */
+const SILENT_DEADLINES = 10;
+/** So that real decisions are back within this time of the server's own return. */
+const MAX_RECONNECT_DELAY_MS = 1_000;
+
+/** Doubles from 50 ms to the cap; a tenth of it is left to chance, so that processes do not come back in step. */
+function reconnectDelay(attempt: number): number {
+  return Math.min(MAX_RECONNECT_DELAY_MS, 50 * 2 ** Math.min(attempt, 10)) * (0.9 + Math.random() / 10);
+}
+
+/** A client library that a URL needs. Its name is a variable, so that no bundler looks for a peer that is not there. */
+async function load(library: string): Promise<Record<string, unknown> | undefined> {
+  try {
+    return (await import(library)) as Record<string, unknown>;
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === 'ERR_MODULE_NOT_FOUND' && message.includes(`'${library}'`)) {
+      return undefined;
+    }
+    throw error;
+  }
+}
+
+type Ioredis = new (options: object) => IoredisClient;
+type IoredisCluster = new (nodes: readonly object[], options: object) => IoredisClient;
+
+/** Where to connect, and how long a server may be silent. */
+interface Opening {
+  readonly address: RedisAddress;
+  readonly cluster: boolean;
+  readonly silenceMs: number;
+}
+
+function openIoredis(library: Record<string, unknown>, { address, cluster, silenceMs }: Opening): IoredisClient {
+  const { host, port, path, tls, username, password, database } = address;
+  const options = {
+    ...(username === undefined ? {} : { username }),
+    ...(password === undefined ? {} : { password }),
+    ...(tls ? { tls: { servername: host } } : {}),
+    connectTimeout: CONNECT_TIMEOUT_MS,
+    socketTimeout: silenceMs,
+    // Nothing is queued, nothing is sent again: a call that was not answered is not charged a second time.
+    maxRetriesPerRequest: 0,
+    autoResendUnfulfilledCommands: false,
+    reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
+    lazyConnect: true,
+  };
+  if (cluster) {
+    const Cluster = library['Cluster'] as IoredisCluster;
+    return new Cluster([{ host, port }], {
+      redisOptions: options,
+      enableOfflineQueue: false,
+      scaleReads: 'master',
+      retryDelayOnFailover: 0,
+      retryDelayOnClusterDown: 0,
+      slotsRefreshTimeout: CONNECT_TIMEOUT_MS,
+      clusterRetryStrategy: reconnectDelay,
+      lazyConnect: true,
+    });
+  }
+  const Redis = library['Redis'] as Ioredis;
+  return new Redis({
+    ...options,
+    ...(path === undefined ? { host, port } : { path }),
+    db: database,
+    enableOfflineQueue: false,
+    retryStrategy: reconnectDelay,
+  });
+}
+
+function openNodeRedis(
+  library: Record<string, unknown>,
+  { address, cluster, silenceMs }: Opening,
+): NodeRedisClient | NodeRedisCluster {
+  const { host, port, path, tls, username, password, database } = address;
+  const options = {
+    ...(username === undefined ? {} : { username }),
+    ...(password === undefined ? {} : { password }),
+    disableOfflineQueue: true,
+    // Without pings an idle connection would be taken for a silent one.
+    pingInterval: silenceMs / 4,
+  };
+  const socket = {
+    ...(path === undefined ? { host, port } : { path }),
+    ...(tls ? { tls: true, servername: host } : {}),
+    connectTimeout: CONNECT_TIMEOUT_MS,
+    socketTimeout: silenceMs,
+    reconnectStrategy: reconnectDelay,
+  };
+  if (cluster) {
+    const { host: _host, port: _port, ...everyNode } = socket as Record<string, unknown>;
+    return (library['createCluster'] as (options: object) => NodeRedisCluster)({
+      rootNodes: [{ socket }],
+      defaults: { ...options, socket: everyNode },
+    });
+  }
+  return (library['createClient'] as (options: object) => NodeRedisClient)({ ...options, socket, database });
+}
+
+/** A connection that this library opens itself, from a URL, with settings under which nothing is ever sent twice. */
+export class OpenedPort implements RedisPort {
+  nodeOf?: (slot: number) => string | undefined;
+  lastError: unknown;
+  readonly #listeners: (() => void)[] = [];
+  #port: RedisPort | undefined;
+  #failed = false;
+  #closed = false;
+  readonly #opening: Promise<void>;
+
+  constructor(address: RedisAddress, cluster: boolean, timeoutMs: number) {
+    if (cluster) {
+      this.nodeOf = (slot) => this.#port?.nodeOf?.(slot);
+    }
+    const silenceMs = SILENT_DEADLINES * timeoutMs;
+    this.#opening = this.#open({ address, cluster, silenceMs }).catch((error: unknown) => {
+      this.lastError = error;
+      this.#failed = true;
+      this.#changed();
+    });
+  }
+
+  get state(): PortState {
+    if (this.#failed || this.#closed) {
+      return 'away';
+    }
+    return this.#port?.state ?? 'connecting';
+  }
+
+  onStateChange(listener: () => void): void {
+    this.#listeners.push(listener);
+  }
+
+  send(command: 'EVALSHA' | 'EVAL', args: readonly string[], key: string): Promise<unknown> {
+    return this.#port!.send(command, args, key);
+  }
+
+  isReply(error: unknown): boolean {
+    return this.#port?.isReply(error) === true;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#opening;
+    await this.#port?.close?.();
+  }
+
+  async #open(opening: Opening): Promise<void> {
+    const ioredis = await load('ioredis');
+    const nodeRedis = ioredis === undefined ? await load('redis') : undefined;
+    if (this.#closed) {
+      return;
+    }
+    if (ioredis !== undefined) {
+      const client = openIoredis(ioredis, opening);
+      this.#listen(client, ioredisPort(client));
+    } else if (nodeRedis !== undefined) {
+      const client = openNodeRedis(nodeRedis, opening);
+      this.#listen(client, nodeRedisPort(client));
+      client.connect().catch((error: unknown) => (this.lastError = error));
+    } else {
+      throw new RateLimiterError(
+        'ERR_CLIENT_MISSING',
+        '`redis` is a URL, and neither of the client libraries ioredis and redis can be found. Run `npm install ioredis`, or pass a client as `redis`.',
+      );
+    }
+  }
+
+  #listen(client: IoredisClient | NodeRedisClient | NodeRedisCluster, port: RedisPort): void {
+    client.on('error', (error) => (this.lastError = error));
+    port.onStateChange(() => this.#changed());
+    this.#port = port;
+    this.#changed();
+  }
+
+  #changed(): void {
+    for (const listener of this.#listeners) {
+      listener();
+    }
+  }
+}

@@ -1,0 +1,46 @@
+/**
+ * `connecting` until the first connection stands or has failed: calls are held, up to their deadline. `ready`:
+ * calls are sent. `away`: calls are answered in the same turn, and nothing is sent.
+ */
+export type PortState = 'connecting' | 'ready' | 'away';
+
+/**
+ * What the Redis store needs of a client library. Clients of ioredis and of node-redis are recognised by their
+ * shape; for any other, pass an object of this type as `redis`.
+ *
+ * @example
+ * const port: RedisPort = {
+ *   get state() { return client.connected ? 'ready' : 'away' },
+ *   onStateChange: (listener) => { client.on('up', listener).on('down', listener) },
+ *   send: (command, args) => client.command([command, ...args]),
+ *   isReply: (error) => error instanceof client.ServerError,
+ * };
+ * new RateLimiter({ redis: port, rate: 100, period: '1m' });
+ */
+export interface RedisPort {
+  readonly state: PortState;
+  /** What last kept the connection from standing, if the client tells. */
+  readonly lastError?: unknown;
+  /** Calls the listener after every change of `state`. */
+  onStateChange(listener: () => void): void;
+  /**
+   * Sends one command, once, and resolves with the server's reply: arrays, numbers and strings. `key` is one
+   * of its keys; all of them are in one slot.
+   */
+  send(command: 'EVALSHA' | 'EVAL', args: readonly string[], key: string): Promise<unknown>;
+  /** Whether a rejection of `send` is the server's own answer, as opposed to the client's opinion. */
+  isReply(error: unknown): boolean;
+  /** For a cluster: a name of the node that serves a slot, so that one node's trouble is not the others'. */
+  readonly nodeOf?: (slot: number) => string | undefined;
+  /** Ends the connection. Called only on connections that this library opened. */
+  close?(): Promise<void>;
+}
+
+export function isRedisPort(value: object): value is RedisPort {
+  const port = value as Partial<RedisPort>;
+  return (
+    typeof port.send === 'function' &&
+    typeof port.isReply === 'function' &&
+    typeof port.onStateChange === 'function'
+  );
+}

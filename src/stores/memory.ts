@@ -1,0 +1,128 @@
+import { decide, keysOf, readVerdicts } from '../algorithms/decide.ts';
+import type { Table } from '../algorithms/decide.ts';
+import { systemClock } from '../clock.ts';
+import type { Clock } from '../clock.ts';
+import { invalidOption, StoreError } from '../errors.ts';
+import { readInteger, readOptions } from '../options.ts';
+import type { Call, Store } from './store.ts';
+
+/** The bounds of a `MemoryStore`. */
+export interface MemoryStoreOptions {
+  /** Default: this process's own clock. Tests pass a `ManualClock`. */
+  clock?: Clock;
+  /** Most keys held at once, one per identity and limit; from 1 to 10,000,000. Default 100,000. */
+  maxKeys?: number;
+}
+
+interface Kept {
+  value: string;
+  /** Microseconds, on the store's clock. */
+  expiresAt: number;
+}
+
+/** How many keys each write looks at for expired ones: two for every one that it can add. */
+const SWEPT_PER_WRITE = 2;
+
+/**
+ * State in this process's memory, decided by the same algorithms as on Redis: for tests, demos and a single
+ * process. It shares nothing with other processes. It never drops a state that still counts: expired states
+ * go as new ones come, without a timer, and past `maxKeys` live ones a call is answered `overloaded`.
+ *
+ * @example
+ * const limiter = new RateLimiter({ store: new MemoryStore(), rate: 5, period: '10s' });
+ */
+export class MemoryStore implements Store {
+  readonly #clock: Clock;
+  readonly #maxKeys: number;
+  readonly #kept = new Map<string, Kept>();
+  #sweep: Iterator<[string, Kept]> = this.#kept.entries();
+  /** No state expires before this: a full store is searched for expired states at most once until then. */
+  #noneExpiresBefore = 0;
+
+  constructor(options: MemoryStoreOptions = {}) {
+    const given = readOptions('MemoryStore', options, ['clock', 'maxKeys']);
+    const clock = given['clock'] ?? systemClock;
+    if (typeof (clock as Partial<Clock>).nowMicros !== 'function') {
+      throw invalidOption('clock', 'an object with nowMicros()', clock, 'Pass a ManualClock, or leave it out.');
+    }
+    this.#clock = clock as Clock;
+    this.#maxKeys =
+      given['maxKeys'] === undefined ? 100_000 : readInteger('maxKeys', given['maxKeys'], 1, 10_000_000);
+  }
+
+  /** Keys held, expired ones included until they are met. */
+  get size(): number {
+    return this.#kept.size;
+  }
+
+  /** @internal */
+  submit(call: Call): void {
+    const now = this.#clock.nowMicros();
+    if (this.#kept.size + call.shape.rules.length > this.#maxKeys && this.#isFull(call, now)) {
+      call.fail(
+        new StoreError(
+          'overloaded',
+          `The memory store holds ${this.#kept.size} states that still count, of ${this.#maxKeys} at most. Raise \`maxKeys\`, or use Redis.`,
+        ),
+      );
+      return;
+    }
+    const table: Table = {
+      read: (key) => {
+        const kept = this.#kept.get(key);
+        return kept === undefined || kept.expiresAt <= now ? undefined : kept.value;
+      },
+      write: (key, saved) => {
+        if (saved === undefined) {
+          this.#kept.delete(key);
+          return;
+        }
+        const expiresAt = now + saved.ttlMs * 1_000;
+        this.#kept.set(key, { value: saved.value, expiresAt });
+        this.#noneExpiresBefore = Math.min(this.#noneExpiresBefore, expiresAt);
+        this.#dropExpired(now);
+      },
+    };
+    const reply = decide([call], now, table) as number[];
+    call.settle(readVerdicts(call.shape, reply, 1), now);
+  }
+
+  /** @internal */
+  ready(probe: () => Promise<void>): Promise<void> {
+    return probe();
+  }
+
+  /** @internal */
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  #dropExpired(now: number): void {
+    for (let i = 0; i < SWEPT_PER_WRITE; i++) {
+      const next = this.#sweep.next();
+      if (next.done === true) {
+        this.#sweep = this.#kept.entries();
+        return;
+      }
+      if (next.value[1].expiresAt <= now) {
+        this.#kept.delete(next.value[0]);
+      }
+    }
+  }
+
+  #isFull(call: Call, now: number): boolean {
+    if (now >= this.#noneExpiresBefore) {
+      let soonest = Number.POSITIVE_INFINITY;
+      for (const [key, { expiresAt }] of this.#kept) {
+        if (expiresAt <= now) {
+          this.#kept.delete(key);
+        } else {
+          soonest = Math.min(soonest, expiresAt);
+        }
+      }
+      this.#noneExpiresBefore = soonest;
+    }
+    const added = keysOf(call.key, call.shape).filter((key) => !this.#kept.has(key)).length;
+    return added > 0 && this.#kept.size + added > this.#maxKeys;
+  }
+}

@@ -1,0 +1,25 @@
+import type { Shape } from '../algorithms/decide.ts';
+import type { Verdict } from '../algorithms/limit.ts';
+import type { RateLimiterError } from '../errors.ts';
+
+/** One call on its way through a store. The store calls exactly one of `settle` and `fail`, once. */
+export interface Call {
+  /** The key of the identity's unnamed limit, or what stands for it. */
+  readonly key: string;
+  readonly shape: Shape;
+  /** How long a store may take, and how many calls it may have in flight; a store that needs neither ignores them. */
+  readonly timeoutMs: number;
+  readonly maxInFlight: number;
+  /** `now` is the store's clock at the decision, in whole microseconds since the Unix epoch. */
+  settle(verdicts: readonly Verdict[], now: number): void;
+  fail(error: RateLimiterError): void;
+}
+
+/** Where state lives: Redis, or this process's memory. */
+export interface Store {
+  submit(call: Call): void;
+  /** Waits for the store's first connection, if it needs one, then for `probe`, which submits calls. */
+  ready(probe: () => Promise<void>): Promise<void>;
+  /** Gives back what was opened for this store. Calls that are still under way settle first. */
+  close(): Promise<void>;
+}
