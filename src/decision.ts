@@ -122,7 +122,15 @@ export function decisionOf(shape: Shape, verdicts: readonly Verdict[], now: numb
   const resetAfterMs = toMs(resetUs);
   const resetAtMs = toMs(now + resetUs);
   return limitedBy === undefined
-    ? { allowed: true, degraded: false, reason: 'within_limit', limits, remaining, resetAfterMs, resetAtMs }
+    ? {
+        allowed: true,
+        degraded: false,
+        reason: 'within_limit',
+        limits,
+        remaining,
+        resetAfterMs,
+        resetAtMs,
+      }
     : {
         allowed: false,
         degraded: false,

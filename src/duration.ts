@@ -33,7 +33,12 @@ export function readDuration(option: string, value: unknown, min: number, max: n
     );
   }
   if (ms < min || ms > max) {
-    throw invalidOption(option, `between ${min} ms and ${max} ms`, value, 'Choose a duration in that range.');
+    throw invalidOption(
+      option,
+      `between ${min} ms and ${max} ms`,
+      value,
+      'Choose a duration in that range.',
+    );
   }
   return ms;
 }

@@ -79,7 +79,12 @@ export class StoreError extends RateLimiterError {
 Object.defineProperty(StoreError.prototype, 'name', { value: 'StoreError' });
 
 /** Names the option, the rule, the value and the cure. */
-export function invalidOption(option: string, rule: string, value: unknown, cure: string): RateLimiterError {
+export function invalidOption(
+  option: string,
+  rule: string,
+  value: unknown,
+  cure: string,
+): RateLimiterError {
   return new RateLimiterError(
     'ERR_INVALID_OPTION',
     `\`${option}\` must be ${rule}, got ${show(value)}. ${cure}`,

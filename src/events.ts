@@ -24,7 +24,9 @@ export interface StoreStateMessage {
 }
 
 /** Spans one `allow` or `peek`. Without subscribers it costs one read of a property. */
-export const checks: TracingChannel<unknown, CheckMessage> = tracingChannel('distributed-rate-limiter:check');
+export const checks: TracingChannel<unknown, CheckMessage> = tracingChannel(
+  'distributed-rate-limiter:check',
+);
 
 const storeStates = channel('distributed-rate-limiter:store');
 

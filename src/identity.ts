@@ -19,7 +19,10 @@ const MAX_BYTES_PER_UTF16_UNIT = 3;
  * behind a leading byte 0xFF, which no UTF-8 text contains, each after its length: so neither `['a', 'b']` and
  * `'ab'` nor `['ab', 'c']` and `['a', 'bc']` are ever one identity.
  */
-export function digestIdentity(identity: Identity, secret: string | Uint8Array | undefined): string {
+export function digestIdentity(
+  identity: Identity,
+  secret: string | Uint8Array | undefined,
+): string {
   const bytes = typeof identity === 'string' ? readPart(identity) : readParts(identity);
   return secret === undefined
     ? hash('sha256', bytes, 'hex')

@@ -6,7 +6,16 @@ export { RateLimiterError, StoreError } from './errors.ts';
 export type { AlgorithmName, Limit } from './algorithms/limit.ts';
 export type { TokenBucketOptions } from './algorithms/token-bucket.ts';
 export type { Clock } from './clock.ts';
-export type { Allowed, Decision, Degraded, Facts, Impossible, Limited, LimitState, NoFacts } from './decision.ts';
+export type {
+  Allowed,
+  Decision,
+  Degraded,
+  Facts,
+  Impossible,
+  Limited,
+  LimitState,
+  NoFacts,
+} from './decision.ts';
 export type { Duration } from './duration.ts';
 export type { ErrorCode, StoreFailure } from './errors.ts';
 export type { CheckMessage, StoreStateMessage } from './events.ts';

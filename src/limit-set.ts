@@ -17,7 +17,11 @@ export class LimitSet {
   readonly maxCost: number;
   /** What stands before the identity's digest in the key of the unnamed limit, or in what stands for that key. */
   readonly keyPrefix: string;
-  readonly #planned = { allow: new Map<number, Shape>(), peek: new Map<number, Shape>(), reset: new Map<number, Shape>() };
+  readonly #planned = {
+    allow: new Map<number, Shape>(),
+    peek: new Map<number, Shape>(),
+    reset: new Map<number, Shape>(),
+  };
 
   constructor(namespace: string, limits: unknown) {
     this.limits = readLimits(limits);
@@ -61,13 +65,18 @@ function readLimits(limits: unknown): readonly Limit[] {
       'limits',
       `an array of 1 to ${MAX_LIMITS} limits`,
       limits,
-      "Pass limits made by tokenBucket({ rate, period }).",
+      'Pass limits made by tokenBucket({ rate, period }).',
     );
   }
   const names = new Set<string>();
   for (const limit of limits) {
     if (!(limit instanceof Limit)) {
-      throw invalidOption('limits', 'made of limits', limit, 'Make each with tokenBucket({ rate, period }).');
+      throw invalidOption(
+        'limits',
+        'made of limits',
+        limit,
+        'Make each with tokenBucket({ rate, period }).',
+      );
     }
     if (names.has(limit.name)) {
       throw new RateLimiterError(

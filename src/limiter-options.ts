@@ -1,13 +1,19 @@
-import { Limit } from './algorithms/limit.ts';
+import type { Limit } from './algorithms/limit.ts';
 import { tokenBucket } from './algorithms/token-bucket.ts';
 import type { TokenBucketOptions } from './algorithms/token-bucket.ts';
 import type { Decision } from './decision.ts';
-import type { Duration } from './duration.ts';
 import { invalidOption, RateLimiterError, show } from './errors.ts';
 import type { StoreError } from './errors.ts';
 import type { Identity } from './identity.ts';
 import { LimitSet } from './limit-set.ts';
-import { readBoolean, readFunction, readInteger, readNamespace, readOneOf, readOptions } from './options.ts';
+import {
+  readBoolean,
+  readFunction,
+  readInteger,
+  readNamespace,
+  readOneOf,
+  readOptions,
+} from './options.ts';
 import { checkClient } from './redis/connect.ts';
 import type { RedisClient } from './redis/connect.ts';
 import { readRedisUrl } from './redis/url.ts';
@@ -114,8 +120,22 @@ export interface Settings {
 }
 
 const KNOWN = [
-  'redis', 'cluster', 'store', 'rate', 'period', 'burst', 'algorithm', 'limits', 'namespace', 'failStrategy',
-  'timeoutMs', 'maxInFlight', 'hashSecret', 'onAllow', 'onBlock', 'onError',
+  'redis',
+  'cluster',
+  'store',
+  'rate',
+  'period',
+  'burst',
+  'algorithm',
+  'limits',
+  'namespace',
+  'failStrategy',
+  'timeoutMs',
+  'maxInFlight',
+  'hashSecret',
+  'onAllow',
+  'onBlock',
+  'onError',
 ] as const;
 
 /** Other libraries' names, and the original's. */
@@ -153,15 +173,26 @@ export function readLimiterOptions(options: unknown): Settings {
   }
   for (const name of ['cluster', 'timeoutMs', 'maxInFlight']) {
     if (has('store') && has(name)) {
-      throw invalidOption(name, 'left out where `store` is given', given[name], 'It concerns Redis alone.');
+      throw invalidOption(
+        name,
+        'left out where `store` is given',
+        given[name],
+        'It concerns Redis alone.',
+      );
     }
   }
-  const timeoutMs = has('timeoutMs') ? readInteger('timeoutMs', given['timeoutMs'], 1, 60_000) : 250;
-  const namespace = has('namespace') ? readNamespace('namespace', given['namespace']) : 'rate-limit';
+  const timeoutMs = has('timeoutMs')
+    ? readInteger('timeoutMs', given['timeoutMs'], 1, 60_000)
+    : 250;
+  const namespace = has('namespace')
+    ? readNamespace('namespace', given['namespace'])
+    : 'rate-limit';
   return {
     namespace,
     timeoutMs,
-    maxInFlight: has('maxInFlight') ? readInteger('maxInFlight', given['maxInFlight'], 1, 1_000_000) : 10_000,
+    maxInFlight: has('maxInFlight')
+      ? readInteger('maxInFlight', given['maxInFlight'], 1, 1_000_000)
+      : 10_000,
     failStrategy: has('failStrategy')
       ? readOneOf('failStrategy', given['failStrategy'], ['open', 'closed', 'throw'])
       : 'open',
@@ -173,7 +204,11 @@ export function readLimiterOptions(options: unknown): Settings {
 }
 
 export function readCallOptions(options: unknown): { cost: number; limits: unknown } {
-  const given = readOptions('this call', options, ['cost', 'limits'], { weight: 'cost', tokens: 'cost', points: 'cost' });
+  const given = readOptions('this call', options, ['cost', 'limits'], {
+    weight: 'cost',
+    tokens: 'cost',
+    points: 'cost',
+  });
   const { cost } = given;
   if (cost !== undefined && !(Number.isSafeInteger(cost) && (cost as number) >= 1)) {
     throw new RateLimiterError(
@@ -198,7 +233,12 @@ function readLimitSet(
   }
   for (const name of ['rate', 'period', 'burst', 'algorithm']) {
     if (has(name)) {
-      throw invalidOption(name, 'left out where `limits` is given', given[name], 'Put it into one of the limits.');
+      throw invalidOption(
+        name,
+        'left out where `limits` is given',
+        given[name],
+        'Put it into one of the limits.',
+      );
     }
   }
   return new LimitSet(namespace, given['limits']);
@@ -212,7 +252,12 @@ function readStore(
   const { store, redis } = given;
   if (has('store')) {
     if (!(store instanceof MemoryStore)) {
-      throw invalidOption('store', 'a MemoryStore', store, 'Pass `new MemoryStore()`, or give `redis` instead.');
+      throw invalidOption(
+        'store',
+        'a MemoryStore',
+        store,
+        'Pass `new MemoryStore()`, or give `redis` instead.',
+      );
     }
     return { store, place: store };
   }
@@ -222,7 +267,12 @@ function readStore(
   } else {
     checkClient(redis);
     if (has('cluster')) {
-      throw invalidOption('cluster', 'left out where `redis` is a client', given['cluster'], 'The client knows what it is.');
+      throw invalidOption(
+        'cluster',
+        'left out where `redis` is a client',
+        given['cluster'],
+        'The client knows what it is.',
+      );
     }
   }
   return { store: new RedisStore(redis, cluster, timeoutMs), place: redis };
@@ -242,7 +292,11 @@ const MIN_SECRET_BYTES = 32;
 
 function readSecret(value: unknown): string | Uint8Array {
   const bytes =
-    typeof value === 'string' ? Buffer.byteLength(value) : value instanceof Uint8Array ? value.length : 0;
+    typeof value === 'string'
+      ? Buffer.byteLength(value)
+      : value instanceof Uint8Array
+        ? value.length
+        : 0;
   if (bytes < MIN_SECRET_BYTES) {
     throw new RateLimiterError(
       'ERR_INVALID_OPTION',

@@ -9,7 +9,13 @@ import { noteKeySpace } from './key-space.ts';
 import { LimitSet } from './limit-set.ts';
 import type { Operation } from './limit-set.ts';
 import { readCallOptions, readLimiterOptions } from './limiter-options.ts';
-import type { CallOptions, FailStrategy, Hooks, LimiterOptions, Settings } from './limiter-options.ts';
+import type {
+  CallOptions,
+  FailStrategy,
+  Hooks,
+  LimiterOptions,
+  Settings,
+} from './limiter-options.ts';
 
 /** Two parts, so that no caller's own identity is ever this one. */
 const PROBE: Identity = ['distributed-rate-limiter', 'ready'];
@@ -134,7 +140,11 @@ export class RateLimiter {
     await this.#settings.store.close();
   }
 
-  #check(operation: 'allow' | 'peek', identity: Identity, options: CallOptions | undefined): Promise<Decision> {
+  #check(
+    operation: 'allow' | 'peek',
+    identity: Identity,
+    options: CallOptions | undefined,
+  ): Promise<Decision> {
     try {
       const { limits, cost } = this.#readCall(options);
       const digest = digestIdentity(identity, this.#settings.hashSecret);
@@ -147,11 +157,16 @@ export class RateLimiter {
         cost,
       });
     } catch (error) {
-      return Promise.reject(error as Error);
+      return Promise.reject(error);
     }
   }
 
-  #decide(operation: 'allow' | 'peek', limits: LimitSet, digest: string, cost: number): Promise<Decision> {
+  #decide(
+    operation: 'allow' | 'peek',
+    limits: LimitSet,
+    digest: string,
+    cost: number,
+  ): Promise<Decision> {
     if (cost > limits.maxCost) {
       return Promise.resolve(impossible(limits.maxCost));
     }
@@ -217,7 +232,10 @@ export class RateLimiter {
       return { limits: this.#settings.limits, cost: 1 };
     }
     const { cost, limits } = readCallOptions(options);
-    return { limits: limits === undefined ? this.#settings.limits : this.#limitsOfCall(limits), cost };
+    return {
+      limits: limits === undefined ? this.#settings.limits : this.#limitsOfCall(limits),
+      cost,
+    };
   }
 
   #limitsOfCall(limits: unknown): LimitSet {
@@ -232,12 +250,19 @@ export class RateLimiter {
 
   #checkOpen(): void {
     if (this.#closing !== undefined) {
-      throw new RateLimiterError('ERR_LIMITER_CLOSED', 'The limiter was closed. Make calls before `close()`.');
+      throw new RateLimiterError(
+        'ERR_LIMITER_CLOSED',
+        'The limiter was closed. Make calls before `close()`.',
+      );
     }
   }
 
   /** A hook's own failure never reaches a caller; the first one of each hook is a process warning. */
-  #callHook<A extends unknown[]>(name: keyof Hooks, hook: ((...args: A) => unknown) | undefined, ...args: A): void {
+  #callHook<A extends unknown[]>(
+    name: keyof Hooks,
+    hook: ((...args: A) => unknown) | undefined,
+    ...args: A
+  ): void {
     if (hook === undefined) {
       return;
     }
@@ -254,10 +279,13 @@ export class RateLimiter {
   #warnOfHook(name: keyof Hooks): void {
     if (!this.#hookFailed.has(name)) {
       this.#hookFailed.add(name);
-      process.emitWarning(`The hook \`${name}\` failed. Decisions are not affected; further failures are not reported.`, {
-        type: 'RateLimiterWarning',
-        code: 'DRL_HOOK_FAILED',
-      });
+      process.emitWarning(
+        `The hook \`${name}\` failed. Decisions are not affected; further failures are not reported.`,
+        {
+          type: 'RateLimiterWarning',
+          code: 'DRL_HOOK_FAILED',
+        },
+      );
     }
   }
 }

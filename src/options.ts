@@ -11,7 +11,12 @@ export function readOptions(
   aliases: Readonly<Record<string, string>> = {},
 ): Record<string, unknown> {
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    throw invalidOption(`${where} options`, 'an object', options, `Known options: ${known.join(', ')}.`);
+    throw invalidOption(
+      `${where} options`,
+      'an object',
+      options,
+      `Known options: ${known.join(', ')}.`,
+    );
   }
   const given: Record<string, unknown> = Object.create(null);
   for (const name of Object.keys(options)) {
@@ -20,7 +25,9 @@ export function readOptions(
       throw new RateLimiterError(
         'ERR_INVALID_OPTION',
         `\`${name.slice(0, 80)}\` is not an option of ${where}, got ${show((options as Record<string, unknown>)[name])}. ` +
-          (meant === undefined ? `Known options: ${known.join(', ')}.` : `Did you mean \`${meant}\`?`),
+          (meant === undefined
+            ? `Known options: ${known.join(', ')}.`
+            : `Did you mean \`${meant}\`?`),
       );
     }
     given[name] = (options as Record<string, unknown>)[name];
@@ -48,22 +55,41 @@ const NAMESPACE = /^[A-Za-z0-9._/-]{1,64}$/;
 /** A limit's name. No name can forge another limit's key: names hold neither braces nor slashes nor colons. */
 export function readName(option: string, value: unknown): string {
   if (typeof value !== 'string' || !NAME.test(value)) {
-    throw invalidOption(option, '1 to 64 of the characters A-Z a-z 0-9 . _ -', value, 'Rename the limit.');
+    throw invalidOption(
+      option,
+      '1 to 64 of the characters A-Z a-z 0-9 . _ -',
+      value,
+      'Rename the limit.',
+    );
   }
   if (value === 'default') {
-    throw invalidOption(option, "other than 'default', which is what a limit without a name is called", value, 'Leave the name out.');
+    throw invalidOption(
+      option,
+      "other than 'default', which is what a limit without a name is called",
+      value,
+      'Leave the name out.',
+    );
   }
   return value;
 }
 
 export function readNamespace(option: string, value: unknown): string {
   if (typeof value !== 'string' || !NAMESPACE.test(value)) {
-    throw invalidOption(option, '1 to 64 of the characters A-Z a-z 0-9 . _ / -', value, 'Rename the namespace.');
+    throw invalidOption(
+      option,
+      '1 to 64 of the characters A-Z a-z 0-9 . _ / -',
+      value,
+      'Rename the namespace.',
+    );
   }
   return value;
 }
 
-export function readOneOf<T extends string>(option: string, value: unknown, choices: readonly T[]): T {
+export function readOneOf<T extends string>(
+  option: string,
+  value: unknown,
+  choices: readonly T[],
+): T {
   if (!choices.includes(value as T)) {
     throw invalidOption(
       option,
@@ -82,11 +108,11 @@ export function readBoolean(option: string, value: unknown): boolean {
   return value;
 }
 
-export function readFunction<T>(option: string, value: unknown): T {
+export function readFunction(option: string, value: unknown): unknown {
   if (typeof value !== 'function') {
     throw invalidOption(option, 'a function', value, 'Pass a function, or leave it out.');
   }
-  return value as T;
+  return value;
 }
 
 /** The known name that is at most two edits away, if any. */

@@ -26,10 +26,7 @@ export function shapeOf(verb: Shape['verb'], rules: readonly Rule[]): Shape {
   return {
     verb,
     rules,
-    args: [
-      String(rules.length),
-      ...rules.flatMap((rule) => (resets ? ['reset'] : rule.plan.args)),
-    ],
+    args: [String(rules.length), ...rules.flatMap((rule) => (resets ? ['reset'] : rule.plan.args))],
     width: resets ? rules.length : rules.reduce((sum, rule) => sum + rule.plan.width, 0),
   };
 }
@@ -115,7 +112,11 @@ export function decide(entries: readonly Entry[], now: number, table: Table): (n
 }
 
 /** What an answer says of each limit of its shape; `at` is the answer's first place in the reply. */
-export function readVerdicts(shape: Shape, reply: readonly number[], at: number): readonly Verdict[] {
+export function readVerdicts(
+  shape: Shape,
+  reply: readonly number[],
+  at: number,
+): readonly Verdict[] {
   if (shape.verb === 'reset') {
     return [];
   }

@@ -212,7 +212,9 @@ export const tokenBucketTwin: Algorithm<TokenBucketPlan, TokenBucketState> = {
       remaining: unitsWithin(plan.burst.int - level, plan.burst.rem - rem, plan.spacing),
       resetUs: rem > 0 ? level + 1 : level,
       retryUs: refused
-        ? level + plan.price.int - plan.burst.int +
+        ? level +
+          plan.price.int -
+          plan.burst.int +
           Math.ceil((rem + plan.price.rem - plan.burst.rem) / plan.spacing.n)
         : 0,
     };
@@ -242,7 +244,7 @@ function unitsWithin(int: number, rem: number, spacing: Spacing): number {
 
 class TokenBucket extends Limit {
   readonly algorithm = 'token_bucket';
-  readonly twin: Algorithm = tokenBucketTwin as unknown as Algorithm;
+  readonly twin: Algorithm = tokenBucketTwin;
   readonly name: string;
   readonly rate: number;
   readonly periodMs: number;
@@ -260,7 +262,8 @@ class TokenBucket extends Limit {
     this.name = given['name'] === undefined ? UNNAMED : readName('name', given['name']);
     this.rate = readInteger('rate', given['rate'], 1, MAX_UNITS);
     this.periodMs = readDuration('period', given['period'], 1, YEAR_MS);
-    this.capacity = given['burst'] === undefined ? this.rate : readInteger('burst', given['burst'], 1, MAX_UNITS);
+    this.capacity =
+      given['burst'] === undefined ? this.rate : readInteger('burst', given['burst'], 1, MAX_UNITS);
     this.#spacing = spacingOf(this.rate, this.periodMs * 1_000);
     this.#checkRange(given['burst']);
     Object.freeze(this);

@@ -37,7 +37,10 @@ const byUrl = new Map<string, Opened>();
 
 let warnedOfResends = false;
 
-export function connectionOfClient<C extends Sendable>(client: RedisClient, script: Script<C>): Held<C> {
+export function connectionOfClient<C extends Sendable>(
+  client: RedisClient,
+  script: Script<C>,
+): Held<C> {
   let connection = byClient.get(client) as Connection<C> | undefined;
   if (connection === undefined) {
     connection = new Connection(portOf(client), script);
@@ -64,7 +67,7 @@ export function connectionOfUrl<C extends Sendable>(
   opened.holders += 1;
   let held = true;
   return {
-    connection: connection as unknown as Connection<C>,
+    connection,
     release: async () => {
       if (held) {
         held = false;
@@ -111,4 +114,3 @@ export function portOf(client: RedisClient): RedisPort {
   }
   return nodeRedisPort(client);
 }
-

@@ -4,7 +4,7 @@ import { publishStoreState } from '../events.ts';
 import { Lane } from './lane.ts';
 import type { Batch } from './lane.ts';
 import type { RedisPort } from './port.ts';
-import type { Encoded, Script } from './script.ts';
+import type { Script } from './script.ts';
 import { slotOf } from './slot.ts';
 
 /** What a connection needs to know of a call. */
@@ -52,7 +52,7 @@ export class Connection<C extends Sendable> {
     this.port = port;
     this.#script = script;
     this.#oneSlotPerCall = port.nodeOf !== undefined;
-    port.onStateChange(() => outside.runInAsyncScope(this.#onStateChange, this));
+    port.onStateChange(() => outside.runInAsyncScope(() => this.#onStateChange()));
   }
 
   /** Calls that the client has not settled yet. */
@@ -119,7 +119,7 @@ export class Connection<C extends Sendable> {
   }
 
   readonly #flush = (): void => {
-    outside.runInAsyncScope(this.#sendQueued, this);
+    outside.runInAsyncScope(() => this.#sendQueued());
   };
 
   #sendQueued(): void {
@@ -134,7 +134,7 @@ export class Connection<C extends Sendable> {
 
   #makeBatches(lane: Lane<C>, slot: number, calls: readonly C[]): void {
     const now = performance.now();
-    for (let from = 0; from < calls.length; ) {
+    for (let from = 0; from < calls.length;) {
       const encoded = this.#script.encode(calls, from);
       const mine = calls.slice(from, from + encoded.taken);
       from += encoded.taken;
@@ -145,7 +145,10 @@ export class Connection<C extends Sendable> {
     }
   }
 
-  #start(made: Pick<Batch<C>, 'lane' | 'slot' | 'encoded' | 'sentAt' | 'dueAt' | 'timeoutMs'>, calls: readonly C[]): void {
+  #start(
+    made: Pick<Batch<C>, 'lane' | 'slot' | 'encoded' | 'sentAt' | 'dueAt' | 'timeoutMs'>,
+    calls: readonly C[],
+  ): void {
     const batch: Batch<C> = { ...made, calls, size: calls.length, sent: false, graced: false };
     this.#batches.add(batch);
     this.#wait(batch.size);
@@ -242,7 +245,9 @@ export class Connection<C extends Sendable> {
       return this.#awayError();
     }
     return /time.?out/i.test(message)
-      ? new StoreError('store_timeout', "The client's own timeout came before `timeoutMs`", { cause })
+      ? new StoreError('store_timeout', "The client's own timeout came before `timeoutMs`", {
+          cause,
+        })
       : new StoreError('store_away', 'The connection to Redis was lost', { cause });
   }
 
@@ -376,9 +381,13 @@ export class Connection<C extends Sendable> {
         this.#forget(batch);
         continue;
       }
-      const error = new StoreError('store_timeout', `Redis did not answer within ${batch.timeoutMs} ms`, {
-        cause: this.port.lastError,
-      });
+      const error = new StoreError(
+        'store_timeout',
+        `Redis did not answer within ${batch.timeoutMs} ms`,
+        {
+          cause: this.port.lastError,
+        },
+      );
       if (batch.sent && batch.lane.missed(batch, error)) {
         publishStoreState({ state: 'hung', node: batch.lane.node, error });
       }

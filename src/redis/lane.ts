@@ -1,4 +1,4 @@
-import { StoreError } from '../errors.ts';
+import type { StoreError } from '../errors.ts';
 import type { Encoded } from './script.ts';
 
 /** Calls that travel together. */

@@ -22,7 +22,9 @@ export interface NodeRedisCluster extends NodeRedisBase {
 export function isNodeRedis(client: object): client is NodeRedisClient | NodeRedisCluster {
   const { isOpen, sendCommand, destroy } = client as Partial<NodeRedisClient>;
   return (
-    typeof isOpen === 'boolean' && typeof sendCommand === 'function' && typeof destroy === 'function'
+    typeof isOpen === 'boolean' &&
+    typeof sendCommand === 'function' &&
+    typeof destroy === 'function'
   );
 }
 
@@ -63,7 +65,11 @@ abstract class NodeRedisPort<Client extends NodeRedisBase> {
 
   /** node-redis has a class for what the server answered, `ErrorReply`, and subclasses of it. */
   isReply(error: unknown): boolean {
-    for (let type = error?.constructor; typeof type === 'function'; type = Object.getPrototypeOf(type)) {
+    for (
+      let type = error?.constructor;
+      typeof type === 'function';
+      type = Object.getPrototypeOf(type)
+    ) {
       if (type.name === 'ErrorReply') {
         return true;
       }

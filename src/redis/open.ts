@@ -17,7 +17,9 @@ const MAX_RECONNECT_DELAY_MS = 1_000;
 
 /** Doubles from 50 ms to the cap; a tenth of it is left to chance, so that processes do not come back in step. */
 function reconnectDelay(attempt: number): number {
-  return Math.min(MAX_RECONNECT_DELAY_MS, 50 * 2 ** Math.min(attempt, 10)) * (0.9 + Math.random() / 10);
+  return (
+    Math.min(MAX_RECONNECT_DELAY_MS, 50 * 2 ** Math.min(attempt, 10)) * (0.9 + Math.random() / 10)
+  );
 }
 
 /** A client library that a URL needs. Its name is a variable, so that no bundler looks for a peer that is not there. */
@@ -43,7 +45,10 @@ interface Opening {
   readonly silenceMs: number;
 }
 
-function openIoredis(library: Record<string, unknown>, { address, cluster, silenceMs }: Opening): IoredisClient {
+function openIoredis(
+  library: Record<string, unknown>,
+  { address, cluster, silenceMs }: Opening,
+): IoredisClient {
   const { host, port, path, tls, username, password, database } = address;
   const options = {
     ...(username === undefined ? {} : { username }),
@@ -106,7 +111,11 @@ function openNodeRedis(
       defaults: { ...options, socket: everyNode },
     });
   }
-  return (library['createClient'] as (options: object) => NodeRedisClient)({ ...options, socket, database });
+  return (library['createClient'] as (options: object) => NodeRedisClient)({
+    ...options,
+    socket,
+    database,
+  });
 }
 
 /** A connection that this library opens itself, from a URL, with settings under which nothing is ever sent twice. */

@@ -32,7 +32,14 @@ export function readRedisUrl(url: string): RedisAddress {
       throw refused('a URL with the path of a socket');
     }
     const database = readDatabase(parsed.searchParams.get('db') ?? '');
-    return { host: '', port: 0, path: decode(parsed.pathname), tls: false, database, ...credentials };
+    return {
+      host: '',
+      port: 0,
+      path: decode(parsed.pathname),
+      tls: false,
+      database,
+      ...credentials,
+    };
   }
   if (parsed.protocol !== 'redis:' && parsed.protocol !== 'rediss:') {
     throw refused("a URL that begins with 'redis://', 'rediss://' or 'unix://'");
@@ -65,5 +72,8 @@ function decode(text: string): string {
 }
 
 function refused(rule: string): RateLimiterError {
-  return new RateLimiterError('ERR_INVALID_OPTION', `\`redis\` must be ${rule}, and is not (the value is not repeated, it may hold a password). ${CURE}`);
+  return new RateLimiterError(
+    'ERR_INVALID_OPTION',
+    `\`redis\` must be ${rule}, and is not (the value is not repeated, it may hold a password). ${CURE}`,
+  );
 }

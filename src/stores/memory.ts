@@ -43,11 +43,18 @@ export class MemoryStore implements Store {
     const given = readOptions('MemoryStore', options, ['clock', 'maxKeys']);
     const clock = given['clock'] ?? systemClock;
     if (typeof (clock as Partial<Clock>).nowMicros !== 'function') {
-      throw invalidOption('clock', 'an object with nowMicros()', clock, 'Pass a ManualClock, or leave it out.');
+      throw invalidOption(
+        'clock',
+        'an object with nowMicros()',
+        clock,
+        'Pass a ManualClock, or leave it out.',
+      );
     }
     this.#clock = clock as Clock;
     this.#maxKeys =
-      given['maxKeys'] === undefined ? 100_000 : readInteger('maxKeys', given['maxKeys'], 1, 10_000_000);
+      given['maxKeys'] === undefined
+        ? 100_000
+        : readInteger('maxKeys', given['maxKeys'], 1, 10_000_000);
   }
 
   /** Keys held, expired ones included until they are met. */

@@ -132,7 +132,9 @@ function sharedError(failures: Map<string, StoreError>, message: string): StoreE
       kind === 'UNREADABLE' || kind === 'WRONGTYPE'
         ? ' The key holds what this library did not write; `reset` of this identity removes it.'
         : '';
-    error = new StoreError('store_error', `Redis refused: ${kind}.${cure}`, { cause: new Error(message) });
+    error = new StoreError('store_error', `Redis refused: ${kind}.${cure}`, {
+      cause: new Error(message),
+    });
     failures.set(message, error);
   }
   return error;
@@ -173,4 +175,3 @@ export class RedisStore implements Store {
     return this.#held;
   }
 }
-
