@@ -58,9 +58,7 @@ local function state_of(slot, plan)
         state = { failure = typed.err }
       end
     end
-    state = state or plan.algorithm.load(values[slot]) or { failure = UNREADABLE }
-    state.algorithm = plan.algorithm
-    states[slot] = state
+    states[slot] = state or plan.algorithm.load(values[slot]) or { failure = UNREADABLE }
   end
   return states[slot]
 end

@@ -26,16 +26,13 @@ function token_bucket.plan(at)
     charge = ARGV[at + 7] == '1',
   }
   plan.width = plan.n > 1 and 2 or 1
-  plan.plain = plan.n == 1 and plan.charge
+  plan.plain = plan.charge
   return plan, at + 8
 end
 
 function token_bucket.load(value)
-  if not value then
-    return { tat = 0, rem = 0, n = 1, pardon = 0 }
-  end
-  local tat, rem, n, pardon = value, '0', '1', '0'
-  if not string.find(value, '^%d+$') then
+  local tat, rem, n, pardon = value or '0', '0', '1', '0'
+  if not string.find(tat, '^%d+$') then
     tat, rem, n = string.match(value, '^(%d+):(%d+):(%d+)$')
     if not tat then
       tat, rem, n, pardon = string.match(value, '^(%d+):(%d+):(%d+):(%d+)$')
@@ -43,18 +40,24 @@ function token_bucket.load(value)
     if not tat then
       return nil
     end
-    pardon = pardon or '0'
   end
-  local state = { tat = tonumber(tat), rem = tonumber(rem), n = tonumber(n), pardon = tonumber(pardon) }
-  if
-    state.tat >= FIRST_INEXACT
-    or state.n >= FIRST_INEXACT
-    or state.pardon >= FIRST_INEXACT
-    or state.rem >= state.n
-  then
+  tat, rem, n, pardon = tonumber(tat), tonumber(rem), tonumber(n), tonumber(pardon)
+  if tat >= FIRST_INEXACT or n >= FIRST_INEXACT or pardon >= FIRST_INEXACT or rem >= n then
     return nil
   end
-  return state
+  -- All fields at once: a table that grows later costs as much again.
+  return {
+    tat = tat,
+    rem = rem,
+    n = n,
+    pardon = pardon,
+    from = tat,
+    from_rem = rem,
+    to = tat,
+    to_rem = rem,
+    changed = false,
+    algorithm = token_bucket,
+  }
 end
 
 -- Whether this limit lets the call pass. Leaves the state as it was, but for a pardon.
@@ -121,65 +124,78 @@ end
 
 --[[
   The same decisions for the common case, written out without tables, at half the cost: entries that this
-  limit alone governs, keys that occur once, whole microseconds, no pardon, `plan.plain`. Decides `times`
-  entries on each of KEYS[key..last] and stops at the first key that is not of this kind.
+  limit alone governs and charges, keys that occur once, no pardon. Decides `times` entries on each of
+  KEYS[key..last] and stops at the first key that is not of this kind.
 
   Returns the first key left, and the next place in `out`.
 ]]
 function token_bucket.plain(plan, key, last, times, values, out, at)
-  local pcall, find, format, tonumber, keys = redis.pcall, string.find, string.format, tonumber, KEYS
-  local now, cost = now, plan.cost
-  local top, forgiven = now + plan.burst, now + plan.ceiling + FORGIVEN_BEYOND
+  local write, find, match, format = redis.pcall, string.find, string.match, string.format
+  local tonumber, keys, now = tonumber, KEYS, now
+  local n, cost, cost_rem = plan.n, plan.cost, plan.cost_rem
+  local top, top_rem = now + plan.burst, plan.burst_rem
+  local forgiven = now + plan.ceiling + FORGIVEN_BEYOND
   while key <= last do
     local value = values[key]
-    local tat = now
+    local tat, rem = now, 0
     if value then
-      if not find(value, '^%d+$') then
-        return key, at
+      if find(value, '^%d+$') then
+        tat = tonumber(value)
+      else
+        local int, part, size = match(value, '^(%d+):(%d+):(%d+)$')
+        if tonumber(size) ~= n then
+          return key, at
+        end
+        tat, rem = tonumber(int), tonumber(part)
+        if rem >= n then
+          return key, at
+        end
       end
-      tat = tonumber(value)
-      if tat > forgiven then
+      if tat >= forgiven then
         return key, at
       end
       if tat < now then
-        tat = now
+        tat, rem = now, 0
       end
     end
-    local new = tat + cost
-    local start = at
-    if new <= top then
-      tat = new
-      out[at] = tat - now
+    local start, charged = at, false
+    for _ = 1, times do
+      local new, new_rem = tat + cost, rem + cost_rem
+      if new_rem >= n then
+        new, new_rem = new + 1, new_rem - n
+      end
+      if new < top or (new == top and new_rem <= top_rem) then
+        tat, rem, charged = new, new_rem, true
+        out[at] = tat - now
+      else
+        out[at] = now - tat - 1
+      end
       at = at + 1
-      for _ = 2, times do
-        new = tat + cost
-        if new <= top then
-          tat = new
-          out[at] = tat - now
-        else
-          out[at] = -1 - (tat - now)
-        end
+      if n > 1 then
+        out[at] = rem
         at = at + 1
       end
-      local ttl = tat - now + 1999
+    end
+    if charged then
+      local ttl, text = tat - now + 1999, nil
+      if rem > 0 then
+        ttl = ttl + 1
+        text = format('%d:%d:%d', tat, rem, n)
+      else
+        text = format('%d', tat)
+      end
       ttl = format('%d', (ttl - ttl % 1000) / 1000)
       local written
       if value then
-        written = pcall('PSETEX', keys[key], ttl, format('%d', tat))
+        written = write('PSETEX', keys[key], ttl, text)
       else
-        written = pcall('SET', keys[key], format('%d', tat), 'PX', ttl, 'NX')
+        written = write('SET', keys[key], text, 'PX', ttl, 'NX')
       end
       if not written or written.err then
         local failure = written and written.err or FOREIGN_TYPE
         for place = start, at - 1 do
           out[place] = failure
         end
-      end
-    else
-      local refusal = -1 - (tat - now)
-      for _ = 1, times do
-        out[at] = refusal
-        at = at + 1
       end
     end
     key = key + 1

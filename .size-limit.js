@@ -1,0 +1,23 @@
+/**
+ * Budgets of what an import costs, minified and compressed. A server hardly feels them; they are here so that growth
+ * is a decision and not an accident.
+ * @param {import('esbuild').BuildOptions} options
+ */
+const forNode = (options) => ({ ...options, platform: 'node' });
+
+export default [
+  {
+    name: 'distributed-rate-limiter',
+    path: 'dist/index.js',
+    import: '*',
+    limit: '15 kB',
+    modifyEsbuildConfig: forNode,
+  },
+  {
+    name: 'distributed-rate-limiter/testing',
+    path: 'dist/testing/index.js',
+    import: '*',
+    limit: '2 kB',
+    modifyEsbuildConfig: forNode,
+  },
+];

@@ -1,0 +1,25 @@
+import { readFileSync } from 'node:fs';
+
+const { exports } = JSON.parse(readFileSync(new URL('package.json', import.meta.url), 'utf8'));
+
+/** The published entries as sources. */
+const published = Object.values(exports)
+  .filter((target) => typeof target !== 'string')
+  .map((target) => target.default.replace('./dist/', 'src/').replace(/\.js$/, '.ts'));
+
+/** @type {import('knip').KnipConfig} */
+export default {
+  // The test kit is made to be copied, so what it offers is more than what these tests use.
+  entry: [
+    ...published,
+    'scripts/*.mjs',
+    'demo/main.mjs',
+    'test/kit/index.mjs',
+    'test/**/*.test.ts',
+    'test/types/**/*.test-d.ts',
+  ],
+  project: ['src/**/*.ts', 'test/**/*.{ts,mjs}', 'scripts/**/*.mjs', 'demo/**/*.mjs'],
+  // Commands of scripts/check.mjs.
+  ignoreDependencies: ['@arethetypeswrong/cli', 'publint'],
+  ignoreBinaries: ['openssl'],
+};

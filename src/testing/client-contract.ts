@@ -1,0 +1,391 @@
+import assert from 'node:assert/strict';
+import { createHash, randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { RateLimiter } from '../limiter.ts';
+import { portOf } from '../redis/connect.ts';
+import type { RedisClient } from '../redis/connect.ts';
+import type { PortState, RedisPort } from '../redis/port.ts';
+import { slotOf } from '../redis/slot.ts';
+import { casesOf } from './contract.ts';
+import type { Checks, ContractCase } from './contract.ts';
+
+/** What is done to the way between a client and its server. `startRelay` makes such a way. */
+export interface Faults {
+  /** Ends every connection; new ones are refused until `restore`. */
+  lose(): unknown;
+  /** Connections stay open, and nothing comes through, either way, until `restore` or `lose`. */
+  stall(): unknown;
+  /** All is well again. */
+  restore(): unknown;
+}
+
+/** A client, and how to be rid of it. */
+export interface OpenClient {
+  /** What goes into the option `redis`. */
+  readonly redis: RedisClient;
+  /** Ends the client, also while its server cannot be reached. */
+  close(): unknown;
+}
+
+/** A client library as `clientContract` sees it. */
+export interface ClientUnderTest {
+  /** A new client, connected or about to be; its server is reached by way of `faults`. */
+  open(): OpenClient | Promise<OpenClient>;
+  readonly faults: Faults;
+  /**
+   * The longest that the client may take to notice that its connection is lost, or to be back after `restore`.
+   * Default 10,000.
+   */
+  readonly patienceMs?: number;
+}
+
+/**
+ * What a `RedisPort`, or a client that is recognised by its shape, must do. It runs on a real server, single or
+ * cluster; all keys begin with `contract-` and expire within minutes.
+ *
+ * @example
+ * import { clientContract, startRelay } from 'distributed-rate-limiter/testing';
+ *
+ * const relay = await startRelay({ host: '127.0.0.1', port: 6379 });
+ * const contract = clientContract({
+ *   faults: relay,
+ *   open: () => {
+ *     const client = createMyClient({ host: relay.host, port: relay.port });
+ *     return { redis: portOfMyClient(client), close: () => client.end() };
+ *   },
+ * });
+ * for (const { name, run } of contract) test(name, run);
+ */
+export function clientContract(subject: ClientUnderTest): readonly ContractCase[] {
+  const { faults, patienceMs = 10_000 } = subject;
+  return casesOf(CHECKS, async (check) => {
+    await faults.restore();
+    const client = await subject.open();
+    const port = portOf(client.redis);
+    const states: PortState[] = [port.state];
+    port.onStateChange(() => states.push(port.state));
+    const link: Link = {
+      redis: client.redis,
+      port,
+      faults,
+      becomes: async (state) => {
+        const until = performance.now() + patienceMs;
+        while (states.at(-1) !== state || port.state !== state) {
+          assert.ok(
+            performance.now() < until,
+            `waited ${patienceMs} ms for the state '${state}', heard ${states.join(', ')}, reads ${port.state}`,
+          );
+          await sleep(5);
+        }
+      },
+    };
+    try {
+      await link.becomes('ready');
+      await check(link);
+    } finally {
+      await client.close();
+      await faults.restore();
+    }
+  });
+}
+
+interface Link {
+  readonly redis: RedisClient;
+  readonly port: RedisPort;
+  readonly faults: Faults;
+  /** Resolves when the port's listeners have been told of this state. */
+  becomes(state: PortState): Promise<void>;
+}
+
+/** The connection's own promise: `timeoutMs`, and what a busy machine may add to it. */
+const TIMEOUT_MS = 250;
+const MARGIN_MS = 500;
+
+const COUNT = "redis.call('PEXPIRE', KEYS[1], 60000) return redis.call('INCR', KEYS[1])";
+const ECHO = 'return {KEYS[1], ARGV[1], ARGV[2], 7}';
+
+const CHECKS: Checks<Link> = {
+  'EVAL runs a script, and EVALSHA the same one by its SHA-1': async ({ port }) => {
+    const key = newKey();
+    const expected = [key, 'one', '{"two": "\u20ac\\r\\n\u0000"}', 7];
+    const args = ['1', key, ...expected.slice(1, 3).map(String)];
+    assert.deepEqual(plain(await port.send('EVAL', [ECHO, ...args], key)), expected);
+    assert.deepEqual(plain(await port.send('EVALSHA', [sha1(ECHO), ...args], key)), expected);
+  },
+
+  'integers arrive exactly, up to 2^53 - 1 and down to its negative': async ({ port }) => {
+    const script = 'return {0, -1, 9007199254740991, -9007199254740991, 1767225600000000}';
+    const reply = await port.send('EVAL', [script, '1', newKey()], newKey());
+    assert.ok(Array.isArray(reply), 'the reply is not an array');
+    assert.deepEqual(reply.map(Number), [
+      0,
+      -1,
+      Number.MAX_SAFE_INTEGER,
+      Number.MIN_SAFE_INTEGER,
+      1_767_225_600_000_000,
+    ]);
+  },
+
+  'a reply of a thousand integers and texts keeps its order': async ({ port }) => {
+    const script =
+      "local out = {} for i = 1, 2048 do out[i] = i % 2 == 0 and i or 'OOM ' .. i end return out";
+    const reply = await port.send('EVAL', [script, '1', newKey()], newKey());
+    assert.deepEqual(
+      plain(reply),
+      Array.from({ length: 2_048 }, (_, i) => (i % 2 === 1 ? i + 1 : `OOM ${i + 1}`)),
+    );
+  },
+
+  'takes 128 keys and three thousand arguments in one call': async ({ port }) => {
+    const tag = newKey();
+    const keys = Array.from({ length: 128 }, (_, i) => `{${tag}}/${i}`);
+    const args = Array.from({ length: 3_000 }, (_, i) => String(i));
+    const script = 'return {#KEYS, #ARGV, KEYS[128], ARGV[3000]}';
+    const reply = await port.send('EVAL', [script, '128', ...keys, ...args], keys[0]!);
+    assert.deepEqual(plain(reply), [128, 3_000, `{${tag}}/127`, '2999']);
+  },
+
+  'a script that the server does not know is an answer: NOSCRIPT': async ({ port }) => {
+    const error = await refusal(port, 'EVALSHA', sha1(randomUUID()));
+    assert.match(error.message, /^NOSCRIPT/);
+    assert.equal(port.isReply(error), true);
+  },
+
+  'what the server refuses is an answer, and begins with its code': async ({ port }) => {
+    for (const code of ['OOM', 'NOPERM', 'READONLY', 'BUSY']) {
+      const error = await refusal(port, 'EVAL', `return redis.error_reply('${code} as it says')`);
+      assert.ok(error.message.startsWith(code), error.message);
+      assert.equal(port.isReply(error), true, code);
+    }
+  },
+
+  'what the server did not say is no answer': async ({ port }) => {
+    const others = [new Error('NOSCRIPT looks like one'), new TypeError('x'), 'NOSCRIPT', 7];
+    for (const error of [...others, undefined, null, {}, Object.create(null)]) {
+      assert.equal(port.isReply(error), false);
+    }
+  },
+
+  'keys of two slots are run where there are no slots, and an answer, CROSSSLOT, where there are':
+    async ({ port }) => {
+      if (port.nodeOf !== undefined) {
+        return; // such a client is only ever given the keys of one slot
+      }
+      const [one, other] = [newKey(), newKey()];
+      const sent = port.send('EVAL', ['return #KEYS', '2', one, other], one);
+      const reply = await sent.catch((error: unknown) => error);
+      if (reply instanceof Error) {
+        assert.match(reply.message, /^CROSSSLOT/);
+        assert.equal(port.isReply(reply), true);
+      } else {
+        assert.equal(Number(reply), 2);
+      }
+    },
+
+  'sends in order, each call once, and answers each with its own reply': async ({ port }) => {
+    const key = newKey();
+    const replies = await Promise.all(
+      Array.from({ length: 200 }, () => port.send('EVAL', [COUNT, '1', key], key)),
+    );
+    assert.deepEqual(
+      replies.map(Number),
+      Array.from({ length: 200 }, (_, i) => i + 1),
+    );
+  },
+
+  'reaches the node of every slot, and names it where it is a cluster': async ({ port }) => {
+    const keys = Array.from({ length: 64 }, () => newKey());
+    const replies = await Promise.all(keys.map((key) => port.send('EVAL', [COUNT, '1', key], key)));
+    assert.deepEqual(
+      replies.map(Number),
+      keys.map(() => 1),
+    );
+    for (let slot = 0; port.nodeOf !== undefined && slot < 16_384; slot++) {
+      assert.equal(typeof port.nodeOf(slot), 'string', `slot ${slot} has no node`);
+    }
+  },
+
+  'a turn of decisions is one call, or on a cluster one for each slot': async ({ port }) => {
+    const counted = new CountedPort(port);
+    const limiter = limiterOn(counted);
+    await limiter.ready();
+    counted.sends = 0;
+    const identities = Array.from({ length: 100 }, (_, i) => `user:${i}`);
+    const decisions = await Promise.all(identities.map((identity) => limiter.allow(identity)));
+    assert.deepEqual(
+      decisions.map(({ degraded, remaining }) => ({ degraded, remaining })),
+      identities.map(() => ({ degraded: false, remaining: 1 })),
+    );
+    const slots = new Set(counted.keys.map((key) => slotOf(key)));
+    // A plain-looking endpoint of a cluster is asked once before it is known for one.
+    const most = port.nodeOf === undefined ? 1 : slots.size;
+    assert.ok(
+      counted.sends <= Math.max(most, counted.crossSlot ? slots.size + 1 : 0),
+      `${counted.sends} calls for ${slots.size} slots`,
+    );
+    assert.ok(counted.sends >= 1);
+  },
+
+  'a limit holds through it': async ({ redis }) => {
+    const limiter = limiterOn(redis);
+    const decisions = await Promise.all(
+      Array.from({ length: 50 }, (_, i) => limiter.allow(`user:${i % 10}`)),
+    );
+    assert.deepEqual(
+      decisions.map(({ allowed, degraded }) => [allowed, degraded]),
+      Array.from({ length: 50 }, (_, i) => [i < 20, false]),
+    );
+  },
+
+  'says away when the connection is lost, and ready when it is back': async (link) => {
+    const limiter = limiterOn(link.redis);
+    await limiter.ready();
+    await link.faults.lose();
+    await link.becomes('away');
+    const { decision, tookMs } = await timed(limiter);
+    assert.equal(decision.reason, 'store_away');
+    assert.ok(tookMs < MARGIN_MS, `answered after ${tookMs} ms`);
+    await link.faults.restore();
+    await link.becomes('ready');
+    assert.equal((await limiter.allow('afterwards')).degraded, false);
+  },
+
+  'a send that is under way when the connection is lost does not hang for ever': async (link) => {
+    const key = newKey();
+    await link.faults.stall();
+    const sent = link.port.send('EVAL', [COUNT, '1', key], key);
+    const outcome = sent.then(
+      () => 'a reply',
+      (error: unknown) => (link.port.isReply(error) ? 'an answer' : 'a rejection'),
+    );
+    await link.faults.lose();
+    await link.becomes('away');
+    await link.faults.restore();
+    await link.becomes('ready');
+    // A client that sends it again, once connected, may get its reply.
+    const settled = await Promise.race([outcome, sleep(2_000, 'nothing', { ref: false })]);
+    assert.ok(['a reply', 'a rejection'].includes(settled), `it was settled with ${settled}`);
+  },
+
+  'no decision outlasts its deadline while the server is silent, and then all is well again':
+    async (link) => {
+      const limiter = limiterOn(link.redis);
+      await limiter.ready();
+      await link.faults.stall();
+      const first = await timed(limiter);
+      assert.equal(first.decision.reason, 'store_timeout');
+      assert.ok(first.tookMs < TIMEOUT_MS + MARGIN_MS, `answered after ${first.tookMs} ms`);
+      const next = await timed(limiter);
+      assert.equal(next.decision.degraded, true);
+      assert.ok(next.tookMs < TIMEOUT_MS + MARGIN_MS, `answered after ${next.tookMs} ms`);
+      await link.faults.restore();
+      await realAgain(limiter);
+    },
+
+  'no decision outlasts its deadline when the server goes away meanwhile': async (link) => {
+    const limiter = limiterOn(link.redis);
+    await limiter.ready();
+    await link.faults.stall();
+    const pending = Promise.all(Array.from({ length: 20 }, () => timed(limiter)));
+    await sleep(20);
+    await link.faults.lose();
+    for (const { decision, tookMs } of await pending) {
+      assert.equal(decision.degraded, true);
+      assert.ok(tookMs < TIMEOUT_MS + MARGIN_MS, `answered after ${tookMs} ms`);
+    }
+    await link.faults.restore();
+    await realAgain(limiter);
+  },
+};
+
+/** As much of a port as the contract needs to know what went through it. */
+class CountedPort implements RedisPort {
+  sends = 0;
+  crossSlot = false;
+  readonly keys: string[] = [];
+  readonly nodeOf?: (slot: number) => string | undefined;
+  readonly #port: RedisPort;
+
+  constructor(port: RedisPort) {
+    this.#port = port;
+    if (port.nodeOf !== undefined) {
+      this.nodeOf = (slot) => port.nodeOf?.(slot);
+    }
+  }
+
+  get state(): PortState {
+    return this.#port.state;
+  }
+
+  onStateChange(listener: () => void): void {
+    this.#port.onStateChange(listener);
+  }
+
+  async send(command: 'EVALSHA' | 'EVAL', args: readonly string[], key: string): Promise<unknown> {
+    this.sends += 1;
+    this.keys.push(...args.slice(2, 2 + Number(args[1])));
+    try {
+      return await this.#port.send(command, args, key);
+    } catch (error) {
+      this.crossSlot ||= error instanceof Error && error.message.startsWith('CROSSSLOT');
+      throw error;
+    }
+  }
+
+  isReply(error: unknown): boolean {
+    return this.#port.isReply(error);
+  }
+}
+
+function limiterOn(redis: RedisClient): RateLimiter {
+  return new RateLimiter({
+    redis,
+    namespace: newKey(),
+    rate: 2,
+    period: '10m',
+    timeoutMs: TIMEOUT_MS,
+  });
+}
+
+async function timed(limiter: RateLimiter): Promise<{
+  decision: Awaited<ReturnType<RateLimiter['allow']>>;
+  tookMs: number;
+}> {
+  const start = performance.now();
+  const decision = await limiter.allow('user');
+  return { decision, tookMs: Math.round(performance.now() - start) };
+}
+
+async function realAgain(limiter: RateLimiter): Promise<void> {
+  const until = performance.now() + 10_000;
+  for (let i = 0; (await limiter.allow(`afterwards:${i}`)).degraded; i++) {
+    assert.ok(performance.now() < until, 'no real decision within 10 s of the end of the fault');
+    await sleep(20);
+  }
+}
+
+async function refusal(
+  port: RedisPort,
+  command: 'EVALSHA' | 'EVAL',
+  script: string,
+): Promise<Error> {
+  const key = newKey();
+  const reply = await port.send(command, [script, '1', key], key).catch((error: unknown) => error);
+  return reply instanceof Error ? reply : assert.fail('it did not reject with an Error');
+}
+
+/** Integers and texts, in whatever form the client hands them over. */
+function plain(reply: unknown): unknown[] {
+  assert.ok(Array.isArray(reply), 'the reply is not an array');
+  return reply.map((value: unknown) =>
+    typeof value === 'number' || typeof value === 'bigint' ? Number(value) : String(value),
+  );
+}
+
+function sha1(text: string): string {
+  return createHash('sha1').update(text).digest('hex');
+}
+
+function newKey(): string {
+  return `contract-${randomUUID()}`;
+}

@@ -1,0 +1,466 @@
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { tokenBucket } from '../algorithms/token-bucket.ts';
+import type { Allowed, Decision, Limited } from '../decision.ts';
+import type { LimiterOptions } from '../limiter-options.ts';
+import type { RateLimiter } from '../limiter.ts';
+import { casesOf } from './contract.ts';
+import type { Checks, ContractCase } from './contract.ts';
+
+type Without<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
+
+/** What a contract asks of a limiter: everything but the place where its state lives. */
+export type StoreContractOptions = Without<
+  LimiterOptions,
+  'redis' | 'store' | 'cluster' | 'timeoutMs' | 'maxInFlight'
+>;
+
+/** A store as `storeContract` sees it: through limiters on it, and through time that goes by. */
+export interface StoreUnderTest {
+  /**
+   * Makes a limiter on the store. All of them have one store, and the contract closes each. Where a store is
+   * slow to answer, give it a `timeoutMs` that is not reached: a degraded decision breaks the contract.
+   */
+  makeLimiter(options: StoreContractOptions): RateLimiter;
+  /**
+   * Lets at least this many milliseconds go by, as the store's clock tells them. The contract never asks for
+   * more than 200 at once, so really waiting is cheap.
+   */
+  advance(ms: number): unknown;
+}
+
+/**
+ * What every store does, as seen through the front door: for a store of your own, or to see whether a server
+ * that speaks Redis's protocol is one for this library. All keys begin with `contract-` and expire within hours.
+ *
+ * @example
+ * import { storeContract } from 'distributed-rate-limiter/testing';
+ * import { setTimeout } from 'node:timers/promises';
+ *
+ * const contract = storeContract({
+ *   makeLimiter: (options) => new RateLimiter({ ...options, redis, timeoutMs: 5_000 }),
+ *   advance: (ms) => setTimeout(ms + 1),
+ * });
+ * for (const { name, run } of contract) test(name, run);
+ */
+export function storeContract(subject: StoreUnderTest): readonly ContractCase[] {
+  return casesOf(CHECKS, async (check) => {
+    const limiters: RateLimiter[] = [];
+    const namespace = `contract-${randomUUID()}`;
+    try {
+      await check({
+        make: (options) => {
+          const limiter = subject.makeLimiter({ namespace, ...options });
+          limiters.push(limiter);
+          return limiter;
+        },
+        advance: async (ms) => {
+          await subject.advance(ms);
+        },
+      });
+    } finally {
+      await Promise.all(limiters.map((limiter) => limiter.close()));
+    }
+  });
+}
+
+interface Bench {
+  /** In a namespace of the case's own, unless told otherwise. */
+  make(options: StoreContractOptions): RateLimiter;
+  advance(ms: number): Promise<void>;
+}
+
+/** So slow a refill that none comes while a case runs. */
+const SLOW = '100d';
+
+const CHECKS: Checks<Bench> = {
+  'admits exactly the burst of calls made at once, the first ones, and counts down': async ({
+    make,
+  }) => {
+    const limiter = make({ rate: 50, period: SLOW });
+    const decisions = await many(200, () => limiter.allow('user'));
+    assert.deepEqual(
+      decisions.map(({ allowed }) => allowed),
+      Array.from({ length: 200 }, (_, i) => i < 50),
+    );
+    assert.deepEqual(
+      decisions.slice(0, 51).map(({ remaining }) => remaining),
+      [...Array.from({ length: 50 }, (_, i) => 49 - i), 0],
+    );
+  },
+
+  'admits exactly the burst of calls made one after another': async ({ make }) => {
+    const limiter = make({ rate: 3, period: SLOW });
+    const allowed: boolean[] = [];
+    for (let i = 0; i < 5; i++) {
+      allowed.push(known(await limiter.allow('user')).allowed);
+    }
+    assert.deepEqual(allowed, [true, true, true, false, false]);
+  },
+
+  'says of a call that passes exactly this much': async ({ make }) => {
+    const decision = allowedOf(
+      await make({ rate: 4, period: '1h', burst: 8 }).allow('user', { cost: 2 }),
+    );
+    const { resetAfterMs, resetAtMs } = decision;
+    assert.deepEqual(decision, {
+      allowed: true,
+      degraded: false,
+      reason: 'within_limit',
+      limits: [
+        {
+          name: 'default',
+          algorithm: 'token_bucket',
+          limit: 8,
+          remaining: 6,
+          resetAfterMs: 1_800_000,
+          refused: false,
+          shadow: false,
+        },
+      ],
+      remaining: 6,
+      resetAfterMs,
+      resetAtMs,
+    });
+    assert.equal(resetAfterMs, 1_800_000);
+    assert.ok(Number.isSafeInteger(resetAtMs));
+  },
+
+  'says of a call that is refused exactly this much': async ({ make }) => {
+    const limiter = make({ rate: 4, period: '1h', burst: 2 });
+    const [, refused] = await many(2, () => limiter.allow('user', { cost: 2 }));
+    const decision = limitedOf(refused!);
+    const { resetAtMs } = decision;
+    // Both calls are of one instant: the second one waits for all that the first one took.
+    assert.deepEqual(decision, {
+      allowed: false,
+      degraded: false,
+      reason: 'limited',
+      limits: [
+        {
+          name: 'default',
+          algorithm: 'token_bucket',
+          limit: 2,
+          remaining: 0,
+          resetAfterMs: 1_800_000,
+          refused: true,
+          shadow: false,
+          retryAfterMs: 1_800_000,
+        },
+      ],
+      remaining: 0,
+      resetAfterMs: 1_800_000,
+      resetAtMs,
+      retryAfterMs: 1_800_000,
+      limitedBy: ['default'],
+    });
+  },
+
+  'charges nothing for a refused call': async ({ make }) => {
+    const limiter = make({ rate: 5, period: SLOW });
+    const decisions = await Promise.all([
+      limiter.allow('user', { cost: 3 }),
+      limiter.allow('user', { cost: 3 }),
+      limiter.allow('user', { cost: 2 }),
+      limiter.allow('user'),
+    ]);
+    assert.deepEqual(allowedEach(decisions), [true, false, true, false]);
+    assert.deepEqual(
+      decisions.map(({ remaining }) => remaining),
+      [2, 2, 0, 0],
+    );
+  },
+
+  'peeks without charging, and says what allow would say': async ({ make }) => {
+    const limiter = make({ rate: 2, period: SLOW });
+    const fresh = allowedOf(await limiter.peek('user'));
+    assert.equal(fresh.remaining, 2);
+    assert.equal(fresh.resetAfterMs, 0);
+    await many(3, () => limiter.peek('user'));
+    assert.equal(allowedOf(await limiter.allow('user', { cost: 2 })).remaining, 0);
+    assert.equal(limitedOf(await limiter.peek('user')).remaining, 0);
+  },
+
+  'resets an identity to as if never used, and no other': async ({ make }) => {
+    const limiter = make({ rate: 1, period: SLOW });
+    await Promise.all([limiter.allow('one'), limiter.allow('other')]);
+    await limiter.reset('one');
+    const fresh = allowedOf(await limiter.peek('one'));
+    assert.equal(fresh.remaining, 1);
+    assert.equal(fresh.resetAfterMs, 0);
+    limitedOf(await limiter.peek('other'));
+  },
+
+  'resets what was never used': async ({ make }) => {
+    const limiter = make({ rate: 1, period: SLOW });
+    await limiter.reset('user');
+    allowedOf(await limiter.allow('user'));
+  },
+
+  'keeps the order of the calls of one turn, whatever the verb': async ({ make }) => {
+    const limiter = make({ rate: 1, period: SLOW });
+    const [first, second, , third, fourth] = await Promise.all([
+      limiter.allow('user'),
+      limiter.allow('user'),
+      limiter.reset('user'),
+      limiter.peek('user'),
+      limiter.allow('user'),
+    ]);
+    assert.deepEqual(allowedEach([first, second, third, fourth]), [true, false, true, true]);
+    limitedOf(await limiter.allow('user'));
+  },
+
+  'lets a refused call pass after its retryAfterMs': async ({ make, advance }) => {
+    const limiter = make({ rate: 1, period: '150ms' });
+    const [, refused] = await many(2, () => limiter.allow('user'));
+    const { retryAfterMs } = limitedOf(refused!);
+    assert.equal(retryAfterMs, 150);
+    await advance(retryAfterMs);
+    allowedOf(await limiter.allow('user'));
+  },
+
+  'is as if never used after resetAfterMs': async ({ make, advance }) => {
+    const limiter = make({ rate: 10, period: '150ms' });
+    const { resetAfterMs } = allowedOf(await limiter.allow('user', { cost: 10 }));
+    assert.equal(resetAfterMs, 150);
+    await advance(resetAfterMs);
+    const fresh = allowedOf(await limiter.peek('user'));
+    assert.equal(fresh.remaining, 10);
+    assert.equal(fresh.resetAfterMs, 0);
+  },
+
+  'admits at most burst + rate · Δ / period, by its own clock': async ({ make, advance }) => {
+    const limiter = make({ rate: 1, period: '20ms', burst: 2 });
+    const instants: number[] = [];
+    let admitted = 0;
+    for (let i = 0; i < 8; i++) {
+      for (const decision of await many(3, () => limiter.allow('user'))) {
+        const { allowed, resetAtMs, resetAfterMs } = known(decision);
+        admitted += allowed ? 1 : 0;
+        instants.push(resetAtMs - resetAfterMs);
+      }
+      await advance(15);
+    }
+    // Both times are rounded up, so their difference is off by less than 1 ms.
+    const elapsedMs = instants.at(-1)! - instants[0]! + 2;
+    const most = 2 + Math.floor(elapsedMs / 20);
+    assert.ok(admitted <= most, `${admitted} of at most ${most} in ${elapsedMs} ms`);
+    // Eight rounds, each at least 15 ms after the one before: 105 ms of refill.
+    assert.ok(admitted >= 6, `only ${admitted} in ${elapsedMs} ms`);
+  },
+
+  'names the same instant of reset until the next charge': async ({ make, advance }) => {
+    const limiter = make({ rate: 2, period: '1h' });
+    const first = allowedOf(await limiter.allow('user', { cost: 2 }));
+    await advance(5);
+    const refused = limitedOf(await limiter.allow('user'));
+    await advance(5);
+    const seen = limitedOf(await limiter.peek('user'));
+    assert.equal(refused.resetAtMs, first.resetAtMs);
+    assert.equal(seen.resetAtMs, first.resetAtMs);
+  },
+
+  'charges all limits or none': async ({ make }) => {
+    const limiter = make({
+      limits: [
+        tokenBucket({ name: 'small', rate: 2, period: SLOW }),
+        tokenBucket({ rate: 3, period: SLOW }),
+        tokenBucket({ name: 'large', rate: 5, period: SLOW }),
+      ],
+    });
+    const decisions = await many(3, () => limiter.allow('user'));
+    assert.deepEqual(allowedEach(decisions), [true, true, false]);
+    const refused = limitedOf(decisions[2]!);
+    assert.deepEqual(refused.limitedBy, ['small']);
+    assert.deepEqual(
+      refused.limits.map(({ name, remaining, refused: by }) => [name, remaining, by]),
+      [
+        ['small', 0, true],
+        ['default', 1, false],
+        ['large', 3, false],
+      ],
+    );
+    assert.equal(refused.remaining, 0);
+    await limiter.reset('user');
+    const fresh = allowedOf(await limiter.peek('user'));
+    assert.deepEqual(
+      fresh.limits.map(({ remaining }) => remaining),
+      [2, 3, 5],
+    );
+  },
+
+  'names every limit that refused': async ({ make }) => {
+    const limiter = make({
+      limits: [
+        tokenBucket({ name: 'one', rate: 1, period: '1h' }),
+        tokenBucket({ name: 'two', rate: 9, period: SLOW }),
+        tokenBucket({ name: 'three', rate: 1, period: '2h' }),
+      ],
+    });
+    const [, refused] = await many(2, () => limiter.allow('user'));
+    const { limitedBy, retryAfterMs } = limitedOf(refused!);
+    assert.deepEqual(limitedBy, ['one', 'three']);
+    assert.equal(retryAfterMs, 7_200_000);
+  },
+
+  'keeps what was used when a call brings its own limits': async ({ make }) => {
+    const limiter = make({ rate: 10, period: SLOW });
+    const larger = [tokenBucket({ rate: 12, period: SLOW })];
+    allowedOf(await limiter.allow('user', { cost: 10 }));
+    limitedOf(await limiter.allow('user'));
+    assert.equal(allowedOf(await limiter.allow('user', { limits: larger })).limits[0]?.limit, 12);
+    limitedOf(await limiter.allow('user', { limits: larger, cost: 2 }));
+  },
+
+  'says that a cost is impossible, and charges nothing': async ({ make }) => {
+    const limiter = make({ rate: 3, period: SLOW });
+    assert.deepEqual(await limiter.allow('user', { cost: 4 }), {
+      allowed: false,
+      degraded: false,
+      reason: 'impossible',
+      limits: [],
+      maxCost: 3,
+    });
+    assert.equal(allowedOf(await limiter.allow('user', { cost: 3 })).remaining, 0);
+  },
+
+  'is exact for the largest numbers': async ({ make }) => {
+    const limiter = make({ rate: 1_000_000_000, period: '365d' });
+    const first = allowedOf(await limiter.allow('user', { cost: 999_999_999 }));
+    assert.ok(first.remaining >= 1 && first.remaining <= 1_000, `${first.remaining} remaining`);
+  },
+
+  'is exact for rates that do not divide their period': async ({ make }) => {
+    const limiter = make({ rate: 7, period: '100d' });
+    const decisions = await many(9, () => limiter.allow('user'));
+    assert.deepEqual(
+      decisions.map(({ remaining }) => remaining),
+      [6, 5, 4, 3, 2, 1, 0, 0, 0],
+    );
+    // 100 days by seven, in milliseconds, rounded up.
+    assert.equal(limitedOf(decisions[7]!).retryAfterMs, 1_234_285_715);
+  },
+
+  'takes any text for an identity, and never two for one': async ({ make }) => {
+    const limiter = make({ rate: 1, period: SLOW });
+    const identities = [
+      '__proto__',
+      'constructor',
+      'toString',
+      'hasOwnProperty',
+      '{slot}',
+      '*',
+      ' ',
+      'a',
+      'A',
+      'a:b',
+      '\u0000',
+      '🙂',
+      'e\u0301',
+      '\u00e9',
+      'line\nbreak\r\n',
+      'x'.repeat(1_024),
+      '€'.repeat(341),
+      ['a', 'b'],
+      ['ab'],
+      ['a', 'bc'],
+      ['ab', 'c'],
+      ['a', ':', 'b'],
+    ];
+    const first = await Promise.all(identities.map((identity) => limiter.allow(identity)));
+    assert.deepEqual(
+      allowedEach(first),
+      identities.map(() => true),
+    );
+    const second = await Promise.all(identities.map((identity) => limiter.allow(identity)));
+    assert.deepEqual(
+      allowedEach(second),
+      identities.map(() => false),
+    );
+  },
+
+  'keeps a thousand identities of one turn apart': async ({ make }) => {
+    const limiter = make({ rate: 2, period: SLOW });
+    const identities = Array.from({ length: 1_000 }, (_, i) => `user:${i}`);
+    const decisions = await Promise.all(
+      identities.map((identity, i) => limiter.allow(identity, { cost: 1 + (i % 2) })),
+    );
+    assert.deepEqual(
+      decisions.map(({ remaining }) => remaining),
+      identities.map((_, i) => 1 - (i % 2)),
+    );
+  },
+
+  'shares one limit between limiters of one namespace': async ({ make }) => {
+    const one = make({ rate: 5, period: SLOW });
+    const other = make({ rate: 5, period: SLOW });
+    const decisions = await many(10, (i) => (i % 2 === 0 ? one : other).allow('user'));
+    assert.deepEqual(
+      allowedEach(decisions),
+      Array.from({ length: 10 }, (_, i) => i < 5),
+    );
+  },
+
+  'keeps namespaces, names and secrets apart': async ({ make }) => {
+    const namespace = `contract-${randomUUID()}`;
+    const secrets = [randomUUID(), randomUUID()];
+    const limiters = [
+      make({ rate: 1, period: SLOW, namespace }),
+      make({ rate: 1, period: SLOW, namespace: `${namespace}/x` }),
+      make({ limits: [tokenBucket({ name: 'a', rate: 1, period: SLOW })], namespace }),
+      make({ limits: [tokenBucket({ name: 'b', rate: 1, period: SLOW })], namespace }),
+      ...secrets.map((hashSecret) => make({ rate: 1, period: SLOW, namespace, hashSecret })),
+    ];
+    const decisions = await Promise.all(limiters.map((limiter) => limiter.allow('user')));
+    assert.deepEqual(
+      allowedEach(decisions),
+      limiters.map(() => true),
+    );
+    const hashSecret = Buffer.from(secrets[0]!);
+    limitedOf(await make({ rate: 1, period: SLOW, namespace, hashSecret }).allow('user'));
+  },
+
+  'is ready, again and again, and charges nobody for it': async ({ make }) => {
+    const limiter = make({ rate: 1, period: SLOW });
+    await limiter.ready();
+    await limiter.ready();
+    allowedOf(await limiter.allow('user'));
+  },
+
+  'settles what is under way when it is closed': async ({ make }) => {
+    const limiter = make({ rate: 2, period: SLOW });
+    const pending = many(3, () => limiter.allow('user'));
+    await limiter.close();
+    assert.deepEqual(allowedEach(await pending), [true, true, false]);
+    await assert.rejects(limiter.allow('user'), { code: 'ERR_LIMITER_CLOSED' });
+  },
+};
+
+/** Calls made in one turn. */
+function many(count: number, call: (i: number) => Promise<Decision>): Promise<Decision[]> {
+  return Promise.all(Array.from({ length: count }, (_, i) => call(i)));
+}
+
+function known(decision: Decision): Allowed | Limited {
+  if (decision.degraded) {
+    throw decision.error;
+  }
+  if (decision.reason === 'impossible') {
+    assert.fail('the decision is `impossible`');
+  }
+  return decision;
+}
+
+function allowedOf(decision: Decision): Allowed {
+  const made = known(decision);
+  return made.allowed ? made : assert.fail(`refused by ${made.limitedBy.join(', ')}`);
+}
+
+function limitedOf(decision: Decision): Limited {
+  const made = known(decision);
+  return made.allowed ? assert.fail('allowed where it must be refused') : made;
+}
+
+function allowedEach(decisions: readonly Decision[]): boolean[] {
+  return decisions.map((decision) => known(decision).allowed);
+}

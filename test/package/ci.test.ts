@@ -1,0 +1,55 @@
+import { expect, test } from 'vitest';
+import { addChecks, countTests } from '../../scripts/ci.mjs';
+
+const report = (numPassedTests: number, numFailedTests = 0) => ({
+  numPassedTests,
+  numFailedTests,
+  numPendingTests: 0,
+  numTodoTests: 0,
+  testResults: [],
+});
+
+const cases = [
+  ['all passed', report(3), 0, { passed: 3, failed: 0, skipped: 0 }],
+  ['one failed', report(3, 1), 1, { passed: 3, failed: 1, skipped: 0 }],
+  ['no report was written', undefined, 0, { passed: 0, failed: 1, skipped: 0 }],
+  ['no test was found', report(0), 0, { passed: 0, failed: 1, skipped: 0 }],
+  ['an error outside any test', report(3), 1, { passed: 3, failed: 1, skipped: 0 }],
+  [
+    'a file did not load',
+    { ...report(3), testResults: [{ status: 'failed', assertionResults: [] }] },
+    1,
+    { passed: 3, failed: 1, skipped: 0 },
+  ],
+  [
+    'a file with a failed test is not counted twice',
+    {
+      ...report(3, 1),
+      testResults: [{ status: 'failed', assertionResults: [{ status: 'failed' }] }],
+    },
+    1,
+    { passed: 3, failed: 1, skipped: 0 },
+  ],
+  [
+    'skipped and planned tests are not passed ones',
+    { ...report(3), numPendingTests: 2, numTodoTests: 1 },
+    0,
+    { passed: 3, failed: 0, skipped: 3 },
+  ],
+] as const;
+
+test.each(cases)('the count when %s', (_when, given, exitCode, expected) => {
+  expect(countTests(given, exitCode)).toEqual(expected);
+});
+
+test('each check counts as one', () => {
+  const checks = [
+    { name: 'lint', ok: true },
+    { name: 'knip', ok: false },
+  ];
+  expect(addChecks({ passed: 3, failed: 0, skipped: 1 }, checks)).toEqual({
+    passed: 4,
+    failed: 1,
+    skipped: 1,
+  });
+});

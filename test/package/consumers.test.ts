@@ -1,0 +1,244 @@
+import { spawnSync } from 'node:child_process';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { createRequire } from 'node:module';
+import os from 'node:os';
+import path from 'node:path';
+import process from 'node:process';
+import { fileURLToPath } from 'node:url';
+import { build as esbuild } from 'esbuild';
+import { build as rolldown } from 'rolldown';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+const manifest: { name: string; exports: Record<string, unknown> } = JSON.parse(
+  readFileSync(path.join(root, 'package.json'), 'utf8'),
+);
+const entries = Object.keys(manifest.exports)
+  .filter((subpath) => subpath !== './package.json')
+  .map((subpath) => `${manifest.name}${subpath.slice(1)}`);
+
+/** A project of somebody else: the packed files of this package in its node_modules, and no Redis client. */
+let project = '';
+
+beforeAll(() => {
+  // macOS's temporary folder is a link, and bundlers print real paths.
+  project = realpathSync(mkdtempSync(path.join(os.tmpdir(), 'distributed-rate-limiter-consumer-')));
+  if (!existsSync(path.join(root, 'dist/index.js'))) throw new Error('Run `npm run build` first.');
+  const installed = path.join(project, 'node_modules', manifest.name);
+  mkdirSync(installed, { recursive: true });
+  const packed = run(root, 'npm', [
+    'pack',
+    '--ignore-scripts',
+    '--loglevel=error',
+    '--json',
+    '--pack-destination',
+    project,
+  ]);
+  const { filename } = JSON.parse(packed)[0];
+  run(project, 'tar', ['-xzf', filename, '-C', installed, '--strip-components=1']);
+  for (const tool of ['@types', 'undici-types', 'vitest']) {
+    symlinkSync(path.join(root, 'node_modules', tool), path.join(project, 'node_modules', tool));
+  }
+  write('package.json', '{ "name": "consumer", "private": true }');
+  write('main.mjs', `${esmImports}${program}`);
+  write('main.cjs', `${cjsImports}${program}`);
+});
+
+afterAll(() => {
+  rmSync(project, { recursive: true, force: true });
+});
+
+function write(file: string, text: string): void {
+  writeFileSync(path.join(project, file), text);
+}
+
+/** Runs a command that must succeed and print nothing but its answer: warnings are failures too. */
+function run(cwd: string, command: string, args: readonly string[]): string {
+  const env = Object.fromEntries(
+    Object.entries(process.env).filter(
+      ([name]) => !name.startsWith('VITEST') && name !== 'NODE_OPTIONS',
+    ),
+  );
+  const { status, stdout, stderr } = spawnSync(command, args, { cwd, encoding: 'utf8', env });
+  expect({ status, stderr, stdout: status === 0 ? '' : stdout }).toEqual({
+    status: 0,
+    stderr: '',
+    stdout: '',
+  });
+  return stdout;
+}
+
+function node(...args: readonly string[]): string {
+  return run(project, process.execPath, args);
+}
+
+const bin = (file: string): string => path.join(root, 'node_modules', file);
+
+const esmImports = `
+import { MemoryStore, RateLimiter } from 'distributed-rate-limiter';
+import { ManualClock } from 'distributed-rate-limiter/testing';
+`;
+const cjsImports = `
+const { MemoryStore, RateLimiter } = require('distributed-rate-limiter');
+const { ManualClock } = require('distributed-rate-limiter/testing');
+`;
+
+/** Two of three pass, an hour later the next one does; and a Redis URL without any client library is explained. */
+const program = `
+async function main() {
+  const clock = new ManualClock();
+  const limiter = new RateLimiter({ store: new MemoryStore({ clock }), rate: 2, period: '1h' });
+  const allowed = [];
+  for (let i = 0; i < 3; i++) allowed.push((await limiter.allow('user:1')).allowed);
+  clock.advance('1h');
+  allowed.push((await limiter.allow('user:1')).allowed);
+  await limiter.close();
+  const remote = new RateLimiter({ redis: 'redis://localhost:1', rate: 2, period: '1h' });
+  const advice = await remote.ready().then(() => 'connected', (error) => error.message);
+  console.log(JSON.stringify({ allowed, advice }));
+}
+void main();
+`;
+const answer = {
+  allowed: [true, true, false, true],
+  advice: expect.stringMatching(/install.*ioredis/i),
+};
+
+test('the project has no Redis client, so that nothing below can lean on one', () => {
+  const { resolve } = createRequire(path.join(project, 'main.cjs'));
+  expect(() => resolve('ioredis')).toThrow('Cannot find module');
+  expect(() => resolve('redis')).toThrow('Cannot find module');
+});
+
+describe('Node', () => {
+  test.each(['main.mjs', 'main.cjs'])('runs %s', (file) => {
+    expect(JSON.parse(node(file))).toEqual(answer);
+  });
+
+  test.each(entries)('import and require of %s give the same names', (entry) => {
+    const print = 'console.log(Object.keys(entry).sort().join())';
+    const required = node(
+      '--input-type=commonjs',
+      '-e',
+      `const entry = require('${entry}'); ${print}`,
+    );
+    const imported = node(
+      '--input-type=module',
+      '-e',
+      `import * as entry from '${entry}'; ${print}`,
+    );
+    expect(required).toBe(imported);
+    expect(required.trim()).not.toBe('');
+  });
+});
+
+describe('bundlers', () => {
+  test.each(['esm', 'cjs'] as const)('esbuild: the %s bundle runs', async (format) => {
+    const outfile = format === 'esm' ? 'esbuild.mjs' : 'esbuild.cjs';
+    const { warnings } = await esbuild({
+      absWorkingDir: project,
+      entryPoints: ['main.mjs'],
+      outfile,
+      format,
+      platform: 'node',
+      bundle: true,
+      logLevel: 'silent',
+    });
+    expect(warnings).toEqual([]);
+    expect(JSON.parse(node(outfile))).toEqual(answer);
+  });
+
+  test.each(['esm', 'cjs'] as const)('Rolldown, as in Vite: the %s bundle runs', async (format) => {
+    const file = format === 'esm' ? 'rolldown.mjs' : 'rolldown.cjs';
+    const warnings: string[] = [];
+    await rolldown({
+      cwd: project,
+      input: 'main.mjs',
+      platform: 'node',
+      onLog: (_level, { message }) => warnings.push(message),
+      output: { file: path.join(project, file), format },
+    });
+    expect(warnings).toEqual([]);
+    expect(JSON.parse(node(file))).toEqual(answer);
+  });
+});
+
+describe('TypeScript', () => {
+  const typed = `
+${entries.map((entry, i) => `import * as entry${i} from '${entry}';`).join('\n')}
+import { MemoryStore, RateLimiter } from 'distributed-rate-limiter';
+
+export const everything = [${entries.map((_, i) => `entry${i}`).join(', ')}];
+
+export async function check(identity: string): Promise<number> {
+  const limiter = new RateLimiter({ store: new MemoryStore(), rate: 2, period: '1h' });
+  const decision = await limiter.allow(identity);
+  // @ts-expect-error a misspelt field is an error, so the types are really there
+  void decision.remainign;
+  if (decision.allowed) return 0;
+  return decision.retryAfterMs ?? Infinity;
+}
+`;
+
+  test.each([
+    ['nodenext', 'nodenext', 'consumer.mts', true],
+    ['nodenext', 'nodenext', 'consumer.mts', false],
+    // A CommonJS file may import ESM in nodenext since TypeScript 5.8, as in Node itself.
+    ['nodenext', 'nodenext', 'consumer.cts', true],
+    ['node16', 'node16', 'consumer.mts', true],
+    ['node16', 'node16', 'consumer.mts', false],
+    ['esnext', 'bundler', 'consumer.ts', true],
+    ['esnext', 'bundler', 'consumer.ts', false],
+  ])(
+    'module %s, moduleResolution %s: %s, exactOptionalPropertyTypes %s',
+    (module, moduleResolution, file, exactOptionalPropertyTypes) => {
+      write(file, typed);
+      const compilerOptions = {
+        module,
+        moduleResolution,
+        exactOptionalPropertyTypes,
+        target: 'es2022',
+        strict: true,
+        skipLibCheck: false,
+        types: ['node'],
+        noEmit: true,
+      };
+      write('tsconfig.json', JSON.stringify({ compilerOptions, files: [file] }));
+      expect(node(bin('typescript/bin/tsc'), '-p', 'tsconfig.json')).toBe('');
+    },
+  );
+});
+
+describe('test runners', () => {
+  const body = `
+test('the limit holds', async () => {
+  const limiter = new RateLimiter({ store: new MemoryStore({ clock: new ManualClock() }), rate: 1, period: '1h' });
+  equal((await limiter.allow('user:1')).allowed, true);
+  equal((await limiter.allow('user:1')).allowed, false);
+});
+`;
+
+  test('vitest', () => {
+    const vitest = "import { test, assert } from 'vitest';\nconst { equal } = assert;";
+    write('vitest.test.mjs', `${vitest}${esmImports}${body}`);
+    write('vitest.config.mjs', "export default { test: { include: ['vitest.test.mjs'] } };");
+    const report = JSON.parse(node(bin('vitest/vitest.mjs'), 'run', '--reporter=json'));
+    expect(report).toMatchObject({ success: true, numPassedTests: 1 });
+  });
+
+  test('node --test', () => {
+    const nodeTest =
+      "import { test } from 'node:test';\nimport { equal } from 'node:assert/strict';";
+    write('node.test.mjs', `${nodeTest}${esmImports}${body}`);
+    expect(node('--test', '--test-reporter=tap', 'node.test.mjs')).toContain('# pass 1\n# fail 0');
+  });
+});
