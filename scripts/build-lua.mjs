@@ -10,7 +10,14 @@ const SOURCES = new URL('../src/algorithms/', import.meta.url);
 const TARGET = new URL('../src/stores/scripts.gen.ts', import.meta.url);
 
 /** In this order: each include sees the locals of those before it. */
-export const INCLUDES = ['clock', 'failures', 'token-bucket', 'decide'];
+export const INCLUDES = [
+  'clock',
+  'constants',
+  'token-bucket',
+  'sliding-window',
+  'fixed-window',
+  'decide',
+];
 
 /** What Redis gives to a script. Anything else that is not local is a misspelling. */
 const GIVEN = new Set(

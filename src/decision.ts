@@ -13,11 +13,11 @@ export interface LimitState {
   readonly remaining: number;
   /** Milliseconds until the identity is as if never used, under this limit; 0 if it is so now. */
   readonly resetAfterMs: number;
-  /** Milliseconds until this cost could pass if nobody else spends; only where this limit refused. */
+  /** Milliseconds until this cost could pass if nobody else spends; only where this limit refused what it can ever let pass. */
   readonly retryAfterMs?: number;
   /** Whether this limit would have refused by itself. */
   readonly refused: boolean;
-  /** Whether this limit only reports. Always false so far. */
+  /** Whether this limit only counts and reports, and never makes a call fail. */
   readonly shadow: boolean;
 }
 
@@ -25,9 +25,9 @@ export interface LimitState {
 export interface Facts {
   /** Each limit's own state, in the order in which the limits were given. */
   readonly limits: readonly LimitState[];
-  /** Whole units that could pass right now under all limits: the least of theirs. */
+  /** Whole units that could pass right now under all enforced limits: the least of theirs; Infinity where none is. */
   readonly remaining: number;
-  /** Milliseconds until the identity is as if never used: the longest of the limits'. */
+  /** Milliseconds until the identity is as if never used: the longest of the enforced limits'. */
   readonly resetAfterMs: number;
   /** The same instant on the store's own clock, in Unix milliseconds: the same in every decision until the next charge. */
   readonly resetAtMs: number;
@@ -98,10 +98,12 @@ export function decisionOf(shape: Shape, verdicts: readonly Verdict[], now: numb
   let retryUs = 0;
   let limitedBy: string[] | undefined;
   for (let i = 0; i < verdicts.length; i++) {
-    const { limit } = rules[i]!;
+    const { limit, plan } = rules[i]!;
     const verdict = verdicts[i]!;
-    remaining = Math.min(remaining, verdict.remaining);
-    resetUs = Math.max(resetUs, verdict.resetUs);
+    if (!limit.shadow) {
+      remaining = Math.min(remaining, verdict.remaining);
+      resetUs = Math.max(resetUs, verdict.resetUs);
+    }
     const state = {
       name: limit.name,
       algorithm: limit.algorithm,
@@ -109,15 +111,17 @@ export function decisionOf(shape: Shape, verdicts: readonly Verdict[], now: numb
       remaining: verdict.remaining,
       resetAfterMs: toMs(verdict.resetUs),
       refused: verdict.refused,
-      shadow: false,
+      shadow: limit.shadow,
     };
-    if (verdict.refused) {
+    if (verdict.refused && !limit.shadow) {
       retryUs = Math.max(retryUs, verdict.retryUs);
       (limitedBy ??= []).push(limit.name);
-      limits.push({ ...state, retryAfterMs: toMs(verdict.retryUs) });
-    } else {
-      limits.push(state);
     }
+    limits.push(
+      verdict.refused && plan.cost <= limit.capacity
+        ? { ...state, retryAfterMs: toMs(verdict.retryUs) }
+        : state,
+    );
   }
   const resetAfterMs = toMs(resetUs);
   const resetAtMs = toMs(now + resetUs);

@@ -1,9 +1,14 @@
 export { RateLimiter } from './limiter.ts';
+export { fixedWindow } from './algorithms/fixed-window.ts';
+export { slidingWindow } from './algorithms/sliding-window.ts';
 export { tokenBucket } from './algorithms/token-bucket.ts';
 export { MemoryStore } from './stores/memory.ts';
 export { RateLimiterError, StoreError } from './errors.ts';
 
-export type { AlgorithmName, Limit } from './algorithms/limit.ts';
+export type { CalendarUnit } from './algorithms/calendar.ts';
+export type { FixedWindowOptions } from './algorithms/fixed-window.ts';
+export type { AlgorithmName, Limit, LimitOptions } from './algorithms/limit.ts';
+export type { SlidingWindowOptions } from './algorithms/sliding-window.ts';
 export type { TokenBucketOptions } from './algorithms/token-bucket.ts';
 export type { Clock } from './clock.ts';
 export type {

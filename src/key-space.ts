@@ -13,7 +13,7 @@ export function noteKeySpace(place: string | object, limits: LimitSet): void {
   const spaces = spacesOf(place);
   for (const limit of limits.limits) {
     const space = `${limits.keyPrefix}…${suffixOf(limit)}`;
-    const numbers = limit.plan(1, true).args.join(' ');
+    const numbers = limit.plan(1, 0).args.join(' ');
     const others = spaces.get(space);
     if (others === undefined) {
       spaces.set(space, numbers);

@@ -1,5 +1,5 @@
 import { shapeOf } from './algorithms/decide.ts';
-import type { Shape } from './algorithms/decide.ts';
+import type { Ask, Shape } from './algorithms/decide.ts';
 import { Limit, UNNAMED } from './algorithms/limit.ts';
 import { invalidOption, RateLimiterError, show } from './errors.ts';
 
@@ -13,24 +13,31 @@ export type Operation = 'allow' | 'peek' | 'reset';
 /** The limits that govern one call, all or nothing, and the keys of their states. */
 export class LimitSet {
   readonly limits: readonly Limit[];
-  /** The greatest cost that can pass all of them. */
+  /** The greatest cost that can pass all that are enforced; Infinity where none is. */
   readonly maxCost: number;
   /** What stands before the identity's digest in the key of the unnamed limit, or in what stands for that key. */
   readonly keyPrefix: string;
-  readonly #planned = {
-    allow: new Map<number, Shape>(),
-    peek: new Map<number, Shape>(),
-    reset: new Map<number, Shape>(),
+  readonly #planned: Record<Operation, Map<number, Shape>> = {
+    allow: new Map(),
+    peek: new Map(),
+    reset: new Map(),
   };
+  /** Unix ms until which what is planned holds. */
+  #until = Number.POSITIVE_INFINITY;
 
   constructor(namespace: string, limits: unknown) {
     this.limits = readLimits(limits);
-    this.maxCost = Math.min(...this.limits.map(({ capacity }) => capacity));
+    this.maxCost = Math.min(
+      ...this.limits.filter(({ shadow }) => !shadow).map(({ capacity }) => capacity),
+    );
     const unnamed = this.limits.find(({ name }) => name === UNNAMED);
     this.keyPrefix = `${namespace}:${unnamed === undefined ? 'limits' : unnamed.algorithm}:`;
   }
 
   shape(operation: Operation, cost: number): Shape {
+    if (this.#until !== Number.POSITIVE_INFINITY && Date.now() >= this.#until) {
+      this.#forgetPlans();
+    }
     const planned = this.#planned[operation];
     let shape = planned.get(cost);
     if (shape === undefined) {
@@ -43,16 +50,30 @@ export class LimitSet {
   }
 
   #plan(operation: Operation, cost: number): Shape {
+    const nowMs = Date.now();
     return shapeOf(
-      operation === 'reset' ? 'reset' : 'decide',
-      this.limits.map((limit) => ({
-        limit,
-        plan: limit.plan(cost, operation === 'allow'),
-        suffix: suffixOf(limit),
-      })),
+      this.limits.map((limit) => {
+        const plan = limit.plan(cost, nowMs);
+        this.#until = Math.min(this.#until, plan.until ?? this.#until);
+        return { limit, plan, ask: ASKS[operation][limit.shadow ? 1 : 0], suffix: suffixOf(limit) };
+      }),
     );
   }
+
+  #forgetPlans(): void {
+    this.#until = Number.POSITIVE_INFINITY;
+    for (const planned of Object.values(this.#planned)) {
+      planned.clear();
+    }
+  }
 }
+
+/** What an operation asks of a limit that is enforced, and of one that is not. */
+const ASKS: Readonly<Record<Operation, readonly [Ask, Ask]>> = {
+  allow: ['charge', 'shadow'],
+  peek: ['peek', 'shadow_peek'],
+  reset: ['reset', 'reset'],
+};
 
 /** What follows the identity's key, in braces, in this limit's key: so both are in one slot of a cluster. */
 export function suffixOf({ name, algorithm }: Limit): string {

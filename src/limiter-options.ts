@@ -1,4 +1,8 @@
-import type { Limit } from './algorithms/limit.ts';
+import { fixedWindow } from './algorithms/fixed-window.ts';
+import type { FixedWindowOptions } from './algorithms/fixed-window.ts';
+import type { AlgorithmName, Limit, LimitOptions } from './algorithms/limit.ts';
+import { slidingWindow } from './algorithms/sliding-window.ts';
+import type { SlidingWindowOptions } from './algorithms/sliding-window.ts';
 import { tokenBucket } from './algorithms/token-bucket.ts';
 import type { TokenBucketOptions } from './algorithms/token-bucket.ts';
 import type { Decision } from './decision.ts';
@@ -74,9 +78,25 @@ interface InMemory {
   maxInFlight?: never;
 }
 
-interface OneLimit extends Omit<TokenBucketOptions, 'name'> {
-  /** Default `'token_bucket'`. */
+/** The numbers of a limiter's only limit, which needs no name. */
+type Unnamed<Options> = Omit<Options, keyof LimitOptions>;
+
+interface OneTokenBucket extends Unnamed<TokenBucketOptions> {
   algorithm?: 'token_bucket';
+  timeZone?: never;
+  limits?: never;
+}
+
+interface OneSlidingWindow extends Unnamed<SlidingWindowOptions> {
+  algorithm: 'sliding_window';
+  burst?: never;
+  timeZone?: never;
+  limits?: never;
+}
+
+interface OneFixedWindow extends Unnamed<FixedWindowOptions> {
+  algorithm: 'fixed_window';
+  burst?: never;
   limits?: never;
 }
 
@@ -86,6 +106,7 @@ interface SeveralLimits {
   rate?: never;
   period?: never;
   burst?: never;
+  timeZone?: never;
   algorithm?: never;
 }
 
@@ -95,7 +116,9 @@ interface SeveralLimits {
  * @example
  * const options: LimiterOptions = { redis: 'redis://localhost:6379', rate: 100, period: '1m', burst: 20 };
  */
-export type LimiterOptions = CommonOptions & (OnRedis | InMemory) & (OneLimit | SeveralLimits);
+export type LimiterOptions = CommonOptions &
+  (OnRedis | InMemory) &
+  (OneTokenBucket | OneSlidingWindow | OneFixedWindow | SeveralLimits);
 
 /** What one call may say for itself. */
 export interface CallOptions {
@@ -126,6 +149,7 @@ const KNOWN = [
   'rate',
   'period',
   'burst',
+  'timeZone',
   'algorithm',
   'limits',
   'namespace',
@@ -219,19 +243,28 @@ export function readCallOptions(options: unknown): { cost: number; limits: unkno
   return { cost: (cost as number | undefined) ?? 1, limits: given['limits'] };
 }
 
+/** Each algorithm's factory, and what of a limiter's options is its own. */
+const FACTORIES: Readonly<Record<AlgorithmName, (numbers: never) => Limit>> = {
+  token_bucket: tokenBucket,
+  sliding_window: slidingWindow,
+  fixed_window: fixedWindow,
+};
+
+const NUMBERS = ['rate', 'period', 'burst', 'timeZone'];
+
 function readLimitSet(
   given: Record<string, unknown>,
   has: (name: string) => boolean,
   namespace: string,
 ): LimitSet {
   if (!has('limits')) {
-    if (has('algorithm')) {
-      readOneOf('algorithm', given['algorithm'], ['token_bucket']);
-    }
-    const { rate, period, burst } = given;
-    return new LimitSet(namespace, [tokenBucket({ rate, period, burst } as TokenBucketOptions)]);
+    const algorithm = has('algorithm')
+      ? readOneOf('algorithm', given['algorithm'], Object.keys(FACTORIES) as AlgorithmName[])
+      : 'token_bucket';
+    const numbers = Object.fromEntries(NUMBERS.filter(has).map((name) => [name, given[name]]));
+    return new LimitSet(namespace, [FACTORIES[algorithm](numbers as never)]);
   }
-  for (const name of ['rate', 'period', 'burst', 'algorithm']) {
+  for (const name of [...NUMBERS, 'algorithm']) {
     if (has(name)) {
       throw invalidOption(
         name,

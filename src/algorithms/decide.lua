@@ -3,19 +3,30 @@
   state of every key, decides, then writes each changed state once. Twin of decide.ts.
 
   In:   KEYS  the keys of every entry, in the order of the entries; a key may occur again
-        ARGV  number of shapes; per shape the number of its limits, then per limit its algorithm and that
-              algorithm's arguments; then runs until the end: shape, key groups, entries on each group
+        ARGV  number of shapes; per shape the number of its limits, then per limit what is asked of it (charge,
+              peek, shadow, shadow_peek, reset), its algorithm and that algorithm's arguments; then runs until the end:
+              shape, key groups, entries on each group
   Out:  now, then per entry and limit the integers of its algorithm, or, where the entry failed, a message
         in each of their places
 ]]
 local algorithms = {
   token_bucket = token_bucket,
-  reset = {
-    plan = function(at)
-      return { width = 1, erases = true }, at
-    end,
-  },
+  sliding_window = sliding_window,
+  fixed_window = fixed_window,
 }
+
+-- What is asked of one limit, from ARGV[at] on, and the place behind it.
+local function plan_of(at)
+  local ask, algorithm = ARGV[at], algorithms[ARGV[at + 1]]
+  if ask == 'reset' then
+    return { ask = ask, width = 1 }, at + 1
+  end
+  local plan, next_at = algorithm.plan(at + 2)
+  plan.ask, plan.algorithm = ask, algorithm
+  plan.shadow = ask == 'shadow' or ask == 'shadow_peek'
+  plan.charge = ask == 'charge' or ask == 'shadow'
+  return plan, next_at
+end
 
 local shapes, at = {}, 2
 for s = 1, tonumber(ARGV[1]) do
@@ -23,11 +34,10 @@ for s = 1, tonumber(ARGV[1]) do
   local limits = tonumber(ARGV[at])
   at = at + 1
   for l = 1, limits do
-    local algorithm = algorithms[ARGV[at]]
-    shape[l], at = algorithm.plan(at + 1)
-    shape[l].algorithm = algorithm
+    shape[l], at = plan_of(at)
     shape.width = shape.width + shape[l].width
   end
+  shape.plain = limits == 1 and shape[1].ask == 'charge' and shape[1].algorithm.plain
   shapes[s] = shape
 end
 
@@ -85,19 +95,19 @@ end
 local function decide(entry)
   local shape, passes, verdicts = entry.shape, true, {}
   for l = 1, #shape do
-    local failure = state_of(entry[l], shape[l]).failure
+    local failure = state_of(entry[l], shape[l]).failure or shape[l].failure
     if failure then
       return fail(entry, failure)
     end
   end
   for l = 1, #shape do
     verdicts[l] = shape[l].algorithm.judge(states[entry[l]], shape[l])
-    passes = passes and verdicts[l]
+    passes = passes and (verdicts[l] or shape[l].shadow)
   end
   local p = place
   for l = 1, #shape do
     local plan, state = shape[l], states[entry[l]]
-    if passes and plan.charge then
+    if passes and verdicts[l] and plan.charge then
       plan.algorithm.charge(state, plan)
     end
     if state.changed then
@@ -113,8 +123,8 @@ for run = at, #ARGV, 3 do
   local shape, times = shapes[tonumber(ARGV[run])], tonumber(ARGV[run + 2])
   local last = key + tonumber(ARGV[run + 1]) * #shape - 1
   while key <= last do
-    if distinct and shape[1].plain and #shape == 1 then
-      key, place = shape[1].algorithm.plain(shape[1], key, last, times, values, out, place)
+    if distinct and shape.plain then
+      key, place = shape.plain(shape[1], key, last, times, values, out, place)
     end
     if key <= last then
       for _ = 1, times do
@@ -122,7 +132,7 @@ for run = at, #ARGV, 3 do
         for l = 1, #shape do
           entry[l] = slots[KEYS[key + l - 1]]
         end
-        if shape[1].erases then
+        if shape[1].ask == 'reset' then
           erase(entry)
         else
           decide(entry)

@@ -1,9 +1,16 @@
 import type { Limit, Plan, Saved, State, Verdict } from './limit.ts';
 
+/**
+ * What is asked of one limit. A shadow limit never makes a call fail; it is charged for what passes it and all
+ * that are enforced.
+ */
+export type Ask = 'charge' | 'peek' | 'shadow' | 'shadow_peek' | 'reset';
+
 /** One limit's part in a shape. */
 export interface Rule {
   readonly limit: Limit;
   readonly plan: Plan;
+  readonly ask: Ask;
   /** What follows the identity's key in this limit's key; empty for the unnamed limit. */
   readonly suffix: string;
 }
@@ -13,20 +20,24 @@ export interface Rule {
  * shape is sent as keys alone.
  */
 export interface Shape {
-  readonly verb: 'decide' | 'reset';
   readonly rules: readonly Rule[];
-  /** Number of limits, then each one's algorithm and arguments: as decide.lua reads a shape. */
+  /** Whether it forgets instead of deciding. */
+  readonly resets: boolean;
+  /** Number of limits, then what is asked of each, its algorithm and arguments: as decide.lua reads a shape. */
   readonly args: readonly string[];
   /** How many integers an answer to this shape has. */
   readonly width: number;
 }
 
-export function shapeOf(verb: Shape['verb'], rules: readonly Rule[]): Shape {
-  const resets = verb === 'reset';
+export function shapeOf(rules: readonly Rule[]): Shape {
+  const resets = rules.every(({ ask }) => ask === 'reset');
   return {
-    verb,
     rules,
-    args: [String(rules.length), ...rules.flatMap((rule) => (resets ? ['reset'] : rule.plan.args))],
+    resets,
+    args: [
+      String(rules.length),
+      ...rules.flatMap(({ ask, plan }) => (resets ? [ask] : [ask, ...plan.args])),
+    ],
     width: resets ? rules.length : rules.reduce((sum, rule) => sum + rule.plan.width, 0),
   };
 }
@@ -73,7 +84,7 @@ export function decide(entries: readonly Entry[], now: number, table: Table): (n
 
   for (const { key, shape } of entries) {
     const keys = keysOf(key, shape);
-    if (shape.verb === 'reset') {
+    if (shape.resets) {
       for (const each of keys) {
         states.delete(each);
         erased.add(each);
@@ -83,16 +94,19 @@ export function decide(entries: readonly Entry[], now: number, table: Table): (n
       continue;
     }
     const mine = shape.rules.map((rule, i) => stateOf(keys[i]!, rule));
-    if (mine.includes(undefined)) {
-      out.push(...Array<string>(shape.width).fill(UNREADABLE));
+    const failure = shape.rules
+      .map(({ limit, plan }, i) => (mine[i] === undefined ? UNREADABLE : limit.twin.failure?.(plan, now)))
+      .find((message) => message !== undefined);
+    if (failure !== undefined) {
+      out.push(...Array<string>(shape.width).fill(failure));
       continue;
     }
     const verdicts = shape.rules.map(({ limit, plan }, i) => limit.twin.judge(mine[i]!, plan, now));
-    const passes = verdicts.every(Boolean);
-    shape.rules.forEach(({ limit, plan }, i) => {
+    const passes = shape.rules.every(({ ask }, i) => verdicts[i]! || ask.startsWith('shadow'));
+    shape.rules.forEach(({ limit, plan, ask }, i) => {
       const state = mine[i]!;
-      if (passes && plan.charge) {
-        limit.twin.charge(state, plan);
+      if (passes && verdicts[i]! && (ask === 'charge' || ask === 'shadow')) {
+        limit.twin.charge(state, plan, now);
       }
       if (state.changed) {
         changed.add(keys[i]!);
@@ -117,7 +131,7 @@ export function readVerdicts(
   reply: readonly number[],
   at: number,
 ): readonly Verdict[] {
-  if (shape.verb === 'reset') {
+  if (shape.resets) {
     return [];
   }
   let place = at;

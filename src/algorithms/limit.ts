@@ -1,5 +1,14 @@
+import { readBoolean, readName, readOptions } from '../options.ts';
+
 /** Algorithm names, as they stand in options and in keys. */
-export type AlgorithmName = 'token_bucket';
+export type AlgorithmName = 'token_bucket' | 'sliding_window' | 'fixed_window';
+
+/** From here on doubles skip whole numbers. */
+export const FIRST_INEXACT: number = 2 ** 53;
+/** Microseconds: a clock that stepped back by no more is left alone. */
+export const JITTER = 1_000_000;
+export const MAX_UNITS = 1_000_000_000;
+export const YEAR_MS: number = 366 * 86_400_000;
 
 /**
  * One limit's numbers at one cost, ready for both twins. Made once per limit and cost, then shared by every
@@ -8,12 +17,12 @@ export type AlgorithmName = 'token_bucket';
 export interface Plan {
   /** Units asked for. */
   readonly cost: number;
-  /** False where the state is only looked at. */
-  readonly charge: boolean;
   /** How many integers an answer to this plan has. */
   readonly width: number;
   /** The algorithm's name and arguments, as the Lua twin reads them. */
   readonly args: readonly string[];
+  /** Unix ms by this process's clock until which the plan holds; not there where it always does. */
+  readonly until?: number;
 }
 
 /** What one limit says of one call. Times are whole microseconds from the decision on, rounded up. */
@@ -44,12 +53,14 @@ export interface State {
  * Both compute on doubles that hold exact integers, so that results are compared with `===`.
  */
 export interface Algorithm<P extends Plan = Plan, S extends State = State> {
+  /** Why this plan cannot be decided at this time, where that can happen. */
+  failure?(plan: P, now: number): string | undefined;
   /** The state behind a stored value, a fresh one for none, or undefined where the value is not ours. */
   load(value: string | undefined): S | undefined;
   /** Whether the limit lets the call pass. Leaves the state as it was, but for a pardon. */
   judge(state: S, plan: P, now: number): boolean;
   /** Takes what `judge` let pass. */
-  charge(state: S, plan: P): void;
+  charge(state: S, plan: P, now: number): void;
   /** The integers from which `read` derives everything, in the order of the Lua twin. */
   answer(state: S, plan: P, passes: boolean, now: number): readonly number[];
   save(state: S, now: number): Saved;
@@ -57,8 +68,22 @@ export interface Algorithm<P extends Plan = Plan, S extends State = State> {
   read(plan: P, reply: readonly number[], at: number): Verdict;
 }
 
+/** What every limit may be given. */
+export interface LimitOptions {
+  /** In decisions, headers, metrics and keys: `[A-Za-z0-9._-]{1,64}`. One limit of a limiter may have none. */
+  name?: string;
+  /**
+   * Only count and report what this limit would refuse, and never refuse: to try a limit on real traffic. It is
+   * charged for what passes it and all limits that are enforced. Default false.
+   */
+  shadow?: boolean;
+}
+
+/** What a limit that was given no name is called. */
+export const UNNAMED = 'default';
+
 /**
- * One rule: an algorithm and its numbers. Made by `tokenBucket(…)`.
+ * One rule: an algorithm and its numbers. Made by `tokenBucket(…)`, `slidingWindow(…)`, `fixedWindow(…)`.
  *
  * @example
  * const perMinute: Limit = tokenBucket({ name: 'per-minute', rate: 100, period: '1m' });
@@ -66,19 +91,45 @@ export interface Algorithm<P extends Plan = Plan, S extends State = State> {
 export abstract class Limit {
   abstract readonly algorithm: AlgorithmName;
   /** In decisions, headers, metrics and keys. `'default'` where the limit was given none. */
-  abstract readonly name: string;
-  /** Units allowed per period. */
-  abstract readonly rate: number;
-  /** The time that `rate` refers to, in whole milliseconds. */
-  abstract readonly periodMs: number;
+  readonly name: string;
+  /** Whether it only counts and reports. */
+  readonly shadow: boolean;
   /** The most that may pass at once: a call of a greater cost can never pass. */
   abstract readonly capacity: number;
 
   /** @internal */
   abstract readonly twin: Algorithm;
+
   /** @internal */
-  abstract plan(cost: number, charge: boolean): Plan;
+  constructor(given: Record<string, unknown>) {
+    this.name = given['name'] === undefined ? UNNAMED : readName('name', given['name']);
+    this.shadow = given['shadow'] !== undefined && readBoolean('shadow', given['shadow']);
+  }
+
+  /** @internal */
+  abstract plan(cost: number, nowMs: number): Plan;
 }
 
-/** What a limit that was given no name is called. */
-export const UNNAMED = 'default';
+/** Other libraries' names. */
+const ALIASES: Readonly<Record<string, string>> = {
+  capacity: 'burst',
+  duration: 'period',
+  interval: 'period',
+  limit: 'rate',
+  max: 'rate',
+  points: 'rate',
+  timezone: 'timeZone',
+  tokens: 'rate',
+  tz: 'timeZone',
+  window: 'period',
+  windowMs: 'period',
+};
+
+/** The options of one limit, of its own names and those of every limit. */
+export function readLimitOptions(
+  factory: string,
+  options: unknown,
+  known: readonly string[],
+): Record<string, unknown> {
+  return readOptions(factory, options, ['name', 'shadow', ...known], ALIASES);
+}

@@ -4,14 +4,11 @@
   One number per identity: the theoretical arrival time (tat), the instant at which the bucket is full
   again, in whole microseconds plus rem/n of one. A call passes iff tat + cost <= now + burst.
 
-  In:   ARGV  n, burst, burst_rem, ceiling, ceiling_rem, cost, cost_rem, charge (1, or 0 to peek);
-              durations are whole microseconds, each with its remainder in n-ths of one
+  In:   ARGV  n, burst, burst_rem, ceiling, ceiling_rem, cost, cost_rem; durations are whole microseconds,
+              each with its remainder in n-ths of one
         value 'tat' | 'tat:rem:n' | 'tat:rem:n:pardon', or none for a full bucket
   Out:  (tat - now) after the decision, or -1 - (tat - now) where this limit refuses; then rem if n > 1
 ]]
-local FIRST_INEXACT = 9007199254740992 -- 2^53
-local FORGIVEN_BEYOND = 1000000 -- an excess up to 1 s is clock jitter and is left alone
-
 local token_bucket = {}
 
 function token_bucket.plan(at)
@@ -23,11 +20,9 @@ function token_bucket.plan(at)
     ceiling_rem = tonumber(ARGV[at + 4]),
     cost = tonumber(ARGV[at + 5]),
     cost_rem = tonumber(ARGV[at + 6]),
-    charge = ARGV[at + 7] == '1',
   }
   plan.width = plan.n > 1 and 2 or 1
-  plan.plain = plan.charge
-  return plan, at + 8
+  return plan, at + 7
 end
 
 function token_bucket.load(value)
@@ -71,7 +66,7 @@ function token_bucket.judge(state, plan)
   end
   local over = tat - now - plan.ceiling
   if
-    (over > FORGIVEN_BEYOND or (over == FORGIVEN_BEYOND and rem > plan.ceiling_rem))
+    (over > JITTER or (over == JITTER and rem > plan.ceiling_rem))
     and state.pardon <= now
   then
     state.pardon = rem > 0 and tat + 1 or tat
@@ -134,7 +129,7 @@ function token_bucket.plain(plan, key, last, times, values, out, at)
   local tonumber, keys, now = tonumber, KEYS, now
   local n, cost, cost_rem = plan.n, plan.cost, plan.cost_rem
   local top, top_rem = now + plan.burst, plan.burst_rem
-  local forgiven = now + plan.ceiling + FORGIVEN_BEYOND
+  local forgiven = now + plan.ceiling + JITTER
   while key <= last do
     local value = values[key]
     local tat, rem = now, 0

@@ -1,14 +1,12 @@
 import { readDuration } from '../duration.ts';
 import type { Duration } from '../duration.ts';
 import { invalidOption } from '../errors.ts';
-import { readInteger, readName, readOptions } from '../options.ts';
-import { Limit, UNNAMED } from './limit.ts';
-import type { Algorithm, Plan, Saved, State, Verdict } from './limit.ts';
+import { readInteger } from '../options.ts';
+import { FIRST_INEXACT, JITTER, Limit, MAX_UNITS, readLimitOptions, YEAR_MS } from './limit.ts';
+import type { Algorithm, LimitOptions, Plan, Saved, State, Verdict } from './limit.ts';
 
 /** The numbers of a token bucket. */
-export interface TokenBucketOptions {
-  /** In decisions, headers, metrics and keys: `[A-Za-z0-9._-]{1,64}`. One limit of a limiter may have none. */
-  name?: string;
+export interface TokenBucketOptions extends LimitOptions {
   /** Units allowed per period: a whole number from 1 to 1,000,000,000. */
   rate: number;
   /** The time that `rate` refers to: `'1m'`, or a number of seconds; from 1 ms to 366 days. */
@@ -17,13 +15,8 @@ export interface TokenBucketOptions {
   burst?: number;
 }
 
-const YEAR_MS = 366 * 86_400_000;
-const MAX_UNITS = 1_000_000_000;
 /** Ten years: the sum of a clock reading and this stays far below 2^53 until the year 2255. */
 const MAX_RECOVERY_US = 10 * 366 * 86_400_000_000;
-const FIRST_INEXACT = 2 ** 53;
-/** An excess up to 1 s is clock jitter and is left alone. */
-const FORGIVEN_BEYOND = 1_000_000;
 
 /** A time of `int` whole microseconds and `rem` n-ths of one, `0 <= rem < n`. */
 export interface Micros {
@@ -76,7 +69,6 @@ export function tokenBucketPlan(
   burst: number,
   maxDebt: number,
   cost: number,
-  charge: boolean,
 ): TokenBucketPlan {
   const top = recovery(burst, spacing);
   const ceiling = recovery(burst + maxDebt, spacing);
@@ -84,9 +76,8 @@ export function tokenBucketPlan(
   const numbers = [spacing.n, top.int, top.rem, ceiling.int, ceiling.rem, price.int, price.rem];
   return {
     cost,
-    charge,
     width: spacing.n > 1 ? 2 : 1,
-    args: ['token_bucket', ...numbers.map(String), charge ? '1' : '0'],
+    args: ['token_bucket', ...numbers.map(String)],
     spacing,
     burst: top,
     ceiling,
@@ -150,7 +141,7 @@ export const tokenBucketTwin: Algorithm<TokenBucketPlan, TokenBucketState> = {
     }
     const over = tat - now - plan.ceiling.int;
     if (
-      (over > FORGIVEN_BEYOND || (over === FORGIVEN_BEYOND && rem > plan.ceiling.rem)) &&
+      (over > JITTER || (over === JITTER && rem > plan.ceiling.rem)) &&
       state.pardon <= now
     ) {
       state.pardon = rem > 0 ? tat + 1 : tat;
@@ -245,37 +236,24 @@ function unitsWithin(int: number, rem: number, spacing: Spacing): number {
 class TokenBucket extends Limit {
   readonly algorithm = 'token_bucket';
   readonly twin: Algorithm = tokenBucketTwin;
-  readonly name: string;
-  readonly rate: number;
-  readonly periodMs: number;
+  /** The bucket's burst. */
   readonly capacity: number;
   readonly #spacing: Spacing;
 
   constructor(options: TokenBucketOptions) {
-    super();
-    const given = readOptions('tokenBucket', options, ['name', 'rate', 'period', 'burst'], {
-      capacity: 'burst',
-      limit: 'rate',
-      points: 'rate',
-      tokens: 'burst',
-    });
-    this.name = given['name'] === undefined ? UNNAMED : readName('name', given['name']);
-    this.rate = readInteger('rate', given['rate'], 1, MAX_UNITS);
-    this.periodMs = readDuration('period', given['period'], 1, YEAR_MS);
+    const given = readLimitOptions('tokenBucket', options, ['rate', 'period', 'burst']);
+    super(given);
+    const rate = readInteger('rate', given['rate'], 1, MAX_UNITS);
+    const periodMs = readDuration('period', given['period'], 1, YEAR_MS);
     this.capacity =
-      given['burst'] === undefined ? this.rate : readInteger('burst', given['burst'], 1, MAX_UNITS);
-    this.#spacing = spacingOf(this.rate, this.periodMs * 1_000);
+      given['burst'] === undefined ? rate : readInteger('burst', given['burst'], 1, MAX_UNITS);
+    this.#spacing = spacingOf(rate, periodMs * 1_000);
     this.#checkRange(given['burst']);
     Object.freeze(this);
   }
 
-  /** Most units that may pass at once. */
-  get burst(): number {
-    return this.capacity;
-  }
-
-  plan(cost: number, charge: boolean): TokenBucketPlan {
-    return tokenBucketPlan(this.#spacing, this.capacity, 0, cost, charge);
+  plan(cost: number): TokenBucketPlan {
+    return tokenBucketPlan(this.#spacing, this.capacity, 0, cost);
   }
 
   #checkRange(burst: unknown): void {

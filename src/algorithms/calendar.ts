@@ -1,0 +1,115 @@
+/** Windows of the calendar, as people in a time zone see them; a week begins on Monday. */
+export type CalendarUnit = 'minute' | 'hour' | 'day' | 'week' | 'month' | 'year';
+
+export const CALENDAR_UNITS: readonly CalendarUnit[] = ['minute', 'hour', 'day', 'week', 'month', 'year'];
+
+/** Four instants, in Unix ms, that bound the window before, this one and the next. */
+export type Bounds = readonly [before: number, start: number, stop: number, after: number];
+
+const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+/** No zone is further from UTC than this. */
+const FARTHEST = 16 * HOUR;
+
+/**
+ * Calendar windows of one unit in one time zone. Days of 23 and 25 hours, midnights that do not exist and hours
+ * that occur twice come out as the zone's data has them: a window runs from the first instant that shows its
+ * date to the first instant that shows the next one's.
+ */
+export class Calendar {
+  readonly #unit: CalendarUnit;
+  readonly #format: Intl.DateTimeFormat;
+
+  /** Throws a RangeError for a zone that this runtime does not know. */
+  constructor(unit: CalendarUnit, timeZone: string) {
+    this.#unit = unit;
+    this.#format = new Intl.DateTimeFormat('en-US', {
+      timeZone,
+      calendar: 'iso8601',
+      numberingSystem: 'latn',
+      hourCycle: 'h23',
+      year: 'numeric',
+      month: 'numeric',
+      day: 'numeric',
+      hour: 'numeric',
+      minute: 'numeric',
+      second: 'numeric',
+    });
+  }
+
+  boundsAround(at: number): Bounds {
+    const [start, stop] = this.#windowOf(at);
+    return [this.#windowOf(start - 1)[0], start, stop, this.#windowOf(stop)[1]];
+  }
+
+  #windowOf(at: number): [start: number, stop: number] {
+    if (this.#unit === 'minute' || this.#unit === 'hour') {
+      return this.#clockWindowOf(at, this.#unit === 'minute' ? MINUTE : HOUR);
+    }
+    const shown = new Date(this.#local(at));
+    const [year, month, day] = [shown.getUTCFullYear(), shown.getUTCMonth(), shown.getUTCDate()];
+    switch (this.#unit) {
+      case 'day':
+        return [this.#firstOf(year, month, day), this.#firstOf(year, month, day + 1)];
+      case 'week': {
+        const monday = day - ((shown.getUTCDay() + 6) % 7);
+        return [this.#firstOf(year, month, monday), this.#firstOf(year, month, monday + 7)];
+      }
+      case 'month':
+        return [this.#firstOf(year, month, 1), this.#firstOf(year, month + 1, 1)];
+      default:
+        return [this.#firstOf(year, 0, 1), this.#firstOf(year + 1, 0, 1)];
+    }
+  }
+
+  /** Minutes and hours: between full ones of the zone's clock, and cut where the clock is set. */
+  #clockWindowOf(at: number, length: number): [start: number, stop: number] {
+    const offset = this.#offset(at);
+    const start = at - mod(at + offset, length);
+    const stop = start + length;
+    const same = (instant: number): boolean => this.#offset(instant) === offset;
+    return [
+      same(start) ? start : first(start, at, same),
+      same(stop - 1) ? stop : first(at, stop - 1, (instant) => !same(instant)),
+    ];
+  }
+
+  /** The first instant that shows this date or a later one; `day` may run over the month's end. */
+  #firstOf(year: number, month: number, day: number): number {
+    const midnight = Date.UTC(year, month, day);
+    return first(midnight - FARTHEST, midnight + FARTHEST, (instant) => this.#local(instant) >= midnight);
+  }
+
+  #offset(at: number): number {
+    return this.#local(at) - at;
+  }
+
+  /** What the zone's clock shows, as the Unix ms at which a clock in UTC shows the same. */
+  #local(at: number): number {
+    const shown: Record<string, number> = {};
+    for (const { type, value } of this.#format.formatToParts(at)) {
+      shown[type] = Number(value);
+    }
+    const { year, month, day, hour, minute, second } = shown as Record<string, number>;
+    return Date.UTC(year!, month! - 1, day, hour, minute, second) + mod(at, 1_000);
+  }
+}
+
+/** The first instant in (from, to] that `holds`, where it holds at `to` and, once it does, goes on. */
+function first(from: number, to: number, holds: (instant: number) => boolean): number {
+  let [before, at] = [from, to];
+  while (at - before > 1) {
+    const middle = before + Math.floor((at - before) / 2);
+    if (holds(middle)) {
+      at = middle;
+    } else {
+      before = middle;
+    }
+  }
+  return at;
+}
+
+function mod(a: number, b: number): number {
+  return ((a % b) + b) % b;
+}

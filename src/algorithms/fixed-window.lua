@@ -1,0 +1,127 @@
+--[[
+  fixed_window: one counter for each window of time. Twin of fixed-window.ts.
+
+  Every kind of window that limits this key keeps a counter of its own in the state and is charged with every
+  call, as in sliding-window.lua.
+
+  In:   ARGV  name of the kind, rate, cost, number of bounds, bounds: none for windows of `name` microseconds
+              from the epoch on; else four instants that bound the window before, this one and the next, as the
+              caller's clock saw them
+        value 'name:start:stop:used' for each kind, joined by ';', or none
+  Out:  units used in this window, or -1 - them where this limit refuses; microseconds until it ends
+]]
+local MAX_KINDS = 4
+local SKEWED = "SKEWED The caller's clock is more than a whole window away from this server's"
+
+local fixed_window = {}
+
+function fixed_window.plan(at)
+  local plan = { name = ARGV[at], rate = tonumber(ARGV[at + 1]), cost = tonumber(ARGV[at + 2]), width = 2 }
+  local bounds = tonumber(ARGV[at + 3])
+  if bounds == 0 then
+    local period = tonumber(plan.name)
+    plan.start = now - now % period
+    plan.stop = plan.start + period
+  else
+    -- The server's own clock picks: an edge costs no second trip, and a caller's clock may be off.
+    plan.failure = SKEWED
+    for b = at + 4, at + 2 + bounds do
+      local start, stop = tonumber(ARGV[b]), tonumber(ARGV[b + 1])
+      if start <= now and now < stop then
+        plan.start, plan.stop, plan.failure = start, stop, nil
+      end
+    end
+  end
+  return plan, at + 4 + bounds
+end
+
+function fixed_window.load(value)
+  local windows = {}
+  if value then
+    for part in string.gmatch(value .. ';', '([^;]*);') do
+      local name, start, stop, used = string.match(part, '^([^:]+):(%d+):(%d+):(%d+)$')
+      local window = { name = name, start = tonumber(start), stop = tonumber(stop), used = tonumber(used) }
+      if
+        not used
+        or #windows == MAX_KINDS
+        or window.start >= window.stop
+        or window.stop >= FIRST_INEXACT
+        or window.used >= FIRST_INEXACT
+      then
+        return nil
+      end
+      windows[#windows + 1] = window
+    end
+  end
+  return { windows = windows, mine = false, changed = false, algorithm = fixed_window }
+end
+
+-- What a kind that is new to this key takes over of what others have counted: in proportion where it is shorter.
+local function inherited_by(windows, plan)
+  local most, length = 0, plan.stop - plan.start
+  for w = 1, #windows do
+    local window = windows[w]
+    if now < window.stop then
+      local units, its_length = window.used, window.stop - window.start
+      if its_length > length then
+        units = math.ceil(units / ((its_length - its_length % length) / length))
+      end
+      most = math.max(most, units)
+    end
+  end
+  return math.min(most, plan.rate)
+end
+
+function fixed_window.judge(state, plan)
+  local mine
+  for w = 1, #state.windows do
+    local window = state.windows[w]
+    if window.name == plan.name then
+      if window.start > now + JITTER then
+        -- The clock stepped back: what was counted counts from here on.
+        window.start, window.stop = plan.start, plan.stop
+        state.changed = true
+      end
+      if window.start >= plan.start then
+        -- A later start than ours is that of newer time zone data: ours follows.
+        mine = { name = plan.name, start = window.start, stop = window.stop, used = window.used }
+      else
+        mine = { name = plan.name, start = plan.start, stop = plan.stop, used = 0 }
+      end
+    end
+  end
+  state.mine = mine
+    or { name = plan.name, start = plan.start, stop = plan.stop, used = inherited_by(state.windows, plan) }
+  return state.mine.used + plan.cost <= plan.rate
+end
+
+function fixed_window.charge(state, plan)
+  local mine = state.mine
+  mine.used = mine.used + plan.cost
+  local windows = { mine }
+  for w = 1, #state.windows do
+    local window = state.windows[w]
+    if window.name ~= plan.name and now < window.stop and #windows < MAX_KINDS then
+      windows[#windows + 1] =
+        { name = window.name, start = window.start, stop = window.stop, used = window.used + plan.cost }
+    end
+  end
+  state.windows, state.changed = windows, true
+end
+
+function fixed_window.answer(state, _, passes, out, at)
+  local mine = state.mine
+  out[at] = passes and mine.used or -1 - mine.used
+  out[at + 1] = mine.stop - now
+end
+
+function fixed_window.save(key, state)
+  local parts, rests = {}, now
+  for w = 1, #state.windows do
+    local window = state.windows[w]
+    parts[w] = string.format('%s:%d:%d:%d', window.name, window.start, window.stop, window.used)
+    rests = math.max(rests, window.stop)
+  end
+  local ttl = rests - now + 1999
+  return redis.pcall('PSETEX', key, string.format('%d', (ttl - ttl % 1000) / 1000), table.concat(parts, ';'))
+end

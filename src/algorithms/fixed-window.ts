@@ -1,0 +1,227 @@
+import { readDuration } from '../duration.ts';
+import type { Duration } from '../duration.ts';
+import { invalidOption } from '../errors.ts';
+import { readInteger } from '../options.ts';
+import { Calendar, CALENDAR_UNITS } from './calendar.ts';
+import type { CalendarUnit } from './calendar.ts';
+import { FIRST_INEXACT, JITTER, Limit, MAX_UNITS, readLimitOptions, YEAR_MS } from './limit.ts';
+import type { Algorithm, LimitOptions, Plan, Saved, State, Verdict } from './limit.ts';
+
+/** The numbers of a fixed window. */
+export interface FixedWindowOptions extends LimitOptions {
+  /** Units allowed per window: a whole number from 1 to 1,000,000,000. */
+  rate: number;
+  /**
+   * The length of a window, `'1m'` or a number of seconds, from 1 ms to 366 days: windows then begin at whole
+   * multiples of it since the Unix epoch. Or a unit of the calendar, `'day'`, `'month'`, in `timeZone`.
+   */
+  period: Duration | number | CalendarUnit;
+  /** Whose calendar: an IANA name such as `'Europe/Berlin'`. Only with a unit of the calendar. Default `'UTC'`. */
+  timeZone?: string;
+}
+
+/** Kinds of windows that one key keeps a counter for. Beyond them the one charged least recently is forgotten. */
+const MAX_KINDS = 4;
+
+export interface FixedWindowPlan extends Plan {
+  readonly kind: string;
+  readonly rate: number;
+  /** Microseconds; undefined for windows of the calendar, which have bounds instead. */
+  readonly period: number | undefined;
+  readonly bounds: readonly number[];
+}
+
+interface Window {
+  kind: string;
+  /** Microseconds since the Unix epoch, as `stop`. */
+  start: number;
+  stop: number;
+  used: number;
+}
+
+export interface FixedWindowState extends State {
+  windows: Window[];
+  /** Scratch of `judge`: the window of the plan's own kind as it stands now. */
+  mine: Window;
+}
+
+const SKEWED = "SKEWED The caller's clock is more than a whole window away from this server's";
+
+/** This plan's window at the store's own time; undefined where the caller's clock did not foresee it. */
+function windowAt({ period, bounds }: FixedWindowPlan, now: number): { start: number; stop: number } | undefined {
+  if (period !== undefined) {
+    const start = now - (now % period);
+    return { start, stop: start + period };
+  }
+  const next = bounds.findIndex((bound) => now < bound);
+  return next < 1 ? undefined : { start: bounds[next - 1]!, stop: bounds[next]! };
+}
+
+/** What a kind that is new to this key takes over of what others have counted: in proportion where it is shorter. */
+function inherited(windows: readonly Window[], length: number, rate: number, now: number): number {
+  let most = 0;
+  for (const { start, stop, used } of windows) {
+    if (now < stop) {
+      const parts = Math.floor((stop - start) / length);
+      most = Math.max(most, parts > 1 ? Math.ceil(used / parts) : used);
+    }
+  }
+  return Math.min(most, rate);
+}
+
+const WINDOW = /^([^:]+):(\d+):(\d+):(\d+)$/;
+
+export const fixedWindowTwin: Algorithm<FixedWindowPlan, FixedWindowState> = {
+  failure: (plan, now) => (windowAt(plan, now) === undefined ? SKEWED : undefined),
+
+  load(value) {
+    const windows: Window[] = [];
+    for (const part of value === undefined ? [] : value.split(';')) {
+      const fields = WINDOW.exec(part);
+      if (fields === null || windows.length === MAX_KINDS) {
+        return undefined;
+      }
+      const [start, stop, used] = fields.slice(2).map(Number) as [number, number, number];
+      if (start >= stop || stop >= FIRST_INEXACT || used >= FIRST_INEXACT) {
+        return undefined;
+      }
+      windows.push({ kind: fields[1]!, start, stop, used });
+    }
+    return { windows, mine: { kind: '', start: 0, stop: 0, used: 0 }, changed: false };
+  },
+
+  judge(state, plan, now) {
+    const { kind, rate, cost } = plan;
+    const { start, stop } = windowAt(plan, now)!;
+    const stored = state.windows.find((window) => window.kind === kind);
+    if (stored === undefined) {
+      state.mine = { kind, start, stop, used: inherited(state.windows, stop - start, rate, now) };
+    } else {
+      if (stored.start > now + JITTER) {
+        // The clock stepped back: what was counted counts from here on.
+        stored.start = start;
+        stored.stop = stop;
+        state.changed = true;
+      }
+      // A later start than ours is that of newer time zone data: ours follows.
+      state.mine = stored.start >= start ? { ...stored } : { kind, start, stop, used: 0 };
+    }
+    return state.mine.used + cost <= rate;
+  },
+
+  charge(state, plan, now) {
+    state.mine.used += plan.cost;
+    const windows = [{ ...state.mine }];
+    for (const window of state.windows) {
+      if (window.kind !== plan.kind && now < window.stop && windows.length < MAX_KINDS) {
+        windows.push({ ...window, used: window.used + plan.cost });
+      }
+    }
+    state.windows = windows;
+    state.changed = true;
+  },
+
+  answer({ mine: { used, stop } }, _plan, passes, now) {
+    return [passes ? used : -1 - used, stop - now];
+  },
+
+  save({ windows }, now): Saved {
+    const rests = Math.max(now, ...windows.map(({ stop }) => stop));
+    return {
+      value: windows.map((w) => `${w.kind}:${w.start}:${w.stop}:${w.used}`).join(';'),
+      ttlMs: Math.floor((rests - now + 1_999) / 1_000),
+    };
+  },
+
+  read({ rate }, reply, at): Verdict {
+    const refused = reply[at]! < 0;
+    const used = refused ? -1 - reply[at]! : reply[at]!;
+    const left = reply[at + 1]!;
+    return {
+      refused,
+      remaining: Math.max(0, rate - used),
+      resetUs: used > 0 ? left : 0,
+      retryUs: refused ? left : 0,
+    };
+  },
+};
+
+class FixedWindow extends Limit {
+  readonly algorithm = 'fixed_window';
+  readonly twin: Algorithm = fixedWindowTwin;
+  readonly rate: number;
+  readonly #kind: string;
+  readonly #period: number | undefined;
+  readonly #calendar: Calendar | undefined;
+
+  constructor(options: FixedWindowOptions) {
+    const given = readLimitOptions('fixedWindow', options, ['rate', 'period', 'timeZone']);
+    super(given);
+    this.rate = readInteger('rate', given['rate'], 1, MAX_UNITS);
+    const { period, timeZone } = given;
+    if (CALENDAR_UNITS.includes(period as CalendarUnit)) {
+      const zone = timeZone === undefined ? 'UTC' : timeZone;
+      this.#calendar = readCalendar(period as CalendarUnit, zone);
+      this.#kind = `${period as CalendarUnit}@${(zone as string).replaceAll(':', '')}`;
+    } else {
+      if (timeZone !== undefined) {
+        throw invalidOption('timeZone', "left out unless `period` is 'minute', 'hour', 'day', 'week', 'month' or 'year'", timeZone, 'Windows of a fixed length begin at multiples of it since the epoch.');
+      }
+      this.#period = readDuration('period', period, 1, YEAR_MS) * 1_000;
+      this.#kind = String(this.#period);
+    }
+    Object.freeze(this);
+  }
+
+  get capacity(): number {
+    return this.rate;
+  }
+
+  plan(cost: number, nowMs: number): FixedWindowPlan {
+    const bounds = this.#calendar?.boundsAround(nowMs).map((ms) => ms * 1_000) ?? [];
+    return fixedWindowPlan(this.#kind, this.rate, cost, this.#period, bounds);
+  }
+}
+
+export function fixedWindowPlan(
+  kind: string,
+  rate: number,
+  cost: number,
+  period: number | undefined,
+  bounds: readonly number[],
+): FixedWindowPlan {
+  return {
+    cost,
+    width: 2,
+    args: ['fixed_window', kind, ...[rate, cost, bounds.length, ...bounds].map(String)],
+    ...(bounds.length === 0 ? {} : { until: bounds[2]! / 1_000 }),
+    kind,
+    rate,
+    period,
+    bounds,
+  };
+}
+
+function readCalendar(unit: CalendarUnit, timeZone: unknown): Calendar {
+  try {
+    if (typeof timeZone === 'string') {
+      return new Calendar(unit, timeZone);
+    }
+  } catch {
+    // Below: it is no zone that this runtime knows.
+  }
+  throw invalidOption('timeZone', 'a time zone that this runtime knows', timeZone, "Choose an IANA name such as 'Europe/Berlin'.");
+}
+
+/**
+ * At most `rate` units in each window. Windows of a length begin at multiples of it since the Unix epoch; those of
+ * the calendar at full minutes, hours, days, weeks, months or years in `timeZone`, whatever daylight saving does.
+ * Around an edge up to `2 · rate` units may pass within one length: where that matters use a sliding window.
+ *
+ * @throws {RateLimiterError} `ERR_INVALID_OPTION`
+ * @example
+ * fixedWindow({ rate: 10_000, period: 'month', timeZone: 'Europe/Berlin' });     // a monthly quota
+ */
+export function fixedWindow(options: FixedWindowOptions): Limit {
+  return new FixedWindow(options);
+}

@@ -1,0 +1,156 @@
+--[[
+  sliding_window: two counters, of this window and of the one before, which counts less the further this one
+  has gone. Twin of sliding-window.ts.
+
+  Every period that limits this key keeps a window of its own in the state and is charged with every call: so
+  limits of two periods on one key, as while a new one is rolled out, each hold for all that passes.
+
+  In:   ARGV  period, step, steps, rate, cost; times are whole microseconds, period <= step * steps
+        value 'period:index:before:used' for each period, joined by ';', or none
+  Out:  units used in the window before, or -1 - them where this limit refuses; units used in this window;
+        microseconds gone of this window, negative where Redis's clock stepped back by up to 1 s
+]]
+local MAX_PERIODS = 4
+
+local sliding_window = {}
+
+function sliding_window.plan(at)
+  local plan = {
+    period = tonumber(ARGV[at]),
+    step = tonumber(ARGV[at + 1]),
+    steps = tonumber(ARGV[at + 2]),
+    rate = tonumber(ARGV[at + 3]),
+    cost = tonumber(ARGV[at + 4]),
+    width = 3,
+  }
+  return plan, at + 5
+end
+
+function sliding_window.load(value)
+  local windows = {}
+  if value then
+    for part in string.gmatch(value .. ';', '([^;]*);') do
+      local period, index, before, used = string.match(part, '^(%d+):(%d+):(%d+):(%d+)$')
+      local window = {
+        period = tonumber(period),
+        index = tonumber(index),
+        before = tonumber(before),
+        used = tonumber(used),
+      }
+      if
+        not used
+        or #windows == MAX_PERIODS
+        or window.period < 1
+        or window.period >= FIRST_INEXACT
+        or window.index >= FIRST_INEXACT
+        or window.before >= FIRST_INEXACT
+        or window.used >= FIRST_INEXACT
+      then
+        return nil
+      end
+      windows[#windows + 1] = window
+    end
+  end
+  return { windows = windows, mine = false, changed = false, algorithm = sliding_window }
+end
+
+-- The window as it stands now: its index, its two counters, and how much of it is gone.
+local function roll(window)
+  local period = window.period
+  local gone = now % period
+  local index = (now - gone) / period
+  if window.index > index then
+    local ahead = window.index * period - now
+    if ahead <= JITTER then
+      return window.index, window.before, window.used, -ahead
+    end
+    return index, window.before, window.used, gone
+  elseif window.index == index then
+    return index, window.before, window.used, gone
+  elseif window.index == index - 1 then
+    return index, window.used, 0, gone
+  end
+  return index, 0, 0, gone
+end
+
+-- What a period that is new to this key takes over of what others have counted: in proportion where it is shorter.
+local function inherited(windows, plan)
+  local most = 0
+  for w = 1, #windows do
+    local period = windows[w].period
+    local _, before, used = roll(windows[w])
+    local units = before + used
+    if period > plan.period then
+      local parts = (period - period % plan.period) / plan.period
+      units = math.ceil(units / parts)
+    end
+    most = math.max(most, units)
+  end
+  return math.min(most, plan.rate)
+end
+
+function sliding_window.judge(state, plan)
+  local mine
+  for w = 1, #state.windows do
+    local window = state.windows[w]
+    if window.period == plan.period then
+      local index, before, used, gone = roll(window)
+      if index < window.index then
+        window.index = index -- the clock stepped back: what was counted counts from here on
+        state.changed = true
+      end
+      mine = { period = plan.period, index = index, before = before, used = used, gone = gone }
+    end
+  end
+  if not mine then
+    local gone = now % plan.period
+    mine = {
+      period = plan.period,
+      index = (now - gone) / plan.period,
+      before = 0,
+      used = inherited(state.windows, plan),
+      gone = gone,
+    }
+  end
+  state.mine = mine
+  local left = plan.steps
+  if mine.gone > 0 then
+    left = left - (mine.gone - mine.gone % plan.step) / plan.step
+  end
+  return mine.before * left + (mine.used + plan.cost) * plan.steps <= plan.rate * plan.steps
+end
+
+function sliding_window.charge(state, plan)
+  local mine = state.mine
+  mine.used = mine.used + plan.cost
+  local windows = { mine }
+  for w = 1, #state.windows do
+    local window = state.windows[w]
+    if window.period ~= plan.period and #windows < MAX_PERIODS then
+      local index, before, used = roll(window)
+      if before + used > 0 then
+        windows[#windows + 1] =
+          { period = window.period, index = index, before = before, used = used + plan.cost }
+      end
+    end
+  end
+  state.windows, state.changed = windows, true
+end
+
+function sliding_window.answer(state, _, passes, out, at)
+  local mine = state.mine
+  out[at] = passes and mine.before or -1 - mine.before
+  out[at + 1] = mine.used
+  out[at + 2] = mine.gone
+end
+
+function sliding_window.save(key, state)
+  local parts, rests = {}, now
+  for w = 1, #state.windows do
+    local window = state.windows[w]
+    parts[w] = string.format('%d:%d:%d:%d', window.period, window.index, window.before, window.used)
+    rests = math.max(rests, (window.index + (window.used > 0 and 2 or 1)) * window.period)
+  end
+  local ttl = rests - now + 1999
+  return redis.pcall('PSETEX', key, string.format('%d', (ttl - ttl % 1000) / 1000), table.concat(parts, ';'))
+end

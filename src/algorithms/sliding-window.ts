@@ -1,0 +1,215 @@
+import { readDuration } from '../duration.ts';
+import type { Duration } from '../duration.ts';
+import { readInteger } from '../options.ts';
+import { FIRST_INEXACT, JITTER, Limit, MAX_UNITS, readLimitOptions, YEAR_MS } from './limit.ts';
+import type { Algorithm, LimitOptions, Plan, Saved, State, Verdict } from './limit.ts';
+
+/** The numbers of a sliding window. */
+export interface SlidingWindowOptions extends LimitOptions {
+  /** Units allowed per period: a whole number from 1 to 1,000,000,000. */
+  rate: number;
+  /** The length of the window: `'1m'`, or a number of seconds; from 1 ms to 366 days. */
+  period: Duration | number;
+}
+
+/** Periods that one key keeps a window for. Beyond them the one that was charged least recently is forgotten. */
+const MAX_PERIODS = 4;
+
+export interface SlidingWindowPlan extends Plan {
+  /** Microseconds. */
+  readonly period: number;
+  /** The window is told apart in this many steps of this many microseconds, so that products stay exact. */
+  readonly steps: number;
+  readonly step: number;
+  readonly rate: number;
+}
+
+interface Window {
+  period: number;
+  /** Whole periods between the epoch and its start. */
+  index: number;
+  /** Units used in the window before. */
+  before: number;
+  used: number;
+}
+
+export interface SlidingWindowState extends State {
+  windows: Window[];
+  /** Scratch of `judge`: the window of the plan's own period as it stands now, and how much of it is gone. */
+  mine: Window & { gone: number };
+}
+
+/** The window as it stands now, and how much of it is gone. */
+function roll(window: Window, now: number): Window & { gone: number } {
+  const { period, before, used } = window;
+  const gone = now % period;
+  const index = (now - gone) / period;
+  if (window.index > index) {
+    const ahead = window.index * period - now;
+    return ahead <= JITTER
+      ? { period, index: window.index, before, used, gone: -ahead }
+      : { period, index, before, used, gone };
+  }
+  if (window.index === index) {
+    return { period, index, before, used, gone };
+  }
+  return window.index === index - 1
+    ? { period, index, before: used, used: 0, gone }
+    : { period, index, before: 0, used: 0, gone };
+}
+
+/** What a period that is new to this key takes over of what others have counted: in proportion where it is shorter. */
+function inherited(windows: readonly Window[], plan: SlidingWindowPlan, now: number): number {
+  let most = 0;
+  for (const window of windows) {
+    const { period } = window;
+    const { before, used } = roll(window, now);
+    let units = before + used;
+    if (period > plan.period) {
+      units = Math.ceil(units / Math.floor(period / plan.period));
+    }
+    most = Math.max(most, units);
+  }
+  return Math.min(most, plan.rate);
+}
+
+const WINDOW = /^(\d+):(\d+):(\d+):(\d+)$/;
+
+export const slidingWindowTwin: Algorithm<SlidingWindowPlan, SlidingWindowState> = {
+  load(value) {
+    const windows: Window[] = [];
+    for (const part of value === undefined ? [] : value.split(';')) {
+      const fields = WINDOW.exec(part);
+      if (fields === null || windows.length === MAX_PERIODS) {
+        return undefined;
+      }
+      const [period, index, before, used] = fields.slice(1).map(Number) as [number, number, number, number];
+      if (period < 1 || [period, index, before, used].some((number) => number >= FIRST_INEXACT)) {
+        return undefined;
+      }
+      windows.push({ period, index, before, used });
+    }
+    return { windows, mine: { period: 0, index: 0, before: 0, used: 0, gone: 0 }, changed: false };
+  },
+
+  judge(state, plan, now) {
+    const { period, rate, step, steps, cost } = plan;
+    const stored = state.windows.find((window) => window.period === period);
+    if (stored === undefined) {
+      const gone = now % period;
+      const used = inherited(state.windows, plan, now);
+      state.mine = { period, index: (now - gone) / period, before: 0, used, gone };
+    } else {
+      state.mine = roll(stored, now);
+      if (state.mine.index < stored.index) {
+        stored.index = state.mine.index; // the clock stepped back: what was counted counts from here on
+        state.changed = true;
+      }
+    }
+    const { before, used, gone } = state.mine;
+    const left = gone > 0 ? steps - Math.floor(gone / step) : steps;
+    return before * left + (used + cost) * steps <= rate * steps;
+  },
+
+  charge(state, plan, now) {
+    const { gone: _gone, ...mine } = state.mine;
+    state.mine.used = mine.used += plan.cost;
+    const windows = [mine];
+    for (const window of state.windows) {
+      if (window.period !== plan.period && windows.length < MAX_PERIODS) {
+        const { gone: _, ...other } = roll(window, now);
+        if (other.before + other.used > 0) {
+          windows.push({ ...other, used: other.used + plan.cost });
+        }
+      }
+    }
+    state.windows = windows;
+    state.changed = true;
+  },
+
+  answer({ mine: { before, used, gone } }, _plan, passes) {
+    return [passes ? before : -1 - before, used, gone];
+  },
+
+  save({ windows }, now): Saved {
+    const rests = Math.max(now, ...windows.map((w) => (w.index + (w.used > 0 ? 2 : 1)) * w.period));
+    return {
+      value: windows.map((w) => `${w.period}:${w.index}:${w.before}:${w.used}`).join(';'),
+      ttlMs: Math.floor((rests - now + 1_999) / 1_000),
+    };
+  },
+
+  read(plan, reply, at): Verdict {
+    const refused = reply[at]! < 0;
+    const before = refused ? -1 - reply[at]! : reply[at]!;
+    const used = reply[at + 1]!;
+    const gone = reply[at + 2]!;
+    const { period, rate, steps, step, cost } = plan;
+    const left = gone > 0 ? steps - Math.floor(gone / step) : steps;
+    return {
+      refused,
+      remaining: Math.max(0, rate - used - Math.ceil((before * left) / steps)),
+      resetUs: used > 0 ? 2 * period - gone : before > 0 ? period - gone : 0,
+      retryUs: refused ? opens(plan, before, used, rate - cost) - gone : 0,
+    };
+  },
+};
+
+/** When, from the start of this window on, at most `room` units count, so that this plan's cost fits again. */
+function opens({ period, steps, step }: SlidingWindowPlan, before: number, used: number, room: number): number {
+  // The counter that fades: the window before, or this one once it is over.
+  const [fading, start, kept] = used <= room ? [before, 0, used] : [used, period, 0];
+  const faded = fading === 0 ? steps : steps - Math.floor(((room - kept) * steps) / fading);
+  return start + Math.min(period, Math.max(0, faded) * step);
+}
+
+export function slidingWindowPlan(rate: number, period: number, cost: number): SlidingWindowPlan {
+  // 2 · rate · steps stays below 2^53; the product itself may not.
+  const step = Number((BigInt(period) * 2n * BigInt(rate) + BigInt(FIRST_INEXACT - 2)) / BigInt(FIRST_INEXACT - 1));
+  const steps = Math.ceil(period / step);
+  return {
+    cost,
+    width: 3,
+    args: ['sliding_window', ...[period, step, steps, rate, cost].map(String)],
+    period,
+    step,
+    steps,
+    rate,
+  };
+}
+
+class SlidingWindow extends Limit {
+  readonly algorithm = 'sliding_window';
+  readonly twin: Algorithm = slidingWindowTwin;
+  readonly rate: number;
+  readonly #period: number;
+
+  constructor(options: SlidingWindowOptions) {
+    const given = readLimitOptions('slidingWindow', options, ['rate', 'period']);
+    super(given);
+    this.rate = readInteger('rate', given['rate'], 1, MAX_UNITS);
+    this.#period = readDuration('period', given['period'], 1, YEAR_MS) * 1_000;
+    Object.freeze(this);
+  }
+
+  get capacity(): number {
+    return this.rate;
+  }
+
+  plan(cost: number): SlidingWindowPlan {
+    return slidingWindowPlan(this.rate, this.#period, cost);
+  }
+}
+
+/**
+ * At most about `rate` units in any window of `period`: what was used in the window before counts in proportion
+ * to how much of it the last `period` still covers, as if it had been spread evenly. Where it was not, a window may
+ * hold more, and never `2 · rate`; `docs/which-limit.md` has the measured error. Two counters per identity.
+ *
+ * @throws {RateLimiterError} `ERR_INVALID_OPTION`
+ * @example
+ * slidingWindow({ name: 'hourly', rate: 1_000, period: '1h' });
+ */
+export function slidingWindow(options: SlidingWindowOptions): Limit {
+  return new SlidingWindow(options);
+}
