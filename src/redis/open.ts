@@ -55,6 +55,9 @@ function openIoredis(
     ...(password === undefined ? {} : { password }),
     ...(tls ? { tls: { servername: host } } : {}),
     connectTimeout: CONNECT_TIMEOUT_MS,
+    // ioredis waits this long for a server that it leaves, even where the socket is closed already, and its timer
+    // keeps the process alive.
+    disconnectTimeout: 100,
     socketTimeout: silenceMs,
     // Nothing is queued, nothing is sent again: a call that was not answered is not charged a second time.
     maxRetriesPerRequest: 0,

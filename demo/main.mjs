@@ -1,0 +1,142 @@
+/** The demo from its beginning to its end: serve, prove, wait, leave nothing behind. */
+import process from 'node:process';
+import { RULES } from './limits.mjs';
+import { freePortFrom, HOST } from './port.mjs';
+import { prove } from './proof.mjs';
+import { serveHere } from './serve.mjs';
+import {
+  introduction,
+  linesToTry,
+  proofFailed,
+  proofTable,
+  storeNote,
+  workerNote,
+} from './text.mjs';
+
+const BURST = { limit: RULES.export.rate, requests: 400 };
+/** So that no worker goes without, whoever is fastest to accept. */
+const CONNECTIONS_PER_WORKER = 8;
+const FEWEST_CONNECTIONS = 32;
+
+/**
+ * @param {import('./options.mjs').DemoOptions} options
+ * @returns {Promise<0 | 1>} the exit code: 1 when the sum of the proof is not the limit
+ * @throws {import('./problem.mjs').Problem}
+ */
+export async function run(options) {
+  const ended = endOfRun();
+  /** In the order of their making; closed in the other one. @type {(() => Promise<void>)[]} */
+  const closings = [];
+  try {
+    const place = await openPlace(options, closings);
+    const { origin, pids } = await serve(options, place.url, closings);
+    console.log(introduction(origin, options.workers, place));
+
+    const connections = Math.max(FEWEST_CONNECTIONS, CONNECTIONS_PER_WORKER * options.workers);
+    const burst = { ...BURST, connections };
+    const outcome = await prove({ ...burst, url: `${origin}/export`, workers: options.workers });
+    console.log(proofTable(outcome, burst, pids()));
+    if (outcome.failure !== undefined) {
+      console.error(proofFailed(outcome.failure));
+      return 1;
+    }
+    if (!options.once) {
+      const worker = options.workers > 1 ? pids()[0] : undefined;
+      console.log(linesToTry(origin, place, outcome.caller, worker));
+      await ended;
+    }
+    return 0;
+  } finally {
+    for (const close of closings.toReversed()) await close();
+  }
+}
+
+/**
+ * @param {import('./options.mjs').DemoOptions} options
+ * @param {(() => Promise<void>)[]} closings
+ * @returns {Promise<import('./text.mjs').Place>}
+ */
+async function openPlace({ privateRedis, redisUrl }, closings) {
+  if (!privateRedis) {
+    return redisUrl === undefined ? { kind: 'memory' } : { kind: 'yours', url: redisUrl };
+  }
+  const { startPrivateRedis } = await import('./private-redis.mjs');
+  const redis = await startPrivateRedis();
+  closings.push(redis.close);
+  return { kind: 'private', url: redis.url, pid: redis.pid() };
+}
+
+/**
+ * @param {import('./options.mjs').DemoOptions} options
+ * @param {string | undefined} redisUrl
+ * @param {(() => Promise<void>)[]} closings
+ * @returns {Promise<{ origin: string, pids: () => readonly number[] }>}
+ */
+async function serve({ port: wanted, workers }, redisUrl, closings) {
+  const port = await freePortFrom(wanted);
+  if (port !== wanted && wanted !== 0) console.log(`Port ${wanted} is taken; this is ${port}.`);
+  const origin = `http://${HOST}:${port}`;
+  const watch = watchStore();
+  const serving = { port, redisUrl, onStoreState: watch.note };
+  const serves =
+    workers === 1
+      ? await serveHere(serving)
+      : await (await import('./workers.mjs')).serveFromWorkers(serving, workers, noteLoss);
+  closings.push(() => {
+    watch.end();
+    return serves.close();
+  });
+  watch.begin();
+  return { origin, pids: serves.pids };
+}
+
+/** @type {(worker: number, replaced: boolean) => void} */
+function noteLoss(worker, replaced) {
+  console.log(workerNote(worker, replaced));
+}
+
+/**
+ * Says what happens to Redis, once for all processes: it is back when all of them have it back. Quiet before `begin`
+ * and after `end`: what the processes say of Redis while they start or close is no news.
+ */
+function watchStore() {
+  /** @type {Map<number, import('./serve.mjs').StoreState>} */
+  const troubles = new Map();
+  /** @type {import('./serve.mjs').StoreState} */
+  let said = 'ready';
+  let quiet = true;
+  const say = () => {
+    const states = [...troubles.values()];
+    const now = states.includes('away') ? 'away' : (states[0] ?? 'ready');
+    if (quiet || now === said) return;
+    said = now;
+    console.log(storeNote(now));
+  };
+  return {
+    /** @type {import('./serve.mjs').Serving['onStoreState']} */
+    note: (worker, state) => {
+      if (state === 'ready') troubles.delete(worker);
+      else troubles.set(worker, state);
+      say();
+    },
+    begin: () => {
+      quiet = false;
+      say();
+    },
+    end: () => {
+      quiet = true;
+    },
+  };
+}
+
+/** The first Ctrl-C lets the demo end well; a second one does not wait for that. */
+function endOfRun() {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM']) {
+      process.once(signal, () => {
+        process.once(signal, () => process.exit(1));
+        resolve(undefined);
+      });
+    }
+  });
+}

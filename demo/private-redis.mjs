@@ -1,0 +1,41 @@
+/** A redis-server for this run alone, with nothing saved. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { startRedis } from '../test/kit/redis-server.mjs';
+import { Problem } from './problem.mjs';
+
+const LOOK_EVERY_MS = 200;
+/** Long enough that what happens without Redis can be tried by hand. */
+const AWAY_MS = 3_000;
+
+/**
+ * Whoever kills it sees what happens without Redis; then it comes back by itself, empty.
+ * @returns {Promise<{ url: string, pid: () => number, close: () => Promise<void> }>}
+ */
+export async function startPrivateRedis() {
+  const server = await startRedis().catch((error) => {
+    throw new Problem(error.message);
+  });
+  let closed = false;
+  let away = false;
+  const comeBack = async () => {
+    await sleep(AWAY_MS, undefined, { ref: false });
+    // A start that fails is tried again: the next look finds no process.
+    if (!closed) await server.start().catch(() => {});
+    away = false;
+  };
+  const watch = setInterval(() => {
+    if (away || server.pid !== 0) return;
+    away = true;
+    void comeBack();
+  }, LOOK_EVERY_MS);
+  watch.unref();
+  return {
+    url: server.url,
+    pid: () => server.pid,
+    close: async () => {
+      closed = true;
+      clearInterval(watch);
+      await server.close();
+    },
+  };
+}

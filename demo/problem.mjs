@@ -1,0 +1,14 @@
+/** What stands in the demo's way, in words that say what to do; no stack trace would add to them. */
+export class Problem extends Error {
+  /** What the process ends with: 2 for a command line that makes no sense, 1 for everything else. */
+  exitCode;
+
+  /**
+   * @param {string} message
+   * @param {1 | 2} [exitCode]
+   */
+  constructor(message, exitCode = 1) {
+    super(message);
+    this.exitCode = exitCode;
+  }
+}

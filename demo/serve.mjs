@@ -1,0 +1,76 @@
+/** The API in this process: the whole of it, or one worker of several. */
+import { subscribe } from 'node:diagnostics_channel';
+import { once } from 'node:events';
+import process from 'node:process';
+import { RateLimiterError } from 'distributed-rate-limiter';
+import { createApi } from './api.mjs';
+import { closeLimiters, openLimiters, readyLimiters } from './limits.mjs';
+import { HOST } from './port.mjs';
+import { Problem } from './problem.mjs';
+import { redisUnusable } from './text.mjs';
+
+/**
+ * @typedef {import('distributed-rate-limiter').StoreStateMessage} StoreStateMessage
+ * @typedef {StoreStateMessage['state']} StoreState
+ * @typedef {object} Serving
+ * @property {number} port
+ * @property {string | undefined} redisUrl undefined: limits live in this process's memory
+ * @property {(worker: number, state: StoreState) => void} onStoreState each change of what a process knows of Redis
+ *
+ * @typedef {object} Served
+ * @property {() => readonly number[]} pids of the processes that answer, in the order of their numbers
+ * @property {() => Promise<void>} close resolves when the port is free and all of them have let go of Redis
+ */
+
+/**
+ * @param {Serving} serving
+ * @param {number} [worker] its number, from 1
+ * @returns {Promise<Served>}
+ * @throws {Problem} when no decision can be made
+ */
+export async function serveHere({ port, redisUrl, onStoreState }, worker = 1) {
+  subscribe('distributed-rate-limiter:store', (message) => {
+    onStoreState(worker, /** @type {StoreStateMessage} */ (message).state);
+  });
+  const limiters = open(redisUrl);
+  try {
+    await readyLimiters(limiters);
+    const server = createApi(limiters, worker).listen(port, HOST);
+    await once(server, 'listening');
+    return {
+      pids: () => [process.pid],
+      close: async () => {
+        const closed = once(server, 'close');
+        server.close();
+        server.closeAllConnections();
+        await closed;
+        await closeLimiters(limiters);
+      },
+    };
+  } catch (error) {
+    await closeLimiters(limiters);
+    throw explained(error, redisUrl);
+  }
+}
+
+/** @param {string | undefined} redisUrl */
+function open(redisUrl) {
+  try {
+    return openLimiters(redisUrl);
+  } catch (error) {
+    throw explained(error, redisUrl);
+  }
+}
+
+/**
+ * @param {unknown} error
+ * @param {string | undefined} redisUrl
+ */
+function explained(error, redisUrl) {
+  if (redisUrl === undefined || !(error instanceof RateLimiterError)) return error;
+  const { message, cause } = error;
+  if (!(cause instanceof Error)) return new Problem(redisUnusable(redisUrl, message));
+  // Where a name has several addresses Node's error has no message, only a code.
+  const why = cause.message || /** @type {NodeJS.ErrnoException} */ (cause).code;
+  return new Problem(redisUnusable(redisUrl, `${message} (${why}).`));
+}

@@ -1,0 +1,182 @@
+/** All that the demo prints: short, and the same words everywhere. */
+import process from 'node:process';
+import { styleText } from 'node:util';
+import { RULES } from './limits.mjs';
+
+/** @type {(style: 'bold' | 'dim' | 'green' | 'red' | 'yellow', text: string) => string} */
+const paint =
+  process.stdout.isTTY && process.stdout.hasColors() ? styleText : (_style, text) => text;
+
+/**
+ * @typedef {object} Place where the limits live
+ * @property {'memory' | 'private' | 'yours'} kind
+ * @property {string} [url]
+ * @property {number} [pid] of the private server
+ */
+
+/**
+ * @param {string} origin
+ * @param {number} workers
+ * @param {Place} place
+ */
+export function introduction(origin, workers, place) {
+  const who = workers === 1 ? 'One process' : `${workers} processes behind one port`;
+  const shared = workers === 1 ? 'limits live' : 'limits shared';
+  return `
+${paint('bold', 'distributed-rate-limiter demo')}  ${paint('bold', paint('green', origin))}
+${who}; ${shared} ${whereOf(place)}.
+
+  GET /hello   ${ruleOf('hello', place)}
+  GET /export  ${ruleOf('export', place)}
+  GET /peek    what each has left; charges nothing
+  GET /        not limited
+
+A caller is an X-API-Key, or else an address.
+`;
+}
+
+/** @param {Place} place */
+function whereOf({ kind, url = '', pid }) {
+  if (kind === 'memory') return 'in its memory (on Redis: -- --redis, or set REDIS_URL)';
+  return kind === 'private'
+    ? `in a private redis-server (${addressOf(url)}, pid ${pid})`
+    : `in the Redis of REDIS_URL (${addressOf(url)})`;
+}
+
+/**
+ * Never the whole URL: it may hold a password.
+ * @param {string} url
+ */
+function addressOf(url) {
+  if (!URL.canParse(url)) return 'not a URL';
+  const { protocol, host, pathname } = new URL(url);
+  return protocol === 'unix:' ? pathname : host;
+}
+
+/**
+ * @param {string} url
+ * @param {string} why
+ */
+export function redisUnusable(url, why) {
+  return `Redis (${addressOf(url)}) cannot be used: ${why}
+Is REDIS_URL right, and is that server up? The demo can start one of its own: npm run demo -- --redis`;
+}
+
+/**
+ * @param {import('./limits.mjs').RuleName} name
+ * @param {Place} place
+ */
+function ruleOf(name, { kind }) {
+  const { rate, period, failStrategy } = RULES[name];
+  const limit = `${rate} per ${period} for each caller`.padEnd(27);
+  if (kind === 'memory') return limit.trimEnd();
+  return `${limit} without Redis: ${failStrategy === 'open' ? 'passes' : '503'}`;
+}
+
+/**
+ * @param {import('./proof.mjs').Outcome} outcome
+ * @param {{ requests: number, connections: number, limit: number }} burst
+ * @param {readonly number[]} pids of the workers
+ */
+export function proofTable({ shares, admitted, tookMs, nextAfterMs, failure }, burst, pids) {
+  const { requests, connections, limit } = burst;
+  const answered = shares.reduce((sum, share) => sum + share.answered, 0);
+  const rows =
+    shares.length === 1
+      ? []
+      : shares.map((share, i) =>
+          proofRow(
+            `worker ${String(share.worker).padEnd(2)} pid ${pids[i]}`,
+            share.answered,
+            share.admitted,
+          ),
+        );
+  const sum = proofRow(shares.length === 1 ? `pid ${pids[0]}` : 'sum', answered, admitted);
+  const verdict =
+    failure === undefined
+      ? paint('green', `= the limit of ${limit}, exactly`)
+      : paint('red', `the limit is ${limit}`);
+  return `Proof: ${requests} requests of one caller to /export at once, on ${connections} connections, in ${duration(tookMs)}
+
+${[...rows, `${paint('bold', sum)}  ${verdict}`].join('\n')}
+${failure === undefined ? `\nNothing came back meanwhile: that caller's next request passes in ${duration(nextAfterMs)}.\n` : ''}`;
+}
+
+/**
+ * @param {string} name
+ * @param {number} answered
+ * @param {number} admitted
+ */
+function proofRow(name, answered, admitted) {
+  const counts = [answered, admitted].map((count) => String(count).padStart(5));
+  return `  ${name.padEnd(22)} ${counts[0]} answered ${counts[1]} admitted`;
+}
+
+/** @param {string} failure */
+export function proofFailed(failure) {
+  return `${paint('red', 'The proof failed.')} ${failure}`;
+}
+
+/**
+ * @param {string} origin
+ * @param {Place} place
+ * @param {string} exhausted an API key whose limit is used up
+ * @param {number | undefined} worker the process id of one of several workers
+ */
+export function linesToTry(origin, { kind, pid }, exhausted, worker) {
+  /** @type {[line: string, meaning: string][]} */
+  const lines = [
+    [`curl -i ${origin}/hello`, 'once'],
+    [`for i in 1 2 3 4 5 6 7; do curl -s ${origin}/hello; done`, '5 pass, then 429'],
+    [`curl -s -H 'X-API-Key: alice' ${origin}/hello`, 'another caller, its own limit'],
+    [`curl -s ${origin}/peek`, 'what you have left'],
+    [`curl -i -H 'X-API-Key: ${exhausted}' ${origin}/export`, 'the caller of the proof'],
+  ];
+  if (kind === 'private') {
+    lines.push(
+      [`kill -STOP ${pid}`, 'Redis hangs; kill -CONT wakes it'],
+      [`kill -KILL ${pid}`, 'Redis is gone; it comes back in 3 s'],
+    );
+  }
+  if (worker !== undefined) lines.push([`kill -KILL ${worker}`, 'a worker less; limits hold']);
+  return `${paint('bold', 'Try, in another terminal')}
+${lines.map(([line, meaning]) => `  ${line}  ${paint('dim', `# ${meaning}`)}`).join('\n')}
+
+Ctrl-C ends it.
+`;
+}
+
+/** @param {import('./serve.mjs').StoreState} state */
+export function storeNote(state) {
+  const notes = {
+    away: 'Redis is away: /hello passes degraded, /export answers 503, both at once.',
+    hung: 'Redis does not answer: /hello passes degraded, /export answers 503.',
+    ready: 'Redis is back: every limit holds again.',
+  };
+  return note(state === 'ready' ? 'green' : 'yellow', notes[state]);
+}
+
+/**
+ * @param {number} worker
+ * @param {boolean} replaced
+ */
+export function workerNote(worker, replaced) {
+  return replaced
+    ? note('yellow', `Worker ${worker} ended; another one took its place. No limit was lost.`)
+    : note('red', `Worker ${worker} ended, and no other one could be started in its place.`);
+}
+
+/**
+ * @param {'green' | 'yellow' | 'red'} style
+ * @param {string} text
+ */
+function note(style, text) {
+  return `${paint('dim', new Date().toTimeString().slice(0, 8))}  ${paint(style, text)}`;
+}
+
+/** @param {number} ms */
+function duration(ms) {
+  if (ms < 1_000) return `${Math.round(ms)} ms`;
+  if (ms < 120_000) return `${(ms / 1_000).toFixed(1)} s`;
+  return `${Math.floor(ms / 60_000)} min`;
+}
