@@ -61,6 +61,15 @@ export interface Limited extends Facts {
   readonly limitedBy: readonly string[];
 }
 
+/** The identity is blocked, and the limiter heeds blocks. Nothing was charged. */
+export interface Blocked extends Facts {
+  readonly allowed: false;
+  readonly degraded: false;
+  readonly reason: 'blocked';
+  /** Milliseconds until neither the block nor a limit stands in the way, if nobody else spends. */
+  readonly retryAfterMs: number;
+}
+
 /** The call asked for more than can ever pass at once: waiting does not help. Nothing was sent to the store. */
 export interface Impossible extends NoFacts {
   readonly allowed: false;
@@ -87,7 +96,10 @@ export interface Degraded extends NoFacts {
  * if (decision.degraded) metrics.degraded.inc();
  * else if (decision.reason === 'limited') setTimeout(retry, decision.retryAfterMs);
  */
-export type Decision = Allowed | Limited | Impossible | Degraded;
+export type Decision = Allowed | Limited | Blocked | Impossible | Degraded;
+
+/** The answer to `allowUpTo`: a decision, and how many units it lets pass; 0 where it is not allowed. */
+export type Grant = Decision & { readonly granted: number };
 
 /** From the verdicts of a call's limits; `now` is the store's clock, in microseconds. */
 export function decisionOf(shape: Shape, verdicts: readonly Verdict[], now: number): Decision {
@@ -97,55 +109,53 @@ export function decisionOf(shape: Shape, verdicts: readonly Verdict[], now: numb
   let resetUs = 0;
   let retryUs = 0;
   let limitedBy: string[] | undefined;
+  let blocked = false;
   for (let i = 0; i < verdicts.length; i++) {
     const { limit, plan } = rules[i]!;
-    const verdict = verdicts[i]!;
+    const { refused, remaining: units, resetUs: rests, retryUs: opens } = verdicts[i]!;
+    if (limit.algorithm === 'block') {
+      blocked = refused;
+      retryUs = Math.max(retryUs, opens);
+      continue;
+    }
     if (!limit.shadow) {
-      remaining = Math.min(remaining, verdict.remaining);
-      resetUs = Math.max(resetUs, verdict.resetUs);
+      remaining = Math.min(remaining, units);
+      resetUs = Math.max(resetUs, rests);
+      if (refused) {
+        retryUs = Math.max(retryUs, opens);
+        (limitedBy ??= []).push(limit.name);
+      }
     }
     const state = {
       name: limit.name,
       algorithm: limit.algorithm,
       limit: limit.capacity,
-      remaining: verdict.remaining,
-      resetAfterMs: toMs(verdict.resetUs),
-      refused: verdict.refused,
+      remaining: units,
+      resetAfterMs: toMs(rests),
+      refused,
       shadow: limit.shadow,
     };
-    if (verdict.refused && !limit.shadow) {
-      retryUs = Math.max(retryUs, verdict.retryUs);
-      (limitedBy ??= []).push(limit.name);
-    }
     limits.push(
-      verdict.refused && plan.cost <= limit.capacity
-        ? { ...state, retryAfterMs: toMs(verdict.retryUs) }
-        : state,
+      refused && plan.cost <= limit.capacity ? { ...state, retryAfterMs: toMs(opens) } : state,
     );
   }
   const resetAfterMs = toMs(resetUs);
   const resetAtMs = toMs(now + resetUs);
-  return limitedBy === undefined
-    ? {
-        allowed: true,
-        degraded: false,
-        reason: 'within_limit',
-        limits,
-        remaining,
-        resetAfterMs,
-        resetAtMs,
-      }
-    : {
-        allowed: false,
-        degraded: false,
-        reason: 'limited',
-        limits,
-        remaining,
-        resetAfterMs,
-        resetAtMs,
-        retryAfterMs: toMs(retryUs),
-        limitedBy,
-      };
+  if (!blocked && limitedBy === undefined) {
+    return {
+      allowed: true,
+      degraded: false,
+      reason: 'within_limit',
+      limits,
+      remaining,
+      resetAfterMs,
+      resetAtMs,
+    };
+  }
+  const facts = { limits, resetAfterMs, resetAtMs, retryAfterMs: toMs(retryUs) };
+  return limitedBy === undefined || blocked
+    ? { allowed: false, degraded: false, reason: 'blocked', ...facts, remaining: 0 }
+    : { allowed: false, degraded: false, reason: 'limited', ...facts, remaining, limitedBy };
 }
 
 export function impossible(maxCost: number): Impossible {

@@ -13,9 +13,11 @@ export type { TokenBucketOptions } from './algorithms/token-bucket.ts';
 export type { Clock } from './clock.ts';
 export type {
   Allowed,
+  Blocked,
   Decision,
   Degraded,
   Facts,
+  Grant,
   Impossible,
   Limited,
   LimitState,
@@ -25,7 +27,13 @@ export type { Duration } from './duration.ts';
 export type { ErrorCode, StoreFailure } from './errors.ts';
 export type { CheckMessage, StoreStateMessage } from './events.ts';
 export type { Identity } from './identity.ts';
-export type { CallOptions, FailStrategy, Hooks, LimiterOptions } from './limiter-options.ts';
+export type {
+  CallOptions,
+  FailStrategy,
+  Hooks,
+  LimiterOptions,
+  WaitOptions,
+} from './limiter-options.ts';
 export type { RedisClient } from './redis/connect.ts';
 export type { PortState, RedisPort } from './redis/port.ts';
 export type { MemoryStoreOptions } from './stores/memory.ts';

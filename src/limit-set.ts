@@ -1,14 +1,12 @@
+import { block } from './algorithms/block.ts';
 import { shapeOf } from './algorithms/decide.ts';
-import type { Ask, Shape } from './algorithms/decide.ts';
+import type { Rule, Shape, Verb } from './algorithms/decide.ts';
 import { Limit, UNNAMED } from './algorithms/limit.ts';
 import { invalidOption, RateLimiterError, show } from './errors.ts';
 
 const MAX_LIMITS = 16;
 /** Costs beyond this many are planned anew at each call, so that costs taken from requests hold no memory. */
 const MAX_PLANNED_COSTS = 64;
-
-/** What is asked of the limits: to charge, to look, or to forget. */
-export type Operation = 'allow' | 'peek' | 'reset';
 
 /** The limits that govern one call, all or nothing, and the keys of their states. */
 export class LimitSet {
@@ -17,63 +15,73 @@ export class LimitSet {
   readonly maxCost: number;
   /** What stands before the identity's digest in the key of the unnamed limit, or in what stands for that key. */
   readonly keyPrefix: string;
-  readonly #planned: Record<Operation, Map<number, Shape>> = {
-    allow: new Map(),
-    peek: new Map(),
-    reset: new Map(),
-  };
+  /** Whether an identity's block is heeded. */
+  readonly #blocks: boolean;
+  readonly #planned = new Map<Verb, Map<number, Shape>>();
   /** Unix ms until which what is planned holds. */
   #until = Number.POSITIVE_INFINITY;
 
-  constructor(namespace: string, limits: unknown) {
+  constructor(namespace: string, limits: unknown, blocks: boolean) {
     this.limits = readLimits(limits);
     this.maxCost = Math.min(
       ...this.limits.filter(({ shadow }) => !shadow).map(({ capacity }) => capacity),
     );
     const unnamed = this.limits.find(({ name }) => name === UNNAMED);
     this.keyPrefix = `${namespace}:${unnamed === undefined ? 'limits' : unnamed.algorithm}:`;
+    this.#blocks = blocks;
   }
 
-  shape(operation: Operation, cost: number): Shape {
+  /** `units` is the cost of the call, or what the verb is about. */
+  shape(verb: Verb, units: number): Shape {
     if (this.#until !== Number.POSITIVE_INFINITY && Date.now() >= this.#until) {
-      this.#forgetPlans();
+      this.#until = Number.POSITIVE_INFINITY;
+      this.#planned.clear();
     }
-    const planned = this.#planned[operation];
-    let shape = planned.get(cost);
+    let planned = this.#planned.get(verb);
+    if (planned === undefined) {
+      planned = new Map();
+      this.#planned.set(verb, planned);
+    }
+    let shape = planned.get(units);
     if (shape === undefined) {
-      shape = this.#plan(operation, cost);
+      shape = this.#plan(verb, units);
       if (planned.size < MAX_PLANNED_COSTS) {
-        planned.set(cost, shape);
+        planned.set(units, shape);
       }
     }
     return shape;
   }
 
-  #plan(operation: Operation, cost: number): Shape {
-    const nowMs = Date.now();
+  /** What gives back `units` under the same limits. */
+  static refundShape(rules: readonly Rule[], units: number): Shape {
     return shapeOf(
-      this.limits.map((limit) => {
-        const plan = limit.plan(cost, nowMs);
-        this.#until = Math.min(this.#until, plan.until ?? this.#until);
-        return { limit, plan, ask: ASKS[operation][limit.shadow ? 1 : 0], suffix: suffixOf(limit) };
-      }),
+      'refund',
+      units,
+      rules.map((rule) => ({ ...rule, plan: rule.limit.twin.price(rule.plan, 1) })),
     );
   }
 
-  #forgetPlans(): void {
-    this.#until = Number.POSITIVE_INFINITY;
-    for (const planned of Object.values(this.#planned)) {
-      planned.clear();
-    }
+  #plan(verb: Verb, units: number): Shape {
+    const decides = verb === 'allow' || verb === 'peek';
+    const nowMs = Date.now();
+    const rules: Rule[] = this.limits.map((limit) => {
+      const plan = limit.plan(decides ? units : 1, nowMs);
+      this.#until = Math.min(this.#until, plan.until ?? this.#until);
+      return { limit, plan, suffix: suffixOf(limit) };
+    });
+    const heedsBlocks = this.#blocks && (decides || verb === 'up_to');
+    return shapeOf(verb, units, heedsBlocks ? [...rules, blockRule(0)] : rules);
   }
 }
 
-/** What an operation asks of a limit that is enforced, and of one that is not. */
-const ASKS: Readonly<Record<Operation, readonly [Ask, Ask]>> = {
-  allow: ['charge', 'shadow'],
-  peek: ['peek', 'shadow_peek'],
-  reset: ['reset', 'reset'],
-};
+/** What sets, or lifts, an identity's block. */
+export function blockShape(verb: 'penalize' | 'reset', durationMs: number): Shape {
+  return shapeOf(verb, 1, [blockRule(durationMs * 1_000)]);
+}
+
+function blockRule(durationUs: number): Rule {
+  return { limit: block, plan: block.plan(durationUs, 0), suffix: '#block' };
+}
 
 /** What follows the identity's key, in braces, in this limit's key: so both are in one slot of a cluster. */
 export function suffixOf({ name, algorithm }: Limit): string {

@@ -24,6 +24,7 @@ import { readRedisUrl } from './redis/url.ts';
 import { MemoryStore } from './stores/memory.ts';
 import { RedisStore } from './stores/redis.ts';
 import type { Store } from './stores/store.ts';
+import type { WaitBounds } from './waiting.ts';
 
 /** What a call is answered when the store gives no answer: `true`, `false`, or a rejection with the error. */
 export type FailStrategy = 'open' | 'closed' | 'throw';
@@ -46,6 +47,8 @@ interface CommonOptions extends Hooks {
   namespace?: string;
   /** Default `'open'`. For logins and payments choose `'closed'`. */
   failStrategy?: FailStrategy;
+  /** Whether calls of an identity that `block` was called for are refused, which costs one more key per call. Default false. */
+  blocks?: boolean;
   /**
    * Makes keys HMAC-SHA-256 under this secret, of at least 32 bytes, instead of SHA-256: a bare hash of an
    * address or a phone number is reversed by trying them all. All processes need the same one; another secret
@@ -128,6 +131,16 @@ export interface CallOptions {
   limits?: readonly Limit[];
 }
 
+/** What a call that waits may say for itself. */
+export interface WaitOptions extends CallOptions {
+  /** How long to wait at most, in milliseconds, and Infinity, the default, for as long as it takes. */
+  timeoutMs?: number;
+  /** Ends the waiting; the call then rejects with the signal's reason. */
+  signal?: AbortSignal;
+  /** How many calls of one identity may wait behind the first in this process; from 0 to 1,000,000. Default 1,000. */
+  maxQueue?: number;
+}
+
 /** Options that are right, with what follows from them. */
 export interface Settings {
   readonly namespace: string;
@@ -135,6 +148,7 @@ export interface Settings {
   readonly store: Store;
   /** What the store's state belongs to: a client, a URL, or the memory store itself. */
   readonly place: string | object;
+  readonly blocks: boolean;
   readonly failStrategy: FailStrategy;
   readonly timeoutMs: number;
   readonly maxInFlight: number;
@@ -153,6 +167,7 @@ const KNOWN = [
   'algorithm',
   'limits',
   'namespace',
+  'blocks',
   'failStrategy',
   'timeoutMs',
   'maxInFlight',
@@ -180,6 +195,7 @@ const ALIASES: Readonly<Record<string, string>> = {
   timeout: 'timeoutMs',
   timeWindow: 'period',
   ttl: 'period',
+  blockDuration: 'blocks',
   url: 'redis',
   window: 'period',
   windowMs: 'period',
@@ -211,8 +227,10 @@ export function readLimiterOptions(options: unknown): Settings {
   const namespace = has('namespace')
     ? readNamespace('namespace', given['namespace'])
     : 'rate-limit';
+  const blocks = has('blocks') && readBoolean('blocks', given['blocks']);
   return {
     namespace,
+    blocks,
     timeoutMs,
     maxInFlight: has('maxInFlight')
       ? readInteger('maxInFlight', given['maxInFlight'], 1, 1_000_000)
@@ -222,26 +240,59 @@ export function readLimiterOptions(options: unknown): Settings {
       : 'open',
     hashSecret: has('hashSecret') ? readSecret(given['hashSecret']) : undefined,
     hooks: readHooks(given),
-    limits: readLimitSet(given, has, namespace),
+    limits: readLimitSet(given, has, namespace, blocks),
     ...readStore(given, has, timeoutMs),
   };
 }
 
 export function readCallOptions(options: unknown): { cost: number; limits: unknown } {
-  const given = readOptions('this call', options, ['cost', 'limits'], {
-    weight: 'cost',
-    tokens: 'cost',
-    points: 'cost',
-  });
-  const { cost } = given;
-  if (cost !== undefined && !(Number.isSafeInteger(cost) && (cost as number) >= 1)) {
+  const given = readOptions('this call', options, ['cost', 'limits'], COST_ALIASES);
+  return {
+    cost: given['cost'] === undefined ? 1 : readCost('cost', given['cost']),
+    limits: given['limits'],
+  };
+}
+
+export function readWaitOptions(options: unknown): { bounds: WaitBounds; call: CallOptions } {
+  const known = ['cost', 'limits', 'timeoutMs', 'signal', 'maxQueue'];
+  const given = readOptions('this call', options ?? {}, known, COST_ALIASES);
+  const { cost, limits, timeoutMs, signal, maxQueue } = given;
+  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    throw invalidOption('signal', 'an AbortSignal', signal, 'Pass `controller.signal`.');
+  }
+  return {
+    bounds: {
+      timeoutMs:
+        timeoutMs === undefined || timeoutMs === Number.POSITIVE_INFINITY
+          ? Number.POSITIVE_INFINITY
+          : readInteger('timeoutMs', timeoutMs, 0, Number.MAX_SAFE_INTEGER),
+      maxQueue: maxQueue === undefined ? 1_000 : readInteger('maxQueue', maxQueue, 0, 1_000_000),
+      signal,
+    },
+    call: {
+      ...(cost === undefined ? {} : { cost: readCost('cost', cost) }),
+      ...(limits === undefined ? {} : { limits: limits as readonly Limit[] }),
+    },
+  };
+}
+
+export function readCost(option: string, cost: unknown): number {
+  if (!(Number.isSafeInteger(cost) && (cost as number) >= 1)) {
     throw new RateLimiterError(
       'ERR_INVALID_COST',
-      `\`cost\` must be a whole number from 1 to ${Number.MAX_SAFE_INTEGER}, got ${show(cost)}. To look without charging use \`peek\`; for fractions count a smaller unit.`,
+      `\`${option}\` must be a whole number from 1 to ${Number.MAX_SAFE_INTEGER}, got ${show(cost)}. To look without charging use \`peek\`; for fractions count a smaller unit.`,
     );
   }
-  return { cost: (cost as number | undefined) ?? 1, limits: given['limits'] };
+  return cost as number;
 }
+
+const COST_ALIASES: Readonly<Record<string, string>> = {
+  weight: 'cost',
+  tokens: 'cost',
+  points: 'cost',
+  timeout: 'timeoutMs',
+  maxQueueSize: 'maxQueue',
+};
 
 /** Each algorithm's factory, and what of a limiter's options is its own. */
 const FACTORIES: Readonly<Record<AlgorithmName, (numbers: never) => Limit>> = {
@@ -256,13 +307,14 @@ function readLimitSet(
   given: Record<string, unknown>,
   has: (name: string) => boolean,
   namespace: string,
+  blocks: boolean,
 ): LimitSet {
   if (!has('limits')) {
     const algorithm = has('algorithm')
       ? readOneOf('algorithm', given['algorithm'], Object.keys(FACTORIES) as AlgorithmName[])
       : 'token_bucket';
     const numbers = Object.fromEntries(NUMBERS.filter(has).map((name) => [name, given[name]]));
-    return new LimitSet(namespace, [FACTORIES[algorithm](numbers as never)]);
+    return new LimitSet(namespace, [FACTORIES[algorithm](numbers as never)], blocks);
   }
   for (const name of [...NUMBERS, 'algorithm']) {
     if (has(name)) {
@@ -274,7 +326,7 @@ function readLimitSet(
       );
     }
   }
-  return new LimitSet(namespace, given['limits']);
+  return new LimitSet(namespace, given['limits'], blocks);
 }
 
 function readStore(

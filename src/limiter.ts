@@ -1,24 +1,43 @@
+import { readGranted, readMarks, readVerdicts } from './algorithms/decide.ts';
+import type { Shape } from './algorithms/decide.ts';
 import type { Limit } from './algorithms/limit.ts';
 import { decisionOf, degraded, impossible } from './decision.ts';
-import type { Decision } from './decision.ts';
-import { RateLimiterError, StoreError } from './errors.ts';
+import type { Decision, Grant } from './decision.ts';
+import { readDuration } from './duration.ts';
+import type { Duration } from './duration.ts';
+import { invalidOption, RateLimiterError, StoreError } from './errors.ts';
 import { checks } from './events.ts';
+import type { CheckMessage } from './events.ts';
 import { digestIdentity } from './identity.ts';
 import type { Identity } from './identity.ts';
 import { noteKeySpace } from './key-space.ts';
-import { LimitSet } from './limit-set.ts';
-import type { Operation } from './limit-set.ts';
-import { readCallOptions, readLimiterOptions } from './limiter-options.ts';
+import { blockShape, LimitSet } from './limit-set.ts';
+import {
+  readCallOptions,
+  readCost,
+  readLimiterOptions,
+  readWaitOptions,
+} from './limiter-options.ts';
 import type {
   CallOptions,
-  FailStrategy,
   Hooks,
   LimiterOptions,
   Settings,
+  WaitOptions,
 } from './limiter-options.ts';
+import { attachReceipt, receiptOf } from './receipt.ts';
+import type { Call } from './stores/store.ts';
+import { Waiting } from './waiting.ts';
 
 /** Two parts, so that no caller's own identity is ever this one. */
 const PROBE: Identity = ['distributed-rate-limiter', 'ready'];
+const LONGEST_BLOCK_MS = 10 * 366 * 86_400_000;
+
+/** What becomes of a call: how its answer is read, and what stands in for one that the store did not give. */
+interface Outcome<T> {
+  read(reply: readonly number[], at: number): T;
+  degrade?(error: StoreError): T;
+}
 
 /**
  * One or several limits, where their state lives, and what happens when that place is away.
@@ -33,6 +52,7 @@ export class RateLimiter {
   readonly #limitsOfCalls = new WeakMap<readonly Limit[], LimitSet>();
   readonly #reported = new WeakSet<StoreError>();
   readonly #hookFailed = new Set<string>();
+  readonly #waiting = new Waiting();
   #pending = 0;
   #closing: Promise<void> | undefined;
   #onIdle: (() => void) | undefined;
@@ -54,19 +74,7 @@ export class RateLimiter {
    * if (!decision.allowed) respond(decision.degraded ? 503 : 429);
    */
   allow(identity: Identity, options?: CallOptions): Promise<Decision> {
-    const decision = this.#check('allow', identity, options);
-    const { onAllow, onBlock } = this.#settings.hooks;
-    if (onAllow === undefined && onBlock === undefined) {
-      return decision;
-    }
-    return decision.then((made) => {
-      if (made.allowed) {
-        this.#callHook('onAllow', onAllow, identity, made);
-      } else {
-        this.#callHook('onBlock', onBlock, identity, made);
-      }
-      return made;
-    });
+    return this.#hooked(identity, this.#check('allow', identity, options));
   }
 
   /**
@@ -82,8 +90,145 @@ export class RateLimiter {
   }
 
   /**
-   * Forgets what the identity has used, under every limit, as if it had never called. Also the cure for a key
-   * that holds what this library did not write.
+   * Charges as many of `units` as pass all limits right now, and says how many that were: `granted`. None is a
+   * refusal, whose `retryAfterMs` is the wait for one. Without an answer of the store `granted` is `units` under
+   * `failStrategy: 'open'` and 0 under `'closed'`.
+   *
+   * @throws (rejects) as `allow` does.
+   * @example
+   * const { granted } = await limiter.allowUpTo('importer', 500);
+   * await send(rows.splice(0, granted));
+   */
+  async allowUpTo(
+    identity: Identity,
+    units: number,
+    options?: Pick<CallOptions, 'limits'>,
+  ): Promise<Grant> {
+    const { limits } = this.#readCall(options);
+    const shape = limits.shape('up_to', readCost('units', units));
+    const call = { key: this.#keyOf(limits, identity), shape };
+    const grant = this.#submit<Grant>(call, {
+      read: (reply, at) => {
+        const granted = readGranted(reply, at);
+        const decision = decisionOf(shape, readVerdicts(shape, reply, at), reply[0]!);
+        return this.#withReceipt({ ...decision, granted }, call, reply, at);
+      },
+      degrade: (error) => ({
+        ...this.#degraded(error),
+        granted: this.#settings.failStrategy === 'open' ? units : 0,
+      }),
+    });
+    return this.#hooked(identity, grant);
+  }
+
+  /**
+   * Waits until the call passes, and answers as `allow` does: first come, first served for each identity within
+   * this process. Asks at the instants that refusals announce, so nothing is polled. A degraded or impossible
+   * decision is answered at once.
+   *
+   * @throws (rejects) `ERR_WAIT_TIMEOUT` as soon as it is known that the call will not pass in time,
+   * `ERR_WAIT_QUEUE_FULL`, the signal's reason; otherwise as `allow` does. Ended by `close()`.
+   * @example
+   * await limiter.wait('api.example.com', { timeoutMs: 30_000, signal: AbortSignal.timeout(60_000) });
+   */
+  async wait(identity: Identity, options?: WaitOptions): Promise<Decision> {
+    const { bounds, call } = readWaitOptions(options);
+    const { limits } = this.#readCall(call);
+    const key = this.#keyOf(limits, identity);
+    const decision = this.#waiting.wait(key, () => this.#check('allow', identity, call), bounds);
+    return this.#hooked(identity, decision);
+  }
+
+  /**
+   * Gives back what a decision of this limiter charged, for a call that did not do its work after all: never more
+   * than was charged, and never into a window that has begun since. Answers what a call of cost 1 would now be
+   * answered. Once per decision.
+   *
+   * @throws (rejects) `ERR_NOT_REFUNDABLE` for what is not a decision of this limiter, charged nothing, or was
+   * refunded before; a `StoreError` when the store gives no answer, whatever the failure strategy: then it is not
+   * known whether the units are back, and it is not tried again.
+   * @example
+   * const decision = await limiter.allow('user:12345', { cost: 10 });
+   * if (decision.allowed && !(await charge(card))) await limiter.refund(decision);
+   */
+  async refund(decision: Decision): Promise<Decision> {
+    this.#checkOpen();
+    const receipt = receiptOf(decision);
+    if (receipt === undefined || receipt.issuer !== this || receipt.refunded) {
+      throw new RateLimiterError(
+        'ERR_NOT_REFUNDABLE',
+        receipt?.refunded === true
+          ? 'The decision was refunded before. Refund each one once.'
+          : '`decision` must be one that this limiter made and charged. Pass what `allow` or `allowUpTo` resolved with.',
+      );
+    }
+    receipt.refunded = true;
+    const { key, shape: charged, reply, at } = receipt;
+    const rules = charged.rules.filter(({ limit }) => limit.algorithm !== 'block');
+    const units = charged.verb === 'up_to' ? readGranted(reply, at) : charged.units;
+    const shape = LimitSet.refundShape(rules, units);
+    return this.#submit(
+      { key, shape, marks: readMarks(charged, reply, at).slice(0, rules.length) },
+      {
+        read: (answer, place) => decisionOf(shape, readVerdicts(shape, answer, place), answer[0]!),
+      },
+    );
+  }
+
+  /**
+   * Charges a cost whatever is left, for what turned out worse than it looked: into debt up to each limit's
+   * `maxDebt`, which has to be made up for before anything passes again. Answers what a call of cost 1 would now
+   * be answered.
+   *
+   * @throws (rejects) as `allow` does.
+   * @example
+   * await limiter.penalize('user:12345', 20);      // after a failed login
+   */
+  async penalize(
+    identity: Identity,
+    cost: number,
+    options?: Pick<CallOptions, 'limits'>,
+  ): Promise<Decision> {
+    const { limits } = this.#readCall(options);
+    const shape = limits.shape('penalize', readCost('cost', cost));
+    return this.#submit({ key: this.#keyOf(limits, identity), shape }, this.#decision(shape));
+  }
+
+  /**
+   * Refuses every call of the identity for a time, under all limiters of this namespace that say `blocks: true`
+   * and share this one's key. A new block replaces the one before.
+   *
+   * @throws (rejects) `ERR_INVALID_OPTION` where this limiter does not say `blocks: true`; a `StoreError` when the
+   * store gives no answer, whatever the failure strategy.
+   * @example
+   * await limiter.block('user:12345', '15m');
+   */
+  async block(identity: Identity, duration: Duration): Promise<void> {
+    this.#checkBlocks();
+    if (typeof duration === 'number') {
+      throw invalidOption('duration', "a duration such as '15m'", duration, 'Write the unit.');
+    }
+    await this.#setBlock(
+      identity,
+      blockShape('penalize', readDuration('duration', duration, 1, LONGEST_BLOCK_MS)),
+    );
+  }
+
+  /**
+   * Lifts the identity's block, if there is one.
+   *
+   * @throws (rejects) as `block` does.
+   * @example
+   * await limiter.unblock('user:12345');
+   */
+  async unblock(identity: Identity): Promise<void> {
+    this.#checkBlocks();
+    await this.#setBlock(identity, blockShape('reset', 0));
+  }
+
+  /**
+   * Forgets what the identity has used, under every limit, as if it had never called; not its block. Also the
+   * cure for a key that holds what this library did not write.
    *
    * @throws (rejects) a `StoreError` when the store gives no answer, whatever the failure strategy: there is no
    * decision to degrade. Otherwise as `allow` does.
@@ -92,8 +237,10 @@ export class RateLimiter {
    */
   async reset(identity: Identity, options?: Pick<CallOptions, 'limits'>): Promise<void> {
     const { limits } = this.#readCall(options);
-    const digest = digestIdentity(identity, this.#settings.hashSecret);
-    await this.#submit('reset', limits, digest, 1, 'throw');
+    await this.#submit(
+      { key: this.#keyOf(limits, identity), shape: limits.shape('reset', 1) },
+      NOTHING,
+    );
   }
 
   /**
@@ -106,20 +253,20 @@ export class RateLimiter {
    */
   async ready(): Promise<void> {
     this.#checkOpen();
-    const { store, limits, hashSecret } = this.#settings;
-    const digest = digestIdentity(PROBE, hashSecret);
+    const { store, limits } = this.#settings;
+    const key = this.#keyOf(limits, PROBE);
     await store.ready(async () => {
       // Both at once: the script needs the rights to write and to delete, and leaves nothing.
       await Promise.all([
-        this.#submit('allow', limits, digest, 1, 'throw'),
-        this.#submit('reset', limits, digest, 1, 'throw'),
+        this.#submit({ key, shape: limits.shape('allow', 1) }, NOTHING),
+        this.#submit({ key, shape: limits.shape('reset', 1) }, NOTHING),
       ]);
     });
   }
 
   /**
-   * Lets pending calls settle, then ends the connection if it was opened from a URL and no other limiter uses
-   * it. From here on calls reject with `ERR_LIMITER_CLOSED`. May be called again.
+   * Ends all waiting, lets pending calls settle, then ends the connection if it was opened from a URL and no other
+   * limiter uses it. From here on calls reject with `ERR_LIMITER_CLOSED`. May be called again.
    *
    * @example
    * await limiter.close();
@@ -134,6 +281,7 @@ export class RateLimiter {
   }
 
   async #close(): Promise<void> {
+    this.#waiting.close(closed());
     if (this.#pending > 0) {
       await new Promise<void>((resolve) => (this.#onIdle = resolve));
     }
@@ -141,65 +289,79 @@ export class RateLimiter {
   }
 
   #check(
-    operation: 'allow' | 'peek',
+    verb: 'allow' | 'peek',
     identity: Identity,
     options: CallOptions | undefined,
   ): Promise<Decision> {
     try {
       const { limits, cost } = this.#readCall(options);
-      const digest = digestIdentity(identity, this.#settings.hashSecret);
+      const key = this.#keyOf(limits, identity);
       if (!checks.hasSubscribers) {
-        return this.#decide(operation, limits, digest, cost);
+        return this.#decide(verb, limits, key, cost);
       }
-      return checks.tracePromise(() => this.#decide(operation, limits, digest, cost), {
-        operation,
-        namespace: this.#settings.namespace,
-        cost,
-      });
+      const message: CheckMessage = { operation: verb, namespace: this.#settings.namespace, cost };
+      return checks.tracePromise(() => this.#decide(verb, limits, key, cost), message);
     } catch (error) {
       return Promise.reject(error);
     }
   }
 
-  #decide(
-    operation: 'allow' | 'peek',
-    limits: LimitSet,
-    digest: string,
-    cost: number,
-  ): Promise<Decision> {
+  #decide(verb: 'allow' | 'peek', limits: LimitSet, key: string, cost: number): Promise<Decision> {
     if (cost > limits.maxCost) {
       return Promise.resolve(impossible(limits.maxCost));
     }
-    return this.#submit(operation, limits, digest, cost, this.#settings.failStrategy);
+    const call = { key, shape: limits.shape(verb, cost) };
+    return this.#submit(call, this.#decision(call.shape, verb === 'allow' ? call : undefined));
   }
 
-  #submit(
-    operation: Operation,
-    limits: LimitSet,
-    digest: string,
-    cost: number,
-    failStrategy: FailStrategy,
-  ): Promise<Decision> {
-    const { store, timeoutMs, maxInFlight } = this.#settings;
-    const shape = limits.shape(operation, cost);
-    const key = limits.keyPrefix + digest;
+  /** How a decision is read from an answer; one that charges `charged` can be refunded. */
+  #decision(shape: Shape, charged?: Pick<Call, 'key' | 'shape'>): Outcome<Decision> {
+    return {
+      read: (reply, at) => {
+        const decision = decisionOf(shape, readVerdicts(shape, reply, at), reply[0]!);
+        return charged === undefined ? decision : this.#withReceipt(decision, charged, reply, at);
+      },
+      degrade: (error) => this.#degraded(error),
+    };
+  }
+
+  #withReceipt<T extends Decision>(
+    decision: T,
+    { key, shape }: Pick<Call, 'key' | 'shape'>,
+    reply: readonly number[],
+    at: number,
+  ): T {
+    if (decision.allowed) {
+      attachReceipt(decision, { issuer: this, key, shape, reply, at, refunded: false });
+    }
+    return decision;
+  }
+
+  #degraded(error: StoreError): Decision {
+    return degraded(this.#settings.failStrategy === 'open', error);
+  }
+
+  /** Without `degrade`, or under `failStrategy: 'throw'`, a call that the store does not answer rejects. */
+  #submit<T>(call: Pick<Call, 'key' | 'shape' | 'marks'>, outcome: Outcome<T>): Promise<T> {
+    const { store, timeoutMs, maxInFlight, failStrategy } = this.#settings;
     this.#pending += 1;
     return new Promise((resolve, reject) => {
       store.submit({
-        key,
-        shape,
+        key: call.key,
+        shape: call.shape,
+        marks: call.marks,
         timeoutMs,
         maxInFlight,
-        settle: (verdicts, now) => {
-          resolve(decisionOf(shape, verdicts, now));
+        settle: (reply, at) => {
+          resolve(outcome.read(reply, at));
           this.#settled();
         },
         fail: (error) => {
           if (error instanceof StoreError) {
-            if (failStrategy === 'throw') {
+            if (failStrategy === 'throw' || outcome.degrade === undefined) {
               reject(error);
             } else {
-              resolve(degraded(failStrategy === 'open', error));
+              resolve(outcome.degrade(error));
             }
             this.#report(error);
           } else {
@@ -209,6 +371,41 @@ export class RateLimiter {
         },
       });
     });
+  }
+
+  #hooked<T extends Decision>(identity: Identity, decision: Promise<T>): Promise<T> {
+    const { onAllow, onBlock } = this.#settings.hooks;
+    if (onAllow === undefined && onBlock === undefined) {
+      return decision;
+    }
+    return decision.then((made) => {
+      if (made.allowed) {
+        this.#callHook('onAllow', onAllow, identity, made);
+      } else {
+        this.#callHook('onBlock', onBlock, identity, made);
+      }
+      return made;
+    });
+  }
+
+  #keyOf(limits: LimitSet, identity: Identity): string {
+    return limits.keyPrefix + digestIdentity(identity, this.#settings.hashSecret);
+  }
+
+  async #setBlock(identity: Identity, shape: Shape): Promise<void> {
+    await this.#submit({ key: this.#keyOf(this.#settings.limits, identity), shape }, NOTHING);
+  }
+
+  #checkBlocks(): void {
+    this.#checkOpen();
+    if (!this.#settings.blocks) {
+      throw invalidOption(
+        'blocks',
+        'true for a limiter that sets blocks',
+        undefined,
+        'Make it with `blocks: true`, or it would not heed them.',
+      );
+    }
   }
 
   #settled(): void {
@@ -243,17 +440,14 @@ export class RateLimiter {
     if (known !== undefined) {
       return known;
     }
-    const set = new LimitSet(this.#settings.namespace, limits);
+    const set = new LimitSet(this.#settings.namespace, limits, this.#settings.blocks);
     this.#limitsOfCalls.set(limits as readonly Limit[], set);
     return set;
   }
 
   #checkOpen(): void {
     if (this.#closing !== undefined) {
-      throw new RateLimiterError(
-        'ERR_LIMITER_CLOSED',
-        'The limiter was closed. Make calls before `close()`.',
-      );
+      throw closed();
     }
   }
 
@@ -288,4 +482,14 @@ export class RateLimiter {
       );
     }
   }
+}
+
+/** For calls of which nothing but the end is of interest. */
+const NOTHING: Outcome<void> = { read: () => undefined };
+
+function closed(): RateLimiterError {
+  return new RateLimiterError(
+    'ERR_LIMITER_CLOSED',
+    'The limiter was closed. Make calls before `close()`.',
+  );
 }

@@ -1,14 +1,20 @@
 /** Windows of the calendar, as people in a time zone see them; a week begins on Monday. */
 export type CalendarUnit = 'minute' | 'hour' | 'day' | 'week' | 'month' | 'year';
 
-export const CALENDAR_UNITS: readonly CalendarUnit[] = ['minute', 'hour', 'day', 'week', 'month', 'year'];
+export const CALENDAR_UNITS: readonly CalendarUnit[] = [
+  'minute',
+  'hour',
+  'day',
+  'week',
+  'month',
+  'year',
+];
 
 /** Four instants, in Unix ms, that bound the window before, this one and the next. */
 export type Bounds = readonly [before: number, start: number, stop: number, after: number];
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
-const DAY = 24 * HOUR;
 /** No zone is further from UTC than this. */
 const FARTHEST = 16 * HOUR;
 
@@ -44,23 +50,21 @@ export class Calendar {
   }
 
   #windowOf(at: number): [start: number, stop: number] {
-    if (this.#unit === 'minute' || this.#unit === 'hour') {
-      return this.#clockWindowOf(at, this.#unit === 'minute' ? MINUTE : HOUR);
+    const unit = this.#unit;
+    if (unit === 'minute' || unit === 'hour') {
+      return this.#clockWindowOf(at, unit === 'minute' ? MINUTE : HOUR);
     }
     const shown = new Date(this.#local(at));
     const [year, month, day] = [shown.getUTCFullYear(), shown.getUTCMonth(), shown.getUTCDate()];
-    switch (this.#unit) {
-      case 'day':
-        return [this.#firstOf(year, month, day), this.#firstOf(year, month, day + 1)];
-      case 'week': {
-        const monday = day - ((shown.getUTCDay() + 6) % 7);
-        return [this.#firstOf(year, month, monday), this.#firstOf(year, month, monday + 7)];
-      }
-      case 'month':
-        return [this.#firstOf(year, month, 1), this.#firstOf(year, month + 1, 1)];
-      default:
-        return [this.#firstOf(year, 0, 1), this.#firstOf(year + 1, 0, 1)];
-    }
+    const monday = day - ((shown.getUTCDay() + 6) % 7);
+    const dates: Record<typeof unit, [start: number, stop: number]> = {
+      day: [Date.UTC(year, month, day), Date.UTC(year, month, day + 1)],
+      week: [Date.UTC(year, month, monday), Date.UTC(year, month, monday + 7)],
+      month: [Date.UTC(year, month), Date.UTC(year, month + 1)],
+      year: [Date.UTC(year, 0), Date.UTC(year + 1, 0)],
+    };
+    const [start, stop] = dates[unit];
+    return [this.#firstOf(start), this.#firstOf(stop)];
   }
 
   /** Minutes and hours: between full ones of the zone's clock, and cut where the clock is set. */
@@ -75,10 +79,10 @@ export class Calendar {
     ];
   }
 
-  /** The first instant that shows this date or a later one; `day` may run over the month's end. */
-  #firstOf(year: number, month: number, day: number): number {
-    const midnight = Date.UTC(year, month, day);
-    return first(midnight - FARTHEST, midnight + FARTHEST, (instant) => this.#local(instant) >= midnight);
+  /** The first instant that shows this date, given as its midnight in UTC, or a later one. */
+  #firstOf(midnight: number): number {
+    const shows = (instant: number): boolean => this.#local(instant) >= midnight;
+    return first(midnight - FARTHEST, midnight + FARTHEST, shows);
   }
 
   #offset(at: number): number {
@@ -91,7 +95,7 @@ export class Calendar {
     for (const { type, value } of this.#format.formatToParts(at)) {
       shown[type] = Number(value);
     }
-    const { year, month, day, hour, minute, second } = shown as Record<string, number>;
+    const { year, month, day, hour, minute, second } = shown;
     return Date.UTC(year!, month! - 1, day, hour, minute, second) + mod(at, 1_000);
   }
 }

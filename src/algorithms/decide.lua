@@ -3,41 +3,38 @@
   state of every key, decides, then writes each changed state once. Twin of decide.ts.
 
   In:   KEYS  the keys of every entry, in the order of the entries; a key may occur again
-        ARGV  number of shapes; per shape the number of its limits, then per limit what is asked of it (charge,
-              peek, shadow, shadow_peek, reset), its algorithm and that algorithm's arguments; then runs until the end:
-              shape, key groups, entries on each group
-  Out:  now, then per entry and limit the integers of its algorithm, or, where the entry failed, a message
-        in each of their places
+        ARGV  number of shapes; per shape a verb, units, number of limits, then per limit whether it is a shadow
+              (1 or 0), its algorithm and that algorithm's arguments; then runs until the end: shape, key
+              groups, entries on each group, and for `refund` per entry and limit a mark, '-' to leave it out
+  Out:  now, then per entry the units granted where the verb is `up_to`, then per limit the integers of its
+        algorithm, for `reset` one; or, where the entry failed, a message in each of its places
 ]]
 local algorithms = {
   token_bucket = token_bucket,
   sliding_window = sliding_window,
   fixed_window = fixed_window,
+  block = block,
 }
-
--- What is asked of one limit, from ARGV[at] on, and the place behind it.
-local function plan_of(at)
-  local ask, algorithm = ARGV[at], algorithms[ARGV[at + 1]]
-  if ask == 'reset' then
-    return { ask = ask, width = 1 }, at + 1
-  end
-  local plan, next_at = algorithm.plan(at + 2)
-  plan.ask, plan.algorithm = ask, algorithm
-  plan.shadow = ask == 'shadow' or ask == 'shadow_peek'
-  plan.charge = ask == 'charge' or ask == 'shadow'
-  return plan, next_at
-end
 
 local shapes, at = {}, 2
 for s = 1, tonumber(ARGV[1]) do
-  local shape = { width = 0 }
-  local limits = tonumber(ARGV[at])
-  at = at + 1
+  local verb, limits = ARGV[at], tonumber(ARGV[at + 2])
+  local shape = { verb = verb, units = tonumber(ARGV[at + 1]), head = verb == 'up_to' and 1 or 0, marks = 0 }
+  at = at + 3
+  shape.width = shape.head
   for l = 1, limits do
-    shape[l], at = plan_of(at)
+    local algorithm, shadow = algorithms[ARGV[at + 1]], ARGV[at] == '1'
+    shape[l], at = algorithm.plan(at + 2)
+    shape[l].algorithm, shape[l].shadow = algorithm, shadow
+    if verb == 'reset' then
+      shape[l].width = 1
+    end
     shape.width = shape.width + shape[l].width
   end
-  shape.plain = limits == 1 and shape[1].ask == 'charge' and shape[1].algorithm.plain
+  if verb == 'refund' then
+    shape.marks = limits
+  end
+  shape.plain = verb == 'allow' and limits == 1 and not shape[1].shadow and shape[1].algorithm.plain
   shapes[s] = shape
 end
 
@@ -83,6 +80,80 @@ local function fail(entry, message)
   end
 end
 
+local function price(entry, units)
+  for l = 1, #entry do
+    entry.shape[l].algorithm.price(entry.shape[l], units)
+  end
+end
+
+-- Whether every limit that is enforced lets the entry pass; notes each one's verdict.
+local function judge(entry)
+  local passes = true
+  for l = 1, #entry do
+    local plan = entry.shape[l]
+    entry.verdicts[l] = plan.algorithm.judge(states[entry[l]], plan)
+    passes = passes and (entry.verdicts[l] or plan.shadow)
+  end
+  return passes
+end
+
+local function charge(entry)
+  for l = 1, #entry do
+    if entry.verdicts[l] then
+      entry.shape[l].algorithm.charge(states[entry[l]], entry.shape[l])
+    end
+  end
+end
+
+local verbs = { peek = judge }
+
+function verbs.allow(entry)
+  if judge(entry) then
+    charge(entry)
+  end
+end
+
+function verbs.up_to(entry)
+  local granted = entry.shape.units
+  price(entry, 1)
+  judge(entry)
+  for l = 1, #entry do
+    local plan = entry.shape[l]
+    if not plan.shadow then
+      granted = math.min(granted, plan.algorithm.fits(states[entry[l]], plan))
+    end
+  end
+  if granted > 0 then
+    price(entry, granted)
+    judge(entry)
+    charge(entry)
+  end
+  out[place] = granted
+end
+
+function verbs.penalize(entry)
+  price(entry, entry.shape.units)
+  judge(entry)
+  for l = 1, #entry do
+    entry.shape[l].algorithm.penalize(states[entry[l]], entry.shape[l])
+  end
+  price(entry, 1)
+  judge(entry)
+end
+
+function verbs.refund(entry)
+  price(entry, entry.shape.units)
+  judge(entry)
+  for l = 1, #entry do
+    local mark = ARGV[entry.marks + l - 1]
+    if mark ~= '-' then
+      entry.shape[l].algorithm.refund(states[entry[l]], entry.shape[l], tonumber(mark))
+    end
+  end
+  price(entry, 1)
+  judge(entry)
+end
+
 local function erase(entry)
   for l = 1, #entry do
     local slot = entry[l]
@@ -93,52 +164,47 @@ local function erase(entry)
 end
 
 local function decide(entry)
-  local shape, passes, verdicts = entry.shape, true, {}
+  local shape = entry.shape
   for l = 1, #shape do
     local failure = state_of(entry[l], shape[l]).failure or shape[l].failure
     if failure then
       return fail(entry, failure)
     end
   end
-  for l = 1, #shape do
-    verdicts[l] = shape[l].algorithm.judge(states[entry[l]], shape[l])
-    passes = passes and (verdicts[l] or shape[l].shadow)
-  end
-  local p = place
+  verbs[shape.verb](entry)
+  local p = place + shape.head
   for l = 1, #shape do
     local plan, state = shape[l], states[entry[l]]
-    if passes and verdicts[l] and plan.charge then
-      plan.algorithm.charge(state, plan)
-    end
     if state.changed then
       changed(entry[l])
     end
-    plan.algorithm.answer(state, plan, verdicts[l], out, p)
+    plan.algorithm.answer(state, plan, entry.verdicts[l], out, p)
     p = p + plan.width
   end
 end
 
 local key = 1
-for run = at, #ARGV, 3 do
-  local shape, times = shapes[tonumber(ARGV[run])], tonumber(ARGV[run + 2])
-  local last = key + tonumber(ARGV[run + 1]) * #shape - 1
+while at <= #ARGV do
+  local shape, times = shapes[tonumber(ARGV[at])], tonumber(ARGV[at + 2])
+  local last = key + tonumber(ARGV[at + 1]) * #shape - 1
+  at = at + 3
   while key <= last do
     if distinct and shape.plain then
       key, place = shape.plain(shape[1], key, last, times, values, out, place)
     end
     if key <= last then
       for _ = 1, times do
-        local entry = { shape = shape, place = place }
+        local entry = { shape = shape, place = place, marks = at, verdicts = {} }
         for l = 1, #shape do
           entry[l] = slots[KEYS[key + l - 1]]
         end
-        if shape[1].ask == 'reset' then
+        if shape.verb == 'reset' then
           erase(entry)
         else
           decide(entry)
         end
         entries[#entries + 1] = entry
-        place = place + shape.width
+        place, at = place + shape.width, at + shape.marks
       end
       key = key + #shape
     end

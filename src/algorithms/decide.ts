@@ -1,16 +1,16 @@
-import type { Limit, Plan, Saved, State, Verdict } from './limit.ts';
+import type { Algorithm, Limit, Plan, Saved, State, Verdict } from './limit.ts';
 
 /**
- * What is asked of one limit. A shadow limit never makes a call fail; it is charged for what passes it and all
- * that are enforced.
+ * `allow` charges what passes. `peek` only looks. `up_to` charges as many units as pass. `penalize` charges
+ * whatever is left. `refund` gives back. `reset` forgets.
  */
-export type Ask = 'charge' | 'peek' | 'shadow' | 'shadow_peek' | 'reset';
+export type Verb = 'allow' | 'peek' | 'up_to' | 'penalize' | 'refund' | 'reset';
 
 /** One limit's part in a shape. */
 export interface Rule {
   readonly limit: Limit;
+  /** At the call's cost for `allow` and `peek`; at a cost of 1 for the other verbs, which say their units apart. */
   readonly plan: Plan;
-  readonly ask: Ask;
   /** What follows the identity's key in this limit's key; empty for the unnamed limit. */
   readonly suffix: string;
 }
@@ -20,25 +20,32 @@ export interface Rule {
  * shape is sent as keys alone.
  */
 export interface Shape {
+  readonly verb: Verb;
+  readonly units: number;
   readonly rules: readonly Rule[];
-  /** Whether it forgets instead of deciding. */
-  readonly resets: boolean;
-  /** Number of limits, then what is asked of each, its algorithm and arguments: as decide.lua reads a shape. */
+  /** As decide.lua reads a shape. */
   readonly args: readonly string[];
-  /** How many integers an answer to this shape has. */
+  /** How many integers an answer to this shape has before those of its limits: the units that `up_to` granted. */
+  readonly head: number;
+  /** How many it has in all. */
   readonly width: number;
 }
 
-export function shapeOf(rules: readonly Rule[]): Shape {
-  const resets = rules.every(({ ask }) => ask === 'reset');
+export function shapeOf(verb: Verb, units: number, rules: readonly Rule[]): Shape {
+  const head = verb === 'up_to' ? 1 : 0;
+  const widths = rules.map(({ plan }) => (verb === 'reset' ? 1 : plan.width));
   return {
+    verb,
+    units,
     rules,
-    resets,
     args: [
+      verb,
+      String(units),
       String(rules.length),
-      ...rules.flatMap(({ ask, plan }) => (resets ? [ask] : [ask, ...plan.args])),
+      ...rules.flatMap(({ limit, plan }) => [limit.shadow ? '1' : '0', ...plan.args]),
     ],
-    width: resets ? rules.length : rules.reduce((sum, rule) => sum + rule.plan.width, 0),
+    head,
+    width: widths.reduce((sum, width) => sum + width, head),
   };
 }
 
@@ -50,6 +57,8 @@ export function keysOf(key: string, shape: Shape): readonly string[] {
 export interface Entry {
   readonly key: string;
   readonly shape: Shape;
+  /** For `refund`, per limit: which charge; undefined where none was made. */
+  readonly marks?: readonly (number | undefined)[] | undefined;
 }
 
 /** Where the driver reads and writes states. */
@@ -69,60 +78,168 @@ export const UNREADABLE = 'UNREADABLE The stored value is not a state that this 
  */
 export function decide(entries: readonly Entry[], now: number, table: Table): (number | string)[] {
   const out: (number | string)[] = [now];
-  const states = new Map<string, State | undefined>();
-  const rulesOf = new Map<string, Rule>();
+  const states = new Map<string, { state: State | undefined; twin: Algorithm }>();
   const changed = new Set<string>();
   const erased = new Set<string>();
 
-  const stateOf = (key: string, rule: Rule): State | undefined => {
-    if (!states.has(key)) {
-      states.set(key, rule.limit.twin.load(erased.has(key) ? undefined : table.read(key)));
-      rulesOf.set(key, rule);
+  const stateOf = (key: string, { limit: { twin } }: Rule): State | undefined => {
+    let known = states.get(key);
+    if (known === undefined) {
+      known = { state: twin.load(erased.has(key) ? undefined : table.read(key)), twin };
+      states.set(key, known);
     }
-    return states.get(key);
+    return known.state;
   };
 
-  for (const { key, shape } of entries) {
-    const keys = keysOf(key, shape);
-    if (shape.resets) {
-      for (const each of keys) {
-        states.delete(each);
-        erased.add(each);
-        changed.add(each);
+  for (const entry of entries) {
+    const { shape } = entry;
+    const keys = keysOf(entry.key, shape);
+    if (shape.verb === 'reset') {
+      for (const key of keys) {
+        states.delete(key);
+        erased.add(key);
+        changed.add(key);
         out.push(1);
       }
       continue;
     }
     const mine = shape.rules.map((rule, i) => stateOf(keys[i]!, rule));
     const failure = shape.rules
-      .map(({ limit, plan }, i) => (mine[i] === undefined ? UNREADABLE : limit.twin.failure?.(plan, now)))
+      .map(({ limit, plan }, i) =>
+        mine[i] === undefined ? UNREADABLE : limit.twin.failure?.(plan, now),
+      )
       .find((message) => message !== undefined);
     if (failure !== undefined) {
       out.push(...Array<string>(shape.width).fill(failure));
       continue;
     }
-    const verdicts = shape.rules.map(({ limit, plan }, i) => limit.twin.judge(mine[i]!, plan, now));
-    const passes = shape.rules.every(({ ask }, i) => verdicts[i]! || ask.startsWith('shadow'));
-    shape.rules.forEach(({ limit, plan, ask }, i) => {
-      const state = mine[i]!;
-      if (passes && verdicts[i]! && (ask === 'charge' || ask === 'shadow')) {
-        limit.twin.charge(state, plan, now);
-      }
+    const held = shape.rules.map(({ limit, plan }, i) => ({
+      limit,
+      plan,
+      state: mine[i]!,
+      passes: false,
+    }));
+    out.push(...VERBS[shape.verb](held, shape.units, now, entry.marks));
+    held.forEach(({ limit, plan, state, passes }, i) => {
       if (state.changed) {
         changed.add(keys[i]!);
       }
-      out.push(...limit.twin.answer(state, plan, verdicts[i]!, now));
+      out.push(...limit.twin.answer(state, plan, passes, now));
     });
   }
 
   for (const key of changed) {
-    const state = states.get(key);
+    const known = states.get(key);
     table.write(
       key,
-      state?.changed === true ? rulesOf.get(key)!.limit.twin.save(state, now) : undefined,
+      known?.state?.changed === true ? known.twin.save(known.state, now) : undefined,
     );
   }
   return out;
+}
+
+/** One limit during one entry. */
+interface HeldRule {
+  readonly limit: Limit;
+  plan: Plan;
+  readonly state: State;
+  passes: boolean;
+}
+
+function price(held: readonly HeldRule[], units: number): void {
+  for (const rule of held) {
+    rule.plan = rule.limit.twin.price(rule.plan, units);
+  }
+}
+
+/** Whether every limit that is enforced lets the entry pass; notes each one's verdict. */
+function judge(held: readonly HeldRule[], now: number): boolean {
+  let passes = true;
+  for (const rule of held) {
+    rule.passes = rule.limit.twin.judge(rule.state, rule.plan, now);
+    passes &&= rule.passes || rule.limit.shadow;
+  }
+  return passes;
+}
+
+function charge(held: readonly HeldRule[], now: number): void {
+  for (const { limit, plan, state, passes } of held) {
+    if (passes) {
+      limit.twin.charge(state, plan, now);
+    }
+  }
+}
+
+/** What each verb does to the limits of one entry, and what it answers before they do. */
+const VERBS: Readonly<
+  Record<
+    Exclude<Verb, 'reset'>,
+    (
+      held: readonly HeldRule[],
+      units: number,
+      now: number,
+      marks: Entry['marks'],
+    ) => readonly number[]
+  >
+> = {
+  allow(held, _units, now) {
+    if (judge(held, now)) {
+      charge(held, now);
+    }
+    return [];
+  },
+
+  peek(held, _units, now) {
+    judge(held, now);
+    return [];
+  },
+
+  up_to(held, units, now) {
+    price(held, 1);
+    judge(held, now);
+    const granted = held
+      .filter(({ limit }) => !limit.shadow)
+      .reduce(
+        (least, { limit, plan, state }) => Math.min(least, limit.twin.fits(state, plan, now)),
+        units,
+      );
+    if (granted > 0) {
+      price(held, granted);
+      judge(held, now);
+      charge(held, now);
+    }
+    return [granted];
+  },
+
+  penalize(held, units, now) {
+    price(held, units);
+    judge(held, now);
+    for (const { limit, plan, state } of held) {
+      limit.twin.penalize(state, plan, now);
+    }
+    price(held, 1);
+    judge(held, now);
+    return [];
+  },
+
+  refund(held, units, now, marks) {
+    price(held, units);
+    judge(held, now);
+    held.forEach(({ limit, plan, state }, i) => {
+      const mark = marks?.[i];
+      if (mark !== undefined) {
+        limit.twin.refund(state, plan, mark, now);
+      }
+    });
+    price(held, 1);
+    judge(held, now);
+    return [];
+  },
+};
+
+/** The units that an answer to `up_to` granted; `at` is the answer's first place in the reply. */
+export function readGranted(reply: readonly number[], at: number): number {
+  return reply[at]!;
 }
 
 /** What an answer says of each limit of its shape; `at` is the answer's first place in the reply. */
@@ -131,13 +248,31 @@ export function readVerdicts(
   reply: readonly number[],
   at: number,
 ): readonly Verdict[] {
-  if (shape.resets) {
+  const { verb, rules, head } = shape;
+  if (verb === 'reset') {
     return [];
   }
-  let place = at;
-  return shape.rules.map(({ limit, plan }) => {
-    const verdict = limit.twin.read(plan, reply, place);
+  let place = at + head;
+  return rules.map(({ limit, plan }) => {
+    const judged = verb === 'up_to' && reply[at]! > 1 ? limit.twin.price(plan, reply[at]!) : plan;
+    const verdict = limit.twin.read(judged, reply, place);
     place += plan.width;
     return verdict;
+  });
+}
+
+/** For a refund of an entry that passed: which charge each limit made; undefined where it made none. */
+export function readMarks(
+  shape: Shape,
+  reply: readonly number[],
+  at: number,
+): readonly (number | undefined)[] {
+  const now = reply[0]!;
+  let place = at + shape.head;
+  return shape.rules.map(({ limit, plan }) => {
+    const { refused } = limit.twin.read(plan, reply, place);
+    const mark = refused ? undefined : limit.twin.mark(plan, reply, place, now);
+    place += plan.width;
+    return mark;
   });
 }

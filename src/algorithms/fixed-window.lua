@@ -4,7 +4,7 @@
   Every kind of window that limits this key keeps a counter of its own in the state and is charged with every
   call, as in sliding-window.lua.
 
-  In:   ARGV  name of the kind, rate, cost, number of bounds, bounds: none for windows of `name` microseconds
+  In:   ARGV  name of the kind, rate, ceiling, cost, number of bounds, bounds: none for windows of `name` microseconds
               from the epoch on; else four instants that bound the window before, this one and the next, as the
               caller's clock saw them
         value 'name:start:stop:used' for each kind, joined by ';', or none
@@ -16,8 +16,14 @@ local SKEWED = "SKEWED The caller's clock is more than a whole window away from 
 local fixed_window = {}
 
 function fixed_window.plan(at)
-  local plan = { name = ARGV[at], rate = tonumber(ARGV[at + 1]), cost = tonumber(ARGV[at + 2]), width = 2 }
-  local bounds = tonumber(ARGV[at + 3])
+  local plan = {
+    name = ARGV[at],
+    rate = tonumber(ARGV[at + 1]),
+    ceiling = tonumber(ARGV[at + 2]),
+    cost = tonumber(ARGV[at + 3]),
+    width = 2,
+  }
+  local bounds = tonumber(ARGV[at + 4])
   if bounds == 0 then
     local period = tonumber(plan.name)
     plan.start = now - now % period
@@ -25,14 +31,18 @@ function fixed_window.plan(at)
   else
     -- The server's own clock picks: an edge costs no second trip, and a caller's clock may be off.
     plan.failure = SKEWED
-    for b = at + 4, at + 2 + bounds do
+    for b = at + 5, at + 3 + bounds do
       local start, stop = tonumber(ARGV[b]), tonumber(ARGV[b + 1])
       if start <= now and now < stop then
         plan.start, plan.stop, plan.failure = start, stop, nil
       end
     end
   end
-  return plan, at + 4 + bounds
+  return plan, at + 5 + bounds
+end
+
+function fixed_window.price(plan, units)
+  plan.cost = units
 end
 
 function fixed_window.load(value)
@@ -95,18 +105,42 @@ function fixed_window.judge(state, plan)
   return state.mine.used + plan.cost <= plan.rate
 end
 
-function fixed_window.charge(state, plan)
+local function count(state, plan, units)
   local mine = state.mine
-  mine.used = mine.used + plan.cost
+  mine.used = mine.used + units
   local windows = { mine }
   for w = 1, #state.windows do
     local window = state.windows[w]
     if window.name ~= plan.name and now < window.stop and #windows < MAX_KINDS then
       windows[#windows + 1] =
-        { name = window.name, start = window.start, stop = window.stop, used = window.used + plan.cost }
+        { name = window.name, start = window.start, stop = window.stop, used = window.used + units }
     end
   end
   state.windows, state.changed = windows, true
+end
+
+function fixed_window.charge(state, plan)
+  count(state, plan, plan.cost)
+end
+
+function fixed_window.fits(state, plan)
+  return math.max(0, plan.rate - state.mine.used)
+end
+
+function fixed_window.penalize(state, plan)
+  local units = math.min(plan.cost, plan.ceiling - state.mine.used)
+  if units > 0 then
+    count(state, plan, units)
+  end
+end
+
+-- `mark` is the end of the window that was charged.
+function fixed_window.refund(state, plan, mark)
+  local mine = state.mine
+  if mine.stop == mark and mine.used > 0 then
+    mine.used = math.max(0, mine.used - plan.cost)
+    count(state, plan, 0)
+  end
 end
 
 function fixed_window.answer(state, _, passes, out, at)

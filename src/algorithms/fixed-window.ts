@@ -26,6 +26,8 @@ const MAX_KINDS = 4;
 export interface FixedWindowPlan extends Plan {
   readonly kind: string;
   readonly rate: number;
+  /** The most that a penalty may drive `used` to. */
+  readonly ceiling: number;
   /** Microseconds; undefined for windows of the calendar, which have bounds instead. */
   readonly period: number | undefined;
   readonly bounds: readonly number[];
@@ -48,7 +50,10 @@ export interface FixedWindowState extends State {
 const SKEWED = "SKEWED The caller's clock is more than a whole window away from this server's";
 
 /** This plan's window at the store's own time; undefined where the caller's clock did not foresee it. */
-function windowAt({ period, bounds }: FixedWindowPlan, now: number): { start: number; stop: number } | undefined {
+function windowAt(
+  { period, bounds }: FixedWindowPlan,
+  now: number,
+): { start: number; stop: number } | undefined {
   if (period !== undefined) {
     const start = now - (now % period);
     return { start, stop: start + period };
@@ -71,7 +76,22 @@ function inherited(windows: readonly Window[], length: number, rate: number, now
 
 const WINDOW = /^([^:]+):(\d+):(\d+):(\d+)$/;
 
+/** Counts the units in this window, and in those of every other kind that have not ended. */
+function take(state: FixedWindowState, plan: FixedWindowPlan, units: number, now: number): void {
+  state.mine.used += units;
+  const windows = [{ ...state.mine }];
+  for (const window of state.windows) {
+    if (window.kind !== plan.kind && now < window.stop && windows.length < MAX_KINDS) {
+      windows.push({ ...window, used: window.used + units });
+    }
+  }
+  state.windows = windows;
+  state.changed = true;
+}
+
 export const fixedWindowTwin: Algorithm<FixedWindowPlan, FixedWindowState> = {
+  price: (plan, units) => ({ ...plan, cost: units }),
+
   failure: (plan, now) => (windowAt(plan, now) === undefined ? SKEWED : undefined),
 
   load(value) {
@@ -110,15 +130,27 @@ export const fixedWindowTwin: Algorithm<FixedWindowPlan, FixedWindowState> = {
   },
 
   charge(state, plan, now) {
-    state.mine.used += plan.cost;
-    const windows = [{ ...state.mine }];
-    for (const window of state.windows) {
-      if (window.kind !== plan.kind && now < window.stop && windows.length < MAX_KINDS) {
-        windows.push({ ...window, used: window.used + plan.cost });
-      }
+    take(state, plan, plan.cost, now);
+  },
+
+  fits({ mine }, { rate }) {
+    return Math.max(0, rate - mine.used);
+  },
+
+  penalize(state, plan, now) {
+    const units = Math.min(plan.cost, plan.ceiling - state.mine.used);
+    if (units > 0) {
+      take(state, plan, units, now);
     }
-    state.windows = windows;
-    state.changed = true;
+  },
+
+  /** `mark` is the end of the window that was charged. */
+  refund(state, plan, mark, now) {
+    const { mine } = state;
+    if (mine.stop === mark && mine.used > 0) {
+      mine.used = Math.max(0, mine.used - plan.cost);
+      take(state, plan, 0, now);
+    }
   },
 
   answer({ mine: { used, stop } }, _plan, passes, now) {
@@ -144,6 +176,8 @@ export const fixedWindowTwin: Algorithm<FixedWindowPlan, FixedWindowState> = {
       retryUs: refused ? left : 0,
     };
   },
+
+  mark: (_plan, reply, at, now) => now + reply[at + 1]!,
 };
 
 class FixedWindow extends Limit {
@@ -165,7 +199,12 @@ class FixedWindow extends Limit {
       this.#kind = `${period as CalendarUnit}@${(zone as string).replaceAll(':', '')}`;
     } else {
       if (timeZone !== undefined) {
-        throw invalidOption('timeZone', "left out unless `period` is 'minute', 'hour', 'day', 'week', 'month' or 'year'", timeZone, 'Windows of a fixed length begin at multiples of it since the epoch.');
+        throw invalidOption(
+          'timeZone',
+          "left out unless `period` is 'minute', 'hour', 'day', 'week', 'month' or 'year'",
+          timeZone,
+          'Windows of a fixed length begin at multiples of it since the epoch.',
+        );
       }
       this.#period = readDuration('period', period, 1, YEAR_MS) * 1_000;
       this.#kind = String(this.#period);
@@ -179,13 +218,14 @@ class FixedWindow extends Limit {
 
   plan(cost: number, nowMs: number): FixedWindowPlan {
     const bounds = this.#calendar?.boundsAround(nowMs).map((ms) => ms * 1_000) ?? [];
-    return fixedWindowPlan(this.#kind, this.rate, cost, this.#period, bounds);
+    return fixedWindowPlan(this.#kind, this.rate, this.maxDebt, cost, this.#period, bounds);
   }
 }
 
 export function fixedWindowPlan(
   kind: string,
   rate: number,
+  maxDebt: number,
   cost: number,
   period: number | undefined,
   bounds: readonly number[],
@@ -193,10 +233,15 @@ export function fixedWindowPlan(
   return {
     cost,
     width: 2,
-    args: ['fixed_window', kind, ...[rate, cost, bounds.length, ...bounds].map(String)],
+    args: [
+      'fixed_window',
+      kind,
+      ...[rate, rate + maxDebt, cost, bounds.length, ...bounds].map(String),
+    ],
     ...(bounds.length === 0 ? {} : { until: bounds[2]! / 1_000 }),
     kind,
     rate,
+    ceiling: rate + maxDebt,
     period,
     bounds,
   };
@@ -210,7 +255,12 @@ function readCalendar(unit: CalendarUnit, timeZone: unknown): Calendar {
   } catch {
     // Below: it is no zone that this runtime knows.
   }
-  throw invalidOption('timeZone', 'a time zone that this runtime knows', timeZone, "Choose an IANA name such as 'Europe/Berlin'.");
+  throw invalidOption(
+    'timeZone',
+    'a time zone that this runtime knows',
+    timeZone,
+    "Choose an IANA name such as 'Europe/Berlin'.",
+  );
 }
 
 /**

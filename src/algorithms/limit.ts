@@ -1,4 +1,4 @@
-import { readBoolean, readName, readOptions } from '../options.ts';
+import { readBoolean, readInteger, readName, readOptions } from '../options.ts';
 
 /** Algorithm names, as they stand in options and in keys. */
 export type AlgorithmName = 'token_bucket' | 'sliding_window' | 'fixed_window';
@@ -53,6 +53,8 @@ export interface State {
  * Both compute on doubles that hold exact integers, so that results are compared with `===`.
  */
 export interface Algorithm<P extends Plan = Plan, S extends State = State> {
+  /** The same plan at another cost. */
+  price(plan: P, units: number): P;
   /** Why this plan cannot be decided at this time, where that can happen. */
   failure?(plan: P, now: number): string | undefined;
   /** The state behind a stored value, a fresh one for none, or undefined where the value is not ours. */
@@ -61,11 +63,19 @@ export interface Algorithm<P extends Plan = Plan, S extends State = State> {
   judge(state: S, plan: P, now: number): boolean;
   /** Takes what `judge` let pass. */
   charge(state: S, plan: P, now: number): void;
+  /** The most units that `judge` would let pass right now. */
+  fits(state: S, plan: P, now: number): number;
+  /** Takes the cost whatever is left, as far into debt as the limit allows. */
+  penalize(state: S, plan: P, now: number): void;
+  /** Gives the cost back, and never more than was taken; `mark` says of which charge. */
+  refund(state: S, plan: P, mark: number, now: number): void;
   /** The integers from which `read` derives everything, in the order of the Lua twin. */
   answer(state: S, plan: P, passes: boolean, now: number): readonly number[];
   save(state: S, now: number): Saved;
   /** What an answer of either twin means. */
   read(plan: P, reply: readonly number[], at: number): Verdict;
+  /** What `refund` needs to know of the charge that this answer tells of. */
+  mark(plan: P, reply: readonly number[], at: number, now: number): number;
 }
 
 /** What every limit may be given. */
@@ -77,6 +87,11 @@ export interface LimitOptions {
    * charged for what passes it and all limits that are enforced. Default false.
    */
   shadow?: boolean;
+  /**
+   * Units that may be owed beyond what is allowed, by `penalize` and by reservations that cost more than was
+   * thought; a whole number from 0 to 1,000,000,000. Default 0.
+   */
+  maxDebt?: number;
 }
 
 /** What a limit that was given no name is called. */
@@ -89,11 +104,13 @@ export const UNNAMED = 'default';
  * const perMinute: Limit = tokenBucket({ name: 'per-minute', rate: 100, period: '1m' });
  */
 export abstract class Limit {
-  abstract readonly algorithm: AlgorithmName;
+  abstract readonly algorithm: AlgorithmName | 'block';
   /** In decisions, headers, metrics and keys. `'default'` where the limit was given none. */
   readonly name: string;
   /** Whether it only counts and reports. */
   readonly shadow: boolean;
+  /** Units that may be owed. */
+  readonly maxDebt: number;
   /** The most that may pass at once: a call of a greater cost can never pass. */
   abstract readonly capacity: number;
 
@@ -104,6 +121,8 @@ export abstract class Limit {
   constructor(given: Record<string, unknown>) {
     this.name = given['name'] === undefined ? UNNAMED : readName('name', given['name']);
     this.shadow = given['shadow'] !== undefined && readBoolean('shadow', given['shadow']);
+    this.maxDebt =
+      given['maxDebt'] === undefined ? 0 : readInteger('maxDebt', given['maxDebt'], 0, MAX_UNITS);
   }
 
   /** @internal */
@@ -131,5 +150,5 @@ export function readLimitOptions(
   options: unknown,
   known: readonly string[],
 ): Record<string, unknown> {
-  return readOptions(factory, options, ['name', 'shadow', ...known], ALIASES);
+  return readOptions(factory, options, ['name', 'shadow', 'maxDebt', ...known], ALIASES);
 }

@@ -5,7 +5,7 @@
   Every period that limits this key keeps a window of its own in the state and is charged with every call: so
   limits of two periods on one key, as while a new one is rolled out, each hold for all that passes.
 
-  In:   ARGV  period, step, steps, rate, cost; times are whole microseconds, period <= step * steps
+  In:   ARGV  period, step, steps, rate, ceiling, cost; times are whole microseconds, period <= step * steps
         value 'period:index:before:used' for each period, joined by ';', or none
   Out:  units used in the window before, or -1 - them where this limit refuses; units used in this window;
         microseconds gone of this window, negative where Redis's clock stepped back by up to 1 s
@@ -20,10 +20,15 @@ function sliding_window.plan(at)
     step = tonumber(ARGV[at + 1]),
     steps = tonumber(ARGV[at + 2]),
     rate = tonumber(ARGV[at + 3]),
-    cost = tonumber(ARGV[at + 4]),
+    ceiling = tonumber(ARGV[at + 4]),
+    cost = tonumber(ARGV[at + 5]),
     width = 3,
   }
-  return plan, at + 5
+  return plan, at + 6
+end
+
+function sliding_window.price(plan, units)
+  plan.cost = units
 end
 
 function sliding_window.load(value)
@@ -89,6 +94,14 @@ local function inherited(windows, plan)
   return math.min(most, plan.rate)
 end
 
+-- How many steps of the window before the last `period` still covers.
+local function left_of(mine, plan)
+  if mine.gone <= 0 then
+    return plan.steps
+  end
+  return plan.steps - (mine.gone - mine.gone % plan.step) / plan.step
+end
+
 function sliding_window.judge(state, plan)
   local mine
   for w = 1, #state.windows do
@@ -113,16 +126,12 @@ function sliding_window.judge(state, plan)
     }
   end
   state.mine = mine
-  local left = plan.steps
-  if mine.gone > 0 then
-    left = left - (mine.gone - mine.gone % plan.step) / plan.step
-  end
-  return mine.before * left + (mine.used + plan.cost) * plan.steps <= plan.rate * plan.steps
+  return mine.before * left_of(mine, plan) + (mine.used + plan.cost) * plan.steps <= plan.rate * plan.steps
 end
 
-function sliding_window.charge(state, plan)
+local function take(state, plan, units)
   local mine = state.mine
-  mine.used = mine.used + plan.cost
+  mine.used = mine.used + units
   local windows = { mine }
   for w = 1, #state.windows do
     local window = state.windows[w]
@@ -130,11 +139,37 @@ function sliding_window.charge(state, plan)
       local index, before, used = roll(window)
       if before + used > 0 then
         windows[#windows + 1] =
-          { period = window.period, index = index, before = before, used = used + plan.cost }
+          { period = window.period, index = index, before = before, used = used + units }
       end
     end
   end
   state.windows, state.changed = windows, true
+end
+
+function sliding_window.charge(state, plan)
+  take(state, plan, plan.cost)
+end
+
+function sliding_window.fits(state, plan)
+  local mine = state.mine
+  return math.max(0, plan.rate - mine.used - math.ceil((mine.before * left_of(mine, plan)) / plan.steps))
+end
+
+function sliding_window.penalize(state, plan)
+  local units = math.min(plan.cost, plan.ceiling - state.mine.used)
+  if units > 0 then
+    take(state, plan, units)
+  end
+end
+
+-- `mark` is the index of the window that was charged.
+function sliding_window.refund(state, plan, mark)
+  local mine = state.mine
+  local counter = (mine.index == mark and 'used') or (mine.index == mark + 1 and 'before')
+  if counter and mine[counter] > 0 then
+    mine[counter] = math.max(0, mine[counter] - plan.cost)
+    take(state, plan, 0)
+  end
 end
 
 function sliding_window.answer(state, _, passes, out, at)

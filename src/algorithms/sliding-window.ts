@@ -22,6 +22,8 @@ export interface SlidingWindowPlan extends Plan {
   readonly steps: number;
   readonly step: number;
   readonly rate: number;
+  /** The most that a penalty may drive `used` to. */
+  readonly ceiling: number;
 }
 
 interface Window {
@@ -75,7 +77,36 @@ function inherited(windows: readonly Window[], plan: SlidingWindowPlan, now: num
 
 const WINDOW = /^(\d+):(\d+):(\d+):(\d+)$/;
 
+/** How many steps of the window before the last `period` still covers. */
+function leftOf(gone: number, { step, steps }: SlidingWindowPlan): number {
+  return gone > 0 ? steps - Math.floor(gone / step) : steps;
+}
+
+/** Counts the units in this window, and in those of every other period that still matter. */
+function take(
+  state: SlidingWindowState,
+  plan: SlidingWindowPlan,
+  units: number,
+  now: number,
+): void {
+  const { gone: _gone, ...mine } = state.mine;
+  state.mine.used = mine.used += units;
+  const windows = [mine];
+  for (const window of state.windows) {
+    if (window.period !== plan.period && windows.length < MAX_PERIODS) {
+      const { gone: _, ...other } = roll(window, now);
+      if (other.before + other.used > 0) {
+        windows.push({ ...other, used: other.used + units });
+      }
+    }
+  }
+  state.windows = windows;
+  state.changed = true;
+}
+
 export const slidingWindowTwin: Algorithm<SlidingWindowPlan, SlidingWindowState> = {
+  price: (plan, units) => ({ ...plan, cost: units }),
+
   load(value) {
     const windows: Window[] = [];
     for (const part of value === undefined ? [] : value.split(';')) {
@@ -83,7 +114,12 @@ export const slidingWindowTwin: Algorithm<SlidingWindowPlan, SlidingWindowState>
       if (fields === null || windows.length === MAX_PERIODS) {
         return undefined;
       }
-      const [period, index, before, used] = fields.slice(1).map(Number) as [number, number, number, number];
+      const [period, index, before, used] = fields.slice(1).map(Number) as [
+        number,
+        number,
+        number,
+        number,
+      ];
       if (period < 1 || [period, index, before, used].some((number) => number >= FIRST_INEXACT)) {
         return undefined;
       }
@@ -93,7 +129,7 @@ export const slidingWindowTwin: Algorithm<SlidingWindowPlan, SlidingWindowState>
   },
 
   judge(state, plan, now) {
-    const { period, rate, step, steps, cost } = plan;
+    const { period, rate, steps, cost } = plan;
     const stored = state.windows.find((window) => window.period === period);
     if (stored === undefined) {
       const gone = now % period;
@@ -107,24 +143,32 @@ export const slidingWindowTwin: Algorithm<SlidingWindowPlan, SlidingWindowState>
       }
     }
     const { before, used, gone } = state.mine;
-    const left = gone > 0 ? steps - Math.floor(gone / step) : steps;
-    return before * left + (used + cost) * steps <= rate * steps;
+    return before * leftOf(gone, plan) + (used + cost) * steps <= rate * steps;
   },
 
   charge(state, plan, now) {
-    const { gone: _gone, ...mine } = state.mine;
-    state.mine.used = mine.used += plan.cost;
-    const windows = [mine];
-    for (const window of state.windows) {
-      if (window.period !== plan.period && windows.length < MAX_PERIODS) {
-        const { gone: _, ...other } = roll(window, now);
-        if (other.before + other.used > 0) {
-          windows.push({ ...other, used: other.used + plan.cost });
-        }
-      }
+    take(state, plan, plan.cost, now);
+  },
+
+  fits({ mine: { before, used, gone } }, plan) {
+    return Math.max(0, plan.rate - used - Math.ceil((before * leftOf(gone, plan)) / plan.steps));
+  },
+
+  penalize(state, plan, now) {
+    const units = Math.min(plan.cost, plan.ceiling - state.mine.used);
+    if (units > 0) {
+      take(state, plan, units, now);
     }
-    state.windows = windows;
-    state.changed = true;
+  },
+
+  /** `mark` is the index of the window that was charged. */
+  refund(state, plan, mark, now) {
+    const { mine } = state;
+    const counter = mine.index === mark ? 'used' : mine.index === mark + 1 ? 'before' : undefined;
+    if (counter !== undefined && mine[counter] > 0) {
+      mine[counter] = Math.max(0, mine[counter] - plan.cost);
+      take(state, plan, 0, now);
+    }
   },
 
   answer({ mine: { before, used, gone } }, _plan, passes) {
@@ -144,37 +188,52 @@ export const slidingWindowTwin: Algorithm<SlidingWindowPlan, SlidingWindowState>
     const before = refused ? -1 - reply[at]! : reply[at]!;
     const used = reply[at + 1]!;
     const gone = reply[at + 2]!;
-    const { period, rate, steps, step, cost } = plan;
-    const left = gone > 0 ? steps - Math.floor(gone / step) : steps;
+    const { period, rate, steps, cost } = plan;
     return {
       refused,
-      remaining: Math.max(0, rate - used - Math.ceil((before * left) / steps)),
+      remaining: Math.max(0, rate - used - Math.ceil((before * leftOf(gone, plan)) / steps)),
       resetUs: used > 0 ? 2 * period - gone : before > 0 ? period - gone : 0,
       retryUs: refused ? opens(plan, before, used, rate - cost) - gone : 0,
     };
   },
+
+  mark: ({ period }, reply, at, now) => (now - reply[at + 2]!) / period,
 };
 
 /** When, from the start of this window on, at most `room` units count, so that this plan's cost fits again. */
-function opens({ period, steps, step }: SlidingWindowPlan, before: number, used: number, room: number): number {
+function opens(
+  { period, steps, step }: SlidingWindowPlan,
+  before: number,
+  used: number,
+  room: number,
+): number {
   // The counter that fades: the window before, or this one once it is over.
   const [fading, start, kept] = used <= room ? [before, 0, used] : [used, period, 0];
   const faded = fading === 0 ? steps : steps - Math.floor(((room - kept) * steps) / fading);
   return start + Math.min(period, Math.max(0, faded) * step);
 }
 
-export function slidingWindowPlan(rate: number, period: number, cost: number): SlidingWindowPlan {
-  // 2 · rate · steps stays below 2^53; the product itself may not.
-  const step = Number((BigInt(period) * 2n * BigInt(rate) + BigInt(FIRST_INEXACT - 2)) / BigInt(FIRST_INEXACT - 1));
+export function slidingWindowPlan(
+  rate: number,
+  period: number,
+  maxDebt: number,
+  cost: number,
+): SlidingWindowPlan {
+  // 2 · (rate + maxDebt) · steps stays below 2^53; the product itself may not.
+  const step = Number(
+    (BigInt(period) * 2n * BigInt(rate + maxDebt) + BigInt(FIRST_INEXACT - 2)) /
+      BigInt(FIRST_INEXACT - 1),
+  );
   const steps = Math.ceil(period / step);
   return {
     cost,
     width: 3,
-    args: ['sliding_window', ...[period, step, steps, rate, cost].map(String)],
+    args: ['sliding_window', ...[period, step, steps, rate, rate + maxDebt, cost].map(String)],
     period,
     step,
     steps,
     rate,
+    ceiling: rate + maxDebt,
   };
 }
 
@@ -197,7 +256,7 @@ class SlidingWindow extends Limit {
   }
 
   plan(cost: number): SlidingWindowPlan {
-    return slidingWindowPlan(this.rate, this.#period, cost);
+    return slidingWindowPlan(this.rate, this.#period, this.maxDebt, cost);
   }
 }
 

@@ -4,8 +4,8 @@
   One number per identity: the theoretical arrival time (tat), the instant at which the bucket is full
   again, in whole microseconds plus rem/n of one. A call passes iff tat + cost <= now + burst.
 
-  In:   ARGV  n, burst, burst_rem, ceiling, ceiling_rem, cost, cost_rem; durations are whole microseconds,
-              each with its remainder in n-ths of one
+  In:   ARGV  n, p (a unit takes p/n us to recover), burst, burst_rem, ceiling, ceiling_rem, cost, cost_rem;
+              durations are whole microseconds, each with its remainder in n-ths of one
         value 'tat' | 'tat:rem:n' | 'tat:rem:n:pardon', or none for a full bucket
   Out:  (tat - now) after the decision, or -1 - (tat - now) where this limit refuses; then rem if n > 1
 ]]
@@ -14,15 +14,28 @@ local token_bucket = {}
 function token_bucket.plan(at)
   local plan = {
     n = tonumber(ARGV[at]),
-    burst = tonumber(ARGV[at + 1]),
-    burst_rem = tonumber(ARGV[at + 2]),
-    ceiling = tonumber(ARGV[at + 3]),
-    ceiling_rem = tonumber(ARGV[at + 4]),
-    cost = tonumber(ARGV[at + 5]),
-    cost_rem = tonumber(ARGV[at + 6]),
+    p = tonumber(ARGV[at + 1]),
+    burst = tonumber(ARGV[at + 2]),
+    burst_rem = tonumber(ARGV[at + 3]),
+    ceiling = tonumber(ARGV[at + 4]),
+    ceiling_rem = tonumber(ARGV[at + 5]),
+    cost = tonumber(ARGV[at + 6]),
+    cost_rem = tonumber(ARGV[at + 7]),
   }
   plan.width = plan.n > 1 and 2 or 1
-  return plan, at + 7
+  return plan, at + 8
+end
+
+-- What `units` take to recover: whole microseconds, and n-ths of one.
+local function recovery(plan, units)
+  local part = plan.p % plan.n
+  local parts = units * part
+  local rem = parts % plan.n
+  return units * ((plan.p - part) / plan.n) + (parts - rem) / plan.n, rem
+end
+
+function token_bucket.price(plan, units)
+  plan.cost, plan.cost_rem = recovery(plan, units)
 end
 
 function token_bucket.load(value)
@@ -89,6 +102,50 @@ function token_bucket.charge(state, plan)
   state.tat, state.rem, state.n = state.to, state.to_rem, plan.n
   state.from, state.from_rem = state.to, state.to_rem
   state.changed = true
+end
+
+-- The most units that `judge` would let pass right now.
+function token_bucket.fits(state, plan)
+  local int, rem = now + plan.burst - state.from, plan.burst_rem - state.from_rem
+  local function fit(units)
+    local needed, needed_rem = recovery(plan, units)
+    return needed < int or (needed == int and needed_rem <= rem)
+  end
+  -- The product may pass 2^53; the estimate is then off by one or so, which exact comparison mends.
+  local units = math.max(0, math.floor((int * plan.n + rem) / plan.p))
+  while units > 0 and not fit(units) do
+    units = units - 1
+  end
+  while fit(units + 1) do
+    units = units + 1
+  end
+  return units
+end
+
+-- Takes the cost whatever is left, into debt up to the ceiling.
+function token_bucket.penalize(state, plan)
+  local tat, rem = state.to, state.to_rem
+  local top = now + plan.ceiling
+  if tat > top or (tat == top and rem > plan.ceiling_rem) then
+    tat, rem = top, plan.ceiling_rem
+  end
+  if tat > state.from or (tat == state.from and rem > state.from_rem) then
+    state.tat, state.rem, state.n, state.changed = tat, rem, plan.n, true
+  end
+end
+
+-- Gives the cost back, and never more than was taken.
+function token_bucket.refund(state, plan)
+  local tat, rem = state.from - plan.cost, state.from_rem - plan.cost_rem
+  if rem < 0 then
+    tat, rem = tat - 1, rem + plan.n
+  end
+  if tat < now then
+    tat, rem = now, 0
+  end
+  if state.from > now or state.from_rem > 0 then
+    state.tat, state.rem, state.n, state.changed = tat, rem, plan.n, true
+  end
 end
 
 function token_bucket.answer(state, plan, passes, out, at)

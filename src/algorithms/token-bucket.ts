@@ -73,7 +73,16 @@ export function tokenBucketPlan(
   const top = recovery(burst, spacing);
   const ceiling = recovery(burst + maxDebt, spacing);
   const price = recovery(cost, spacing);
-  const numbers = [spacing.n, top.int, top.rem, ceiling.int, ceiling.rem, price.int, price.rem];
+  const numbers = [
+    spacing.n,
+    spacing.p,
+    top.int,
+    top.rem,
+    ceiling.int,
+    ceiling.rem,
+    price.int,
+    price.rem,
+  ];
   return {
     cost,
     width: spacing.n > 1 ? 2 : 1,
@@ -108,6 +117,10 @@ function stateOf(tat: number, rem: number, n: number, pardon: number): TokenBuck
 }
 
 export const tokenBucketTwin: Algorithm<TokenBucketPlan, TokenBucketState> = {
+  price(plan, units) {
+    return { ...plan, cost: units, price: recovery(units, plan.spacing) };
+  },
+
   load(value) {
     if (value === undefined) {
       return stateOf(0, 0, 1, 0);
@@ -140,17 +153,11 @@ export const tokenBucketTwin: Algorithm<TokenBucketPlan, TokenBucketState> = {
       rem = 0;
     }
     const over = tat - now - plan.ceiling.int;
-    if (
-      (over > JITTER || (over === JITTER && rem > plan.ceiling.rem)) &&
-      state.pardon <= now
-    ) {
+    if ((over > JITTER || (over === JITTER && rem > plan.ceiling.rem)) && state.pardon <= now) {
       state.pardon = rem > 0 ? tat + 1 : tat;
       tat = now + plan.ceiling.int;
       rem = plan.ceiling.rem;
-      state.tat = tat;
-      state.rem = rem;
-      state.n = n;
-      state.changed = true;
+      setTat(state, tat, rem, n);
     }
     state.from = tat;
     state.fromRem = rem;
@@ -165,10 +172,42 @@ export const tokenBucketTwin: Algorithm<TokenBucketPlan, TokenBucketState> = {
   },
 
   charge(state, plan) {
-    state.tat = state.from = state.to;
-    state.rem = state.fromRem = state.toRem;
-    state.n = plan.spacing.n;
-    state.changed = true;
+    state.from = state.to;
+    state.fromRem = state.toRem;
+    setTat(state, state.to, state.toRem, plan.spacing.n);
+  },
+
+  fits(state, plan, now) {
+    const { burst, spacing } = plan;
+    return unitsWithin(now + burst.int - state.from, burst.rem - state.fromRem, spacing);
+  },
+
+  penalize(state, plan, now) {
+    let { to: tat, toRem: rem } = state;
+    const top = now + plan.ceiling.int;
+    if (tat > top || (tat === top && rem > plan.ceiling.rem)) {
+      tat = top;
+      rem = plan.ceiling.rem;
+    }
+    if (tat > state.from || (tat === state.from && rem > state.fromRem)) {
+      setTat(state, tat, rem, plan.spacing.n);
+    }
+  },
+
+  refund(state, plan, _mark, now) {
+    let tat = state.from - plan.price.int;
+    let rem = state.fromRem - plan.price.rem;
+    if (rem < 0) {
+      tat -= 1;
+      rem += plan.spacing.n;
+    }
+    if (tat < now) {
+      tat = now;
+      rem = 0;
+    }
+    if (state.from > now || state.fromRem > 0) {
+      setTat(state, tat, rem, plan.spacing.n);
+    }
   },
 
   answer(state, plan, passes, now) {
@@ -210,7 +249,17 @@ export const tokenBucketTwin: Algorithm<TokenBucketPlan, TokenBucketState> = {
         : 0,
     };
   },
+
+  // The arrival time does not tell one charge from another.
+  mark: () => 0,
 };
+
+function setTat(state: TokenBucketState, tat: number, rem: number, n: number): void {
+  state.tat = tat;
+  state.rem = rem;
+  state.n = n;
+  state.changed = true;
+}
 
 /** The most whole units whose recovery is at most `int + rem / n` microseconds; `rem` may be negative. */
 function unitsWithin(int: number, rem: number, spacing: Spacing): number {
@@ -253,12 +302,12 @@ class TokenBucket extends Limit {
   }
 
   plan(cost: number): TokenBucketPlan {
-    return tokenBucketPlan(this.#spacing, this.capacity, 0, cost);
+    return tokenBucketPlan(this.#spacing, this.capacity, this.maxDebt, cost);
   }
 
   #checkRange(burst: unknown): void {
     const { p, n } = this.#spacing;
-    if ((this.capacity * p) / n > MAX_RECOVERY_US) {
+    if (((this.capacity + this.maxDebt) * p) / n > MAX_RECOVERY_US) {
       throw invalidOption(
         'burst',
         'recovered within ten years at the given rate',
@@ -266,10 +315,10 @@ class TokenBucket extends Limit {
         'Lower `burst`, raise `rate` or shorten `period`.',
       );
     }
-    if ((this.capacity + 1) * n >= FIRST_INEXACT) {
+    if ((this.capacity + this.maxDebt + 1) * n >= FIRST_INEXACT) {
       throw invalidOption(
         'burst',
-        `less than ${Math.floor(FIRST_INEXACT / n) - 1} for this rate and period, so that the arithmetic stays exact`,
+        `less than ${Math.floor(FIRST_INEXACT / n) - 1}, \`maxDebt\` included, for this rate and period, so that the arithmetic stays exact`,
         burst ?? this.capacity,
         'Lower `burst`, or choose a `rate` that shares more factors with the microseconds of `period`.',
       );

@@ -1,4 +1,4 @@
-import { decide, keysOf, readVerdicts } from '../algorithms/decide.ts';
+import { decide, keysOf } from '../algorithms/decide.ts';
 import type { Table } from '../algorithms/decide.ts';
 import { systemClock } from '../clock.ts';
 import type { Clock } from '../clock.ts';
@@ -90,8 +90,12 @@ export class MemoryStore implements Store {
         this.#dropExpired(now);
       },
     };
-    const reply = decide([call], now, table) as number[];
-    call.settle(readVerdicts(call.shape, reply, 1), now);
+    const reply = decide([call], now, table);
+    if (reply.every((value) => typeof value === 'number')) {
+      call.settle(reply, 1);
+    } else {
+      call.fail(new StoreError('store_error', `The memory store refused: ${reply[1]!}`));
+    }
   }
 
   /** @internal */

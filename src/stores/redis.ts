@@ -1,15 +1,11 @@
-import { keysOf, readVerdicts } from '../algorithms/decide.ts';
-import type { Shape } from '../algorithms/decide.ts';
 import { StoreError } from '../errors.ts';
 import { connectionOfClient, connectionOfUrl } from '../redis/connect.ts';
 import type { Held, RedisClient } from '../redis/connect.ts';
-import type { Encoded, Script } from '../redis/script.ts';
+import type { Script } from '../redis/script.ts';
+import { encodeCalls } from './encode.ts';
 import { decideScript } from './scripts.gen.ts';
 import type { Call, Store } from './store.ts';
 
-/** More keys block other clients for longer than they save: 128 take the server about half a millisecond. */
-const MAX_KEYS = 128;
-const MAX_ENTRIES = 1_024;
 /** The first connection may take this many deadlines: a library is loaded, TLS is agreed on. */
 const CONNECT_DEADLINES = 10;
 
@@ -17,77 +13,15 @@ const CONNECT_DEADLINES = 10;
 export const decideBatch: Script<Call> = {
   source: decideScript,
 
-  /** Neighbours that share a shape share a run; neighbours that share a key as well share that key. */
-  encode(calls, from): Encoded {
-    const shapes: Shape[] = [];
-    const keys: string[] = [];
-    const runs: string[] = [];
-    let shape: Shape | undefined;
-    let index = 0;
-    let key: string | undefined;
-    let groups = 0;
-    let times = 0;
-    const endRun = (): void => {
-      if (groups > 0) {
-        runs.push(String(index), String(groups), String(times));
-      }
-    };
-    let to = from;
-    for (; to < calls.length && to - from < MAX_ENTRIES; to++) {
-      const call = calls[to]!;
-      const again = call.shape === shape && call.key === key;
-      if (!again && keys.length + call.shape.rules.length > MAX_KEYS && to > from) {
-        break;
-      }
-      if (again && groups === 1) {
-        times += 1;
-        continue;
-      }
-      if (again) {
-        // The key of a run's last group occurs again: from here on it is a run of its own.
-        groups -= 1;
-        endRun();
-        groups = 1;
-        times = 2;
-        continue;
-      }
-      if (call.shape === shape && times === 1) {
-        groups += 1;
-      } else {
-        endRun();
-        groups = 1;
-        times = 1;
-      }
-      if (call.shape !== shape) {
-        shape = call.shape;
-        index = shapes.indexOf(shape) + 1;
-        if (index === 0) {
-          index = shapes.push(shape);
-        }
-      }
-      key = call.key;
-      if (shape.rules.length === 1 && shape.rules[0]!.suffix === '') {
-        keys.push(key);
-      } else {
-        keys.push(...keysOf(key, shape));
-      }
-    }
-    endRun();
-    const args = [String(shapes.length)];
-    for (const each of shapes) {
-      args.push(...each.args);
-    }
-    args.push(...runs);
-    return { keys, args, taken: to - from };
-  },
+  encode: encodeCalls,
 
   settle(calls, reply): void {
     const expected = calls.reduce((sum, call) => sum + call.shape.width, 1);
     if (!Array.isArray(reply) || reply.length !== expected) {
       throw new Error(`expected ${expected} values`);
     }
-    const now = Number(reply[0]);
-    if (!Number.isSafeInteger(now)) {
+    reply[0] = Number(reply[0]);
+    if (!Number.isSafeInteger(reply[0])) {
       throw new Error('expected a time first');
     }
     const failures = new Map<string, StoreError>();
@@ -98,7 +32,7 @@ export const decideBatch: Script<Call> = {
       if (failure !== undefined) {
         call.fail(sharedError(failures, failure));
       } else {
-        call.settle(readVerdicts(call.shape, reply, place), now);
+        call.settle(reply, place);
       }
       place = end;
     }

@@ -1,17 +1,16 @@
-import type { Shape } from '../algorithms/decide.ts';
-import type { Verdict } from '../algorithms/limit.ts';
+import type { Entry } from '../algorithms/decide.ts';
 import type { RateLimiterError } from '../errors.ts';
 
 /** One call on its way through a store. The store calls exactly one of `settle` and `fail`, once. */
-export interface Call {
-  /** The key of the identity's unnamed limit, or what stands for it. */
-  readonly key: string;
-  readonly shape: Shape;
+export interface Call extends Entry {
   /** How long a store may take, and how many calls it may have in flight; a store that needs neither ignores them. */
   readonly timeoutMs: number;
   readonly maxInFlight: number;
-  /** `now` is the store's clock at the decision, in whole microseconds since the Unix epoch. */
-  settle(verdicts: readonly Verdict[], now: number): void;
+  /**
+   * `reply[0]` is the store's clock at the decision, in whole microseconds since the Unix epoch; the integers of
+   * this call's shape begin at `reply[at]`.
+   */
+  settle(reply: readonly number[], at: number): void;
   fail(error: RateLimiterError): void;
 }
 

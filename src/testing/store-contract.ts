@@ -445,8 +445,8 @@ function known(decision: Decision): Allowed | Limited {
   if (decision.degraded) {
     throw decision.error;
   }
-  if (decision.reason === 'impossible') {
-    assert.fail('the decision is `impossible`');
+  if (decision.reason === 'impossible' || decision.reason === 'blocked') {
+    assert.fail(`the decision is \`${decision.reason}\``);
   }
   return decision;
 }

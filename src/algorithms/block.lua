@@ -1,0 +1,48 @@
+--[[
+  block: an instant until which nothing passes. A record of its own beside the limits, which no call changes.
+  Twin of block.ts.
+
+  In:   ARGV  duration in whole microseconds
+        value 'until', or none
+  Out:  0, or -1 - the microseconds left where it refuses
+]]
+local block = {}
+
+function block.plan(at)
+  return { duration = tonumber(ARGV[at]), width = 1 }, at + 1
+end
+
+function block.price() end
+
+function block.load(value)
+  local ends = value and string.find(value, '^%d+$') and tonumber(value) or 0
+  if value and (ends == 0 or ends >= FIRST_INEXACT) then
+    return nil
+  end
+  return { ends = ends, changed = false, algorithm = block }
+end
+
+function block.judge(state)
+  return state.ends <= now
+end
+
+function block.charge() end
+
+function block.fits(state)
+  return state.ends <= now and FIRST_INEXACT or 0
+end
+
+function block.penalize(state, plan)
+  state.ends, state.changed = now + plan.duration, true
+end
+
+function block.refund() end
+
+function block.answer(state, _, passes, out, at)
+  out[at] = passes and 0 or -1 - (state.ends - now)
+end
+
+function block.save(key, state)
+  local ttl = state.ends - now + 1999
+  return redis.pcall('PSETEX', key, string.format('%d', (ttl - ttl % 1000) / 1000), string.format('%d', state.ends))
+end

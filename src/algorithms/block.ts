@@ -1,0 +1,69 @@
+import { FIRST_INEXACT, Limit } from './limit.ts';
+import type { Algorithm, Plan, State, Verdict } from './limit.ts';
+
+interface BlockState extends State {
+  /** Microseconds since the Unix epoch. */
+  ends: number;
+}
+
+const PLAIN = /^\d+$/;
+
+const blockTwin: Algorithm<Plan, BlockState> = {
+  price: (plan) => plan,
+
+  load(value) {
+    const ends = value === undefined ? 0 : PLAIN.test(value) ? Number(value) : 0;
+    if (value !== undefined && (ends === 0 || ends >= FIRST_INEXACT)) {
+      return undefined;
+    }
+    return { ends, changed: false };
+  },
+
+  judge: ({ ends }, _plan, now) => ends <= now,
+
+  charge() {
+    // A block is no quantity: no call changes it.
+  },
+
+  fits: ({ ends }, _plan, now) => (ends <= now ? FIRST_INEXACT : 0),
+
+  penalize(state, plan, now) {
+    state.ends = now + plan.cost;
+    state.changed = true;
+  },
+
+  refund() {
+    // As `charge`.
+  },
+
+  answer: ({ ends }, _plan, passes, now) => [passes ? 0 : -1 - (ends - now)],
+
+  save: ({ ends }, now) => ({
+    value: String(ends),
+    ttlMs: Math.floor((ends - now + 1_999) / 1_000),
+  }),
+
+  read(_plan, reply, at): Verdict {
+    const refused = reply[at]! < 0;
+    const left = refused ? -1 - reply[at]! : 0;
+    return { refused, remaining: refused ? 0 : FIRST_INEXACT, resetUs: left, retryUs: left };
+  },
+
+  mark: () => 0,
+};
+
+/**
+ * An instant until which nothing passes, beside the limits of those limiters that heed blocks. Its plan's cost is
+ * a duration in microseconds.
+ */
+class Block extends Limit {
+  readonly algorithm = 'block';
+  readonly twin: Algorithm = blockTwin;
+  readonly capacity: number = Number.POSITIVE_INFINITY;
+
+  plan(cost: number): Plan {
+    return { cost, width: 1, args: ['block', String(cost)] };
+  }
+}
+
+export const block: Limit = new Block({});

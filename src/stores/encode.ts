@@ -1,0 +1,74 @@
+import { keysOf } from '../algorithms/decide.ts';
+import type { Shape } from '../algorithms/decide.ts';
+import type { Encoded } from '../redis/script.ts';
+import type { Call } from './store.ts';
+
+/** More keys block other clients for longer than they save: 128 take the server about half a millisecond. */
+const MAX_KEYS = 128;
+const MAX_ENTRIES = 1_024;
+
+/**
+ * As many calls from the front of a queue as one script call takes, as decide.lua reads them. Neighbours that
+ * share a shape share a run, and neighbours that share a key as well share that key: so a batch of equal calls
+ * carries keys alone.
+ */
+export function encodeCalls(calls: readonly Call[], from: number): Encoded {
+  const shapes: Shape[] = [];
+  const keys: string[] = [];
+  const runs: string[] = [];
+  let shape: Shape | undefined;
+  let index = 0;
+  let key: string | undefined;
+  let groups = 0;
+  let times = 0;
+  let marks: string[] = [];
+  const endRun = (): void => {
+    if (groups > 0) {
+      runs.push(String(index), String(groups), String(times), ...marks);
+      marks = [];
+    }
+  };
+  let to = from;
+  for (; to < calls.length && to - from < MAX_ENTRIES; to++) {
+    const call = calls[to]!;
+    // What brings marks of its own repeats its key.
+    if (call.shape === shape && call.key === key && call.marks === undefined) {
+      if (groups > 1) {
+        // The key of the run's last group occurs again: from here on it is a run of its own.
+        groups -= 1;
+        endRun();
+        groups = 1;
+      }
+      times += 1;
+      continue;
+    }
+    if (keys.length + call.shape.rules.length > MAX_KEYS && to > from) {
+      break;
+    }
+    if (call.shape === shape && times === 1) {
+      groups += 1;
+    } else {
+      endRun();
+      groups = 1;
+      times = 1;
+      shape = call.shape;
+      index = shapes.indexOf(shape) + 1 || shapes.push(shape);
+    }
+    if (call.marks !== undefined) {
+      marks.push(...call.marks.map((mark) => (mark === undefined ? '-' : String(mark))));
+    }
+    key = call.key;
+    if (shape.rules.length === 1 && shape.rules[0]!.suffix === '') {
+      keys.push(key);
+    } else {
+      keys.push(...keysOf(key, shape));
+    }
+  }
+  endRun();
+  const args = [String(shapes.length)];
+  for (const each of shapes) {
+    args.push(...each.args);
+  }
+  args.push(...runs);
+  return { keys, args, taken: to - from };
+}
