@@ -168,7 +168,7 @@ export class RateLimiter {
     const units = charged.verb === 'up_to' ? readGranted(reply, at) : charged.units;
     const shape = LimitSet.refundShape(rules, units);
     return this.#submit(
-      { key, shape, marks: readMarks(charged, reply, at).slice(0, rules.length) },
+      { key, shape, details: readMarks(charged, reply, at).slice(0, rules.length) },
       {
         read: (answer, place) => decisionOf(shape, readVerdicts(shape, answer, place), answer[0]!),
       },
@@ -342,14 +342,14 @@ export class RateLimiter {
   }
 
   /** Without `degrade`, or under `failStrategy: 'throw'`, a call that the store does not answer rejects. */
-  #submit<T>(call: Pick<Call, 'key' | 'shape' | 'marks'>, outcome: Outcome<T>): Promise<T> {
+  #submit<T>(call: Pick<Call, 'key' | 'shape' | 'details'>, outcome: Outcome<T>): Promise<T> {
     const { store, timeoutMs, maxInFlight, failStrategy } = this.#settings;
     this.#pending += 1;
     return new Promise((resolve, reject) => {
       store.submit({
         key: call.key,
         shape: call.shape,
-        marks: call.marks,
+        details: call.details,
         timeoutMs,
         maxInFlight,
         settle: (reply, at) => {

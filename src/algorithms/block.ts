@@ -12,7 +12,7 @@ const blockTwin: Algorithm<Plan, BlockState> = {
   price: (plan) => plan,
 
   load(value) {
-    const ends = value === undefined ? 0 : PLAIN.test(value) ? Number(value) : 0;
+    const ends = typeof value === 'string' && PLAIN.test(value) ? Number(value) : 0;
     if (value !== undefined && (ends === 0 || ends >= FIRST_INEXACT)) {
       return undefined;
     }

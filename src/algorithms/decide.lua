@@ -3,9 +3,10 @@
   state of every key, decides, then writes each changed state once. Twin of decide.ts.
 
   In:   KEYS  the keys of every entry, in the order of the entries; a key may occur again
-        ARGV  number of shapes; per shape a verb, units, number of limits, then per limit whether it is a shadow
-              (1 or 0), its algorithm and that algorithm's arguments; then runs until the end: shape, key
-              groups, entries on each group, and for `refund` per entry and limit a mark, '-' to leave it out
+        ARGV  number of shapes; per shape a verb, units, number of details, number of limits, then per limit
+              whether it is a shadow (1 or 0), its algorithm and that algorithm's arguments; then runs until the
+              end: shape, key groups, entries on each group, and for each entry its details: for `refund` a mark
+              per limit, '-' to leave it out
   Out:  now, then per entry the units granted where the verb is `up_to`, then per limit the integers of its
         algorithm, for `reset` one; or, where the entry failed, a message in each of its places
 ]]
@@ -18,9 +19,14 @@ local algorithms = {
 
 local shapes, at = {}, 2
 for s = 1, tonumber(ARGV[1]) do
-  local verb, limits = ARGV[at], tonumber(ARGV[at + 2])
-  local shape = { verb = verb, units = tonumber(ARGV[at + 1]), head = verb == 'up_to' and 1 or 0, marks = 0 }
-  at = at + 3
+  local verb, limits = ARGV[at], tonumber(ARGV[at + 3])
+  local shape = {
+    verb = verb,
+    units = tonumber(ARGV[at + 1]),
+    details = tonumber(ARGV[at + 2]),
+    head = verb == 'up_to' and 1 or 0,
+  }
+  at = at + 4
   shape.width = shape.head
   for l = 1, limits do
     local algorithm, shadow = algorithms[ARGV[at + 1]], ARGV[at] == '1'
@@ -30,9 +36,6 @@ for s = 1, tonumber(ARGV[1]) do
       shape[l].width = 1
     end
     shape.width = shape.width + shape[l].width
-  end
-  if verb == 'refund' then
-    shape.marks = limits
   end
   shape.plain = verb == 'allow' and limits == 1 and not shape[1].shadow and shape[1].algorithm.plain
   shapes[s] = shape
@@ -59,13 +62,18 @@ local entries = {} -- what went through `decide`: its shape, its place, its slot
 local function state_of(slot, plan)
   if not states[slot] then
     local state
-    if not values[slot] and not erased[slot] then
-      local typed = redis.pcall('GET', KEYS[slot]) -- MGET shows a foreign type as nil
-      if type(typed) == 'table' then
-        state = { failure = typed.err }
+    if plan.algorithm.open then -- it is kept in another type than a string
+      state = plan.algorithm.open(not erased[slot] and KEYS[slot])
+    else
+      if not values[slot] and not erased[slot] then
+        local typed = redis.pcall('GET', KEYS[slot]) -- MGET shows a foreign type as nil
+        if type(typed) == 'table' then
+          state = { failure = typed.err }
+        end
       end
+      state = state or plan.algorithm.load(values[slot])
     end
-    states[slot] = state or plan.algorithm.load(values[slot]) or { failure = UNREADABLE }
+    states[slot] = state or { failure = UNREADABLE }
   end
   return states[slot]
 end
@@ -145,7 +153,7 @@ function verbs.refund(entry)
   price(entry, entry.shape.units)
   judge(entry)
   for l = 1, #entry do
-    local mark = ARGV[entry.marks + l - 1]
+    local mark = ARGV[entry.details + l - 1]
     if mark ~= '-' then
       entry.shape[l].algorithm.refund(states[entry[l]], entry.shape[l], tonumber(mark))
     end
@@ -194,7 +202,7 @@ while at <= #ARGV do
     end
     if key <= last then
       for _ = 1, times do
-        local entry = { shape = shape, place = place, marks = at, verdicts = {} }
+        local entry = { shape = shape, place = place, details = at, verdicts = {} }
         for l = 1, #shape do
           entry[l] = slots[KEYS[key + l - 1]]
         end
@@ -204,7 +212,7 @@ while at <= #ARGV do
           decide(entry)
         end
         entries[#entries + 1] = entry
-        place, at = place + shape.width, at + shape.marks
+        place, at = place + shape.width, at + shape.details
       end
       key = key + #shape
     end
@@ -215,10 +223,11 @@ local any_failed = false
 for slot = 1, #KEYS do
   if first_change[slot] then
     local state, written = states[slot], nil
+    if erased[slot] then
+      written = redis.pcall('DEL', KEYS[slot])
+    end
     if state and state.changed then
       written = state.algorithm.save(KEYS[slot], state)
-    else
-      written = redis.pcall('DEL', KEYS[slot])
     end
     if type(written) == 'table' and written.err then
       failures[slot] = written.err

@@ -41,6 +41,7 @@ export function shapeOf(verb: Verb, units: number, rules: readonly Rule[]): Shap
     args: [
       verb,
       String(units),
+      String(verb === 'refund' ? rules.length : 0),
       String(rules.length),
       ...rules.flatMap(({ limit, plan }) => [limit.shadow ? '1' : '0', ...plan.args]),
     ],
@@ -57,14 +58,14 @@ export function keysOf(key: string, shape: Shape): readonly string[] {
 export interface Entry {
   readonly key: string;
   readonly shape: Shape;
-  /** For `refund`, per limit: which charge; undefined where none was made. */
-  readonly marks?: readonly (number | undefined)[] | undefined;
+  /** What the shape's verb needs to know of this entry alone: for `refund` per limit which charge, '-' for none. */
+  readonly details?: readonly string[] | undefined;
 }
 
 /** Where the driver reads and writes states. */
 export interface Table {
   /** The stored value; undefined for none. */
-  read(key: string): string | undefined;
+  read(key: string): unknown;
   /** Keeps the value, or deletes the key for undefined. */
   write(key: string, saved: Saved | undefined): void;
 }
@@ -119,7 +120,7 @@ export function decide(entries: readonly Entry[], now: number, table: Table): (n
       state: mine[i]!,
       passes: false,
     }));
-    out.push(...VERBS[shape.verb](held, shape.units, now, entry.marks));
+    out.push(...VERBS[shape.verb](held, shape.units, now, entry.details ?? []));
     held.forEach(({ limit, plan, state, passes }, i) => {
       if (state.changed) {
         changed.add(keys[i]!);
@@ -178,7 +179,7 @@ const VERBS: Readonly<
       held: readonly HeldRule[],
       units: number,
       now: number,
-      marks: Entry['marks'],
+      details: readonly string[],
     ) => readonly number[]
   >
 > = {
@@ -222,13 +223,13 @@ const VERBS: Readonly<
     return [];
   },
 
-  refund(held, units, now, marks) {
+  refund(held, units, now, details) {
     price(held, units);
     judge(held, now);
     held.forEach(({ limit, plan, state }, i) => {
-      const mark = marks?.[i];
-      if (mark !== undefined) {
-        limit.twin.refund(state, plan, mark, now);
+      const mark = details[i]!;
+      if (mark !== '-') {
+        limit.twin.refund(state, plan, Number(mark), now);
       }
     });
     price(held, 1);
@@ -261,17 +262,13 @@ export function readVerdicts(
   });
 }
 
-/** For a refund of an entry that passed: which charge each limit made; undefined where it made none. */
-export function readMarks(
-  shape: Shape,
-  reply: readonly number[],
-  at: number,
-): readonly (number | undefined)[] {
+/** The details of the refund of an entry that passed: which charge each limit made, '-' where it made none. */
+export function readMarks(shape: Shape, reply: readonly number[], at: number): readonly string[] {
   const now = reply[0]!;
   let place = at + shape.head;
   return shape.rules.map(({ limit, plan }) => {
     const { refused } = limit.twin.read(plan, reply, place);
-    const mark = refused ? undefined : limit.twin.mark(plan, reply, place, now);
+    const mark = refused ? '-' : String(limit.twin.mark(plan, reply, place, now));
     place += plan.width;
     return mark;
   });

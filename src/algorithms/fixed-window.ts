@@ -96,7 +96,7 @@ export const fixedWindowTwin: Algorithm<FixedWindowPlan, FixedWindowState> = {
 
   load(value) {
     const windows: Window[] = [];
-    for (const part of value === undefined ? [] : value.split(';')) {
+    for (const part of typeof value === 'string' ? value.split(';') : []) {
       const fields = WINDOW.exec(part);
       if (fields === null || windows.length === MAX_KINDS) {
         return undefined;

@@ -38,7 +38,8 @@ export interface Verdict {
 
 /** A state after a change, as a store keeps it. */
 export interface Saved {
-  readonly value: string;
+  /** A string as it stands in Redis; where Redis keeps another type, an object that only this algorithm reads. */
+  readonly value: unknown;
   /** Whole milliseconds, never less than the time until the state no longer matters. */
   readonly ttlMs: number;
 }
@@ -58,7 +59,7 @@ export interface Algorithm<P extends Plan = Plan, S extends State = State> {
   /** Why this plan cannot be decided at this time, where that can happen. */
   failure?(plan: P, now: number): string | undefined;
   /** The state behind a stored value, a fresh one for none, or undefined where the value is not ours. */
-  load(value: string | undefined): S | undefined;
+  load(value: unknown): S | undefined;
   /** Whether the limit lets the call pass. Leaves the state as it was, but for a pardon. */
   judge(state: S, plan: P, now: number): boolean;
   /** Takes what `judge` let pass. */

@@ -109,7 +109,7 @@ export const slidingWindowTwin: Algorithm<SlidingWindowPlan, SlidingWindowState>
 
   load(value) {
     const windows: Window[] = [];
-    for (const part of value === undefined ? [] : value.split(';')) {
+    for (const part of typeof value === 'string' ? value.split(';') : []) {
       const fields = WINDOW.exec(part);
       if (fields === null || windows.length === MAX_PERIODS) {
         return undefined;

@@ -125,6 +125,9 @@ export const tokenBucketTwin: Algorithm<TokenBucketPlan, TokenBucketState> = {
     if (value === undefined) {
       return stateOf(0, 0, 1, 0);
     }
+    if (typeof value !== 'string') {
+      return undefined;
+    }
     let state;
     if (PLAIN.test(value)) {
       state = stateOf(Number(value), 0, 1, 0);

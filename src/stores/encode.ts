@@ -21,18 +21,18 @@ export function encodeCalls(calls: readonly Call[], from: number): Encoded {
   let key: string | undefined;
   let groups = 0;
   let times = 0;
-  let marks: string[] = [];
+  let details: string[] = [];
   const endRun = (): void => {
     if (groups > 0) {
-      runs.push(String(index), String(groups), String(times), ...marks);
-      marks = [];
+      runs.push(String(index), String(groups), String(times), ...details);
+      details = [];
     }
   };
   let to = from;
   for (; to < calls.length && to - from < MAX_ENTRIES; to++) {
     const call = calls[to]!;
-    // What brings marks of its own repeats its key.
-    if (call.shape === shape && call.key === key && call.marks === undefined) {
+    // What brings details of its own repeats its key.
+    if (call.shape === shape && call.key === key && call.details === undefined) {
       if (groups > 1) {
         // The key of the run's last group occurs again: from here on it is a run of its own.
         groups -= 1;
@@ -54,8 +54,8 @@ export function encodeCalls(calls: readonly Call[], from: number): Encoded {
       shape = call.shape;
       index = shapes.indexOf(shape) + 1 || shapes.push(shape);
     }
-    if (call.marks !== undefined) {
-      marks.push(...call.marks.map((mark) => (mark === undefined ? '-' : String(mark))));
+    if (call.details !== undefined) {
+      details.push(...call.details);
     }
     key = call.key;
     if (shape.rules.length === 1 && shape.rules[0]!.suffix === '') {

@@ -15,7 +15,7 @@ export interface MemoryStoreOptions {
 }
 
 interface Kept {
-  value: string;
+  value: unknown;
   /** Microseconds, on the store's clock. */
   expiresAt: number;
 }
