@@ -168,17 +168,14 @@ export class Connection<C extends Sendable> {
       batch.sent = true;
       batch.sentAt = performance.now();
     }
-    let reply;
     try {
-      reply = this.port.send(command, [script, String(keys.length), ...keys, ...args], keys[0]!);
+      this.port.send(command, [script, String(keys.length), ...keys, ...args], keys[0]!).then(
+        (value) => this.#onReply(batch, value),
+        (error: unknown) => this.#onError(batch, command, error),
+      );
     } catch (error) {
       this.#onError(batch, command, error);
-      return;
     }
-    reply.then(
-      (value) => this.#onReply(batch, value),
-      (error: unknown) => this.#onError(batch, command, error),
-    );
   }
 
   #onReply(batch: Batch<C>, reply: unknown): void {
@@ -284,6 +281,9 @@ export class Connection<C extends Sendable> {
     }
     if (state === 'ready') {
       this.#away = undefined;
+      for (const lane of this.#lanes.values()) {
+        lane.answered(); // a handshake was answered
+      }
       publishStoreState({ state, node: '' });
       for (const batch of this.#batches) {
         if (!batch.sent && batch.calls !== undefined) {
@@ -388,7 +388,7 @@ export class Connection<C extends Sendable> {
           cause: this.port.lastError,
         },
       );
-      if (batch.sent && batch.lane.missed(batch, error)) {
+      if (batch.lane.missed(batch, error)) {
         publishStoreState({ state: 'hung', node: batch.lane.node, error });
       }
       this.#answer(batch, error);

@@ -86,7 +86,7 @@ export const decideBatch: Script<Call> = {
     if (!Array.isArray(reply) || reply.length !== expected) {
       throw new Error(`expected ${expected} values`);
     }
-    const now = Number(reply[0]);
+    const now = readIntegers(reply, 0, 1) === undefined ? (reply[0] as number) : Number.NaN;
     if (!Number.isSafeInteger(now)) {
       throw new Error('expected a time first');
     }
@@ -114,7 +114,7 @@ function readIntegers(reply: unknown[], from: number, to: number): string | unde
     const value = reply[i];
     if (typeof value !== 'number') {
       const text = String(value);
-      if (!/^-?\d+$/.test(text)) {
+      if (typeof value !== 'string' || !/^-?\d+$/.test(text)) {
         return text;
       }
       reply[i] = Number(text);
