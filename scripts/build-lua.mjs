@@ -13,6 +13,7 @@ const TARGET = new URL('../src/stores/scripts.gen.ts', import.meta.url);
 export const INCLUDES = [
   'clock',
   'constants',
+  'lone',
   'token-bucket',
   'sliding-window',
   'fixed-window',

@@ -8,8 +8,8 @@
 ]]
 local block = {}
 
-function block.plan(at)
-  return { duration = tonumber(ARGV[at]), width = 1 }, at + 1
+function block.plan(args, at)
+  return { duration = tonumber(args[at]), width = 1 }, at + 1
 end
 
 function block.price() end

@@ -7,6 +7,7 @@
               whether it is a shadow (1 or 0), its algorithm and that algorithm's arguments; then runs until the
               end: shape, key groups, entries on each group, and for each entry its details: for `refund` a mark
               per limit, '-' to leave it out
+        Or what lone.lua left over.
   Out:  now, then per entry the units granted where the verb is `up_to`, then per limit the integers of its
         algorithm, for `reset` one; or, where the entry failed, a message in each of its places
 ]]
@@ -17,46 +18,49 @@ local algorithms = {
   block = block,
 }
 
-local shapes, at = {}, 2
-for s = 1, tonumber(ARGV[1]) do
-  local verb, limits = ARGV[at], tonumber(ARGV[at + 3])
+local args, at, shapes = ARGV, 2, {}
+if #ARGV == 1 then
+  -- What lone.lua left over: the same run, from the key at which it stopped.
+  args = { '1', 'allow', '0', '0', '1', '0', 'token_bucket' }
+  for number in string.gmatch(ARGV[1], '%d+') do
+    args[#args + 1] = number
+  end
+  local times = table.remove(args)
+  for _, number in ipairs({ '1', string.format('%d', #KEYS - key + 1), times }) do
+    args[#args + 1] = number
+  end
+end
+for s = 1, tonumber(args[1]) do
+  local verb, limits = args[at], tonumber(args[at + 3])
   local shape = {
     verb = verb,
-    units = tonumber(ARGV[at + 1]),
-    details = tonumber(ARGV[at + 2]),
+    units = tonumber(args[at + 1]),
+    details = tonumber(args[at + 2]),
     head = verb == 'up_to' and 1 or 0,
   }
   at = at + 4
   shape.width = shape.head
   for l = 1, limits do
-    local algorithm, shadow = algorithms[ARGV[at + 1]], ARGV[at] == '1'
-    shape[l], at = algorithm.plan(at + 2)
+    local algorithm, shadow = algorithms[args[at + 1]], args[at] == '1'
+    shape[l], at = algorithm.plan(args, at + 2)
     shape[l].algorithm, shape[l].shadow = algorithm, shadow
     if verb == 'reset' then
       shape[l].width = 1
     end
     shape.width = shape.width + shape[l].width
   end
-  shape.plain = verb == 'allow' and limits == 1 and not shape[1].shadow and shape[1].algorithm.plain
   shapes[s] = shape
 end
 
 -- Tables by slot: the place in KEYS at which a key occurs first.
-local values = redis.call('MGET', unpack(KEYS))
 local states, erased, failures = {}, {}, {}
 local first_change = {} -- the place in `out` of the entry that first changed this state
 
-local slots, distinct = {}, true
-for k = 1, #KEYS do
-  local key = KEYS[k]
-  if slots[key] then
-    distinct = false
-  else
-    slots[key] = k
-  end
+local slots = {}
+for k = key, #KEYS do
+  slots[KEYS[k]] = slots[KEYS[k]] or k
 end
 
-local out, place = { now }, 2
 local entries = {} -- what went through `decide`: its shape, its place, its slots
 
 local function state_of(slot, plan)
@@ -153,7 +157,7 @@ function verbs.refund(entry)
   price(entry, entry.shape.units)
   judge(entry)
   for l = 1, #entry do
-    local mark = ARGV[entry.details + l - 1]
+    local mark = args[entry.details + l - 1]
     if mark ~= '-' then
       entry.shape[l].algorithm.refund(states[entry[l]], entry.shape[l], tonumber(mark))
     end
@@ -191,31 +195,25 @@ local function decide(entry)
   end
 end
 
-local key = 1
-while at <= #ARGV do
-  local shape, times = shapes[tonumber(ARGV[at])], tonumber(ARGV[at + 2])
-  local last = key + tonumber(ARGV[at + 1]) * #shape - 1
+while at <= #args do
+  local shape, times = shapes[tonumber(args[at])], tonumber(args[at + 2])
+  local last = key + tonumber(args[at + 1]) * #shape - 1
   at = at + 3
   while key <= last do
-    if distinct and shape.plain then
-      key, place = shape.plain(shape[1], key, last, times, values, out, place)
-    end
-    if key <= last then
-      for _ = 1, times do
-        local entry = { shape = shape, place = place, details = at, verdicts = {} }
-        for l = 1, #shape do
-          entry[l] = slots[KEYS[key + l - 1]]
-        end
-        if shape.verb == 'reset' then
-          erase(entry)
-        else
-          decide(entry)
-        end
-        entries[#entries + 1] = entry
-        place, at = place + shape.width, at + shape.details
+    for _ = 1, times do
+      local entry = { shape = shape, place = place, details = at, verdicts = {} }
+      for l = 1, #shape do
+        entry[l] = slots[KEYS[key + l - 1]]
       end
-      key = key + #shape
+      if shape.verb == 'reset' then
+        erase(entry)
+      else
+        decide(entry)
+      end
+      entries[#entries + 1] = entry
+      place, at = place + shape.width, at + shape.details
     end
+    key = key + #shape
   end
 end
 
@@ -230,6 +228,10 @@ for slot = 1, #KEYS do
       written = state.algorithm.save(KEYS[slot], state)
     end
     if type(written) == 'table' and written.err then
+      if string.find(written.err, 'READONLY', 1, true) then
+        -- A replica has decided nothing: said as the server says it, so that the client looks for the primary.
+        return redis.error_reply(written.err)
+      end
       failures[slot] = written.err
       any_failed = true
     end

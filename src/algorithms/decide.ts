@@ -25,6 +25,8 @@ export interface Shape {
   readonly rules: readonly Rule[];
   /** As decide.lua reads a shape. */
   readonly args: readonly string[];
+  /** As lone.lua reads it; undefined where it is not of that kind. */
+  readonly lone: string | undefined;
   /** How many integers an answer to this shape has before those of its limits: the units that `up_to` granted. */
   readonly head: number;
   /** How many it has in all. */
@@ -45,9 +47,17 @@ export function shapeOf(verb: Verb, units: number, rules: readonly Rule[]): Shap
       String(rules.length),
       ...rules.flatMap(({ limit, plan }) => [limit.shadow ? '1' : '0', ...plan.args]),
     ],
+    lone:
+      verb === 'allow' && rules.length === 1 && isLone(rules[0]!)
+        ? rules[0]!.plan.args.slice(1).join(' ')
+        : undefined,
     head,
     width: widths.reduce((sum, width) => sum + width, head),
   };
+}
+
+function isLone({ limit }: Rule): boolean {
+  return limit.algorithm === 'token_bucket' && !limit.shadow;
 }
 
 /** The keys of one call, in the order of its shape's rules. `key` is the key of the identity's unnamed limit. */

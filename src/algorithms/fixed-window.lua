@@ -15,15 +15,15 @@ local SKEWED = "SKEWED The caller's clock is more than a whole window away from 
 
 local fixed_window = {}
 
-function fixed_window.plan(at)
+function fixed_window.plan(args, at)
   local plan = {
-    name = ARGV[at],
-    rate = tonumber(ARGV[at + 1]),
-    ceiling = tonumber(ARGV[at + 2]),
-    cost = tonumber(ARGV[at + 3]),
+    name = args[at],
+    rate = tonumber(args[at + 1]),
+    ceiling = tonumber(args[at + 2]),
+    cost = tonumber(args[at + 3]),
     width = 2,
   }
-  local bounds = tonumber(ARGV[at + 4])
+  local bounds = tonumber(args[at + 4])
   if bounds == 0 then
     local period = tonumber(plan.name)
     plan.start = now - now % period
@@ -32,7 +32,7 @@ function fixed_window.plan(at)
     -- The server's own clock picks: an edge costs no second trip, and a caller's clock may be off.
     plan.failure = SKEWED
     for b = at + 5, at + 3 + bounds do
-      local start, stop = tonumber(ARGV[b]), tonumber(ARGV[b + 1])
+      local start, stop = tonumber(args[b]), tonumber(args[b + 1])
       if start <= now and now < stop then
         plan.start, plan.stop, plan.failure = start, stop, nil
       end

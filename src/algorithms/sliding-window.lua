@@ -14,14 +14,14 @@ local MAX_PERIODS = 4
 
 local sliding_window = {}
 
-function sliding_window.plan(at)
+function sliding_window.plan(args, at)
   local plan = {
-    period = tonumber(ARGV[at]),
-    step = tonumber(ARGV[at + 1]),
-    steps = tonumber(ARGV[at + 2]),
-    rate = tonumber(ARGV[at + 3]),
-    ceiling = tonumber(ARGV[at + 4]),
-    cost = tonumber(ARGV[at + 5]),
+    period = tonumber(args[at]),
+    step = tonumber(args[at + 1]),
+    steps = tonumber(args[at + 2]),
+    rate = tonumber(args[at + 3]),
+    ceiling = tonumber(args[at + 4]),
+    cost = tonumber(args[at + 5]),
     width = 3,
   }
   return plan, at + 6

@@ -11,16 +11,16 @@
 ]]
 local token_bucket = {}
 
-function token_bucket.plan(at)
+function token_bucket.plan(args, at)
   local plan = {
-    n = tonumber(ARGV[at]),
-    p = tonumber(ARGV[at + 1]),
-    burst = tonumber(ARGV[at + 2]),
-    burst_rem = tonumber(ARGV[at + 3]),
-    ceiling = tonumber(ARGV[at + 4]),
-    ceiling_rem = tonumber(ARGV[at + 5]),
-    cost = tonumber(ARGV[at + 6]),
-    cost_rem = tonumber(ARGV[at + 7]),
+    n = tonumber(args[at]),
+    p = tonumber(args[at + 1]),
+    burst = tonumber(args[at + 2]),
+    burst_rem = tonumber(args[at + 3]),
+    ceiling = tonumber(args[at + 4]),
+    ceiling_rem = tonumber(args[at + 5]),
+    cost = tonumber(args[at + 6]),
+    cost_rem = tonumber(args[at + 7]),
   }
   plan.width = plan.n > 1 and 2 or 1
   return plan, at + 8
@@ -172,85 +172,4 @@ function token_bucket.save(key, state)
   -- Up to the next whole millisecond, and one more for servers that expire a key at its instant.
   local ttl = rests - now + 1999
   return redis.pcall('PSETEX', key, string.format('%d', (ttl - ttl % 1000) / 1000), value)
-end
-
---[[
-  The same decisions for the common case, written out without tables, at half the cost: entries that this
-  limit alone governs and charges, keys that occur once, no pardon. Decides `times` entries on each of
-  KEYS[key..last] and stops at the first key that is not of this kind.
-
-  Returns the first key left, and the next place in `out`.
-]]
-function token_bucket.plain(plan, key, last, times, values, out, at)
-  local write, find, match, format = redis.pcall, string.find, string.match, string.format
-  local tonumber, keys, now = tonumber, KEYS, now
-  local n, cost, cost_rem = plan.n, plan.cost, plan.cost_rem
-  local top, top_rem = now + plan.burst, plan.burst_rem
-  local forgiven = now + plan.ceiling + JITTER
-  while key <= last do
-    local value = values[key]
-    local tat, rem = now, 0
-    if value then
-      if find(value, '^%d+$') then
-        tat = tonumber(value)
-      else
-        local int, part, size = match(value, '^(%d+):(%d+):(%d+)$')
-        if tonumber(size) ~= n then
-          return key, at
-        end
-        tat, rem = tonumber(int), tonumber(part)
-        if rem >= n then
-          return key, at
-        end
-      end
-      if tat >= forgiven then
-        return key, at
-      end
-      if tat < now then
-        tat, rem = now, 0
-      end
-    end
-    local start, charged = at, false
-    for _ = 1, times do
-      local new, new_rem = tat + cost, rem + cost_rem
-      if new_rem >= n then
-        new, new_rem = new + 1, new_rem - n
-      end
-      if new < top or (new == top and new_rem <= top_rem) then
-        tat, rem, charged = new, new_rem, true
-        out[at] = tat - now
-      else
-        out[at] = now - tat - 1
-      end
-      at = at + 1
-      if n > 1 then
-        out[at] = rem
-        at = at + 1
-      end
-    end
-    if charged then
-      local ttl, text = tat - now + 1999, nil
-      if rem > 0 then
-        ttl = ttl + 1
-        text = format('%d:%d:%d', tat, rem, n)
-      else
-        text = format('%d', tat)
-      end
-      ttl = format('%d', (ttl - ttl % 1000) / 1000)
-      local written
-      if value then
-        written = write('PSETEX', keys[key], ttl, text)
-      else
-        written = write('SET', keys[key], text, 'PX', ttl, 'NX')
-      end
-      if not written or written.err then
-        local failure = written and written.err or FOREIGN_TYPE
-        for place = start, at - 1 do
-          out[place] = failure
-        end
-      end
-    end
-    key = key + 1
-  end
-  return key, at
 end

@@ -40,6 +40,7 @@ class IoredisPort implements RedisPort {
 
   constructor(client: IoredisClient) {
     this.client = client;
+    client.on('error', (error) => (this.lastError = error));
     client.on('ready', () => this.#note(false));
     client.on('close', () => this.#note(true));
     client.on('end', () => this.#note(true));

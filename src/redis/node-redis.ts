@@ -36,14 +36,33 @@ export function nodeRedisPort(client: NodeRedisClient | NodeRedisCluster): Redis
   return isCluster(client) ? new ClusterPort(client) : new PlainPort(client);
 }
 
+/**
+ * Bytes that are not the Redis protocol. node-redis forgets them and keeps the connection, on which every later
+ * reply then answers the command before its own.
+ */
+export function isOutOfStep(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith('Unknown RESP type');
+}
+
 abstract class NodeRedisPort<Client extends NodeRedisBase> {
   protected readonly client: Client;
   lastError: unknown;
   #failed = false;
+  #outOfStep = false;
   readonly #listeners: (() => void)[] = [];
 
   constructor(client: Client) {
     this.client = client;
+    client.on('error', (error) => {
+      this.lastError = error;
+      if (isOutOfStep(error)) {
+        this.#outOfStep = true;
+        this.#note(true);
+      } else if (!isReady(client)) {
+        this.#note(true);
+      }
+    });
+    client.on('ready', () => (this.#outOfStep = false));
     for (const event of ['ready', 'connect']) {
       client.on(event, () => this.#note(this.#failed && !isReady(client)));
     }
@@ -53,7 +72,7 @@ abstract class NodeRedisPort<Client extends NodeRedisBase> {
   }
 
   get state(): PortState {
-    if (isReady(this.client)) {
+    if (isReady(this.client) && !this.#outOfStep) {
       return 'ready';
     }
     return this.client.isOpen && !this.#failed ? 'connecting' : 'away';

@@ -1,7 +1,7 @@
 import { RateLimiterError } from '../errors.ts';
 import { ioredisPort } from './ioredis.ts';
 import type { IoredisClient } from './ioredis.ts';
-import { nodeRedisPort } from './node-redis.ts';
+import { isOutOfStep, nodeRedisPort } from './node-redis.ts';
 import type { NodeRedisClient, NodeRedisCluster } from './node-redis.ts';
 import type { PortState, RedisPort } from './port.ts';
 import type { RedisAddress } from './url.ts';
@@ -12,6 +12,7 @@ const CONNECT_TIMEOUT_MS = 1_000;
  * another one. Long enough that a blocked event loop is not taken for a silent server.
  */
 const SILENT_DEADLINES = 10;
+const MIN_SILENCE_MS = 1_000;
 /** So that real decisions are back within this time of the server's own return. */
 const MAX_RECONNECT_DELAY_MS = 1_000;
 
@@ -124,10 +125,14 @@ function openNodeRedis(
 /** A connection that this library opens itself, from a URL, with settings under which nothing is ever sent twice. */
 export class OpenedPort implements RedisPort {
   nodeOf?: (slot: number) => string | undefined;
-  lastError: unknown;
+  #error: unknown;
   readonly #listeners: (() => void)[] = [];
   #port: RedisPort | undefined;
   #failed = false;
+  readonly #silenceMs: number;
+  /** node-redis does not end a connection that is silent or out of step by itself. */
+  #reconnect: (() => void) | undefined;
+  #silentSince: number | undefined;
   #closed = false;
   readonly #opening: Promise<void>;
 
@@ -135,12 +140,17 @@ export class OpenedPort implements RedisPort {
     if (cluster) {
       this.nodeOf = (slot) => this.#port?.nodeOf?.(slot);
     }
-    const silenceMs = SILENT_DEADLINES * timeoutMs;
+    const silenceMs = Math.max(MIN_SILENCE_MS, SILENT_DEADLINES * timeoutMs);
+    this.#silenceMs = silenceMs;
     this.#opening = this.#open({ address, cluster, silenceMs }).catch((error: unknown) => {
-      this.lastError = error;
+      this.#error = error;
       this.#failed = true;
       this.#changed();
     });
+  }
+
+  get lastError(): unknown {
+    return this.#error ?? this.#port?.lastError;
   }
 
   get state(): PortState {
@@ -155,11 +165,34 @@ export class OpenedPort implements RedisPort {
   }
 
   send(command: 'EVALSHA' | 'EVAL', args: readonly string[], key: string): Promise<unknown> {
-    return this.#port!.send(command, args, key);
+    const reply = this.#port!.send(command, args, key);
+    if (this.#reconnect !== undefined) {
+      this.#watch(reply);
+    }
+    return reply;
   }
 
   isReply(error: unknown): boolean {
     return this.#port?.isReply(error) === true;
+  }
+
+  /** Writing alone keeps the socket's own timer from firing: what counts is when the server was last heard. */
+  #watch(reply: Promise<unknown>): void {
+    const now = performance.now();
+    const since = (this.#silentSince ??= now);
+    const heard = (): void => {
+      this.#silentSince = undefined;
+    };
+    reply.then(heard, heard);
+    if (now - since > this.#silenceMs) {
+      // An answer may lie in a socket that a blocked event loop has yet to read.
+      setImmediate(() => {
+        if (this.#silentSince === since && !this.#closed) {
+          this.#silentSince = undefined;
+          this.#reconnect?.();
+        }
+      });
+    }
   }
 
   async close(): Promise<void> {
@@ -179,8 +212,21 @@ export class OpenedPort implements RedisPort {
       this.#listen(client, ioredisPort(client));
     } else if (nodeRedis !== undefined) {
       const client = openNodeRedis(nodeRedis, opening);
-      this.#listen(client, nodeRedisPort(client));
-      client.connect().catch((error: unknown) => (this.lastError = error));
+      const connect = (): void => {
+        client.connect().catch(() => {}); // the event `error` tells as well
+      };
+      this.#reconnect = () => {
+        client.destroy();
+        connect();
+      };
+      client.on('error', (error) => {
+        if (isOutOfStep(error)) {
+          this.#reconnect?.();
+        }
+      });
+      const port = nodeRedisPort(client);
+      connect();
+      this.#listen(client, port);
     } else {
       throw new RateLimiterError(
         'ERR_CLIENT_MISSING',
@@ -190,7 +236,6 @@ export class OpenedPort implements RedisPort {
   }
 
   #listen(client: IoredisClient | NodeRedisClient | NodeRedisCluster, port: RedisPort): void {
-    client.on('error', (error) => (this.lastError = error));
     port.onStateChange(() => this.#changed());
     this.#port = port;
     this.#changed();

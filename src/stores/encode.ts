@@ -64,6 +64,9 @@ export function encodeCalls(calls: readonly Call[], from: number): Encoded {
       keys.push(...keysOf(key, shape));
     }
   }
+  if (runs.length === 0 && shape?.lone !== undefined && (groups === 1 || areDistinct(keys))) {
+    return { keys, args: [`${shape.lone} ${times}`], taken: to - from };
+  }
   endRun();
   const args = [String(shapes.length)];
   for (const each of shapes) {
@@ -71,4 +74,8 @@ export function encodeCalls(calls: readonly Call[], from: number): Encoded {
   }
   args.push(...runs);
   return { keys, args, taken: to - from };
+}
+
+function areDistinct(keys: readonly string[]): boolean {
+  return new Set(keys).size === keys.length;
 }

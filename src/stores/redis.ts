@@ -20,8 +20,7 @@ export const decideBatch: Script<Call> = {
     if (!Array.isArray(reply) || reply.length !== expected) {
       throw new Error(`expected ${expected} values`);
     }
-    reply[0] = Number(reply[0]);
-    if (!Number.isSafeInteger(reply[0])) {
+    if (readIntegers(reply, 0, 1) !== undefined || !Number.isSafeInteger(reply[0])) {
       throw new Error('expected a time first');
     }
     const failures = new Map<string, StoreError>();
@@ -48,7 +47,7 @@ function readIntegers(reply: unknown[], from: number, to: number): string | unde
     const value = reply[i];
     if (typeof value !== 'number') {
       const text = String(value);
-      if (!/^-?\d+$/.test(text)) {
+      if (typeof value !== 'string' || !/^-?\d+$/.test(text)) {
         return text;
       }
       reply[i] = Number(text);

@@ -1,0 +1,88 @@
+/**
+ * `npm run faults`: what every client does under every fault, with each failure strategy, on real servers, as a table
+ * of measured figures. The processes run with `--unhandled-rejections=strict`: no rejection may be left over.
+ * Arguments choose scenarios by words of their names: `npm run faults -- half`.
+ */
+import { spawn } from 'node:child_process';
+import path from 'node:path';
+import process from 'node:process';
+import { createInterface } from 'node:readline';
+import { ensurePackages, root } from './bootstrap.mjs';
+import { build } from './build.mjs';
+import { ensureRedisServer } from './redis-server.mjs';
+
+/** @typedef {import('../test/faults/stage.mjs').Row} Row */
+
+ensurePackages();
+ensureRedisServer();
+build();
+
+// Not before there is something to import.
+const { clients } = await import('../test/faults/clients.mjs');
+const { closings, runClosing } = await import('../test/faults/closing.mjs');
+const { tableOf } = await import('../test/faults/table.mjs');
+
+const EFFORT = 2;
+/** More at once than cores would measure each other. */
+const AT_ONCE = 2;
+
+const words = process.argv.slice(2).join(' ');
+const started = performance.now();
+/** @type {string[]} */
+const failures = [];
+/** @type {Row[]} */
+const rows = [];
+
+const waiting = [...Object.keys(clients), 'port'];
+await Promise.all(
+  Array.from({ length: AT_ONCE }, async () => {
+    for (let kind = waiting.shift(); kind !== undefined; kind = waiting.shift()) {
+      rows.push(...(await runKind(kind)));
+    }
+  }),
+);
+console.log(`\n${tableOf(rows)}\n`);
+
+console.log('close() with 20 calls in flight, and the end of the process by itself:');
+for (const closing of closings.filter(({ name }) => name.includes(words))) {
+  try {
+    for (const { client, closeMs, exitMs } of await runClosing(closing)) {
+      const figures = `closed in ${closeMs.toFixed(0)} ms, ended ${exitMs.toFixed(0)} ms later`;
+      console.log(`  during ${closing.name}, ${client}: ${figures}`);
+    }
+  } catch (error) {
+    failures.push(`close() during ${closing.name}: ${String(error)}`);
+  }
+}
+
+const latest = Math.max(0, ...rows.map(({ lateMs }) => lateMs));
+const seconds = ((performance.now() - started) / 1_000).toFixed(0);
+console.log(
+  `\n${rows.length} scenarios held and ${failures.length} failed in ${seconds} s. The latest call settled ${latest.toFixed(0)} ms after its deadline.`,
+);
+for (const failure of failures) console.error(`\nFAILED ${failure}`);
+process.exitCode = failures.length === 0 ? 0 : 1;
+
+/**
+ * @param {string} kind
+ * @returns {Promise<Row[]>}
+ */
+async function runKind(kind) {
+  const file = path.join(root, 'test/faults/table.worker.mjs');
+  const args = ['--unhandled-rejections=strict', file, kind, String(EFFORT), words];
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const code = new Promise((resolve) => child.once('close', resolve));
+  /** @type {Row[]} */
+  const held = [];
+  for await (const text of createInterface({ input: child.stdout })) {
+    /** @type {import('../test/faults/table.worker.mjs').Line} */
+    const line = JSON.parse(text);
+    if ('row' in line) held.push(line.row);
+    else failures.push(line.failure);
+    process.stdout.write('row' in line ? '.' : 'F');
+  }
+  // Also where a rejection was left over.
+  const ended = await code;
+  if (ended !== 0) failures.push(`the process of ${kind} ended with ${ended}`);
+  return held;
+}

@@ -1,0 +1,142 @@
+// @ts-check
+import assert from 'node:assert/strict';
+import { expectDegraded, expectReal } from './caller.mjs';
+import { chargesOf } from './stage.mjs';
+
+/**
+ * The server is well; what disturbs is load, its script cache, or this process itself.
+ *
+ * @typedef {import('./stage.mjs').Scenario} Scenario
+ */
+
+/** @type {Scenario} */
+const first = {
+  name: 'nothing: calls before the connection stands are held',
+  async run(stage) {
+    const caller = await stage.open({ timeoutMs: 2_000 });
+    (await caller.burst(50)).forEach(expectReal);
+    assert.deepEqual(caller.errors, []);
+  },
+};
+
+/** @type {Scenario} */
+const scriptFlush = {
+  name: 'SCRIPT FLUSH every 5 ms under load',
+  async run(stage) {
+    const { redis, effort } = stage;
+    const caller = await stage.openReady({ timeoutMs: 2_000 });
+    let flushes = 0;
+    const flushing = setInterval(() => {
+      void redis.command('SCRIPT', 'FLUSH');
+      flushes += 1;
+    }, 5);
+    const until = performance.now() + 300 * effort;
+    const enough = () =>
+      performance.now() > until &&
+      flushes >= 20 &&
+      (stage.proxy.counts.commands['EVAL'] ?? 0) >= 10;
+    while (!enough()) {
+      (await caller.burst(64)).forEach(expectReal);
+    }
+    clearInterval(flushing);
+    assert.deepEqual(caller.errors, []);
+    assert.equal(await chargesOf(redis), caller.calls);
+  },
+};
+
+/** @type {Scenario} */
+const blockedBeforeTheFlush = {
+  name: 'event loop blocked for 400 ms between call and flush',
+  async run(stage) {
+    const caller = await stage.openReady();
+    caller.blockedMs = 400;
+    // A lone call is flushed on another way than several.
+    for (const count of [1, 50]) {
+      const pending = caller.burst(count);
+      block(400);
+      (await pending).forEach(expectReal);
+    }
+    assert.deepEqual(caller.errors, []);
+  },
+};
+
+/** @type {Scenario} */
+const blockedInFlight = {
+  name: 'event loop blocked for 400 ms with calls in flight',
+  async run(stage) {
+    const { proxy } = stage;
+    const caller = await stage.openReady();
+    caller.blockedMs = 400;
+    const before = stage.sent;
+    const atTheServer = caller.burst(50);
+    while (stage.sent === before) await new Promise(setImmediate);
+    block(400);
+    (await atTheServer).forEach(expectReal);
+    // Here the reply arrives during the block, and the deadline passes during it, too.
+    await proxy.delay(0, 100);
+    const { bytesFromServer } = proxy.counts;
+    const onTheWay = caller.burst(50);
+    while (proxy.counts.bytesFromServer === bytesFromServer) await new Promise(setImmediate);
+    block(400);
+    (await onTheWay).forEach(expectReal);
+    assert.deepEqual(caller.errors, []);
+  },
+};
+
+/** @type {Scenario} */
+const blockedWithAShortDeadline = {
+  name: 'event loop blocked for 400 ms, under a deadline of 30 ms',
+  async run(stage) {
+    const caller = await stage.open({ timeoutMs: 30 });
+    // A busy machine may need more than one such deadline for the first connection.
+    await caller.recovered(performance.now());
+    caller.blockedMs = 400;
+    const failed = caller.errors.length;
+    const { connections } = stage.proxy.counts;
+    const pending = caller.burst(20);
+    await new Promise(setImmediate);
+    await new Promise(setImmediate);
+    block(400);
+    (await pending).forEach(expectReal);
+    assert.equal(stage.proxy.counts.connections, connections, 'the connection is the same');
+    assert.equal(caller.errors.length, failed);
+  },
+};
+
+/** @type {Scenario} */
+const tooManyInFlight = {
+  name: 'more calls than maxInFlight, on a server that hangs',
+  async run(stage) {
+    const { redis } = stage;
+    const maxInFlight = 50;
+    const caller = await stage.openReady({ maxInFlight });
+    await redis.stop();
+    const inFlight = caller.burst(maxInFlight);
+    const overloaded = expectDegraded(await caller.answeredAtOnce(30), 'overloaded');
+    assert.deepEqual(caller.errors, [overloaded], 'one error for all of them');
+    expectDegraded(await inFlight, 'store_timeout');
+    // Answered, but not settled by the client: still in flight.
+    expectDegraded(await caller.answeredAtOnce(30), 'overloaded');
+    await redis.cont();
+    await caller.recovered(performance.now());
+    const full = caller.burst(maxInFlight);
+    expectDegraded(await caller.answeredAtOnce(1), 'overloaded');
+    (await full).forEach(expectReal);
+  },
+};
+
+/** @type {readonly Scenario[]} */
+export const load = [
+  first,
+  scriptFlush,
+  blockedBeforeTheFlush,
+  blockedInFlight,
+  blockedWithAShortDeadline,
+  tooManyInFlight,
+];
+
+/** @param {number} ms */
+function block(ms) {
+  const until = performance.now() + ms;
+  while (performance.now() < until);
+}

@@ -1,0 +1,35 @@
+// @ts-check
+
+/** @typedef {import('./stage.mjs').Row} Row */
+
+/** @type {readonly { title: string, of: (row: Row) => string }[]} */
+const COLUMNS = [
+  { title: 'scenario', of: ({ scenario }) => scenario },
+  { title: 'client', of: ({ client }) => client },
+  { title: 'strategy', of: ({ failStrategy }) => failStrategy },
+  { title: 'calls', of: ({ calls }) => String(calls) },
+  { title: 'charges', of: ({ charges }) => String(charges ?? '-') },
+  { title: 'settled max ms', of: ({ maxMs }) => maxMs.toFixed(1) },
+  { title: 'p99 ms', of: ({ p99Ms }) => p99Ms.toFixed(1) },
+  { title: 'late by ms', of: ({ lateMs }) => lateMs.toFixed(1) },
+  { title: 'real again ms', of: ({ recoveryMs }) => recoveryMs?.toFixed(0) ?? '-' },
+];
+
+/**
+ * @param {readonly Row[]} rows
+ * @returns {string}
+ */
+export function tableOf(rows) {
+  const lines = [
+    COLUMNS.map(({ title }) => title),
+    ...rows.map((row) => COLUMNS.map(({ of }) => of(row))),
+  ];
+  const widths = COLUMNS.map((_, i) => Math.max(...lines.map((cells) => cells[i]?.length ?? 0)));
+  return lines
+    .map((cells) =>
+      cells
+        .map((cell, i) => (i < 3 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0)))
+        .join('  '),
+    )
+    .join('\n');
+}

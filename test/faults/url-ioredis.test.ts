@@ -1,0 +1,4 @@
+import { clients } from './clients.mjs';
+import { testFaults } from './suite.ts';
+
+testFaults(clients.urlWithIoredis);
