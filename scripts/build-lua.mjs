@@ -15,6 +15,7 @@ export const INCLUDES = [
   'constants',
   'token-bucket',
   'sliding-window',
+  'sliding-window-log',
   'fixed-window',
   'block',
   'decide',
