@@ -1,3 +1,4 @@
+import { assemble } from '../../../scripts/build-lua.mjs';
 import { decide, shapeOf } from '../../../src/algorithms/decide.ts';
 import type { Entry, Rule, Shape, Table, Verb } from '../../../src/algorithms/decide.ts';
 import type { Limit, Saved } from '../../../src/algorithms/limit.ts';
@@ -7,7 +8,30 @@ import { encodeCalls } from '../../../src/stores/encode.ts';
 import type { Call } from '../../../src/stores/store.ts';
 import { openResp } from '../../kit/index.mjs';
 import type { RedisServer } from '../../kit/index.mjs';
-import { virtualScript } from '../../support/virtual-script.ts';
+
+/** By how much the server keeps keys for longer: in virtual time its own clock must not end them. */
+export const KEPT_LONGER_MS = 3_600_000;
+
+/** The production script but for its clock, which is the last element of ARGV, and for its TTLs. */
+const virtualScript = assemble({
+  clock: `--[[
+  A clock that the caller sets.
+
+  In:   ARGV   whole microseconds since the Unix epoch, last; taken off, so that the driver sees its own arguments
+  Out:  now    the same
+        redis  what expires does so an hour later
+]]
+local now = tonumber(table.remove(ARGV))
+local server, redis = redis, { call = redis.call }
+function redis.pcall(command, ...)
+  local args, ttl = { ... }, ({ PEXPIRE = 2, PSETEX = 2, SET = 4 })[command]
+  if ttl then
+    args[ttl] = string.format('%d', args[ttl] + ${KEPT_LONGER_MS})
+  end
+  return server.pcall(command, unpack(args))
+end
+`,
+});
 
 export type Reply = readonly (number | string)[];
 
