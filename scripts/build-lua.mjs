@@ -16,6 +16,7 @@ export const INCLUDES = [
   'lone',
   'token-bucket',
   'sliding-window',
+  'sliding-window-log',
   'fixed-window',
   'block',
   'decide',

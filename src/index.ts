@@ -1,6 +1,7 @@
 export { RateLimiter } from './limiter.ts';
 export { fixedWindow } from './algorithms/fixed-window.ts';
 export { slidingWindow } from './algorithms/sliding-window.ts';
+export { slidingWindowLog } from './algorithms/sliding-window-log.ts';
 export { tokenBucket } from './algorithms/token-bucket.ts';
 export { MemoryStore } from './stores/memory.ts';
 export { RateLimiterError, StoreError } from './errors.ts';
@@ -9,6 +10,7 @@ export type { CalendarUnit } from './algorithms/calendar.ts';
 export type { FixedWindowOptions } from './algorithms/fixed-window.ts';
 export type { AlgorithmName, Limit, LimitOptions } from './algorithms/limit.ts';
 export type { SlidingWindowOptions } from './algorithms/sliding-window.ts';
+export type { SlidingWindowLogOptions } from './algorithms/sliding-window-log.ts';
 export type { TokenBucketOptions } from './algorithms/token-bucket.ts';
 export type { Clock } from './clock.ts';
 export type {

@@ -3,6 +3,8 @@ import type { FixedWindowOptions } from './algorithms/fixed-window.ts';
 import type { AlgorithmName, Limit, LimitOptions } from './algorithms/limit.ts';
 import { slidingWindow } from './algorithms/sliding-window.ts';
 import type { SlidingWindowOptions } from './algorithms/sliding-window.ts';
+import { slidingWindowLog } from './algorithms/sliding-window-log.ts';
+import type { SlidingWindowLogOptions } from './algorithms/sliding-window-log.ts';
 import { tokenBucket } from './algorithms/token-bucket.ts';
 import type { TokenBucketOptions } from './algorithms/token-bucket.ts';
 import type { Decision } from './decision.ts';
@@ -97,6 +99,13 @@ interface OneSlidingWindow extends Unnamed<SlidingWindowOptions> {
   limits?: never;
 }
 
+interface OneSlidingWindowLog extends Unnamed<SlidingWindowLogOptions> {
+  algorithm: 'sliding_window_log';
+  burst?: never;
+  timeZone?: never;
+  limits?: never;
+}
+
 interface OneFixedWindow extends Unnamed<FixedWindowOptions> {
   algorithm: 'fixed_window';
   burst?: never;
@@ -121,7 +130,7 @@ interface SeveralLimits {
  */
 export type LimiterOptions = CommonOptions &
   (OnRedis | InMemory) &
-  (OneTokenBucket | OneSlidingWindow | OneFixedWindow | SeveralLimits);
+  (OneTokenBucket | OneSlidingWindow | OneSlidingWindowLog | OneFixedWindow | SeveralLimits);
 
 /** What one call may say for itself. */
 export interface CallOptions {
@@ -298,6 +307,7 @@ const COST_ALIASES: Readonly<Record<string, string>> = {
 const FACTORIES: Readonly<Record<AlgorithmName, (numbers: never) => Limit>> = {
   token_bucket: tokenBucket,
   sliding_window: slidingWindow,
+  sliding_window_log: slidingWindowLog,
   fixed_window: fixedWindow,
 };
 

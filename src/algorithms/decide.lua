@@ -14,6 +14,7 @@
 local algorithms = {
   token_bucket = token_bucket,
   sliding_window = sliding_window,
+  sliding_window_log = sliding_window_log,
   fixed_window = fixed_window,
   block = block,
 }
@@ -178,7 +179,12 @@ end
 local function decide(entry)
   local shape = entry.shape
   for l = 1, #shape do
-    local failure = state_of(entry[l], shape[l]).failure or shape[l].failure
+    local plan = shape[l]
+    local state = state_of(entry[l], plan)
+    local failure = state.failure or plan.failure
+    if not failure and plan.algorithm.failure then -- what `open` could not see without the plan
+      failure = plan.algorithm.failure(state, plan)
+    end
     if failure then
       return fail(entry, failure)
     end

@@ -1,7 +1,11 @@
 import { readBoolean, readInteger, readName, readOptions } from '../options.ts';
 
 /** Algorithm names, as they stand in options and in keys. */
-export type AlgorithmName = 'token_bucket' | 'sliding_window' | 'fixed_window';
+export type AlgorithmName =
+  | 'token_bucket'
+  | 'sliding_window'
+  | 'sliding_window_log'
+  | 'fixed_window';
 
 /** From here on doubles skip whole numbers. */
 export const FIRST_INEXACT: number = 2 ** 53;
@@ -99,7 +103,8 @@ export interface LimitOptions {
 export const UNNAMED = 'default';
 
 /**
- * One rule: an algorithm and its numbers. Made by `tokenBucket(…)`, `slidingWindow(…)`, `fixedWindow(…)`.
+ * One rule: an algorithm and its numbers. Made by `tokenBucket(…)`, `slidingWindow(…)`, `slidingWindowLog(…)`,
+ * `fixedWindow(…)`.
  *
  * @example
  * const perMinute: Limit = tokenBucket({ name: 'per-minute', rate: 100, period: '1m' });

@@ -1,0 +1,371 @@
+import { readDuration } from '../duration.ts';
+import type { Duration } from '../duration.ts';
+import { readInteger } from '../options.ts';
+import { FIRST_INEXACT, JITTER, Limit, MAX_UNITS, readLimitOptions, YEAR_MS } from './limit.ts';
+import type { Algorithm, LimitOptions, Plan, Saved, State, Verdict } from './limit.ts';
+
+/** The numbers of a sliding window log. */
+export interface SlidingWindowLogOptions extends LimitOptions {
+  /** Units allowed per period: a whole number from 1 to 1,000,000,000. Calls that pass within one period are all remembered. */
+  rate: number;
+  /** The length of every window that the limit holds for: `'1m'`, or a number of seconds; from 1 ms to 366 days. */
+  period: Duration | number;
+}
+
+const NEVER = -FIRST_INEXACT;
+const REBASE_FROM = FIRST_INEXACT / 2;
+/** The fewest forgotten entries that are worth moving those behind them. */
+const WORTH_MOVING = 64;
+
+export interface SlidingWindowLogPlan extends Plan {
+  /** Microseconds. */
+  readonly period: number;
+  readonly rate: number;
+  /** The most units that a penalty may fill a window to. */
+  readonly ceiling: number;
+}
+
+/** What was charged at one instant. */
+export interface Charge {
+  readonly at: number;
+  /** All that the log had been charged by then. */
+  sum: number;
+  cost: number;
+}
+
+/** What a memory store keeps where Redis keeps a sorted set. Like that one, it is changed by `save` alone. */
+export class Log {
+  /** Those before `first` are forgotten. */
+  entries: Charge[] = [];
+  first = 0;
+  offset = 0;
+  recent = 0;
+  earlier = 0;
+  since = 0;
+}
+
+interface Window {
+  /** What the log was charged before the window. */
+  readonly before: number;
+  /** Its first entry; zeros for none. */
+  readonly sum: number;
+  readonly at: number;
+}
+
+export interface SlidingWindowLogState extends State {
+  readonly log: Log;
+  offset: number;
+  recent: number;
+  earlier: number;
+  since: number;
+  /** All that the log was charged. */
+  sum: number;
+  lastAt: number;
+  /** Stored entries from this index on no longer count: those in `tail` do. */
+  cut: number;
+  tail: Charge[];
+  /** By period. */
+  windows: Map<number, Window>;
+  /** The log's time now. */
+  clock: number;
+  /** What is charged now is charged at this instant: never before the last entry. */
+  at: number;
+}
+
+/** The first of low..high for which `holds` does, where it then does for all that follow; high + 1 for none. */
+function firstThat(low: number, high: number, holds: (index: number) => boolean): number {
+  let [from, to] = [low, high];
+  while (from <= to) {
+    const middle = Math.floor((from + to) / 2);
+    if (holds(middle)) {
+      to = middle - 1;
+    } else {
+      from = middle + 1;
+    }
+  }
+  return from;
+}
+
+/** Copies the stored entries of `from` and later, to be written anew. */
+function pull(state: SlidingWindowLogState, from: number): void {
+  const { entries, first } = state.log;
+  const index = firstThat(first, state.cut - 1, (i) => entries[i]!.at >= from);
+  const pulled = entries.slice(index, state.cut).map((entry) => ({ ...entry }));
+  state.tail = [...pulled, ...state.tail];
+  state.cut = index;
+}
+
+/** Sums begin anew, long before they could be inexact: after 2^52 units, so that its cost does not matter. */
+function rebase(state: SlidingWindowLogState): SlidingWindowLogState {
+  pull(state, 0);
+  const gone = state.tail[0]!.sum - state.tail[0]!.cost;
+  for (const entry of state.tail) {
+    entry.sum -= gone;
+  }
+  state.sum -= gone;
+  state.changed = true;
+  return state;
+}
+
+/** The plan's window now: what the log was charged before it, and its first entry. */
+function look(state: SlidingWindowLogState, plan: SlidingWindowLogPlan, now: number): Window {
+  const known = state.windows.get(plan.period);
+  if (known !== undefined) {
+    return known;
+  }
+  const ahead = state.lastAt - now - state.offset;
+  if (ahead > JITTER) {
+    state.offset += ahead;
+    state.changed = true;
+  }
+  state.clock = now + state.offset;
+  state.at = Math.max(state.clock, state.lastAt);
+  let window: Window = { before: state.sum, sum: 0, at: 0 };
+  const start = state.at - plan.period;
+  if (state.lastAt > start) {
+    const {
+      log: { entries, first },
+      cut,
+      tail,
+    } = state;
+    const index = firstThat(first, cut - 1, (i) => entries[i]!.at > start);
+    const { at, sum, cost } =
+      index < cut
+        ? entries[index]!
+        : tail[firstThat(0, tail.length - 1, (i) => tail[i]!.at > start)]!;
+    window = { before: sum - cost, sum, at };
+  }
+  state.windows.set(plan.period, window);
+  return window;
+}
+
+function usedOf(state: SlidingWindowLogState, plan: SlidingWindowLogPlan, now: number): number {
+  return state.sum - look(state, plan, now).before;
+}
+
+function take(state: SlidingWindowLogState, plan: SlidingWindowLogPlan, units: number): void {
+  const { at } = state;
+  if (at - state.since >= Math.max(state.recent, state.earlier)) {
+    state.earlier = state.recent;
+    state.recent = plan.period;
+    state.since = at;
+  } else if (plan.period > state.recent) {
+    state.recent = plan.period;
+  }
+  if (state.lastAt === at) {
+    pull(state, at);
+  }
+  const last = state.tail.at(-1);
+  state.sum += units;
+  if (last !== undefined && last.at === at) {
+    last.sum = state.sum;
+    last.cost += units;
+  } else {
+    state.tail.push({ at, sum: state.sum, cost: units });
+  }
+  state.lastAt = at;
+  state.changed = true;
+}
+
+/** When the cost fits: as soon as all has left the window that was charged up to the entry at which the sum reaches `target`. */
+function leaves(state: SlidingWindowLogState, plan: SlidingWindowLogPlan, window: Window): number {
+  const target = state.sum + plan.cost - plan.rate;
+  if (window.sum >= target) {
+    return window.at;
+  }
+  const {
+    log: { entries, first },
+    cut,
+    tail,
+  } = state;
+  if (target > state.sum) {
+    return state.lastAt;
+  }
+  if (tail.length > 0 && target > tail[0]!.sum - tail[0]!.cost) {
+    return tail[firstThat(0, tail.length - 1, (i) => tail[i]!.sum >= target)]!.at;
+  }
+  return entries[firstThat(first, cut - 1, (i) => entries[i]!.sum >= target)]!.at;
+}
+
+export const slidingWindowLogTwin: Algorithm<SlidingWindowLogPlan, SlidingWindowLogState> = {
+  price: (plan, units) => ({ ...plan, cost: units }),
+
+  load(value) {
+    if (value !== undefined && !(value instanceof Log)) {
+      return undefined;
+    }
+    const log = value ?? new Log();
+    const last = log.entries.at(-1);
+    const state: SlidingWindowLogState = {
+      log,
+      offset: log.offset,
+      recent: log.recent,
+      earlier: log.earlier,
+      since: log.since,
+      sum: last?.sum ?? 0,
+      lastAt: last?.at ?? NEVER,
+      cut: log.entries.length,
+      tail: [],
+      windows: new Map(),
+      clock: 0,
+      at: 0,
+      changed: false,
+    };
+    return state.sum < REBASE_FROM ? state : rebase(state);
+  },
+
+  judge(state, plan, now) {
+    const used = usedOf(state, plan, now);
+    if (used > 0 && plan.period > state.recent) {
+      state.recent = plan.period;
+      state.changed = true;
+    }
+    return used + plan.cost <= plan.rate;
+  },
+
+  charge(state, plan) {
+    take(state, plan, plan.cost);
+  },
+
+  fits: (state, plan, now) => Math.max(0, plan.rate - usedOf(state, plan, now)),
+
+  penalize(state, plan, now) {
+    const units = Math.min(plan.cost, plan.ceiling - usedOf(state, plan, now));
+    if (units > 0) {
+      take(state, plan, units);
+    }
+  },
+
+  /** `mark` is the instant of the charge. The sums of all later entries change. */
+  refund(state, plan, mark) {
+    if (mark <= state.at - plan.period) {
+      return;
+    }
+    pull(state, mark);
+    const { log, tail } = state;
+    const found = firstThat(0, tail.length - 1, (i) => tail[i]!.at >= mark);
+    const entry = tail[found];
+    if (entry === undefined || entry.at !== mark) {
+      return;
+    }
+    const units = Math.min(plan.cost, entry.cost);
+    for (let i = found; i < tail.length; i++) {
+      tail[i]!.sum -= units;
+    }
+    entry.cost -= units;
+    state.sum -= units;
+    state.windows.clear();
+    state.changed = true;
+    if (entry.cost > 0) {
+      return;
+    }
+    tail.splice(found, 1);
+    if (found === tail.length) {
+      // Time goes on from where it was, not from the entry before.
+      state.offset += state.at - state.clock;
+      state.lastAt =
+        tail.at(-1)?.at ?? (state.cut > log.first ? log.entries[state.cut - 1]!.at : NEVER);
+    }
+  },
+
+  answer(state, plan, passes, now) {
+    const window = look(state, plan, now);
+    const used = state.sum - window.before;
+    const first = passes ? used : -1 - used;
+    const rests = used > 0 ? state.lastAt + plan.period - state.clock : 0;
+    if (passes) {
+      return [first, rests, state.offset];
+    }
+    const opens = used > 0 ? leaves(state, plan, window) + plan.period - state.clock : 0;
+    return [first, rests, opens];
+  },
+
+  save({ log, offset, recent, earlier, since, lastAt, clock, at, cut, tail }): Saved {
+    const horizon = Math.max(recent, earlier);
+    if (lastAt <= at - horizon) {
+      return { value: undefined, ttlMs: 1 }; // a refund has left nothing
+    }
+    const { entries } = log;
+    entries.length = cut;
+    for (const entry of tail) {
+      entries.push(entry);
+    }
+    Object.assign(log, { offset, recent, earlier, since });
+    while (entries[log.first]!.at <= at - horizon) {
+      log.first += 1;
+    }
+    if (log.first >= WORTH_MOVING && 2 * log.first >= entries.length) {
+      entries.splice(0, log.first);
+      log.first = 0;
+    }
+    return { value: log, ttlMs: Math.floor((lastAt + horizon - clock + 1_999) / 1_000) };
+  },
+
+  read({ rate }, reply, at): Verdict {
+    const refused = reply[at]! < 0;
+    const used = refused ? -1 - reply[at]! : reply[at]!;
+    return {
+      refused,
+      remaining: Math.max(0, rate - used),
+      resetUs: reply[at + 1]!,
+      retryUs: refused ? reply[at + 2]! : 0,
+    };
+  },
+
+  // The answer tells when the charge is forgotten, by Redis's clock, and how far the log's own is ahead of that.
+  mark: ({ period }, reply, at, now) => now + reply[at + 1]! + reply[at + 2]! - period,
+};
+
+export function slidingWindowLogPlan(
+  rate: number,
+  period: number,
+  maxDebt: number,
+  cost: number,
+): SlidingWindowLogPlan {
+  return {
+    cost,
+    width: 3,
+    args: ['sliding_window_log', ...[period, rate, rate + maxDebt, cost].map(String)],
+    period,
+    rate,
+    ceiling: rate + maxDebt,
+  };
+}
+
+class SlidingWindowLog extends Limit {
+  readonly algorithm = 'sliding_window_log';
+  readonly twin: Algorithm = slidingWindowLogTwin;
+  readonly rate: number;
+  readonly #period: number;
+
+  constructor(options: SlidingWindowLogOptions) {
+    const given = readLimitOptions('slidingWindowLog', options, ['rate', 'period']);
+    super(given);
+    this.rate = readInteger('rate', given['rate'], 1, MAX_UNITS);
+    this.#period = readDuration('period', given['period'], 1, YEAR_MS) * 1_000;
+    Object.freeze(this);
+  }
+
+  get capacity(): number {
+    return this.rate;
+  }
+
+  plan(cost: number): SlidingWindowLogPlan {
+    return slidingWindowLogPlan(this.rate, this.#period, this.maxDebt, cost);
+  }
+}
+
+/**
+ * At most `rate` units in any window of `period`, wherever it begins, exactly: every instant at which something
+ * passed is remembered for a period, in about 110 bytes of Redis's memory, whatever the cost. For limits that are
+ * few and strict; where many pass, a token bucket or a sliding window does with one number or two.
+ *
+ * A unit that has passed counts until exactly `period` later.
+ *
+ * @throws {RateLimiterError} `ERR_INVALID_OPTION`
+ * @example
+ * slidingWindowLog({ name: 'password-resets', rate: 5, period: '1h' });
+ */
+export function slidingWindowLog(options: SlidingWindowLogOptions): Limit {
+  return new SlidingWindowLog(options);
+}
