@@ -16,6 +16,7 @@ export const INCLUDES = [
   'token-bucket',
   'sliding-window',
   'fixed-window',
+  'concurrency',
   'block',
   'decide',
 ];

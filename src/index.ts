@@ -1,4 +1,5 @@
 export { RateLimiter } from './limiter.ts';
+export { concurrency } from './algorithms/concurrency.ts';
 export { fixedWindow } from './algorithms/fixed-window.ts';
 export { slidingWindow } from './algorithms/sliding-window.ts';
 export { tokenBucket } from './algorithms/token-bucket.ts';
@@ -6,6 +7,7 @@ export { MemoryStore } from './stores/memory.ts';
 export { RateLimiterError, StoreError } from './errors.ts';
 
 export type { CalendarUnit } from './algorithms/calendar.ts';
+export type { ConcurrencyOptions } from './algorithms/concurrency.ts';
 export type { FixedWindowOptions } from './algorithms/fixed-window.ts';
 export type { AlgorithmName, Limit, LimitOptions } from './algorithms/limit.ts';
 export type { SlidingWindowOptions } from './algorithms/sliding-window.ts';
@@ -27,7 +29,9 @@ export type { Duration } from './duration.ts';
 export type { ErrorCode, StoreFailure } from './errors.ts';
 export type { CheckMessage, StoreStateMessage } from './events.ts';
 export type { Identity } from './identity.ts';
+export type { Lease, LeaseHandle } from './lease.ts';
 export type {
+  AcquireOptions,
   CallOptions,
   FailStrategy,
   Hooks,
