@@ -82,16 +82,16 @@ local function ends(state, lease)
   return at
 end
 
--- When the live lease ends that is the n-th to end, or the n-th from the last.
-local function nth(state, n, from_last)
+-- When the live lease ends that is the n-th to end, or the last one, where there is no n.
+local function nth(state, n)
   local found, all = {}, {}
   if state.key then
     local live = string.format('(%d', now + state.shift)
-    local count = string.format('%d', n + state.looked)
-    if from_last then
-      found = redis.call('ZREVRANGEBYSCORE', state.key, '+inf', live, 'WITHSCORES', 'LIMIT', '0', count)
-    else
+    local count = string.format('%d', (n or 1) + state.looked)
+    if n then
       found = redis.call('ZRANGEBYSCORE', state.key, live, '+inf', 'WITHSCORES', 'LIMIT', '0', count)
+    else
+      found = redis.call('ZREVRANGEBYSCORE', state.key, '+inf', live, 'WITHSCORES', 'LIMIT', '0', count)
     end
   end
   for f = 1, #found, 2 do
@@ -105,12 +105,12 @@ local function nth(state, n, from_last)
     end
   end
   table.sort(all)
-  return all[from_last and #all + 1 - n or n]
+  return all[n or #all]
 end
 
 local function rests(state)
   if not state.rests then
-    state.rests = nth(state, 1, true)
+    state.rests = nth(state)
   end
   return state.rests
 end

@@ -46,9 +46,18 @@ export interface ConcurrencyState extends State {
   readonly leases: Map<string, number>;
 }
 
-/** When the live lease ends that is the n-th to end, or the n-th from the last. */
-function nth({ leases }: ConcurrencyState, n: number, fromLast = false): number {
-  return [...leases.values()].sort((a, b) => a - b).at(fromLast ? -n : n - 1)!;
+/** When the live lease ends that is the n-th to end. */
+function nth({ leases }: ConcurrencyState, n: number): number {
+  return [...leases.values()].sort((a, b) => a - b)[n - 1]!;
+}
+
+/** When the last live lease ends. */
+function rests({ leases }: ConcurrencyState): number {
+  let last = 0;
+  for (const end of leases.values()) {
+    last = Math.max(last, end);
+  }
+  return last;
 }
 
 export const concurrencyTwin: Algorithm<ConcurrencyPlan, ConcurrencyState> = {
@@ -104,7 +113,7 @@ export const concurrencyTwin: Algorithm<ConcurrencyPlan, ConcurrencyState> = {
     const live = state.leases.size;
     return [
       passes ? live : -1 - live,
-      live > 0 ? nth(state, 1, true) - now : 0,
+      live > 0 ? rests(state) - now : 0,
       passes ? 0 : nth(state, live - max + 1) - now,
     ];
   },
@@ -115,7 +124,7 @@ export const concurrencyTwin: Algorithm<ConcurrencyPlan, ConcurrencyState> = {
     }
     return {
       value: new Leases(state.leases, state.last),
-      ttlMs: Math.floor((nth(state, 1, true) - now + 1_999) / 1_000),
+      ttlMs: Math.floor((rests(state) - now + 1_999) / 1_000),
     };
   },
 
