@@ -179,7 +179,7 @@ const SCENES: Readonly<Record<string, readonly Row[]>> = {
     row('a release', ['rated', 'release', 'a'], SECOND * 9, [1], 'b 10000000'),
     row(
       'gives back no units',
-      ['rated', 'peek', undefined],
+      ['rated', 'peek'],
       SECOND * 9,
       [1, SECOND, 0, 21 * SECOND],
       'b 10000000',

@@ -248,7 +248,10 @@ describe(`concurrency: TypeScript, Lua and a model (DRL_SEED=${seed} repeats thi
       for (let turn = 0; turn < 40; turn++) {
         const entries = trace.entries();
         for (let from = 0; from < entries.length;) {
-          const { keys, args, taken } = decideBatch.encode(entries as readonly Call[], from);
+          const { keys, args, taken } = decideBatch.encode(
+            entries as readonly unknown[] as readonly Call[],
+            from,
+          );
           const reply = trace.decide(entries.slice(from, from + taken));
           from += taken;
           const shown = keys.map((key) => trace.table.show(key));

@@ -380,15 +380,31 @@ describe('on a server that answers late, or not', () => {
   /** A client between which and the limiter replies can be held back, lost, or had twice. */
   class Port implements RedisPort {
     readonly state = 'ready';
+    /** Holds back the replies from here on, until they are let go; later ones pass. */
+    holdBack(): () => void {
+      let letGo = (): void => {};
+      const gate = new Promise<void>((resolve) => (letGo = resolve));
+      this.deliver = async (reply) => {
+        await gate;
+        return reply;
+      };
+      return () => {
+        this.deliver = (reply) => reply;
+        letGo();
+      };
+    }
+
     /** What becomes of the reply of a send that has run. */
     deliver: (reply: Promise<unknown>) => Promise<unknown> = (reply) => reply;
     twice = false;
+    sends = 0;
 
     onStateChange(): void {
       // It is always ready.
     }
 
     send(command: string, args: readonly string[]): Promise<unknown> {
+      this.sends += 1;
       const reply = connection.command(command, ...args);
       // As a client does that sends again what was not answered: the second answer is what the caller gets.
       return this.deliver(
@@ -436,12 +452,7 @@ describe('on a server that answers late, or not', () => {
       const port = new Port();
       const { limiter, errors, key } = limiterOn(port, { failStrategy });
       await limiter.ready();
-      let arrive = (): void => {};
-      const gate = new Promise<void>((resolve) => (arrive = resolve));
-      port.deliver = async (reply) => {
-        await gate;
-        return reply;
-      };
+      const letGo = port.holdBack();
       const [acquired] = await Promise.allSettled([limiter.acquire('user', { heartbeat: true })]);
       const lease = acquired.status === 'fulfilled' ? acquired.value : undefined;
       expect([acquired.status, lease?.allowed, lease?.degraded]).toEqual(
@@ -455,8 +466,7 @@ describe('on a server that answers late, or not', () => {
         lease ? [undefined, false, false] : [undefined, undefined, undefined],
       );
       expect(await connection.command('ZCARD', key), 'the place is taken').toBe(2);
-      port.deliver = (reply) => reply;
-      arrive();
+      letGo();
       await waitUntil(
         'the place to be free',
         async () => (await connection.command('EXISTS', key)) === 0,
@@ -469,40 +479,36 @@ describe('on a server that answers late, or not', () => {
     const port = new Port();
     const { limiter } = limiterOn(port);
     const held = await limiter.acquire('user');
-    let sends = 0;
-    port.deliver = async (reply) => {
-      sends += 1;
-      await sleep(200);
-      return reply;
-    };
+    const letGo = port.holdBack();
+    const before = port.sends;
     expect((await limiter.acquire('user')).degraded).toBe(true);
-    await sleep(300);
-    expect(sends).toBe(1);
-    port.deliver = (reply) => reply;
+    letGo();
+    await waitUntil('the server to answer', async () => (await free(limiter)) === 0);
+    await sleep(50);
+    expect(port.sends - before, 'the acquire and the look').toBe(2);
     expect(await held.release()).toBe(true);
   });
 
   it('a late answer among others frees its own place alone', async () => {
     const port = new Port();
     const { limiter } = limiterOn(port, { max: 3 });
-    await limiter.ready();
-    port.deliver = async (reply) => {
-      await sleep(200);
-      return reply;
-    };
+    const kept = await limiter.acquire('user');
+    const letGo = port.holdBack();
     const made = await Promise.all([
       limiter.acquire('user'),
       limiter.peek('user'),
       limiter.acquire('user'),
+      limiter.acquire('user'),
       limiter.acquire('other'),
     ]);
-    expect(made.map(({ degraded }) => degraded)).toEqual([true, true, true, true]);
-    port.deliver = (reply) => reply;
-    await waitUntil('all places to be free', async () => (await free(limiter)) === 3);
+    expect(made.map(({ degraded }) => degraded)).toEqual([true, true, true, true, true]);
+    letGo();
+    await waitUntil('both places to be free', async () => (await free(limiter)) === 2);
     await waitUntil(
       "the other's place to be free",
       async () => (await limiter.peek('other')).remaining === 3,
     );
+    expect(await kept.release()).toBe(true);
   });
 
   it('a call that a client sends twice takes one place and is charged once', async () => {
