@@ -18,6 +18,7 @@ export const INCLUDES = [
   'sliding-window',
   'sliding-window-log',
   'fixed-window',
+  'concurrency',
   'block',
   'decide',
 ];

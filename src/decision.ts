@@ -7,9 +7,9 @@ export interface LimitState {
   /** The limit's name; `'default'` for the one without. */
   readonly name: string;
   readonly algorithm: AlgorithmName;
-  /** The most units that may pass at once: a token bucket's burst. `remaining` never exceeds it. */
+  /** The most units that may pass at once: a token bucket's burst, or places. `remaining` never exceeds it. */
   readonly limit: number;
-  /** Whole units that could pass right now, after this decision; never negative. */
+  /** Whole units that could pass right now, or free places, after this decision; never negative. */
   readonly remaining: number;
   /** Milliseconds until the identity is as if never used, under this limit; 0 if it is so now. */
   readonly resetAfterMs: number;

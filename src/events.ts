@@ -7,7 +7,7 @@ import type { Decision } from './decision.ts';
  * identity. `result` is there from `asyncStart` on, unless the call rejected: then it is `error`.
  */
 export interface CheckMessage {
-  readonly operation: 'allow' | 'peek';
+  readonly operation: 'allow' | 'peek' | 'acquire';
   readonly namespace: string;
   readonly cost: number;
   result?: Decision;
@@ -23,7 +23,7 @@ export interface StoreStateMessage {
   readonly error?: unknown;
 }
 
-/** Spans one `allow` or `peek`. Without subscribers it costs one read of a property. */
+/** Spans one `allow`, `peek` or `acquire`. Without subscribers it costs one read of a property. */
 export const checks: TracingChannel<unknown, CheckMessage> = tracingChannel(
   'distributed-rate-limiter:check',
 );

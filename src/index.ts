@@ -1,4 +1,5 @@
 export { RateLimiter } from './limiter.ts';
+export { concurrency } from './algorithms/concurrency.ts';
 export { fixedWindow } from './algorithms/fixed-window.ts';
 export { slidingWindow } from './algorithms/sliding-window.ts';
 export { slidingWindowLog } from './algorithms/sliding-window-log.ts';
@@ -7,6 +8,7 @@ export { MemoryStore } from './stores/memory.ts';
 export { RateLimiterError, StoreError } from './errors.ts';
 
 export type { CalendarUnit } from './algorithms/calendar.ts';
+export type { ConcurrencyOptions } from './algorithms/concurrency.ts';
 export type { FixedWindowOptions } from './algorithms/fixed-window.ts';
 export type { AlgorithmName, Limit, LimitOptions } from './algorithms/limit.ts';
 export type { SlidingWindowOptions } from './algorithms/sliding-window.ts';
@@ -29,7 +31,9 @@ export type { Duration } from './duration.ts';
 export type { ErrorCode, StoreFailure } from './errors.ts';
 export type { CheckMessage, StoreStateMessage } from './events.ts';
 export type { Identity } from './identity.ts';
+export type { Lease, LeaseHandle } from './lease.ts';
 export type {
+  AcquireOptions,
   CallOptions,
   FailStrategy,
   Hooks,

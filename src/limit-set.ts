@@ -1,4 +1,5 @@
 import { block } from './algorithms/block.ts';
+import { Concurrency } from './algorithms/concurrency.ts';
 import { shapeOf } from './algorithms/decide.ts';
 import type { Rule, Shape, Verb } from './algorithms/decide.ts';
 import { Limit, UNNAMED } from './algorithms/limit.ts';
@@ -13,6 +14,10 @@ export class LimitSet {
   readonly limits: readonly Limit[];
   /** The greatest cost that can pass all that are enforced; Infinity where none is. */
   readonly maxCost: number;
+  /** How long the leases of its concurrency limits last, in milliseconds; empty where it has none. */
+  readonly ttlsMs: readonly number[];
+  /** The same of those that are enforced. */
+  readonly enforcedTtlsMs: readonly number[];
   /** What stands before the identity's digest in the key of the unnamed limit, or in what stands for that key. */
   readonly keyPrefix: string;
   /** Whether an identity's block is heeded. */
@@ -24,8 +29,13 @@ export class LimitSet {
   constructor(namespace: string, limits: unknown, blocks: boolean) {
     this.limits = readLimits(limits);
     this.maxCost = Math.min(
-      ...this.limits.filter(({ shadow }) => !shadow).map(({ capacity }) => capacity),
+      ...this.limits
+        .filter(({ shadow, algorithm }) => !shadow && algorithm !== 'concurrency')
+        .map(({ capacity }) => capacity),
     );
+    const lending = this.limits.filter((limit) => limit instanceof Concurrency);
+    this.ttlsMs = lending.map(({ ttlMs }) => ttlMs);
+    this.enforcedTtlsMs = lending.filter(({ shadow }) => !shadow).map(({ ttlMs }) => ttlMs);
     const unnamed = this.limits.find(({ name }) => name === UNNAMED);
     this.keyPrefix = `${namespace}:${unnamed === undefined ? 'limits' : unnamed.algorithm}:`;
     this.#blocks = blocks;
@@ -62,9 +72,11 @@ export class LimitSet {
   }
 
   #plan(verb: Verb, units: number): Shape {
-    const decides = verb === 'allow' || verb === 'peek';
+    const decides = verb === 'allow' || verb === 'peek' || verb === 'acquire';
     const nowMs = Date.now();
-    const rules: Rule[] = this.limits.map((limit) => {
+    const ofLease = verb === 'renew' || verb === 'release';
+    const limits = ofLease ? this.limits.filter(({ twin }) => twin.lending) : this.limits;
+    const rules: Rule[] = limits.map((limit) => {
       const plan = limit.plan(decides ? units : 1, nowMs);
       this.#until = Math.min(this.#until, plan.until ?? this.#until);
       return { limit, plan, suffix: suffixOf(limit) };

@@ -1,3 +1,5 @@
+import { concurrency } from './algorithms/concurrency.ts';
+import type { ConcurrencyOptions } from './algorithms/concurrency.ts';
 import { fixedWindow } from './algorithms/fixed-window.ts';
 import type { FixedWindowOptions } from './algorithms/fixed-window.ts';
 import type { AlgorithmName, Limit, LimitOptions } from './algorithms/limit.ts';
@@ -33,9 +35,9 @@ export type FailStrategy = 'open' | 'closed' | 'throw';
 
 /** Callbacks. What they throw or reject with never reaches a caller: it becomes one process warning. */
 export interface Hooks {
-  /** After every `allow` that lets its call pass, degraded ones included. Gets the identity as it was passed. */
+  /** After every `allow` or `acquire` that lets its call pass, degraded ones included. Gets the identity as it was passed. */
   onAllow?: (identity: Identity, decision: Decision) => void;
-  /** After every `allow` that does not. Exactly one of `onAllow` and `onBlock` is called per decision. */
+  /** After every one that does not. Exactly one of `onAllow` and `onBlock` is called per decision. */
   onBlock?: (identity: Identity, decision: Decision) => void;
   /**
    * Once per failed store call, however many decisions waited for it; and once when calls begin to be answered
@@ -89,6 +91,8 @@ type Unnamed<Options> = Omit<Options, keyof LimitOptions>;
 interface OneTokenBucket extends Unnamed<TokenBucketOptions> {
   algorithm?: 'token_bucket';
   timeZone?: never;
+  max?: never;
+  ttl?: never;
   limits?: never;
 }
 
@@ -96,6 +100,8 @@ interface OneSlidingWindow extends Unnamed<SlidingWindowOptions> {
   algorithm: 'sliding_window';
   burst?: never;
   timeZone?: never;
+  max?: never;
+  ttl?: never;
   limits?: never;
 }
 
@@ -109,6 +115,17 @@ interface OneSlidingWindowLog extends Unnamed<SlidingWindowLogOptions> {
 interface OneFixedWindow extends Unnamed<FixedWindowOptions> {
   algorithm: 'fixed_window';
   burst?: never;
+  max?: never;
+  ttl?: never;
+  limits?: never;
+}
+
+interface OneConcurrency extends Unnamed<ConcurrencyOptions> {
+  algorithm: 'concurrency';
+  rate?: never;
+  period?: never;
+  burst?: never;
+  timeZone?: never;
   limits?: never;
 }
 
@@ -119,6 +136,8 @@ interface SeveralLimits {
   period?: never;
   burst?: never;
   timeZone?: never;
+  max?: never;
+  ttl?: never;
   algorithm?: never;
 }
 
@@ -130,7 +149,14 @@ interface SeveralLimits {
  */
 export type LimiterOptions = CommonOptions &
   (OnRedis | InMemory) &
-  (OneTokenBucket | OneSlidingWindow | OneSlidingWindowLog | OneFixedWindow | SeveralLimits);
+  (
+    | OneTokenBucket
+    | OneSlidingWindow
+    | OneSlidingWindowLog
+    | OneFixedWindow
+    | OneConcurrency
+    | SeveralLimits
+  );
 
 /** What one call may say for itself. */
 export interface CallOptions {
@@ -138,6 +164,15 @@ export interface CallOptions {
   cost?: number;
   /** In place of the limiter's own limits for this call: a plan, an override. What was used so far stays used. */
   limits?: readonly Limit[];
+}
+
+/** What a call that takes a place may say for itself. */
+export interface AcquireOptions extends CallOptions {
+  /**
+   * Renew the lease by itself, every third of its `ttl`, until it is released, lost, or the limiter closed: for work
+   * that may take longer than `ttl`. A process that does nothing else may end meanwhile. Default false.
+   */
+  heartbeat?: boolean;
 }
 
 /** What a call that waits may say for itself. */
@@ -173,6 +208,8 @@ const KNOWN = [
   'period',
   'burst',
   'timeZone',
+  'max',
+  'ttl',
   'algorithm',
   'limits',
   'namespace',
@@ -195,7 +232,6 @@ const ALIASES: Readonly<Record<string, string>> = {
   interval: 'period',
   keyPrefix: 'namespace',
   limit: 'rate',
-  max: 'rate',
   points: 'rate',
   prefix: 'namespace',
   redisUrl: 'redis',
@@ -203,7 +239,6 @@ const ALIASES: Readonly<Record<string, string>> = {
   storeClient: 'redis',
   timeout: 'timeoutMs',
   timeWindow: 'period',
-  ttl: 'period',
   blockDuration: 'blocks',
   url: 'redis',
   window: 'period',
@@ -262,6 +297,15 @@ export function readCallOptions(options: unknown): { cost: number; limits: unkno
   };
 }
 
+export function readAcquireOptions(options: AcquireOptions | undefined): {
+  heartbeat: boolean;
+  call: CallOptions;
+} {
+  const known = ['cost', 'limits', 'heartbeat'];
+  const { heartbeat, ...call } = readOptions('this call', options ?? {}, known, COST_ALIASES);
+  return { heartbeat: heartbeat !== undefined && readBoolean('heartbeat', heartbeat), call };
+}
+
 export function readWaitOptions(options: unknown): { bounds: WaitBounds; call: CallOptions } {
   const known = ['cost', 'limits', 'timeoutMs', 'signal', 'maxQueue'];
   const given = readOptions('this call', options ?? {}, known, COST_ALIASES);
@@ -309,9 +353,10 @@ const FACTORIES: Readonly<Record<AlgorithmName, (numbers: never) => Limit>> = {
   sliding_window: slidingWindow,
   sliding_window_log: slidingWindowLog,
   fixed_window: fixedWindow,
+  concurrency,
 };
 
-const NUMBERS = ['rate', 'period', 'burst', 'timeZone'];
+const NUMBERS = ['rate', 'period', 'burst', 'timeZone', 'max', 'ttl'];
 
 function readLimitSet(
   given: Record<string, unknown>,

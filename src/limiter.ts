@@ -1,4 +1,5 @@
-import { readGranted, readMarks, readVerdicts } from './algorithms/decide.ts';
+import { randomUUID } from 'node:crypto';
+import { readGranted, readHeld, readMarks, readVerdicts } from './algorithms/decide.ts';
 import type { Shape } from './algorithms/decide.ts';
 import type { Limit } from './algorithms/limit.ts';
 import { decisionOf, degraded, impossible } from './decision.ts';
@@ -11,14 +12,18 @@ import type { CheckMessage } from './events.ts';
 import { digestIdentity } from './identity.ts';
 import type { Identity } from './identity.ts';
 import { noteKeySpace } from './key-space.ts';
+import { leaseOf } from './lease.ts';
+import type { Lease } from './lease.ts';
 import { blockShape, LimitSet } from './limit-set.ts';
 import {
+  readAcquireOptions,
   readCallOptions,
   readCost,
   readLimiterOptions,
   readWaitOptions,
 } from './limiter-options.ts';
 import type {
+  AcquireOptions,
   CallOptions,
   Hooks,
   LimiterOptions,
@@ -37,6 +42,8 @@ const LONGEST_BLOCK_MS = 10 * 366 * 86_400_000;
 interface Outcome<T> {
   read(reply: readonly number[], at: number): T;
   degrade?(error: StoreError): T;
+  /** Told of an answer that came when the call had been answered without it. */
+  late?: (reply: readonly number[], at: number) => void;
 }
 
 /**
@@ -67,7 +74,7 @@ export class RateLimiter {
    * `timeoutMs`. A store that gives no answer makes a degraded decision, by the failure strategy.
    *
    * @throws (rejects) `ERR_INVALID_IDENTITY`, `ERR_INVALID_COST`, `ERR_INVALID_OPTION` for what is never right,
-   * `ERR_LIMITER_CLOSED` after `close()`, `ERR_CLIENT_MISSING` where a URL finds no client library; a
+   * `ERR_LEASE_REQUIRED` under a concurrency limit, `ERR_LIMITER_CLOSED` after `close()`, `ERR_CLIENT_MISSING` where a URL finds no client library; a
    * `StoreError` only under `failStrategy: 'throw'`.
    * @example
    * const decision = await limiter.allow('user:12345', { cost: 3 });
@@ -105,6 +112,7 @@ export class RateLimiter {
     options?: Pick<CallOptions, 'limits'>,
   ): Promise<Grant> {
     const { limits } = this.#readCall(options);
+    checkLeaseless(limits);
     const shape = limits.shape('up_to', readCost('units', units));
     const call = { key: this.#keyOf(limits, identity), shape };
     const grant = this.#submit<Grant>(call, {
@@ -134,9 +142,56 @@ export class RateLimiter {
   async wait(identity: Identity, options?: WaitOptions): Promise<Decision> {
     const { bounds, call } = readWaitOptions(options);
     const { limits } = this.#readCall(call);
+    checkLeaseless(limits);
     const key = this.#keyOf(limits, identity);
     const decision = this.#waiting.wait(key, () => this.#check('allow', identity, call), bounds);
     return this.#hooked(identity, decision);
+  }
+
+  /**
+   * Takes a place under every concurrency limit, and is charged under every rate limit beside them: all or nothing,
+   * in one script call. Answers as `allow` does; the answer is also the handle of the place. Free the place with
+   * `release` or `await using`; if this process ends before, the lease ends by itself.
+   *
+   * An answer that comes after its deadline, when the caller has been given a degraded one, frees its place at once.
+   *
+   * @throws (rejects) `ERR_INVALID_OPTION` where no limit is a concurrency limit; otherwise as `allow` does.
+   * @example
+   * await using lease = await limiter.acquire('user:12345');
+   * if (!lease.allowed) return respond(lease.degraded ? 503 : 429);
+   * await work();                                       // the place is free when this block is left
+   */
+  async acquire(identity: Identity, options?: AcquireOptions): Promise<Lease> {
+    const { heartbeat, call } = readAcquireOptions(options);
+    const { limits } = this.#readCall(call);
+    if (limits.ttlsMs.length === 0) {
+      throw invalidOption(
+        'limits',
+        'with a concurrency limit among them, for `acquire`',
+        limits.limits,
+        'Add concurrency({ max, ttl }), or call `allow`.',
+      );
+    }
+    const key = this.#keyOf(limits, identity);
+    const id = randomUUID();
+    const sentAt = performance.now();
+    const decision = await this.#check('acquire', identity, call, id);
+    const lease = leaseOf(
+      decision,
+      decision.allowed && !decision.degraded
+        ? {
+            id,
+            ttlMs: Math.min(...limits.enforcedTtlsMs),
+            heartbeatMs: heartbeat ? Math.min(...limits.ttlsMs) / 3 : undefined,
+            sentAt,
+            ask: async (verb) => {
+              this.#checkOpen();
+              return this.#askLease(verb, limits, key, id);
+            },
+          }
+        : undefined,
+    );
+    return this.#hooked(identity, Promise.resolve(lease));
   }
 
   /**
@@ -164,11 +219,14 @@ export class RateLimiter {
     }
     receipt.refunded = true;
     const { key, shape: charged, reply, at } = receipt;
-    const rules = charged.rules.filter(({ limit }) => limit.algorithm !== 'block');
+    const refundable = charged.rules.map(
+      ({ limit: { algorithm } }) => algorithm !== 'block' && algorithm !== 'concurrency',
+    );
+    const rules = charged.rules.filter((_, i) => refundable[i]);
     const units = charged.verb === 'up_to' ? readGranted(reply, at) : charged.units;
     const shape = LimitSet.refundShape(rules, units);
     return this.#submit(
-      { key, shape, details: readMarks(charged, reply, at).slice(0, rules.length) },
+      { key, shape, details: readMarks(charged, reply, at).filter((_, i) => refundable[i]) },
       {
         read: (answer, place) => decisionOf(shape, readVerdicts(shape, answer, place), answer[0]!),
       },
@@ -258,7 +316,12 @@ export class RateLimiter {
     await store.ready(async () => {
       // Both at once: the script needs the rights to write and to delete, and leaves nothing.
       await Promise.all([
-        this.#submit({ key, shape: limits.shape('allow', 1) }, NOTHING),
+        this.#submit(
+          limits.ttlsMs.length === 0
+            ? { key, shape: limits.shape('allow', 1) }
+            : { key, shape: limits.shape('acquire', 1), details: [randomUUID()] },
+          NOTHING,
+        ),
         this.#submit({ key, shape: limits.shape('reset', 1) }, NOTHING),
       ]);
     });
@@ -289,29 +352,61 @@ export class RateLimiter {
   }
 
   #check(
-    verb: 'allow' | 'peek',
+    verb: 'allow' | 'peek' | 'acquire',
     identity: Identity,
     options: CallOptions | undefined,
+    lease?: string,
   ): Promise<Decision> {
     try {
       const { limits, cost } = this.#readCall(options);
+      if (verb === 'allow') {
+        checkLeaseless(limits);
+      }
       const key = this.#keyOf(limits, identity);
       if (!checks.hasSubscribers) {
-        return this.#decide(verb, limits, key, cost);
+        return this.#decide(verb, limits, key, cost, lease);
       }
       const message: CheckMessage = { operation: verb, namespace: this.#settings.namespace, cost };
-      return checks.tracePromise(() => this.#decide(verb, limits, key, cost), message);
+      return checks.tracePromise(() => this.#decide(verb, limits, key, cost, lease), message);
     } catch (error) {
       return Promise.reject(error);
     }
   }
 
-  #decide(verb: 'allow' | 'peek', limits: LimitSet, key: string, cost: number): Promise<Decision> {
+  #decide(
+    verb: 'allow' | 'peek' | 'acquire',
+    limits: LimitSet,
+    key: string,
+    cost: number,
+    lease: string | undefined,
+  ): Promise<Decision> {
     if (cost > limits.maxCost) {
       return Promise.resolve(impossible(limits.maxCost));
     }
-    const call = { key, shape: limits.shape(verb, cost) };
-    return this.#submit(call, this.#decision(call.shape, verb === 'allow' ? call : undefined));
+    const shape = limits.shape(verb, cost);
+    const call = { key, shape, details: lease === undefined ? undefined : [lease] };
+    const outcome = this.#decision(shape, verb === 'peek' ? undefined : call);
+    if (lease !== undefined) {
+      outcome.late = (reply, at) => {
+        if (decisionOf(shape, readVerdicts(shape, reply, at), reply[0]!).allowed) {
+          // Nobody waits for it, and `onError` is told of a failure.
+          this.#askLease('release', limits, key, lease).catch(() => {});
+        }
+      };
+    }
+    return this.#submit(call, outcome);
+  }
+
+  #askLease(
+    verb: 'renew' | 'release',
+    limits: LimitSet,
+    key: string,
+    lease: string,
+  ): Promise<boolean> {
+    return this.#submit(
+      { key, shape: limits.shape(verb, 1), details: [lease] },
+      { read: readHeld },
+    );
   }
 
   /** How a decision is read from an answer; one that charges `charged` can be refunded. */
@@ -356,6 +451,7 @@ export class RateLimiter {
           resolve(outcome.read(reply, at));
           this.#settled();
         },
+        late: outcome.late,
         fail: (error) => {
           if (error instanceof StoreError) {
             if (failStrategy === 'throw' || outcome.degrade === undefined) {
@@ -486,6 +582,15 @@ export class RateLimiter {
 
 /** For calls of which nothing but the end is of interest. */
 const NOTHING: Outcome<void> = { read: () => undefined };
+
+function checkLeaseless({ ttlsMs }: LimitSet): void {
+  if (ttlsMs.length > 0) {
+    throw new RateLimiterError(
+      'ERR_LEASE_REQUIRED',
+      'A limiter with a concurrency limit gives leases, which have to be released. Call `acquire`.',
+    );
+  }
+}
 
 function closed(): RateLimiterError {
   return new RateLimiterError(

@@ -6,18 +6,24 @@
         ARGV  number of shapes; per shape a verb, units, number of details, number of limits, then per limit
               whether it is a shadow (1 or 0), its algorithm and that algorithm's arguments; then runs until the
               end: shape, key groups, entries on each group, and for each entry its details: for `refund` a mark
-              per limit, '-' to leave it out
+              per limit, '-' to leave it out; for `acquire`, `renew` and `release` the lease
         Or what lone.lua left over.
-  Out:  now, then per entry the units granted where the verb is `up_to`, then per limit the integers of its
-        algorithm, for `reset` one; or, where the entry failed, a message in each of its places
+  Out:  now, then per entry the units granted where the verb is `up_to`, 1 or 0 where it is `renew` or `release`:
+        whether the lease was held; then per limit the integers of its algorithm, for `reset` one, for `renew` and
+        `release` none; or, where the entry failed, a message in each of its places
 ]]
 local algorithms = {
   token_bucket = token_bucket,
   sliding_window = sliding_window,
   sliding_window_log = sliding_window_log,
   fixed_window = fixed_window,
+  concurrency = concurrency,
   block = block,
 }
+
+-- What a verb answers before its limits, and what each of them answers to it where that is not its algorithm's width.
+local heads = { up_to = 1, renew = 1, release = 1 }
+local widths = { reset = 1, renew = 0, release = 0 }
 
 local args, at, shapes = ARGV, 2, {}
 if #ARGV == 1 then
@@ -37,7 +43,7 @@ for s = 1, tonumber(args[1]) do
     verb = verb,
     units = tonumber(args[at + 1]),
     details = tonumber(args[at + 2]),
-    head = verb == 'up_to' and 1 or 0,
+    head = heads[verb] or 0,
   }
   at = at + 4
   shape.width = shape.head
@@ -45,9 +51,7 @@ for s = 1, tonumber(args[1]) do
     local algorithm, shadow = algorithms[args[at + 1]], args[at] == '1'
     shape[l], at = algorithm.plan(args, at + 2)
     shape[l].algorithm, shape[l].shadow = algorithm, shadow
-    if verb == 'reset' then
-      shape[l].width = 1
-    end
+    shape[l].width = widths[verb] or shape[l].width
     shape.width = shape.width + shape[l].width
   end
   shapes[s] = shape
@@ -167,6 +171,69 @@ function verbs.refund(entry)
   judge(entry)
 end
 
+local function name_lease(entry)
+  for l = 1, #entry do
+    entry.shape[l].lease = args[entry.details]
+  end
+end
+
+-- Under how many limits the lease is held; nil where one that is enforced lends it no place.
+local function holds(entry)
+  local count = 0
+  for l = 1, #entry do
+    local plan = entry.shape[l]
+    if plan.algorithm.holds then
+      if plan.algorithm.holds(states[entry[l]], plan) then
+        count = count + 1
+      elseif not plan.shadow then
+        return nil
+      end
+    end
+  end
+  return count
+end
+
+local function extend(entry)
+  for l = 1, #entry do
+    local plan = entry.shape[l]
+    if plan.algorithm.holds and plan.algorithm.holds(states[entry[l]], plan) then
+      plan.algorithm.charge(states[entry[l]], plan)
+    end
+  end
+end
+
+function verbs.acquire(entry)
+  name_lease(entry)
+  local again = (holds(entry) or 0) > 0
+  local passes = judge(entry)
+  if again then
+    -- The same call, whose first answer was lost: it has its place, and what it costs was charged then.
+    for l = 1, #entry do
+      entry.verdicts[l] = entry.verdicts[l] or not entry.shape[l].shadow
+    end
+    extend(entry)
+  elseif passes then
+    charge(entry)
+  end
+end
+
+function verbs.renew(entry)
+  name_lease(entry)
+  local held = holds(entry)
+  if held then
+    extend(entry)
+  end
+  out[place] = held and 1 or 0
+end
+
+function verbs.release(entry)
+  name_lease(entry)
+  out[place] = holds(entry) and 1 or 0
+  for l = 1, #entry do
+    entry.shape[l].algorithm.release(states[entry[l]], entry.shape[l])
+  end
+end
+
 local function erase(entry)
   for l = 1, #entry do
     local slot = entry[l]
@@ -196,7 +263,9 @@ local function decide(entry)
     if state.changed then
       changed(entry[l])
     end
-    plan.algorithm.answer(state, plan, entry.verdicts[l], out, p)
+    if plan.width > 0 then
+      plan.algorithm.answer(state, plan, entry.verdicts[l], out, p)
+    end
     p = p + plan.width
   end
 end

@@ -2,14 +2,24 @@ import type { Algorithm, Limit, Plan, Saved, State, Verdict } from './limit.ts';
 
 /**
  * `allow` charges what passes. `peek` only looks. `up_to` charges as many units as pass. `penalize` charges
- * whatever is left. `refund` gives back. `reset` forgets.
+ * whatever is left. `refund` gives back. `reset` forgets. `acquire` is `allow` for a lease, which `renew` extends
+ * and `release` ends.
  */
-export type Verb = 'allow' | 'peek' | 'up_to' | 'penalize' | 'refund' | 'reset';
+export type Verb =
+  | 'allow'
+  | 'peek'
+  | 'up_to'
+  | 'penalize'
+  | 'refund'
+  | 'reset'
+  | 'acquire'
+  | 'renew'
+  | 'release';
 
 /** One limit's part in a shape. */
 export interface Rule {
   readonly limit: Limit;
-  /** At the call's cost for `allow` and `peek`; at a cost of 1 for the other verbs, which say their units apart. */
+  /** At the call's cost for `allow`, `acquire` and `peek`; at a cost of 1 for the others, which say their units apart. */
   readonly plan: Plan;
   /** What follows the identity's key in this limit's key; empty for the unnamed limit. */
   readonly suffix: string;
@@ -27,15 +37,24 @@ export interface Shape {
   readonly args: readonly string[];
   /** As lone.lua reads it; undefined where it is not of that kind. */
   readonly lone: string | undefined;
-  /** How many integers an answer to this shape has before those of its limits: the units that `up_to` granted. */
+  /**
+   * How many integers an answer to this shape has before those of its limits: the units that `up_to` granted,
+   * whether a lease that `renew` or `release` was about was held.
+   */
   readonly head: number;
   /** How many it has in all. */
   readonly width: number;
 }
 
+const HEADS: Readonly<Partial<Record<Verb, number>>> = { up_to: 1, renew: 1, release: 1 };
+/** What each limit answers to a verb, where that is not its algorithm's width. */
+const WIDTHS: Readonly<Partial<Record<Verb, number>>> = { reset: 1, renew: 0, release: 0 };
+/** How many details an entry brings. */
+const DETAILS: Readonly<Partial<Record<Verb, number>>> = { acquire: 1, renew: 1, release: 1 };
+
 export function shapeOf(verb: Verb, units: number, rules: readonly Rule[]): Shape {
-  const head = verb === 'up_to' ? 1 : 0;
-  const widths = rules.map(({ plan }) => (verb === 'reset' ? 1 : plan.width));
+  const head = HEADS[verb] ?? 0;
+  const widths = rules.map(({ plan }) => WIDTHS[verb] ?? plan.width);
   return {
     verb,
     units,
@@ -43,7 +62,7 @@ export function shapeOf(verb: Verb, units: number, rules: readonly Rule[]): Shap
     args: [
       verb,
       String(units),
-      String(verb === 'refund' ? rules.length : 0),
+      String(verb === 'refund' ? rules.length : (DETAILS[verb] ?? 0)),
       String(rules.length),
       ...rules.flatMap(({ limit, plan }) => [limit.shadow ? '1' : '0', ...plan.args]),
     ],
@@ -68,7 +87,10 @@ export function keysOf(key: string, shape: Shape): readonly string[] {
 export interface Entry {
   readonly key: string;
   readonly shape: Shape;
-  /** What the shape's verb needs to know of this entry alone: for `refund` per limit which charge, '-' for none. */
+  /**
+   * What the shape's verb needs to know of this entry alone: for `refund` per limit which charge, '-' for none; for
+   * `acquire`, `renew` and `release` the lease.
+   */
   readonly details?: readonly string[] | undefined;
 }
 
@@ -96,7 +118,7 @@ export function decide(entries: readonly Entry[], now: number, table: Table): (n
   const stateOf = (key: string, { limit: { twin } }: Rule): State | undefined => {
     let known = states.get(key);
     if (known === undefined) {
-      known = { state: twin.load(erased.has(key) ? undefined : table.read(key)), twin };
+      known = { state: twin.load(erased.has(key) ? undefined : table.read(key), now), twin };
       states.set(key, known);
     }
     return known.state;
@@ -135,7 +157,9 @@ export function decide(entries: readonly Entry[], now: number, table: Table): (n
       if (state.changed) {
         changed.add(keys[i]!);
       }
-      out.push(...limit.twin.answer(state, plan, passes, now));
+      if (shape.width > shape.head) {
+        out.push(...limit.twin.answer(state, plan, passes, now));
+      }
     });
   }
 
@@ -176,6 +200,33 @@ function judge(held: readonly HeldRule[], now: number): boolean {
 function charge(held: readonly HeldRule[], now: number): void {
   for (const { limit, plan, state, passes } of held) {
     if (passes) {
+      limit.twin.charge(state, plan, now);
+    }
+  }
+}
+
+function nameLease(held: readonly HeldRule[], lease: string): void {
+  for (const rule of held) {
+    rule.plan = rule.limit.twin.lending?.named(rule.plan, lease) ?? rule.plan;
+  }
+}
+
+/** Under how many limits the lease is held; undefined where one that is enforced lends it no place. */
+function holds(held: readonly HeldRule[], now: number): number | undefined {
+  let count = 0;
+  for (const { limit, plan, state } of held) {
+    if (limit.twin.lending?.holds(state, plan, now) === true) {
+      count += 1;
+    } else if (limit.twin.lending !== undefined && !limit.shadow) {
+      return undefined;
+    }
+  }
+  return count;
+}
+
+function extend(held: readonly HeldRule[], now: number): void {
+  for (const { limit, plan, state } of held) {
+    if (limit.twin.lending?.holds(state, plan, now) === true) {
       limit.twin.charge(state, plan, now);
     }
   }
@@ -246,11 +297,50 @@ const VERBS: Readonly<
     judge(held, now);
     return [];
   },
+
+  acquire(held, _units, now, [lease]) {
+    nameLease(held, lease!);
+    const again = (holds(held, now) ?? 0) > 0;
+    const passes = judge(held, now);
+    if (again) {
+      // The same call, whose first answer was lost: it has its place, and what it costs was charged then.
+      for (const rule of held) {
+        rule.passes ||= !rule.limit.shadow;
+      }
+      extend(held, now);
+    } else if (passes) {
+      charge(held, now);
+    }
+    return [];
+  },
+
+  renew(held, _units, now, [lease]) {
+    nameLease(held, lease!);
+    if (holds(held, now) === undefined) {
+      return [0];
+    }
+    extend(held, now);
+    return [1];
+  },
+
+  release(held, _units, now, [lease]) {
+    nameLease(held, lease!);
+    const isHeld = holds(held, now) !== undefined;
+    for (const { limit, plan, state } of held) {
+      limit.twin.lending?.release(state, plan, now);
+    }
+    return [isHeld ? 1 : 0];
+  },
 };
 
 /** The units that an answer to `up_to` granted; `at` is the answer's first place in the reply. */
 export function readGranted(reply: readonly number[], at: number): number {
   return reply[at]!;
+}
+
+/** Whether the lease that `renew` or `release` was about was held; `at` as above. */
+export function readHeld(reply: readonly number[], at: number): boolean {
+  return reply[at] === 1;
 }
 
 /** What an answer says of each limit of its shape; `at` is the answer's first place in the reply. */

@@ -5,7 +5,8 @@ export type AlgorithmName =
   | 'token_bucket'
   | 'sliding_window'
   | 'sliding_window_log'
-  | 'fixed_window';
+  | 'fixed_window'
+  | 'concurrency';
 
 /** From here on doubles skip whole numbers. */
 export const FIRST_INEXACT: number = 2 ** 53;
@@ -63,7 +64,7 @@ export interface Algorithm<P extends Plan = Plan, S extends State = State> {
   /** Why this plan cannot be decided at this time, where that can happen. */
   failure?(plan: P, now: number): string | undefined;
   /** The state behind a stored value, a fresh one for none, or undefined where the value is not ours. */
-  load(value: unknown): S | undefined;
+  load(value: unknown, now: number): S | undefined;
   /** Whether the limit lets the call pass. Leaves the state as it was, but for a pardon. */
   judge(state: S, plan: P, now: number): boolean;
   /** Takes what `judge` let pass. */
@@ -76,11 +77,23 @@ export interface Algorithm<P extends Plan = Plan, S extends State = State> {
   refund(state: S, plan: P, mark: number, now: number): void;
   /** The integers from which `read` derives everything, in the order of the Lua twin. */
   answer(state: S, plan: P, passes: boolean, now: number): readonly number[];
-  save(state: S, now: number): Saved;
+  /** What is to be kept; undefined where nothing of the state is left. */
+  save(state: S, now: number): Saved | undefined;
   /** What an answer of either twin means. */
   read(plan: P, reply: readonly number[], at: number): Verdict;
   /** What `refund` needs to know of the charge that this answer tells of. */
   mark(plan: P, reply: readonly number[], at: number, now: number): number;
+  /** Only of an algorithm that lends places. */
+  readonly lending?: Lending<P, S>;
+}
+
+/** What an algorithm adds that lends places: `charge` takes one for the lease, or extends it. */
+export interface Lending<P extends Plan = Plan, S extends State = State> {
+  /** The same plan for this lease. */
+  named(plan: P, lease: string): P;
+  holds(state: S, plan: P, now: number): boolean;
+  /** Frees the place, if the lease has one. */
+  release(state: S, plan: P, now: number): void;
 }
 
 /** What every limit may be given. */
@@ -104,7 +117,7 @@ export const UNNAMED = 'default';
 
 /**
  * One rule: an algorithm and its numbers. Made by `tokenBucket(…)`, `slidingWindow(…)`, `slidingWindowLog(…)`,
- * `fixedWindow(…)`.
+ * `fixedWindow(…)`, `concurrency(…)`.
  *
  * @example
  * const perMinute: Limit = tokenBucket({ name: 'per-minute', rate: 100, period: '1m' });
@@ -147,6 +160,7 @@ const ALIASES: Readonly<Record<string, string>> = {
   tokens: 'rate',
   tz: 'timeZone',
   window: 'period',
+  ttl: 'period',
   windowMs: 'period',
 };
 

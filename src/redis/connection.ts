@@ -14,6 +14,8 @@ export interface Sendable {
   readonly timeoutMs: number;
   readonly maxInFlight: number;
   fail(error: RateLimiterError): void;
+  /** There if the call wants to be told of a reply that comes after it has failed. */
+  readonly late?: unknown;
 }
 
 /** After this many deadlines without a word from the client, a batch no longer counts as in flight. */
@@ -154,6 +156,7 @@ export class Connection<C extends Sendable> {
       slot,
       calls,
       encoded,
+      answered: undefined,
       size: calls.length,
       timeoutMs,
       sent: false,
@@ -194,17 +197,28 @@ export class Connection<C extends Sendable> {
     const { calls } = batch;
     this.#forget(batch);
     if (calls === undefined) {
+      this.#tellLate(batch, reply);
       return;
     }
     batch.calls = undefined;
     this.#wait(-batch.size);
     try {
-      this.#script.settle(calls, reply);
+      this.#script.settle(calls, reply, false);
     } catch (cause) {
       const error = new StoreError('store_error', 'Redis sent a reply of another form', { cause });
       for (const call of calls) {
         call.fail(error);
       }
+    }
+  }
+
+  #tellLate({ answered }: Batch<C>, reply: unknown): void {
+    try {
+      if (answered !== undefined) {
+        this.#script.settle(answered, reply, true);
+      }
+    } catch {
+      // A reply of another form tells nothing.
     }
   }
 
@@ -266,6 +280,9 @@ export class Connection<C extends Sendable> {
       return;
     }
     batch.calls = undefined;
+    if (batch.sent && calls.some(({ late }) => late !== undefined)) {
+      batch.answered = calls;
+    }
     this.#wait(-batch.size);
     for (const call of calls) {
       call.fail(error);

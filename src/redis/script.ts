@@ -17,6 +17,9 @@ export interface Encoded {
 export interface Script<C> {
   readonly source: ScriptSource;
   encode(calls: readonly C[], from: number): Encoded;
-  /** Settles every call, from the reply to the batch that they made. Throws on a reply of another form. */
-  settle(calls: readonly C[], reply: unknown): void;
+  /**
+   * Settles every call, from the reply to the batch that they made. `late`: they have been answered without it
+   * before, and are only told. Throws on a reply of another form.
+   */
+  settle(calls: readonly C[], reply: unknown, late: boolean): void;
 }

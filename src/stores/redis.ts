@@ -15,7 +15,7 @@ export const decideBatch: Script<Call> = {
 
   encode: encodeCalls,
 
-  settle(calls, reply): void {
+  settle(calls, reply, late): void {
     const expected = calls.reduce((sum, call) => sum + call.shape.width, 1);
     if (!Array.isArray(reply) || reply.length !== expected) {
       throw new Error(`expected ${expected} values`);
@@ -28,7 +28,11 @@ export const decideBatch: Script<Call> = {
     for (const call of calls) {
       const end = place + call.shape.width;
       const failure = readIntegers(reply, place, end);
-      if (failure !== undefined) {
+      if (late) {
+        if (failure === undefined) {
+          call.late?.(reply, place);
+        }
+      } else if (failure !== undefined) {
         call.fail(sharedError(failures, failure));
       } else {
         call.settle(reply, place);

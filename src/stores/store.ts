@@ -12,6 +12,8 @@ export interface Call extends Entry {
    */
   settle(reply: readonly number[], at: number): void;
   fail(error: RateLimiterError): void;
+  /** Told, as `settle` is, of an answer that comes after `fail`; for what has to be undone then. */
+  late?: ((reply: readonly number[], at: number) => void) | undefined;
 }
 
 /** Where state lives: Redis, or this process's memory. */

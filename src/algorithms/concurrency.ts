@@ -1,0 +1,224 @@
+import { readDuration } from '../duration.ts';
+import type { Duration } from '../duration.ts';
+import { invalidOption } from '../errors.ts';
+import { readInteger, readOptions } from '../options.ts';
+import { FIRST_INEXACT, JITTER, Limit } from './limit.ts';
+import type { Algorithm, LimitOptions, Plan, Saved, State, Verdict } from './limit.ts';
+
+/** The numbers of a concurrency limit. */
+export interface ConcurrencyOptions extends Omit<LimitOptions, 'maxDebt'> {
+  /** Most holders at once: a whole number from 1 to 100,000. */
+  max: number;
+  /**
+   * After which a lease ends that nobody has released or renewed, `'30s'`, from 1 ms to 24 hours: how long a place
+   * of a holder that crashed stays taken. Longer than the work takes, or renewed while it lasts.
+   */
+  ttl: Duration;
+}
+
+const MAX_PLACES = 100_000;
+const DAY_MS = 86_400_000;
+
+export interface ConcurrencyPlan extends Plan {
+  readonly max: number;
+  /** Microseconds. */
+  readonly ttl: number;
+  readonly lease: string;
+}
+
+/** What a store keeps: on Redis a sorted set of the same. */
+export class Leases {
+  /** By lease, when it ends, in microseconds since the Unix epoch. */
+  readonly ends: ReadonlyMap<string, number>;
+  /** The latest instant at which a lease was written. */
+  readonly last: number;
+
+  constructor(ends: ReadonlyMap<string, number>, last: number) {
+    this.ends = ends;
+    this.last = last;
+  }
+}
+
+export interface ConcurrencyState extends State {
+  /** As in `Leases`; 0 where none is live. */
+  last: number;
+  /** The live ones. */
+  readonly leases: Map<string, number>;
+}
+
+/** When the live lease ends that is the n-th to end. */
+function nth({ leases }: ConcurrencyState, n: number): number {
+  return [...leases.values()].sort((a, b) => a - b)[n - 1]!;
+}
+
+/** When the last live lease ends. */
+function rests({ leases }: ConcurrencyState): number {
+  let last = 0;
+  for (const end of leases.values()) {
+    last = Math.max(last, end);
+  }
+  return last;
+}
+
+export const concurrencyTwin: Algorithm<ConcurrencyPlan, ConcurrencyState> = {
+  price: (plan) => plan,
+
+  load(value, now) {
+    if (value === undefined) {
+      return { last: 0, leases: new Map(), changed: false };
+    }
+    if (!(value instanceof Leases)) {
+      return undefined;
+    }
+    let { last } = value;
+    let shift = 0;
+    if (last - now > JITTER) {
+      // The clock stepped back: what was left of each lease when it was written counts from here on.
+      shift = last - now;
+      last = now;
+    }
+    const leases = new Map<string, number>();
+    for (const [lease, end] of value.ends) {
+      if (end - shift > now) {
+        leases.set(lease, end - shift);
+      }
+    }
+    return { last: leases.size === 0 ? 0 : last, leases, changed: shift > 0 };
+  },
+
+  /** The same live lease has its place already. */
+  judge({ leases }, { lease, max }) {
+    return leases.has(lease) || leases.size < max;
+  },
+
+  /** Takes a place, or keeps the one that the lease has, for `ttl` from now. */
+  charge(state, { lease, ttl }, now) {
+    state.leases.set(lease, Math.max(state.leases.get(lease) ?? 0, now + ttl));
+    state.last = Math.max(state.last, now);
+    state.changed = true;
+  },
+
+  /** A lease takes one place, whatever the cost. */
+  fits: ({ leases }, { max }) => (leases.size < max ? FIRST_INEXACT : 0),
+
+  penalize() {
+    // A place is no quantity: it is held or it is not.
+  },
+
+  refund() {
+    // As `penalize`; `release` frees a place.
+  },
+
+  answer(state, { max }, passes, now) {
+    const live = state.leases.size;
+    return [
+      passes ? live : -1 - live,
+      live > 0 ? rests(state) - now : 0,
+      passes ? 0 : nth(state, live - max + 1) - now,
+    ];
+  },
+
+  save(state, now): Saved | undefined {
+    if (state.leases.size === 0) {
+      return undefined;
+    }
+    return {
+      value: new Leases(state.leases, state.last),
+      ttlMs: Math.floor((rests(state) - now + 1_999) / 1_000),
+    };
+  },
+
+  read({ max }, reply, at): Verdict {
+    const refused = reply[at]! < 0;
+    const live = refused ? -1 - reply[at]! : reply[at]!;
+    return {
+      refused,
+      remaining: Math.max(0, max - live),
+      resetUs: reply[at + 1]!,
+      retryUs: reply[at + 2]!,
+    };
+  },
+
+  // A lease is released, not refunded.
+  mark: () => 0,
+
+  lending: {
+    named: (plan, lease) => ({ ...plan, lease }),
+
+    holds: ({ leases }, { lease }) => leases.has(lease),
+
+    release(state, { lease }) {
+      if (state.leases.delete(lease)) {
+        state.last = state.leases.size === 0 ? 0 : state.last;
+        state.changed = true;
+      }
+    },
+  },
+};
+
+export function concurrencyPlan(max: number, ttl: number): ConcurrencyPlan {
+  return {
+    cost: 1,
+    width: 3,
+    args: ['concurrency', String(max), String(ttl)],
+    max,
+    ttl,
+    lease: '',
+  };
+}
+
+/** Other libraries' names. */
+const ALIASES: Readonly<Record<string, string>> = {
+  concurrency: 'max',
+  duration: 'ttl',
+  expires: 'ttl',
+  lease: 'ttl',
+  limit: 'max',
+  maxConcurrent: 'max',
+  period: 'ttl',
+  rate: 'max',
+  timeout: 'ttl',
+};
+
+export class Concurrency extends Limit {
+  readonly algorithm = 'concurrency';
+  readonly twin: Algorithm = concurrencyTwin;
+  readonly capacity: number;
+  /** How long a lease lasts, in milliseconds. */
+  readonly ttlMs: number;
+
+  constructor(options: ConcurrencyOptions) {
+    const given = readOptions('concurrency', options, ['name', 'shadow', 'max', 'ttl'], ALIASES);
+    super(given);
+    this.capacity = readInteger('max', given['max'], 1, MAX_PLACES);
+    const { ttl } = given;
+    if (typeof ttl === 'number') {
+      throw invalidOption('ttl', "a duration such as '30s'", ttl, 'Write the unit.');
+    }
+    this.ttlMs = readDuration('ttl', ttl, 1, DAY_MS);
+    Object.freeze(this);
+  }
+
+  /** A lease takes one place, whatever the cost of the call. */
+  plan(): ConcurrencyPlan {
+    return concurrencyPlan(this.capacity, this.ttlMs * 1_000);
+  }
+}
+
+/**
+ * At most `max` leases at once, by Redis's clock: work that is under way, rather than calls per time. `acquire`
+ * takes a place and `release` frees it; a lease that is neither released nor renewed ends by itself `ttl` after
+ * it was acquired, so that a holder that crashed takes no place for longer. Beside rate limits, one `acquire`
+ * takes all of them or none, and `release` gives back the place alone. A lease takes one place, whatever the cost.
+ *
+ * A refusal's `retryAfterMs` says when a place is free at the latest, unless a holder renews.
+ *
+ * @throws {RateLimiterError} `ERR_INVALID_OPTION`
+ * @example
+ * const limiter = new RateLimiter({ redis, limits: [concurrency({ max: 5, ttl: '30s' })] });
+ * await using lease = await limiter.acquire('user:12345');
+ * if (lease.allowed) await work();
+ */
+export function concurrency(options: ConcurrencyOptions): Limit {
+  return new Concurrency(options);
+}

@@ -1,0 +1,205 @@
+import type { Decision } from './decision.ts';
+import { RateLimiterError } from './errors.ts';
+
+/**
+ * What the answer to `acquire` can do beyond being a decision. Where no place was taken, because the call was
+ * refused or decided without the store, its methods do nothing: `release` and `renew` answer false.
+ */
+export interface LeaseHandle {
+  /** Names the lease in the store; undefined where no place was taken. */
+  readonly leaseId: string | undefined;
+  /**
+   * Aborted, with an `ERR_LEASE_LOST`, once the lease is known to be lost before it was released: a renewal found
+   * it gone, or its `ttl` has passed since the last one that succeeded was sent. By this process's own clock and
+   * counted from *sending*, so that a holder never believes in a lease for longer than Redis does.
+   */
+  readonly signal: AbortSignal;
+  /**
+   * Makes the lease last for its `ttl` from now, if it is still held, and says whether it is.
+   *
+   * @throws (rejects) a `StoreError` when the store gives no answer: then it is not known, and may be tried again;
+   * `ERR_LIMITER_CLOSED` after `close()`.
+   * @example
+   * if (!(await lease.renew())) throw new Error('somebody else may hold the place by now');
+   */
+  renew(): Promise<boolean>;
+  /**
+   * Frees the place at once, and says whether it was still held. Again, it answers the same and frees nothing
+   * more. What rate limits beside it have charged stays charged.
+   *
+   * @throws (rejects) as `renew` does; it may then be called again. Without success the lease ends by itself.
+   * @example
+   * await lease.release();
+   */
+  release(): Promise<boolean>;
+  /** `release`, for `await using`; never rejects: the lease then ends by itself, and `onError` was told. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/**
+ * The answer to `acquire`: a decision, and what can be done with the place that it gave.
+ *
+ * @example
+ * await using lease = await limiter.acquire('user:12345', { heartbeat: true });
+ * if (lease.allowed) await work({ signal: lease.signal });
+ */
+export type Lease = Decision & LeaseHandle;
+
+/** What is known of a place when it has been taken. */
+export interface Terms {
+  readonly id: string;
+  /** Milliseconds; Infinity where no limit that is enforced lends the place. */
+  readonly ttlMs: number;
+  /** How often it is renewed by itself, in milliseconds; undefined for never. */
+  readonly heartbeatMs: number | undefined;
+  /** When the call was made, on the clock of `performance.now()`. */
+  readonly sentAt: number;
+  /** Asks the store; says whether the lease was held. */
+  ask(verb: 'renew' | 'release'): Promise<boolean>;
+}
+
+/** A place as its holder sees it. */
+class Holding {
+  readonly #terms: Terms;
+  /** On the clock of `performance.now()`; from here on the holder does not believe in the lease. */
+  #until: number;
+  #ended = false;
+  #lost: RateLimiterError | undefined;
+  #controller: AbortController | undefined;
+  #releasing: Promise<boolean> | undefined;
+  #heartbeat: NodeJS.Timeout | undefined;
+  #lapse: NodeJS.Timeout | undefined;
+
+  constructor(terms: Terms) {
+    this.#terms = terms;
+    this.#until = terms.sentAt + terms.ttlMs;
+    this.#beatLater();
+  }
+
+  /** Costs a timer only where somebody listens. */
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#lost === undefined) {
+        this.#watch();
+      } else {
+        this.#controller.abort(this.#lost);
+      }
+    }
+    return this.#controller.signal;
+  }
+
+  async renew(): Promise<boolean> {
+    if (this.#hasEnded()) {
+      return false;
+    }
+    const sentAt = performance.now();
+    const held = await this.#terms.ask('renew');
+    if (!held) {
+      this.#lose('the store no longer holds it');
+    }
+    if (this.#ended) {
+      return false;
+    }
+    this.#until = sentAt + this.#terms.ttlMs;
+    return true;
+  }
+
+  release(): Promise<boolean> {
+    this.#end();
+    this.#releasing ??= this.#terms.ask('release').catch((error: unknown) => {
+      this.#releasing = undefined;
+      throw error;
+    });
+    return this.#releasing;
+  }
+
+  #hasEnded(): boolean {
+    if (!this.#ended && performance.now() >= this.#until) {
+      this.#lose('it was not renewed in time');
+    }
+    return this.#ended;
+  }
+
+  #lose(why: string): void {
+    if (!this.#ended) {
+      this.#end();
+      this.#lost = new RateLimiterError(
+        'ERR_LEASE_LOST',
+        `The lease was lost before it was released: ${why}. Stop the work, renew more often, or choose a longer \`ttl\`.`,
+      );
+      this.#controller?.abort(this.#lost);
+    }
+  }
+
+  #end(): void {
+    this.#ended = true;
+    clearTimeout(this.#heartbeat);
+    clearTimeout(this.#lapse);
+  }
+
+  #beatLater(): void {
+    const { heartbeatMs } = this.#terms;
+    if (heartbeatMs !== undefined && !this.#ended) {
+      this.#heartbeat = setTimeout(() => void this.#beat(), heartbeatMs).unref();
+    }
+  }
+
+  /** A renewal that fails is tried again at the next beat, for as long as the holder believes in the lease. */
+  async #beat(): Promise<void> {
+    try {
+      await this.renew();
+    } catch {
+      // `onError` was told.
+    }
+    if (!this.#hasEnded()) {
+      this.#beatLater();
+    }
+  }
+
+  readonly #watch = (): void => {
+    if (!this.#hasEnded() && this.#until !== Number.POSITIVE_INFINITY) {
+      this.#lapse = setTimeout(this.#watch, Math.max(1, this.#until - performance.now())).unref();
+    }
+  };
+}
+
+const HELD_NOTHING: LeaseHandle = {
+  leaseId: undefined,
+  get signal() {
+    return new AbortController().signal;
+  },
+  renew: () => Promise.resolve(false),
+  release: () => Promise.resolve(false),
+  [Symbol.asyncDispose]: () => Promise.resolve(),
+};
+
+function handleOf(terms: Terms): LeaseHandle {
+  const holding = new Holding(terms);
+  return {
+    leaseId: terms.id,
+    get signal() {
+      return holding.signal;
+    },
+    renew: () => holding.renew(),
+    release: () => holding.release(),
+    [Symbol.asyncDispose]: () =>
+      holding.release().then(
+        () => undefined,
+        () => undefined,
+      ),
+  };
+}
+
+/**
+ * The decision itself with the handle's methods on it, which do not show where it is listed, copied or compared.
+ * Without terms no place was taken.
+ */
+export function leaseOf(decision: Decision, terms: Terms | undefined): Lease {
+  const handle = terms === undefined ? HELD_NOTHING : handleOf(terms);
+  for (const name of Reflect.ownKeys(handle)) {
+    const property = Object.getOwnPropertyDescriptor(handle, name)!;
+    Object.defineProperty(decision, name, { ...property, enumerable: false });
+  }
+  return decision as Lease;
+}
