@@ -17,6 +17,7 @@ export const INCLUDES = [
   'sliding-window',
   'fixed-window',
   'block',
+  'record',
   'decide',
 ];
 

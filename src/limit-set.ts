@@ -62,7 +62,7 @@ export class LimitSet {
   }
 
   #plan(verb: Verb, units: number): Shape {
-    const decides = verb === 'allow' || verb === 'peek';
+    const decides = verb === 'allow' || verb === 'peek' || verb === 'reserve';
     const nowMs = Date.now();
     const rules: Rule[] = this.limits.map((limit) => {
       const plan = limit.plan(decides ? units : 1, nowMs);

@@ -1,11 +1,14 @@
 import { fixedWindow } from './algorithms/fixed-window.ts';
 import type { FixedWindowOptions } from './algorithms/fixed-window.ts';
+import { YEAR_MS } from './algorithms/limit.ts';
 import type { AlgorithmName, Limit, LimitOptions } from './algorithms/limit.ts';
 import { slidingWindow } from './algorithms/sliding-window.ts';
 import type { SlidingWindowOptions } from './algorithms/sliding-window.ts';
 import { tokenBucket } from './algorithms/token-bucket.ts';
 import type { TokenBucketOptions } from './algorithms/token-bucket.ts';
 import type { Decision } from './decision.ts';
+import { readDuration } from './duration.ts';
+import type { Duration } from './duration.ts';
 import { invalidOption, RateLimiterError, show } from './errors.ts';
 import type { StoreError } from './errors.ts';
 import type { Identity } from './identity.ts';
@@ -139,6 +142,15 @@ export interface WaitOptions extends CallOptions {
   signal?: AbortSignal;
   /** How many calls of one identity may wait behind the first in this process; from 0 to 1,000,000. Default 1,000. */
   maxQueue?: number;
+}
+
+/** What a reservation may say for itself. */
+export interface ReserveOptions extends CallOptions {
+  /**
+   * How long the work takes at most: after that the reservation can no longer be settled, and the estimate stays
+   * charged. A duration with its unit, from `'1ms'` to `'366d'`.
+   */
+  ttl: Duration;
 }
 
 /** Options that are right, with what follows from them. */
@@ -276,6 +288,26 @@ export function readWaitOptions(options: unknown): { bounds: WaitBounds; call: C
   };
 }
 
+export function readReserveOptions(options: unknown): { ttlMs: number; call: CallOptions } {
+  const given = readOptions('reserve', options, ['cost', 'limits', 'ttl'], RESERVE_ALIASES);
+  const { cost, limits, ttl } = given;
+  if (ttl === undefined || typeof ttl === 'number') {
+    throw invalidOption(
+      'ttl',
+      "a duration such as '2m'",
+      ttl,
+      'Write how long the work takes at most, with its unit.',
+    );
+  }
+  return {
+    ttlMs: readDuration('ttl', ttl, 1, YEAR_MS),
+    call: {
+      ...(cost === undefined ? {} : { cost: readCost('cost', cost) }),
+      ...(limits === undefined ? {} : { limits: limits as readonly Limit[] }),
+    },
+  };
+}
+
 export function readCost(option: string, cost: unknown): number {
   if (!(Number.isSafeInteger(cost) && (cost as number) >= 1)) {
     throw new RateLimiterError(
@@ -292,6 +324,15 @@ const COST_ALIASES: Readonly<Record<string, string>> = {
   points: 'cost',
   timeout: 'timeoutMs',
   maxQueueSize: 'maxQueue',
+};
+
+const RESERVE_ALIASES: Readonly<Record<string, string>> = {
+  ...COST_ALIASES,
+  estimate: 'cost',
+  duration: 'ttl',
+  expiresIn: 'ttl',
+  timeout: 'ttl',
+  ttlMs: 'ttl',
 };
 
 /** Each algorithm's factory, and what of a limiter's options is its own. */

@@ -149,7 +149,14 @@ export class Connection<C extends Sendable> {
     made: Pick<Batch<C>, 'lane' | 'slot' | 'encoded' | 'sentAt' | 'dueAt' | 'timeoutMs'>,
     calls: readonly C[],
   ): void {
-    const batch: Batch<C> = { ...made, calls, size: calls.length, sent: false, graced: false };
+    const batch: Batch<C> = {
+      ...made,
+      calls,
+      failed: undefined,
+      size: calls.length,
+      sent: false,
+      graced: false,
+    };
     this.#batches.add(batch);
     this.#wait(batch.size);
     this.#arm(batch.dueAt);
@@ -186,6 +193,7 @@ export class Connection<C extends Sendable> {
     const { calls } = batch;
     this.#forget(batch);
     if (calls === undefined) {
+      this.#settleLate(batch, reply);
       return;
     }
     batch.calls = undefined;
@@ -196,6 +204,16 @@ export class Connection<C extends Sendable> {
       const error = new StoreError('store_error', 'Redis sent a reply of another form', { cause });
       for (const call of calls) {
         call.fail(error);
+      }
+    }
+  }
+
+  #settleLate({ failed }: Batch<C>, reply: unknown): void {
+    if (failed !== undefined) {
+      try {
+        this.#script.settleLate?.(failed, reply);
+      } catch {
+        // A reply of another form: its callers have been told that there was none.
       }
     }
   }
@@ -258,6 +276,7 @@ export class Connection<C extends Sendable> {
       return;
     }
     batch.calls = undefined;
+    batch.failed = calls;
     this.#wait(-batch.size);
     for (const call of calls) {
       call.fail(error);

@@ -8,6 +8,8 @@ export interface Batch<C> {
   readonly slot: number;
   /** Who waits; undefined once they have been answered. */
   calls: readonly C[] | undefined;
+  /** Who was answered without a reply, and may have to hear of it when it comes. */
+  failed: readonly C[] | undefined;
   readonly encoded: Encoded;
   readonly size: number;
   readonly timeoutMs: number;

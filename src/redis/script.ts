@@ -19,4 +19,6 @@ export interface Script<C> {
   encode(calls: readonly C[], from: number): Encoded;
   /** Settles every call, from the reply to the batch that they made. Throws on a reply of another form. */
   settle(calls: readonly C[], reply: unknown): void;
+  /** The same for calls that have failed before the reply came: they took effect all the same. */
+  settleLate?(calls: readonly C[], reply: unknown): void;
 }
