@@ -371,7 +371,7 @@ if any_failed then
       local slot = entry[l]
       if failures[slot] and entry.place >= first_change[slot] then
         fail(entry, failures[slot])
-        if record and first_change[record] then
+        if record and first_change[record] and not failures[record] then
           redis.pcall('DEL', KEYS[record])
         end
       end
