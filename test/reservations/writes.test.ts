@@ -46,7 +46,7 @@ const settle = (limits: readonly Limit[], record: string, actual: number): Entry
 async function run(
   ...entries: Entry[]
 ): Promise<{ out: (number | string)[]; left: Record<string, unknown> }> {
-  const { keys, args } = encodeCalls(entries as readonly Call[], 0);
+  const { keys, args } = encodeCalls(entries as readonly unknown[] as readonly Call[], 0);
   const reply: [(number | string)[], string[]] = await connection.command(
     'EVAL',
     recordingScript,
