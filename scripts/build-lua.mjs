@@ -20,6 +20,7 @@ export const INCLUDES = [
   'fixed-window',
   'concurrency',
   'block',
+  'record',
   'decide',
 ];
 

@@ -38,8 +38,10 @@ export type {
   FailStrategy,
   Hooks,
   LimiterOptions,
+  ReserveOptions,
   WaitOptions,
 } from './limiter-options.ts';
+export type { Reservation, Settleable, Settlement } from './reservation.ts';
 export type { RedisClient } from './redis/connect.ts';
 export type { PortState, RedisPort } from './redis/port.ts';
 export type { MemoryStoreOptions } from './stores/memory.ts';

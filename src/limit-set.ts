@@ -72,7 +72,7 @@ export class LimitSet {
   }
 
   #plan(verb: Verb, units: number): Shape {
-    const decides = verb === 'allow' || verb === 'peek' || verb === 'acquire';
+    const decides = ['allow', 'peek', 'acquire', 'reserve'].includes(verb);
     const nowMs = Date.now();
     const ofLease = verb === 'renew' || verb === 'release';
     const limits = ofLease ? this.limits.filter(({ twin }) => twin.lending) : this.limits;

@@ -2,6 +2,7 @@ import { concurrency } from './algorithms/concurrency.ts';
 import type { ConcurrencyOptions } from './algorithms/concurrency.ts';
 import { fixedWindow } from './algorithms/fixed-window.ts';
 import type { FixedWindowOptions } from './algorithms/fixed-window.ts';
+import { YEAR_MS } from './algorithms/limit.ts';
 import type { AlgorithmName, Limit, LimitOptions } from './algorithms/limit.ts';
 import { slidingWindow } from './algorithms/sliding-window.ts';
 import type { SlidingWindowOptions } from './algorithms/sliding-window.ts';
@@ -10,6 +11,8 @@ import type { SlidingWindowLogOptions } from './algorithms/sliding-window-log.ts
 import { tokenBucket } from './algorithms/token-bucket.ts';
 import type { TokenBucketOptions } from './algorithms/token-bucket.ts';
 import type { Decision } from './decision.ts';
+import { readDuration } from './duration.ts';
+import type { Duration } from './duration.ts';
 import { invalidOption, RateLimiterError, show } from './errors.ts';
 import type { StoreError } from './errors.ts';
 import type { Identity } from './identity.ts';
@@ -185,6 +188,15 @@ export interface WaitOptions extends CallOptions {
   maxQueue?: number;
 }
 
+/** What a reservation may say for itself. */
+export interface ReserveOptions extends CallOptions {
+  /**
+   * How long the work takes at most: after that the reservation can no longer be settled, and the estimate stays
+   * charged. A duration with its unit, from `'1ms'` to `'366d'`.
+   */
+  ttl: Duration;
+}
+
 /** Options that are right, with what follows from them. */
 export interface Settings {
   readonly namespace: string;
@@ -329,6 +341,26 @@ export function readWaitOptions(options: unknown): { bounds: WaitBounds; call: C
   };
 }
 
+export function readReserveOptions(options: unknown): { ttlMs: number; call: CallOptions } {
+  const given = readOptions('reserve', options, ['cost', 'limits', 'ttl'], RESERVE_ALIASES);
+  const { cost, limits, ttl } = given;
+  if (ttl === undefined || typeof ttl === 'number') {
+    throw invalidOption(
+      'ttl',
+      "a duration such as '2m'",
+      ttl,
+      'Write how long the work takes at most, with its unit.',
+    );
+  }
+  return {
+    ttlMs: readDuration('ttl', ttl, 1, YEAR_MS),
+    call: {
+      ...(cost === undefined ? {} : { cost: readCost('cost', cost) }),
+      ...(limits === undefined ? {} : { limits: limits as readonly Limit[] }),
+    },
+  };
+}
+
 export function readCost(option: string, cost: unknown): number {
   if (!(Number.isSafeInteger(cost) && (cost as number) >= 1)) {
     throw new RateLimiterError(
@@ -345,6 +377,15 @@ const COST_ALIASES: Readonly<Record<string, string>> = {
   points: 'cost',
   timeout: 'timeoutMs',
   maxQueueSize: 'maxQueue',
+};
+
+const RESERVE_ALIASES: Readonly<Record<string, string>> = {
+  ...COST_ALIASES,
+  estimate: 'cost',
+  duration: 'ttl',
+  expiresIn: 'ttl',
+  timeout: 'ttl',
+  ttlMs: 'ttl',
 };
 
 /** Each algorithm's factory, and what of a limiter's options is its own. */

@@ -1,5 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { readGranted, readHeld, readMarks, readVerdicts } from './algorithms/decide.ts';
+import {
+  readGranted,
+  readHeld,
+  readMarks,
+  readVerdicts,
+  reserveDetails,
+} from './algorithms/decide.ts';
 import type { Shape } from './algorithms/decide.ts';
 import type { Limit } from './algorithms/limit.ts';
 import { decisionOf, degraded, impossible } from './decision.ts';
@@ -20,6 +26,7 @@ import {
   readCallOptions,
   readCost,
   readLimiterOptions,
+  readReserveOptions,
   readWaitOptions,
 } from './limiter-options.ts';
 import type {
@@ -27,10 +34,13 @@ import type {
   CallOptions,
   Hooks,
   LimiterOptions,
+  ReserveOptions,
   Settings,
   WaitOptions,
 } from './limiter-options.ts';
 import { attachReceipt, receiptOf } from './receipt.ts';
+import { PendingReservation } from './reservation.ts';
+import type { Reservation } from './reservation.ts';
 import type { Call } from './stores/store.ts';
 import { Waiting } from './waiting.ts';
 
@@ -42,7 +52,7 @@ const LONGEST_BLOCK_MS = 10 * 366 * 86_400_000;
 interface Outcome<T> {
   read(reply: readonly number[], at: number): T;
   degrade?(error: StoreError): T;
-  /** Told of an answer that came when the call had been answered without it. */
+  /** What is to be done about an answer that comes after the caller has been given another. */
   late?: (reply: readonly number[], at: number) => void;
 }
 
@@ -234,6 +244,38 @@ export class RateLimiter {
   }
 
   /**
+   * Charges an estimate as `allow` charges a cost, for work whose cost is known only afterwards; `settle` then makes
+   * the actual cost of it. Left unsettled it ends by itself after `ttl`, and the estimate stays charged. Under
+   * `failStrategy: 'open'` a reservation made without the store may be settled too: that charges the actual cost.
+   *
+   * @throws (rejects) as `allow` does.
+   * @example
+   * const reservation = await limiter.reserve('user:12345', { cost: 4_000, ttl: '2m' });
+   * if (!reservation.allowed) return respond(429);
+   * try {
+   *   const { usage } = await complete(prompt);
+   *   await reservation.settle(usage.total_tokens);
+   * } catch (error) {
+   *   await reservation.cancel();
+   *   throw error;
+   * }
+   */
+  async reserve(identity: Identity, options: ReserveOptions): Promise<Reservation> {
+    const { ttlMs, call } = readReserveOptions(options);
+    const { limits, cost } = this.#readCall(call);
+    checkLeaseless(limits);
+    const key = this.#keyOf(limits, identity);
+    const pending = new PendingReservation(cost, {
+      timeoutMs: this.#settings.timeoutMs,
+      checkOpen: () => this.#checkOpen(),
+      send: (record, details, read) =>
+        this.#submit({ key, shape: limits.shape('settle', 1), record, details }, { read }),
+    });
+    const decision = await this.#reserve(limits, key, cost, ttlMs, pending);
+    return this.#hooked(identity, Promise.resolve(pending.answer(decision)));
+  }
+
+  /**
    * Charges a cost whatever is left, for what turned out worse than it looked: into debt up to each limit's
    * `maxDebt`, which has to be made up for before anything passes again. Answers what a call of cost 1 would now
    * be answered.
@@ -409,6 +451,31 @@ export class RateLimiter {
     );
   }
 
+  #reserve(
+    limits: LimitSet,
+    key: string,
+    cost: number,
+    ttlMs: number,
+    pending: PendingReservation,
+  ): Promise<Decision> {
+    if (cost > limits.maxCost) {
+      return Promise.resolve(impossible(limits.maxCost));
+    }
+    const shape = limits.shape('reserve', cost);
+    const outcome = this.#decision(shape);
+    return this.#submit(
+      { key, shape, record: pending.record, details: reserveDetails(ttlMs) },
+      {
+        ...outcome,
+        late: (reply, at) => {
+          if (outcome.read(reply, at).allowed) {
+            pending.late();
+          }
+        },
+      },
+    );
+  }
+
   /** How a decision is read from an answer; one that charges `charged` can be refunded. */
   #decision(shape: Shape, charged?: Pick<Call, 'key' | 'shape'>): Outcome<Decision> {
     return {
@@ -437,13 +504,17 @@ export class RateLimiter {
   }
 
   /** Without `degrade`, or under `failStrategy: 'throw'`, a call that the store does not answer rejects. */
-  #submit<T>(call: Pick<Call, 'key' | 'shape' | 'details'>, outcome: Outcome<T>): Promise<T> {
+  #submit<T>(
+    call: Pick<Call, 'key' | 'shape' | 'record' | 'details'>,
+    outcome: Outcome<T>,
+  ): Promise<T> {
     const { store, timeoutMs, maxInFlight, failStrategy } = this.#settings;
     this.#pending += 1;
     return new Promise((resolve, reject) => {
-      store.submit({
+      const sent: Call = {
         key: call.key,
         shape: call.shape,
+        record: call.record,
         details: call.details,
         timeoutMs,
         maxInFlight,
@@ -465,7 +536,11 @@ export class RateLimiter {
           }
           this.#settled();
         },
-      });
+      };
+      if (outcome.late !== undefined) {
+        sent.late = (reply, at) => outcome.late?.(reply, at);
+      }
+      store.submit(sent);
     });
   }
 

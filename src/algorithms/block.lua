@@ -38,6 +38,10 @@ end
 
 function block.refund() end
 
+function block.receipt()
+  return '-' -- nothing was charged, so nothing is ever given back
+end
+
 function block.answer(state, _, passes, out, at)
   out[at] = passes and 0 or -1 - (state.ends - now)
 end

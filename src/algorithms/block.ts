@@ -36,6 +36,17 @@ const blockTwin: Algorithm<Plan, BlockState> = {
     // As `charge`.
   },
 
+  room: () => 0,
+
+  // Nothing is charged, so nothing is ever given back.
+  receipt: () => '-',
+
+  parse: () => undefined,
+
+  restore() {
+    // As `charge`.
+  },
+
   answer: ({ ends }, _plan, passes, now) => [passes ? 0 : -1 - (ends - now)],
 
   save: ({ ends }, now) => ({

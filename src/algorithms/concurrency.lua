@@ -155,6 +155,10 @@ function concurrency.fits(state, plan)
   return state.live < plan.max and FIRST_INEXACT or 0
 end
 
+function concurrency.receipt()
+  return '-' -- a place is no quantity: `release` frees it
+end
+
 function concurrency.penalize() end
 
 function concurrency.refund() end

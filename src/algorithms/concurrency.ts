@@ -101,6 +101,16 @@ export const concurrencyTwin: Algorithm<ConcurrencyPlan, ConcurrencyState> = {
   /** A lease takes one place, whatever the cost. */
   fits: ({ leases }, { max }) => (leases.size < max ? FIRST_INEXACT : 0),
 
+  room: () => 0,
+
+  receipt: () => '-',
+
+  parse: () => undefined,
+
+  restore() {
+    // As `penalize`.
+  },
+
   penalize() {
     // A place is no quantity: it is held or it is not.
   },

@@ -2,15 +2,19 @@
   The driver: several entries in order, each governed by one or several limits, all or nothing. Reads the
   state of every key, decides, then writes each changed state once. Twin of decide.ts.
 
-  In:   KEYS  the keys of every entry, in the order of the entries; a key may occur again
+  In:   KEYS  the keys of every entry, in the order of the entries; a key may occur again. For `reserve` and
+              `settle` the key of the reservation's record comes after those of the limits
         ARGV  number of shapes; per shape a verb, units, number of details, number of limits, then per limit
               whether it is a shadow (1 or 0), its algorithm and that algorithm's arguments; then runs until the
               end: shape, key groups, entries on each group, and for each entry its details: for `refund` a mark
-              per limit, '-' to leave it out; for `acquire`, `renew` and `release` the lease
+              per limit, '-' to leave it out; for `acquire`, `renew` and `release` the lease; for `reserve` the
+              milliseconds until it expires; for `settle` the actual units, the milliseconds for which its result is
+              kept, and 1 to charge also what was never reserved, or 0
         Or what lone.lua left over.
   Out:  now, then per entry the units granted where the verb is `up_to`, 1 or 0 where it is `renew` or `release`:
         whether the lease was held; then per limit the integers of its algorithm, for `reset` one, for `renew` and
-        `release` none; or, where the entry failed, a message in each of its places
+        `release` none; for `settle` only the units charged, or -1 where the record is gone, and those that were
+        not; or, where the entry failed, a message in each of its places
 ]]
 local algorithms = {
   token_bucket = token_bucket,
@@ -22,8 +26,9 @@ local algorithms = {
 }
 
 -- What a verb answers before its limits, and what each of them answers to it where that is not its algorithm's width.
-local heads = { up_to = 1, renew = 1, release = 1 }
-local widths = { reset = 1, renew = 0, release = 0 }
+local heads = { up_to = 1, renew = 1, release = 1, settle = 2 }
+local widths = { reset = 1, renew = 0, release = 0, settle = 0 }
+local recorded = { reserve = true, settle = true }
 
 local args, at, shapes = ARGV, 2, {}
 if #ARGV == 1 then
@@ -44,6 +49,8 @@ for s = 1, tonumber(args[1]) do
     units = tonumber(args[at + 1]),
     details = tonumber(args[at + 2]),
     head = heads[verb] or 0,
+    recorded = recorded[verb],
+    keys = recorded[verb] and limits + 1 or limits,
   }
   at = at + 4
   shape.width = shape.head
@@ -66,6 +73,7 @@ for k = key, #KEYS do
   slots[KEYS[k]] = slots[KEYS[k]] or k
 end
 
+local RECORD = { algorithm = record }
 local entries = {} -- what went through `decide`: its shape, its place, its slots
 
 local function state_of(slot, plan)
@@ -120,6 +128,20 @@ local function charge(entry)
       entry.shape[l].algorithm.charge(states[entry[l]], entry.shape[l])
     end
   end
+end
+
+-- What the record says was charged under each limit; false where one cannot be read.
+local function parse_receipts(entry)
+  local reserved = states[entry.record]
+  reserved.parsed = {}
+  for l = 1, #entry do
+    local receipt = reserved.receipts[l] or ''
+    reserved.parsed[l] = receipt == '-' and '-' or entry.shape[l].algorithm.parse(receipt)
+    if not reserved.parsed[l] then
+      return false
+    end
+  end
+  return true
 end
 
 local verbs = { peek = judge }
@@ -234,6 +256,69 @@ function verbs.release(entry)
   end
 end
 
+function verbs.reserve(entry)
+  local reserved = states[entry.record]
+  local passes = judge(entry)
+  if reserved.ends > now then
+    -- It came before: the client sent it again. Or it comes after its own settlement.
+    for l = 1, #entry do
+      entry.verdicts[l] = true
+    end
+  elseif passes then
+    charge(entry)
+    local receipts = {}
+    for l = 1, #entry do
+      local plan = entry.shape[l]
+      receipts[l] = entry.verdicts[l] and plan.algorithm.receipt(states[entry[l]], plan) or '-'
+    end
+    reserved.ends = now + tonumber(args[entry.details]) * 1000
+    reserved.settled, reserved.cost, reserved.receipts = false, entry.shape.units, receipts
+    reserved.changed = true
+  end
+end
+
+-- Takes what fits of `units`, debt included, and returns how many did not.
+local function take_on(entry, l, units)
+  local plan, state = entry.shape[l], states[entry[l]]
+  local taken = math.min(units, plan.algorithm.room(state, plan))
+  if taken > 0 then
+    plan.algorithm.price(plan, taken)
+    plan.algorithm.judge(state, plan)
+    plan.algorithm.charge(state, plan)
+  end
+  return units - taken
+end
+
+function verbs.settle(entry)
+  local reserved, actual = states[entry.record], tonumber(args[entry.details])
+  local held = reserved.ends > now
+  if held and reserved.settled then
+    out[place], out[place + 1] = reserved.charged, reserved.uncharged
+    return
+  end
+  if not held and args[entry.details + 2] ~= '1' then
+    out[place], out[place + 1] = -1, 0
+    return
+  end
+  price(entry, 1)
+  judge(entry)
+  local estimate, uncharged = held and reserved.cost or 0, 0
+  for l = 1, #entry do
+    local plan, receipt = entry.shape[l], held and reserved.parsed[l]
+    -- A limit that was not charged is not concerned.
+    if receipt ~= '-' and actual > estimate then
+      local missing = take_on(entry, l, actual - estimate)
+      uncharged = plan.shadow and uncharged or math.max(uncharged, missing)
+    elseif receipt ~= '-' and actual < estimate then
+      plan.algorithm.restore(states[entry[l]], plan, receipt, estimate - actual)
+    end
+  end
+  reserved.ends = now + tonumber(args[entry.details + 1]) * 1000
+  reserved.settled, reserved.charged, reserved.uncharged = true, actual - uncharged, uncharged
+  reserved.changed = true
+  out[place], out[place + 1] = reserved.charged, uncharged
+end
+
 local function erase(entry)
   for l = 1, #entry do
     local slot = entry[l]
@@ -256,7 +341,20 @@ local function decide(entry)
       return fail(entry, failure)
     end
   end
+  if entry.record then
+    local reserved = state_of(entry.record, RECORD)
+    local failure = reserved.failure
+    if not failure and shape.verb == 'settle' and reserved.ends > now and not reserved.settled then
+      failure = not parse_receipts(entry) and UNREADABLE
+    end
+    if failure then
+      return fail(entry, failure)
+    end
+  end
   verbs[shape.verb](entry)
+  if entry.record and states[entry.record].changed then
+    changed(entry.record)
+  end
   local p = place + shape.head
   for l = 1, #shape do
     local plan, state = shape[l], states[entry[l]]
@@ -272,13 +370,16 @@ end
 
 while at <= #args do
   local shape, times = shapes[tonumber(args[at])], tonumber(args[at + 2])
-  local last = key + tonumber(args[at + 1]) * #shape - 1
+  local last = key + tonumber(args[at + 1]) * shape.keys - 1
   at = at + 3
   while key <= last do
     for _ = 1, times do
       local entry = { shape = shape, place = place, details = at, verdicts = {} }
       for l = 1, #shape do
         entry[l] = slots[KEYS[key + l - 1]]
+      end
+      if shape.recorded then
+        entry.record = slots[KEYS[key + #shape]]
       end
       if shape.verb == 'reset' then
         erase(entry)
@@ -288,40 +389,76 @@ while at <= #args do
       entries[#entries + 1] = entry
       place, at = place + shape.width, at + shape.details
     end
-    key = key + #shape
+    key = key + shape.keys
   end
 end
 
-local any_failed = false
-for slot = 1, #KEYS do
-  if first_change[slot] then
-    local state, written = states[slot], nil
-    if erased[slot] then
-      written = redis.pcall('DEL', KEYS[slot])
+local any_failed, on_replica = false, nil
+
+local function write(slot)
+  local state, written = states[slot], nil
+  if erased[slot] then
+    written = redis.pcall('DEL', KEYS[slot])
+  end
+  if state and state.changed then
+    written = state.algorithm.save(KEYS[slot], state)
+    state.changed = false
+  end
+  if type(written) == 'table' and written.err then
+    failures[slot] = written.err
+    any_failed = true
+    on_replica = on_replica or (string.find(written.err, 'READONLY', 1, true) and written.err)
+  end
+end
+
+-- What is settled must be on record before it takes effect: it would take effect again when it is tried again.
+for e = 1, #entries do
+  local entry = entries[e]
+  local record = entry.record
+  if record and first_change[record] then
+    if states[record].changed then
+      write(record)
     end
-    if state and state.changed then
-      written = state.algorithm.save(KEYS[slot], state)
-    end
-    if type(written) == 'table' and written.err then
-      if string.find(written.err, 'READONLY', 1, true) then
-        -- A replica has decided nothing: said as the server says it, so that the client looks for the primary.
-        return redis.error_reply(written.err)
+    for l = 1, #entry do
+      if first_change[entry[l]] then
+        failures[entry[l]] = failures[entry[l]] or failures[record]
       end
-      failures[slot] = written.err
-      any_failed = true
     end
   end
 end
 
--- An answer that rests on a change which was not written is not true.
+for slot = 1, #KEYS do
+  if first_change[slot] and not failures[slot] and (erased[slot] or states[slot].changed) then
+    write(slot)
+  end
+end
+
+-- A replica decides nothing: said as the server says it, so that the client looks for the primary.
+if on_replica then
+  return redis.error_reply(on_replica)
+end
+
+-- A replica decides nothing: said as the server says it, so that the client looks for the primary.
+if on_replica then
+  return redis.error_reply(on_replica)
+end
+
+-- An answer that rests on a change which was not written is not true, nor is a record of it.
 if any_failed then
   for e = 1, #entries do
     local entry = entries[e]
+    local record = entry.record
     for l = 1, #entry do
       local slot = entry[l]
       if failures[slot] and entry.place >= first_change[slot] then
         fail(entry, failures[slot])
+        if record and first_change[record] and not failures[record] then
+          redis.pcall('DEL', KEYS[record])
+        end
       end
+    end
+    if record and failures[record] and entry.place >= first_change[record] then
+      fail(entry, failures[record])
     end
   end
 end

@@ -1,9 +1,12 @@
-import type { Algorithm, Limit, Plan, Saved, State, Verdict } from './limit.ts';
+import type { Limit, Plan, Saved, State, Verdict } from './limit.ts';
+import { recordTwin } from './record.ts';
+import type { RecordState } from './record.ts';
 
 /**
  * `allow` charges what passes. `peek` only looks. `up_to` charges as many units as pass. `penalize` charges
- * whatever is left. `refund` gives back. `reset` forgets. `acquire` is `allow` for a lease, which `renew` extends
- * and `release` ends.
+ * whatever is left. `refund` gives back. `acquire` is `allow` for a lease, which `renew` extends and `release` ends.
+ * `reserve` charges an estimate and keeps a record of it, from which `settle` makes the actual cost of it, once.
+ * `reset` forgets.
  */
 export type Verb =
   | 'allow'
@@ -14,12 +17,14 @@ export type Verb =
   | 'reset'
   | 'acquire'
   | 'renew'
-  | 'release';
+  | 'release'
+  | 'reserve'
+  | 'settle';
 
 /** One limit's part in a shape. */
 export interface Rule {
   readonly limit: Limit;
-  /** At the call's cost for `allow`, `acquire` and `peek`; at a cost of 1 for the others, which say their units apart. */
+  /** At the call's cost where the verb decides about one; at a cost of 1 for the others, which say their units apart. */
   readonly plan: Plan;
   /** What follows the identity's key in this limit's key; empty for the unnamed limit. */
   readonly suffix: string;
@@ -38,19 +43,35 @@ export interface Shape {
   /** As lone.lua reads it; undefined where it is not of that kind. */
   readonly lone: string | undefined;
   /**
-   * How many integers an answer to this shape has before those of its limits: the units that `up_to` granted,
-   * whether a lease that `renew` or `release` was about was held.
+   * How many integers an answer to this shape has before those of its limits: the units that `up_to` granted, whether
+   * a lease that `renew` or `release` was about was held, the units that `settle` charged and those it did not.
    */
   readonly head: number;
   /** How many it has in all. */
   readonly width: number;
 }
 
-const HEADS: Readonly<Partial<Record<Verb, number>>> = { up_to: 1, renew: 1, release: 1 };
+const HEADS: Readonly<Partial<Record<Verb, number>>> = {
+  up_to: 1,
+  renew: 1,
+  release: 1,
+  settle: 2,
+};
 /** What each limit answers to a verb, where that is not its algorithm's width. */
-const WIDTHS: Readonly<Partial<Record<Verb, number>>> = { reset: 1, renew: 0, release: 0 };
+const WIDTHS: Readonly<Partial<Record<Verb, number>>> = {
+  reset: 1,
+  renew: 0,
+  release: 0,
+  settle: 0,
+};
 /** How many details an entry brings. */
-const DETAILS: Readonly<Partial<Record<Verb, number>>> = { acquire: 1, renew: 1, release: 1 };
+const DETAILS: Readonly<Partial<Record<Verb, number>>> = {
+  acquire: 1,
+  renew: 1,
+  release: 1,
+  reserve: 1,
+  settle: 3,
+};
 
 export function shapeOf(verb: Verb, units: number, rules: readonly Rule[]): Shape {
   const head = HEADS[verb] ?? 0;
@@ -79,19 +100,40 @@ function isLone({ limit }: Rule): boolean {
   return limit.algorithm === 'token_bucket' && !limit.shadow;
 }
 
-/** The keys of one call, in the order of its shape's rules. `key` is the key of the identity's unnamed limit. */
-export function keysOf(key: string, shape: Shape): readonly string[] {
-  return shape.rules.map(({ suffix }) => (suffix === '' ? key : `{${key}}${suffix}`));
+/** The keys of one call: those of its shape's rules, in their order, and that of its record. */
+export function keysOf({ key, shape, record }: Omit<Entry, 'details'>): readonly string[] {
+  const keys = shape.rules.map(({ suffix }) => (suffix === '' ? key : `{${key}}${suffix}`));
+  return record === undefined ? keys : [...keys, `{${key}}${record}`];
 }
 
 export interface Entry {
+  /** The key of the identity's unnamed limit. */
   readonly key: string;
   readonly shape: Shape;
+  /** What follows the identity's key, in braces, in the key of this reservation's record: for `reserve` and `settle`. */
+  readonly record?: string | undefined;
   /**
    * What the shape's verb needs to know of this entry alone: for `refund` per limit which charge, '-' for none; for
-   * `acquire`, `renew` and `release` the lease.
+   * `acquire`, `renew` and `release` the lease; for `reserve` and `settle` what `reserveDetails` and `settleDetails` say.
    */
   readonly details?: readonly string[] | undefined;
+}
+
+/** How long the reservation lasts, in milliseconds. */
+export function reserveDetails(ttlMs: number): readonly string[] {
+  return [String(ttlMs)];
+}
+
+/**
+ * The actual units, and for how many milliseconds the result is kept. `unreserved` says that all of them are to be
+ * charged where nothing was reserved; else that is an expired reservation.
+ */
+export function settleDetails(
+  actual: number,
+  keepMs: number,
+  unreserved: boolean,
+): readonly string[] {
+  return [String(actual), String(keepMs), unreserved ? '1' : '0'];
 }
 
 /** Where the driver reads and writes states. */
@@ -111,11 +153,11 @@ export const UNREADABLE = 'UNREADABLE The stored value is not a state that this 
  */
 export function decide(entries: readonly Entry[], now: number, table: Table): (number | string)[] {
   const out: (number | string)[] = [now];
-  const states = new Map<string, { state: State | undefined; twin: Algorithm }>();
+  const states = new Map<string, { state: State | undefined; twin: Keeper }>();
   const changed = new Set<string>();
   const erased = new Set<string>();
 
-  const stateOf = (key: string, { limit: { twin } }: Rule): State | undefined => {
+  const stateOf = (key: string, twin: Keeper): State | undefined => {
     let known = states.get(key);
     if (known === undefined) {
       known = { state: twin.load(erased.has(key) ? undefined : table.read(key), now), twin };
@@ -126,7 +168,7 @@ export function decide(entries: readonly Entry[], now: number, table: Table): (n
 
   for (const entry of entries) {
     const { shape } = entry;
-    const keys = keysOf(entry.key, shape);
+    const keys = keysOf(entry);
     if (shape.verb === 'reset') {
       for (const key of keys) {
         states.delete(key);
@@ -136,12 +178,17 @@ export function decide(entries: readonly Entry[], now: number, table: Table): (n
       }
       continue;
     }
-    const mine = shape.rules.map((rule, i) => stateOf(keys[i]!, rule));
-    const failure = shape.rules
+    const mine = shape.rules.map(({ limit }, i) => stateOf(keys[i]!, limit.twin));
+    let failure = shape.rules
       .map(({ limit, plan }, i) =>
         mine[i] === undefined ? UNREADABLE : limit.twin.failure?.(plan, now),
       )
       .find((message) => message !== undefined);
+    let record: RecordState | undefined;
+    if (failure === undefined && entry.record !== undefined) {
+      record = stateOf(keys.at(-1)!, recordTwin) as RecordState | undefined;
+      failure = record === undefined || !isReadable(record, shape, now) ? UNREADABLE : undefined;
+    }
     if (failure !== undefined) {
       out.push(...Array<string>(shape.width).fill(failure));
       continue;
@@ -152,7 +199,10 @@ export function decide(entries: readonly Entry[], now: number, table: Table): (n
       state: mine[i]!,
       passes: false,
     }));
-    out.push(...VERBS[shape.verb](held, shape.units, now, entry.details ?? []));
+    out.push(...VERBS[shape.verb](held, shape.units, now, entry.details ?? [], record!));
+    if (record?.changed === true) {
+      changed.add(keys.at(-1)!);
+    }
     held.forEach(({ limit, plan, state, passes }, i) => {
       if (state.changed) {
         changed.add(keys[i]!);
@@ -171,6 +221,24 @@ export function decide(entries: readonly Entry[], now: number, table: Table): (n
     );
   }
   return out;
+}
+
+/** What can load and save a state. */
+interface Keeper {
+  load(value: unknown, now: number): State | undefined;
+  save(state: State, now: number): Saved | undefined;
+}
+
+/** Whether what is needed of the record can be read: for `settle` what it says was charged under each limit. */
+function isReadable(record: RecordState, { verb, rules }: Shape, now: number): boolean {
+  if (verb === 'settle' && record.ends > now && !record.settled) {
+    record.parsed = rules.map(({ limit }, i) => {
+      const receipt = record.receipts[i] ?? '';
+      return receipt === '-' ? null : limit.twin.parse(receipt);
+    });
+    return !record.parsed.includes(undefined);
+  }
+  return true;
 }
 
 /** One limit during one entry. */
@@ -241,6 +309,7 @@ const VERBS: Readonly<
       units: number,
       now: number,
       details: readonly string[],
+      record: RecordState,
     ) => readonly number[]
   >
 > = {
@@ -314,6 +383,26 @@ const VERBS: Readonly<
     return [];
   },
 
+  reserve(held, units, now, [ttlMs], record) {
+    const passes = judge(held, now);
+    if (record.ends > now) {
+      // It came before: the client sent it again. Or it comes after its own settlement.
+      for (const rule of held) {
+        rule.passes = true;
+      }
+    } else if (passes) {
+      charge(held, now);
+      record.receipts = held.map(({ limit, plan, state, passes: charged }) =>
+        charged ? limit.twin.receipt(state, plan) : '-',
+      );
+      record.ends = now + Number(ttlMs) * 1_000;
+      record.settled = false;
+      record.cost = units;
+      record.changed = true;
+    }
+    return [];
+  },
+
   renew(held, _units, now, [lease]) {
     nameLease(held, lease!);
     if (holds(held, now) === undefined) {
@@ -331,7 +420,51 @@ const VERBS: Readonly<
     }
     return [isHeld ? 1 : 0];
   },
+
+  settle(held, _units, now, [actualUnits, keepMs, unreserved], record) {
+    const actual = Number(actualUnits);
+    const isHeld = record.ends > now;
+    if (isHeld && record.settled) {
+      return [record.charged, record.uncharged];
+    }
+    if (!isHeld && unreserved !== '1') {
+      return [-1, 0];
+    }
+    price(held, 1);
+    judge(held, now);
+    const estimate = isHeld ? record.cost : 0;
+    let uncharged = 0;
+    held.forEach((rule, i) => {
+      const receipt = isHeld ? record.parsed[i] : undefined;
+      const { limit, plan, state } = rule;
+      // A limit that was not charged is not concerned.
+      if (receipt !== null && actual > estimate) {
+        const missing = takeOn(rule, actual - estimate, now);
+        uncharged = limit.shadow ? uncharged : Math.max(uncharged, missing);
+      } else if (receipt !== null && actual < estimate) {
+        limit.twin.restore(state, plan, receipt, estimate - actual, now);
+      }
+    });
+    record.ends = now + Number(keepMs) * 1_000;
+    record.settled = true;
+    record.charged = actual - uncharged;
+    record.uncharged = uncharged;
+    record.changed = true;
+    return [record.charged, uncharged];
+  },
 };
+
+/** Takes what fits of `units`, debt included, and returns how many did not. */
+function takeOn(rule: HeldRule, units: number, now: number): number {
+  const { limit, state } = rule;
+  const taken = Math.min(units, limit.twin.room(state, rule.plan, now));
+  if (taken > 0) {
+    rule.plan = limit.twin.price(rule.plan, taken);
+    limit.twin.judge(state, rule.plan, now);
+    limit.twin.charge(state, rule.plan, now);
+  }
+  return units - taken;
+}
 
 /** The units that an answer to `up_to` granted; `at` is the answer's first place in the reply. */
 export function readGranted(reply: readonly number[], at: number): number {
@@ -341,6 +474,18 @@ export function readGranted(reply: readonly number[], at: number): number {
 /** Whether the lease that `renew` or `release` was about was held; `at` as above. */
 export function readHeld(reply: readonly number[], at: number): boolean {
   return reply[at] === 1;
+}
+
+/**
+ * What an answer to `settle` says: the units that are charged in the end, and those that did not fit; undefined where
+ * the record was gone. `at` is the answer's first place in the reply.
+ */
+export function readSettled(
+  reply: readonly number[],
+  at: number,
+): { readonly charged: number; readonly uncharged: number } | undefined {
+  const charged = reply[at]!;
+  return charged < 0 ? undefined : { charged, uncharged: reply[at + 1]! };
 }
 
 /** What an answer says of each limit of its shape; `at` is the answer's first place in the reply. */

@@ -127,6 +127,11 @@ function fixed_window.fits(state, plan)
   return math.max(0, plan.rate - state.mine.used)
 end
 
+-- The most units that may still be taken on, debt included.
+function fixed_window.room(state, plan)
+  return math.max(0, plan.ceiling - state.mine.used)
+end
+
 function fixed_window.penalize(state, plan)
   local units = math.min(plan.cost, plan.ceiling - state.mine.used)
   if units > 0 then
@@ -140,6 +145,39 @@ function fixed_window.refund(state, plan, mark)
   if mine.stop == mark and mine.used > 0 then
     mine.used = math.max(0, mine.used - plan.cost)
     count(state, plan, 0)
+  end
+end
+
+-- Every window that the charge was counted in: 'name:stop', joined by ','.
+function fixed_window.receipt(state)
+  local parts = {}
+  for w = 1, #state.windows do
+    parts[w] = string.format('%s:%d', state.windows[w].name, state.windows[w].stop)
+  end
+  return table.concat(parts, ',')
+end
+
+-- The end of the window that was charged, by name of the kind.
+function fixed_window.parse(receipt)
+  local charged = {}
+  for part in string.gmatch(receipt .. ',', '([^,]*),') do
+    local name, stop = string.match(part, '^([^:]+):(%d+)$')
+    if not stop then
+      return nil
+    end
+    charged[name] = tonumber(stop)
+  end
+  return charged
+end
+
+-- Gives back that many of the units that the receipt is for, and never more than was taken.
+function fixed_window.restore(state, _, charged, units)
+  for w = 1, #state.windows do
+    local window = state.windows[w]
+    if charged[window.name] == window.stop and now < window.stop and window.used > 0 then
+      window.used = math.max(0, window.used - units)
+      state.changed = true
+    end
   end
 end
 

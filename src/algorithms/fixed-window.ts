@@ -74,6 +74,7 @@ function inherited(windows: readonly Window[], length: number, rate: number, now
   return Math.min(most, rate);
 }
 
+const RECEIPT = /^([^:]+):(\d+)$/;
 const WINDOW = /^([^:]+):(\d+):(\d+):(\d+)$/;
 
 /** Counts the units in this window, and in those of every other kind that have not ended. */
@@ -89,7 +90,11 @@ function take(state: FixedWindowState, plan: FixedWindowPlan, units: number, now
   state.changed = true;
 }
 
-export const fixedWindowTwin: Algorithm<FixedWindowPlan, FixedWindowState> = {
+export const fixedWindowTwin: Algorithm<
+  FixedWindowPlan,
+  FixedWindowState,
+  ReadonlyMap<string, number>
+> = {
   price: (plan, units) => ({ ...plan, cost: units }),
 
   failure: (plan, now) => (windowAt(plan, now) === undefined ? SKEWED : undefined),
@@ -137,6 +142,8 @@ export const fixedWindowTwin: Algorithm<FixedWindowPlan, FixedWindowState> = {
     return Math.max(0, rate - mine.used);
   },
 
+  room: ({ mine }, { ceiling }) => Math.max(0, ceiling - mine.used),
+
   penalize(state, plan, now) {
     const units = Math.min(plan.cost, plan.ceiling - state.mine.used);
     if (units > 0) {
@@ -150,6 +157,26 @@ export const fixedWindowTwin: Algorithm<FixedWindowPlan, FixedWindowState> = {
     if (mine.stop === mark && mine.used > 0) {
       mine.used = Math.max(0, mine.used - plan.cost);
       take(state, plan, 0, now);
+    }
+  },
+
+  /** Every window that the charge was counted in. */
+  receipt: ({ windows }) => windows.map(({ kind, stop }) => `${kind}:${stop}`).join(','),
+
+  /** The end of the window that was charged, by kind. */
+  parse(receipt) {
+    const parts = receipt.split(',').map((part) => RECEIPT.exec(part));
+    return parts.includes(null)
+      ? undefined
+      : new Map(parts.map((fields) => [fields![1]!, Number(fields![2])]));
+  },
+
+  restore(state, _plan, charged, units, now) {
+    for (const window of state.windows) {
+      if (charged.get(window.kind) === window.stop && now < window.stop && window.used > 0) {
+        window.used = Math.max(0, window.used - units);
+        state.changed = true;
+      }
     }
   },
 

@@ -58,7 +58,7 @@ export interface State {
  * A twin: the same pure steps, under the same names and in the same order, as the Lua file beside it.
  * Both compute on doubles that hold exact integers, so that results are compared with `===`.
  */
-export interface Algorithm<P extends Plan = Plan, S extends State = State> {
+export interface Algorithm<P extends Plan = Plan, S extends State = State, R = unknown> {
   /** The same plan at another cost. */
   price(plan: P, units: number): P;
   /** Why this plan cannot be decided at this time, where that can happen. */
@@ -71,10 +71,18 @@ export interface Algorithm<P extends Plan = Plan, S extends State = State> {
   charge(state: S, plan: P, now: number): void;
   /** The most units that `judge` would let pass right now. */
   fits(state: S, plan: P, now: number): number;
+  /** The most units that may still be taken on, debt included. */
+  room(state: S, plan: P, now: number): number;
   /** Takes the cost whatever is left, as far into debt as the limit allows. */
   penalize(state: S, plan: P, now: number): void;
   /** Gives the cost back, and never more than was taken; `mark` says of which charge. */
   refund(state: S, plan: P, mark: number, now: number): void;
+  /** What `restore` needs to know of the charge just made, whatever becomes of the limit; '-' for no charge. */
+  receipt(state: S, plan: P): string;
+  /** What a receipt says; undefined where it is none of this algorithm's. */
+  parse(receipt: string): R | undefined;
+  /** Gives back that many of the units that the receipt is for, and never more than was taken. */
+  restore(state: S, plan: P, receipt: R, units: number, now: number): void;
   /** The integers from which `read` derives everything, in the order of the Lua twin. */
   answer(state: S, plan: P, passes: boolean, now: number): readonly number[];
   /** What is to be kept; undefined where nothing of the state is left. */

@@ -242,6 +242,10 @@ function sliding_window_log.fits(state, plan)
   return math.max(0, plan.rate - (state.sum - look(state, plan).before))
 end
 
+function sliding_window_log.room(state, plan)
+  return math.max(0, plan.ceiling - (state.sum - look(state, plan).before))
+end
+
 function sliding_window_log.penalize(state, plan)
   local units = math.min(plan.cost, plan.ceiling - (state.sum - look(state, plan).before))
   if units > 0 then
@@ -293,6 +297,20 @@ function sliding_window_log.refund(state, plan, mark)
       state.last_at = before[2] and math.floor(tonumber(before[2])) or NEVER
     end
   end
+end
+
+-- The instant of the charge.
+function sliding_window_log.receipt(state)
+  return whole(state.last_at)
+end
+
+function sliding_window_log.parse(receipt)
+  return string.find(receipt, '^%d+$') and #receipt <= 16 and tonumber(receipt) or nil
+end
+
+function sliding_window_log.restore(state, plan, mark, units)
+  plan.cost = units
+  sliding_window_log.refund(state, plan, mark)
 end
 
 -- When the cost fits: as soon as all has left the window that was charged up to the entry at which the sum reaches

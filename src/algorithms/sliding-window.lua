@@ -155,6 +155,12 @@ function sliding_window.fits(state, plan)
   return math.max(0, plan.rate - mine.used - math.ceil((mine.before * left_of(mine, plan)) / plan.steps))
 end
 
+-- The most units that may still be taken on, debt included.
+function sliding_window.room(state, plan)
+  local mine = state.mine
+  return math.max(0, plan.ceiling - mine.used - math.ceil((mine.before * left_of(mine, plan)) / plan.steps))
+end
+
 function sliding_window.penalize(state, plan)
   local units = math.min(plan.cost, plan.ceiling - state.mine.used)
   if units > 0 then
@@ -169,6 +175,44 @@ function sliding_window.refund(state, plan, mark)
   if counter and mine[counter] > 0 then
     mine[counter] = math.max(0, mine[counter] - plan.cost)
     take(state, plan, 0)
+  end
+end
+
+-- Every window that the charge was counted in: 'period:index', joined by ','.
+function sliding_window.receipt(state)
+  local parts = {}
+  for w = 1, #state.windows do
+    parts[w] = string.format('%d:%d', state.windows[w].period, state.windows[w].index)
+  end
+  return table.concat(parts, ',')
+end
+
+-- The index of the window that was charged, by period.
+function sliding_window.parse(receipt)
+  local charged = {}
+  for part in string.gmatch(receipt .. ',', '([^,]*),') do
+    local period, index = string.match(part, '^(%d+):(%d+)$')
+    if not index then
+      return nil
+    end
+    charged[tonumber(period)] = tonumber(index)
+  end
+  return charged
+end
+
+-- Gives back that many of the units that the receipt is for, and never more than was taken.
+function sliding_window.restore(state, _, charged, units)
+  for w = 1, #state.windows do
+    local window = state.windows[w]
+    local index, before, used = roll(window)
+    local mark = charged[window.period]
+    local counter = (index == mark and used > 0 and 'used')
+      or (mark and index == mark + 1 and before > 0 and 'before')
+    if counter then
+      window.index, window.before, window.used = index, before, used
+      window[counter] = math.max(0, window[counter] - units)
+      state.changed = true
+    end
   end
 end
 

@@ -75,6 +75,7 @@ function inherited(windows: readonly Window[], plan: SlidingWindowPlan, now: num
   return Math.min(most, plan.rate);
 }
 
+const RECEIPT = /^(\d+):(\d+)$/;
 const WINDOW = /^(\d+):(\d+):(\d+):(\d+)$/;
 
 /** How many steps of the window before the last `period` still covers. */
@@ -104,7 +105,11 @@ function take(
   state.changed = true;
 }
 
-export const slidingWindowTwin: Algorithm<SlidingWindowPlan, SlidingWindowState> = {
+export const slidingWindowTwin: Algorithm<
+  SlidingWindowPlan,
+  SlidingWindowState,
+  ReadonlyMap<number, number>
+> = {
   price: (plan, units) => ({ ...plan, cost: units }),
 
   load(value) {
@@ -154,6 +159,10 @@ export const slidingWindowTwin: Algorithm<SlidingWindowPlan, SlidingWindowState>
     return Math.max(0, plan.rate - used - Math.ceil((before * leftOf(gone, plan)) / plan.steps));
   },
 
+  room({ mine: { before, used, gone } }, plan) {
+    return Math.max(0, plan.ceiling - used - Math.ceil((before * leftOf(gone, plan)) / plan.steps));
+  },
+
   penalize(state, plan, now) {
     const units = Math.min(plan.cost, plan.ceiling - state.mine.used);
     if (units > 0) {
@@ -168,6 +177,31 @@ export const slidingWindowTwin: Algorithm<SlidingWindowPlan, SlidingWindowState>
     if (counter !== undefined && mine[counter] > 0) {
       mine[counter] = Math.max(0, mine[counter] - plan.cost);
       take(state, plan, 0, now);
+    }
+  },
+
+  /** Every window that the charge was counted in. */
+  receipt: ({ windows }) => windows.map(({ period, index }) => `${period}:${index}`).join(','),
+
+  /** The index of the window that was charged, by period. */
+  parse(receipt) {
+    const parts = receipt.split(',').map((part) => RECEIPT.exec(part));
+    return parts.includes(null)
+      ? undefined
+      : new Map(parts.map((fields) => [Number(fields![1]), Number(fields![2])]));
+  },
+
+  restore(state, _plan, charged, units, now) {
+    for (const window of state.windows) {
+      const { gone: _gone, ...rolled } = roll(window, now);
+      const mark = charged.get(window.period) ?? Number.NaN;
+      const counter =
+        rolled.index === mark ? 'used' : rolled.index === mark + 1 ? 'before' : undefined;
+      if (counter !== undefined && rolled[counter] > 0) {
+        rolled[counter] = Math.max(0, rolled[counter] - units);
+        Object.assign(window, rolled);
+        state.changed = true;
+      }
     }
   },
 

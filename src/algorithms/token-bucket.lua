@@ -104,9 +104,8 @@ function token_bucket.charge(state, plan)
   state.changed = true
 end
 
--- The most units that `judge` would let pass right now.
-function token_bucket.fits(state, plan)
-  local int, rem = now + plan.burst - state.from, plan.burst_rem - state.from_rem
+-- The most units whose recovery is at most int + rem/n us; rem may be negative.
+local function units_within(plan, int, rem)
   local function fit(units)
     local needed, needed_rem = recovery(plan, units)
     return needed < int or (needed == int and needed_rem <= rem)
@@ -120,6 +119,16 @@ function token_bucket.fits(state, plan)
     units = units + 1
   end
   return units
+end
+
+-- The most units that `judge` would let pass right now.
+function token_bucket.fits(state, plan)
+  return units_within(plan, now + plan.burst - state.from, plan.burst_rem - state.from_rem)
+end
+
+-- The most units that may still be taken on, debt included.
+function token_bucket.room(state, plan)
+  return units_within(plan, now + plan.ceiling - state.from, plan.ceiling_rem - state.from_rem)
 end
 
 -- Takes the cost whatever is left, into debt up to the ceiling.
@@ -146,6 +155,29 @@ function token_bucket.refund(state, plan)
   if state.from > now or state.from_rem > 0 then
     state.tat, state.rem, state.n, state.changed = tat, rem, plan.n, true
   end
+end
+
+-- What a unit took to recover when it was charged: a limit may have changed by the time it is given back.
+function token_bucket.receipt(_, plan)
+  return string.format('%d:%d', plan.p, plan.n)
+end
+
+function token_bucket.parse(receipt)
+  local p, n = string.match(receipt, '^(%d+):(%d+)$')
+  p, n = tonumber(p), tonumber(n)
+  if not n or p >= FIRST_INEXACT or n >= FIRST_INEXACT or n == 0 then
+    return nil
+  end
+  return { p = p, n = n }
+end
+
+-- Gives back that many of the units that the receipt is for, and never more than was taken.
+function token_bucket.restore(state, plan, receipt, units)
+  plan.cost, plan.cost_rem = recovery(receipt, units)
+  if receipt.n ~= plan.n then
+    plan.cost_rem = 0 -- n-ths of another size: rounded against the caller, by less than 1 us
+  end
+  token_bucket.refund(state, plan)
 end
 
 function token_bucket.answer(state, plan, passes, out, at)

@@ -109,6 +109,7 @@ export interface TokenBucketState extends State {
   toRem: number;
 }
 
+const RECEIPT = /^(\d+):(\d+)$/;
 const PLAIN = /^\d+$/;
 const SPLIT = /^(\d+):(\d+):(\d+)(?::(\d+))?$/;
 
@@ -116,7 +117,7 @@ function stateOf(tat: number, rem: number, n: number, pardon: number): TokenBuck
   return { tat, rem, n, pardon, from: tat, fromRem: rem, to: tat, toRem: rem, changed: false };
 }
 
-export const tokenBucketTwin: Algorithm<TokenBucketPlan, TokenBucketState> = {
+export const tokenBucketTwin: Algorithm<TokenBucketPlan, TokenBucketState, Spacing> = {
   price(plan, units) {
     return { ...plan, cost: units, price: recovery(units, plan.spacing) };
   },
@@ -185,6 +186,11 @@ export const tokenBucketTwin: Algorithm<TokenBucketPlan, TokenBucketState> = {
     return unitsWithin(now + burst.int - state.from, burst.rem - state.fromRem, spacing);
   },
 
+  room(state, plan, now) {
+    const { ceiling, spacing } = plan;
+    return unitsWithin(now + ceiling.int - state.from, ceiling.rem - state.fromRem, spacing);
+  },
+
   penalize(state, plan, now) {
     let { to: tat, toRem: rem } = state;
     const top = now + plan.ceiling.int;
@@ -211,6 +217,23 @@ export const tokenBucketTwin: Algorithm<TokenBucketPlan, TokenBucketState> = {
     if (state.from > now || state.fromRem > 0) {
       setTat(state, tat, rem, plan.spacing.n);
     }
+  },
+
+  /** What a unit took to recover when it was charged: a limit may have changed by the time it is given back. */
+  receipt: (_state, { spacing: { p, n } }) => `${p}:${n}`,
+
+  parse(receipt) {
+    const [, p, n] = (RECEIPT.exec(receipt) ?? []).map(Number) as [number?, number?, number?];
+    return p === undefined || n === undefined || p >= FIRST_INEXACT || n >= FIRST_INEXACT || n === 0
+      ? undefined
+      : { p, n };
+  },
+
+  restore(state, plan, receipt, units, now) {
+    const { int, rem } = recovery(units, receipt);
+    // n-ths of another size: rounded against the caller, by less than 1 µs
+    const price = { int, rem: receipt.n === plan.spacing.n ? rem : 0 };
+    tokenBucketTwin.refund(state, { ...plan, price }, 0, now);
   },
 
   answer(state, plan, passes, now) {

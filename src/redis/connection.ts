@@ -156,7 +156,7 @@ export class Connection<C extends Sendable> {
       slot,
       calls,
       encoded,
-      answered: undefined,
+      failed: undefined,
       size: calls.length,
       timeoutMs,
       sent: false,
@@ -197,13 +197,13 @@ export class Connection<C extends Sendable> {
     const { calls } = batch;
     this.#forget(batch);
     if (calls === undefined) {
-      this.#tellLate(batch, reply);
+      this.#settleLate(batch, reply);
       return;
     }
     batch.calls = undefined;
     this.#wait(-batch.size);
     try {
-      this.#script.settle(calls, reply, false);
+      this.#script.settle(calls, reply);
     } catch (cause) {
       const error = new StoreError('store_error', 'Redis sent a reply of another form', { cause });
       for (const call of calls) {
@@ -212,13 +212,13 @@ export class Connection<C extends Sendable> {
     }
   }
 
-  #tellLate({ answered }: Batch<C>, reply: unknown): void {
-    try {
-      if (answered !== undefined) {
-        this.#script.settle(answered, reply, true);
+  #settleLate({ failed }: Batch<C>, reply: unknown): void {
+    if (failed !== undefined) {
+      try {
+        this.#script.settleLate?.(failed, reply);
+      } catch {
+        // A reply of another form: its callers have been told that there was none.
       }
-    } catch {
-      // A reply of another form tells nothing.
     }
   }
 
@@ -281,7 +281,7 @@ export class Connection<C extends Sendable> {
     }
     batch.calls = undefined;
     if (batch.sent && calls.some(({ late }) => late !== undefined)) {
-      batch.answered = calls;
+      batch.failed = calls;
     }
     this.#wait(-batch.size);
     for (const call of calls) {

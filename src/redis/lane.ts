@@ -8,8 +8,8 @@ export interface Batch<C> {
   readonly slot: number;
   /** Who waits; undefined once they have been answered. */
   calls: readonly C[] | undefined;
-  /** Who has been answered without the reply, and wants to be told of it if it comes after all. */
-  answered: readonly C[] | undefined;
+  /** Who has been answered without the reply, and has to hear of it if it comes after all. */
+  failed: readonly C[] | undefined;
   readonly encoded: Encoded;
   readonly size: number;
   readonly timeoutMs: number;

@@ -17,9 +17,8 @@ export interface Encoded {
 export interface Script<C> {
   readonly source: ScriptSource;
   encode(calls: readonly C[], from: number): Encoded;
-  /**
-   * Settles every call, from the reply to the batch that they made. `late`: they have been answered without it
-   * before, and are only told. Throws on a reply of another form.
-   */
-  settle(calls: readonly C[], reply: unknown, late: boolean): void;
+  /** Settles every call, from the reply to the batch that they made. Throws on a reply of another form. */
+  settle(calls: readonly C[], reply: unknown): void;
+  /** The same for calls that have failed before the reply came: they took effect all the same. */
+  settleLate?(calls: readonly C[], reply: unknown): void;
 }

@@ -42,7 +42,8 @@ export function encodeCalls(calls: readonly Call[], from: number): Encoded {
       times += 1;
       continue;
     }
-    if (keys.length + call.shape.rules.length > MAX_KEYS && to > from) {
+    const recorded = call.record === undefined ? 0 : 1;
+    if (keys.length + call.shape.rules.length + recorded > MAX_KEYS && to > from) {
       break;
     }
     if (call.shape === shape && times === 1) {
@@ -58,10 +59,10 @@ export function encodeCalls(calls: readonly Call[], from: number): Encoded {
       details.push(...call.details);
     }
     key = call.key;
-    if (shape.rules.length === 1 && shape.rules[0]!.suffix === '') {
+    if (shape.rules.length === 1 && shape.rules[0]!.suffix === '' && recorded === 0) {
       keys.push(key);
     } else {
-      keys.push(...keysOf(key, shape));
+      keys.push(...keysOf(call));
     }
   }
   if (runs.length === 0 && shape?.lone !== undefined && (groups === 1 || areDistinct(keys))) {

@@ -65,7 +65,8 @@ export class MemoryStore implements Store {
   /** @internal */
   submit(call: Call): void {
     const now = this.#clock.nowMicros();
-    if (this.#kept.size + call.shape.rules.length > this.#maxKeys && this.#isFull(call, now)) {
+    const most = call.shape.rules.length + (call.record === undefined ? 0 : 1);
+    if (this.#kept.size + most > this.#maxKeys && this.#isFull(call, now)) {
       call.fail(
         new StoreError(
           'overloaded',
@@ -133,7 +134,7 @@ export class MemoryStore implements Store {
       }
       this.#noneExpiresBefore = soonest;
     }
-    const added = keysOf(call.key, call.shape).filter((key) => !this.#kept.has(key)).length;
+    const added = keysOf(call).filter((key) => !this.#kept.has(key)).length;
     return added > 0 && this.#kept.size + added > this.#maxKeys;
   }
 }

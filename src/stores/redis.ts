@@ -15,32 +15,48 @@ export const decideBatch: Script<Call> = {
 
   encode: encodeCalls,
 
-  settle(calls, reply, late): void {
-    const expected = calls.reduce((sum, call) => sum + call.shape.width, 1);
-    if (!Array.isArray(reply) || reply.length !== expected) {
-      throw new Error(`expected ${expected} values`);
-    }
-    if (readIntegers(reply, 0, 1) !== undefined || !Number.isSafeInteger(reply[0])) {
-      throw new Error('expected a time first');
-    }
-    const failures = new Map<string, StoreError>();
-    let place = 1;
-    for (const call of calls) {
-      const end = place + call.shape.width;
-      const failure = readIntegers(reply, place, end);
-      if (late) {
-        if (failure === undefined) {
-          call.late?.(reply, place);
-        }
-      } else if (failure !== undefined) {
-        call.fail(sharedError(failures, failure));
+  settle(calls, reply): void {
+    readReplies(calls, reply, (call, failure, place) => {
+      if (failure !== undefined) {
+        call.fail(failure);
       } else {
-        call.settle(reply, place);
+        call.settle(reply as readonly number[], place);
       }
-      place = end;
-    }
+    });
+  },
+
+  settleLate(calls, reply): void {
+    readReplies(calls, reply, (call, failure, place) => {
+      if (failure === undefined) {
+        call.late?.(reply as readonly number[], place);
+      }
+    });
   },
 };
+
+/** Tells of each call how it failed, or where its integers begin in the reply. */
+function readReplies(
+  calls: readonly Call[],
+  reply: unknown,
+  tell: (call: Call, failure: StoreError | undefined, place: number) => void,
+): void {
+  const expected = calls.reduce((sum, call) => sum + call.shape.width, 1);
+  if (!Array.isArray(reply) || reply.length !== expected) {
+    throw new Error(`expected ${expected} values`);
+  }
+  reply[0] = Number(reply[0]);
+  if (!Number.isSafeInteger(reply[0])) {
+    throw new Error('expected a time first');
+  }
+  const failures = new Map<string, StoreError>();
+  let place = 1;
+  for (const call of calls) {
+    const end = place + call.shape.width;
+    const failure = readIntegers(reply, place, end);
+    tell(call, failure === undefined ? undefined : sharedError(failures, failure), place);
+    place = end;
+  }
+}
 
 /**
  * Makes numbers of reply[from..to), where the client was told to leave them as strings, and returns the

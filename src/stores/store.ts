@@ -1,7 +1,10 @@
 import type { Entry } from '../algorithms/decide.ts';
 import type { RateLimiterError } from '../errors.ts';
 
-/** One call on its way through a store. The store calls exactly one of `settle` and `fail`, once. */
+/**
+ * One call on its way through a store. The store calls exactly one of `settle` and `fail`, once; after `fail` it may
+ * still call `late`, once.
+ */
 export interface Call extends Entry {
   /** How long a store may take, and how many calls it may have in flight; a store that needs neither ignores them. */
   readonly timeoutMs: number;
@@ -12,7 +15,7 @@ export interface Call extends Entry {
    */
   settle(reply: readonly number[], at: number): void;
   fail(error: RateLimiterError): void;
-  /** Told, as `settle` is, of an answer that comes after `fail`; for what has to be undone then. */
+  /** As `settle`, for an answer that came after the call had failed: the call took effect all the same. */
   late?: ((reply: readonly number[], at: number) => void) | undefined;
 }
 
