@@ -8,6 +8,7 @@ import type { Identity } from './identity.ts';
 import { noteKeySpace } from './key-space.ts';
 import { LimitSet } from './limit-set.ts';
 import type { Operation } from './limit-set.ts';
+import { readable } from './options.ts';
 import { readCallOptions, readLimiterOptions } from './limiter-options.ts';
 import type {
   CallOptions,
@@ -39,7 +40,7 @@ export class RateLimiter {
 
   constructor(options: LimiterOptions) {
     this.#settings = readLimiterOptions(options);
-    noteKeySpace(this.#settings.place, this.#settings.limits);
+    noteKeySpace(this.#settings);
   }
 
   /**
@@ -109,11 +110,14 @@ export class RateLimiter {
     const { store, limits, hashSecret } = this.#settings;
     const digest = digestIdentity(PROBE, hashSecret);
     await store.ready(async () => {
-      // Both at once: the script needs the rights to write and to delete, and leaves nothing.
-      await Promise.all([
-        this.#submit('allow', limits, digest, 1, 'throw'),
-        this.#submit('reset', limits, digest, 1, 'throw'),
-      ]);
+      // Every command of the script: a key that occurs twice is read and written by the general path (GET, PSETEX),
+      // a fresh one alone by the fast path (SET), and a reset deletes.
+      const probe = (operation: Operation) => this.#submit(operation, limits, digest, 1, 'throw');
+      await probe('reset');
+      await Promise.all([probe('allow'), probe('peek')]);
+      await probe('reset');
+      await probe('allow');
+      await probe('reset');
     });
   }
 
@@ -231,7 +235,7 @@ export class RateLimiter {
     if (options === undefined) {
       return { limits: this.#settings.limits, cost: 1 };
     }
-    const { cost, limits } = readCallOptions(options);
+    const { cost, limits } = readable('options', () => readCallOptions(options));
     return {
       limits: limits === undefined ? this.#settings.limits : this.#limitsOfCall(limits),
       cost,
@@ -243,7 +247,7 @@ export class RateLimiter {
     if (known !== undefined) {
       return known;
     }
-    const set = new LimitSet(this.#settings.namespace, limits);
+    const set = readable('limits', () => new LimitSet(this.#settings.namespace, limits));
     this.#limitsOfCalls.set(limits as readonly Limit[], set);
     return set;
   }

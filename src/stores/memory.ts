@@ -41,8 +41,8 @@ export class MemoryStore implements Store {
 
   constructor(options: MemoryStoreOptions = {}) {
     const given = readOptions('MemoryStore', options, ['clock', 'maxKeys']);
-    const clock = given['clock'] ?? systemClock;
-    if (typeof (clock as Partial<Clock>).nowMicros !== 'function') {
+    const clock = (given['clock'] === undefined ? systemClock : given['clock']) as Clock | null;
+    if (typeof clock?.nowMicros !== 'function') {
       throw invalidOption(
         'clock',
         'an object with nowMicros()',
@@ -50,7 +50,7 @@ export class MemoryStore implements Store {
         'Pass a ManualClock, or leave it out.',
       );
     }
-    this.#clock = clock as Clock;
+    this.#clock = clock;
     this.#maxKeys =
       given['maxKeys'] === undefined
         ? 100_000
@@ -128,6 +128,9 @@ export class MemoryStore implements Store {
         }
       }
       this.#noneExpiresBefore = soonest;
+    }
+    if (call.shape.verb === 'reset' || !call.shape.rules.some(({ plan }) => plan.charge)) {
+      return false;
     }
     const added = keysOf(call.key, call.shape).filter((key) => !this.#kept.has(key)).length;
     return added > 0 && this.#kept.size + added > this.#maxKeys;
