@@ -98,6 +98,9 @@ export function invalidOption(
 
 /** A value as an error message shows it: short, with its type where that is the point, never a whole object. */
 export function show(value: unknown): string {
+  if (typeof value === 'string' && /:\/\/.*@/s.test(value)) {
+    return 'a URL (not repeated, it may hold a password)';
+  }
   if (typeof value === 'string') {
     return JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}…` : value);
   }

@@ -24,6 +24,7 @@ import {
   readNamespace,
   readOneOf,
   readOptions,
+  readable,
 } from './options.ts';
 import { checkClient } from './redis/connect.ts';
 import type { RedisClient } from './redis/connect.ts';
@@ -258,6 +259,10 @@ const ALIASES: Readonly<Record<string, string>> = {
 };
 
 export function readLimiterOptions(options: unknown): Settings {
+  return readable('options', () => readSettings(options));
+}
+
+function readSettings(options: unknown): Settings {
   const given = readOptions('RateLimiter', options, KNOWN, ALIASES);
   const has = (name: string): boolean => given[name] !== undefined;
 

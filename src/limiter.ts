@@ -29,6 +29,7 @@ import {
   readReserveOptions,
   readWaitOptions,
 } from './limiter-options.ts';
+import { readable } from './options.ts';
 import type {
   AcquireOptions,
   CallOptions,
@@ -76,7 +77,7 @@ export class RateLimiter {
 
   constructor(options: LimiterOptions) {
     this.#settings = readLimiterOptions(options);
-    noteKeySpace(this.#settings.place, this.#settings.limits);
+    noteKeySpace(this.#settings);
   }
 
   /**
@@ -356,16 +357,20 @@ export class RateLimiter {
     const { store, limits } = this.#settings;
     const key = this.#keyOf(limits, PROBE);
     await store.ready(async () => {
-      // Both at once: the script needs the rights to write and to delete, and leaves nothing.
-      await Promise.all([
+      const probe = (verb: 'allow' | 'peek' | 'reset') =>
         this.#submit(
-          limits.ttlsMs.length === 0
-            ? { key, shape: limits.shape('allow', 1) }
-            : { key, shape: limits.shape('acquire', 1), details: [randomUUID()] },
+          verb === 'allow' && limits.ttlsMs.length > 0
+            ? { key, shape: limits.shape('acquire', 1), details: [randomUUID()] }
+            : { key, shape: limits.shape(verb, 1) },
           NOTHING,
-        ),
-        this.#submit({ key, shape: limits.shape('reset', 1) }, NOTHING),
-      ]);
+        );
+      // Every command of the script: a key that occurs twice is read and written by the driver (GET, PSETEX), a fresh
+      // one alone by lone.lua (SET), and a reset deletes.
+      await probe('reset');
+      await Promise.all([probe('allow'), probe('peek')]);
+      await probe('reset');
+      await probe('allow');
+      await probe('reset');
     });
   }
 
@@ -599,7 +604,7 @@ export class RateLimiter {
     if (options === undefined) {
       return { limits: this.#settings.limits, cost: 1 };
     }
-    const { cost, limits } = readCallOptions(options);
+    const { cost, limits } = readable('options', () => readCallOptions(options));
     return {
       limits: limits === undefined ? this.#settings.limits : this.#limitsOfCall(limits),
       cost,
@@ -611,7 +616,10 @@ export class RateLimiter {
     if (known !== undefined) {
       return known;
     }
-    const set = new LimitSet(this.#settings.namespace, limits, this.#settings.blocks);
+    const set = readable(
+      'limits',
+      () => new LimitSet(this.#settings.namespace, limits, this.#settings.blocks),
+    );
     this.#limitsOfCalls.set(limits as readonly Limit[], set);
     return set;
   }

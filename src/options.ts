@@ -24,15 +24,42 @@ export function readOptions(
       const meant = Object.hasOwn(aliases, name) ? aliases[name] : nearest(name, known);
       throw new RateLimiterError(
         'ERR_INVALID_OPTION',
-        `\`${name.slice(0, 80)}\` is not an option of ${where}, got ${show((options as Record<string, unknown>)[name])}. ` +
+        `\`${name.slice(0, 80)}\` is not an option of ${where}, got ${shownUnread((options as Record<string, unknown>)[name])}. ` +
           (meant === undefined
             ? `Known options: ${known.join(', ')}.`
             : `Did you mean \`${meant}\`?`),
       );
     }
-    given[name] = (options as Record<string, unknown>)[name];
+    try {
+      given[name] = (options as Record<string, unknown>)[name];
+    } catch (cause) {
+      throw unreadable(name, cause);
+    }
   }
   return given;
+}
+
+/** What `read` returns; what throws when it is looked at, such as a proxy, is refused like any other bad value. */
+export function readable<T>(option: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    throw error instanceof RateLimiterError ? error : unreadable(option, error);
+  }
+}
+
+/** For what throws when it is looked at: a getter, a proxy. */
+function unreadable(option: string, cause: unknown): RateLimiterError {
+  return new RateLimiterError(
+    'ERR_INVALID_OPTION',
+    `\`${option}\` must be readable, and throws when it is read. Pass plain values.`,
+    { cause },
+  );
+}
+
+/** What an unknown option holds may be a secret under a misspelt name. */
+function shownUnread(value: unknown): string {
+  return typeof value === 'string' ? 'a string' : show(value);
 }
 
 export function readInteger(option: string, value: unknown, min: number, max: number): number {

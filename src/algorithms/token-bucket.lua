@@ -193,7 +193,7 @@ function token_bucket.save(key, state)
   local value, rests
   if state.pardon > now then
     value = string.format('%d:%d:%d:%d', state.tat, state.rem, state.n, state.pardon)
-    rests = math.max(state.tat + 1, state.pardon)
+    rests = math.max(state.rem > 0 and state.tat + 1 or state.tat, state.pardon)
   elseif state.rem > 0 then
     value = string.format('%d:%d:%d', state.tat, state.rem, state.n)
     rests = state.tat + 1

@@ -247,7 +247,7 @@ export const tokenBucketTwin: Algorithm<TokenBucketPlan, TokenBucketState, Spaci
     let rests;
     if (state.pardon > now) {
       value = `${state.tat}:${state.rem}:${state.n}:${state.pardon}`;
-      rests = Math.max(state.tat + 1, state.pardon);
+      rests = Math.max(state.rem > 0 ? state.tat + 1 : state.tat, state.pardon);
     } else if (state.rem > 0) {
       value = `${state.tat}:${state.rem}:${state.n}`;
       rests = state.tat + 1;
@@ -293,9 +293,10 @@ function unitsWithin(int: number, rem: number, spacing: Spacing): number {
   if (n === 1) {
     return int > 0 ? Math.floor(int / p) : 0;
   }
+  const [whole, rest] = rem < 0 ? [int - 1, rem + n] : [int, rem];
   const fits = (units: number): boolean => {
     const needed = recovery(units, spacing);
-    return needed.int < int || (needed.int === int && needed.rem <= rem);
+    return needed.int < whole || (needed.int === whole && needed.rem <= rest);
   };
   // The product may pass 2^53; the estimate is then off by one or so, which exact comparison mends.
   let units = Math.max(0, Math.floor((int * n + rem) / p));

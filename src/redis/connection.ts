@@ -1,6 +1,7 @@
 import { AsyncResource } from 'node:async_hooks';
 import { RateLimiterError, StoreError } from '../errors.ts';
 import { publishStoreState } from '../events.ts';
+import { causeOf } from './cause.ts';
 import { Lane } from './lane.ts';
 import type { Batch } from './lane.ts';
 import type { RedisPort } from './port.ts';
@@ -259,14 +260,15 @@ export class Connection<C extends Sendable> {
     }
   }
 
-  #errorOf(cause: unknown, isReply: boolean, message: string): RateLimiterError {
+  #errorOf(raised: unknown, isReply: boolean, message: string): RateLimiterError {
+    const cause = causeOf(raised);
     if (isReply) {
       return new StoreError('store_error', `Redis refused: ${firstWord(message)}`, { cause });
     }
     if (this.port.state !== 'ready') {
       return this.#awayError();
     }
-    return /time.?out/i.test(message)
+    return /timed?.?out/i.test(message)
       ? new StoreError('store_timeout', "The client's own timeout came before `timeoutMs`", {
           cause,
         })
@@ -335,7 +337,7 @@ export class Connection<C extends Sendable> {
   /** One error for all calls until the connection is back. */
   #awayError(): RateLimiterError {
     if (this.#away === undefined) {
-      const cause = this.port.lastError;
+      const cause = causeOf(this.port.lastError);
       this.#away =
         cause instanceof RateLimiterError
           ? cause
@@ -413,7 +415,7 @@ export class Connection<C extends Sendable> {
         'store_timeout',
         `Redis did not answer within ${batch.timeoutMs} ms`,
         {
-          cause: this.port.lastError,
+          cause: causeOf(this.port.lastError),
         },
       );
       if (batch.lane.missed(batch, error)) {

@@ -21,7 +21,10 @@ export interface NodeRedisCluster extends NodeRedisBase {
 
 export function isNodeRedis(client: object): client is NodeRedisClient | NodeRedisCluster {
   const { isOpen, sendCommand, destroy } = client as Partial<NodeRedisClient>;
+  // A Sentinel client has all this, and a sendCommand with other arguments.
+  const isSentinel = 'getMasterNode' in client || 'getSentinelNode' in client;
   return (
+    !isSentinel &&
     typeof isOpen === 'boolean' &&
     typeof sendCommand === 'function' &&
     typeof destroy === 'function'

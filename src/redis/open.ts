@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { RateLimiterError } from '../errors.ts';
 import { ioredisPort } from './ioredis.ts';
 import type { IoredisClient } from './ioredis.ts';
@@ -36,6 +37,11 @@ async function load(library: string): Promise<Record<string, unknown> | undefine
   }
 }
 
+/** TLS names servers by name only; an address is checked against the certificate all the same. */
+function serverName(host: string): { servername?: string } {
+  return isIP(host) === 0 ? { servername: host } : {};
+}
+
 type Ioredis = new (options: object) => IoredisClient;
 type IoredisCluster = new (nodes: readonly object[], options: object) => IoredisClient;
 
@@ -54,7 +60,7 @@ function openIoredis(
   const options = {
     ...(username === undefined ? {} : { username }),
     ...(password === undefined ? {} : { password }),
-    ...(tls ? { tls: { servername: host } } : {}),
+    ...(tls ? { tls: serverName(host) } : {}),
     connectTimeout: CONNECT_TIMEOUT_MS,
     // ioredis waits this long for a server that it leaves, even where the socket is closed already, and its timer
     // keeps the process alive.
@@ -70,7 +76,8 @@ function openIoredis(
     const Cluster = library['Cluster'] as IoredisCluster;
     return new Cluster([{ host, port }], {
       redisOptions: options,
-      enableOfflineQueue: false,
+      // A node is connected to when it is first called; its first calls wait for that, up to their deadline.
+      enableOfflineQueue: true,
       scaleReads: 'master',
       retryDelayOnFailover: 0,
       retryDelayOnClusterDown: 0,
@@ -103,7 +110,7 @@ function openNodeRedis(
   };
   const socket = {
     ...(path === undefined ? { host, port } : { path }),
-    ...(tls ? { tls: true, servername: host } : {}),
+    ...(tls ? { tls: true, ...serverName(host) } : {}),
     connectTimeout: CONNECT_TIMEOUT_MS,
     socketTimeout: silenceMs,
     reconnectStrategy: reconnectDelay,

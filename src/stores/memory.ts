@@ -1,5 +1,5 @@
 import { decide, keysOf } from '../algorithms/decide.ts';
-import type { Table } from '../algorithms/decide.ts';
+import type { Table, Verb } from '../algorithms/decide.ts';
 import { systemClock } from '../clock.ts';
 import type { Clock } from '../clock.ts';
 import { invalidOption, StoreError } from '../errors.ts';
@@ -19,6 +19,16 @@ interface Kept {
   /** Microseconds, on the store's clock. */
   expiresAt: number;
 }
+
+/** What can make a key that was not there. */
+const ADDING: ReadonlySet<Verb> = new Set([
+  'allow',
+  'up_to',
+  'penalize',
+  'acquire',
+  'reserve',
+  'settle',
+]);
 
 /** How many keys each write looks at for expired ones: two for every one that it can add. */
 const SWEPT_PER_WRITE = 2;
@@ -41,8 +51,8 @@ export class MemoryStore implements Store {
 
   constructor(options: MemoryStoreOptions = {}) {
     const given = readOptions('MemoryStore', options, ['clock', 'maxKeys']);
-    const clock = given['clock'] ?? systemClock;
-    if (typeof (clock as Partial<Clock>).nowMicros !== 'function') {
+    const clock = (given['clock'] === undefined ? systemClock : given['clock']) as Clock | null;
+    if (typeof clock?.nowMicros !== 'function') {
       throw invalidOption(
         'clock',
         'an object with nowMicros()',
@@ -50,7 +60,7 @@ export class MemoryStore implements Store {
         'Pass a ManualClock, or leave it out.',
       );
     }
-    this.#clock = clock as Clock;
+    this.#clock = clock;
     this.#maxKeys =
       given['maxKeys'] === undefined
         ? 100_000
@@ -133,6 +143,9 @@ export class MemoryStore implements Store {
         }
       }
       this.#noneExpiresBefore = soonest;
+    }
+    if (!ADDING.has(call.shape.verb)) {
+      return false;
     }
     const added = keysOf(call).filter((key) => !this.#kept.has(key)).length;
     return added > 0 && this.#kept.size + added > this.#maxKeys;

@@ -1,0 +1,43 @@
+// @ts-check
+import path from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { parseArgs } from 'node:util';
+
+/**
+ * The builds of this library to measure side by side: the folder `dist`, or those given by `--dist`, and what else the
+ * command takes.
+ *
+ * @param {string} usage
+ * @param {Record<string, number>} numbers options that are whole numbers, with what they usually are
+ */
+export function readBuilds(usage, numbers) {
+  const { values } = parseArgs({
+    options: {
+      dist: { type: 'string', multiple: true },
+      help: { type: 'boolean', short: 'h', default: false },
+      ...Object.fromEntries(
+        Object.keys(numbers).map((name) => [name, /** @type {const} */ ({ type: 'string' })]),
+      ),
+    },
+  });
+  if (values.help) {
+    console.log(usage);
+    process.exit(0);
+  }
+  const given = /** @type {Record<string, unknown>} */ (values);
+  const counts = Object.fromEntries(
+    Object.entries(numbers).map(([name, usual]) => {
+      const value = Number(given[name] ?? usual);
+      if (!Number.isSafeInteger(value) || value < 1) {
+        throw new Error(`--${name} must be a whole number from 1 on`);
+      }
+      return [name, value];
+    }),
+  );
+  const folders = values.dist ?? [fileURLToPath(new URL('../dist', import.meta.url))];
+  const builds = folders.map((folder) => ({
+    name: path.relative(process.cwd(), folder) || '.',
+    url: pathToFileURL(path.resolve(folder)).href,
+  }));
+  return { builds, counts };
+}

@@ -1,0 +1,159 @@
+// @ts-check
+import { serve } from './child.mjs';
+import { inTurn, makeIdentities } from './identities.mjs';
+import { runLoad } from './load.mjs';
+
+const BATCH = 128;
+
+/** @type {Record<string, (ms: number) => number | Promise<number>>} */
+const parts = {};
+
+serve(async ({ kind, ms, url }) => {
+  if (kind === 'open') return prepare(url);
+  const part = parts[kind];
+  if (part === undefined) throw new Error(`no part is called ${kind}`);
+  return part(ms);
+});
+
+/** @param {{ allowed: boolean }} decision */
+const isAllowed = ({ allowed }) => allowed;
+
+const nextTurn = () => new Promise((resolve) => setImmediate(resolve, true));
+
+/** @param {string} url of a build */
+async function prepare(url) {
+  /** @type {typeof import('../dist/index.js')} */
+  const { RateLimiter, tokenBucket } = await import(`${url}/index.js`);
+  /** @type {typeof import('../dist/identity.js')} */
+  const { digestIdentity } = await import(`${url}/identity.js`);
+  /** @type {typeof import('../dist/limit-set.js')} */
+  const { LimitSet } = await import(`${url}/limit-set.js`);
+  /** @type {typeof import('../dist/stores/redis.js')} */
+  const { decideBatch } = await import(`${url}/stores/redis.js`);
+  const next = inTurn(makeIdentities(100_000));
+  const limit = { rate: 10, period: 1, burst: 1_000_000_000 };
+  const two = [tokenBucket({ name: 'one', ...limit }), tokenBucket({ name: 'two', ...limit })];
+
+  const load = (/** @type {object} */ rule, /** @type {number} */ inFlight, hot = false) => {
+    const limiter = new RateLimiter(
+      /** @type {any} */ ({
+        redis: answering(),
+        namespace: 'bench',
+        failStrategy: 'throw',
+        ...rule,
+      }),
+    );
+    return async (/** @type {number} */ ms) => {
+      const { refused, nodeUs } = await runLoad(
+        (identity) => limiter.allow(identity).then(isAllowed),
+        hot ? () => 'user:hot' : next,
+        { inFlight, ms },
+      );
+      if (refused > 0) throw new Error('a call was refused');
+      return nodeUs;
+    };
+  };
+  parts['allow, 1 in flight'] = load(limit, 1);
+  parts['allow, 256 in flight'] = load(limit, 256);
+  parts['allow, 256 in flight, hot'] = load(limit, 256, true);
+  parts['allow, 256 in flight, 2 limits'] = load({ limits: two }, 256);
+  parts['the loop itself'] = async (ms) => {
+    /** @type {Promise<boolean> | undefined} */
+    let shared;
+    const decide = () => {
+      shared ??= /** @type {Promise<boolean>} */ (nextTurn()).finally(() => (shared = undefined));
+      return shared.then((passes) => passes);
+    };
+    return (await runLoad(decide, next, { inFlight: 256, ms })).nodeUs;
+  };
+
+  parts['digest of the identity'] = repeat(1, () => digestIdentity(next(), undefined));
+
+  const set = new LimitSet('bench', [tokenBucket(limit)]);
+  const shape = set.shape('allow', 1);
+  let settled = 0;
+  const calls = Array.from({ length: BATCH }, () => ({
+    key: set.keyPrefix + digestIdentity(next(), undefined),
+    shape,
+    timeoutMs: 250,
+    maxInFlight: 10_000,
+    settle: () => (settled += 1),
+    fail: (/** @type {Error} */ error) => {
+      throw error;
+    },
+  }));
+  parts['encode a batch'] = repeat(BATCH, () => decideBatch.encode(calls, 0));
+  parts['settle a batch'] = repeat(BATCH, () => {
+    const before = settled;
+    decideBatch.settle(calls, replyOf(BATCH));
+    if (settled - before !== BATCH) throw new Error('not every call was settled');
+  });
+}
+
+/**
+ * @param {number} decisions of one `step`
+ * @param {() => unknown} step
+ * @returns {(ms: number) => number}
+ */
+function repeat(decisions, step) {
+  return (ms) => {
+    const until = performance.now() + ms;
+    const before = process.cpuUsage();
+    let steps = 0;
+    while (performance.now() < until) {
+      for (let i = 0; i < 64; i++) step();
+      steps += 64;
+    }
+    const { user, system } = process.cpuUsage(before);
+    return (user + system) / (steps * decisions);
+  };
+}
+
+/** @param {number} integers */
+function replyOf(integers) {
+  const reply = [Date.now() * 1_000];
+  for (let i = 0; i < integers; i++) reply.push(600_000_000 + i);
+  return reply;
+}
+
+/** A Redis that lets everything pass, and answers in the next turn of the event loop. */
+function answering() {
+  return {
+    state: /** @type {const} */ ('ready'),
+    onStateChange() {},
+    isReply: () => true,
+    /**
+     * @param {string} _command
+     * @param {readonly string[]} args
+     */
+    send: (_command, args) =>
+      new Promise((resolve) => {
+        setImmediate(resolve, replyOf(integersAsked(args)));
+      }),
+  };
+}
+
+/**
+ * How many integers the reply to a call has: the script's argument layout, for limits whose answers are one integer.
+ *
+ * @param {readonly string[]} args
+ */
+function integersAsked(args) {
+  const NUMBERS_OF_A_LIMIT = 9;
+  const keys = Number(args[1]);
+  let at = 2 + keys;
+  const shapes = Number(args[at++]);
+  /** @type {number[]} */
+  const widths = [];
+  for (let shape = 0; shape < shapes; shape++) {
+    const limits = Number(args[at++]);
+    widths.push(limits);
+    at += limits * NUMBERS_OF_A_LIMIT;
+  }
+  let integers = 0;
+  for (; at < args.length; at += 3) {
+    const width = widths[Number(args[at]) - 1] ?? 0;
+    integers += width * Number(args[at + 1]) * Number(args[at + 2]);
+  }
+  return integers;
+}

@@ -1,0 +1,218 @@
+// @ts-check
+
+/**
+ * @typedef {object} Metric
+ * @property {'perSecond' | 'p50Us' | 'p99Us' | 'nodeUs' | 'redisUs'} key
+ * @property {string} title
+ * @property {boolean} moreIsBetter
+ * @property {number} digits after the point
+ *
+ * @typedef {Record<Metric['key'], number>} Sample what one subject did in one round of one scenario
+ * @typedef {Map<string, Sample[]>} Samples by subject, in the order of the rounds
+ *
+ * @typedef {object} Row
+ * @property {string} name
+ * @property {boolean} ours
+ * @property {boolean} autoPipelining
+ */
+
+/** @type {readonly Metric[]} */
+const metrics = [
+  { key: 'perSecond', title: 'decisions/s', moreIsBetter: true, digits: 0 },
+  { key: 'p50Us', title: 'p50 us', moreIsBetter: false, digits: 0 },
+  { key: 'p99Us', title: 'p99 us', moreIsBetter: false, digits: 0 },
+  { key: 'nodeUs', title: 'Node us/dec', moreIsBetter: false, digits: 2 },
+  { key: 'redisUs', title: 'Redis us/dec', moreIsBetter: false, digits: 2 },
+];
+
+/** @param {readonly number[]} values */
+export function median(values) {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  const upper = sorted[middle] ?? Number.NaN;
+  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2;
+}
+
+/**
+ * This library against the peer that is best at this metric, as the median of the ratios of each round: what slows the
+ * machine down slows both of a pair.
+ *
+ * @param {Samples} samples
+ * @param {Metric} metric
+ * @param {string} ours
+ * @param {readonly Row[]} peers
+ */
+function againstBest(samples, { key, moreIsBetter }, ours, peers) {
+  const mine = samples.get(ours) ?? [];
+  let best;
+  for (const { name } of peers) {
+    const theirs = samples.get(name) ?? [];
+    const value = median(theirs.map((sample) => sample[key]));
+    if (best === undefined || (moreIsBetter ? value > best.value : value < best.value)) {
+      const ratios = mine.map(
+        (sample, round) => sample[key] / (theirs[round]?.[key] ?? Number.NaN),
+      );
+      best = { peer: name, value, ratio: median(ratios) };
+    }
+  }
+  return best;
+}
+
+/**
+ * The medians of one scenario, and below them the ratios, each with the peer that it is against.
+ *
+ * @param {Samples} samples
+ * @param {readonly Row[]} rows
+ * @returns {string}
+ */
+export function scenarioTable(samples, rows) {
+  /** @type {string[][]} */
+  const table = [['', ...metrics.map(({ title }) => title)]];
+  for (const { name } of rows) {
+    const own = samples.get(name) ?? [];
+    table.push([
+      name,
+      ...metrics.map(({ key, digits }) => median(own.map((sample) => sample[key])).toFixed(digits)),
+    ]);
+  }
+  for (const { name } of rows.filter(({ ours }) => ours)) {
+    for (const [what, peers] of peerGroups(rows)) {
+      const bests = metrics.map((metric) => againstBest(samples, metric, name, peers));
+      table.push([
+        `${name} / best ${what}`,
+        ...bests.map((best) => (best ? `${best.ratio.toFixed(2)}x` : '')),
+      ]);
+      table.push(['  which is', ...bests.map((best) => short(best?.peer ?? ''))]);
+    }
+  }
+  return align(table);
+}
+
+/**
+ * @param {readonly Row[]} rows
+ * @returns {[string, Row[]][]}
+ */
+function peerGroups(rows) {
+  const peers = rows.filter(({ ours }) => !ours);
+  /** @type {[string, Row[]][]} */
+  const groups = [
+    ['peer', peers],
+    ['not auto', peers.filter(({ autoPipelining }) => !autoPipelining)],
+  ];
+  return groups.filter(([, group]) => group.length > 0);
+}
+
+/** @param {string} name */
+function short(name) {
+  return name
+    .replace('rate-limiter-flexible', 'rlf')
+    .replace('rate-limit-redis', 'rlr')
+    .replace('fastify-rate-limit', 'fastify');
+}
+
+/** @typedef {{ used: number, dataset: number }} Bytes per identity: of `used_memory`, and of its part that is data */
+
+/**
+ * @param {ReadonlyMap<string, Bytes>} bytes
+ * @returns {string}
+ */
+export function bytesTable(bytes) {
+  const table = [['', 'bytes/identity', 'of which dataset']];
+  for (const [name, { used, dataset }] of bytes) {
+    table.push([name, used.toFixed(1), dataset.toFixed(1)]);
+  }
+  return align(table);
+}
+
+/**
+ * What is aimed at, and whether it is reached against the best of all peers.
+ *
+ * @param {(inFlight: number, hot: boolean) => Samples | undefined} samplesOf
+ * @param {ReadonlyMap<string, Bytes> | undefined} bytes undefined: not of enough identities to say
+ * @param {readonly Row[]} rows
+ */
+export function goals(samplesOf, bytes, rows) {
+  const ours = rows.find((row) => row.ours);
+  if (ours === undefined) return [];
+  /**
+   * @param {string} text
+   * @param {{ inFlight: number, hot?: boolean, metric: Metric['key'], atLeast?: number, atMost?: number }} goal
+   */
+  const ratio = (text, { inFlight, hot = false, metric, atLeast = 0, atMost = Infinity }) => {
+    const samples = samplesOf(inFlight, hot);
+    const described = metrics.find(({ key }) => key === metric);
+    if (samples === undefined || described === undefined) return [];
+    const [all, notAuto] = peerGroups(rows).map(([, peers]) =>
+      againstBest(samples, described, ours.name, peers),
+    );
+    if (all === undefined) return [];
+    return [
+      {
+        goal: text,
+        got: all.ratio,
+        against: all.peer,
+        gotAgainstNotAuto: notAuto?.ratio,
+        reached: all.ratio >= atLeast && all.ratio <= atMost,
+      },
+    ];
+  };
+  const used = bytes?.get(ours.name)?.used;
+  return [
+    ...ratio('256 in flight: decisions/s >= 3x', {
+      inFlight: 256,
+      metric: 'perSecond',
+      atLeast: 3,
+    }),
+    ...ratio('256 in flight: Node CPU <= 0.25x', { inFlight: 256, metric: 'nodeUs', atMost: 0.25 }),
+    ...ratio('256 in flight: Redis CPU <= 0.5x', { inFlight: 256, metric: 'redisUs', atMost: 0.5 }),
+    ...ratio('256 in flight, hot: decisions/s >= 7x', {
+      inFlight: 256,
+      hot: true,
+      metric: 'perSecond',
+      atLeast: 7,
+    }),
+    ...ratio('1 in flight: p50 <= 1.1x', { inFlight: 1, metric: 'p50Us', atMost: 1.1 }),
+    ...(used === undefined
+      ? []
+      : [{ goal: 'bytes per identity <= 200', got: used, reached: used <= 200 }]),
+  ];
+}
+
+/** @param {ReturnType<typeof goals>} list */
+export function goalsTable(list) {
+  const table = [['goal', 'got', 'against', 'best not auto', '']];
+  for (const { goal, got, reached, ...rest } of list) {
+    const isRatio = 'against' in rest;
+    table.push([
+      goal,
+      isRatio ? `${got.toFixed(2)}x` : got.toFixed(1),
+      isRatio ? short(rest.against) : '',
+      isRatio && rest.gotAgainstNotAuto !== undefined
+        ? `${rest.gotAgainstNotAuto.toFixed(2)}x`
+        : '',
+      reached ? 'reached' : 'NOT reached',
+    ]);
+  }
+  return align(table);
+}
+
+/**
+ * Columns; the first is text, the others are numbers.
+ *
+ * @param {readonly (readonly string[])[]} table
+ */
+export function align(table) {
+  const widths = (table[0] ?? []).map((_, column) =>
+    Math.max(...table.map((row) => (row[column] ?? '').length)),
+  );
+  return table
+    .map((row) =>
+      row
+        .map((cell, column) =>
+          column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0),
+        )
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
+}

@@ -1,0 +1,255 @@
+// @ts-check
+/**
+ * This library against others on one Redis: `npm run bench`, `npm run bench -- --quick`.
+ *
+ * Every subject runs in a process of its own, on a database of its own. All of them take turns in every round, in an
+ * order drawn anew, so that whatever else the machine does falls on all of them alike; what counts is the median over
+ * the rounds.
+ */
+import { writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import { pathToFileURL } from 'node:url';
+import { ensurePackages } from '../scripts/bootstrap.mjs';
+import { build } from '../scripts/build.mjs';
+import { ensureRedisServer } from '../scripts/redis-server.mjs';
+import { startRedis } from '../test/kit/index.mjs';
+import { startChild } from './child.mjs';
+import { ensurePeers } from './install.mjs';
+import { bytesTable, goals, goalsTable, scenarioTable } from './report.mjs';
+import { ours, peers } from './subjects/index.mjs';
+
+const HELP = `npm run bench -- [options]
+  --rounds N       rounds of each scenario (15)
+  --paired N       rounds of 1 in flight, each a short one (40)
+  --ms N           length of one turn of one subject (300)
+  --identities N   (100000)
+  --quick          shows that everything runs, in less than a minute; the figures mean little
+  --only A,B       only the subjects whose names contain one of these
+  --scenarios A,B  only these, such as 256,256-hot
+  --also DIR       another build of this library (its dist folder) as one more subject; may be given again
+  --json FILE      writes all samples there
+  --no-build       measures dist as it is`;
+
+const { values: options } = parseArgs({
+  options: {
+    rounds: { type: 'string' },
+    paired: { type: 'string' },
+    ms: { type: 'string' },
+    identities: { type: 'string' },
+    quick: { type: 'boolean', default: false },
+    only: { type: 'string' },
+    scenarios: { type: 'string' },
+    also: { type: 'string', multiple: true, default: [] },
+    json: { type: 'string' },
+    'no-build': { type: 'boolean', default: false },
+    help: { type: 'boolean', short: 'h', default: false },
+  },
+});
+if (options.help) {
+  console.log(HELP);
+  process.exit(0);
+}
+
+/** Of each turn, before anything is counted: sockets and caches are this subject's again. */
+const SETTLING_MS = 30;
+/** Of each subject before the first round, for the compiler. */
+const WARM_UP_MS = options.quick ? 200 : 1_000;
+/** A turn at 1 in flight: a few thousand calls. */
+const PAIRED_MS = 200;
+
+const rounds = count('rounds', options.quick ? 1 : 15);
+const pairedRounds = count('paired', options.quick ? 2 : 40);
+const ms = count('ms', options.quick ? 100 : 300);
+const identities = count('identities', options.quick ? 10_000 : 100_000);
+
+/** @typedef {{ name: string, inFlight: number, hot: boolean, rounds: number, ms: number }} Scenario */
+
+/** @type {Scenario[]} */
+const scenarios = [1, 64, 256, 1_024].flatMap((inFlight) => [
+  inFlight === 1
+    ? { name: '1', inFlight, hot: false, rounds: pairedRounds, ms: Math.min(ms, PAIRED_MS) }
+    : { name: String(inFlight), inFlight, hot: false, rounds, ms },
+  { name: `${inFlight}-hot`, inFlight, hot: true, rounds, ms },
+]);
+const chosen = choose(scenarios, options.scenarios, (name, part) => name === part);
+const builds = options.also.map((folder) => ({
+  ...ours,
+  name: `build ${folder}`,
+  dist: pathToFileURL(path.resolve(folder)).href,
+}));
+const subjects = choose([ours, ...builds, ...peers], options.only, (name, part) =>
+  name.includes(part),
+);
+/** @type {import('./report.mjs').Row[]} */
+const rows = subjects.map(({ name, module, autoPipelining = false }) => ({
+  name,
+  ours: module === ours.module,
+  autoPipelining,
+}));
+
+ensurePackages();
+if (!options['no-build']) build();
+ensureRedisServer();
+ensurePeers();
+
+const turns = chosen.reduce((sum, each) => sum + each.rounds * (each.ms + SETTLING_MS + 20), 0);
+const expected = subjects.length * (turns + 2 * WARM_UP_MS + identities / 25 + 300);
+console.log(
+  `${subjects.length} subjects, ${chosen.length} scenarios, ${rounds} rounds (${pairedRounds} of 1 in flight), ` +
+    `${identities} identities: takes about ${Math.ceil(expected / 1_000)} s`,
+);
+console.log(`Node ${process.versions.node}, ${os.cpus().length} cores, load ${load()}`);
+
+const redis = await startRedis();
+console.log(`Redis ${(await redis.info('server'))['redis_version']}`);
+
+const runners = subjects.map((subject) => ({
+  ...subject,
+  child: startChild(new URL('subject.worker.mjs', import.meta.url), subject.name),
+}));
+/** @type {Map<string, import('./report.mjs').Bytes>} */
+const bytes = new Map();
+/** @type {Map<Scenario, import('./report.mjs').Samples>} */
+const results = new Map();
+let refused = 0;
+try {
+  for (const [db, { name, child, ...subject }] of runners.entries()) {
+    await child.ask({
+      kind: 'open',
+      port: redis.port,
+      db,
+      identities,
+      autoPipelining: false,
+      ...subject,
+    });
+    const before = await memory();
+    await child.ask({ kind: 'fill' });
+    const after = await memory();
+    bytes.set(name, {
+      used: (after.used - before.used) / identities,
+      dataset: (after.dataset - before.dataset) / identities,
+    });
+    for (const hot of [false, true]) {
+      await child.ask({ kind: 'load', hot, inFlight: 64, ms: WARM_UP_MS });
+    }
+  }
+  for (const scenario of chosen) {
+    results.set(scenario, new Map(runners.map(({ name }) => [name, []])));
+  }
+  for (let round = 0; round < Math.max(rounds, pairedRounds); round++) {
+    for (const scenario of chosen.filter((each) => round < each.rounds)) {
+      for (const { name, child } of shuffled(runners)) {
+        const sample = await turn(child, scenario);
+        refused += sample.refused;
+        results.get(scenario)?.get(name)?.push(sample);
+      }
+    }
+  }
+} finally {
+  await Promise.all(runners.map(({ child }) => child.close()));
+  await redis.close();
+}
+
+for (const [{ inFlight, hot, rounds: times }, samples] of results) {
+  const over = hot ? 'one hot identity' : `${identities} identities`;
+  console.log(`\n${inFlight} in flight, ${over}, median of ${times} rounds`);
+  console.log(scenarioTable(samples, rows));
+}
+console.log('\nmemory of Redis');
+console.log(bytesTable(bytes));
+const reached = goals(
+  (inFlight, hot) => {
+    const scenario = chosen.find((each) => each.inFlight === inFlight && each.hot === hot);
+    return scenario && results.get(scenario);
+  },
+  // Fewer would each carry more of the tables that grow by doubling.
+  identities < 100_000 ? undefined : bytes,
+  rows,
+);
+console.log(
+  `\ngoals, against the best peer at each (ratios: median of those of each round); load ${load()}`,
+);
+console.log(goalsTable(reached));
+
+if (options.json !== undefined) {
+  const samples = [...results].map(([scenario, of]) => ({
+    ...scenario,
+    samples: Object.fromEntries(of),
+  }));
+  const everything = {
+    identities,
+    bytes: Object.fromEntries(bytes),
+    goals: reached,
+    scenarios: samples,
+  };
+  writeFileSync(options.json, `${JSON.stringify(everything, undefined, 1)}\n`);
+}
+if (refused > 0) {
+  console.error(
+    `${refused} calls were refused where no limit refuses: the figures are of something else.`,
+  );
+  process.exitCode = 1;
+}
+
+/**
+ * @param {import('./child.mjs').Child} child
+ * @param {Scenario} scenario
+ * @returns {Promise<import('./load.mjs').LoadResult & { redisUs: number }>}
+ */
+async function turn(child, { hot, inFlight, ms: length }) {
+  await child.ask({ kind: 'load', hot, inFlight, ms: SETTLING_MS });
+  const before = await redis.cpuMicros();
+  const sample = await child.ask({ kind: 'load', hot, inFlight, ms: length });
+  return { ...sample, redisUs: ((await redis.cpuMicros()) - before) / sample.decisions };
+}
+
+async function memory() {
+  const info = await redis.info('memory');
+  return { used: Number(info['used_memory']), dataset: Number(info['used_memory_dataset']) };
+}
+
+function load() {
+  return os.loadavg()[0]?.toFixed(1);
+}
+
+/**
+ * @param {'rounds' | 'paired' | 'ms' | 'identities'} name
+ * @param {number} usual
+ */
+function count(name, usual) {
+  const given = Number(options[name] ?? usual);
+  if (!Number.isSafeInteger(given) || given < 1) {
+    throw new Error(`--${name} must be a whole number from 1 on`);
+  }
+  return given;
+}
+
+/**
+ * @template {{ name: string }} T
+ * @param {readonly T[]} all
+ * @param {string | undefined} names
+ * @param {(name: string, part: string) => boolean} matches
+ */
+function choose(all, names, matches) {
+  const parts = names?.split(',');
+  const some = all.filter(({ name }) => parts?.some((part) => matches(name, part)) ?? true);
+  if (some.length === 0) {
+    throw new Error(
+      `nothing is called ${names}; there are ${all.map(({ name }) => name).join(', ')}`,
+    );
+  }
+  return some;
+}
+
+/**
+ * @template T
+ * @param {readonly T[]} list
+ */
+function shuffled(list) {
+  return list
+    .map((item) => ({ item, at: Math.random() }))
+    .toSorted((a, b) => a.at - b.at)
+    .map(({ item }) => item);
+}

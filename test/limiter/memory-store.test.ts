@@ -1,0 +1,170 @@
+import { MemoryStore, RateLimiter, tokenBucket } from 'distributed-rate-limiter';
+import { ManualClock } from 'distributed-rate-limiter/testing';
+import { describe, expect, test, vi } from 'vitest';
+
+const clock = () => new ManualClock();
+
+describe('its bound', () => {
+  test('past maxKeys a new identity is overloaded, a known one is not', async () => {
+    const store = new MemoryStore({ maxKeys: 3, clock: clock() });
+    const reasons: string[] = [];
+    const limiter = new RateLimiter({
+      store,
+      rate: 2,
+      period: '1m',
+      failStrategy: 'closed',
+      onError: ({ reason }) => {
+        reasons.push(reason);
+      },
+    });
+    for (const identity of ['a', 'b', 'c']) await limiter.allow(identity);
+    expect(store.size).toBe(3);
+    expect(await limiter.allow('d')).toMatchObject({
+      allowed: false,
+      degraded: true,
+      reason: 'overloaded',
+    });
+    expect(await limiter.allow('a')).toMatchObject({
+      allowed: true,
+      degraded: false,
+      remaining: 0,
+    });
+    expect(await limiter.allow('a')).toMatchObject({ reason: 'limited' });
+    expect(reasons).toEqual(['overloaded']);
+    expect(store.size).toBe(3);
+  });
+
+  test('what has expired makes room, all of it at once', async () => {
+    const time = clock();
+    const store = new MemoryStore({ maxKeys: 100, clock: time });
+    const limiter = new RateLimiter({ store, rate: 1, period: '1m' });
+    const fill = (name: string) =>
+      Promise.all(Array.from({ length: 100 }, (_, i) => limiter.allow(`${name}${i}`)));
+    await fill('a');
+    time.advance('59s');
+    expect(await limiter.allow('late')).toMatchObject({ reason: 'overloaded' });
+    time.advance('1001ms'); // whole milliseconds, rounded up: a state outlives its recovery by one
+    const second = await fill('b');
+    expect(second.every(({ degraded, allowed }) => !degraded && allowed)).toBe(true);
+    expect(store.size).toBe(100);
+  });
+
+  test('counts the keys of all limits of a call', async () => {
+    const store = new MemoryStore({ maxKeys: 3, clock: clock() });
+    const limiter = new RateLimiter({
+      store,
+      limits: [
+        tokenBucket({ rate: 9, period: '1m' }),
+        tokenBucket({ name: 'b', rate: 9, period: '1h' }),
+      ],
+    });
+    expect(await limiter.allow('a')).toMatchObject({ degraded: false });
+    expect(await limiter.allow('b')).toMatchObject({ reason: 'overloaded' });
+    expect(await limiter.allow('a')).toMatchObject({ degraded: false });
+    expect(store.size).toBe(2);
+  });
+
+  test('what adds nothing needs no room: peek and reset of an unknown identity', async () => {
+    const store = new MemoryStore({ maxKeys: 1, clock: clock() });
+    const limiter = new RateLimiter({ store, rate: 2, period: '1m' });
+    await limiter.allow('a');
+    expect(await limiter.peek('b')).toMatchObject({ degraded: false, remaining: 2 });
+    await limiter.reset('b');
+    await limiter.reset('a');
+    expect(store.size).toBe(0);
+  });
+
+  test('a full store is not searched again for each call', async () => {
+    const time = clock();
+    const store = new MemoryStore({ maxKeys: 10_000, clock: time });
+    const limiter = new RateLimiter({ store, rate: 1, period: '1h' });
+    await Promise.all(Array.from({ length: 10_000 }, (_, i) => limiter.allow(`a${i}`)));
+    const walks = vi.spyOn(Map.prototype, Symbol.iterator);
+    for (let i = 0; i < 100; i++) await limiter.allow(`b${i}`);
+    const long = walks.mock.contexts.filter((map) => (map as Map<unknown, unknown>).size >= 10_000);
+    walks.mockRestore();
+    expect(long).toHaveLength(1);
+  });
+});
+
+describe('what it holds', () => {
+  test('no timer, however many identities', async () => {
+    const before = process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+    const limiter = new RateLimiter({ store: new MemoryStore(), rate: 1, period: '1h' });
+    for (let i = 0; i < 1_000; i++) await limiter.allow(`user:${i}`);
+    const after = process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+    expect(after - before).toBeLessThanOrEqual(0);
+  });
+
+  test('expired states go as new ones come: it follows the identities of one recovery', async () => {
+    const time = clock();
+    const store = new MemoryStore({ clock: time });
+    const limiter = new RateLimiter({ store, rate: 1, period: '1s' });
+    let largest = 0;
+    for (let second = 0; second < 100; second++) {
+      await Promise.all(
+        Array.from({ length: 1_000 }, (_, i) => limiter.allow(`user:${second}:${i}`)),
+      );
+      largest = Math.max(largest, store.size);
+      time.advance('1s');
+    }
+    console.log(`100,000 identities, 1,000 at a time: at most ${largest} states`);
+    expect(largest).toBeLessThanOrEqual(3_000);
+  });
+
+  test('100,000 identities after another 100,000 take no more memory than the first', async () => {
+    const { setFlagsFromString } = await import('node:v8');
+    const { runInNewContext } = await import('node:vm');
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    const heap = (): number => {
+      collect();
+      return process.memoryUsage().heapUsed / 2 ** 20;
+    };
+    const time = clock();
+    const limiter = new RateLimiter({
+      store: new MemoryStore({ clock: time }),
+      rate: 1,
+      period: '1s',
+    });
+    const round = async (name: string): Promise<number> => {
+      for (let i = 0; i < 100_000; i++) {
+        await limiter.allow(`${name}${i}`);
+        if (i % 1_000 === 999) time.advance('1s');
+      }
+      return heap();
+    };
+    const empty = heap();
+    const first = await round('a');
+    const second = await round('b');
+    console.log(
+      `heap after 0, 100,000 and 200,000 identities: ${[empty, first, second].map((mb) => mb.toFixed(1)).join(', ')} MiB`,
+    );
+    expect(second - first).toBeLessThan(1);
+    expect(first - empty).toBeLessThan(4);
+  });
+});
+
+describe('time', () => {
+  test('is the clock’s own, to the microsecond', async () => {
+    let now = 1_767_225_600_000_000;
+    const store = new MemoryStore({ clock: { nowMicros: () => now } });
+    const limiter = new RateLimiter({ store, rate: 3, period: '1s', burst: 1 });
+    await limiter.allow('user');
+    now += 333_333; // 3 per second: the next one is due after 333,333 1/3 µs
+    expect(await limiter.allow('user')).toMatchObject({ allowed: false, retryAfterMs: 1 });
+    now += 1;
+    expect(await limiter.allow('user')).toMatchObject({ allowed: true });
+  });
+
+  test('that steps back is forgiven once beyond the burst', async () => {
+    let now = 1_767_225_600_000_000;
+    const store = new MemoryStore({ clock: { nowMicros: () => now } });
+    const limiter = new RateLimiter({ store, rate: 1, period: '1s', burst: 2 });
+    await limiter.allow('user', { cost: 2 });
+    now -= 3_600_000_000;
+    expect(await limiter.allow('user')).toMatchObject({ allowed: false, retryAfterMs: 1_000 });
+    now += 1_000_000;
+    expect(await limiter.allow('user')).toMatchObject({ allowed: true });
+  });
+});

@@ -1,0 +1,140 @@
+import type { PortState, RedisPort } from 'distributed-rate-limiter';
+import { decide } from '../../src/algorithms/decide.ts';
+import type { Rule, Shape } from '../../src/algorithms/decide.ts';
+import { shapeOf } from '../../src/algorithms/decide.ts';
+import type { Limit } from '../../src/algorithms/limit.ts';
+import { tokenBucketTwin } from '../../src/algorithms/token-bucket.ts';
+import type { TokenBucketPlan } from '../../src/algorithms/token-bucket.ts';
+
+/** One call of `send`, with its arguments taken apart. */
+export interface Send {
+  readonly command: 'EVALSHA' | 'EVAL';
+  readonly script: string;
+  readonly keys: readonly string[];
+  readonly args: readonly string[];
+  /** The key that says where to send it. */
+  readonly key: string;
+}
+
+/** What a server answers in place of a result, and `isReply` knows. */
+export class ReplyError extends Error {}
+
+/**
+ * A server and its client in one object, without a network: it reads the decision script's arguments and answers
+ * with the TypeScript twin. Every send is kept, in order.
+ */
+export class FakeRedis implements RedisPort {
+  readonly sends: Send[] = [];
+  readonly values = new Map<string, string>();
+  lastError: unknown;
+  nowMicros = 1_767_225_600_000_000;
+  /** What becomes of a send: its result is the reply, what it throws the rejection. Default: the decision. */
+  respond: (send: Send) => unknown = (send) => this.run(send);
+  #state: PortState;
+  readonly #listeners: (() => void)[] = [];
+
+  constructor(state: PortState = 'ready') {
+    this.#state = state;
+  }
+
+  get state(): PortState {
+    return this.#state;
+  }
+
+  /** Tells the listeners, as every change must be told. */
+  become(state: PortState): void {
+    this.#state = state;
+    for (const listener of this.#listeners) listener();
+  }
+
+  onStateChange(listener: () => void): void {
+    this.#listeners.push(listener);
+  }
+
+  send(command: 'EVALSHA' | 'EVAL', args: readonly string[], key: string): Promise<unknown> {
+    const [script = '', count = ''] = args;
+    const end = 2 + Number(count);
+    const send = { command, script, keys: args.slice(2, end), args: args.slice(end), key };
+    this.sends.push(send);
+    return new Promise((resolve) => {
+      resolve(this.respond(send));
+    });
+  }
+
+  isReply(error: unknown): boolean {
+    return error instanceof ReplyError;
+  }
+
+  /** What the script would answer. */
+  run({ keys, args }: Send): (number | string)[] {
+    const { shapes, runs } = readArguments(args);
+    let at = 0;
+    const entries = runs.flatMap(({ shape, groups, times }) =>
+      Array.from({ length: groups }, () => {
+        const mine = keys.slice(at, (at += shape.rules.length));
+        return Array.from({ length: times }, () => ({ key: mine.join(), shape }));
+      }).flat(),
+    );
+    if (at !== keys.length || shapes.length === 0) {
+      throw new Error(`the arguments do not account for ${keys.length} keys`);
+    }
+    return decide(entries, this.nowMicros, {
+      read: (key) => this.values.get(key),
+      write: (key, saved) => {
+        if (saved === undefined) this.values.delete(key);
+        else this.values.set(key, saved.value);
+      },
+    });
+  }
+}
+
+/** A promise that never settles, for `respond`. */
+export const silence = (): Promise<never> => new Promise<never>(() => {});
+
+/** How many entries a send carries: the groups of each run, by the entries on each. */
+export function entriesOf({ args }: Send): number {
+  return readArguments(args).runs.reduce((sum, { groups, times }) => sum + groups * times, 0);
+}
+
+interface Run {
+  readonly shape: Shape;
+  readonly groups: number;
+  readonly times: number;
+}
+
+/** As decide.lua reads them. Shapes of one limit only. */
+function readArguments(args: readonly string[]): { shapes: Shape[]; runs: Run[] } {
+  let at = 0;
+  const next = (): string => args[at++] ?? 'missing';
+  const shapes = Array.from({ length: Number(next()) }, () => {
+    if (next() !== '1') throw new Error('this server decides one limit per call');
+    if (next() === 'reset') return shapeOf('reset', [ruleOf(undefined)]);
+    const [n, burst, burstRem, ceiling, ceilingRem, price, priceRem, charge] = Array.from(
+      { length: 8 },
+      () => Number(next()),
+    ) as [number, number, number, number, number, number, number, number];
+    const plan: TokenBucketPlan = {
+      cost: 0,
+      charge: charge === 1,
+      width: n > 1 ? 2 : 1,
+      args: [],
+      spacing: { p: 0, n },
+      burst: { int: burst, rem: burstRem },
+      ceiling: { int: ceiling, rem: ceilingRem },
+      price: { int: price, rem: priceRem },
+    };
+    return shapeOf('decide', [ruleOf(plan)]);
+  });
+  const runs: Run[] = [];
+  while (at < args.length) {
+    const shape = shapes[Number(next()) - 1]!;
+    runs.push({ shape, groups: Number(next()), times: Number(next()) });
+  }
+  return { shapes, runs };
+}
+
+/** The driver needs no more of a limit than its twin. */
+function ruleOf(plan: TokenBucketPlan | undefined): Rule {
+  const limit = { twin: tokenBucketTwin } as unknown as Limit;
+  return { limit, plan: plan as TokenBucketPlan, suffix: '' };
+}

@@ -1,0 +1,67 @@
+import { spawn } from 'node:child_process';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+
+/** A project with this package, as built, and with the named libraries and no others. */
+export interface Installed {
+  /** Runs a module that is copied into the project; resolves with what it printed, rejects on any other end. */
+  run(
+    file: string,
+    args: readonly string[],
+    env?: Readonly<Record<string, string>>,
+  ): Promise<string>;
+  remove(): void;
+}
+
+export function install(libraries: readonly string[]): Installed {
+  if (!existsSync(join(root, 'dist/testing/index.js')))
+    throw new Error('Run `npm run build` first.');
+  const project = realpathSync(mkdtempSync(join(tmpdir(), 'distributed-rate-limiter-installed-')));
+  const modules = join(project, 'node_modules');
+  const own = join(modules, 'distributed-rate-limiter');
+  mkdirSync(own, { recursive: true });
+  // Copied, not linked: a linked package would find the libraries beside its real place.
+  cpSync(join(root, 'dist'), join(own, 'dist'), { recursive: true });
+  cpSync(join(root, 'package.json'), join(own, 'package.json'));
+  for (const library of libraries) {
+    symlinkSync(join(root, 'node_modules', library), join(modules, library));
+  }
+  return {
+    run: (file, args, env = {}) => {
+      const copy = join(project, 'main.mjs');
+      cpSync(file, copy);
+      return runNode([copy, ...args], env);
+    },
+    remove: () => rmSync(project, { recursive: true, force: true }),
+  };
+}
+
+function runNode(args: readonly string[], env: Readonly<Record<string, string>>): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, ['--unhandled-rejections=strict', ...args], {
+      env: { ...process.env, NODE_OPTIONS: '', ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    let printed = '';
+    let failed = '';
+    child.stdout.setEncoding('utf8').on('data', (text) => (printed += text));
+    child.stderr.setEncoding('utf8').on('data', (text) => (failed += text));
+    child.once('error', reject);
+    child.once('close', (code, signal) => {
+      if (code === 0 && failed === '') resolve(printed);
+      else reject(new Error(`ended with ${signal ?? code}: ${failed}`));
+    });
+  });
+}

@@ -1,0 +1,23 @@
+import { afterEach, beforeEach } from 'vitest';
+
+/** A process warning, as its listeners get it. */
+export type Warning = Error & { readonly code?: string };
+
+/** Collects the process warnings of each test of the file. They come one tick after their cause. */
+export function collectWarnings(): () => Promise<readonly Warning[]> {
+  let warnings: Warning[] = [];
+  const note = (warning: Warning): void => {
+    warnings.push(warning);
+  };
+  beforeEach(() => {
+    warnings = [];
+    process.on('warning', note);
+  });
+  afterEach(() => {
+    process.off('warning', note);
+  });
+  return async () => {
+    await new Promise((resolve) => setImmediate(resolve));
+    return warnings;
+  };
+}

@@ -1,0 +1,132 @@
+import { expectTypeOf, test } from 'vitest';
+import type {
+  Allowed,
+  Decision,
+  Degraded,
+  Impossible,
+  Limited,
+  LimitState,
+  RateLimiter,
+  StoreError,
+  StoreFailure,
+} from 'distributed-rate-limiter';
+
+declare const decision: Decision;
+declare const limiter: RateLimiter;
+
+test('before narrowing, only what every decision has is certain', () => {
+  expectTypeOf(decision.allowed).toEqualTypeOf<boolean>();
+  expectTypeOf(decision.degraded).toEqualTypeOf<boolean>();
+  expectTypeOf(decision.reason).toEqualTypeOf<
+    'within_limit' | 'limited' | 'impossible' | StoreFailure
+  >();
+  expectTypeOf(decision.retryAfterMs).toEqualTypeOf<number | undefined>();
+  expectTypeOf(decision.remaining).toEqualTypeOf<number | undefined>();
+  expectTypeOf(decision.resetAfterMs).toEqualTypeOf<number | undefined>();
+  expectTypeOf(decision.resetAtMs).toEqualTypeOf<number | undefined>();
+  expectTypeOf(decision.limits).toEqualTypeOf<readonly LimitState[] | readonly []>();
+  // @ts-expect-error there is an error only on a degraded one
+  void decision.error;
+  // @ts-expect-error only a refusal names limits
+  void decision.limitedBy;
+  // @ts-expect-error only an impossible one has it
+  void decision.maxCost;
+});
+
+test('the reason decides', () => {
+  switch (decision.reason) {
+    case 'within_limit':
+      expectTypeOf(decision).toEqualTypeOf<Allowed>();
+      expectTypeOf(decision.allowed).toEqualTypeOf<true>();
+      expectTypeOf(decision.remaining).toEqualTypeOf<number>();
+      expectTypeOf(decision.retryAfterMs).toEqualTypeOf<undefined>();
+      break;
+    case 'limited':
+      expectTypeOf(decision).toEqualTypeOf<Limited>();
+      expectTypeOf(decision.allowed).toEqualTypeOf<false>();
+      expectTypeOf(decision.retryAfterMs).toEqualTypeOf<number>();
+      expectTypeOf(decision.limitedBy).toEqualTypeOf<readonly string[]>();
+      break;
+    case 'impossible':
+      expectTypeOf(decision).toEqualTypeOf<Impossible>();
+      expectTypeOf(decision.maxCost).toEqualTypeOf<number>();
+      expectTypeOf(decision.limits).toEqualTypeOf<readonly []>();
+      expectTypeOf(decision.remaining).toEqualTypeOf<undefined>();
+      expectTypeOf(decision.resetAtMs).toEqualTypeOf<undefined>();
+      expectTypeOf(decision.retryAfterMs).toEqualTypeOf<undefined>();
+      break;
+    case 'store_timeout':
+    case 'store_away':
+    case 'store_error':
+    case 'overloaded':
+      expectTypeOf(decision).toEqualTypeOf<Degraded>();
+      expectTypeOf(decision.allowed).toEqualTypeOf<boolean>();
+      expectTypeOf(decision.error).toEqualTypeOf<StoreError>();
+      expectTypeOf(decision.remaining).toEqualTypeOf<undefined>();
+      expectTypeOf(decision.retryAfterMs).toEqualTypeOf<undefined>();
+      break;
+    default:
+      expectTypeOf(decision).toEqualTypeOf<never>();
+  }
+});
+
+test('so does degraded', () => {
+  if (decision.degraded) {
+    expectTypeOf(decision).toEqualTypeOf<Degraded>();
+    expectTypeOf(decision.reason).toEqualTypeOf<StoreFailure>();
+  } else {
+    expectTypeOf(decision).toEqualTypeOf<Allowed | Limited | Impossible>();
+    if (decision.allowed) {
+      expectTypeOf(decision).toEqualTypeOf<Allowed>();
+    } else {
+      expectTypeOf(decision).toEqualTypeOf<Limited | Impossible>();
+      expectTypeOf(decision.retryAfterMs).toEqualTypeOf<number | undefined>();
+    }
+  }
+});
+
+test('and what is known of the times: a number means facts', () => {
+  if (decision.retryAfterMs !== undefined) {
+    expectTypeOf(decision).toEqualTypeOf<Limited>();
+  }
+  if (decision.remaining !== undefined) {
+    expectTypeOf(decision).toEqualTypeOf<Allowed | Limited>();
+  }
+});
+
+test('a decision cannot be changed', () => {
+  expectTypeOf<Decision['limits']>().not.toExtend<LimitState[]>();
+  // @ts-expect-error it is read-only
+  decision.allowed = true;
+  if (decision.reason === 'limited') {
+    // @ts-expect-error it is read-only
+    decision.retryAfterMs = 0;
+    // @ts-expect-error it is read-only
+    decision.limits.length = 0;
+  }
+});
+
+test('the verbs', () => {
+  expectTypeOf(limiter.allow('user')).toEqualTypeOf<Promise<Decision>>();
+  expectTypeOf(limiter.peek(['org', 'user'], { cost: 2 })).toEqualTypeOf<Promise<Decision>>();
+  expectTypeOf(limiter.reset('user')).toEqualTypeOf<Promise<void>>();
+  expectTypeOf(limiter.ready()).toEqualTypeOf<Promise<void>>();
+  expectTypeOf(limiter.close()).toEqualTypeOf<Promise<void>>();
+  expectTypeOf(limiter[Symbol.asyncDispose]()).toEqualTypeOf<Promise<void>>();
+  // @ts-expect-error who is limited must be said
+  void limiter.allow();
+  // @ts-expect-error a number is no identity
+  void limiter.allow(5);
+  // @ts-expect-error nobody is no identity
+  void limiter.allow(undefined);
+  // @ts-expect-error costs are numbers
+  void limiter.allow('user', { cost: '2' });
+  // @ts-expect-error costs are numbers
+  void limiter.allow('user', { cost: 2n });
+  // @ts-expect-error misspelt
+  void limiter.allow('user', { costs: 2 });
+  // @ts-expect-error limits are made by tokenBucket
+  void limiter.allow('user', { limits: [{ rate: 5, period: '1m' }] });
+  // @ts-expect-error a reset has no cost
+  void limiter.reset('user', { cost: 2 });
+});

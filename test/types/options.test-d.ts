@@ -1,0 +1,196 @@
+import { expectTypeOf, test } from 'vitest';
+import { MemoryStore, RateLimiter, tokenBucket } from 'distributed-rate-limiter';
+import type {
+  CallOptions,
+  Decision,
+  Duration,
+  Identity,
+  Limit,
+  LimiterOptions,
+  RedisPort,
+  StoreError,
+} from 'distributed-rate-limiter';
+import { ManualClock, storeContract } from 'distributed-rate-limiter/testing';
+import type { ContractCase } from 'distributed-rate-limiter/testing';
+
+const store = new MemoryStore();
+const redis = 'redis://localhost:6379';
+declare const port: RedisPort;
+declare const text: string;
+
+test('what the README shows', () => {
+  void new RateLimiter({
+    redis,
+    rate: 100,
+    period: '1m',
+    burst: 20,
+    namespace: 'myapp',
+    failStrategy: 'open',
+    onAllow: (identity, decision) => {
+      expectTypeOf(identity).toEqualTypeOf<Identity>();
+      expectTypeOf(decision).toEqualTypeOf<Decision>();
+    },
+    onBlock: (identity, decision) => {
+      expectTypeOf(identity).toEqualTypeOf<Identity>();
+      expectTypeOf(decision).toEqualTypeOf<Decision>();
+    },
+    onError: (error) => {
+      expectTypeOf(error).toEqualTypeOf<StoreError>();
+    },
+  });
+  void new RateLimiter({
+    redis: port,
+    namespace: 'api',
+    limits: [
+      tokenBucket({ name: 'burst', rate: 10, period: '1s' }),
+      tokenBucket({ name: 'hourly', rate: 1_000, period: '1h' }),
+    ],
+  });
+  void new RateLimiter({ store, rate: 5, period: '10s' });
+  void new RateLimiter({
+    store: new MemoryStore({ clock: new ManualClock() }),
+    rate: 5,
+    period: 60,
+  });
+  void new RateLimiter({
+    redis: 'redis://node',
+    cluster: true,
+    rate: 5,
+    period: '1h',
+    timeoutMs: 100,
+  });
+  void new RateLimiter({ redis, rate: 5, period: '1h', hashSecret: new Uint8Array(32) });
+});
+
+test('redis or store, one of them', () => {
+  expectTypeOf<{ rate: number; period: '1m' }>().not.toExtend<LimiterOptions>();
+  // @ts-expect-error neither
+  void new RateLimiter({ rate: 5, period: '1m' });
+  // @ts-expect-error both
+  void new RateLimiter({ redis, store, rate: 5, period: '1m' });
+  // @ts-expect-error the bounds of calls concern Redis
+  void new RateLimiter({ store, rate: 5, period: '1m', timeoutMs: 100 });
+  // @ts-expect-error the bounds of calls concern Redis
+  void new RateLimiter({ store, rate: 5, period: '1m', maxInFlight: 100 });
+  // @ts-expect-error a memory store is no cluster
+  void new RateLimiter({ store, rate: 5, period: '1m', cluster: true });
+  // @ts-expect-error no store of ours
+  void new RateLimiter({ store: new Map(), rate: 5, period: '1m' });
+  // @ts-expect-error the class, not a store
+  void new RateLimiter({ store: MemoryStore, rate: 5, period: '1m' });
+  // @ts-expect-error a shape that looks like one is not one
+  void new RateLimiter({ store: { size: 0 }, rate: 5, period: '1m' });
+  // @ts-expect-error options of a client are no client
+  void new RateLimiter({ redis: { host: 'localhost', port: 6379 }, rate: 5, period: '1m' });
+  // @ts-expect-error a promise of a client is no client
+  void new RateLimiter({ redis: Promise.resolve(port), rate: 5, period: '1m' });
+  // @ts-expect-error a URL is a string here
+  void new RateLimiter({ redis: new URL(redis), rate: 5, period: '1m' });
+  // @ts-expect-error absent is absent
+  void new RateLimiter({ redis: undefined, rate: 5, period: '1m' });
+});
+
+test('limits or rate, one of them', () => {
+  expectTypeOf<{ redis: string }>().not.toExtend<LimiterOptions>();
+  const limits = [tokenBucket({ rate: 5, period: '1m' })] as const;
+  void new RateLimiter({ store, limits });
+  // @ts-expect-error no numbers at all
+  void new RateLimiter({ store });
+  // @ts-expect-error half of them
+  void new RateLimiter({ store, rate: 5 });
+  // @ts-expect-error the other half
+  void new RateLimiter({ store, period: '1m' });
+  // @ts-expect-error both
+  void new RateLimiter({ store, limits, rate: 5, period: '1m' });
+  // @ts-expect-error both
+  void new RateLimiter({ store, limits, burst: 5 });
+  // @ts-expect-error the limits have their algorithms
+  void new RateLimiter({ store, limits, algorithm: 'token_bucket' });
+  // @ts-expect-error plain objects are no limits
+  void new RateLimiter({ store, limits: [{ rate: 5, period: '1m' }] });
+  // @ts-expect-error one limit is no array
+  void new RateLimiter({ store, limits: limits[0] });
+  // @ts-expect-error the one limit of a limiter has no name
+  void new RateLimiter({ store, rate: 5, period: '1m', name: 'a' });
+});
+
+test('names and values', () => {
+  expectTypeOf<LimiterOptions['failStrategy']>().toEqualTypeOf<
+    'open' | 'closed' | 'throw' | undefined
+  >();
+  // @ts-expect-error misspelt
+  void new RateLimiter({ store, rate: 5, peroid: '1m' });
+  // @ts-expect-error misspelt
+  void new RateLimiter({ store, rate: 5, period: '1m', failstrategy: 'open' });
+  // @ts-expect-error of another library
+  void new RateLimiter({ store, max: 5, windowMs: 60_000 });
+  // @ts-expect-error of another library
+  void new RateLimiter({ store, rate: 5, period: '1m', keyPrefix: 'x' });
+  // @ts-expect-error no such strategy
+  void new RateLimiter({ store, rate: 5, period: '1m', failStrategy: 'retry' });
+  // @ts-expect-error no such algorithm
+  void new RateLimiter({ store, rate: 5, period: '1m', algorithm: 'leaky' });
+  // @ts-expect-error a number, not a text
+  void new RateLimiter({ store, rate: '5', period: '1m' });
+  // @ts-expect-error a function
+  void new RateLimiter({ store, rate: 5, period: '1m', onAllow: 'log' });
+  // @ts-expect-error a hook gets a StoreError
+  void new RateLimiter({ store, rate: 5, period: '1m', onError: (error: string) => error });
+  // @ts-expect-error null is not absent
+  void new RateLimiter({ store, rate: 5, period: '1m', burst: null });
+});
+
+test('durations', () => {
+  expectTypeOf<'250ms'>().toExtend<Duration>();
+  expectTypeOf<'10s'>().toExtend<Duration>();
+  expectTypeOf<'1m'>().toExtend<Duration>();
+  expectTypeOf<'1h'>().toExtend<Duration>();
+  expectTypeOf<'366d'>().toExtend<Duration>();
+  expectTypeOf<`${number}s`>().toExtend<Duration>();
+  expectTypeOf<'1x'>().not.toExtend<Duration>();
+  expectTypeOf<'m'>().not.toExtend<Duration>();
+  expectTypeOf<'60'>().not.toExtend<Duration>();
+  expectTypeOf<'1min'>().not.toExtend<Duration>();
+  expectTypeOf<'one m'>().not.toExtend<Duration>();
+  expectTypeOf<string>().not.toExtend<Duration>();
+  // @ts-expect-error no unit of ours
+  tokenBucket({ rate: 5, period: '1x' });
+  // @ts-expect-error any text is too little
+  tokenBucket({ rate: 5, period: text });
+  tokenBucket({ rate: 5, period: 60 });
+});
+
+test('limits', () => {
+  expectTypeOf(tokenBucket({ rate: 5, period: '1m' })).toEqualTypeOf<Limit>();
+  // @ts-expect-error a limit cannot be changed
+  tokenBucket({ rate: 5, period: '1m' }).rate = 6;
+  // @ts-expect-error a limit is made, not written
+  const written: Limit = {
+    algorithm: 'token_bucket',
+    name: 'a',
+    rate: 1,
+    periodMs: 1,
+    capacity: 1,
+  };
+  void written;
+  expectTypeOf<{ limits: Limit[] }>().toExtend<CallOptions>();
+});
+
+test('options can be named and passed on', () => {
+  expectTypeOf<{ redis: string; rate: number; period: '1m' }>().toExtend<LimiterOptions>();
+  const options: LimiterOptions = { redis, rate: 100, period: '1m' };
+  void new RateLimiter(options);
+  void new RateLimiter({ ...options, namespace: 'other' });
+});
+
+test('the contract takes a factory that only has to add the place', () => {
+  const contract = storeContract({
+    makeLimiter: (options) => new RateLimiter({ ...options, store }),
+    advance: () => {},
+  });
+  expectTypeOf(contract).toEqualTypeOf<readonly ContractCase[]>();
+  storeContract({
+    makeLimiter: (options) => new RateLimiter({ ...options, redis, cluster: true, timeoutMs: 5 }),
+    advance: async () => {},
+  });
+});
