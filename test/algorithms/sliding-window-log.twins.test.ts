@@ -13,14 +13,14 @@ import { LogOracle } from './sliding-window-log/oracle.ts';
 import type { OracleCall } from './sliding-window-log/oracle.ts';
 import {
   entryOf,
-  KEPT_LONGER_MS,
+  ENDS_AFTER_MS,
   LuaTwin,
   MapTable,
   membersOf,
 } from './sliding-window-log/twins.ts';
 import type { Reply } from './sliding-window-log/twins.ts';
 
-/** In the long form set `DRL_STEPS`. */
+/** For the long form set `DRL_STEPS`. */
 const STEPS = Number(process.env['DRL_STEPS'] ?? 100_000);
 const TURNS_PER_TRACE = 120;
 const SECOND = 1_000_000;
@@ -111,16 +111,15 @@ describe(`sliding_window_log in TypeScript, Lua and the oracle (DRL_SEED=${seed}
     }
     console.log(`DRL_SEED=${seed}`, counts);
     expect(counts.retries).toBeGreaterThan(STEPS / 100);
-    for (const [what, count] of Object.entries(counts)) {
-      expect(count, what).toBeGreaterThan(STEPS / 1_000);
-    }
+    // A trace that no longer reaches one of these would prove nothing about it.
+    expect(Object.entries(counts).filter(([, seen]) => seen <= STEPS / 1_000)).toStrictEqual([]);
   });
 });
 
 /** As `toStrictEqual`, which would take most of the time of a run. */
 function agree(what: string, mine: unknown, other: unknown): void {
   if (JSON.stringify(mine) !== JSON.stringify(other)) {
-    expect(mine, what).toStrictEqual(other);
+    expect({ [what]: mine }).toStrictEqual({ [what]: other });
     throw new Error(`${what}: the order of things differs`);
   }
 }
@@ -128,12 +127,12 @@ function agree(what: string, mine: unknown, other: unknown): void {
 /** What the server answers later than it is asked. */
 class Answers {
   readonly #pending: Promise<void>[] = [];
-  #failure: unknown;
+  #failure: Error | undefined;
 
   add<T>(answer: Promise<T>, check: (answer: T) => void): void {
     this.#pending.push(
       answer.then(check).catch((error: unknown) => {
-        this.#failure ??= error;
+        this.#failure ??= error as Error;
       }),
     );
   }
@@ -393,11 +392,9 @@ function compareStored(
     agree(`${where}: ${key}`, theirs, members),
   );
   if (saved !== undefined) {
-    answers.add(lua.command('PTTL', key), (ttl: number) => {
-      // The server's own clock goes on while a trace runs in virtual time.
-      const short = saved.ttlMs + KEPT_LONGER_MS - ttl;
-      agree(`${where}: TTL of ${key}, short by ${short} ms`, short >= 0 && short < 30_000, true);
-    });
+    answers.add(lua.command<number>('PEXPIRETIME', key), (ends) =>
+      agree(`${where}: TTL of ${key}`, ends - ENDS_AFTER_MS, saved.ttlMs),
+    );
   }
   const charged = new Map<number, number>();
   for (const { at, units } of oracle.logs.get(key)?.charges ?? []) {

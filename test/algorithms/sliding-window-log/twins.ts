@@ -9,24 +9,26 @@ import type { Call } from '../../../src/stores/store.ts';
 import { openResp } from '../../kit/index.mjs';
 import type { RedisServer } from '../../kit/index.mjs';
 
-/** By how much the server keeps keys for longer: in virtual time its own clock must not end them. */
-export const KEPT_LONGER_MS = 3_600_000;
+/** Unix ms after which, by its TTL, a log ends: in virtual time the server's own clock must not end it. */
+export const ENDS_AFTER_MS = 10_000_000_000_000;
 
-/** The production script but for its clock, which is the last element of ARGV, and for its TTLs. */
+/** The production script but for its clock, which is the last element of ARGV, and for when keys expire. */
 const virtualScript = assemble({
   clock: `--[[
   A clock that the caller sets.
 
   In:   ARGV   whole microseconds since the Unix epoch, last; taken off, so that the driver sees its own arguments
   Out:  now    the same
-        redis  what expires does so an hour later
+        redis  logs expire at ENDS_AFTER_MS and their TTL, other states an hour later than they would
 ]]
 local now = tonumber(table.remove(ARGV))
 local server, redis = redis, { call = redis.call }
 function redis.pcall(command, ...)
-  local args, ttl = { ... }, ({ PEXPIRE = 2, PSETEX = 2, SET = 4 })[command]
-  if ttl then
-    args[ttl] = string.format('%d', args[ttl] + ${KEPT_LONGER_MS})
+  local args, ttl = { ... }, ({ PSETEX = 2, SET = 4 })[command]
+  if command == 'PEXPIRE' then
+    return server.pcall('PEXPIREAT', args[1], string.format('%d', args[2] + ${ENDS_AFTER_MS}))
+  elseif ttl then
+    args[ttl] = string.format('%d', args[ttl] + 3600000)
   end
   return server.pcall(command, unpack(args))
 end
@@ -97,8 +99,8 @@ export class LuaTwin {
     return this.command('EVALSHA', virtualScript.sha1, keys.length, ...keys, ...args, now);
   }
 
-  command(...args: (string | number)[]): Promise<any> {
-    return this.#connection.command(...args);
+  command<T>(...args: (string | number)[]): Promise<T> {
+    return this.#connection.command(...args) as Promise<T>;
   }
 
   close(): void {
