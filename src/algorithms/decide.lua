@@ -14,12 +14,13 @@
         algorithm, for `reset` one; for `settle` only the units charged, or -1 where the record is gone, and
         those that were not; or, where the entry failed, a message in each of its places
 ]]
-local algorithms = {
-  token_bucket = token_bucket,
-  sliding_window = sliding_window,
-  fixed_window = fixed_window,
-  block = block,
+local makers = {
+  token_bucket = make_token_bucket,
+  sliding_window = make_sliding_window,
+  fixed_window = make_fixed_window,
+  block = make_block,
 }
+local algorithms = {}
 
 local heads = { up_to = 1, settle = 2 }
 local fixed_widths = { reset = 1, settle = 0 }
@@ -39,7 +40,9 @@ for s = 1, tonumber(ARGV[1]) do
   at = at + 4
   shape.width = shape.head
   for l = 1, limits do
-    local algorithm, shadow = algorithms[ARGV[at + 1]], ARGV[at] == '1'
+    local name, shadow = ARGV[at + 1], ARGV[at] == '1'
+    local algorithm = algorithms[name] or makers[name]()
+    algorithms[name] = algorithm
     shape[l], at = algorithm.plan(at + 2)
     shape[l].algorithm, shape[l].shadow = algorithm, shadow
     shape[l].width = fixed_widths[verb] or shape[l].width
@@ -65,7 +68,7 @@ for k = 1, #KEYS do
 end
 
 local out, place = { now }, 2
-local RECORD = { algorithm = record }
+local RECORD -- made on first use
 local entries = {} -- what went through `decide`: its shape, its place, its slots
 
 local function state_of(slot, plan)
@@ -266,6 +269,7 @@ local function decide(entry)
     end
   end
   if entry.record then
+    RECORD = RECORD or { algorithm = make_record() }
     local reserved = state_of(entry.record, RECORD)
     local failure = reserved.failure
     if not failure and shape.verb == 'settle' and reserved.ends > now and not reserved.settled then
