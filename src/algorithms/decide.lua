@@ -16,14 +16,15 @@
         `release` none; for `settle` only the units charged, or -1 where the record is gone, and those that were
         not; or, where the entry failed, a message in each of its places
 ]]
-local algorithms = {
-  token_bucket = token_bucket,
-  sliding_window = sliding_window,
-  sliding_window_log = sliding_window_log,
-  fixed_window = fixed_window,
-  concurrency = concurrency,
-  block = block,
+local makers = {
+  token_bucket = make_token_bucket,
+  sliding_window = make_sliding_window,
+  sliding_window_log = make_sliding_window_log,
+  fixed_window = make_fixed_window,
+  concurrency = make_concurrency,
+  block = make_block,
 }
+local algorithms = {}
 
 -- What a verb answers before its limits, and what each of them answers to it where that is not its algorithm's width.
 local heads = { up_to = 1, renew = 1, release = 1, settle = 2 }
@@ -55,7 +56,9 @@ for s = 1, tonumber(args[1]) do
   at = at + 4
   shape.width = shape.head
   for l = 1, limits do
-    local algorithm, shadow = algorithms[args[at + 1]], args[at] == '1'
+    local name, shadow = args[at + 1], args[at] == '1'
+    local algorithm = algorithms[name] or makers[name]()
+    algorithms[name] = algorithm
     shape[l], at = algorithm.plan(args, at + 2)
     shape[l].algorithm, shape[l].shadow = algorithm, shadow
     shape[l].width = widths[verb] or shape[l].width
@@ -73,7 +76,7 @@ for k = key, #KEYS do
   slots[KEYS[k]] = slots[KEYS[k]] or k
 end
 
-local RECORD = { algorithm = record }
+local RECORD -- made on first use
 local entries = {} -- what went through `decide`: its shape, its place, its slots
 
 local function state_of(slot, plan)
@@ -342,6 +345,7 @@ local function decide(entry)
     end
   end
   if entry.record then
+    RECORD = RECORD or { algorithm = make_record() }
     local reserved = state_of(entry.record, RECORD)
     local failure = reserved.failure
     if not failure and shape.verb == 'settle' and reserved.ends > now and not reserved.settled then

@@ -168,6 +168,9 @@ test('a late refusal sends nothing', async () => {
 
 test('late replies of another form, and late errors, disturb nobody', async () => {
   const answers: ((reply: unknown) => void)[] = [];
+  const unhandled: unknown[] = [];
+  const note = (reason: unknown): void => void unhandled.push(reason);
+  process.on('unhandledRejection', note);
   const port: RedisPort = {
     state: 'ready',
     onStateChange: () => {},
@@ -192,6 +195,9 @@ test('late replies of another form, and late errors, disturb nobody', async () =
     await new Promise((resolve) => setTimeout(resolve, 30));
     expect(answers.length).toBe(sent);
   }
+  process.off('unhandledRejection', note);
+  expect(answers).toHaveLength(5);
+  expect(unhandled).toEqual([]);
 });
 
 /** Settles again and again, as one does who must. */
