@@ -6,15 +6,19 @@ import {
   readVerdicts,
   reserveDetails,
 } from './algorithms/decide.ts';
-import type { Shape } from './algorithms/decide.ts';
+import type { Entry, Shape } from './algorithms/decide.ts';
 import type { Limit } from './algorithms/limit.ts';
+import { Calls, NOTHING } from './calls.ts';
+import type { Outcome } from './calls.ts';
 import { decisionOf, degraded, impossible } from './decision.ts';
 import type { Decision, Grant } from './decision.ts';
 import { readDuration } from './duration.ts';
 import type { Duration } from './duration.ts';
-import { invalidOption, RateLimiterError, StoreError } from './errors.ts';
+import { invalidOption, RateLimiterError } from './errors.ts';
+import type { StoreError } from './errors.ts';
 import { checks } from './events.ts';
 import type { CheckMessage } from './events.ts';
+import { HookCaller } from './hooks.ts';
 import { digestIdentity } from './identity.ts';
 import type { Identity } from './identity.ts';
 import { noteKeySpace } from './key-space.ts';
@@ -33,7 +37,6 @@ import { readable } from './options.ts';
 import type {
   AcquireOptions,
   CallOptions,
-  Hooks,
   LimiterOptions,
   ReserveOptions,
   Settings,
@@ -42,20 +45,11 @@ import type {
 import { attachReceipt, receiptOf } from './receipt.ts';
 import { PendingReservation } from './reservation.ts';
 import type { Reservation } from './reservation.ts';
-import type { Call } from './stores/store.ts';
 import { Waiting } from './waiting.ts';
 
 /** Two parts, so that no caller's own identity is ever this one. */
 const PROBE: Identity = ['distributed-rate-limiter', 'ready'];
 const LONGEST_BLOCK_MS = 10 * 366 * 86_400_000;
-
-/** What becomes of a call: how its answer is read, and what stands in for one that the store did not give. */
-interface Outcome<T> {
-  read(reply: readonly number[], at: number): T;
-  degrade?(error: StoreError): T;
-  /** What is to be done about an answer that comes after the caller has been given another. */
-  late?: (reply: readonly number[], at: number) => void;
-}
 
 /**
  * One or several limits, where their state lives, and what happens when that place is away.
@@ -68,15 +62,15 @@ interface Outcome<T> {
 export class RateLimiter {
   readonly #settings: Settings;
   readonly #limitsOfCalls = new WeakMap<readonly Limit[], LimitSet>();
-  readonly #reported = new WeakSet<StoreError>();
-  readonly #hookFailed = new Set<string>();
+  readonly #hooks: HookCaller;
+  readonly #calls: Calls;
   readonly #waiting = new Waiting();
-  #pending = 0;
   #closing: Promise<void> | undefined;
-  #onIdle: (() => void) | undefined;
 
   constructor(options: LimiterOptions) {
     this.#settings = readLimiterOptions(options);
+    this.#hooks = new HookCaller(this.#settings.hooks);
+    this.#calls = new Calls(this.#settings, (error) => this.#hooks.report(error));
     noteKeySpace(this.#settings);
   }
 
@@ -92,7 +86,7 @@ export class RateLimiter {
    * if (!decision.allowed) respond(decision.degraded ? 503 : 429);
    */
   allow(identity: Identity, options?: CallOptions): Promise<Decision> {
-    return this.#hooked(identity, this.#check('allow', identity, options));
+    return this.#hooks.after(identity, this.#check('allow', identity, options));
   }
 
   /**
@@ -125,19 +119,18 @@ export class RateLimiter {
     const { limits } = this.#readCall(options);
     checkLeaseless(limits);
     const shape = limits.shape('up_to', readCost('units', units));
-    const call = { key: this.#keyOf(limits, identity), shape };
-    const grant = this.#submit<Grant>(call, {
-      read: (reply, at) => {
+    const asked = { key: this.#keyOf(limits, identity), shape };
+    const grant = this.#calls.submit<Grant>(asked, {
+      read: (_, reply, at) => {
         const granted = readGranted(reply, at);
-        const decision = decisionOf(shape, readVerdicts(shape, reply, at), reply[0]!);
-        return this.#withReceipt({ ...decision, granted }, call, reply, at);
+        return this.#withReceipt({ ...readDecision(asked, reply, at), granted }, asked, reply, at);
       },
       degrade: (error) => ({
         ...this.#degraded(error),
         granted: this.#settings.failStrategy === 'open' ? units : 0,
       }),
     });
-    return this.#hooked(identity, grant);
+    return this.#hooks.after(identity, grant);
   }
 
   /**
@@ -156,7 +149,7 @@ export class RateLimiter {
     checkLeaseless(limits);
     const key = this.#keyOf(limits, identity);
     const decision = this.#waiting.wait(key, () => this.#check('allow', identity, call), bounds);
-    return this.#hooked(identity, decision);
+    return this.#hooks.after(identity, decision);
   }
 
   /**
@@ -202,7 +195,7 @@ export class RateLimiter {
           }
         : undefined,
     );
-    return this.#hooked(identity, Promise.resolve(lease));
+    return this.#hooks.after(identity, Promise.resolve(lease));
   }
 
   /**
@@ -220,7 +213,10 @@ export class RateLimiter {
   async refund(decision: Decision): Promise<Decision> {
     this.#checkOpen();
     const receipt = receiptOf(decision);
-    if (receipt === undefined || receipt.issuer !== this || receipt.refunded) {
+    const refundable = receipt?.shape.rules.map(
+      ({ limit: { algorithm } }) => algorithm !== 'block' && algorithm !== 'concurrency',
+    );
+    if (receipt?.issuer !== this || receipt.refunded || refundable?.includes(true) !== true) {
       throw new RateLimiterError(
         'ERR_NOT_REFUNDABLE',
         receipt?.refunded === true
@@ -230,18 +226,11 @@ export class RateLimiter {
     }
     receipt.refunded = true;
     const { key, shape: charged, reply, at } = receipt;
-    const refundable = charged.rules.map(
-      ({ limit: { algorithm } }) => algorithm !== 'block' && algorithm !== 'concurrency',
-    );
     const rules = charged.rules.filter((_, i) => refundable[i]);
     const units = charged.verb === 'up_to' ? readGranted(reply, at) : charged.units;
+    const details = readMarks(charged, reply, at).filter((_, i) => refundable[i]);
     const shape = LimitSet.refundShape(rules, units);
-    return this.#submit(
-      { key, shape, details: readMarks(charged, reply, at).filter((_, i) => refundable[i]) },
-      {
-        read: (answer, place) => decisionOf(shape, readVerdicts(shape, answer, place), answer[0]!),
-      },
-    );
+    return this.#calls.submit({ key, shape, details }, { read: readDecision });
   }
 
   /**
@@ -270,10 +259,13 @@ export class RateLimiter {
       timeoutMs: this.#settings.timeoutMs,
       checkOpen: () => this.#checkOpen(),
       send: (record, details, read) =>
-        this.#submit({ key, shape: limits.shape('settle', 1), record, details }, { read }),
+        this.#calls.submit(
+          { key, shape: limits.shape('settle', 1), record, details },
+          { read: (_, reply, at) => read(reply, at) },
+        ),
     });
     const decision = await this.#reserve(limits, key, cost, ttlMs, pending);
-    return this.#hooked(identity, Promise.resolve(pending.answer(decision)));
+    return this.#hooks.after(identity, Promise.resolve(pending.answer(decision)));
   }
 
   /**
@@ -292,7 +284,7 @@ export class RateLimiter {
   ): Promise<Decision> {
     const { limits } = this.#readCall(options);
     const shape = limits.shape('penalize', readCost('cost', cost));
-    return this.#submit({ key: this.#keyOf(limits, identity), shape }, this.#decision(shape));
+    return this.#calls.submit({ key: this.#keyOf(limits, identity), shape }, this.#looked);
   }
 
   /**
@@ -338,7 +330,7 @@ export class RateLimiter {
    */
   async reset(identity: Identity, options?: Pick<CallOptions, 'limits'>): Promise<void> {
     const { limits } = this.#readCall(options);
-    await this.#submit(
+    await this.#calls.submit(
       { key: this.#keyOf(limits, identity), shape: limits.shape('reset', 1) },
       NOTHING,
     );
@@ -358,7 +350,7 @@ export class RateLimiter {
     const key = this.#keyOf(limits, PROBE);
     await store.ready(async () => {
       const probe = (verb: 'allow' | 'peek' | 'reset') =>
-        this.#submit(
+        this.#calls.submit(
           verb === 'allow' && limits.ttlsMs.length > 0
             ? { key, shape: limits.shape('acquire', 1), details: [randomUUID()] }
             : { key, shape: limits.shape(verb, 1) },
@@ -392,9 +384,7 @@ export class RateLimiter {
 
   async #close(): Promise<void> {
     this.#waiting.close(closed());
-    if (this.#pending > 0) {
-      await new Promise<void>((resolve) => (this.#onIdle = resolve));
-    }
+    await this.#calls.idle();
     await this.#settings.store.close();
   }
 
@@ -430,18 +420,22 @@ export class RateLimiter {
     if (cost > limits.maxCost) {
       return Promise.resolve(impossible(limits.maxCost));
     }
-    const shape = limits.shape(verb, cost);
-    const call = { key, shape, details: lease === undefined ? undefined : [lease] };
-    const outcome = this.#decision(shape, verb === 'peek' ? undefined : call);
-    if (lease !== undefined) {
-      outcome.late = (reply, at) => {
-        if (decisionOf(shape, readVerdicts(shape, reply, at), reply[0]!).allowed) {
-          // Nobody waits for it, and `onError` is told of a failure.
-          this.#askLease('release', limits, key, lease).catch(() => {});
-        }
-      };
+    const asked = { key, shape: limits.shape(verb, cost) };
+    if (lease === undefined) {
+      return this.#calls.submit(asked, verb === 'peek' ? this.#looked : this.#charged);
     }
-    return this.#submit(call, outcome);
+    return this.#calls.submit(
+      { ...asked, details: [lease] },
+      {
+        ...this.#charged,
+        late: (late, reply, at) => {
+          if (readDecision(late, reply, at).allowed) {
+            // Nobody waits for it, and `onError` is told of a failure.
+            this.#askLease('release', limits, key, lease).catch(() => {});
+          }
+        },
+      },
+    );
   }
 
   #askLease(
@@ -450,9 +444,9 @@ export class RateLimiter {
     key: string,
     lease: string,
   ): Promise<boolean> {
-    return this.#submit(
+    return this.#calls.submit(
       { key, shape: limits.shape(verb, 1), details: [lease] },
-      { read: readHeld },
+      { read: (_, reply, at) => readHeld(reply, at) },
     );
   }
 
@@ -466,14 +460,17 @@ export class RateLimiter {
     if (cost > limits.maxCost) {
       return Promise.resolve(impossible(limits.maxCost));
     }
-    const shape = limits.shape('reserve', cost);
-    const outcome = this.#decision(shape);
-    return this.#submit(
-      { key, shape, record: pending.record, details: reserveDetails(ttlMs) },
+    return this.#calls.submit(
       {
-        ...outcome,
-        late: (reply, at) => {
-          if (outcome.read(reply, at).allowed) {
+        key,
+        shape: limits.shape('reserve', cost),
+        record: pending.record,
+        details: reserveDetails(ttlMs),
+      },
+      {
+        ...this.#looked,
+        late: (late, reply, at) => {
+          if (readDecision(late, reply, at).allowed) {
             pending.late();
           }
         },
@@ -481,20 +478,21 @@ export class RateLimiter {
     );
   }
 
-  /** How a decision is read from an answer; one that charges `charged` can be refunded. */
-  #decision(shape: Shape, charged?: Pick<Call, 'key' | 'shape'>): Outcome<Decision> {
-    return {
-      read: (reply, at) => {
-        const decision = decisionOf(shape, readVerdicts(shape, reply, at), reply[0]!);
-        return charged === undefined ? decision : this.#withReceipt(decision, charged, reply, at);
-      },
-      degrade: (error) => this.#degraded(error),
-    };
-  }
+  /** A decision that charges nothing, or what it charged can be had back in another way. */
+  readonly #looked: Outcome<Decision> = {
+    read: readDecision,
+    degrade: (error) => this.#degraded(error),
+  };
+
+  /** A decision that can be refunded. */
+  readonly #charged: Outcome<Decision> = {
+    read: (asked, reply, at) => this.#withReceipt(readDecision(asked, reply, at), asked, reply, at),
+    degrade: (error) => this.#degraded(error),
+  };
 
   #withReceipt<T extends Decision>(
     decision: T,
-    { key, shape }: Pick<Call, 'key' | 'shape'>,
+    { key, shape }: Entry,
     reply: readonly number[],
     at: number,
   ): T {
@@ -508,68 +506,12 @@ export class RateLimiter {
     return degraded(this.#settings.failStrategy === 'open', error);
   }
 
-  /** Without `degrade`, or under `failStrategy: 'throw'`, a call that the store does not answer rejects. */
-  #submit<T>(
-    call: Pick<Call, 'key' | 'shape' | 'record' | 'details'>,
-    outcome: Outcome<T>,
-  ): Promise<T> {
-    const { store, timeoutMs, maxInFlight, failStrategy } = this.#settings;
-    this.#pending += 1;
-    return new Promise((resolve, reject) => {
-      const sent: Call = {
-        key: call.key,
-        shape: call.shape,
-        record: call.record,
-        details: call.details,
-        timeoutMs,
-        maxInFlight,
-        settle: (reply, at) => {
-          resolve(outcome.read(reply, at));
-          this.#settled();
-        },
-        late: outcome.late,
-        fail: (error) => {
-          if (error instanceof StoreError) {
-            if (failStrategy === 'throw' || outcome.degrade === undefined) {
-              reject(error);
-            } else {
-              resolve(outcome.degrade(error));
-            }
-            this.#report(error);
-          } else {
-            reject(error);
-          }
-          this.#settled();
-        },
-      };
-      if (outcome.late !== undefined) {
-        sent.late = (reply, at) => outcome.late?.(reply, at);
-      }
-      store.submit(sent);
-    });
-  }
-
-  #hooked<T extends Decision>(identity: Identity, decision: Promise<T>): Promise<T> {
-    const { onAllow, onBlock } = this.#settings.hooks;
-    if (onAllow === undefined && onBlock === undefined) {
-      return decision;
-    }
-    return decision.then((made) => {
-      if (made.allowed) {
-        this.#callHook('onAllow', onAllow, identity, made);
-      } else {
-        this.#callHook('onBlock', onBlock, identity, made);
-      }
-      return made;
-    });
-  }
-
   #keyOf(limits: LimitSet, identity: Identity): string {
     return limits.keyPrefix + digestIdentity(identity, this.#settings.hashSecret);
   }
 
   async #setBlock(identity: Identity, shape: Shape): Promise<void> {
-    await this.#submit({ key: this.#keyOf(this.#settings.limits, identity), shape }, NOTHING);
+    await this.#calls.submit({ key: this.#keyOf(this.#settings.limits, identity), shape }, NOTHING);
   }
 
   #checkBlocks(): void {
@@ -581,21 +523,6 @@ export class RateLimiter {
         undefined,
         'Make it with `blocks: true`, or it would not heed them.',
       );
-    }
-  }
-
-  #settled(): void {
-    this.#pending -= 1;
-    if (this.#pending === 0) {
-      this.#onIdle?.();
-    }
-  }
-
-  /** One error stands for one failed store call, or for the whole time in which calls are answered without one. */
-  #report(error: StoreError): void {
-    if (!this.#reported.has(error)) {
-      this.#reported.add(error);
-      this.#callHook('onError', this.#settings.hooks.onError, error);
     }
   }
 
@@ -629,42 +556,11 @@ export class RateLimiter {
       throw closed();
     }
   }
-
-  /** A hook's own failure never reaches a caller; the first one of each hook is a process warning. */
-  #callHook<A extends unknown[]>(
-    name: keyof Hooks,
-    hook: ((...args: A) => unknown) | undefined,
-    ...args: A
-  ): void {
-    if (hook === undefined) {
-      return;
-    }
-    try {
-      const result = hook(...args);
-      if (typeof (result as Partial<PromiseLike<unknown>> | undefined)?.then === 'function') {
-        (result as PromiseLike<unknown>).then(undefined, () => this.#warnOfHook(name));
-      }
-    } catch {
-      this.#warnOfHook(name);
-    }
-  }
-
-  #warnOfHook(name: keyof Hooks): void {
-    if (!this.#hookFailed.has(name)) {
-      this.#hookFailed.add(name);
-      process.emitWarning(
-        `The hook \`${name}\` failed. Decisions are not affected; further failures are not reported.`,
-        {
-          type: 'RateLimiterWarning',
-          code: 'DRL_HOOK_FAILED',
-        },
-      );
-    }
-  }
 }
 
-/** For calls of which nothing but the end is of interest. */
-const NOTHING: Outcome<void> = { read: () => undefined };
+function readDecision({ shape }: Entry, reply: readonly number[], at: number): Decision {
+  return decisionOf(shape, readVerdicts(shape, reply, at), reply[0]!);
+}
 
 function checkLeaseless({ ttlsMs }: LimitSet): void {
   if (ttlsMs.length > 0) {
