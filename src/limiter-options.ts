@@ -299,10 +299,12 @@ function readSettings(options: unknown): Settings {
     failStrategy: has('failStrategy')
       ? readOneOf('failStrategy', given['failStrategy'], ['open', 'closed', 'throw'])
       : 'open',
-    hashSecret: has('hashSecret') ? readSecret(given['hashSecret']) : undefined,
+    hashSecret: has('hashSecret')
+      ? readable('hashSecret', () => readSecret(given['hashSecret']))
+      : undefined,
     hooks: readHooks(given),
-    limits: readLimitSet(given, has, namespace, blocks),
-    ...readStore(given, has, timeoutMs),
+    limits: readable('limits', () => readLimitSet(given, has, namespace, blocks)),
+    ...readable('redis', () => readStore(given, has, timeoutMs)),
   };
 }
 

@@ -21,7 +21,8 @@ export function readOptions(
   const given: Record<string, unknown> = Object.create(null);
   for (const name of Object.keys(options)) {
     if (!known.includes(name)) {
-      const meant = Object.hasOwn(aliases, name) ? aliases[name] : nearest(name, known);
+      const alias = Object.hasOwn(aliases, name) ? aliases[name] : undefined;
+      const meant = alias !== undefined && known.includes(alias) ? alias : nearest(name, known);
       throw new RateLimiterError(
         'ERR_INVALID_OPTION',
         `\`${name.slice(0, 80)}\` is not an option of ${where}, got ${shownUnread((options as Record<string, unknown>)[name])}. ` +

@@ -165,7 +165,7 @@ const ALIASES: Readonly<Record<string, string>> = {
   max: 'rate',
   points: 'rate',
   timezone: 'timeZone',
-  tokens: 'rate',
+  tokens: 'burst',
   tz: 'timeZone',
   window: 'period',
   ttl: 'period',

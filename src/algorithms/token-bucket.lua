@@ -106,6 +106,9 @@ end
 
 -- The most units whose recovery is at most int + rem/n us; rem may be negative.
 local function units_within(plan, int, rem)
+  if rem < 0 then
+    int, rem = int - 1, rem + plan.n
+  end
   local function fit(units)
     local needed, needed_rem = recovery(plan, units)
     return needed < int or (needed == int and needed_rem <= rem)

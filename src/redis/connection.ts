@@ -129,12 +129,14 @@ export class Connection<C extends Sendable> {
 
   #sendQueued(): void {
     this.#flushScheduled = false;
-    for (const lane of this.#dirty) {
+    // A copy: a hook that hears of a failure may make a call in between.
+    const lanes = [...this.#dirty];
+    this.#dirty.clear();
+    for (const lane of lanes) {
       for (const [slot, calls] of lane.takeQueue()) {
         this.#makeBatches(lane, slot, calls);
       }
     }
-    this.#dirty.clear();
   }
 
   #makeBatches(lane: Lane<C>, slot: number, calls: readonly C[]): void {

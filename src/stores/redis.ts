@@ -44,8 +44,7 @@ function readReplies(
   if (!Array.isArray(reply) || reply.length !== expected) {
     throw new Error(`expected ${expected} values`);
   }
-  reply[0] = Number(reply[0]);
-  if (!Number.isSafeInteger(reply[0])) {
+  if (readIntegers(reply, 0, 1) !== undefined || !Number.isSafeInteger(reply[0])) {
     throw new Error('expected a time first');
   }
   const failures = new Map<string, StoreError>();

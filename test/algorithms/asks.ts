@@ -1,8 +1,7 @@
 import { shapeOf } from '../../src/algorithms/decide.ts';
 import type { Entry, Shape } from '../../src/algorithms/decide.ts';
 import type { Limit } from '../../src/algorithms/limit.ts';
-import { spacingOf, tokenBucket, tokenBucketPlan } from '../../src/algorithms/token-bucket.ts';
-import type { TokenBucketPlan } from '../../src/algorithms/token-bucket.ts';
+import { tokenBucket } from '../../src/algorithms/token-bucket.ts';
 import type { OracleCall } from './oracle.ts';
 
 /** The numbers of one limit, from which the twins' plan and the oracle's limit are both made. */
@@ -38,23 +37,15 @@ export interface Posed {
 
 const limits = new WeakMap<Spec, Limit>();
 
-/** The limit that the library's users would make of these numbers; it does not know `maxDebt`. */
+/** The limit that the library's users would make of these numbers. */
 function limitOf(spec: Spec): Limit {
   let limit = limits.get(spec);
   if (limit === undefined) {
-    const { rate, periodMs, burst } = spec;
-    limit = tokenBucket({ rate, period: `${periodMs}ms`, burst });
+    const { rate, periodMs, burst, maxDebt } = spec;
+    limit = tokenBucket({ rate, period: `${periodMs}ms`, burst, maxDebt });
     limits.set(spec, limit);
   }
   return limit;
-}
-
-function planOf(spec: Spec, cost: number, charge: boolean): TokenBucketPlan {
-  if (spec.maxDebt === 0) {
-    return limitOf(spec).plan(cost, charge) as TokenBucketPlan;
-  }
-  const spacing = spacingOf(spec.rate, spec.periodMs * 1_000);
-  return tokenBucketPlan(spacing, spec.burst, spec.maxDebt, cost, charge);
 }
 
 /** Poses asks; those that differ by their identity alone share a shape, as they do in production. */
@@ -80,12 +71,12 @@ export class Poser {
     let shape = this.#shapes.get(name);
     if (shape === undefined) {
       shape = shapeOf(
-        verb === 'reset' ? 'reset' : 'decide',
-        by.map(({ suffix, spec }) => ({
-          limit: limitOf(spec),
-          plan: planOf(spec, cost, verb === 'allow'),
-          suffix,
-        })),
+        verb,
+        cost,
+        by.map(({ suffix, spec }) => {
+          const limit = limitOf(spec);
+          return { limit, plan: limit.plan(cost, 0), suffix };
+        }),
       );
       this.#shapes.set(name, shape);
     }

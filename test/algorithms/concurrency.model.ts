@@ -65,7 +65,7 @@ export class Model {
     now: number,
   ): { expected: number[]; replay: boolean; passes: boolean } {
     const { verb, rules, head } = entry.shape;
-    const keys = keysOf(entry.key, entry.shape);
+    const keys = keysOf(entry);
     if (verb === 'reset') {
       for (const key of keys) this.#places.delete(key);
       return { expected: rules.map(() => 1), replay: false, passes: true };

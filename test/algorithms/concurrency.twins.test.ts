@@ -195,7 +195,7 @@ class Trace {
   #showRetry({ key, shape }: Entry): void {
     const entry = { key, shape, details: ['a lease of its own'] };
     const copy = new ShownTable();
-    for (const each of keysOf(key, shape)) {
+    for (const each of keysOf({ key, shape })) {
       const value = this.table.stored.get(each);
       if (value !== undefined) copy.stored.set(each, value);
     }

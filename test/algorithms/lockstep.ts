@@ -66,7 +66,7 @@ export class MapTable implements Table {
     if (saved === undefined) {
       this.stored.delete(key);
     } else {
-      this.stored.set(key, saved.value);
+      this.stored.set(key, saved.value as string);
     }
   }
 

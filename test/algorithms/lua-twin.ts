@@ -11,9 +11,11 @@ export type Write = string;
 
 export function writeOf(
   key: string,
-  saved: { readonly value: string; readonly ttlMs: number | bigint } | undefined,
+  saved: { readonly value: unknown; readonly ttlMs: number | bigint } | undefined,
 ): Write {
-  return saved === undefined ? `${key} deleted` : `${key} ${saved.value} for ${saved.ttlMs} ms`;
+  return saved === undefined
+    ? `${key} deleted`
+    : `${key} ${saved.value as string} for ${saved.ttlMs} ms`;
 }
 
 /** Entries that go into one script call, and how they are written there. */
@@ -54,7 +56,7 @@ export function grouped(pairs: readonly { entry: Entry; times: number }[]): Grou
     args.push(String(shapes.indexOf(entry.shape) + 1), '1', String(times));
   }
   return {
-    keys: pairs.flatMap(({ entry }) => keysOf(entry.key, entry.shape)),
+    keys: pairs.flatMap(({ entry }) => keysOf(entry)),
     args,
     entries: pairs.flatMap(({ entry, times }) => Array<Entry>(times).fill(entry)),
   };

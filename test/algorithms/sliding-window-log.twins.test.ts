@@ -189,7 +189,7 @@ async function follow(
     posed.forEach((one, i) => keepReceipt(one, reply, placeOf(entries, i), receipts));
     opensAt = showRetry(posed.at(-1)!, read.at(-1)!, table, now, where, counts);
 
-    const keys = [...new Set(entries.flatMap((entry) => keysOf(entry.key, entry.shape)))];
+    const keys = [...new Set(entries.flatMap((entry) => keysOf(entry)))];
     for (const key of keys.filter(isLog)) {
       compareStored(lua, table, oracle, key, where, answers, counts);
     }
@@ -293,12 +293,12 @@ function readAnswer({ entry, limits }: Posed, reply: Reply, at: number): ReadAns
   const logs = limits.flatMap((limit, i) =>
     limit.algorithm === 'sliding_window_log' ? [{ limit, i }] : [],
   );
-  const keys = keysOf(entry.key, shape);
+  const keys = keysOf(entry);
   const hasOthers = limits.some(
     ({ algorithm, shadow }) => !shadow && algorithm !== 'sliding_window_log',
   );
   const call: OracleCall = {
-    verb,
+    verb: verb as OracleCall['verb'],
     units,
     rules: logs.map(({ limit, i }) => {
       const { rate, period } = shape.rules[i]!.plan as SlidingWindowLogPlan;
@@ -418,7 +418,7 @@ function count(
     const { verb } = entry.shape;
     const { all, granted } = read[i]!;
     const refused = all.some((verdict, l) => verdict.refused && !limits[l]!.shadow);
-    const keys = keysOf(entry.key, entry.shape);
+    const keys = keysOf(entry);
     counts.steps += 1;
     counts.passed += verb === 'allow' && !refused ? 1 : 0;
     counts.refused += verb === 'allow' && refused ? 1 : 0;

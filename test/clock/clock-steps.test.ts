@@ -98,7 +98,7 @@ describe.skipIf(noClock !== undefined)(
       /** Every answer is Redis's own. */
       async function real(decision: Promise<Decision>): Promise<Real> {
         const made = await decision;
-        if (made.degraded || made.reason === 'impossible')
+        if (made.degraded || made.reason === 'impossible' || made.reason === 'blocked')
           throw new Error(`not a decision of Redis's: ${made.reason}`);
         return made;
       }

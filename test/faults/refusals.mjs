@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { freePort, openResp, waitUntil } from '../kit/index.mjs';
 import { StoreError } from 'distributed-rate-limiter';
-import { expectDegraded, expectReal, isReal, keyOf } from './caller.mjs';
+import { expectDegraded, expectReal, isReal, keyOf, MARGIN_MS } from './caller.mjs';
 
 /**
  * The server answers, and refuses.
@@ -67,15 +67,6 @@ const states = [
     begin: async (redis) => {
       await redis.command('CONFIG', 'SET', 'maxmemory', 1);
       return () => redis.command('CONFIG', 'SET', 'maxmemory', 0);
-    },
-  },
-  {
-    word: 'READONLY',
-    how: 'as a replica',
-    onlyWrites: true,
-    begin: async (redis) => {
-      await redis.command('REPLICAOF', '127.0.0.1', await freePort());
-      return () => redis.command('REPLICAOF', 'NO', 'ONE');
     },
   },
   {
@@ -164,6 +155,31 @@ const noPassword = {
   },
 };
 
+/**
+ * What a script answers that had to write says what it was written to: so that a client which looks for the primary
+ * on `READONLY` does. A refusal writes nothing, and stays real.
+ *
+ * @type {Scenario}
+ */
+const replica = {
+  name: 'READONLY as a replica',
+  async run(stage) {
+    const { client, redis } = stage;
+    const caller = await stage.openReady({ timeoutMs: 2_000 });
+    const spent = await caller.spend();
+    await redis.command('REPLICAOF', '127.0.0.1', await freePort());
+    const alone = await caller.callSpent(spent);
+    assert.equal(isReal(alone) && alone.reason, 'limited');
+    const before = stage.sent;
+    const batch = await Promise.all([caller.call(), caller.callSpent(spent), caller.call()]);
+    assert.equal(stage.sent, before + 1, 'all in one batch, and not sent again');
+    const error = expectDegraded(batch, 'store_error', 'READONLY');
+    assert.deepEqual(caller.errors, [error]);
+    await redis.command('REPLICAOF', 'NO', 'ONE');
+    stage.recoveryMs = await caller.recovered(performance.now(), client.reconnectMs + MARGIN_MS);
+  },
+};
+
 /** @type {Scenario} */
 const foreignType = {
   name: "WRONGTYPE and UNREADABLE: somebody else's values under two keys",
@@ -192,7 +208,7 @@ const foreignType = {
 };
 
 /** @type {readonly Scenario[]} */
-export const refusals = [...states.map(refusing), noPassword, foreignType];
+export const refusals = [...states.map(refusing), replica, noPassword, foreignType];
 
 /**
  * Resolves when the server answers even a `PING` like that.

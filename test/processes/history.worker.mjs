@@ -17,10 +17,10 @@ import { keepInFlight } from './demand.mjs';
  * @property {Record<string, Numbers[]>} plans
  * @property {number} decisions of each process
  *
- * @typedef {object} Asked a shape, by the numbers from which it can be made again
- * @property {'allow' | 'peek' | 'reset'} operation
- * @property {number} cost
- * @property {Numbers[]} limits
+ * @typedef {object} Asked a shape, by what it can be made again from
+ * @property {Shape['verb']} verb
+ * @property {number} units
+ * @property {Pick<Shape['rules'][number], 'plan' | 'suffix'>[]} rules
  *
  * @typedef {object} Batch one execution of the script
  * @property {number} sequence
@@ -33,18 +33,8 @@ import { keepInFlight } from './demand.mjs';
  */
 
 /** @param {Shape} shape @returns {Asked} */
-function askedBy({ verb, rules }) {
-  const plan = rules[0]?.plan;
-  return {
-    operation: verb === 'reset' ? 'reset' : plan?.charge ? 'allow' : 'peek',
-    cost: plan?.cost ?? 1,
-    limits: rules.map(({ limit: { name, rate, periodMs, capacity } }) => ({
-      ...(name === 'default' ? {} : { name }),
-      rate,
-      period: `${periodMs}ms`,
-      burst: capacity,
-    })),
-  };
+function askedBy({ verb, units, rules }) {
+  return { verb, units, rules: rules.map(({ plan, suffix }) => ({ plan, suffix })) };
 }
 
 /** Random numbers from a seed, 0 to 1. @param {number} seed @see https://gist.github.com/tommyettinger/46a874533244883189143505d203312c */

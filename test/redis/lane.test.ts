@@ -15,6 +15,7 @@ const batchOf = (lane: Lane<string>): Batch<string> => ({
   lane,
   slot: -1,
   calls: ['a'],
+  failed: undefined,
   encoded: { keys: [], args: [], taken: 1 },
   size: 1,
   timeoutMs: 100,

@@ -1,6 +1,6 @@
 import type { PortState, RedisPort } from 'distributed-rate-limiter';
 import { decide } from '../../src/algorithms/decide.ts';
-import type { Rule, Shape } from '../../src/algorithms/decide.ts';
+import type { Rule, Shape, Verb } from '../../src/algorithms/decide.ts';
 import { shapeOf } from '../../src/algorithms/decide.ts';
 import type { Limit } from '../../src/algorithms/limit.ts';
 import { tokenBucketTwin } from '../../src/algorithms/token-bucket.ts';
@@ -67,7 +67,7 @@ export class FakeRedis implements RedisPort {
 
   /** What the script would answer. */
   run({ keys, args }: Send): (number | string)[] {
-    const { shapes, runs } = readArguments(args);
+    const { shapes, runs } = readArguments(args, keys.length);
     let at = 0;
     const entries = runs.flatMap(({ shape, groups, times }) =>
       Array.from({ length: groups }, () => {
@@ -82,7 +82,7 @@ export class FakeRedis implements RedisPort {
       read: (key) => this.values.get(key),
       write: (key, saved) => {
         if (saved === undefined) this.values.delete(key);
-        else this.values.set(key, saved.value);
+        else this.values.set(key, saved.value as string);
       },
     });
   }
@@ -92,8 +92,11 @@ export class FakeRedis implements RedisPort {
 export const silence = (): Promise<never> => new Promise<never>(() => {});
 
 /** How many entries a send carries: the groups of each run, by the entries on each. */
-export function entriesOf({ args }: Send): number {
-  return readArguments(args).runs.reduce((sum, { groups, times }) => sum + groups * times, 0);
+export function entriesOf({ args, keys }: Send): number {
+  return readArguments(args, keys.length).runs.reduce(
+    (sum, { groups, times }) => sum + groups * times,
+    0,
+  );
 }
 
 interface Run {
@@ -102,28 +105,24 @@ interface Run {
   readonly times: number;
 }
 
-/** As decide.lua reads them. Shapes of one limit only. */
-function readArguments(args: readonly string[]): { shapes: Shape[]; runs: Run[] } {
+/** As lone.lua and decide.lua read them. Shapes of one limit only. */
+function readArguments(args: readonly string[], keys: number): { shapes: Shape[]; runs: Run[] } {
+  if (args.length === 1) {
+    const numbers = args[0]!.split(' ');
+    const times = Number(numbers.pop());
+    const shape = shapeOf('allow', 1, [ruleOf(numbers.map(Number))]);
+    return { shapes: [shape], runs: [{ shape, groups: keys, times }] };
+  }
   let at = 0;
   const next = (): string => args[at++] ?? 'missing';
   const shapes = Array.from({ length: Number(next()) }, () => {
-    if (next() !== '1') throw new Error('this server decides one limit per call');
-    if (next() === 'reset') return shapeOf('reset', [ruleOf(undefined)]);
-    const [n, burst, burstRem, ceiling, ceilingRem, price, priceRem, charge] = Array.from(
-      { length: 8 },
-      () => Number(next()),
-    ) as [number, number, number, number, number, number, number, number];
-    const plan: TokenBucketPlan = {
-      cost: 0,
-      charge: charge === 1,
-      width: n > 1 ? 2 : 1,
-      args: [],
-      spacing: { p: 0, n },
-      burst: { int: burst, rem: burstRem },
-      ceiling: { int: ceiling, rem: ceilingRem },
-      price: { int: price, rem: priceRem },
-    };
-    return shapeOf('decide', [ruleOf(plan)]);
+    const verb = next() as Verb;
+    const units = Number(next());
+    const [details, limits, shadow, algorithm] = [next(), next(), next(), next()];
+    if (details !== '0' || limits !== '1' || shadow !== '0' || algorithm !== 'token_bucket') {
+      throw new Error('this server decides one token bucket per call');
+    }
+    return shapeOf(verb, units, [ruleOf(Array.from({ length: 8 }, () => Number(next())))]);
   });
   const runs: Run[] = [];
   while (at < args.length) {
@@ -134,7 +133,26 @@ function readArguments(args: readonly string[]): { shapes: Shape[]; runs: Run[] 
 }
 
 /** The driver needs no more of a limit than its twin. */
-function ruleOf(plan: TokenBucketPlan | undefined): Rule {
-  const limit = { twin: tokenBucketTwin } as unknown as Limit;
-  return { limit, plan: plan as TokenBucketPlan, suffix: '' };
+function ruleOf(numbers: readonly number[]): Rule {
+  const [n, p, burst, burstRem, ceiling, ceilingRem, price, priceRem] = numbers as [
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+  ];
+  const plan: TokenBucketPlan = {
+    cost: 0,
+    width: n > 1 ? 2 : 1,
+    args: [],
+    spacing: { p, n },
+    burst: { int: burst, rem: burstRem },
+    ceiling: { int: ceiling, rem: ceilingRem },
+    price: { int: price, rem: priceRem },
+  };
+  const limit = { twin: tokenBucketTwin, shadow: false } as unknown as Limit;
+  return { limit, plan, suffix: '' };
 }

@@ -1,6 +1,7 @@
 import { expectTypeOf, test } from 'vitest';
 import type {
   Allowed,
+  Blocked,
   Decision,
   Degraded,
   Impossible,
@@ -18,7 +19,7 @@ test('before narrowing, only what every decision has is certain', () => {
   expectTypeOf(decision.allowed).toEqualTypeOf<boolean>();
   expectTypeOf(decision.degraded).toEqualTypeOf<boolean>();
   expectTypeOf(decision.reason).toEqualTypeOf<
-    'within_limit' | 'limited' | 'impossible' | StoreFailure
+    'within_limit' | 'limited' | 'blocked' | 'impossible' | StoreFailure
   >();
   expectTypeOf(decision.retryAfterMs).toEqualTypeOf<number | undefined>();
   expectTypeOf(decision.remaining).toEqualTypeOf<number | undefined>();
@@ -46,6 +47,11 @@ test('the reason decides', () => {
       expectTypeOf(decision.allowed).toEqualTypeOf<false>();
       expectTypeOf(decision.retryAfterMs).toEqualTypeOf<number>();
       expectTypeOf(decision.limitedBy).toEqualTypeOf<readonly string[]>();
+      break;
+    case 'blocked':
+      expectTypeOf(decision).toEqualTypeOf<Blocked>();
+      expectTypeOf(decision.allowed).toEqualTypeOf<false>();
+      expectTypeOf(decision.retryAfterMs).toEqualTypeOf<number>();
       break;
     case 'impossible':
       expectTypeOf(decision).toEqualTypeOf<Impossible>();
@@ -75,11 +81,11 @@ test('so does degraded', () => {
     expectTypeOf(decision).toEqualTypeOf<Degraded>();
     expectTypeOf(decision.reason).toEqualTypeOf<StoreFailure>();
   } else {
-    expectTypeOf(decision).toEqualTypeOf<Allowed | Limited | Impossible>();
+    expectTypeOf(decision).toEqualTypeOf<Allowed | Limited | Blocked | Impossible>();
     if (decision.allowed) {
       expectTypeOf(decision).toEqualTypeOf<Allowed>();
     } else {
-      expectTypeOf(decision).toEqualTypeOf<Limited | Impossible>();
+      expectTypeOf(decision).toEqualTypeOf<Limited | Blocked | Impossible>();
       expectTypeOf(decision.retryAfterMs).toEqualTypeOf<number | undefined>();
     }
   }
@@ -87,10 +93,10 @@ test('so does degraded', () => {
 
 test('and what is known of the times: a number means facts', () => {
   if (decision.retryAfterMs !== undefined) {
-    expectTypeOf(decision).toEqualTypeOf<Limited>();
+    expectTypeOf(decision).toEqualTypeOf<Limited | Blocked>();
   }
   if (decision.remaining !== undefined) {
-    expectTypeOf(decision).toEqualTypeOf<Allowed | Limited>();
+    expectTypeOf(decision).toEqualTypeOf<Allowed | Limited | Blocked>();
   }
 });
 

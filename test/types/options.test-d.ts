@@ -163,13 +163,13 @@ test('durations', () => {
 test('limits', () => {
   expectTypeOf(tokenBucket({ rate: 5, period: '1m' })).toEqualTypeOf<Limit>();
   // @ts-expect-error a limit cannot be changed
-  tokenBucket({ rate: 5, period: '1m' }).rate = 6;
+  tokenBucket({ rate: 5, period: '1m' }).name = 'b';
   // @ts-expect-error a limit is made, not written
   const written: Limit = {
     algorithm: 'token_bucket',
     name: 'a',
-    rate: 1,
-    periodMs: 1,
+    shadow: false,
+    maxDebt: 0,
     capacity: 1,
   };
   void written;
