@@ -401,10 +401,11 @@ local any_failed, on_replica = false, nil
 
 local function write(slot)
   local state, written = states[slot], nil
-  if erased[slot] then
+  local saves = state and state.changed
+  if erased[slot] and not (saves and not state.algorithm.open) then -- a string is overwritten as it is
     written = redis.pcall('DEL', KEYS[slot])
   end
-  if state and state.changed then
+  if saves then
     written = state.algorithm.save(KEYS[slot], state)
     state.changed = false
   end

@@ -108,14 +108,22 @@ describe('what is sent', () => {
     const limiter = limiterOn(redis);
     await many(100, (i) => limiter.allow(`user:${i}`));
     const [send] = redis.sends;
+    expect(send!.args).toEqual([expect.stringMatching(/^(?:\d+ ){8}1$/)]);
+    expect(send!.keys).toHaveLength(100);
+  });
+
+  test('calls that are not alike are one shape each, and a run per stretch of one shape', async () => {
+    const redis = new FakeRedis();
+    const limiter = limiterOn(redis);
+    await many(100, (i) => limiter[i < 60 ? 'allow' : 'peek'](`user:${i}`));
+    const [send] = redis.sends;
+    const plan = ['0', 'token_bucket', ...send!.args.slice(7, 15)];
     expect(send!.args).toEqual([
-      '1',
-      '1',
-      'token_bucket',
-      ...send!.args.slice(3, 11),
-      '1',
-      '100',
-      '1',
+      '2',
+      ...['allow', '1', '0', '1', ...plan],
+      ...['peek', '1', '0', '1', ...plan],
+      ...['1', '60', '1'],
+      ...['2', '40', '1'],
     ]);
   });
 
@@ -134,7 +142,8 @@ describe('what is sent', () => {
     const limiter = limiterOn(redis);
     const own = [tokenBucket({ rate: 5, period: '1h' })];
     await many(50, (i) => limiter.allow(`user:${i}`, { limits: own }));
-    expect(redis.sends[0]!.args.slice(-3)).toEqual(['1', '50', '1']);
+    expect(redis.sends[0]!.args).toEqual([expect.stringMatching(/^(?:\d+ ){8}1$/)]);
+    expect(redis.sends[0]!.keys).toHaveLength(50);
   });
 
   test('a call while another is in flight waits for the turn to end, and goes with the others', async () => {

@@ -68,8 +68,6 @@ describe('tokenBucket', () => {
     expect(limit).toMatchObject({
       algorithm: 'token_bucket',
       name: 'default',
-      rate: 1,
-      periodMs: 60_000,
       capacity: 1,
     });
   });
