@@ -1,6 +1,7 @@
 /**
  * Budgets of what an import costs, minified and compressed. A server hardly feels them; they are here so that growth
- * is a decision and not an accident.
+ * is a decision and not an accident. Each algorithm counts twice, in TypeScript and in the Lua that is embedded; the
+ * contract suites bring the whole library with them.
  * @param {import('esbuild').BuildOptions} options
  */
 const forNode = (options) => ({ ...options, platform: 'node' });
@@ -10,14 +11,14 @@ export default [
     name: 'distributed-rate-limiter',
     path: 'dist/index.js',
     import: '*',
-    limit: '15 kB',
+    limit: '32 kB',
     modifyEsbuildConfig: forNode,
   },
   {
     name: 'distributed-rate-limiter/testing',
     path: 'dist/testing/index.js',
     import: '*',
-    limit: '2 kB',
+    limit: '37 kB',
     modifyEsbuildConfig: forNode,
   },
 ];

@@ -5,44 +5,50 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import process from 'node:process';
-import {
-  fixedWindow,
-  MemoryStore,
-  RateLimiter,
-  slidingWindow,
-  slidingWindowLog,
-  tokenBucket,
-} from '../dist/index.js';
-import { ManualClock } from '../dist/testing/index.js';
+import { built } from './built.mjs';
+
+const { fixedWindow, MemoryStore, RateLimiter, slidingWindow, slidingWindowLog, tokenBucket } =
+  built.library;
+const { ManualClock } = built.testing;
+
+/** @typedef {import('../src/index.ts').Limit} Limit */
+/** @typedef {{ at: number, passed: boolean }} Call */
 
 const TARGET = new URL('../docs/which-limit.svg', import.meta.url);
 
 const RATE = 10;
 const PERIOD_MS = 10_000;
-const SECONDS = 40;
+const SECONDS = 32;
+/** A time that is a multiple of the period, so that the axis begins with a window. */
+const START = Date.UTC(2026, 0, 1);
 
-const limits = [
-  ['tokenBucket, burst 10', tokenBucket({ rate: RATE, period: '10s' })],
-  ['tokenBucket, burst 2', tokenBucket({ rate: RATE, period: '10s', burst: 2 })],
-  ['slidingWindow', slidingWindow({ rate: RATE, period: '10s' })],
-  ['slidingWindowLog', slidingWindowLog({ rate: RATE, period: '10s' })],
-  ['fixedWindow', fixedWindow({ rate: RATE, period: '10s' })],
+/** @type {readonly (readonly [name: string, note: string, limit: Limit])[]} */
+const ROWS = [
+  ['tokenBucket', 'burst 10, then one a second', tokenBucket({ rate: RATE, period: '10s' })],
+  [
+    'tokenBucket',
+    'burst 2: nearly even spacing',
+    tokenBucket({ rate: RATE, period: '10s', burst: 2 }),
+  ],
+  ['slidingWindow', 'two counters, near enough', slidingWindow({ rate: RATE, period: '10s' })],
+  ['slidingWindowLog', 'exact in every window', slidingWindowLog({ rate: RATE, period: '10s' })],
+  ['fixedWindow', 'starts afresh at each edge', fixedWindow({ rate: RATE, period: '10s' })],
 ];
 
 /** Calls in ms: a burst shortly before a window's edge and one right behind it, a pause, a steady stream too fast. */
 function traffic() {
   const calls = [];
-  for (let i = 0; i < 12; i++) calls.push(8_900 + i * 60);
-  for (let i = 0; i < 12; i++) calls.push(10_200 + i * 60);
+  for (let i = 0; i < 12; i++) calls.push(7_500 + i * 160);
+  for (let i = 0; i < 12; i++) calls.push(10_300 + i * 160);
   for (let at = 18_000; at < SECONDS * 1_000 - 500; at += 400) calls.push(at);
   return calls;
 }
 
-/** @param {import('../dist/index.js').Limit} limit */
-async function admitted(limit) {
-  const start = Date.UTC(2026, 0, 1);
-  const clock = new ManualClock(start);
+/** @param {Limit} limit */
+async function decide(limit) {
+  const clock = new ManualClock(START);
   const limiter = new RateLimiter({ store: new MemoryStore({ clock }), limits: [limit] });
+  /** @type {Call[]} */
   const calls = [];
   let now = 0;
   for (const at of traffic()) {
@@ -53,54 +59,105 @@ async function admitted(limit) {
   return calls;
 }
 
-/** The most that any window of one period admitted. @param {{ at: number, passed: boolean }[]} calls */
+/** The window of one period that admitted most, the first of them. @param {readonly Call[]} calls */
 function worstWindow(calls) {
   const passed = calls.filter((call) => call.passed).map(({ at }) => at);
-  return Math.max(...passed.map((from) => passed.filter((at) => at >= from && at < from + PERIOD_MS).length));
+  let worst = { from: 0, count: 0 };
+  for (const from of passed) {
+    const count = passed.filter((at) => at >= from && at < from + PERIOD_MS).length;
+    if (count > worst.count) worst = { from, count };
+  }
+  return worst;
 }
 
-const LEFT = 190;
 const WIDTH = 960;
-const ROW = 46;
-const TOP = 56;
-const RIGHT = 150;
+const LEFT = 244;
+const RIGHT = 168;
+const TOP = 96;
+const ROW = 60;
+const BAR = 26;
+const PASSED_AT = WIDTH - RIGHT + 40;
+const WORST_AT = WIDTH - 60;
 /** @param {number} ms */
 const x = (ms) => (LEFT + (ms / (SECONDS * 1_000)) * (WIDTH - LEFT - RIGHT)).toFixed(1);
 
+/** With a ground of its own the picture is legible on any page, whatever that page thinks of light and dark. */
+const STYLE = `
+text { font: 13px -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif; fill: #1f2328 }
+.title { font-size: 17px; font-weight: 600 }
+.name { font: 600 13.5px ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace }
+.soft { fill: #59636e; font-size: 12px }
+.count { font-size: 16px; font-weight: 600; text-anchor: middle }
+.middle { text-anchor: middle }
+.ground { fill: #ffffff; stroke: #d1d9e0 }
+.grid { stroke: #d1d9e0; stroke-dasharray: 2 4 }
+.rule { stroke: #eaeef2 }
+.passed { stroke: #1a7f37; stroke-width: 1.7; stroke-linecap: round }
+.refused { fill: #cf222e }
+.worst { stroke: #8c959f; stroke-width: 1.5; fill: none }
+.over { stroke: #bc4c00 }
+text.over { stroke: none; fill: #bc4c00 }
+@media (prefers-color-scheme: dark) {
+text { fill: #f0f6fc }
+.soft { fill: #9198a1 }
+.ground { fill: #0d1117; stroke: #3d444d }
+.grid { stroke: #3d444d }
+.rule { stroke: #21262d }
+.passed { stroke: #3fb950 }
+.refused { fill: #ff7b72 }
+.worst { stroke: #7d8590 }
+.over { stroke: #f0883e }
+text.over { fill: #f0883e }
+}
+`;
+
+/** @param {number} row @param {readonly [name: string, note: string, limit: Limit]} of */
+async function drawRow(row, [name, note, limit]) {
+  const y = TOP + row * ROW;
+  const foot = y + BAR;
+  const calls = await decide(limit);
+  const worst = worstWindow(calls);
+  const over = worst.count > RATE ? ' over' : '';
+  const [from, to] = [x(worst.from), x(worst.from + PERIOD_MS)];
+  return [
+    ...(row === 0 ? [] : [`<path class="rule" d="M20 ${y - 15}H${WIDTH - 20}"/>`]),
+    `<text class="name" x="24" y="${y + 12}">${name}</text>`,
+    `<text class="soft" x="24" y="${y + 30}">${note}</text>`,
+    ...calls.map(({ at, passed }) =>
+      passed
+        ? `<path class="passed" d="M${x(at)} ${y}V${foot}"/>`
+        : `<circle class="refused" cx="${x(at)}" cy="${foot - 1}" r="1.4"/>`,
+    ),
+    `<path class="worst${over}" d="M${from} ${foot + 4}v4H${to}v-4"/>`,
+    `<text class="count" x="${PASSED_AT}" y="${y + 20}">${calls.filter(({ passed }) => passed).length}</text>`,
+    `<text class="count${over}" x="${WORST_AT}" y="${y + 20}">${worst.count}</text>`,
+  ];
+}
+
 async function draw() {
-  const height = TOP + limits.length * ROW + 34;
+  const bottom = TOP + ROWS.length * ROW - 12;
+  const height = bottom + 38;
+  const title = `A limit of ${RATE} per 10 s, and the same ${traffic().length} calls`;
   const lines = [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" font-family="system-ui, sans-serif" font-size="13">`,
-    `<title>What each limit of ${RATE} per 10 s admits of the same traffic</title>`,
-    `<rect width="${WIDTH}" height="${height}" fill="#ffffff"/>`,
-    `<text x="16" y="26" font-size="15" font-weight="600" fill="#1f2328">${RATE} per 10 s, the same traffic: what passes, and what is refused</text>`,
-    `<text x="${WIDTH - RIGHT + 14}" y="26" fill="#59636e">passed</text>`,
-    `<text x="${WIDTH - RIGHT + 66}" y="26" fill="#59636e">worst 10 s</text>`,
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" role="img" aria-label="${title}: what each algorithm lets pass">`,
+    `<style>${STYLE}</style>`,
+    `<rect class="ground" x="0.5" y="0.5" width="${WIDTH - 1}" height="${height - 1}" rx="10"/>`,
+    `<text class="title" x="24" y="36">${title}</text>`,
+    `<path class="passed" d="M25 50v12"/><text class="soft" x="32" y="61">passed</text>`,
+    `<circle class="refused" cx="91" cy="57" r="2.2"/><text class="soft" x="98" y="61">refused</text>`,
+    `<path class="worst" d="M157 53v6H181v-6"/><text class="soft" x="188" y="61">the 10 s in which most passed</text>`,
+    `<text class="soft middle" x="${PASSED_AT}" y="61">passed</text>`,
+    `<text class="soft middle" x="${WORST_AT}" y="61">most in 10 s</text>`,
   ];
   for (let second = 0; second <= SECONDS; second += 10) {
     const at = x(second * 1_000);
     lines.push(
-      `<line x1="${at}" y1="${TOP - 14}" x2="${at}" y2="${height - 30}" stroke="#d1d9e0" stroke-dasharray="3 4"/>`,
-      `<text x="${at}" y="${height - 12}" fill="#59636e" text-anchor="middle">${second} s</text>`,
+      `<path class="grid" d="M${at} ${TOP - 14}V${bottom + 6}"/>`,
+      `<text class="soft middle" x="${at}" y="${bottom + 23}">${second} s</text>`,
     );
   }
-  for (const [row, [name, limit]] of limits.entries()) {
-    const y = TOP + row * ROW;
-    const calls = await admitted(limit);
-    lines.push(`<text x="16" y="${y + 18}" fill="#1f2328">${name}</text>`);
-    for (const { at, passed } of calls) {
-      const [top, bottom, colour] = passed ? [y, y + 28, '#1a7f37'] : [y + 18, y + 28, '#d1242f'];
-      lines.push(
-        `<line x1="${x(at)}" y1="${top}" x2="${x(at)}" y2="${bottom}" stroke="${colour}" stroke-width="2"/>`,
-      );
-    }
-    lines.push(
-      `<text x="${WIDTH - RIGHT + 14}" y="${y + 18}" fill="#1f2328">${calls.filter(({ passed }) => passed).length}</text>`,
-      `<text x="${WIDTH - RIGHT + 66}" y="${y + 18}" fill="#1f2328">${worstWindow(calls)}</text>`,
-    );
-  }
-  lines.push('</svg>', '');
-  return lines.join('\n');
+  for (const [row, of] of ROWS.entries()) lines.push(...(await drawRow(row, of)));
+  return [...lines, '</svg>', ''].join('\n');
 }
 
 const picture = await draw();

@@ -1,0 +1,19 @@
+/**
+ * The package as it was built, for scripts that show what it does. Built first where it is not, so that they run
+ * without npm. The specifiers are variables, because the types come from the sources, which are there before.
+ */
+import { existsSync } from 'node:fs';
+
+/** @param {string} file */
+const at = (file) => new URL(`../dist/${file}`, import.meta.url);
+
+if (!existsSync(at('index.js'))) {
+  const { build } = await import('./build.mjs');
+  build();
+}
+
+/** @type {{ library: typeof import('../src/index.ts'), testing: typeof import('../src/testing/index.ts') }} */
+export const built = {
+  library: await import(at('index.js').href),
+  testing: await import(at('testing/index.js').href),
+};

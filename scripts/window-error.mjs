@@ -1,0 +1,131 @@
+#!/usr/bin/env node
+/**
+ * How far the sliding window's two counters are from the exact log, on three shapes of traffic and a clock that is
+ * moved by hand. The same numbers at every run: docs/which-limit.md holds them, and a test compares. `--check` fails
+ * when that table is stale; without it the table is printed.
+ */
+import { readFileSync } from 'node:fs';
+import process from 'node:process';
+import { built } from './built.mjs';
+
+const { MemoryStore, RateLimiter, slidingWindow, slidingWindowLog } = built.library;
+const { ManualClock } = built.testing;
+
+const DOCUMENT = new URL('../docs/which-limit.md', import.meta.url);
+
+const RATE = 100;
+const PERIOD = '60s';
+const PERIOD_MS = 60_000;
+const WINDOWS = 60;
+/** A multiple of the period: where a window begins. */
+const START = Date.UTC(2026, 0, 1);
+
+/** The same numbers from 0 to 1 in every run and on every machine: a linear congruence modulo 2³². */
+function seeded() {
+  let state = 20_260_101;
+  return () => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return state / 2 ** 32;
+  };
+}
+
+/** At random instants, one and a half times the rate. */
+function uniform() {
+  const random = seeded();
+  return Array.from({ length: 1.5 * RATE * WINDOWS }, () =>
+    Math.floor(random() * WINDOWS * PERIOD_MS),
+  ).sort((a, b) => a - b);
+}
+
+/** Half as much again as the rate within two seconds, at random instants, 45 s apart on average. */
+function bursty() {
+  const random = seeded();
+  const calls = [];
+  for (let at = 0; at < WINDOWS * PERIOD_MS; at += random() * 90_000) {
+    for (let i = 0; i < 1.5 * RATE; i++) calls.push(Math.floor(at + random() * 2_000));
+  }
+  return calls.sort((a, b) => a - b);
+}
+
+/** The whole rate in a window's last millisecond, all that the next one lets through, and a window of rest. */
+function adversarial() {
+  const calls = [];
+  for (let window = 1; window < WINDOWS; window += 3) {
+    const edge = window * PERIOD_MS;
+    for (let i = 0; i < RATE; i++) calls.push(edge - 1);
+    for (let at = edge; at < edge + PERIOD_MS; at += 150) calls.push(at);
+  }
+  return calls;
+}
+
+/**
+ * Which of the calls pass.
+ *
+ * @param {import('../src/index.ts').Limit} limit
+ * @param {readonly number[]} calls ms after the start, ascending
+ */
+async function decide(limit, calls) {
+  const clock = new ManualClock(START);
+  const limiter = new RateLimiter({ store: new MemoryStore({ clock }), limits: [limit] });
+  /** @type {boolean[]} */
+  const answers = [];
+  let now = 0;
+  for (const at of calls) {
+    clock.advance(`${at - now}ms`);
+    now = at;
+    answers.push((await limiter.allow('somebody')).allowed);
+  }
+  return answers;
+}
+
+/**
+ * Most calls that passed within any window of one period, in % of the rate.
+ *
+ * @param {readonly number[]} calls
+ * @param {readonly boolean[]} answers
+ */
+function worstWindow(calls, answers) {
+  const passed = calls.filter((_, i) => answers[i]);
+  let worst = 0;
+  let first = 0;
+  for (const [last, at] of passed.entries()) {
+    while ((passed[first] ?? at) <= at - PERIOD_MS) first += 1;
+    worst = Math.max(worst, last - first + 1);
+  }
+  return (100 * worst) / RATE;
+}
+
+/** @param {number} share @param {number} digits */
+const percent = (share, digits = 0) => `${share.toFixed(digits)} %`;
+
+async function table() {
+  const rows = [
+    `| traffic (${RATE} per ${PERIOD}, ${WINDOWS} windows) | worst window, two counters | worst window, log | passed, against the log | decided differently |`,
+    '|---|---|---|---|---|',
+  ];
+  const shapes = /** @type {const} */ ([
+    ['even: random instants, 1.5 times the rate', uniform()],
+    ['bursts of 1.5 times the rate, 45 s apart', bursty()],
+    ['made to deceive: all at the edge, then all that passes', adversarial()],
+  ]);
+  for (const [name, calls] of shapes) {
+    const rough = await decide(slidingWindow({ rate: RATE, period: PERIOD }), calls);
+    const exact = await decide(slidingWindowLog({ rate: RATE, period: PERIOD }), calls);
+    const count = (/** @type {readonly boolean[]} */ answers) => answers.filter(Boolean).length;
+    const different = calls.filter((_, i) => rough[i] !== exact[i]).length;
+    rows.push(
+      `| ${name} | ${percent(worstWindow(calls, rough))} | ${percent(worstWindow(calls, exact))} | ${percent((100 * count(rough)) / count(exact), 1)} | ${percent((100 * different) / calls.length, 1)} |`,
+    );
+  }
+  return rows.join('\n');
+}
+
+const measured = await table();
+if (!process.argv.includes('--check')) {
+  console.log(measured);
+} else if (!readFileSync(DOCUMENT, 'utf8').includes(measured)) {
+  console.error(
+    'The table in docs/which-limit.md is stale: put there what `npm run error` prints.',
+  );
+  process.exit(1);
+}
