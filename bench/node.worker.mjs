@@ -69,7 +69,7 @@ async function prepare(url) {
 
   parts['digest of the identity'] = repeat(1, () => digestIdentity(next(), undefined));
 
-  const set = new LimitSet('bench', [tokenBucket(limit)]);
+  const set = new LimitSet('bench', [tokenBucket(limit)], false);
   const shape = set.shape('allow', 1);
   let settled = 0;
   const calls = Array.from({ length: BATCH }, () => ({
@@ -139,16 +139,20 @@ function answering() {
  * @param {readonly string[]} args
  */
 function integersAsked(args) {
-  const NUMBERS_OF_A_LIMIT = 9;
+  const WORDS_OF_A_LIMIT = 10;
   const keys = Number(args[1]);
   let at = 2 + keys;
+  if (args.length === at + 1) {
+    return keys * Number(args[at]?.split(' ').pop());
+  }
   const shapes = Number(args[at++]);
   /** @type {number[]} */
   const widths = [];
   for (let shape = 0; shape < shapes; shape++) {
+    at += 3;
     const limits = Number(args[at++]);
     widths.push(limits);
-    at += limits * NUMBERS_OF_A_LIMIT;
+    at += limits * WORDS_OF_A_LIMIT;
   }
   let integers = 0;
   for (; at < args.length; at += 3) {

@@ -7,6 +7,7 @@
  * `script` is the time inside the script, `all` is all processor time of the server: reading the command, and writing
  * the reply, included.
  */
+import { randomUUID } from 'node:crypto';
 import { openResp, startRedis } from '../test/kit/index.mjs';
 import { readBuilds } from './builds.mjs';
 import { makeIdentities } from './identities.mjs';
@@ -22,39 +23,84 @@ const { builds, counts } = readBuilds(
 
 const KEYS_OF_A_CALL = 128;
 const IDENTITIES = 100_000;
-/**
- * One unit comes back in 600 ms.
- * @type {import('../dist/index.js').TokenBucketOptions}
- */
-const SLOW = { rate: 100, period: '1m', burst: 500_000_000 };
+/** So much that nothing is ever refused, and what it takes is kept for the whole run. */
+const PLENTY = 500_000_000;
+/** One unit comes back in 600 ms. */
+const SLOW = /** @type {const} */ ({ rate: 100, period: '1m', burst: PLENTY });
 /** Units that keep an identity in Redis for the whole run. */
 const KEPT = 1_700;
+
+/** @typedef {typeof import('../dist/index.js')} Library */
+/** @typedef {import('../dist/index.js').Limit} Limit */
+/** @typedef {'allow' | 'peek' | 'acquire' | 'reserve'} Verb */
 
 /**
  * @typedef {object} Case
  * @property {string} name
- * @property {import('../dist/index.js').TokenBucketOptions[]} limits
- * @property {'allow' | 'peek'} [operation]
+ * @property {(library: Library) => Limit[]} limits
+ * @property {Verb} [verb] allow without it
  * @property {number} [identities] 1: all entries of a call are on one key
  * @property {number} [entries] of a call
  * @property {'absent' | 'exhausted'} [state] of the keys; present and within the limit without it
+ * @property {'first' | 'next'} [linear] the first of several cases with ever more limits, and those that follow it
  */
+
+/** @type {(library: Library) => Limit[]} */
+const slow = ({ tokenBucket }) => [tokenBucket(SLOW)];
 
 /** @type {readonly Case[]} */
 const cases = [
-  { name: '128 keys', limits: [SLOW] },
-  { name: '128 absent keys', limits: [SLOW], state: 'absent' },
+  { name: 'token bucket', limits: slow },
+  { name: 'token bucket, absent keys', limits: slow, state: 'absent' },
   {
-    name: '128 exhausted keys',
-    limits: [{ rate: 1, period: '1h', burst: 1 }],
+    name: 'token bucket, exhausted',
+    limits: ({ tokenBucket }) => [tokenBucket({ rate: 1, period: '1h', burst: 1 })],
     state: 'exhausted',
   },
-  { name: '128 keys, 7 per 60 s', limits: [{ rate: 7, period: '60s', burst: 10_000_000 }] },
-  { name: '128 keys, peek', limits: [SLOW], operation: 'peek' },
-  { name: '64 x 2 limits', limits: named(2), entries: 64 },
-  { name: '32 x 4 limits', limits: named(4), entries: 32 },
-  { name: '1 key, 256 entries', limits: [SLOW], identities: 1, entries: 256 },
-  { name: '1 key, 1 entry', limits: [SLOW], entries: 1 },
+  {
+    name: 'token bucket, 7 per 60 s',
+    limits: ({ tokenBucket }) => [tokenBucket({ rate: 7, period: '60s', burst: 10_000_000 })],
+  },
+  { name: 'token bucket, peek', limits: slow, verb: 'peek' },
+  { name: 'token bucket, reserve', limits: slow, verb: 'reserve', entries: 64 },
+  {
+    name: 'sliding window',
+    limits: ({ slidingWindow }) => [slidingWindow({ rate: PLENTY, period: '1h' })],
+  },
+  {
+    name: 'sliding window log',
+    limits: ({ slidingWindowLog }) => [slidingWindowLog({ rate: PLENTY, period: '1h' })],
+  },
+  {
+    name: 'fixed window',
+    limits: ({ fixedWindow }) => [fixedWindow({ rate: PLENTY, period: '1h' })],
+  },
+  {
+    name: 'fixed window, month',
+    limits: ({ fixedWindow }) => [fixedWindow({ rate: PLENTY, period: 'month' })],
+  },
+  {
+    name: 'concurrency, acquire',
+    limits: ({ concurrency }) => [concurrency({ max: 100_000, ttl: '24h' })],
+    verb: 'acquire',
+  },
+  // Shadow, so that one limit takes the same way through the script as several.
+  { name: '1 limit', limits: buckets(1, true), linear: 'first' },
+  { name: '2 limits', limits: buckets(2, true), linear: 'next' },
+  { name: '4 limits', limits: buckets(4, true), linear: 'next' },
+  { name: '8 limits', limits: buckets(8, true), linear: 'next' },
+  { name: '4 limits, enforced', limits: buckets(4, false) },
+  {
+    name: '4 limits, an algorithm each',
+    limits: ({ tokenBucket, slidingWindow, slidingWindowLog, fixedWindow }) => [
+      tokenBucket({ name: 'a', ...SLOW }),
+      slidingWindow({ name: 'b', rate: PLENTY, period: '1h' }),
+      slidingWindowLog({ name: 'c', rate: PLENTY, period: '1h' }),
+      fixedWindow({ name: 'd', rate: PLENTY, period: 'month' }),
+    ],
+  },
+  { name: '1 key, 256 entries', limits: slow, identities: 1, entries: 256 },
+  { name: '1 key, 1 entry', limits: slow, entries: 1 },
 ];
 
 /** @param {Error} error */
@@ -62,9 +108,14 @@ function fail(error) {
   throw error;
 }
 
-/** @param {number} many */
-function named(many) {
-  return Array.from({ length: many }, (_, i) => ({ name: `limit-${i}`, ...SLOW }));
+/**
+ * @param {number} many
+ * @param {boolean} shadow
+ * @returns {(library: Library) => Limit[]}
+ */
+function buckets(many, shadow) {
+  return ({ tokenBucket }) =>
+    Array.from({ length: many }, (_, i) => tokenBucket({ name: `limit-${i}`, shadow, ...SLOW }));
 }
 
 const redis = await startRedis();
@@ -78,42 +129,43 @@ const identities = makeIdentities(IDENTITIES);
  * @param {string} namespace
  * @param {Case} measured
  */
-async function prepare(url, namespace, { limits, operation = 'allow', entries, state, ...of }) {
-  /** @type {typeof import('../dist/index.js')} */
-  const { tokenBucket } = await import(`${url}/index.js`);
+async function prepare(url, namespace, measured) {
+  const { limits, verb = 'allow', entries, state } = measured;
+  /** @type {Library} */
+  const library = await import(`${url}/index.js`);
   /** @type {typeof import('../dist/limit-set.js')} */
   const { LimitSet } = await import(`${url}/limit-set.js`);
+  /** @type {typeof import('../dist/stores/encode.js')} */
+  const { encodeCalls } = await import(`${url}/stores/encode.js`);
   /** @type {typeof import('../dist/stores/redis.js')} */
   const { decideBatch } = await import(`${url}/stores/redis.js`);
-  const set = new LimitSet(
-    namespace,
-    limits.map((limit) => tokenBucket(limit)),
-  );
-  const perCall = entries ?? KEYS_OF_A_CALL / limits.length;
-  const oneKey = of.identities === 1;
+  const set = new LimitSet(namespace, limits(library), false);
+  const perCall = entries ?? KEYS_OF_A_CALL / set.limits.length;
+  const oneKey = measured.identities === 1;
   const distinct = oneKey ? ['hot'] : identities;
   await connection.command('SCRIPT', 'LOAD', decideBatch.source.text);
 
   /**
    * @param {string} salt
-   * @param {'allow' | 'peek'} verb
+   * @param {Verb} asked
    * @param {number} cost
    * @param {number} size
    */
-  const calls = function* (salt, verb, cost, size) {
-    const shape = set.shape(verb, cost);
+  const calls = function* (salt, asked, cost, size) {
+    const shape = set.shape(asked, cost);
     let settled = 0;
     const settle = () => (settled += 1);
     for (let at = 0; ; at += size) {
       const batch = Array.from({ length: size }, (_, i) => ({
         key: `${set.keyPrefix}${salt}${distinct[(at + i) % distinct.length]}`.padEnd(88, '0'),
         shape,
+        ...partOf(asked),
         timeoutMs: 0,
         maxInFlight: 0,
         settle,
         fail,
       }));
-      const { keys, args, taken } = decideBatch.encode(batch, 0);
+      const { keys, args, taken } = encodeCalls(batch, 0);
       if (taken !== size) throw new Error(`${taken} of ${size} calls were taken`);
       yield {
         command: ['EVALSHA', decideBatch.source.sha1, String(keys.length), ...keys, ...args],
@@ -130,11 +182,21 @@ async function prepare(url, namespace, { limits, operation = 'allow', entries, s
   if (state !== 'absent') {
     const fill = state === 'exhausted' ? 1 : KEPT;
     const many = Math.ceil(distinct.length / perCall);
-    await send(take(calls('', 'allow', fill, oneKey ? 1 : perCall), many));
+    await send(
+      take(calls('', verb === 'acquire' ? verb : 'allow', fill, oneKey ? 1 : perCall), many),
+    );
   }
-  const source = calls(state === 'absent' ? `${Math.random()}` : '', operation, 1, perCall);
+  const source = calls(state === 'absent' ? `${Math.random()}` : '', verb, 1, perCall);
   const prepared = take(source, counts['calls'] ?? 0);
   return { prepared, decisions: prepared.length * perCall, absent: state === 'absent' };
+}
+
+/** What an entry brings of its own. @param {Verb} verb */
+function partOf(verb) {
+  if (verb === 'acquire') return { details: [randomUUID()] };
+  // Ten seconds, in the script's own unit of milliseconds.
+  if (verb === 'reserve') return { record: `#r:${randomUUID()}`, details: ['10000'] };
+  return {};
 }
 
 /** @typedef {{ command: string[], check: (reply: unknown) => void }} ScriptCall */
@@ -177,7 +239,7 @@ console.log(
 );
 try {
   const results = [];
-  for (const [place, measured] of cases.entries()) {
+  for (const measured of cases) {
     await redis.command('FLUSHALL');
     const subjects = [];
     for (const [index, { name, url }] of builds.entries()) {
@@ -201,11 +263,18 @@ try {
         });
       }
     }
-    results.push({ name: cases[place]?.name ?? '', subjects });
+    results.push({ name: measured.name, linear: measured.linear, subjects });
   }
 
-  const table = [['us per decision', 'build', 'script', 'all', 'script ratio', 'all ratio']];
-  for (const { name, subjects } of results) {
+  const table = [
+    ['us per decision', 'build', 'script', 'all', 'script ratio', 'all ratio', 'x 1 limit'],
+  ];
+  /** What one limit costs, by build. @type {number[]} */
+  let one = [];
+  for (const { name, linear, subjects } of results) {
+    if (linear === 'first') {
+      one = subjects.map(({ samples }) => median(samples.map(({ script }) => script)));
+    }
     for (const [index, subject] of subjects.entries()) {
       const first = subjects[0]?.samples ?? [];
       const times = (/** @type {keyof Times} */ key) => subject.samples.map((each) => each[key]);
@@ -220,6 +289,9 @@ try {
         median(times('all')).toFixed(2),
         ratio('script'),
         ratio('all'),
+        linear === undefined
+          ? ''
+          : (median(times('script')) / (one[index] ?? Number.NaN)).toFixed(2),
       ]);
     }
   }

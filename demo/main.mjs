@@ -12,6 +12,7 @@ import {
   storeNote,
   workerNote,
 } from './text.mjs';
+import { showTogether } from './together.mjs';
 
 const BURST = { limit: RULES.export.rate, requests: 400 };
 /** So that no worker goes without, whoever is fastest to accept. */
@@ -29,6 +30,10 @@ export async function run(options) {
   const closings = [];
   try {
     const place = await openPlace(options, closings);
+    if (options.limits) {
+      await showTogether(place, options.once ? undefined : ended);
+      return 0;
+    }
     const { origin, pids } = await serve(options, place.url, closings);
     console.log(introduction(origin, options.workers, place));
 

@@ -11,7 +11,8 @@ const MAX_WORKERS = 16;
  * @property {number} workers processes behind the port; 1: this process alone
  * @property {boolean} privateRedis start a redis-server for this run
  * @property {string | undefined} redisUrl a Redis that is there already; never together with `privateRedis`
- * @property {boolean} once end after the proof
+ * @property {boolean} limits show limits together instead of the API
+ * @property {boolean} once end after the proof, or after one round
  * @property {boolean} help
  */
 
@@ -20,7 +21,8 @@ export const USAGE = `Usage: npm run demo [-- flags]
   --redis        share the limits through a private redis-server, started for this run
   --workers N    N processes behind one port, 1 to ${MAX_WORKERS} (default 1); several need Redis
   --port N       the first port to try (default ${DEFAULT_PORT}); 0 takes any free one
-  --once         end after the proof
+  --limits       several limits at once and a reservation, instead of the API
+  --once         end after the proof, or after one round
   --help
 
   REDIS_URL=redis://...   share the limits through a Redis that is there already`;
@@ -36,6 +38,10 @@ export function readDemoOptions(args, env) {
   const values = parse(args);
   const privateRedis = values.redis ?? false;
   const workers = readWhole('--workers', values.workers ?? '1', 1, MAX_WORKERS);
+  const limits = values.limits ?? false;
+  if (limits && (workers > 1 || values.port !== undefined) && values.help !== true) {
+    throw new Problem('--limits serves nothing: it goes without --workers and --port.', 2);
+  }
   const redisUrl = privateRedis ? undefined : env['REDIS_URL'] || undefined;
   if (workers > 1 && !privateRedis && redisUrl === undefined && values.help !== true) {
     throw new Problem(
@@ -49,6 +55,7 @@ export function readDemoOptions(args, env) {
     workers,
     privateRedis,
     redisUrl,
+    limits,
     once: values.once ?? false,
     help: values.help ?? false,
   };
@@ -64,6 +71,7 @@ function parse(args) {
         redis: { type: 'boolean' },
         workers: { type: 'string' },
         port: { type: 'string' },
+        limits: { type: 'boolean' },
         once: { type: 'boolean' },
         help: { type: 'boolean', short: 'h' },
       },
@@ -86,7 +94,7 @@ function parse(args) {
  * @param {Readonly<Record<string, string | undefined>>} env
  */
 function refuseFlagsOfNpm(env) {
-  const taken = ['redis', 'workers', 'port', 'once'].filter(
+  const taken = ['redis', 'workers', 'port', 'limits', 'once'].filter(
     (name) => env['npm_lifecycle_event'] === 'demo' && env[`npm_config_${name}`] !== undefined,
   );
   if (taken.length > 0) {

@@ -63,10 +63,12 @@ function open(redisUrl) {
 }
 
 /**
+ * The same, where it is about Redis, in words that say what to do.
+ *
  * @param {unknown} error
  * @param {string | undefined} redisUrl
  */
-function explained(error, redisUrl) {
+export function explained(error, redisUrl) {
   if (redisUrl === undefined || !(error instanceof RateLimiterError)) return error;
   const { message, cause } = error;
   if (!(cause instanceof Error)) return new Problem(redisUnusable(redisUrl, message));

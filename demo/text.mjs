@@ -146,6 +146,95 @@ Ctrl-C ends it.
 `;
 }
 
+/**
+ * @param {Place} place
+ * @param {import('./together.mjs').Rules} rules
+ */
+export function togetherIntroduction(place, { BURST, MONTH, PLACES, TOKENS }) {
+  const rows = [
+    ['burst', 'tokenBucket', `${BURST.rate} per ${BURST.period}, one comes back every 12 s`],
+    ['month', 'fixedWindow', `${MONTH.rate} per calendar ${MONTH.period}, ${MONTH.timeZone}`],
+    ['places', 'concurrency', `${PLACES.max} at the same time, a crash frees one in ${PLACES.ttl}`],
+    [
+      'tokens',
+      'tokenBucket',
+      `${whole(TOKENS.rate)} per ${TOKENS.period}, in a limiter of its own`,
+    ],
+  ];
+  return `
+${paint('bold', 'distributed-rate-limiter demo: several limits, one decision')}
+One process; limits live ${whereOf(place)}.
+
+${rows.map(([name = '', factory = '', rule = '']) => `  ${paint('bold', name.padEnd(8))}${factory.padEnd(13)}${paint('dim', rule)}`).join('\n')}
+`;
+}
+
+/**
+ * @typedef {object} Shown what is shown of a decision
+ * @property {readonly import('distributed-rate-limiter').LimitState[]} limits
+ * @property {boolean} [allowed]
+ * @property {string} [reason]
+ * @property {number | undefined} [retryAfterMs]
+ * @property {readonly string[]} [limitedBy]
+ */
+
+/** @param {string} title */
+export function togetherHeading(title) {
+  return `${paint('bold', title)}\n`;
+}
+
+/**
+ * @param {string} number
+ * @param {string} what
+ * @param {Shown} decision without `allowed`: only what is left
+ */
+export function leaseRow(number, what, decision) {
+  const { limits, allowed } = decision;
+  const left = limits.map(({ name, limit, remaining }) => {
+    const text = `${name} ${bar(remaining, limit)} ${String(remaining).padStart(String(limit).length)}`;
+    return decision.reason === 'limited' && decision.limitedBy?.includes(name) === true
+      ? paint('red', text)
+      : text;
+  });
+  let answer = paint('green', 'passes ');
+  if (allowed === undefined) answer = '       ';
+  else if (!allowed) answer = paint('red', 'refused');
+  return `  ${number.padStart(3)}  ${what.padEnd(16)}${answer}   ${left.join('   ')}${whyOf(decision)}`;
+}
+
+/** @param {Shown} decision */
+function whyOf({ reason, retryAfterMs, limitedBy = [] }) {
+  if (reason !== 'limited' || retryAfterMs === undefined) return '';
+  return `   ${paint('dim', `by ${limitedBy.join(', ')}; charged nothing; in ${duration(retryAfterMs)}`)}`;
+}
+
+/** @param {number} left @param {number} limit */
+function bar(left, limit) {
+  const cells = Math.min(limit, 10);
+  // Not full before it is, and not empty either.
+  const full = left === 0 ? 0 : Math.max(1, Math.floor((cells * left) / limit));
+  return '■'.repeat(full) + '□'.repeat(cells - full);
+}
+
+/**
+ * @param {'reserve' | 'settle'} verb
+ * @param {number} units
+ * @param {number} left
+ */
+export function reservationRow(verb, units, left) {
+  const meaning = verb === 'reserve' ? 'estimated' : 'used in the end';
+  return `       ${verb.padEnd(9)}${whole(units).padStart(6)}  ${paint('dim', meaning.padEnd(17))}${whole(left).padStart(6)} left`;
+}
+
+export function liveNote() {
+  return `${paint('bold', 'Going on: a call each half second, each at work for 2.5 s')}  ${paint('dim', '# Ctrl-C ends it')}\n`;
+}
+
+/** @param {number} number */
+function whole(number) {
+  return number.toLocaleString('en-US');
+}
+
 /** @param {import('./serve.mjs').StoreState} state */
 export function storeNote(state) {
   const notes = {
@@ -178,5 +267,6 @@ function note(style, text) {
 function duration(ms) {
   if (ms < 1_000) return `${Math.round(ms)} ms`;
   if (ms < 120_000) return `${(ms / 1_000).toFixed(1)} s`;
-  return `${Math.floor(ms / 60_000)} min`;
+  if (ms < 2 * 86_400_000) return `${Math.floor(ms / 60_000)} min`;
+  return `${Math.floor(ms / 86_400_000)} days`;
 }

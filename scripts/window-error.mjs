@@ -98,6 +98,9 @@ function worstWindow(calls, answers) {
 /** @param {number} share @param {number} digits */
 const percent = (share, digits = 0) => `${share.toFixed(digits)} %`;
 
+/** @param {readonly boolean[]} answers */
+const count = (answers) => answers.filter(Boolean).length;
+
 async function table() {
   const rows = [
     `| traffic (${RATE} per ${PERIOD}, ${WINDOWS} windows) | worst window, two counters | worst window, log | passed, against the log | decided differently |`,
@@ -111,7 +114,6 @@ async function table() {
   for (const [name, calls] of shapes) {
     const rough = await decide(slidingWindow({ rate: RATE, period: PERIOD }), calls);
     const exact = await decide(slidingWindowLog({ rate: RATE, period: PERIOD }), calls);
-    const count = (/** @type {readonly boolean[]} */ answers) => answers.filter(Boolean).length;
     const different = calls.filter((_, i) => rough[i] !== exact[i]).length;
     rows.push(
       `| ${name} | ${percent(worstWindow(calls, rough))} | ${percent(worstWindow(calls, exact))} | ${percent((100 * count(rough)) / count(exact), 1)} | ${percent((100 * different) / calls.length, 1)} |`,

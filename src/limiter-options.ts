@@ -62,7 +62,7 @@ interface CommonOptions extends Hooks {
    * address or a phone number is reversed by trying them all. All processes need the same one; another secret
    * is another key, so every identity starts afresh.
    */
-  hashSecret?: string | Uint8Array;
+  hashSecret?: string | Uint8Array | undefined;
 }
 
 interface OnRedis {

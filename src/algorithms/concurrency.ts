@@ -39,7 +39,7 @@ export class Leases {
   }
 }
 
-export interface ConcurrencyState extends State {
+interface ConcurrencyState extends State {
   /** As in `Leases`; 0 where none is live. */
   last: number;
   /** The live ones. */
@@ -60,7 +60,7 @@ function rests({ leases }: ConcurrencyState): number {
   return last;
 }
 
-export const concurrencyTwin: Algorithm<ConcurrencyPlan, ConcurrencyState> = {
+const concurrencyTwin: Algorithm<ConcurrencyPlan, ConcurrencyState> = {
   price: (plan) => plan,
 
   load(value, now) {
@@ -166,7 +166,7 @@ export const concurrencyTwin: Algorithm<ConcurrencyPlan, ConcurrencyState> = {
   },
 };
 
-export function concurrencyPlan(max: number, ttl: number): ConcurrencyPlan {
+function concurrencyPlan(max: number, ttl: number): ConcurrencyPlan {
   return {
     cost: 1,
     width: 3,

@@ -443,11 +443,6 @@ if on_replica then
   return redis.error_reply(on_replica)
 end
 
--- A replica decides nothing: said as the server says it, so that the client looks for the primary.
-if on_replica then
-  return redis.error_reply(on_replica)
-end
-
 -- An answer that rests on a change which was not written is not true, nor is a record of it.
 if any_failed then
   for e = 1, #entries do

@@ -23,7 +23,7 @@ export interface FixedWindowOptions extends LimitOptions {
 /** Kinds of windows that one key keeps a counter for. Beyond them the one charged least recently is forgotten. */
 const MAX_KINDS = 4;
 
-export interface FixedWindowPlan extends Plan {
+interface FixedWindowPlan extends Plan {
   readonly kind: string;
   readonly rate: number;
   /** The most that a penalty may drive `used` to. */
@@ -41,7 +41,7 @@ interface Window {
   used: number;
 }
 
-export interface FixedWindowState extends State {
+interface FixedWindowState extends State {
   windows: Window[];
   /** Scratch of `judge`: the window of the plan's own kind as it stands now. */
   mine: Window;
@@ -90,11 +90,7 @@ function take(state: FixedWindowState, plan: FixedWindowPlan, units: number, now
   state.changed = true;
 }
 
-export const fixedWindowTwin: Algorithm<
-  FixedWindowPlan,
-  FixedWindowState,
-  ReadonlyMap<string, number>
-> = {
+const fixedWindowTwin: Algorithm<FixedWindowPlan, FixedWindowState, ReadonlyMap<string, number>> = {
   price: (plan, units) => ({ ...plan, cost: units }),
 
   failure: (plan, now) => (windowAt(plan, now) === undefined ? SKEWED : undefined),
@@ -249,7 +245,7 @@ class FixedWindow extends Limit {
   }
 }
 
-export function fixedWindowPlan(
+function fixedWindowPlan(
   kind: string,
   rate: number,
   maxDebt: number,

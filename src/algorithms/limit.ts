@@ -96,7 +96,7 @@ export interface Algorithm<P extends Plan = Plan, S extends State = State, R = u
 }
 
 /** What an algorithm adds that lends places: `charge` takes one for the lease, or extends it. */
-export interface Lending<P extends Plan = Plan, S extends State = State> {
+interface Lending<P extends Plan = Plan, S extends State = State> {
   /** The same plan for this lease. */
   named(plan: P, lease: string): P;
   holds(state: S, plan: P, now: number): boolean;

@@ -52,7 +52,7 @@ interface Window {
   readonly at: number;
 }
 
-export interface SlidingWindowLogState extends State {
+interface SlidingWindowLogState extends State {
   readonly log: Log;
   offset: number;
   recent: number;
@@ -189,148 +189,147 @@ function leaves(state: SlidingWindowLogState, plan: SlidingWindowLogPlan, window
 
 const RECEIPT = /^\d{1,16}$/;
 
-export const slidingWindowLogTwin: Algorithm<SlidingWindowLogPlan, SlidingWindowLogState, number> =
-  {
-    price: (plan, units) => ({ ...plan, cost: units }),
+const slidingWindowLogTwin: Algorithm<SlidingWindowLogPlan, SlidingWindowLogState, number> = {
+  price: (plan, units) => ({ ...plan, cost: units }),
 
-    load(value) {
-      if (value !== undefined && !(value instanceof Log)) {
-        return undefined;
-      }
-      const log = value ?? new Log();
-      const last = log.entries.at(-1);
-      const state: SlidingWindowLogState = {
-        log,
-        offset: log.offset,
-        recent: log.recent,
-        earlier: log.earlier,
-        since: log.since,
-        sum: last?.sum ?? 0,
-        lastAt: last?.at ?? NEVER,
-        cut: log.entries.length,
-        tail: [],
-        windows: new Map(),
-        clock: 0,
-        at: 0,
-        changed: false,
-      };
-      return state.sum < REBASE_FROM ? state : rebase(state);
-    },
+  load(value) {
+    if (value !== undefined && !(value instanceof Log)) {
+      return undefined;
+    }
+    const log = value ?? new Log();
+    const last = log.entries.at(-1);
+    const state: SlidingWindowLogState = {
+      log,
+      offset: log.offset,
+      recent: log.recent,
+      earlier: log.earlier,
+      since: log.since,
+      sum: last?.sum ?? 0,
+      lastAt: last?.at ?? NEVER,
+      cut: log.entries.length,
+      tail: [],
+      windows: new Map(),
+      clock: 0,
+      at: 0,
+      changed: false,
+    };
+    return state.sum < REBASE_FROM ? state : rebase(state);
+  },
 
-    judge(state, plan, now) {
-      const used = usedOf(state, plan, now);
-      if (used > 0 && plan.period > state.recent) {
-        state.recent = plan.period;
-        state.changed = true;
-      }
-      return used + plan.cost <= plan.rate;
-    },
-
-    charge(state, plan) {
-      take(state, plan, plan.cost);
-    },
-
-    fits: (state, plan, now) => Math.max(0, plan.rate - usedOf(state, plan, now)),
-
-    room: (state, plan, now) => Math.max(0, plan.ceiling - usedOf(state, plan, now)),
-
-    penalize(state, plan, now) {
-      const units = Math.min(plan.cost, plan.ceiling - usedOf(state, plan, now));
-      if (units > 0) {
-        take(state, plan, units);
-      }
-    },
-
-    /** `mark` is the instant of the charge. The sums of all later entries change. */
-    refund(state, plan, mark) {
-      if (mark <= state.at - plan.period) {
-        return;
-      }
-      pull(state, mark);
-      const { log, tail } = state;
-      const found = firstThat(0, tail.length - 1, (i) => tail[i]!.at >= mark);
-      const entry = tail[found];
-      if (entry === undefined || entry.at !== mark) {
-        return;
-      }
-      const units = Math.min(plan.cost, entry.cost);
-      for (let i = found; i < tail.length; i++) {
-        tail[i]!.sum -= units;
-      }
-      entry.cost -= units;
-      state.sum -= units;
-      state.windows.clear();
+  judge(state, plan, now) {
+    const used = usedOf(state, plan, now);
+    if (used > 0 && plan.period > state.recent) {
+      state.recent = plan.period;
       state.changed = true;
-      if (entry.cost > 0) {
-        return;
-      }
-      tail.splice(found, 1);
-      if (found === tail.length) {
-        // Time goes on from where it was, not from the entry before.
-        state.offset += state.at - state.clock;
-        state.lastAt =
-          tail.at(-1)?.at ?? (state.cut > log.first ? log.entries[state.cut - 1]!.at : NEVER);
-      }
-    },
+    }
+    return used + plan.cost <= plan.rate;
+  },
 
-    /** The instant of the charge. */
-    receipt: ({ lastAt }) => String(lastAt),
+  charge(state, plan) {
+    take(state, plan, plan.cost);
+  },
 
-    parse: (receipt) => (RECEIPT.test(receipt) ? Number(receipt) : undefined),
+  fits: (state, plan, now) => Math.max(0, plan.rate - usedOf(state, plan, now)),
 
-    restore(state, plan, mark, units, now) {
-      slidingWindowLogTwin.refund(state, { ...plan, cost: units }, mark, now);
-    },
+  room: (state, plan, now) => Math.max(0, plan.ceiling - usedOf(state, plan, now)),
 
-    answer(state, plan, passes, now) {
-      const window = look(state, plan, now);
-      const used = state.sum - window.before;
-      const first = passes ? used : -1 - used;
-      const rests = used > 0 ? state.lastAt + plan.period - state.clock : 0;
-      if (passes) {
-        return [first, rests, state.offset];
-      }
-      const opens = used > 0 ? leaves(state, plan, window) + plan.period - state.clock : 0;
-      return [first, rests, opens];
-    },
+  penalize(state, plan, now) {
+    const units = Math.min(plan.cost, plan.ceiling - usedOf(state, plan, now));
+    if (units > 0) {
+      take(state, plan, units);
+    }
+  },
 
-    save({ log, offset, recent, earlier, since, lastAt, clock, at, cut, tail }): Saved {
-      const horizon = Math.max(recent, earlier);
-      if (lastAt <= at - horizon) {
-        return { value: undefined, ttlMs: 1 }; // a refund has left nothing
-      }
-      const { entries } = log;
-      entries.length = cut;
-      for (const entry of tail) {
-        entries.push(entry);
-      }
-      Object.assign(log, { offset, recent, earlier, since });
-      while (entries[log.first]!.at <= at - horizon) {
-        log.first += 1;
-      }
-      if (log.first >= WORTH_MOVING && 2 * log.first >= entries.length) {
-        entries.splice(0, log.first);
-        log.first = 0;
-      }
-      return { value: log, ttlMs: Math.floor((lastAt + horizon - clock + 1_999) / 1_000) };
-    },
+  /** `mark` is the instant of the charge. The sums of all later entries change. */
+  refund(state, plan, mark) {
+    if (mark <= state.at - plan.period) {
+      return;
+    }
+    pull(state, mark);
+    const { log, tail } = state;
+    const found = firstThat(0, tail.length - 1, (i) => tail[i]!.at >= mark);
+    const entry = tail[found];
+    if (entry === undefined || entry.at !== mark) {
+      return;
+    }
+    const units = Math.min(plan.cost, entry.cost);
+    for (let i = found; i < tail.length; i++) {
+      tail[i]!.sum -= units;
+    }
+    entry.cost -= units;
+    state.sum -= units;
+    state.windows.clear();
+    state.changed = true;
+    if (entry.cost > 0) {
+      return;
+    }
+    tail.splice(found, 1);
+    if (found === tail.length) {
+      // Time goes on from where it was, not from the entry before.
+      state.offset += state.at - state.clock;
+      state.lastAt =
+        tail.at(-1)?.at ?? (state.cut > log.first ? log.entries[state.cut - 1]!.at : NEVER);
+    }
+  },
 
-    read({ rate }, reply, at): Verdict {
-      const refused = reply[at]! < 0;
-      const used = refused ? -1 - reply[at]! : reply[at]!;
-      return {
-        refused,
-        remaining: Math.max(0, rate - used),
-        resetUs: reply[at + 1]!,
-        retryUs: refused ? reply[at + 2]! : 0,
-      };
-    },
+  /** The instant of the charge. */
+  receipt: ({ lastAt }) => String(lastAt),
 
-    // The answer tells when the charge is forgotten, by Redis's clock, and how far the log's own is ahead of that.
-    mark: ({ period }, reply, at, now) => now + reply[at + 1]! + reply[at + 2]! - period,
-  };
+  parse: (receipt) => (RECEIPT.test(receipt) ? Number(receipt) : undefined),
 
-export function slidingWindowLogPlan(
+  restore(state, plan, mark, units, now) {
+    slidingWindowLogTwin.refund(state, { ...plan, cost: units }, mark, now);
+  },
+
+  answer(state, plan, passes, now) {
+    const window = look(state, plan, now);
+    const used = state.sum - window.before;
+    const first = passes ? used : -1 - used;
+    const rests = used > 0 ? state.lastAt + plan.period - state.clock : 0;
+    if (passes) {
+      return [first, rests, state.offset];
+    }
+    const opens = used > 0 ? leaves(state, plan, window) + plan.period - state.clock : 0;
+    return [first, rests, opens];
+  },
+
+  save({ log, offset, recent, earlier, since, lastAt, clock, at, cut, tail }): Saved {
+    const horizon = Math.max(recent, earlier);
+    if (lastAt <= at - horizon) {
+      return { value: undefined, ttlMs: 1 }; // a refund has left nothing
+    }
+    const { entries } = log;
+    entries.length = cut;
+    for (const entry of tail) {
+      entries.push(entry);
+    }
+    Object.assign(log, { offset, recent, earlier, since });
+    while (entries[log.first]!.at <= at - horizon) {
+      log.first += 1;
+    }
+    if (log.first >= WORTH_MOVING && 2 * log.first >= entries.length) {
+      entries.splice(0, log.first);
+      log.first = 0;
+    }
+    return { value: log, ttlMs: Math.floor((lastAt + horizon - clock + 1_999) / 1_000) };
+  },
+
+  read({ rate }, reply, at): Verdict {
+    const refused = reply[at]! < 0;
+    const used = refused ? -1 - reply[at]! : reply[at]!;
+    return {
+      refused,
+      remaining: Math.max(0, rate - used),
+      resetUs: reply[at + 1]!,
+      retryUs: refused ? reply[at + 2]! : 0,
+    };
+  },
+
+  // The answer tells when the charge is forgotten, by Redis's clock, and how far the log's own is ahead of that.
+  mark: ({ period }, reply, at, now) => now + reply[at + 1]! + reply[at + 2]! - period,
+};
+
+function slidingWindowLogPlan(
   rate: number,
   period: number,
   maxDebt: number,

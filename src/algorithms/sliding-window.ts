@@ -15,7 +15,7 @@ export interface SlidingWindowOptions extends LimitOptions {
 /** Periods that one key keeps a window for. Beyond them the one that was charged least recently is forgotten. */
 const MAX_PERIODS = 4;
 
-export interface SlidingWindowPlan extends Plan {
+interface SlidingWindowPlan extends Plan {
   /** Microseconds. */
   readonly period: number;
   /** The window is told apart in this many steps of this many microseconds, so that products stay exact. */
@@ -35,7 +35,7 @@ interface Window {
   used: number;
 }
 
-export interface SlidingWindowState extends State {
+interface SlidingWindowState extends State {
   windows: Window[];
   /** Scratch of `judge`: the window of the plan's own period as it stands now, and how much of it is gone. */
   mine: Window & { gone: number };
@@ -105,7 +105,7 @@ function take(
   state.changed = true;
 }
 
-export const slidingWindowTwin: Algorithm<
+const slidingWindowTwin: Algorithm<
   SlidingWindowPlan,
   SlidingWindowState,
   ReadonlyMap<number, number>
@@ -247,7 +247,7 @@ function opens(
   return start + Math.min(period, Math.max(0, faded) * step);
 }
 
-export function slidingWindowPlan(
+function slidingWindowPlan(
   rate: number,
   period: number,
   maxDebt: number,

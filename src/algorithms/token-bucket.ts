@@ -64,7 +64,7 @@ export interface TokenBucketPlan extends Plan {
  * `maxDebt`: units that may be owed beyond an empty bucket.
  * @see https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm
  */
-export function tokenBucketPlan(
+function tokenBucketPlan(
   spacing: Spacing,
   burst: number,
   maxDebt: number,

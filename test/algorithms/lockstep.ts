@@ -1,5 +1,6 @@
 import { decide, readVerdicts } from '../../src/algorithms/decide.ts';
 import type { Entry, Table } from '../../src/algorithms/decide.ts';
+import { JITTER } from '../../src/algorithms/limit.ts';
 import type { Saved, Verdict } from '../../src/algorithms/limit.ts';
 import type { Random } from '../support/random.ts';
 import type { Ask, Posed } from './asks.ts';
@@ -14,6 +15,17 @@ import { Trace } from './traces.ts';
 export interface Counts {
   steps: number;
   scriptCalls: number;
+  /** Script calls that begin on the fast path of lone.lua. */
+  lone: number;
+  /** Of these, those that meet a state there which is left to the driver; on the first key, and on a later one. */
+  loneLeft: number;
+  loneLeftInTheMiddle: number;
+  /** Of these, those that ask for each key several times. */
+  loneSeveral: number;
+  /** Of these, those with states in fractions of a microsecond. */
+  loneFractions: number;
+  /** Script calls that the driver alone decides. */
+  driver: number;
   allowed: number;
   refused: number;
   peeked: number;
@@ -34,6 +46,12 @@ export function noCounts(): Counts {
   return {
     steps: 0,
     scriptCalls: 0,
+    lone: 0,
+    loneLeft: 0,
+    loneLeftInTheMiddle: 0,
+    loneSeveral: 0,
+    loneFractions: 0,
+    driver: 0,
     allowed: 0,
     refused: 0,
     peeked: 0,
@@ -131,7 +149,7 @@ export class Lockstep {
     this.#putAll(put);
     const posed = asks.map((ask) => this.#poser.pose(ask));
     const entries = posed.map(({ entry }) => entry);
-    const groupings = this.#random.chance(60)
+    const groupings = this.#random.chance(75)
       ? groupedByProduction(entries)
       : inPieces(entries, 40).map(groupedOneByOne);
     const seen = new Set<string>();
@@ -177,7 +195,7 @@ export class Lockstep {
 
   #decide(grouping: Grouping, posed: readonly Posed[], probed: Set<string>): void {
     const now = this.#now;
-    this.#counts.scriptCalls += 1;
+    this.#countPath(grouping);
     this.#counts.steps += posed.length;
     const onServer = this.#lua.decide(grouping, now);
     const reply = decide(grouping.entries, now, this.#table);
@@ -286,6 +304,28 @@ export class Lockstep {
         this.#agree(`${what}, Lua`, [wait], [passing(entry, reply.slice(1))]);
       });
     }
+  }
+
+  #countPath({ keys, args }: Grouping): void {
+    const counts = this.#counts;
+    counts.scriptCalls += 1;
+    if (args.length > 1) {
+      counts.driver += 1;
+      return;
+    }
+    const numbers = args[0]!.split(' ').map(Number);
+    const [n, , , , ceiling] = numbers as [number, number, number, number, number];
+    const left = keys.findIndex((key) => {
+      const value = this.#table.stored.get(key) ?? '0';
+      const [, tat, rem, of] = /^(\d+)(?::(\d+):(\d+))?$/.exec(value) ?? [];
+      const plain = rem === undefined || (Number(of) === n && Number(rem) < n);
+      return !plain || !(Number(tat) < this.#now + ceiling + JITTER);
+    });
+    counts.lone += 1;
+    counts.loneLeft += left === 0 ? 1 : 0;
+    counts.loneLeftInTheMiddle += left > 0 ? 1 : 0;
+    counts.loneSeveral += numbers.at(-1)! > 1 ? 1 : 0;
+    counts.loneFractions += n > 1 ? 1 : 0;
   }
 
   #count({ ask, keys }: Posed, seen: Set<string>): void {

@@ -112,8 +112,12 @@ export class Trace {
       random.int(6, 40),
       random.int(40, 160),
     ]);
-    const apart = random.chance(40);
     this.#seen.clear();
+    const common = asks[0] ?? { ...this.#one(), verb: 'allow', by: [this.#form()] };
+    if (random.chance(40) && common.verb === 'allow' && common.by.length === 1) {
+      return { now: this.#now, put, asks: this.#alike(common, size) };
+    }
+    const apart = random.chance(40);
     while (asks.length < size) {
       asks.push(...this.#some(size - asks.length, apart));
     }
@@ -214,6 +218,22 @@ export class Trace {
     }
     // An empty text stands for a deletion, as by an eviction.
     return states;
+  }
+
+  /** What most batches in production are: one call, for identities that differ, each as many times. */
+  #alike(ask: Ask, size: number): Ask[] {
+    const random = this.#random;
+    const [{ spec }] = ask.by as [Governed];
+    const times = random.pick([1, 1, 1, 2, 5]);
+    const cost = random.chance(80) ? Math.min(ask.cost, spec.burst) : random.int(1, spec.burst);
+    const keys = new Set([ask.key]);
+    while (keys.size * times < size) {
+      keys.add(random.chance(30) ? random.pick(this.#identities) : this.#anotherIdentity());
+    }
+    return [...keys].flatMap((key) => {
+      const one = { ...ask, cost, key };
+      return Array.from({ length: times }, () => one);
+    });
   }
 
   /** About `most` asks that belong together: one, one again and again, or one of many identities. */

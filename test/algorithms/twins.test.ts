@@ -77,10 +77,10 @@ describe(`TypeScript, Lua and the oracle (DRL_SEED=${seed} repeats this run)`, (
     console.log(`DRL_SEED=${seed}`, counts, `fast writes: ${lua.fastWrites}`);
     expect(counts.retries).toBe(counts.refused);
     // A trace that no longer reaches one of these would prove nothing about it.
-    const rare = Object.entries({ ...counts, fastWrites: lua.fastWrites }).filter(
-      ([, count]) => count < STEPS / 500,
-    );
-    expect(rare).toStrictEqual([]);
+    const seen = Object.entries({ ...counts, fastWrites: lua.fastWrites });
+    // A step in 25 or so is a script call, and what is said of these is rarer by as much.
+    const least = (name: string): number => (name.startsWith('lone') ? STEPS / 4_000 : STEPS / 500);
+    expect(seen.filter(([name, count]) => count < least(name))).toStrictEqual([]);
   });
 
   it('answer the same calls alike however these are grouped into runs and script calls', async () => {

@@ -207,7 +207,7 @@ test('a demo whose proof fails says why, ends with 1 and leaves nothing', async 
   // More than `ready` needs, and fewer than the proof's 400 requests on 32 connections.
   let scripts = 0;
   await proxy.reply('-OOM command not allowed', {
-    only: (command) => scriptCalls(command) && ++scripts > 8,
+    only: (command) => scriptCalls(command) && ++scripts > 20,
   });
   const run = demo('--workers 2', { REDIS_URL: proxy.url });
   expect(await run.exitCode).toBe(1);

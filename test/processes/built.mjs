@@ -7,8 +7,20 @@
  */
 const built = (file) => import(new URL(`../../dist/${file}`, import.meta.url).href);
 
-/** @type {Pick<typeof import('../../src/index.ts'), 'RateLimiter' | 'tokenBucket'>} */
-export const { RateLimiter, tokenBucket } = await built('index.js');
+/**
+ * @type {Pick<
+ *   typeof import('../../src/index.ts'),
+ *   'RateLimiter' | 'concurrency' | 'fixedWindow' | 'slidingWindow' | 'slidingWindowLog' | 'tokenBucket'
+ * >}
+ */
+export const {
+  RateLimiter,
+  concurrency,
+  fixedWindow,
+  slidingWindow,
+  slidingWindowLog,
+  tokenBucket,
+} = await built('index.js');
 
 /** @type {Pick<typeof import('../../src/redis/connect.ts'), 'connectionOfClient'>} */
 export const { connectionOfClient } = await built('redis/connect.js');

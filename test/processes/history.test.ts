@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { tokenBucket } from 'distributed-rate-limiter';
+import { fixedWindow, slidingWindow, tokenBucket } from 'distributed-rate-limiter';
+import type { Limit } from 'distributed-rate-limiter';
 import { assemble } from '../../scripts/build-lua.mjs';
 import { decide, keysOf, shapeOf } from '../../src/algorithms/decide.ts';
 import type { Entry, Shape } from '../../src/algorithms/decide.ts';
@@ -39,6 +40,12 @@ const plans: Record<string, Numbers[]> = {
     { name: 'long', rate: 10_000, period: '1h', burst: 300 },
     { name: 'thirds', rate: 3, period: '1s', burst: 4 },
     { name: 'fast', rate: 700_000, period: '1s', burst: 900 },
+  ],
+  // Three limits of different algorithms, on one identity.
+  mixed: [
+    { rate: 400, period: '1s', burst: 60 },
+    { algorithm: 'slidingWindow', name: 'window', rate: 300, period: '1s' },
+    { algorithm: 'fixedWindow', name: 'quota', rate: 500, period: '2s' },
   ],
   whole: [{ rate: 500, period: '1s', burst: 100 }],
   parts: [{ rate: 777, period: '1s', burst: 90 }],
@@ -83,7 +90,11 @@ interface Recorded {
 }
 
 /** The driver asks a limit for its twin and whether it is a shadow; its numbers are the plan's. */
-const tokenBucketLimit = tokenBucket({ rate: 1, period: '1s' });
+const limitsByAlgorithm: Record<string, Limit> = {
+  token_bucket: tokenBucket({ rate: 1, period: '1s' }),
+  sliding_window: slidingWindow({ rate: 1, period: '1s' }),
+  fixed_window: fixedWindow({ rate: 1, period: '1s' }),
+};
 
 /** What all processes recorded, in the order in which Redis decided it. */
 function merge(histories: readonly History[]): Recorded[] {
@@ -96,7 +107,7 @@ function merge(histories: readonly History[]): Recorded[] {
       shape = shapeOf(
         verb,
         units,
-        rules.map((rule) => ({ ...rule, limit: tokenBucketLimit })),
+        rules.map((rule) => ({ ...rule, limit: limitsByAlgorithm[rule.plan.args[0]!]! })),
       );
       shapes.set(name, shape);
     }
@@ -200,11 +211,14 @@ function passedOn(key: string, history: readonly Recorded[]): { at: number; unit
   for (const { entries, reply, now } of history) {
     let place = 1;
     for (const entry of entries) {
-      const { plan } = entry.shape.rules[0]!;
-      if (entry.key === key && entry.shape.verb === 'allow' && Number(reply[place]) >= 0) {
-        passed.push({ at: now, units: plan.cost });
+      const { verb, rules, units, width } = entry.shape;
+      if (entry.key === key && verb === 'allow') {
+        // Each limit answers for itself, and a refusal begins with a negative number: a call passes if none refuses.
+        let at = place;
+        const answers = rules.map(({ plan }) => Number(reply[(at += plan.width) - plan.width]));
+        if (answers.every((answer) => answer >= 0)) passed.push({ at: now, units });
       }
-      place += entry.shape.width;
+      place += width;
     }
   }
   return passed;
@@ -306,6 +320,21 @@ describe(`the history of ${PROCESSES} processes`, () => {
     expect(inRedis.size).toBeGreaterThan(0);
     const ours = new Map([...inRedis.keys()].map((key) => [key, kept.get(key)?.value]));
     expect(ours).toEqual(inRedis);
+  });
+
+  it('admits no more than a fixed window of two seconds beside two other limits allows', () => {
+    const { rate } = plans['mixed']![2]!;
+    const key = `history:token_bucket:${digestIdentity('mixed', undefined)}`;
+    const inWindow = new Map<number, number>();
+    for (const { at, units } of passedOn(key, forward)) {
+      const window = Math.floor(at / 2e6);
+      inWindow.set(window, (inWindow.get(window) ?? 0) + units);
+    }
+    expect(inWindow.size).toBeGreaterThan(0);
+    console.log(
+      `the fullest of ${inWindow.size} windows: ${Math.max(...inWindow.values())} of ${rate}`,
+    );
+    expect(Math.max(...inWindow.values())).toBeLessThanOrEqual(rate);
   });
 
   it.each(['whole', 'parts'])(

@@ -1,11 +1,18 @@
 // @ts-check
 import { runAsWorker } from '../kit/index.mjs';
-import { RateLimiter, connectionOfClient, decideBatch, tokenBucket } from './built.mjs';
+import {
+  RateLimiter,
+  connectionOfClient,
+  decideBatch,
+  fixedWindow,
+  slidingWindow,
+  tokenBucket,
+} from './built.mjs';
 import { LIBRARIES, openClient } from './clients.mjs';
 import { keepInFlight } from './demand.mjs';
 
 /**
- * @typedef {import('../../src/index.ts').TokenBucketOptions} Numbers
+ * @typedef {import('../../src/index.ts').TokenBucketOptions & { algorithm?: 'slidingWindow' | 'fixedWindow' }} Numbers
  * @typedef {import('../../src/algorithms/decide.ts').Shape} Shape
  * @typedef {import('../../src/redis/script.ts').ScriptSource} ScriptSource
  * @typedef {import('../../src/redis/script.ts').Script<import('../../src/stores/store.ts').Call>} Script
@@ -31,6 +38,13 @@ import { keepInFlight } from './demand.mjs';
  *
  * @typedef {{ asked: Asked[], batches: Batch[], allowed: number, refused: number, failed: number }} History
  */
+
+/** @param {Numbers} numbers */
+function limitOf({ algorithm, ...numbers }) {
+  return algorithm === undefined
+    ? tokenBucket(numbers)
+    : { slidingWindow, fixedWindow }[algorithm](numbers);
+}
 
 /** @param {Shape} shape @returns {Asked} */
 function askedBy({ verb, units, rules }) {
@@ -88,12 +102,12 @@ await runAsWorker(
     const limiter = new RateLimiter({
       redis: client,
       namespace: 'history',
-      limits: (data.plans['own'] ?? []).map(tokenBucket),
+      limits: (data.plans['own'] ?? []).map(limitOf),
       failStrategy: 'throw',
       timeoutMs: 10_000,
     });
     const plans = Object.fromEntries(
-      Object.entries(data.plans).map(([name, limits]) => [name, limits.map(tokenBucket)]),
+      Object.entries(data.plans).map(([name, limits]) => [name, limits.map(limitOf)]),
     );
     await limiter.ready();
     await ready();
@@ -115,7 +129,7 @@ await runAsWorker(
     const simple = (lane) => limiter.allow(`simple:${lane}`, { limits: plans['simple'] ?? [] });
     /** Two whose histories are checked against the law itself. */
     const lawful = () => {
-      const plan = pick(['whole', 'parts']);
+      const plan = pick(['whole', 'parts', 'mixed']);
       const options = { limits: plans[plan] ?? [], cost: pick([1, 1, 2, 5]) };
       return random() < 0.9 ? limiter.allow(plan, options) : limiter.peek(plan, options);
     };
