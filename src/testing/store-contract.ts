@@ -332,13 +332,21 @@ const CHECKS: Checks<Bench> = {
 
   'is exact for rates that do not divide their period': async ({ make }) => {
     const limiter = make({ rate: 7, period: '100d' });
-    const decisions = await many(9, () => limiter.allow('user'));
-    assert.deepEqual(
-      decisions.map(({ remaining }) => remaining),
-      [6, 5, 4, 3, 2, 1, 0, 0, 0],
-    );
     // 100 days by seven, in milliseconds, rounded up.
-    assert.equal(limitedOf(decisions[7]!).retryAfterMs, 1_234_285_715);
+    const wait = 1_234_285_715;
+    for (let attempt = 1; ; attempt++) {
+      const decisions = await many(9, () => limiter.allow(['user', `${attempt}`]));
+      assert.deepEqual(
+        decisions.map(({ remaining }) => remaining),
+        [6, 5, 4, 3, 2, 1, 0, 0, 0],
+      );
+      const { retryAfterMs } = limitedOf(decisions[7]!);
+      // A store that reads its clock for each call may have read a later one by then: another identity is asked.
+      if (retryAfterMs >= wait || attempt === 20) {
+        assert.equal(retryAfterMs, wait);
+        return;
+      }
+    }
   },
 
   'takes any text for an identity, and never two for one': async ({ make }) => {

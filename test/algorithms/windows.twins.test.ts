@@ -275,7 +275,7 @@ async function follow(lua: LuaTwin, random: Random, name: string, counts: Counts
           const [limit, verdict] = [limits[l]!, verdicts[l]!];
           const stored = table.stored.get(key);
           counts.severalKinds += stored?.includes(';') ? 1 : 0;
-          const { plan, suffix } = entry.shape.rules[l]!;
+          const { plan } = entry.shape.rules[l]!;
           // A kind that is not kept yet takes over anew at each look, until it is charged.
           const kept =
             limit.algorithm === 'token_bucket' ||
@@ -290,17 +290,13 @@ async function follow(lua: LuaTwin, random: Random, name: string, counts: Counts
             return;
           }
           counts.retries += 1;
-          const peek = shapeOf('peek', cost, [{ limit, plan, suffix }]);
-          const refusedAt = (then: number): boolean =>
-            readVerdicts(
-              peek,
-              decide(
-                [{ key: entry.key, shape: peek }],
-                then,
-                new MapTable(new Map(table.stored)),
-              ) as readonly number[],
-              1,
-            )[0]!.refused;
+          // Planned anew: by then a calendar plan of now may not foresee its window any more.
+          const refusedAt = (then: number): boolean => {
+            const peek = shape('peek', cost, [limit], Math.floor(then / 1_000));
+            const copy = new MapTable(new Map(table.stored));
+            const answer = decide([{ key: entry.key, shape: peek }], then, copy);
+            return readVerdicts(peek, answer as readonly number[], 1)[0]!.refused;
+          };
           const { retryUs } = verdict;
           agree(
             `${where}: ${limit.algorithm} under ${stored}, retry after ${retryUs}`,

@@ -40,7 +40,7 @@ const sets: Numbers[] = [
   // Places are taken one after another for as long as a call takes, so the rates beside them are low.
   {
     name: 'a token bucket, a log and places',
-    rate: 50,
+    rate: 40,
     burst: 20,
     log: 30,
     third: 'places',
