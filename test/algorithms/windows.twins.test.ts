@@ -294,8 +294,8 @@ async function follow(lua: LuaTwin, random: Random, name: string, counts: Counts
           const refusedAt = (then: number): boolean => {
             const peek = shape('peek', cost, [limit], Math.floor(then / 1_000));
             const copy = new MapTable(new Map(table.stored));
-            const answer = decide([{ key: entry.key, shape: peek }], then, copy);
-            return readVerdicts(peek, answer as readonly number[], 1)[0]!.refused;
+            const probed = decide([{ key: entry.key, shape: peek }], then, copy);
+            return readVerdicts(peek, probed as readonly number[], 1)[0]!.refused;
           };
           const { retryUs } = verdict;
           agree(
