@@ -51,8 +51,12 @@ export class Random {
   }
 }
 
-/** The seed in the environment variable `DRL_SEED`, or a new one. Print it: it repeats the run. */
+/**
+ * The seed in the environment variable `DRL_SEED`: a whole number, or `random` for a new one. Without it the same seed
+ * in every run, so that a change is never refused for a fault that was there before: the long run looks for those.
+ * Print it: it repeats the run.
+ */
 export function seedOfRun(): number {
-  const given = process.env['DRL_SEED'];
-  return given === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(given);
+  const given = process.env['DRL_SEED'] ?? '20260101';
+  return given === 'random' ? Math.floor(Math.random() * 2 ** 31) : Number(given);
 }
