@@ -75,6 +75,16 @@ export class RateLimiter {
   }
 
   /**
+   * The limits that govern a call which brings none of its own, in the order in which they were given.
+   *
+   * @example
+   * limiter.limits.map(({ name, capacity, windowMs }) => `${name}: ${capacity} in ${windowMs} ms`);
+   */
+  get limits(): readonly Limit[] {
+    return this.#settings.limits.limits;
+  }
+
+  /**
    * Decides one call and charges it if it passes: under all limits, or under none. Never waits longer than
    * `timeoutMs`. A store that gives no answer makes a degraded decision, by the failure strategy.
    *

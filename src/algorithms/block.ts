@@ -71,6 +71,7 @@ class Block extends Limit {
   readonly algorithm = 'block';
   readonly twin: Algorithm = blockTwin;
   readonly capacity: number = Number.POSITIVE_INFINITY;
+  readonly windowMs = undefined;
 
   plan(cost: number): Plan {
     return { cost, width: 1, args: ['block', String(cost)] };

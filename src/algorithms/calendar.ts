@@ -15,6 +15,12 @@ export type Bounds = readonly [before: number, start: number, stop: number, afte
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
+const LENGTH_MS: Readonly<Partial<Record<CalendarUnit, number>>> = {
+  minute: MINUTE,
+  hour: HOUR,
+  day: 24 * HOUR,
+  week: 7 * 24 * HOUR,
+};
 /** No zone is further from UTC than this. */
 const FARTHEST = 16 * HOUR;
 
@@ -42,6 +48,11 @@ export class Calendar {
       minute: 'numeric',
       second: 'numeric',
     });
+  }
+
+  /** How long a window is, but where a clock is set; undefined for months and years, which differ. */
+  get lengthMs(): number | undefined {
+    return LENGTH_MS[this.#unit];
   }
 
   boundsAround(at: number): Bounds {

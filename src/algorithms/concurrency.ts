@@ -194,6 +194,7 @@ export class Concurrency extends Limit {
   readonly algorithm = 'concurrency';
   readonly twin: Algorithm = concurrencyTwin;
   readonly capacity: number;
+  readonly windowMs = undefined;
   /** How long a lease lasts, in milliseconds. */
   readonly ttlMs: number;
 

@@ -239,6 +239,10 @@ class FixedWindow extends Limit {
     return this.rate;
   }
 
+  get windowMs(): number | undefined {
+    return this.#period === undefined ? this.#calendar?.lengthMs : this.#period / 1_000;
+  }
+
   plan(cost: number, nowMs: number): FixedWindowPlan {
     const bounds = this.#calendar?.boundsAround(nowMs).map((ms) => ms * 1_000) ?? [];
     return fixedWindowPlan(this.#kind, this.rate, this.maxDebt, cost, this.#period, bounds);

@@ -140,6 +140,12 @@ export abstract class Limit {
   readonly maxDebt: number;
   /** The most that may pass at once: a call of a greater cost can never pass. */
   abstract readonly capacity: number;
+  /**
+   * The time that `capacity` refers to, in milliseconds: a window's length, or how long an empty bucket takes to fill.
+   * Undefined where nothing comes back with time (concurrency), or windows differ in length (a calendar's months and
+   * years).
+   */
+  abstract readonly windowMs: number | undefined;
 
   /** @internal */
   abstract readonly twin: Algorithm;

@@ -363,6 +363,10 @@ class SlidingWindowLog extends Limit {
     return this.rate;
   }
 
+  get windowMs(): number {
+    return this.#period / 1_000;
+  }
+
   plan(cost: number): SlidingWindowLogPlan {
     return slidingWindowLogPlan(this.rate, this.#period, this.maxDebt, cost);
   }

@@ -289,6 +289,10 @@ class SlidingWindow extends Limit {
     return this.rate;
   }
 
+  get windowMs(): number {
+    return this.#period / 1_000;
+  }
+
   plan(cost: number): SlidingWindowPlan {
     return slidingWindowPlan(this.rate, this.#period, this.maxDebt, cost);
   }

@@ -328,6 +328,11 @@ class TokenBucket extends Limit {
     Object.freeze(this);
   }
 
+  get windowMs(): number {
+    const { p, n } = this.#spacing;
+    return (this.capacity * p) / n / 1_000;
+  }
+
   plan(cost: number): TokenBucketPlan {
     return tokenBucketPlan(this.#spacing, this.capacity, this.maxDebt, cost);
   }
