@@ -29,6 +29,23 @@ export function digestIdentity(
     : createHmac('sha256', secret).update(bytes).digest('hex');
 }
 
+/** Whether it is one, so that what comes with a request can be told from a fault of the application. */
+export function isIdentity(identity: unknown): identity is Identity {
+  try {
+    if (typeof identity === 'string') {
+      readPart(identity);
+    } else {
+      readParts(identity);
+    }
+    return true;
+  } catch (error) {
+    if (error instanceof RateLimiterError) {
+      return false;
+    }
+    throw error;
+  }
+}
+
 function readPart(part: unknown): string {
   if (typeof part !== 'string' || part === '' || !part.isWellFormed()) {
     throw refused('a non-empty well-formed string, or a non-empty array of them', part);

@@ -100,7 +100,8 @@ export function suffixOf({ name, algorithm }: Limit): string {
   return name === UNNAMED ? '' : `/${name}:${algorithm}`;
 }
 
-function readLimits(limits: unknown): readonly Limit[] {
+/** Limits as an array from 1 to 16 of them, of distinct names: checked, and copied so that they stay so. */
+export function readLimits(limits: unknown): readonly Limit[] {
   if (!Array.isArray(limits) || limits.length < 1 || limits.length > MAX_LIMITS) {
     throw invalidOption(
       'limits',

@@ -24,6 +24,7 @@ import {
   readNamespace,
   readOneOf,
   readOptions,
+  readSecret,
   readable,
 } from './options.ts';
 import { checkClient } from './redis/connect.ts';
@@ -300,7 +301,7 @@ function readSettings(options: unknown): Settings {
       ? readOneOf('failStrategy', given['failStrategy'], ['open', 'closed', 'throw'])
       : 'open',
     hashSecret: has('hashSecret')
-      ? readable('hashSecret', () => readSecret(given['hashSecret']))
+      ? readable('hashSecret', () => readSecret('hashSecret', given['hashSecret']))
       : undefined,
     hooks: readHooks(given),
     limits: readable('limits', () => readLimitSet(given, has, namespace, blocks)),
@@ -474,22 +475,4 @@ function readHooks(given: Record<string, unknown>): Hooks {
     }
   }
   return hooks;
-}
-
-const MIN_SECRET_BYTES = 32;
-
-function readSecret(value: unknown): string | Uint8Array {
-  const bytes =
-    typeof value === 'string'
-      ? Buffer.byteLength(value)
-      : value instanceof Uint8Array
-        ? value.length
-        : 0;
-  if (bytes < MIN_SECRET_BYTES) {
-    throw new RateLimiterError(
-      'ERR_INVALID_OPTION',
-      `\`hashSecret\` must be a string or bytes of at least ${MIN_SECRET_BYTES} bytes, and is not (the value is not repeated, it is a secret). Make one with \`openssl rand -hex 32\`.`,
-    );
-  }
-  return typeof value === 'string' ? value : Uint8Array.from(value as Uint8Array);
 }

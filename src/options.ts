@@ -143,6 +143,25 @@ export function readFunction(option: string, value: unknown): unknown {
   return value;
 }
 
+const MIN_SECRET_BYTES = 32;
+
+/** The error says nothing about the value. */
+export function readSecret(option: string, value: unknown): string | Uint8Array {
+  const bytes =
+    typeof value === 'string'
+      ? Buffer.byteLength(value)
+      : value instanceof Uint8Array
+        ? value.length
+        : 0;
+  if (bytes < MIN_SECRET_BYTES) {
+    throw new RateLimiterError(
+      'ERR_INVALID_OPTION',
+      `\`${option}\` must be a string or bytes of at least ${MIN_SECRET_BYTES} bytes, and is not (the value is not repeated, it is a secret). Make one with \`openssl rand -hex 32\`.`,
+    );
+  }
+  return typeof value === 'string' ? value : Uint8Array.from(value as Uint8Array);
+}
+
 /** The known name that is at most two edits away, if any. */
 function nearest(name: string, known: readonly string[]): string | undefined {
   const short = name.slice(0, 40).toLowerCase();

@@ -1,0 +1,184 @@
+import type { Limit } from '../algorithms/limit.ts';
+import type { Decision } from '../decision.ts';
+import type { Identity } from '../identity.ts';
+import { readCost } from '../limiter-options.ts';
+import { readLimits } from '../limit-set.ts';
+import { readFunction, readOneOf, readOptions, readSecret } from '../options.ts';
+import { invalidOption } from '../errors.ts';
+import { identifyByAddress } from './client-address.ts';
+import type { AddressOptions, AddressSource } from './client-address.ts';
+import { readHeaderProfile } from './headers.ts';
+import type { HeaderFields, HeaderProfile, HeaderWriter } from './headers.ts';
+
+type OrPromise<T> = T | Promise<T>;
+
+/** The response that a guard is about to send in place of the route's own. */
+export interface Refusal {
+  /** 429: over a limit, or blocked. 503: not decided by the store, under `failStrategy: 'closed'`. 400: nobody to limit. */
+  readonly status: 429 | 503 | 400;
+  readonly headers: HeaderFields;
+  /** A problem of RFC 9457, as JSON. */
+  readonly body: string;
+  /** Undefined where there was nobody to decide on: status 400. */
+  readonly decision: Decision | undefined;
+}
+
+/** What to send in place of a guard's own response. What is left out stays as it was. */
+export interface Replacement {
+  status?: number;
+  /** Beside the guard's own fields, or in their place where they have the same name. */
+  headers?: Readonly<Record<string, string>>;
+  /** Text, or what is to be sent as `application/json`. */
+  body?: string | object;
+}
+
+/**
+ * How a framework's requests are limited. `Request` is whatever the framework hands to its middleware.
+ *
+ * @example
+ * const options: GuardOptions<IncomingMessage> = {
+ *   identify: ({ headers }) => headers['x-api-key'],
+ *   cost: ({ url }) => (url === '/export' ? 10 : 1),
+ * };
+ */
+export interface GuardOptions<Request> extends AddressOptions {
+  /**
+   * Who is limited. Default: the client's address, for which `trustedProxies`, `forwardedHeader` and `ipv6Prefix` are.
+   * Undefined, empty, over-long, malformed, or an error thrown: then nobody is, see `unidentified`.
+   */
+  identify?: (request: Request) => OrPromise<Identity | undefined | null>;
+  /** Units that a request asks for; default 1. An error thrown here goes where the framework handles errors. */
+  cost?: number | ((request: Request) => OrPromise<number>);
+  /**
+   * Limits in place of the limiter's own: a plan, a route's own. Make them once, not per request. Undefined from the
+   * function: the limiter's own.
+   */
+  limits?: readonly Limit[] | ((request: Request) => OrPromise<readonly Limit[] | undefined>);
+  /** Requests that are let through without being counted. */
+  skip?: (request: Request) => OrPromise<boolean>;
+  /** Called before the guard answers a request itself; what it returns is sent instead. What it throws is one process warning. */
+  onLimited?: (request: Request, refusal: Refusal) => OrPromise<Replacement | undefined | void>;
+  /** Default `'draft-11'`. */
+  headers?: HeaderProfile;
+  /**
+   * Which requests count. Every one is charged when it arrives, so that none slips through beside others; what does
+   * not count is given back when its response is complete: status 400 and above is a failure. A request that is
+   * aborted counts. Default `'all'`.
+   */
+  count?: 'all' | 'failures' | 'successes';
+  /** What becomes of a request without a usable identity: status 400, or through without being counted. Default `'refuse'`. */
+  unidentified?: 'refuse' | 'pass';
+  /**
+   * Adds `pk` to the fields of `draft-11`: tells a caller which of his quotas are one, without telling who he is.
+   * HMAC-SHA-256 of the identity under this secret of at least 32 bytes, cut to 12 bytes. Default: no `pk`.
+   */
+  partitionSecret?: string | Uint8Array;
+}
+
+/** Options that are right. */
+export interface GuardSettings<Request> {
+  readonly identify: (request: Request) => OrPromise<unknown>;
+  readonly cost: number | ((request: Request) => OrPromise<number>);
+  readonly limits:
+    | readonly Limit[]
+    | undefined
+    | ((request: Request) => OrPromise<readonly Limit[] | undefined>);
+  readonly skip: ((request: Request) => OrPromise<boolean>) | undefined;
+  readonly onLimited: GuardOptions<Request>['onLimited'];
+  readonly writeHeaders: HeaderWriter;
+  readonly count: 'all' | 'failures' | 'successes';
+  readonly unidentified: 'refuse' | 'pass';
+  readonly partitionSecret: string | Uint8Array | undefined;
+}
+
+const ADDRESS_OPTIONS = ['trustedProxies', 'forwardedHeader', 'ipv6Prefix'] as const;
+
+const KNOWN = [
+  'identify',
+  'cost',
+  'limits',
+  'skip',
+  'onLimited',
+  'headers',
+  'count',
+  'unidentified',
+  'partitionSecret',
+  ...ADDRESS_OPTIONS,
+] as const;
+
+/** Other libraries' names. */
+const ALIASES: Readonly<Record<string, string>> = {
+  allowList: 'skip',
+  errorResponseBuilder: 'onLimited',
+  getTracker: 'identify',
+  handler: 'onLimited',
+  identifier: 'identify',
+  key: 'identify',
+  keyGenerator: 'identify',
+  legacyHeaders: 'headers',
+  message: 'onLimited',
+  onBlock: 'onLimited',
+  onExceeded: 'onLimited',
+  skipFailedRequests: 'count',
+  skipIf: 'skip',
+  skipSuccessfulRequests: 'count',
+  standardHeaders: 'headers',
+  trustProxy: 'trustedProxies',
+  ipv6Subnet: 'ipv6Prefix',
+  weight: 'cost',
+};
+
+export function readGuardOptions<Request>(
+  options: GuardOptions<Request>,
+  addressOf: (request: Request) => AddressSource,
+): GuardSettings<Request> {
+  const given = readOptions('the guard', options, KNOWN, ALIASES);
+  const { cost, limits, partitionSecret } = given;
+  return {
+    identify: readIdentify(given, addressOf),
+    cost:
+      cost === undefined
+        ? 1
+        : typeof cost === 'function'
+          ? (cost as (request: Request) => number)
+          : readCost('cost', cost),
+    limits:
+      limits === undefined || typeof limits === 'function'
+        ? (limits as GuardSettings<Request>['limits'])
+        : readLimits(limits),
+    skip: optional(given, 'skip') as GuardSettings<Request>['skip'],
+    onLimited: optional(given, 'onLimited') as GuardSettings<Request>['onLimited'],
+    writeHeaders: readHeaderProfile(given['headers'] ?? 'draft-11'),
+    count: readOneOf('count', given['count'] ?? 'all', ['all', 'failures', 'successes']),
+    unidentified: readOneOf('unidentified', given['unidentified'] ?? 'refuse', ['refuse', 'pass']),
+    partitionSecret:
+      partitionSecret === undefined ? undefined : readSecret('partitionSecret', partitionSecret),
+  };
+}
+
+function optional(given: Record<string, unknown>, name: string): unknown {
+  return given[name] === undefined ? undefined : readFunction(name, given[name]);
+}
+
+function readIdentify<Request>(
+  given: Record<string, unknown>,
+  addressOf: (request: Request) => AddressSource,
+): (request: Request) => OrPromise<unknown> {
+  const addressOptions = ADDRESS_OPTIONS.filter((name) => given[name] !== undefined);
+  if (given['identify'] === undefined) {
+    const identify = identifyByAddress(
+      Object.fromEntries(addressOptions.map((name) => [name, given[name]])),
+    );
+    return (request) => identify(addressOf(request));
+  }
+  const [useless] = addressOptions;
+  if (useless !== undefined) {
+    throw invalidOption(
+      useless,
+      'left out where `identify` is given',
+      given[useless],
+      'Call `clientAddress` in `identify` instead.',
+    );
+  }
+  return readFunction('identify', given['identify']) as (request: Request) => unknown;
+}

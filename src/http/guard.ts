@@ -1,0 +1,303 @@
+import { createHmac } from 'node:crypto';
+import type { Limit } from '../algorithms/limit.ts';
+import type { Decision } from '../decision.ts';
+import { digestIdentity, isIdentity } from '../identity.ts';
+import type { Identity } from '../identity.ts';
+import type { Lease } from '../lease.ts';
+import { RateLimiter } from '../limiter.ts';
+import type { LimiterOptions } from '../limiter-options.ts';
+import type { AddressSource } from './client-address.ts';
+import { readGuardOptions } from './guard-options.ts';
+import type { GuardOptions, GuardSettings, Refusal, Replacement } from './guard-options.ts';
+import { retryAfterOf } from './headers.ts';
+import type { HeaderFields } from './headers.ts';
+import { PROBLEM_JSON, problemOf, UNIDENTIFIED } from './problem.ts';
+
+/** How a request that was let through has ended: with this status, or aborted before its response was complete. */
+export type Outcome = number | 'aborted';
+
+/** The request goes on. */
+export interface Pass {
+  readonly pass: true;
+  /** To be added to the response, whatever becomes of it. */
+  readonly headers: HeaderFields;
+  /** Where it is there it is to be called when the request has ended. Again, it does nothing. */
+  readonly finish?: (outcome: Outcome) => void;
+}
+
+/** The request is answered with this. */
+export interface Refuse {
+  readonly pass: false;
+  readonly status: number;
+  readonly headers: HeaderFields;
+  readonly body: string;
+}
+
+/** What becomes of a request. */
+export type Verdict = Pass | Refuse;
+
+/** Decides about a framework's requests; an adapter reads them and writes the verdict. */
+export interface Guard<Request> {
+  readonly limiter: RateLimiter;
+  /**
+   * @throws (rejects) what `skip`, `cost` and `limits` throw, a cost or limits that are never right, and a `StoreError`
+   * under `failStrategy: 'throw'`: all for the framework's own handling of errors.
+   */
+  check(request: Request): Promise<Verdict>;
+}
+
+/**
+ * A guard over a limiter, or over a new one of these options, for an adapter to a framework: one that reads a request
+ * and writes a verdict.
+ *
+ * @param addressOf where the default `identify` finds a request's addresses; for Node's own requests nothing is needed
+ * @throws {RateLimiterError} `ERR_INVALID_OPTION` for every misspelt or nonsensical option.
+ * @example
+ * const guard = createGuard<IncomingMessage>(limiter, { identify: (request) => request.headers['x-api-key'] });
+ * const verdict = await guard.check(request);
+ * if (!verdict.pass) response.writeHead(verdict.status, Object.fromEntries(verdict.headers)).end(verdict.body);
+ */
+export function createGuard<Request>(
+  limiter: RateLimiter | LimiterOptions,
+  options: GuardOptions<Request> = {},
+  addressOf: (request: Request) => AddressSource = (request) => request as AddressSource,
+): Guard<Request> {
+  const settings = readGuardOptions(options, addressOf);
+  return new LimiterGuard(limiterOf(limiter), settings);
+}
+
+/** By its shape: an application may hold two copies of the package. */
+export function limiterOf(limiter: RateLimiter | LimiterOptions): RateLimiter {
+  return typeof (limiter as Partial<RateLimiter> | undefined)?.allow === 'function'
+    ? (limiter as RateLimiter)
+    : new RateLimiter(limiter as LimiterOptions);
+}
+
+const decisions = new WeakMap<object, Decision>();
+
+/**
+ * What was decided about a request that a guard has seen; of several guards, by the last. Undefined where it was
+ * skipped or nobody could be identified. The request is what the framework hands to its handlers: Express and
+ * `node:http` `req`, Fastify's `request`, Hono's `c`, Koa's `ctx`, a web `Request`.
+ *
+ * @example
+ * app.get('/', (req, res) => res.json({ left: decisionOf(req)?.remaining }));
+ */
+export function decisionOf(request: object): Decision | undefined {
+  return decisions.get(request);
+}
+
+/** Another object that stands for the same request, for a framework which has two. */
+export function shareDecision(from: object, to: object): void {
+  const decision = decisions.get(from);
+  if (decision !== undefined) {
+    decisions.set(to, decision);
+  }
+}
+
+const UNCOUNTED: Pass = { pass: true, headers: [] };
+
+class LimiterGuard<Request> implements Guard<Request> {
+  readonly limiter: RateLimiter;
+  readonly #settings: GuardSettings<Request>;
+  readonly #failed = new Set<string>();
+
+  constructor(limiter: RateLimiter, settings: GuardSettings<Request>) {
+    this.limiter = limiter;
+    this.#settings = settings;
+  }
+
+  async check(request: Request): Promise<Verdict> {
+    const { skip, count } = this.#settings;
+    if (skip !== undefined && (await skip(request))) {
+      return UNCOUNTED;
+    }
+    const identity = await this.#identify(request);
+    if (identity === undefined) {
+      return this.#refuseUnidentified(request);
+    }
+    const cost = await this.#costOf(request);
+    const limits = await this.#limitsOf(request);
+    const governing = limits ?? this.limiter.limits;
+    const decision = await this.#decide(
+      identity,
+      cost,
+      limits,
+      Array.isArray(governing) && governing.some(lends),
+    );
+    if (typeof request === 'object' && request !== null) {
+      decisions.set(request, decision);
+    }
+    const fields = this.#fieldsOf(decision, governing, identity);
+    if (decision.allowed) {
+      const finish = this.#finishOf(decision, count);
+      return finish === undefined
+        ? { pass: true, headers: fields }
+        : { pass: true, headers: fields, finish };
+    }
+    const headers: (readonly [string, string])[] = [['Content-Type', PROBLEM_JSON], ...fields];
+    if (!decision.degraded && decision.retryAfterMs !== undefined) {
+      headers.push(['Retry-After', retryAfterOf(decision.retryAfterMs)]);
+    }
+    return this.#refuse(request, {
+      status: decision.degraded ? 503 : 429,
+      headers,
+      body: problemOf(decision, governing),
+      decision,
+    });
+  }
+
+  /** Undefined for none that can be limited: what comes with a request is no fault of the application. */
+  async #identify(request: Request): Promise<Identity | undefined> {
+    let identity: unknown;
+    try {
+      identity = await this.#settings.identify(request);
+    } catch {
+      this.#warnOf('identify');
+      return undefined;
+    }
+    return isIdentity(identity) ? identity : undefined;
+  }
+
+  #refuseUnidentified(request: Request): Verdict | Promise<Verdict> {
+    return this.#settings.unidentified === 'pass'
+      ? UNCOUNTED
+      : this.#refuse(request, {
+          status: 400,
+          headers: [['Content-Type', PROBLEM_JSON]],
+          body: UNIDENTIFIED,
+          decision: undefined,
+        });
+  }
+
+  #costOf(request: Request): number | Promise<number> {
+    const { cost } = this.#settings;
+    return typeof cost === 'function' ? cost(request) : cost;
+  }
+
+  #limitsOf(
+    request: Request,
+  ): readonly Limit[] | undefined | Promise<readonly Limit[] | undefined> {
+    const { limits } = this.#settings;
+    return typeof limits === 'function' ? limits(request) : limits;
+  }
+
+  #decide(
+    identity: Identity,
+    cost: number,
+    limits: readonly Limit[] | undefined,
+    lending: boolean,
+  ): Promise<Decision> {
+    const call = limits === undefined ? { cost } : { cost, limits };
+    // A response may stream for longer than a lease lasts.
+    return lending
+      ? this.limiter.acquire(identity, { ...call, heartbeat: true })
+      : this.limiter.allow(identity, call);
+  }
+
+  /** What is not known is not told. */
+  #fieldsOf(decision: Decision, limits: readonly Limit[], identity: Identity): HeaderFields {
+    const { writeHeaders, partitionSecret } = this.#settings;
+    if (decision.degraded || decision.reason === 'impossible') {
+      return [];
+    }
+    try {
+      return writeHeaders(decision, limits, partitionOf(identity, partitionSecret));
+    } catch {
+      this.#warnOf('headers');
+      return [];
+    }
+  }
+
+  #finishOf(
+    decision: Decision,
+    count: 'all' | 'failures' | 'successes',
+  ): ((outcome: Outcome) => void) | undefined {
+    const lease = 'release' in decision ? (decision as Lease) : undefined;
+    const held = lease?.leaseId === undefined ? undefined : lease;
+    const refundable = count !== 'all' && !decision.degraded;
+    if (held === undefined && !refundable) {
+      return undefined;
+    }
+    let ended = false;
+    return (outcome) => {
+      if (ended) {
+        return;
+      }
+      ended = true;
+      // A failure was reported to `onError`; a lease then ends by itself, and a charge stays.
+      held?.release().catch(() => {});
+      if (refundable && outcome !== 'aborted' && outcome >= 400 !== (count === 'failures')) {
+        this.limiter.refund(decision).catch(() => {});
+      }
+    };
+  }
+
+  async #refuse(request: Request, refusal: Refusal): Promise<Refuse> {
+    const { status, headers, body } = refusal;
+    let replacement: Replacement | undefined | void;
+    try {
+      replacement = await this.#settings.onLimited?.(request, refusal);
+    } catch {
+      this.#warnOf('onLimited');
+    }
+    return replacement === undefined
+      ? { pass: false, status, headers, body }
+      : { pass: false, ...replace(refusal, replacement) };
+  }
+
+  #warnOf(option: keyof typeof CONSEQUENCES): void {
+    if (!this.#failed.has(option)) {
+      this.#failed.add(option);
+      process.emitWarning(
+        `The option \`${option}\` failed for a request, ${CONSEQUENCES[option]}. Further failures are not reported.`,
+        { type: 'RateLimiterWarning', code: 'DRL_HOOK_FAILED' },
+      );
+    }
+  }
+}
+
+/** A function of the application that throws costs the request what it was to give, and no more. */
+const CONSEQUENCES = {
+  identify: 'which is treated as one without an identity',
+  headers: 'which gets no rate limit fields',
+  onLimited: 'which gets the usual answer',
+} as const;
+
+function lends({ algorithm }: Limit): boolean {
+  return algorithm === 'concurrency';
+}
+
+function replace({ status, headers, body }: Refusal, given: Replacement): Omit<Refuse, 'pass'> {
+  const fields = new Map(headers.map(([name, value]) => [name.toLowerCase(), [name, value]]));
+  if (typeof given.body === 'object') {
+    fields.set('content-type', ['Content-Type', 'application/json']);
+  } else if (given.body !== undefined) {
+    fields.set('content-type', ['Content-Type', 'text/plain; charset=utf-8']);
+  }
+  for (const [name, value] of Object.entries(given.headers ?? {})) {
+    fields.set(name.toLowerCase(), [name, value]);
+  }
+  return {
+    status: given.status ?? status,
+    headers: [...fields.values()] as unknown as HeaderFields,
+    body: typeof given.body === 'object' ? JSON.stringify(given.body) : (given.body ?? body),
+  };
+}
+
+const PARTITION_BYTES = 12;
+
+/** Apart from every key: were the secret the limiter's own, it would still say nothing about one. */
+function partitionOf(
+  identity: Identity,
+  secret: string | Uint8Array | undefined,
+): string | undefined {
+  return secret === undefined
+    ? undefined
+    : createHmac('sha256', secret)
+        .update('RateLimit;pk\0')
+        .update(digestIdentity(identity, undefined))
+        .digest()
+        .subarray(0, PARTITION_BYTES)
+        .toString('base64');
+}

@@ -1,0 +1,205 @@
+import type { Limit } from '../algorithms/limit.ts';
+import type { Allowed, Blocked, Limited, LimitState } from '../decision.ts';
+import { invalidOption } from '../errors.ts';
+
+/** A response's header fields, in the order in which they are written. */
+export type HeaderFields = readonly (readonly [name: string, value: string])[];
+
+/** What a profile of one's own is told of a request that the store has decided. */
+export interface HeaderContext {
+  readonly decision: Decided;
+  /** The limits that governed the request, in the order of `decision.limits`. */
+  readonly limits: readonly Limit[];
+}
+
+/**
+ * Which rate limit fields responses carry. A name, or a function that returns the fields by name.
+ *
+ * - `'draft-11'`: `RateLimit-Policy` and `RateLimit` as lists of named items, draft-ietf-httpapi-ratelimit-headers-11;
+ *   drafts 8 to 10 have the same format.
+ * - `'draft-7'`: `RateLimit: limit=…, remaining=…, reset=…` and `RateLimit-Policy`.
+ * - `'draft-6'`: `RateLimit-Limit`, `RateLimit-Remaining`, `RateLimit-Reset` in seconds, and `RateLimit-Policy`.
+ * - `'legacy'`: `X-RateLimit-Limit`, `X-RateLimit-Remaining`, and `X-RateLimit-Reset` as Unix seconds.
+ * - `'none'`: no such fields. `Retry-After` belongs to HTTP itself (RFC 9110) and is sent with each of these.
+ *
+ * The formats before draft 8 have room for one limit: that is the one nearest to exhaustion.
+ *
+ * @example
+ * app.use(rateLimit(limiter, { headers: 'draft-7' }));
+ * app.use(rateLimit(limiter, { headers: ({ decision }) => ({ 'X-Quota-Left': String(decision.remaining) }) }));
+ */
+export type HeaderProfile =
+  | 'draft-11'
+  | 'draft-7'
+  | 'draft-6'
+  | 'legacy'
+  | 'none'
+  | ((context: HeaderContext) => Readonly<Record<string, string>>);
+
+/** A decision that the store made: it has facts to tell. */
+export type Decided = Allowed | Limited | Blocked;
+
+/** The fields of one decision; `partition` is the value of the parameter `pk`, where it was asked for. */
+export type HeaderWriter = (
+  decision: Decided,
+  limits: readonly Limit[],
+  partition: string | undefined,
+) => HeaderFields;
+
+const WRITERS: Readonly<Record<Exclude<HeaderProfile, Function>, HeaderWriter>> = {
+  'draft-11': writeDraft11,
+  'draft-7': writeDraft7,
+  'draft-6': writeDraft6,
+  legacy: writeLegacy,
+  none: () => [],
+};
+
+export function readHeaderProfile(profile: unknown): HeaderWriter {
+  if (typeof profile === 'function') {
+    const write = profile as Extract<HeaderProfile, Function>;
+    return (decision, limits) => Object.entries(write({ decision, limits }));
+  }
+  if (typeof profile === 'string' && Object.hasOwn(WRITERS, profile)) {
+    return WRITERS[profile as keyof typeof WRITERS];
+  }
+  throw invalidOption(
+    'headers',
+    `one of ${Object.keys(WRITERS)
+      .map((name) => `'${name}'`)
+      .join(', ')}, or a function`,
+    profile,
+    "The current IETF draft is 'draft-11'.",
+  );
+}
+
+/** Fields that are lists: another limiter's items join those that stand there already. */
+export function joinsList(name: string, value: string): boolean {
+  return value.startsWith('"') && (name === 'RateLimit' || name === 'RateLimit-Policy');
+}
+
+/** Whole seconds, up, at least one: never earlier than the limit allows. */
+export function retryAfterOf(retryAfterMs: number): string {
+  return String(Math.max(1, Math.ceil(retryAfterMs / 1_000)));
+}
+
+const policies = new WeakMap<readonly Limit[], string>();
+
+function writeDraft11(
+  decision: Decided,
+  limits: readonly Limit[],
+  partition: string | undefined,
+): HeaderFields {
+  let policy = policies.get(limits);
+  if (policy === undefined) {
+    policy = limits
+      .filter(({ shadow }) => !shadow)
+      .map(policyOf)
+      .join(', ');
+    policies.set(limits, policy);
+  }
+  let state = '';
+  for (const limit of decision.limits) {
+    if (limit.shadow) {
+      continue;
+    }
+    const seconds = effectiveWindow(limit);
+    state += `${state === '' ? '' : ', '}"${limit.name}";r=${limit.remaining}${seconds === 0 ? '' : `;t=${seconds}`}`;
+    if (partition !== undefined) {
+      state += `;pk=:${partition}:`;
+    }
+  }
+  return state === ''
+    ? []
+    : [
+        ['RateLimit-Policy', policy],
+        ['RateLimit', state],
+      ];
+}
+
+/**
+ * A policy of draft 11: the quota, and the time that it refers to, in seconds. It is left out below a second, where
+ * rounding would announce another rate, and where a calendar's windows differ in length.
+ */
+function policyOf({ name, algorithm, capacity, windowMs }: Limit): string {
+  const unit = algorithm === 'concurrency' ? ';qu="concurrent-requests"' : '';
+  return `"${name}";q=${capacity}${unit}${windowMs === undefined || windowMs < 1_000 ? '' : `;w=${Math.ceil(windowMs / 1_000)}`}`;
+}
+
+/**
+ * The parameter `t` of draft 11: the seconds in which no more than `r` can be used; 0 for none. Where the limit
+ * refused, that is the wait that `Retry-After` announces for it, so that the two never contradict one another (§5 of
+ * the draft); a lease may be released at any time.
+ */
+function effectiveWindow({ algorithm, resetAfterMs, retryAfterMs }: LimitState): number {
+  return algorithm === 'concurrency' ? 0 : Math.ceil((retryAfterMs ?? resetAfterMs) / 1_000);
+}
+
+function writeDraft7(decision: Decided, limits: readonly Limit[]): HeaderFields {
+  const nearest = nearestOf(decision);
+  return nearest === undefined
+    ? []
+    : [
+        ...writeOldPolicy(limits),
+        [
+          'RateLimit',
+          `limit=${nearest.limit}, remaining=${nearest.remaining}, reset=${effectiveWindow(nearest)}`,
+        ],
+      ];
+}
+
+function writeDraft6(decision: Decided, limits: readonly Limit[]): HeaderFields {
+  const nearest = nearestOf(decision);
+  return nearest === undefined
+    ? []
+    : [
+        ...writeOldPolicy(limits),
+        ['RateLimit-Limit', String(nearest.limit)],
+        ['RateLimit-Remaining', String(nearest.remaining)],
+        ['RateLimit-Reset', String(effectiveWindow(nearest))],
+      ];
+}
+
+function writeLegacy(decision: Decided): HeaderFields {
+  const nearest = nearestOf(decision);
+  if (nearest === undefined) {
+    return [];
+  }
+  const now = decision.resetAtMs - decision.resetAfterMs;
+  const reset = now + (nearest.retryAfterMs ?? nearest.resetAfterMs);
+  return [
+    ['X-RateLimit-Limit', String(nearest.limit)],
+    ['X-RateLimit-Remaining', String(nearest.remaining)],
+    ['X-RateLimit-Reset', String(Math.ceil(reset / 1_000))],
+  ];
+}
+
+const oldPolicies = new WeakMap<readonly Limit[], HeaderFields>();
+
+/** `100;w=60, 1000;w=3600`: in the drafts before 8 a policy has no name, and its window is required. */
+function writeOldPolicy(limits: readonly Limit[]): HeaderFields {
+  let fields = oldPolicies.get(limits);
+  if (fields === undefined) {
+    const items = limits
+      .filter(({ shadow, windowMs }) => !shadow && windowMs !== undefined && windowMs >= 1_000)
+      .map(({ capacity, windowMs }) => `${capacity};w=${Math.ceil(windowMs! / 1_000)}`);
+    fields = items.length === 0 ? [] : [['RateLimit-Policy', items.join(', ')]];
+    oldPolicies.set(limits, fields);
+  }
+  return fields;
+}
+
+/** The limit that a caller feels first: the one that refused for longest, else the one with the least left. */
+function nearestOf(decision: Decided): LimitState | undefined {
+  let nearest: LimitState | undefined;
+  for (const limit of decision.limits) {
+    if (!limit.shadow && (nearest === undefined || feltBefore(limit, nearest))) {
+      nearest = limit;
+    }
+  }
+  return nearest;
+}
+
+function feltBefore(one: LimitState, other: LimitState): boolean {
+  const [a, b] = [one.retryAfterMs ?? -1, other.retryAfterMs ?? -1];
+  return a === b ? one.remaining < other.remaining : a > b;
+}

@@ -1,0 +1,86 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { RateLimiter } from '../limiter.ts';
+import type { LimiterOptions } from '../limiter-options.ts';
+import { createGuard } from './guard.ts';
+import type { Outcome, Verdict } from './guard.ts';
+import type { GuardOptions } from './guard-options.ts';
+import { joinsList } from './headers.ts';
+import type { HeaderFields } from './headers.ts';
+import { FAILED, PROBLEM_JSON } from './problem.ts';
+
+export { clientAddress, identifyByAddress } from './client-address.ts';
+export { decisionOf } from './guard.ts';
+export type { GuardOptions } from './guard-options.ts';
+
+/** What `http.createServer` takes. */
+export type Handler<
+  Request extends IncomingMessage = IncomingMessage,
+  Response extends ServerResponse = ServerResponse,
+> = (request: Request, response: Response) => unknown;
+
+/**
+ * Limits a handler of `node:http` or of `node:http2`'s compatible interface.
+ *
+ * @param limiter a limiter, or the options of a new one, which is then `limiter` of what is returned, to be closed
+ * @throws {RateLimiterError} `ERR_INVALID_OPTION`
+ * @example
+ * const limited = rateLimit({ redis: 'redis://localhost:6379', rate: 100, period: '1m' });
+ * createServer(limited((request, response) => response.end('hello'))).listen(3000);
+ */
+export function rateLimit<Request extends IncomingMessage = IncomingMessage>(
+  limiter: RateLimiter | LimiterOptions,
+  options?: GuardOptions<Request>,
+): (<Response extends ServerResponse>(
+  handler: Handler<Request, Response>,
+) => (request: Request, response: Response) => void) & { readonly limiter: RateLimiter } {
+  const guard = createGuard(limiter, options);
+  const limit =
+    <Response extends ServerResponse>(handler: Handler<Request, Response>) =>
+    async (request: Request, response: Response): Promise<void> => {
+      let goesOn: boolean;
+      try {
+        goesOn = obey(await guard.check(request), response);
+      } catch {
+        response.writeHead(500, { 'Content-Type': PROBLEM_JSON }).end(FAILED);
+        return;
+      }
+      if (goesOn) {
+        await handler(request, response);
+      }
+    };
+  return Object.assign(limit, { limiter: guard.limiter });
+}
+
+/** Writes a verdict to a response of Node's; says whether the request goes on. */
+export function obey(verdict: Verdict, response: ServerResponse): boolean {
+  if (!verdict.pass) {
+    response.statusCode = verdict.status;
+    writeFields(verdict.headers, response);
+    response.setHeader('Content-Length', Buffer.byteLength(verdict.body));
+    response.end(verdict.body);
+    return false;
+  }
+  writeFields(verdict.headers, response);
+  if (verdict.finish !== undefined) {
+    whenEnded(response, verdict.finish);
+  }
+  return true;
+}
+
+function writeFields(fields: HeaderFields, response: ServerResponse): void {
+  for (const [name, value] of fields) {
+    const present = joinsList(name, value) ? response.getHeader(name) : undefined;
+    response.setHeader(name, present === undefined ? value : `${String(present)}, ${value}`);
+  }
+}
+
+/** Tells how a response of Node's ends: complete, or aborted, which may already be the case. */
+export function whenEnded(response: ServerResponse, finish: (outcome: Outcome) => void): void {
+  const { stream } = response as { stream?: { readonly destroyed: boolean } };
+  if (response.closed || response.destroyed || stream?.destroyed === true) {
+    finish('aborted');
+    return;
+  }
+  response.once('finish', () => finish(response.statusCode));
+  response.once('close', () => finish('aborted'));
+}

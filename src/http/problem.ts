@@ -1,0 +1,65 @@
+import type { Decision } from '../decision.ts';
+import type { Limit } from '../algorithms/limit.ts';
+
+/** The media type of every body here: RFC 9457. */
+export const PROBLEM_JSON = 'application/problem+json';
+
+const TYPES = 'https://iana.org/assignments/http-problem-types#';
+
+/**
+ * Why a request was not let through, as a problem of RFC 9457. The types and `violated-policies` are those of
+ * draft-ietf-httpapi-ratelimit-headers-11 §6.
+ */
+export function problemOf(refused: Decision, limits: readonly Limit[]): string {
+  if (refused.degraded) {
+    return UNAVAILABLE;
+  }
+  if (refused.reason === 'blocked') {
+    return BLOCKED;
+  }
+  const [title, violated] =
+    refused.reason === 'impossible'
+      ? [
+          'Request asks for more than the quota ever allows',
+          limits.filter((limit) => neverPasses(limit, refused.maxCost)).map(({ name }) => name),
+        ]
+      : [
+          'Request cannot be satisfied as assigned quota has been exceeded',
+          refused.reason === 'limited' ? refused.limitedBy : [],
+        ];
+  return problem(429, 'quota-exceeded', title, { 'violated-policies': violated });
+}
+
+/** A lease takes one place, whatever the cost. */
+function neverPasses({ shadow, algorithm, capacity }: Limit, maxCost: number): boolean {
+  return !shadow && algorithm !== 'concurrency' && capacity <= maxCost;
+}
+
+function problem(status: number, type: string, title: string, members: object = {}): string {
+  return JSON.stringify({
+    type: type === 'about:blank' ? type : TYPES + type,
+    title,
+    status,
+    ...members,
+  });
+}
+
+const UNAVAILABLE = problem(
+  503,
+  'temporary-reduced-capacity',
+  'Request cannot be checked against its quota at present',
+);
+
+const BLOCKED = problem(
+  429,
+  'abnormal-usage-detected',
+  'Request not satisfied due to detection of abnormal request pattern',
+);
+
+/** For a request that does not say, in a usable way, who makes it. */
+export const UNIDENTIFIED: string = problem(400, 'about:blank', 'Bad Request', {
+  detail: 'The request does not say who makes it.',
+});
+
+/** For a request that an error of the application's own kept from being decided, where no framework answers it. */
+export const FAILED: string = problem(500, 'about:blank', 'Internal Server Error');

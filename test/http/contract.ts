@@ -1,0 +1,573 @@
+import { once } from 'node:events';
+import { Agent, request as httpRequest } from 'node:http';
+import type { IncomingHttpHeaders } from 'node:http';
+import { connect } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import {
+  concurrency,
+  MemoryStore,
+  RateLimiter,
+  slidingWindow,
+  tokenBucket,
+} from 'distributed-rate-limiter';
+import { decisionOf } from 'distributed-rate-limiter/http';
+import type { GuardOptions } from 'distributed-rate-limiter/http';
+import { ManualClock } from 'distributed-rate-limiter/testing';
+import { parseList } from 'structured-headers';
+import { deferred } from './deferred.ts';
+import type { Answer, Framework, Handler, Served } from './framework.ts';
+
+const QUOTA_EXCEEDED = 'https://iana.org/assignments/http-problem-types#quota-exceeded';
+
+/** What every adapter does, through real sockets. */
+export function frameworkContract<Request extends object>(framework: Framework<Request>): void {
+  const ok = async (): Promise<Answer> => ({ status: 200, body: 'done' });
+  const user = (request: Request): string | undefined => framework.header(request, 'x-user');
+
+  /** Serves one route, with these guards around its handler. */
+  async function serve(
+    guards: readonly (readonly [RateLimiter, GuardOptions<Request>?])[],
+    handler: Handler<Request> = ok,
+  ): Promise<Served & { call: (init?: RequestInit & { user?: string }) => Promise<Response> }> {
+    const served = await framework.serve([{ path: '/', guards, handler }]);
+    const call = (init: RequestInit & { user?: string } = {}): Promise<Response> =>
+      fetch(`${served.origin}/`, {
+        ...init,
+        headers: { ...(init.headers as Record<string, string>), 'x-user': init.user ?? 'anna' },
+      });
+    open.push(served);
+    return { ...served, call };
+  }
+
+  const open: Served[] = [];
+  const clock = new ManualClock();
+  const inMemory = (rate: number): RateLimiter =>
+    new RateLimiter({ store: new MemoryStore({ clock }), rate, period: '1m' });
+  const withLimits = (...limits: Parameters<typeof given>[0]): RateLimiter => given(limits);
+  const given = (limits: RateLimiter['limits']): RateLimiter =>
+    new RateLimiter({ store: new MemoryStore({ clock }), limits });
+
+  /** Resolves once `condition` holds; what is awaited happens after the response has been read. */
+  const eventually = (condition: () => Promise<boolean>): Promise<void> =>
+    vi.waitFor(async () => {
+      expect(await condition()).toBe(true);
+    });
+
+  describe(`contract of adapters: ${framework.name}`, () => {
+    let away: RateLimiter;
+    let awayAndOpen: RateLimiter;
+
+    beforeAll(() => {
+      // Port 1 of loopback: nothing listens there.
+      const redis = 'redis://127.0.0.1:1';
+      away = new RateLimiter({ redis, rate: 1, period: '1m', failStrategy: 'closed' });
+      awayAndOpen = new RateLimiter({ redis, rate: 1, period: '1m' });
+    });
+    afterAll(async () => {
+      await Promise.all([
+        ...open.map((served) => served.close()),
+        away.close(),
+        awayAndOpen.close(),
+      ]);
+    });
+
+    it('lets a request through, and says what is left', async () => {
+      const { call } = await serve([[inMemory(3), { identify: user }]]);
+      const response = await call();
+      expect([response.status, await response.text()]).toEqual([200, 'done']);
+      expect(response.headers.get('ratelimit-policy')).toBe('"default";q=3;w=60');
+      expect(response.headers.get('ratelimit')).toBe('"default";r=2;t=20');
+      expect(response.headers.get('retry-after')).toBeNull();
+    });
+
+    it('answers 429 with a problem, and when to come again', async () => {
+      const { call } = await serve([[inMemory(1), { identify: user }]]);
+      await call();
+      const response = await call();
+      expect(response.status).toBe(429);
+      expect(response.headers.get('content-type')).toBe('application/problem+json');
+      expect(response.headers.get('retry-after')).toBe('60');
+      expect(response.headers.get('ratelimit')).toBe('"default";r=0;t=60');
+      expect(await response.json()).toEqual({
+        type: QUOTA_EXCEEDED,
+        title: 'Request cannot be satisfied as assigned quota has been exceeded',
+        status: 429,
+        'violated-policies': ['default'],
+      });
+    });
+
+    it('never lets the handler see a refused request', async () => {
+      let handled = 0;
+      const { call } = await serve([[inMemory(1), { identify: user }]], async () => {
+        handled += 1;
+        return ok();
+      });
+      await Promise.all(Array.from({ length: 8 }, () => call()));
+      expect(handled).toBe(1);
+    });
+
+    it('limits each identity by itself', async () => {
+      const { call } = await serve([[inMemory(1), { identify: user }]]);
+      const statuses = await Promise.all(
+        ['anna', 'ben', 'anna', 'ben'].map(async (name) => (await call({ user: name })).status),
+      );
+      expect(statuses.toSorted((a, b) => a - b)).toEqual([200, 200, 429, 429]);
+    });
+
+    it('awaits an identity, and takes one of several parts', async () => {
+      const limiter = inMemory(1);
+      const identify = async (request: Request): Promise<string[]> => ['acme', user(request)!];
+      const { call } = await serve([[limiter, { identify }]]);
+      expect((await call()).status).toBe(200);
+      expect((await limiter.peek(['acme', 'anna'])).remaining).toBe(0);
+    });
+
+    const unusable: [sentence: string, identify: () => unknown][] = [
+      ['undefined', () => undefined],
+      ['null', () => null],
+      ['empty', () => ''],
+      ['over-long', () => 'x'.repeat(1_025)],
+      ['malformed', () => '\ud800'],
+      ['a number', () => 7],
+      ['an empty list', () => []],
+      ['a promise of nothing', async () => undefined],
+    ];
+    it.each(unusable)(
+      'answers 400 where the identity is %s, and charges nobody',
+      async (_, identify) => {
+        const options = { identify } as GuardOptions<Request>;
+        const { call } = await serve([[inMemory(1), options]]);
+        for (let i = 0; i < 2; i++) {
+          const response = await call();
+          expect(response.status).toBe(400);
+          expect(response.headers.get('content-type')).toBe('application/problem+json');
+          expect(response.headers.get('ratelimit')).toBeNull();
+          expect(await response.json()).toMatchObject({ type: 'about:blank', status: 400 });
+        }
+      },
+    );
+
+    it.each([
+      [
+        'throws',
+        () => {
+          throw new Error('secret of anna');
+        },
+      ],
+      ['rejects', () => Promise.reject(new Error('secret of anna'))],
+    ])(
+      'answers 400 where `identify` %s, with one warning that repeats nothing of it',
+      async (_, identify) => {
+        const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
+        try {
+          const { call } = await serve([[inMemory(1), { identify }]]);
+          expect([(await call()).status, (await call()).status]).toEqual([400, 400]);
+          expect(warn).toHaveBeenCalledTimes(1);
+          expect(JSON.stringify(warn.mock.calls)).not.toContain('anna');
+        } finally {
+          warn.mockRestore();
+        }
+      },
+    );
+
+    it('lets a request without an identity through where it is told to', async () => {
+      const { call } = await serve([
+        [inMemory(1), { identify: () => undefined, unidentified: 'pass' }],
+      ]);
+      expect([(await call()).status, (await call()).status]).toEqual([200, 200]);
+    });
+
+    it('answers 503 while the store is away and the strategy is closed, with no invented numbers', async () => {
+      const { call } = await serve([[away, { identify: user }]]);
+      const response = await call();
+      expect(response.status).toBe(503);
+      expect([...response.headers.keys()].filter((name) => name.includes('ratelimit'))).toEqual([]);
+      expect(response.headers.get('retry-after')).toBeNull();
+      expect(await response.json()).toMatchObject({
+        type: 'https://iana.org/assignments/http-problem-types#temporary-reduced-capacity',
+        status: 503,
+      });
+    });
+
+    it('lets requests through while the store is away and the strategy is open, with no invented numbers', async () => {
+      const { call } = await serve([[awayAndOpen, { identify: user }]]);
+      const response = await call();
+      expect(response.status).toBe(200);
+      expect([...response.headers.keys()].filter((name) => name.includes('ratelimit'))).toEqual([]);
+    });
+
+    it('charges the cost that a request has', async () => {
+      const cost = (request: Request): number => (framework.method(request) === 'POST' ? 5 : 1);
+      const { call } = await serve([[inMemory(10), { identify: user, cost }]]);
+      expect((await call({ method: 'POST', body: 'x' })).headers.get('ratelimit')).toContain('r=5');
+      expect((await call()).headers.get('ratelimit')).toContain('r=4');
+    });
+
+    it('announces the wait for this cost', async () => {
+      const { call } = await serve([[inMemory(60), { identify: user, cost: 30 }]]);
+      await call();
+      await call();
+      expect((await call()).headers.get('retry-after')).toBe('30');
+    });
+
+    it('says of a cost that can never pass that waiting is no use', async () => {
+      const { call } = await serve([[inMemory(3), { identify: user, cost: 4 }]]);
+      const response = await call();
+      expect(response.status).toBe(429);
+      expect(response.headers.get('retry-after')).toBeNull();
+      expect(await response.json()).toMatchObject({ 'violated-policies': ['default'] });
+    });
+
+    it('hands an error of `cost` to the framework', async () => {
+      let handled = 0;
+      const { call } = await serve(
+        [
+          [
+            inMemory(3),
+            {
+              identify: user,
+              cost: () => {
+                throw new Error('no cost');
+              },
+            },
+          ],
+        ],
+        async () => {
+          handled += 1;
+          return ok();
+        },
+      );
+      expect((await call()).status).toBe(500);
+      expect(handled).toBe(0);
+    });
+
+    it('limits by the plan that a request has', async () => {
+      const paid = [tokenBucket({ name: 'paid', rate: 100, period: '1m' })];
+      const limits = async (request: Request): Promise<typeof paid | undefined> =>
+        user(request) === 'ben' ? paid : undefined;
+      const { call } = await serve([[inMemory(1), { identify: user, limits }]]);
+      expect((await call()).headers.get('ratelimit-policy')).toBe('"default";q=1;w=60');
+      expect((await call({ user: 'ben' })).headers.get('ratelimit-policy')).toBe(
+        '"paid";q=100;w=60',
+      );
+    });
+
+    it('skips what it is told to skip, uncounted', async () => {
+      const skip = async (request: Request): Promise<boolean> => user(request) === 'probe';
+      const { call } = await serve([[inMemory(1), { identify: () => 'all', skip }]]);
+      const skipped = await call({ user: 'probe' });
+      expect([skipped.status, skipped.headers.get('ratelimit')]).toEqual([200, null]);
+      expect((await call()).status).toBe(200);
+      expect((await call()).status).toBe(429);
+      expect((await call({ user: 'probe' })).status).toBe(200);
+    });
+
+    it('sends what `onLimited` returns instead', async () => {
+      const onLimited: GuardOptions<Request>['onLimited'] = async (request, { decision }) => ({
+        status: 420,
+        headers: { 'X-Calm': user(request)! },
+        body: { error: decision?.reason },
+      });
+      const { call } = await serve([[inMemory(1), { identify: user, onLimited }]]);
+      await call();
+      const response = await call();
+      expect([response.status, response.headers.get('x-calm')]).toEqual([420, 'anna']);
+      expect(response.headers.get('content-type')).toContain('application/json');
+      expect(response.headers.get('retry-after')).toBe('60');
+      expect(await response.json()).toEqual({ error: 'limited' });
+    });
+
+    it('sends its own answer where `onLimited` throws', async () => {
+      const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
+      try {
+        const onLimited = (): never => {
+          throw new Error('no');
+        };
+        const { call } = await serve([[inMemory(1), { identify: user, onLimited }]]);
+        await call();
+        expect((await call()).status).toBe(429);
+        expect(warn).toHaveBeenCalledTimes(1);
+      } finally {
+        warn.mockRestore();
+      }
+    });
+
+    it('names each of several limits, as an independent parser reads them', async () => {
+      const limiter = withLimits(
+        tokenBucket({ name: 'burst', rate: 10, period: '1s' }),
+        slidingWindow({ name: 'hourly', rate: 1_000, period: '1h' }),
+        tokenBucket({ name: 'trial', rate: 1, period: '1h', shadow: true }),
+      );
+      const { call } = await serve([[limiter, { identify: user }]]);
+      await call();
+      const { headers } = await call();
+      const items = (field: string): unknown[] =>
+        parseList(headers.get(field)!).map(([name, parameters]) => [
+          name,
+          Object.fromEntries(parameters),
+        ]);
+      expect(items('ratelimit-policy')).toEqual([
+        ['burst', { q: 10, w: 1 }],
+        ['hourly', { q: 1_000, w: 3_600 }],
+      ]);
+      expect(items('ratelimit')).toMatchObject([
+        ['burst', { r: 8, t: 1 }],
+        ['hourly', { r: 998 }],
+      ]);
+    });
+
+    it('stacks limiters on one route: their fields join, and each decides', async () => {
+      const outer = withLimits(tokenBucket({ name: 'outer', rate: 3, period: '1m' }));
+      const inner = withLimits(tokenBucket({ name: 'inner', rate: 1, period: '1m' }));
+      const { call } = await serve([
+        [outer, { identify: user }],
+        [inner, { identify: user }],
+      ]);
+      expect((await call()).headers.get('ratelimit')).toBe('"outer";r=2;t=20, "inner";r=0;t=60');
+      const refused = await call();
+      expect(refused.status).toBe(429);
+      expect(await refused.json()).toMatchObject({ 'violated-policies': ['inner'] });
+      expect(refused.headers.get('ratelimit-policy')).toBe('"outer";q=3;w=60, "inner";q=1;w=60');
+      expect((await call()).headers.get('ratelimit')).toContain('"outer";r=0');
+      expect(await (await call()).json()).toMatchObject({ 'violated-policies': ['outer'] });
+    });
+
+    it.each([
+      ['failures', 500, 0],
+      ['failures', 200, 1],
+      ['successes', 404, 1],
+      ['successes', 302, 0],
+    ] as const)('counting %s, a response of %i leaves %i', async (count, status, left) => {
+      const limiter = inMemory(1);
+      const { call } = await serve([[limiter, { identify: user, count }]], async () => ({
+        status,
+        body: 'x',
+      }));
+      expect((await call({ redirect: 'manual' })).status).toBe(status);
+      await eventually(async () => (await limiter.peek('anna')).remaining === left);
+    });
+
+    it('counts a handler that throws as a failure', async () => {
+      const limiter = inMemory(2);
+      const { call } = await serve(
+        [[limiter, { identify: user, count: 'successes' }]],
+        async () => {
+          throw new Error('broken');
+        },
+      );
+      expect((await call()).status).toBe(500);
+      await eventually(async () => (await limiter.peek('anna')).remaining === 2);
+    });
+
+    it('never admits more at once than may fail', async () => {
+      let inside = 0;
+      let most = 0;
+      const { call } = await serve(
+        [[inMemory(2), { identify: user, count: 'failures' }]],
+        async () => {
+          most = Math.max(most, ++inside);
+          await new Promise(setImmediate);
+          inside -= 1;
+          return { status: 401, body: 'no' };
+        },
+      );
+      const statuses = await Promise.all(
+        Array.from({ length: 6 }, async () => (await call()).status),
+      );
+      expect(statuses.toSorted((a, b) => a - b)).toEqual([401, 401, 429, 429, 429, 429]);
+      expect(most).toBeLessThanOrEqual(2);
+    });
+
+    it('answers HEAD with the fields and no body', async () => {
+      const { call } = await serve([[inMemory(1), { identify: user }]]);
+      const passed = await call({ method: 'HEAD' });
+      expect([passed.status, passed.headers.get('ratelimit')]).toEqual([200, '"default";r=0;t=60']);
+      const refused = await call({ method: 'HEAD' });
+      expect([refused.status, await refused.text()]).toEqual([429, '']);
+      expect(refused.headers.get('retry-after')).toBe('60');
+    });
+
+    it('limits OPTIONS as any other method', async () => {
+      const { call } = await serve([[inMemory(1), { identify: user }]]);
+      expect((await call({ method: 'OPTIONS' })).status).toBe(200);
+      expect((await call({ method: 'OPTIONS' })).status).toBe(429);
+    });
+
+    it('keeps one connection alive through passes and refusals, bodies sent along unread', async () => {
+      const { origin } = await serve([[inMemory(2), { identify: user }]]);
+      const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+      const statuses: (number | undefined)[] = [];
+      const ports = new Set<number | undefined>();
+      try {
+        for (let i = 0; i < 4; i++) {
+          const { status, port } = await post(origin, agent, 'x'.repeat(1_000));
+          statuses.push(status);
+          ports.add(port);
+        }
+      } finally {
+        agent.destroy();
+      }
+      expect(statuses).toEqual([200, 200, 429, 429]);
+      expect(ports.size).toBe(1);
+    });
+
+    it('tells a handler what was decided about its request', async () => {
+      const { call } = await serve([[inMemory(5), { identify: user }]], async (request) => ({
+        status: 200,
+        body: String(decisionOf(request)?.remaining),
+      }));
+      expect(await (await call()).text()).toBe('4');
+    });
+
+    describe('holding a place', () => {
+      const places = (): RateLimiter => withLimits(concurrency({ max: 1, ttl: '30s' }));
+      const free = async (limiter: RateLimiter): Promise<boolean> =>
+        (await limiter.peek('anna')).remaining === 1;
+
+      it('frees it when the response is complete, and names the unit', async () => {
+        const limiter = places();
+        const { call } = await serve([[limiter, { identify: user }]]);
+        const response = await call();
+        expect(response.headers.get('ratelimit-policy')).toBe(
+          '"default";q=1;qu="concurrent-requests"',
+        );
+        expect(response.headers.get('ratelimit')).toBe('"default";r=0');
+        await response.text();
+        await eventually(() => free(limiter));
+      });
+
+      it('holds it while a response streams, and refuses others meanwhile', async () => {
+        const limiter = places();
+        const { source, push, end } = stream();
+        const { call } = await serve([[limiter, { identify: user }]], async () => ({
+          status: 200,
+          body: source,
+        }));
+        push('one');
+        const response = await call();
+        const reader = response.body!.getReader();
+        await reader.read();
+        expect((await call()).status).toBe(429);
+        push('two');
+        end();
+        while (!(await reader.read()).done);
+        await eventually(() => free(limiter));
+      });
+
+      it('frees it when the handler throws', async () => {
+        const limiter = places();
+        const { call } = await serve([[limiter, { identify: user }]], async () => {
+          throw new Error('broken');
+        });
+        expect((await call()).status).toBe(500);
+        await eventually(() => free(limiter));
+      });
+
+      it('frees it when the client goes away before the answer', async () => {
+        const limiter = places();
+        const arrived = deferred<void>();
+        const never = deferred<Answer>();
+        const { origin } = await serve([[limiter, { identify: user }]], () => {
+          arrived.resolve();
+          return never.promise;
+        });
+        const socket = connect(Number(new URL(origin).port), '127.0.0.1');
+        socket.write('GET / HTTP/1.1\r\nHost: x\r\nX-User: anna\r\n\r\n');
+        await arrived.promise;
+        expect(await free(limiter)).toBe(false);
+        socket.destroy();
+        await eventually(() => free(limiter));
+        never.resolve({ status: 200, body: 'late' });
+      });
+
+      it('frees it when the client goes away in the midst of a stream', async () => {
+        const limiter = places();
+        const { source, push, end } = stream();
+        const { call } = await serve([[limiter, { identify: user }]], async () => ({
+          status: 200,
+          body: source,
+        }));
+        push('one');
+        const gone = new AbortController();
+        const response = await call({ signal: gone.signal });
+        await response.body!.getReader().read();
+        expect(await free(limiter)).toBe(false);
+        gone.abort();
+        await eventually(async () => {
+          push('more'); // a server may see it only when it writes
+          return free(limiter);
+        });
+        end();
+      });
+
+      it('never holds one for a client that went away while it was decided', async () => {
+        const limiter = places();
+        const asked = deferred<void>();
+        const goOn = deferred<void>();
+        const identify = async (): Promise<string> => {
+          asked.resolve();
+          await goOn.promise;
+          return 'anna';
+        };
+        const { origin } = await serve([[limiter, { identify }]]);
+        const socket = connect(Number(new URL(origin).port), '127.0.0.1');
+        socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
+        await asked.promise;
+        socket.destroy();
+        await once(socket, 'close');
+        await sleep(20); // until the server has seen it
+        goOn.resolve();
+        await sleep(20); // until a place could have been taken
+        await eventually(() => free(limiter));
+        expect(await free(limiter)).toBe(true);
+      });
+    });
+  });
+}
+
+/** A body that a test writes piece by piece. */
+function stream(): { source: AsyncIterable<string>; push(text: string): void; end(): void } {
+  const waiting: string[] = [];
+  let ended = false;
+  let wake = deferred<void>();
+  const notify = (): void => {
+    wake.resolve();
+    wake = deferred<void>();
+  };
+  return {
+    source: (async function* () {
+      for (;;) {
+        while (waiting.length > 0) yield waiting.shift()!;
+        if (ended) return;
+        await wake.promise;
+      }
+    })(),
+    push(text) {
+      waiting.push(text);
+      notify();
+    },
+    end() {
+      ended = true;
+      notify();
+    },
+  };
+}
+
+async function post(
+  origin: string,
+  agent: Agent,
+  body: string,
+): Promise<{ status: number | undefined; port: number | undefined; headers: IncomingHttpHeaders }> {
+  const request = httpRequest(`${origin}/`, {
+    method: 'POST',
+    agent,
+    headers: { 'x-user': 'anna', 'content-length': body.length },
+  });
+  request.end(body);
+  const [response] = await once(request, 'response');
+  const port = response.socket.localPort as number | undefined;
+  response.resume();
+  await once(response, 'end');
+  return { status: response.statusCode, port, headers: response.headers };
+}

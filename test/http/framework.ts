@@ -1,0 +1,34 @@
+import type { RateLimiter } from 'distributed-rate-limiter';
+import type { GuardOptions } from 'distributed-rate-limiter/http';
+
+/** What a route does once its guards have let a request through. */
+export type Handler<Request> = (request: Request) => Promise<Answer>;
+
+/** A body in pieces is written as they come; where it throws, the response breaks off. */
+export interface Answer {
+  readonly status: number;
+  readonly body: string | AsyncIterable<string>;
+}
+
+export interface Route<Request> {
+  readonly path: string;
+  /** One after another, the first one outermost. */
+  readonly guards: readonly (readonly [limiter: RateLimiter, options?: GuardOptions<Request>])[];
+  readonly handler: Handler<Request>;
+}
+
+export interface Served {
+  /** `http://127.0.0.1:` and the port. */
+  readonly origin: string;
+  close(): Promise<void>;
+}
+
+/** A framework as the contract drives it: real ones behind real sockets. */
+export interface Framework<Request = unknown> {
+  readonly name: string;
+  /** A header field of a request, as the framework gives it. */
+  header(request: Request, name: string): string | undefined;
+  method(request: Request): string;
+  /** Serves the routes, for every method, on a free port of loopback. A handler that throws is answered with 500. */
+  serve(routes: readonly Route<Request>[]): Promise<Served>;
+}
