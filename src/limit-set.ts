@@ -3,6 +3,7 @@ import { Concurrency } from './algorithms/concurrency.ts';
 import { shapeOf } from './algorithms/decide.ts';
 import type { Rule, Shape, Verb } from './algorithms/decide.ts';
 import { Limit, UNNAMED } from './algorithms/limit.ts';
+import type { Clock } from './clock.ts';
 import { invalidOption, RateLimiterError, show } from './errors.ts';
 
 const MAX_LIMITS = 16;
@@ -22,11 +23,14 @@ export class LimitSet {
   readonly keyPrefix: string;
   /** Whether an identity's block is heeded. */
   readonly #blocks: boolean;
+  /** Undefined where the store's own cannot be read here: then the wall clock is the nearest to it. */
+  readonly #clock: Clock | undefined;
   readonly #planned = new Map<Verb, Map<number, Shape>>();
   /** Unix ms until which what is planned holds. */
   #until = Number.POSITIVE_INFINITY;
 
-  constructor(namespace: string, limits: unknown, blocks: boolean) {
+  constructor(namespace: string, limits: unknown, blocks: boolean, clock?: Clock) {
+    this.#clock = clock;
     this.limits = readLimits(limits);
     this.maxCost = Math.min(
       ...this.limits
@@ -43,7 +47,7 @@ export class LimitSet {
 
   /** `units` is the cost of the call, or what the verb is about. */
   shape(verb: Verb, units: number): Shape {
-    if (this.#until !== Number.POSITIVE_INFINITY && Date.now() >= this.#until) {
+    if (this.#until !== Number.POSITIVE_INFINITY && this.#nowMs() >= this.#until) {
       this.#until = Number.POSITIVE_INFINITY;
       this.#planned.clear();
     }
@@ -62,6 +66,10 @@ export class LimitSet {
     return shape;
   }
 
+  #nowMs(): number {
+    return this.#clock === undefined ? Date.now() : Math.floor(this.#clock.nowMicros() / 1_000);
+  }
+
   /** What gives back `units` under the same limits. */
   static refundShape(rules: readonly Rule[], units: number): Shape {
     return shapeOf(
@@ -73,7 +81,7 @@ export class LimitSet {
 
   #plan(verb: Verb, units: number): Shape {
     const decides = ['allow', 'peek', 'acquire', 'reserve'].includes(verb);
-    const nowMs = Date.now();
+    const nowMs = this.#nowMs();
     const ofLease = verb === 'renew' || verb === 'release';
     const limits = ofLease ? this.limits.filter(({ twin }) => twin.lending) : this.limits;
     const rules: Rule[] = limits.map((limit) => {

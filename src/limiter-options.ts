@@ -10,6 +10,7 @@ import { slidingWindowLog } from './algorithms/sliding-window-log.ts';
 import type { SlidingWindowLogOptions } from './algorithms/sliding-window-log.ts';
 import { tokenBucket } from './algorithms/token-bucket.ts';
 import type { TokenBucketOptions } from './algorithms/token-bucket.ts';
+import type { Clock } from './clock.ts';
 import type { Decision } from './decision.ts';
 import { readDuration } from './duration.ts';
 import type { Duration } from './duration.ts';
@@ -289,6 +290,7 @@ function readSettings(options: unknown): Settings {
   const namespace = has('namespace')
     ? readNamespace('namespace', given['namespace'])
     : 'rate-limit';
+  const place = readable('redis', () => readStore(given, has, timeoutMs));
   const blocks = has('blocks') && readBoolean('blocks', given['blocks']);
   return {
     namespace,
@@ -304,8 +306,10 @@ function readSettings(options: unknown): Settings {
       ? readable('hashSecret', () => readSecret('hashSecret', given['hashSecret']))
       : undefined,
     hooks: readHooks(given),
-    limits: readable('limits', () => readLimitSet(given, has, namespace, blocks)),
-    ...readable('redis', () => readStore(given, has, timeoutMs)),
+    limits: readable('limits', () =>
+      readLimitSet(given, has, namespace, blocks, place.store.clock),
+    ),
+    ...place,
   };
 }
 
@@ -412,13 +416,14 @@ function readLimitSet(
   has: (name: string) => boolean,
   namespace: string,
   blocks: boolean,
+  clock: Clock | undefined,
 ): LimitSet {
   if (!has('limits')) {
     const algorithm = has('algorithm')
       ? readOneOf('algorithm', given['algorithm'], Object.keys(FACTORIES) as AlgorithmName[])
       : 'token_bucket';
     const numbers = Object.fromEntries(NUMBERS.filter(has).map((name) => [name, given[name]]));
-    return new LimitSet(namespace, [FACTORIES[algorithm](numbers as never)], blocks);
+    return new LimitSet(namespace, [FACTORIES[algorithm](numbers as never)], blocks, clock);
   }
   for (const name of [...NUMBERS, 'algorithm']) {
     if (has(name)) {
@@ -430,7 +435,7 @@ function readLimitSet(
       );
     }
   }
-  return new LimitSet(namespace, given['limits'], blocks);
+  return new LimitSet(namespace, given['limits'], blocks, clock);
 }
 
 function readStore(

@@ -555,7 +555,13 @@ export class RateLimiter {
     }
     const set = readable(
       'limits',
-      () => new LimitSet(this.#settings.namespace, limits, this.#settings.blocks),
+      () =>
+        new LimitSet(
+          this.#settings.namespace,
+          limits,
+          this.#settings.blocks,
+          this.#settings.store.clock,
+        ),
     );
     this.#limitsOfCalls.set(limits as readonly Limit[], set);
     return set;

@@ -42,7 +42,8 @@ const SWEPT_PER_WRITE = 2;
  * const limiter = new RateLimiter({ store: new MemoryStore(), rate: 5, period: '10s' });
  */
 export class MemoryStore implements Store {
-  readonly #clock: Clock;
+  /** @internal */
+  readonly clock: Clock;
   readonly #maxKeys: number;
   readonly #kept = new Map<string, Kept>();
   #sweep: Iterator<[string, Kept]> = this.#kept.entries();
@@ -60,7 +61,7 @@ export class MemoryStore implements Store {
         'Pass a ManualClock, or leave it out.',
       );
     }
-    this.#clock = clock;
+    this.clock = clock;
     this.#maxKeys =
       given['maxKeys'] === undefined
         ? 100_000
@@ -74,7 +75,7 @@ export class MemoryStore implements Store {
 
   /** @internal */
   submit(call: Call): void {
-    const now = this.#clock.nowMicros();
+    const now = this.clock.nowMicros();
     const most = call.shape.rules.length + (call.record === undefined ? 0 : 1);
     if (this.#kept.size + most > this.#maxKeys && this.#isFull(call, now)) {
       call.fail(

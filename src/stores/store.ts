@@ -1,4 +1,5 @@
 import type { Entry } from '../algorithms/decide.ts';
+import type { Clock } from '../clock.ts';
 import type { RateLimiterError } from '../errors.ts';
 
 /**
@@ -21,6 +22,8 @@ export interface Call extends Entry {
 
 /** Where state lives: Redis, or this process's memory. */
 export interface Store {
+  /** The clock that decides, where this process can read it: calendar windows are planned by it. */
+  readonly clock?: Clock;
   submit(call: Call): void;
   /** Waits for the store's first connection, if it needs one, then for `probe`, which submits calls. */
   ready(probe: () => Promise<void>): Promise<void>;
