@@ -195,28 +195,39 @@ function dotted(bytes: Address, from: number): string {
 
 /** RFC 5952 §4: lower case, no leading zeros, `::` for the first of the longest runs of two zero groups or more. */
 function compressed(bytes: Address): string {
-  const runs = { start: 8, length: 1 };
+  const longest = { start: 8, length: 1 };
   for (let group = 0; group < 8; group++) {
     const start = group;
     while (group < 8 && bytes[group * 2] === 0 && bytes[group * 2 + 1] === 0) {
       group++;
     }
-    if (group - start > runs.length) {
-      runs.start = start;
-      runs.length = group - start;
+    if (group - start > longest.length) {
+      longest.start = start;
+      longest.length = group - start;
     }
   }
   let text = '';
+  let separator = '';
   for (let group = 0; group < 8; group++) {
-    if (group === runs.start) {
+    if (group === longest.start) {
       text += '::';
-      group += runs.length - 1;
+      separator = '';
+      group += longest.length - 1;
     } else {
-      text += text === '' || text.endsWith(':') ? '' : ':';
-      text += (bytes[group * 2]! * 256 + bytes[group * 2 + 1]!).toString(16);
+      text += separator + hexOf(bytes[group * 2]!, bytes[group * 2 + 1]!);
+      separator = ':';
     }
   }
   return text;
+}
+
+const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16));
+
+function hexOf(high: number, low: number): string {
+  if (high === 0) {
+    return HEX[low]!;
+  }
+  return low < 16 ? `${HEX[high]}0${HEX[low]}` : HEX[high]! + HEX[low]!;
 }
 
 /** The addresses that share their first `prefix` bits with `address`. */
