@@ -66,6 +66,7 @@ const KNOWN = ['trustedProxies', 'forwardedHeader', 'ipv6Prefix'] as const;
 const ALIASES: Readonly<Record<string, string>> = {
   trustProxy: 'trustedProxies',
   'trust proxy': 'trustedProxies',
+  trustedProxy: 'trustedProxies',
   proxies: 'trustedProxies',
   proxy: 'trustedProxies',
   hops: 'trustedProxies',
@@ -119,6 +120,7 @@ export function clientAddress(
       `\`remoteAddress\` must be a string, got ${show(remoteAddress)}. Pass the address of who is connected.`,
     );
   }
+  remoteAddressOf(request);
   return read({ remoteAddress, header: (name) => headerOf(request, name) });
 }
 
@@ -163,17 +165,18 @@ function addressReader(
   }
   let watching = trustedProxies === undefined && !alreadyWarned;
   return (request) => {
+    const peer = remoteAddressOf(request);
     if (watching && isForwarded(request)) {
       watching = false;
       onWarning();
       process.emitWarning(
-        'A request came with an `X-Forwarded-For` or `Forwarded` header, which was not read, because no proxy is trusted. ' +
-          'Behind a proxy all clients are one address then: name it in `trustedProxies`. ' +
-          'With no proxy before the server pass `trustedProxies: []`: a client made the header up.',
+        'A request came with an `X-Forwarded-For` or `Forwarded` header, which was not read: no proxy is trusted. ' +
+          'If the server is behind a proxy, all its clients count as one: name it in `trustedProxies`. ' +
+          'If it is not, a client made the header up: pass `trustedProxies: []`.',
         { type: 'RateLimiterWarning', code: 'DRL_UNTRUSTED_FORWARDED' },
       );
     }
-    return groupOfPeer(remoteAddressOf(request), prefix);
+    return groupOfPeer(peer, prefix);
   };
 }
 
@@ -228,6 +231,7 @@ function parsePeer(text: string): Address | undefined {
   return parseNode(zone < 0 ? text : text.slice(0, zone));
 }
 
+/** @throws for what is no request, so it is asked first. */
 function remoteAddressOf(request: AddressRequest | AddressSource): string | undefined {
   const { socket } = request as Partial<AddressRequest>;
   if (socket !== undefined && socket !== null) {
