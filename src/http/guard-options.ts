@@ -6,7 +6,7 @@ import { readLimits } from '../limit-set.ts';
 import { readFunction, readOneOf, readOptions, readSecret } from '../options.ts';
 import { invalidOption } from '../errors.ts';
 import { identifyByAddress } from './client-address.ts';
-import type { AddressOptions, AddressSource } from './client-address.ts';
+import type { AddressOptions, AddressRequest, AddressSource } from './client-address.ts';
 import { readHeaderProfile } from './headers.ts';
 import type { HeaderFields, HeaderProfile, HeaderWriter } from './headers.ts';
 
@@ -130,7 +130,7 @@ const ALIASES: Readonly<Record<string, string>> = {
 
 export function readGuardOptions<Request>(
   options: GuardOptions<Request>,
-  addressOf: (request: Request) => AddressSource,
+  addressOf: (request: Request) => AddressRequest | AddressSource,
 ): GuardSettings<Request> {
   const given = readOptions('the guard', options, KNOWN, ALIASES);
   const { cost, limits, partitionSecret } = given;
@@ -162,7 +162,7 @@ function optional(given: Record<string, unknown>, name: string): unknown {
 
 function readIdentify<Request>(
   given: Record<string, unknown>,
-  addressOf: (request: Request) => AddressSource,
+  addressOf: (request: Request) => AddressRequest | AddressSource,
 ): (request: Request) => OrPromise<unknown> {
   const addressOptions = ADDRESS_OPTIONS.filter((name) => given[name] !== undefined);
   if (given['identify'] === undefined) {

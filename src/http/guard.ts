@@ -6,7 +6,7 @@ import type { Identity } from '../identity.ts';
 import type { Lease } from '../lease.ts';
 import { RateLimiter } from '../limiter.ts';
 import type { LimiterOptions } from '../limiter-options.ts';
-import type { AddressSource } from './client-address.ts';
+import type { AddressRequest, AddressSource } from './client-address.ts';
 import { readGuardOptions } from './guard-options.ts';
 import type { GuardOptions, GuardSettings, Refusal, Replacement } from './guard-options.ts';
 import { retryAfterOf } from './headers.ts';
@@ -60,7 +60,8 @@ export interface Guard<Request> {
 export function createGuard<Request>(
   limiter: RateLimiter | LimiterOptions,
   options: GuardOptions<Request> = {},
-  addressOf: (request: Request) => AddressSource = (request) => request as AddressSource,
+  addressOf: (request: Request) => AddressRequest | AddressSource = (request) =>
+    request as AddressRequest,
 ): Guard<Request> {
   const settings = readGuardOptions(options, addressOf);
   return new LimiterGuard(limiterOf(limiter), settings);

@@ -1,7 +1,14 @@
 export { clientAddress, identifyByAddress } from './client-address.ts';
 export { createGuard, decisionOf } from './guard.ts';
 
-export type { AddressOptions, AddressSource } from './client-address.ts';
+export type {
+  AddressOptions,
+  AddressRequest,
+  AddressSource,
+  ClientAddressOptions,
+} from './client-address.ts';
+export type { ForwardedHeader } from './forwarded.ts';
+export type { TrustedProxies } from './trusted-proxies.ts';
 export type { Guard, Outcome, Pass, Refuse, Verdict } from './guard.ts';
 export type { GuardOptions, Refusal, Replacement } from './guard-options.ts';
 export type { Decided, HeaderContext, HeaderFields, HeaderProfile } from './headers.ts';
