@@ -14,7 +14,7 @@ const ASCTIME =
  * Unix milliseconds of an HTTP date in any of the three forms that a recipient must accept (RFC 9110 §5.6.7);
  * undefined for anything else. The name of the weekday is not compared with the date.
  *
- * @param nowMs Unix milliseconds: a year of two digits is the nearest one that is less than 50 years ahead
+ * @param nowMs Unix milliseconds: a year of two digits is the last such year at most 50 years ahead
  */
 export function parseHttpDate(text: string, nowMs: number): number | undefined {
   const parts = (IMF_FIXDATE.exec(text) ?? RFC_850.exec(text) ?? ASCTIME.exec(text))?.groups;
@@ -33,7 +33,6 @@ export function parseHttpDate(text: string, nowMs: number): number | undefined {
 
 function fullYear(digits: string, nowMs: number): number {
   if (digits.length === 4) return Number(digits);
-  const thisYear = new Date(nowMs).getUTCFullYear();
-  const year = thisYear - (thisYear % 100) + Number(digits);
-  return year > thisYear + 50 ? year - 100 : year;
+  const latest = new Date(nowMs).getUTCFullYear() + 50;
+  return latest - ((latest - Number(digits)) % 100);
 }

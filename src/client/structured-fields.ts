@@ -56,7 +56,8 @@ const NUMBER = /-?(?:\d{1,12}\.\d{1,3}|\d{1,15})(?![\d.])/y;
 const DATE = /@-?\d{1,15}(?![\d.])/y;
 const STRING = /"(?:[ !#-[\]-~]|\\["\\])*"/y;
 const TOKEN = /[A-Za-z*][!#$%&'*+\-.^_`|~A-Za-z0-9:/]*/y;
-const BYTES = /:[A-Za-z0-9+/]*={0,2}:/y;
+/** Padding may be left out; a lone character of a group encodes nothing. */
+const BYTES = /:(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}(?:==)?|[A-Za-z0-9+/]{3}=?)?:/y;
 const BOOLEAN = /\?[01]/y;
 const DISPLAY_STRING = /%"(?:[ !#$&-~]|%[0-9a-f]{2})*"/y;
 
