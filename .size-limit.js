@@ -15,6 +15,13 @@ export default [
     modifyEsbuildConfig: forNode,
   },
   {
+    // Also for browsers: built without Node's modules.
+    name: 'distributed-rate-limiter/client',
+    path: 'dist/client/index.js',
+    import: '*',
+    limit: '5 kB',
+  },
+  {
     name: 'distributed-rate-limiter/testing',
     path: 'dist/testing/index.js',
     import: '*',

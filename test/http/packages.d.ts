@@ -1,6 +1,4 @@
-/** Types for packages that bring none, and globals that packages take for granted. */
+/** Types for packages that bring none. */
 declare module 'express4' {
   export { default } from 'express';
 }
-
-type BufferSource = ArrayBufferView | ArrayBuffer;
