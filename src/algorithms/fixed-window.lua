@@ -133,7 +133,7 @@ function fixed_window.room(state, plan)
 end
 
 function fixed_window.penalize(state, plan)
-  local units = math.min(plan.cost, plan.ceiling - state.mine.used)
+  local units = math.min(plan.cost, fixed_window.room(state, plan))
   if units > 0 then
     count(state, plan, units)
   end

@@ -26,7 +26,7 @@ const MAX_KINDS = 4;
 interface FixedWindowPlan extends Plan {
   readonly kind: string;
   readonly rate: number;
-  /** The most that a penalty may drive `used` to. */
+  /** The most that a penalty may drive what counts to. */
   readonly ceiling: number;
   /** Microseconds; undefined for windows of the calendar, which have bounds instead. */
   readonly period: number | undefined;
@@ -141,7 +141,7 @@ const fixedWindowTwin: Algorithm<FixedWindowPlan, FixedWindowState, ReadonlyMap<
   room: ({ mine }, { ceiling }) => Math.max(0, ceiling - mine.used),
 
   penalize(state, plan, now) {
-    const units = Math.min(plan.cost, plan.ceiling - state.mine.used);
+    const units = Math.min(plan.cost, fixedWindowTwin.room(state, plan, now));
     if (units > 0) {
       take(state, plan, units, now);
     }

@@ -162,7 +162,7 @@ function sliding_window.room(state, plan)
 end
 
 function sliding_window.penalize(state, plan)
-  local units = math.min(plan.cost, plan.ceiling - state.mine.used)
+  local units = math.min(plan.cost, sliding_window.room(state, plan))
   if units > 0 then
     take(state, plan, units)
   end

@@ -22,7 +22,7 @@ interface SlidingWindowPlan extends Plan {
   readonly steps: number;
   readonly step: number;
   readonly rate: number;
-  /** The most that a penalty may drive `used` to. */
+  /** The most that a penalty may drive what counts to. */
   readonly ceiling: number;
 }
 
@@ -164,7 +164,7 @@ const slidingWindowTwin: Algorithm<
   },
 
   penalize(state, plan, now) {
-    const units = Math.min(plan.cost, plan.ceiling - state.mine.used);
+    const units = Math.min(plan.cost, slidingWindowTwin.room(state, plan, now));
     if (units > 0) {
       take(state, plan, units, now);
     }
