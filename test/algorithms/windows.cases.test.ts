@@ -87,6 +87,15 @@ const CASES: readonly (readonly [what: string, limit: Limit, steps: readonly Ste
     ],
   ],
   [
+    'a penalty counts what is left of the window before, too',
+    slidingDebt,
+    [
+      [0, 'allow', 10, ok(0)],
+      [90, 'penalize', 99, no(0, 36)],
+      [126, 'peek', 1, ok(1)],
+    ],
+  ],
+  [
     'a sliding window looks the same after a step back of up to a second, and none is lost after a longer one',
     sliding,
     [
