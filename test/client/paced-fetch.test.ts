@@ -369,6 +369,22 @@ describe('waiting before a request', () => {
     expect(clock.slept).toEqual([8_000]);
   });
 
+  it('of two waits the longer counts, whichever comes last', async () => {
+    const answers: ((response: Response) => void)[] = [];
+    const { clock, fetch } = paced({
+      fetch: () => new Promise((resolve) => void answers.push(resolve)),
+    });
+    const calls = [fetch(URL_OF_API), fetch(URL_OF_API)];
+    answers[0]!(new Response('', exhausted(8)));
+    answers[1]!(new Response('', exhausted(3)));
+    await Promise.all(calls);
+    const third = fetch(URL_OF_API);
+    await setImmediate();
+    answers[2]!(new Response(''));
+    await third;
+    expect(clock.slept).toEqual([8_000]);
+  });
+
   it.each([
     ['something is left', { ratelimit: '"x";r=1;t=8' }, 200],
     ['a result that is not ready', { 'retry-after': '8' }, 202],
