@@ -375,11 +375,12 @@ describe('waiting before a request', () => {
       fetch: () => new Promise((resolve) => void answers.push(resolve)),
     });
     const calls = [fetch(URL_OF_API), fetch(URL_OF_API)];
+    await waitUntil('both are sent', () => answers.length === 2);
     answers[0]!(new Response('', exhausted(8)));
     answers[1]!(new Response('', exhausted(3)));
     await Promise.all(calls);
     const third = fetch(URL_OF_API);
-    await setImmediate();
+    await waitUntil('the third is sent', () => answers.length === 3);
     answers[2]!(new Response(''));
     await third;
     expect(clock.slept).toEqual([8_000]);
