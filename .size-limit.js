@@ -19,7 +19,7 @@ export default [
     name: 'distributed-rate-limiter/client',
     path: 'dist/client/index.js',
     import: '*',
-    limit: '5 kB',
+    limit: '5.5 kB',
   },
   {
     name: 'distributed-rate-limiter/testing',
