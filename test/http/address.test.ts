@@ -12,7 +12,14 @@ import {
   showNetwork,
 } from '../../src/http/address.ts';
 import { Random, seedOfRun } from '../support/random.ts';
-import { bytesByIpaddr, dress, expectedGroup, randomBytes, spell } from './spellings.ts';
+import {
+  bytesByIpaddr,
+  dress,
+  expectedGroup,
+  nearlyAddress,
+  randomBytes,
+  spell,
+} from './spellings.ts';
 
 const seed = seedOfRun();
 
@@ -170,17 +177,10 @@ test(
   { timeout: 600_000 },
   () => {
     const random = new Random(seed);
-    const alphabet = [
-      ...Array.from('0123456789abcdefABCDEF:::::......%[]/ xg-_\n\0é１'),
-      '::',
-      '::ffff:',
-      '255',
-      '1.2.3.4',
-    ];
     const wrong: string[] = [];
     let addresses = 0;
     for (let i = 0; i < strings; i++) {
-      const text = random.chance(25) ? noise(random, alphabet) : damaged(random, alphabet);
+      const text = nearlyAddress(random);
       const address = parseAddress(text);
       // Neither throws, whatever it is.
       parseNode(text);
@@ -197,21 +197,6 @@ test(
     expect(addresses).toBeLessThan(strings * 0.9);
   },
 );
-
-function noise(random: Random, alphabet: readonly string[]): string {
-  return Array.from({ length: random.int(0, 20) }, () => random.pick(alphabet)).join('');
-}
-
-/** A right spelling with up to three of its characters taken out, put in or replaced. */
-function damaged(random: Random, alphabet: readonly string[]): string {
-  let text = spell(randomBytes(random), random);
-  if (random.chance(20)) text = dress(text, random);
-  for (let edits = random.int(0, 3); edits > 0; edits--) {
-    const at = random.int(0, text.length);
-    text = text.slice(0, at) + random.pick(['', ...alphabet]) + text.slice(at + random.int(0, 1));
-  }
-  return text;
-}
 
 describe('a network', () => {
   test.each<[text: string, shown: string | undefined]>([

@@ -84,3 +84,31 @@ export function bytesByIpaddr(text: string): readonly number[] {
   const bare = zone < 0 ? text : text.slice(0, zone);
   return ipaddr.process(/^::[0-9]+\./.test(bare) ? `0${bare}` : bare).toByteArray();
 }
+
+const ALPHABET = [
+  ...Array.from('0123456789abcdefABCDEF:::::......%[]/ xg-_\n\0é１'),
+  '::',
+  '::ffff:',
+  '255',
+  '1.2.3.4',
+];
+
+/** A text that is an address or, more often, nearly one. */
+export function nearlyAddress(random: Random): string {
+  return random.chance(25) ? noise(random) : damaged(random);
+}
+
+function noise(random: Random): string {
+  return Array.from({ length: random.int(0, 20) }, () => random.pick(ALPHABET)).join('');
+}
+
+/** A right spelling with up to three of its characters taken out, put in or replaced. */
+function damaged(random: Random): string {
+  let text = spell(randomBytes(random), random);
+  if (random.chance(20)) text = dress(text, random);
+  for (let edits = random.int(0, 3); edits > 0; edits--) {
+    const at = random.int(0, text.length);
+    text = text.slice(0, at) + random.pick(['', ...ALPHABET]) + text.slice(at + random.int(0, 1));
+  }
+  return text;
+}
