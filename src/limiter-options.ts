@@ -10,6 +10,7 @@ import { slidingWindowLog } from './algorithms/sliding-window-log.ts';
 import type { SlidingWindowLogOptions } from './algorithms/sliding-window-log.ts';
 import { tokenBucket } from './algorithms/token-bucket.ts';
 import type { TokenBucketOptions } from './algorithms/token-bucket.ts';
+import { LimiterCounts } from './counts.ts';
 import type { Decision } from './decision.ts';
 import { readDuration } from './duration.ts';
 import type { Duration } from './duration.ts';
@@ -202,6 +203,7 @@ export interface ReserveOptions extends CallOptions {
 export interface Settings {
   readonly namespace: string;
   readonly limits: LimitSet;
+  readonly counts: LimiterCounts;
   readonly store: Store;
   /** What the store's state belongs to: a client, a URL, or the memory store itself. */
   readonly place: string | object;
@@ -289,21 +291,24 @@ function readSettings(options: unknown): Settings {
     ? readNamespace('namespace', given['namespace'])
     : 'rate-limit';
   const blocks = has('blocks') && readBoolean('blocks', given['blocks']);
+  const failStrategy = has('failStrategy')
+    ? readOneOf('failStrategy', given['failStrategy'], ['open', 'closed', 'throw'])
+    : 'open';
+  const counts = new LimiterCounts(namespace, failStrategy);
   return {
     namespace,
     blocks,
+    counts,
     timeoutMs,
     maxInFlight: has('maxInFlight')
       ? readInteger('maxInFlight', given['maxInFlight'], 1, 1_000_000)
       : 10_000,
-    failStrategy: has('failStrategy')
-      ? readOneOf('failStrategy', given['failStrategy'], ['open', 'closed', 'throw'])
-      : 'open',
+    failStrategy,
     hashSecret: has('hashSecret')
       ? readable('hashSecret', () => readSecret(given['hashSecret']))
       : undefined,
     hooks: readHooks(given),
-    limits: readable('limits', () => readLimitSet(given, has, namespace, blocks)),
+    limits: readable('limits', () => readLimitSet(given, has, namespace, blocks, counts)),
     ...readable('redis', () => readStore(given, has, timeoutMs)),
   };
 }
@@ -411,13 +416,14 @@ function readLimitSet(
   has: (name: string) => boolean,
   namespace: string,
   blocks: boolean,
+  counts: LimiterCounts,
 ): LimitSet {
   if (!has('limits')) {
     const algorithm = has('algorithm')
       ? readOneOf('algorithm', given['algorithm'], Object.keys(FACTORIES) as AlgorithmName[])
       : 'token_bucket';
     const numbers = Object.fromEntries(NUMBERS.filter(has).map((name) => [name, given[name]]));
-    return new LimitSet(namespace, [FACTORIES[algorithm](numbers as never)], blocks);
+    return new LimitSet(namespace, [FACTORIES[algorithm](numbers as never)], blocks, counts);
   }
   for (const name of [...NUMBERS, 'algorithm']) {
     if (has(name)) {
@@ -429,7 +435,7 @@ function readLimitSet(
       );
     }
   }
-  return new LimitSet(namespace, given['limits'], blocks);
+  return new LimitSet(namespace, given['limits'], blocks, counts);
 }
 
 function readStore(
