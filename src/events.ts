@@ -4,9 +4,10 @@ import type { Decision } from './decision.ts';
 import type { StoreFailure } from './errors.ts';
 import { noteUnheard } from './store-warnings.ts';
 
-export { liveLimiters, liveStores } from './live.ts';
+export { liveLimiters, liveStores, statsByNamespace } from './live.ts';
+export type { Source } from './live.ts';
 export type { LimiterStats, LimitStats, NodeState, StoreStats } from './stats.ts';
-export { describeStoreState, UNNAMED } from './store-warnings.ts';
+export { describeStoreState, Troubles, UNNAMED } from './store-warnings.ts';
 
 /**
  * What subscribers of the tracing channel `distributed-rate-limiter:check` see of one call. It holds no

@@ -6,7 +6,7 @@ const MAX_NAMES = 100;
 const OTHERS = 'other';
 
 /** What can be asked for its stats. It must not hold its owner, who could then never be forgotten. */
-interface Source<S> {
+export interface Source<S> {
   stats(): S;
 }
 
@@ -73,3 +73,17 @@ export class Live<S> {
 export const liveLimiters: Live<LimiterStats> = new Live(addLimiterStats, endedLimiterStats);
 /** Connections to Redis, by where they lead to. */
 export const liveStores: Live<StoreStats> = new Live(addStoreStats, endedStoreStats);
+
+/** The same of some limiters alone. */
+export function statsByNamespace(
+  limiters: readonly Source<LimiterStats>[],
+): ReadonlyMap<string, LimiterStats> {
+  const sums = new Map<string, LimiterStats>();
+  for (const limiter of limiters) {
+    const stats = limiter.stats();
+    const name = sums.has(stats.namespace) || sums.size < MAX_NAMES ? stats.namespace : OTHERS;
+    const sum = sums.get(name);
+    sums.set(name, sum === undefined ? stats : addLimiterStats(sum, stats));
+  }
+  return sums;
+}

@@ -21,23 +21,38 @@ function messageOf({ message, cause }: Error): string {
   return text.slice(0, 200);
 }
 
+/** Which stores and nodes are in trouble, as somebody was told: so that a return is told only of those. */
+export class Troubles {
+  readonly #nodes = new Map<string, Set<string>>();
+
+  begin({ store, node }: StoreStateMessage): void {
+    const nodes = this.#nodes.get(store) ?? new Set();
+    this.#nodes.set(store, nodes.add(node));
+  }
+
+  /** Whether it ends a trouble. With all of a store its nodes are back as well. */
+  end({ store, node }: StoreStateMessage): boolean {
+    const nodes = this.#nodes.get(store);
+    const ended = nodes !== undefined && (node === '' || nodes.delete(node));
+    if (ended && (node === '' || nodes.size === 0)) {
+      this.#nodes.delete(store);
+    }
+    return ended;
+  }
+}
+
 /** Changes that nobody listened to, by their error: the first decision that suffers makes a warning of it. */
 const unheard = new WeakMap<object, StoreStateMessage>();
-/** Stores and nodes that were warned of, and are not back yet. */
-const warned = new Set<string>();
+const warned = new Troubles();
 
 /** A change of state without a subscriber. */
 export function noteUnheard(message: StoreStateMessage): void {
-  if (typeof message.error === 'object' && message.error !== null) {
-    unheard.set(message.error, message);
-  }
   if (message.state === 'ready') {
-    for (const place of warned) {
-      if (place === placeOf(message) || (message.node === '' && isOf(place, message.store))) {
-        warned.delete(place);
-        warn(message);
-      }
+    if (warned.end(message)) {
+      warn(message);
     }
+  } else if (typeof message.error === 'object' && message.error !== null) {
+    unheard.set(message.error, message);
   }
 }
 
@@ -46,17 +61,9 @@ export function warnOf(error: object): void {
   const message = unheard.get(error);
   if (message !== undefined) {
     unheard.delete(error);
-    warned.add(placeOf(message));
+    warned.begin(message);
     warn(message);
   }
-}
-
-function placeOf({ store, node }: StoreStateMessage): string {
-  return `${store} ${node}`;
-}
-
-function isOf(place: string, store: string): boolean {
-  return place.startsWith(`${store} `);
 }
 
 function warn(message: StoreStateMessage): void {
