@@ -28,4 +28,11 @@ export default [
     limit: '37 kB',
     modifyEsbuildConfig: forNode,
   },
+  ...['log', 'opentelemetry', 'prometheus'].map((name) => ({
+    name: `distributed-rate-limiter/${name}`,
+    path: `dist/telemetry/${name}.js`,
+    import: '*',
+    limit: '5 kB',
+    modifyEsbuildConfig: forNode,
+  })),
 ];

@@ -6,6 +6,8 @@ import type { Call } from './stores/store.ts';
 
 /** What becomes of a call: how its answer is read, and what stands in for one that the store did not give. */
 export interface Outcome<T> {
+  /** Whether it is a decision, and counted as such where the store did not make it. `read` counts the others. */
+  readonly decides?: boolean;
   read(asked: Entry, reply: readonly number[], at: number): T;
   /** Without it, or under `failStrategy: 'throw'`, a call that the store does not answer rejects. */
   degrade?(error: StoreError): T;
@@ -100,6 +102,9 @@ class SentCall<T> implements Call {
       this.#reject(error);
       this.#calls.ended(undefined);
       return;
+    }
+    if (this.#outcome.decides === true) {
+      this.#calls.settings.counts.degraded(error);
     }
     if (this.#calls.settings.failStrategy === 'throw' || this.#outcome.degrade === undefined) {
       this.#reject(error);

@@ -2,6 +2,7 @@ import type { Decision } from './decision.ts';
 import type { StoreError } from './errors.ts';
 import type { Identity } from './identity.ts';
 import type { Hooks } from './limiter-options.ts';
+import { warnOf } from './store-warnings.ts';
 
 /** Calls a limiter's hooks. What they throw or reject with never reaches a caller: the first time it is a warning. */
 export class HookCaller {
@@ -33,6 +34,9 @@ export class HookCaller {
   report(error: StoreError): void {
     if (!this.#reported.has(error)) {
       this.#reported.add(error);
+      if (this.#hooks.onError === undefined) {
+        warnOf(error);
+      }
       this.#call('onError', this.#hooks.onError, error);
     }
   }

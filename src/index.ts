@@ -29,7 +29,12 @@ export type {
 } from './decision.ts';
 export type { Duration } from './duration.ts';
 export type { ErrorCode, StoreFailure } from './errors.ts';
-export type { CheckMessage, StoreStateMessage } from './events.ts';
+export type {
+  CheckMessage,
+  StoreCallMessage,
+  StoreStateMessage,
+  StoreSubmission,
+} from './events.ts';
 export type { Identity } from './identity.ts';
 export type { Lease, LeaseHandle } from './lease.ts';
 export type {
@@ -44,4 +49,12 @@ export type {
 export type { Reservation, Settleable, Settlement } from './reservation.ts';
 export type { RedisClient } from './redis/connect.ts';
 export type { PortState, RedisPort } from './redis/port.ts';
+export type {
+  LimiterStats,
+  LimitStats,
+  NodeState,
+  Outcome,
+  ReasonCounts,
+  StoreStats,
+} from './stats.ts';
 export type { MemoryStoreOptions } from './stores/memory.ts';

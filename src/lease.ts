@@ -1,5 +1,6 @@
 import type { Decision } from './decision.ts';
 import { RateLimiterError } from './errors.ts';
+import type { HeldLease } from './held-leases.ts';
 
 /**
  * What the answer to `acquire` can do beyond being a decision. Where no place was taken, because the call was
@@ -54,6 +55,8 @@ export interface Terms {
   readonly heartbeatMs: number | undefined;
   /** When the call was made, on the clock of `performance.now()`. */
   readonly sentAt: number;
+  /** The place as it is counted; not where no limit that is enforced lends it. */
+  readonly counted: HeldLease | undefined;
   /** Asks the store; says whether the lease was held. */
   ask(verb: 'renew' | 'release'): Promise<boolean>;
 }
@@ -102,6 +105,9 @@ class Holding {
       return false;
     }
     this.#until = sentAt + this.#terms.ttlMs;
+    if (this.#terms.counted !== undefined) {
+      this.#terms.counted.until = this.#until;
+    }
     return true;
   }
 
@@ -134,6 +140,7 @@ class Holding {
 
   #end(): void {
     this.#ended = true;
+    this.#terms.counted?.end();
     clearTimeout(this.#heartbeat);
     clearTimeout(this.#lapse);
   }

@@ -4,6 +4,8 @@ import { shapeOf } from './algorithms/decide.ts';
 import type { Rule, Shape, Verb } from './algorithms/decide.ts';
 import { Limit, UNNAMED } from './algorithms/limit.ts';
 import type { Clock } from './clock.ts';
+import { LimiterCounts } from './counts.ts';
+import type { LimitCounts } from './counts.ts';
 import { invalidOption, RateLimiterError, show } from './errors.ts';
 
 const MAX_LIMITS = 16;
@@ -19,19 +21,34 @@ export class LimitSet {
   readonly ttlsMs: readonly number[];
   /** The same of those that are enforced. */
   readonly enforcedTtlsMs: readonly number[];
+  /** Where the leases of those are counted. */
+  readonly leaseCounts: readonly LimitCounts[];
   /** What stands before the identity's digest in the key of the unnamed limit, or in what stands for that key. */
   readonly keyPrefix: string;
   /** Whether an identity's block is heeded. */
   readonly #blocks: boolean;
   /** Undefined where the store's own cannot be read here: then the wall clock is the nearest to it. */
   readonly #clock: Clock | undefined;
+  readonly #counts: readonly LimitCounts[];
   readonly #planned = new Map<Verb, Map<number, Shape>>();
   /** Unix ms until which what is planned holds. */
   #until = Number.POSITIVE_INFINITY;
 
-  constructor(namespace: string, limits: unknown, blocks: boolean, clock?: Clock) {
+  constructor(
+    namespace: string,
+    limits: unknown,
+    blocks: boolean,
+    counts: LimiterCounts = new LimiterCounts(namespace, 'open'),
+    clock?: Clock,
+  ) {
     this.#clock = clock;
     this.limits = readLimits(limits);
+    this.#counts = this.limits.map(({ name, twin }) =>
+      counts.limit(name, twin.lending !== undefined),
+    );
+    this.leaseCounts = this.#counts.filter(
+      (_, i) => this.limits[i] instanceof Concurrency && !this.limits[i].shadow,
+    );
     this.maxCost = Math.min(
       ...this.limits
         .filter(({ shadow, algorithm }) => !shadow && algorithm !== 'concurrency')
@@ -83,12 +100,14 @@ export class LimitSet {
     const decides = ['allow', 'peek', 'acquire', 'reserve'].includes(verb);
     const nowMs = this.#nowMs();
     const ofLease = verb === 'renew' || verb === 'release';
-    const limits = ofLease ? this.limits.filter(({ twin }) => twin.lending) : this.limits;
-    const rules: Rule[] = limits.map((limit) => {
-      const plan = limit.plan(decides ? units : 1, nowMs);
-      this.#until = Math.min(this.#until, plan.until ?? this.#until);
-      return { limit, plan, suffix: suffixOf(limit) };
-    });
+    const rules: Rule[] = [];
+    for (const [i, limit] of this.limits.entries()) {
+      if (!ofLease || limit.twin.lending !== undefined) {
+        const plan = limit.plan(decides ? units : 1, nowMs);
+        this.#until = Math.min(this.#until, plan.until ?? this.#until);
+        rules.push({ limit, plan, suffix: suffixOf(limit), counts: this.#counts[i]! });
+      }
+    }
     const heedsBlocks = this.#blocks && (decides || verb === 'up_to');
     return shapeOf(verb, units, heedsBlocks ? [...rules, blockRule(0)] : rules);
   }

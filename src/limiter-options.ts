@@ -11,6 +11,7 @@ import type { SlidingWindowLogOptions } from './algorithms/sliding-window-log.ts
 import { tokenBucket } from './algorithms/token-bucket.ts';
 import type { TokenBucketOptions } from './algorithms/token-bucket.ts';
 import type { Clock } from './clock.ts';
+import { LimiterCounts } from './counts.ts';
 import type { Decision } from './decision.ts';
 import { readDuration } from './duration.ts';
 import type { Duration } from './duration.ts';
@@ -204,6 +205,7 @@ export interface ReserveOptions extends CallOptions {
 export interface Settings {
   readonly namespace: string;
   readonly limits: LimitSet;
+  readonly counts: LimiterCounts;
   readonly store: Store;
   /** What the store's state belongs to: a client, a URL, or the memory store itself. */
   readonly place: string | object;
@@ -292,22 +294,25 @@ function readSettings(options: unknown): Settings {
     : 'rate-limit';
   const place = readable('redis', () => readStore(given, has, timeoutMs));
   const blocks = has('blocks') && readBoolean('blocks', given['blocks']);
+  const failStrategy = has('failStrategy')
+    ? readOneOf('failStrategy', given['failStrategy'], ['open', 'closed', 'throw'])
+    : 'open';
+  const counts = new LimiterCounts(namespace, failStrategy);
   return {
     namespace,
     blocks,
+    counts,
     timeoutMs,
     maxInFlight: has('maxInFlight')
       ? readInteger('maxInFlight', given['maxInFlight'], 1, 1_000_000)
       : 10_000,
-    failStrategy: has('failStrategy')
-      ? readOneOf('failStrategy', given['failStrategy'], ['open', 'closed', 'throw'])
-      : 'open',
+    failStrategy,
     hashSecret: has('hashSecret')
       ? readable('hashSecret', () => readSecret('hashSecret', given['hashSecret']))
       : undefined,
     hooks: readHooks(given),
     limits: readable('limits', () =>
-      readLimitSet(given, has, namespace, blocks, place.store.clock),
+      readLimitSet(given, has, namespace, blocks, counts, place.store.clock),
     ),
     ...place,
   };
@@ -416,6 +421,7 @@ function readLimitSet(
   has: (name: string) => boolean,
   namespace: string,
   blocks: boolean,
+  counts: LimiterCounts,
   clock: Clock | undefined,
 ): LimitSet {
   if (!has('limits')) {
@@ -423,7 +429,7 @@ function readLimitSet(
       ? readOneOf('algorithm', given['algorithm'], Object.keys(FACTORIES) as AlgorithmName[])
       : 'token_bucket';
     const numbers = Object.fromEntries(NUMBERS.filter(has).map((name) => [name, given[name]]));
-    return new LimitSet(namespace, [FACTORIES[algorithm](numbers as never)], blocks, clock);
+    return new LimitSet(namespace, [FACTORIES[algorithm](numbers as never)], blocks, counts, clock);
   }
   for (const name of [...NUMBERS, 'algorithm']) {
     if (has(name)) {
@@ -435,7 +441,7 @@ function readLimitSet(
       );
     }
   }
-  return new LimitSet(namespace, given['limits'], blocks, clock);
+  return new LimitSet(namespace, given['limits'], blocks, counts, clock);
 }
 
 function readStore(

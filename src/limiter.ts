@@ -16,7 +16,7 @@ import { readDuration } from './duration.ts';
 import type { Duration } from './duration.ts';
 import { invalidOption, RateLimiterError } from './errors.ts';
 import type { StoreError } from './errors.ts';
-import { checks } from './events.ts';
+import { checks, liveLimiters } from './events.ts';
 import type { CheckMessage } from './events.ts';
 import { HookCaller } from './hooks.ts';
 import { digestIdentity } from './identity.ts';
@@ -45,6 +45,7 @@ import type {
 import { attachReceipt, receiptOf } from './receipt.ts';
 import { PendingReservation } from './reservation.ts';
 import type { Reservation } from './reservation.ts';
+import type { LimiterStats } from './stats.ts';
 import { Waiting } from './waiting.ts';
 
 /** Two parts, so that no caller's own identity is ever this one. */
@@ -65,6 +66,7 @@ export class RateLimiter {
   readonly #hooks: HookCaller;
   readonly #calls: Calls;
   readonly #waiting = new Waiting();
+  readonly #endStats: () => void;
   #closing: Promise<void> | undefined;
 
   constructor(options: LimiterOptions) {
@@ -72,6 +74,8 @@ export class RateLimiter {
     this.#hooks = new HookCaller(this.#settings.hooks);
     this.#calls = new Calls(this.#settings, (error) => this.#hooks.report(error));
     noteKeySpace(this.#settings);
+    const { counts, namespace } = this.#settings;
+    this.#endStats = liveLimiters.announce(this, namespace, counts);
   }
 
   /**
@@ -82,6 +86,18 @@ export class RateLimiter {
    */
   get limits(): readonly Limit[] {
     return this.#settings.limits.limits;
+  }
+
+  /**
+   * What this limiter has counted since it was made, in this process: plain numbers, as they are now. They are counted
+   * always; an exporter reads them when it is asked.
+   *
+   * @example
+   * const { decisions, limits } = limiter.stats();
+   * console.log(decisions.allowed.within_limit, decisions.refused.limited, limits['default']?.nearLimit);
+   */
+  stats(): LimiterStats {
+    return this.#settings.counts.stats();
   }
 
   /**
@@ -131,9 +147,11 @@ export class RateLimiter {
     const shape = limits.shape('up_to', readCost('units', units));
     const asked = { key: this.#keyOf(limits, identity), shape };
     const grant = this.#calls.submit<Grant>(asked, {
+      decides: true,
       read: (_, reply, at) => {
         const granted = readGranted(reply, at);
-        return this.#withReceipt({ ...readDecision(asked, reply, at), granted }, asked, reply, at);
+        const decision = this.#counted(readDecision(asked, reply, at), asked);
+        return this.#withReceipt({ ...decision, granted }, asked, reply, at);
       },
       degrade: (error) => ({
         ...this.#degraded(error),
@@ -198,6 +216,13 @@ export class RateLimiter {
             ttlMs: Math.min(...limits.enforcedTtlsMs),
             heartbeatMs: heartbeat ? Math.min(...limits.ttlsMs) / 3 : undefined,
             sentAt,
+            counted:
+              limits.leaseCounts.length === 0
+                ? undefined
+                : this.#settings.counts.heldLeases.take(
+                    sentAt + Math.min(...limits.enforcedTtlsMs),
+                    limits.leaseCounts,
+                  ),
             ask: async (verb) => {
               this.#checkOpen();
               return this.#askLease(verb, limits, key, id);
@@ -395,6 +420,7 @@ export class RateLimiter {
   async #close(): Promise<void> {
     this.#waiting.close(closed());
     await this.#calls.idle();
+    this.#endStats();
     await this.#settings.store.close();
   }
 
@@ -428,6 +454,9 @@ export class RateLimiter {
     lease: string | undefined,
   ): Promise<Decision> {
     if (cost > limits.maxCost) {
+      if (verb !== 'peek') {
+        this.#settings.counts.impossible += 1;
+      }
       return Promise.resolve(impossible(limits.maxCost));
     }
     const asked = { key, shape: limits.shape(verb, cost) };
@@ -468,6 +497,7 @@ export class RateLimiter {
     pending: PendingReservation,
   ): Promise<Decision> {
     if (cost > limits.maxCost) {
+      this.#settings.counts.impossible += 1;
       return Promise.resolve(impossible(limits.maxCost));
     }
     return this.#calls.submit(
@@ -479,6 +509,8 @@ export class RateLimiter {
       },
       {
         ...this.#looked,
+        decides: true,
+        read: (asked, reply, at) => this.#counted(readDecision(asked, reply, at), asked),
         late: (late, reply, at) => {
           if (readDecision(late, reply, at).allowed) {
             pending.late();
@@ -496,9 +528,16 @@ export class RateLimiter {
 
   /** A decision that can be refunded. */
   readonly #charged: Outcome<Decision> = {
-    read: (asked, reply, at) => this.#withReceipt(readDecision(asked, reply, at), asked, reply, at),
+    decides: true,
+    read: (asked, reply, at) =>
+      this.#withReceipt(this.#counted(readDecision(asked, reply, at), asked), asked, reply, at),
     degrade: (error) => this.#degraded(error),
   };
+
+  #counted(decision: Decision, { shape }: Entry): Decision {
+    this.#settings.counts.decided(decision, shape.rules);
+    return decision;
+  }
 
   #withReceipt<T extends Decision>(
     decision: T,
@@ -553,16 +592,10 @@ export class RateLimiter {
     if (known !== undefined) {
       return known;
     }
-    const set = readable(
-      'limits',
-      () =>
-        new LimitSet(
-          this.#settings.namespace,
-          limits,
-          this.#settings.blocks,
-          this.#settings.store.clock,
-        ),
-    );
+    const set = readable('limits', () => {
+      const { namespace, blocks, counts, store } = this.#settings;
+      return new LimitSet(namespace, limits, blocks, counts, store.clock);
+    });
     this.#limitsOfCalls.set(limits as readonly Limit[], set);
     return set;
   }

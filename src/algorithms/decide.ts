@@ -1,3 +1,4 @@
+import type { LimitCounts } from '../counts.ts';
 import type { Limit, Plan, Saved, State, Verdict } from './limit.ts';
 import { recordTwin } from './record.ts';
 import type { RecordState } from './record.ts';
@@ -28,6 +29,8 @@ export interface Rule {
   readonly plan: Plan;
   /** What follows the identity's key in this limit's key; empty for the unnamed limit. */
   readonly suffix: string;
+  /** Where its limiter counts what this limit says; an algorithm neither reads nor writes it. */
+  readonly counts?: LimitCounts;
 }
 
 /**

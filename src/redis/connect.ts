@@ -74,6 +74,7 @@ export function connectionOfUrl<C extends Sendable>(
         opened.holders -= 1;
         if (opened.holders === 0) {
           byUrl.delete(name);
+          connection.end();
           await port.close();
         }
       }

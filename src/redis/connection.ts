@@ -1,12 +1,22 @@
 import { AsyncResource } from 'node:async_hooks';
 import { RateLimiterError, StoreError } from '../errors.ts';
-import { publishStoreState } from '../events.ts';
+import type { StoreFailure } from '../errors.ts';
+import {
+  endStoreCall,
+  liveStores,
+  publishStoreState,
+  storeCalls,
+  storeSubmits,
+  UNNAMED,
+} from '../events.ts';
+import type { NodeState, StoreStateMessage, StoreSubmission } from '../events.ts';
 import { causeOf } from './cause.ts';
 import { Lane } from './lane.ts';
 import type { Batch } from './lane.ts';
 import type { RedisPort } from './port.ts';
 import type { Script } from './script.ts';
 import { slotOf } from './slot.ts';
+import { StoreCounts } from './store-counts.ts';
 
 /** What a connection needs to know of a call. */
 export interface Sendable {
@@ -37,6 +47,11 @@ const outside = new AsyncResource('distributed-rate-limiter');
  */
 export class Connection<C extends Sendable> {
   readonly port: RedisPort;
+  readonly #name: string;
+  readonly #counts = new StoreCounts(this);
+  readonly #endStats: () => void;
+  /** Only of calls that were made while somebody listened for them. */
+  readonly #submissions = new WeakMap<C, StoreSubmission>();
   readonly #script: Script<C>;
   /** By node on a cluster; a single one elsewhere. */
   readonly #lanes = new Map<string, Lane<C>>();
@@ -52,17 +67,35 @@ export class Connection<C extends Sendable> {
   #timerDue = Number.POSITIVE_INFINITY;
   #away: RateLimiterError | undefined;
   #overloaded: StoreError | undefined;
+  #ended = false;
 
   constructor(port: RedisPort, script: Script<C>) {
     this.port = port;
     this.#script = script;
     this.#oneSlotPerCall = port.nodeOf !== undefined;
+    this.#name = port.address ?? UNNAMED;
+    this.#endStats = liveStores.announce(this, this.#name, this.#counts);
     port.onStateChange(() => outside.runInAsyncScope(() => this.#onStateChange()));
   }
 
   /** Calls that the client has not settled yet. */
   get inFlight(): number {
     return this.#calls;
+  }
+
+  /** How each node is right now; on anything but a cluster there is one, without a name. */
+  get nodes(): Readonly<Record<string, NodeState>> {
+    const { state } = this.port;
+    const lanes = [...this.#lanes].map(
+      ([node, lane]) => [node, state === 'ready' && lane.isHung ? 'hung' : state] as const,
+    );
+    return lanes.length === 0 ? { '': state } : Object.fromEntries(lanes);
+  }
+
+  /** It is about to be closed on purpose: that is no news, and its counts are complete. */
+  end(): void {
+    this.#ended = true;
+    this.#endStats();
   }
 
   /** Sends the call with the others of this turn, or answers it in this turn. */
@@ -81,6 +114,11 @@ export class Connection<C extends Sendable> {
     if (hung !== undefined) {
       call.fail(hung);
       return;
+    }
+    if (storeSubmits.hasSubscribers) {
+      const submission: StoreSubmission = { store: this.#name };
+      this.#submissions.set(call, submission);
+      storeSubmits.publish(submission);
     }
     lane.enqueue(slot, call);
     this.#dirty.add(lane);
@@ -166,6 +204,7 @@ export class Connection<C extends Sendable> {
       sentAt,
       dueAt,
       graced: false,
+      message: undefined,
     };
     this.#batches.add(batch);
     this.#wait(batch.size);
@@ -184,6 +223,14 @@ export class Connection<C extends Sendable> {
     if (!batch.sent) {
       batch.sent = true;
       batch.sentAt = performance.now();
+      this.#counts.calls += 1;
+      this.#counts.entries += batch.size;
+      this.#counts.keys += keys.length;
+      if (storeCalls.hasSubscribers) {
+        this.#publishStart(batch);
+      }
+    } else if (batch.message !== undefined) {
+      batch.message.command = command;
     }
     try {
       this.port.send(command, [script, String(keys.length), ...keys, ...args], keys[0]!).then(
@@ -195,11 +242,35 @@ export class Connection<C extends Sendable> {
     }
   }
 
+  #publishStart(batch: Batch<C>): void {
+    const calls = batch.calls ?? [];
+    batch.message = {
+      store: this.#name,
+      node: batch.lane.node,
+      entries: batch.size,
+      keys: batch.encoded.keys.length,
+      submissions: calls.flatMap((call) => this.#submissions.get(call) ?? []),
+      command: 'EVALSHA',
+    };
+    storeCalls.start.publish(batch.message);
+    storeCalls.end.publish(batch.message);
+  }
+
+  #publishEnd(batch: Batch<C>, error?: RateLimiterError): void {
+    const { message } = batch;
+    if (message !== undefined) {
+      batch.message = undefined;
+      const outcome = error === undefined ? 'answered' : reasonOf(error);
+      endStoreCall(message, performance.now() - batch.sentAt, outcome, error);
+    }
+  }
+
   #onReply(batch: Batch<C>, reply: unknown): void {
     this.#noteAnswer(batch.lane);
     const { calls } = batch;
     this.#forget(batch);
     if (calls === undefined) {
+      this.#counts.lateReplies += 1;
       this.#settleLate(batch, reply);
       return;
     }
@@ -207,8 +278,10 @@ export class Connection<C extends Sendable> {
     this.#wait(-batch.size);
     try {
       this.#script.settle(calls, reply);
+      this.#publishEnd(batch);
     } catch (cause) {
       const error = new StoreError('store_error', 'Redis sent a reply of another form', { cause });
+      this.#publishEnd(batch, error);
       for (const call of calls) {
         call.fail(error);
       }
@@ -230,9 +303,13 @@ export class Connection<C extends Sendable> {
     const message = error instanceof Error ? error.message : '';
     if (isReply) {
       this.#noteAnswer(batch.lane);
+      if (batch.calls === undefined) {
+        this.#counts.lateReplies += 1;
+      }
       // Both prove that nothing ran: the only answers after which a call may be sent again.
       if (batch.calls !== undefined && this.port.state === 'ready') {
         if (command === 'EVALSHA' && message.startsWith('NOSCRIPT')) {
+          this.#counts.noScript += 1;
           this.#send(batch, 'EVAL');
           return;
         }
@@ -248,6 +325,7 @@ export class Connection<C extends Sendable> {
 
   #splitBySlot(batch: Batch<C>, calls: readonly C[]): void {
     this.#oneSlotPerCall = true;
+    this.#publishEnd(batch);
     const bySlot = new Map<number, C[]>();
     for (const call of calls) {
       const slot = slotOf(call.key);
@@ -288,6 +366,7 @@ export class Connection<C extends Sendable> {
       batch.failed = calls;
     }
     this.#wait(-batch.size);
+    this.#publishEnd(batch, error);
     for (const call of calls) {
       call.fail(error);
     }
@@ -300,9 +379,16 @@ export class Connection<C extends Sendable> {
     }
   }
 
+  #tell(state: StoreStateMessage['state'], node: string, error?: RateLimiterError): void {
+    if (!this.#ended) {
+      const message = { state, store: this.#name, node };
+      publishStoreState(error === undefined ? message : { ...message, error });
+    }
+  }
+
   #noteAnswer(lane: Lane<C>): void {
     if (lane.answered()) {
-      publishStoreState({ state: 'ready', node: lane.node });
+      this.#tell('ready', lane.node);
     }
   }
 
@@ -316,7 +402,7 @@ export class Connection<C extends Sendable> {
       for (const lane of this.#lanes.values()) {
         lane.answered(); // a handshake was answered
       }
-      publishStoreState({ state, node: '' });
+      this.#tell('ready', '');
       for (const batch of this.#batches) {
         if (!batch.sent && batch.calls !== undefined) {
           this.#send(batch, 'EVALSHA');
@@ -344,7 +430,7 @@ export class Connection<C extends Sendable> {
         cause instanceof RateLimiterError
           ? cause
           : new StoreError('store_away', 'There is no connection to Redis', { cause });
-      publishStoreState({ state: 'away', node: '', error: this.#away });
+      this.#tell('away', '', this.#away);
     }
     return this.#away;
   }
@@ -410,6 +496,7 @@ export class Connection<C extends Sendable> {
         continue;
       }
       if (batch.calls === undefined) {
+        this.#counts.writtenOff += 1;
         this.#forget(batch);
         continue;
       }
@@ -421,7 +508,7 @@ export class Connection<C extends Sendable> {
         },
       );
       if (batch.lane.missed(batch, error)) {
-        publishStoreState({ state: 'hung', node: batch.lane.node, error });
+        this.#tell('hung', batch.lane.node, error);
       }
       this.#answer(batch, error);
       if (batch.sent) {
@@ -437,4 +524,9 @@ export class Connection<C extends Sendable> {
 /** The error's kind as Redis words it, `OOM` or `NOPERM`: the rest may quote arguments. */
 function firstWord(message: string): string {
   return /^[A-Z]+/.exec(message)?.[0] ?? 'an error';
+}
+
+/** What is no failure of the store's is a client library that is missing. */
+function reasonOf(error: RateLimiterError): StoreFailure {
+  return error instanceof StoreError ? error.reason : 'store_away';
 }

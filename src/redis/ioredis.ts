@@ -10,6 +10,13 @@ export interface IoredisClient {
   readonly options: {
     readonly autoResendUnfulfilledCommands?: boolean | undefined;
     readonly maxRetriesPerRequest?: number | null | undefined;
+    readonly host?: string | undefined;
+    readonly port?: number | undefined;
+    /** Of a unix socket. */
+    readonly path?: string | null | undefined;
+    /** Of a primary that Sentinels watch. */
+    readonly sentinels?: readonly unknown[] | null | undefined;
+    readonly name?: string | null | undefined;
     readonly redisOptions?: IoredisClient['options'] | undefined;
   };
   readonly isCluster?: boolean;
@@ -34,12 +41,14 @@ export function ioredisPort(client: IoredisClient): RedisPort {
 
 class IoredisPort implements RedisPort {
   protected readonly client: IoredisClient;
+  readonly address: string | undefined;
   lastError: unknown;
   #failed = false;
   readonly #listeners: (() => void)[] = [];
 
   constructor(client: IoredisClient) {
     this.client = client;
+    this.address = addressOf(client.options);
     client.on('error', (error) => (this.lastError = error));
     client.on('ready', () => this.#note(false));
     client.on('close', () => this.#note(true));
@@ -84,6 +93,14 @@ class IoredisPort implements RedisPort {
       listener();
     }
   }
+}
+
+function addressOf(options: IoredisClient['options']): string | undefined {
+  const { sentinels, name, path, host, port } = options;
+  if (sentinels !== undefined && sentinels !== null) {
+    return name ?? undefined;
+  }
+  return path ?? (host === undefined ? undefined : `${host}:${port}`);
 }
 
 class IoredisClusterPort extends IoredisPort {

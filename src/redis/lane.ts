@@ -1,4 +1,5 @@
 import type { StoreError } from '../errors.ts';
+import type { StoreCallMessage } from '../events.ts';
 import type { Encoded } from './script.ts';
 
 /** Calls that travel together. */
@@ -19,6 +20,8 @@ export interface Batch<C> {
   dueAt: number;
   /** The event loop was blocked once, and more time was given. */
   graced: boolean;
+  /** What its subscribers see of it, where there are any, until it ends. */
+  message: StoreCallMessage | undefined;
 }
 
 /**
@@ -35,6 +38,10 @@ export class Lane<C> {
 
   constructor(node: string) {
     this.node = node;
+  }
+
+  get isHung(): boolean {
+    return this.#hung !== undefined;
   }
 
   enqueue(slot: number, call: C): void {

@@ -3,6 +3,8 @@ import type { PortState, RedisPort } from './port.ts';
 interface NodeRedisBase {
   readonly isOpen: boolean;
   readonly isReady?: boolean;
+  /** Of a plain client. */
+  readonly options?: { readonly socket?: object | undefined } | undefined;
   connect(): Promise<unknown>;
   destroy(): void;
   on(event: string, listener: (error?: unknown) => void): unknown;
@@ -49,6 +51,7 @@ export function isOutOfStep(error: unknown): boolean {
 
 abstract class NodeRedisPort<Client extends NodeRedisBase> {
   protected readonly client: Client;
+  readonly address: string | undefined;
   lastError: unknown;
   #failed = false;
   #outOfStep = false;
@@ -56,6 +59,7 @@ abstract class NodeRedisPort<Client extends NodeRedisBase> {
 
   constructor(client: Client) {
     this.client = client;
+    this.address = addressOf(client);
     client.on('error', (error) => {
       this.lastError = error;
       if (isOutOfStep(error)) {
@@ -109,6 +113,16 @@ abstract class NodeRedisPort<Client extends NodeRedisBase> {
       listener();
     }
   }
+}
+
+/** A socket's options are of several kinds, and each is optional. */
+function addressOf(client: NodeRedisBase): string | undefined {
+  if ('slots' in client) {
+    return undefined;
+  }
+  const socket: { host?: unknown; port?: unknown; path?: unknown } = client.options?.socket ?? {};
+  const { host = 'localhost', port = 6379, path } = socket;
+  return typeof path === 'string' ? path : `${String(host)}:${String(port)}`;
 }
 
 class PlainPort extends NodeRedisPort<NodeRedisClient> implements RedisPort {

@@ -132,6 +132,7 @@ function openNodeRedis(
 /** A connection that this library opens itself, from a URL, with settings under which nothing is ever sent twice. */
 export class OpenedPort implements RedisPort {
   nodeOf?: (slot: number) => string | undefined;
+  readonly address: string;
   #error: unknown;
   readonly #listeners: (() => void)[] = [];
   #port: RedisPort | undefined;
@@ -147,6 +148,7 @@ export class OpenedPort implements RedisPort {
     if (cluster) {
       this.nodeOf = (slot) => this.#port?.nodeOf?.(slot);
     }
+    this.address = address.path ?? `${address.host}:${address.port}`;
     const silenceMs = Math.max(MIN_SILENCE_MS, SILENT_DEADLINES * timeoutMs);
     this.#silenceMs = silenceMs;
     this.#opening = this.#open({ address, cluster, silenceMs }).catch((error: unknown) => {

@@ -19,6 +19,8 @@ export type PortState = 'connecting' | 'ready' | 'away';
  */
 export interface RedisPort {
   readonly state: PortState;
+  /** Where it leads to, as metrics and logs name it: `host:port`, never a password. Default `'redis'`. */
+  readonly address?: string | undefined;
   /** What last kept the connection from standing, if the client tells. */
   readonly lastError?: unknown;
   /** Calls the listener after every change of `state`. */

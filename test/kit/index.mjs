@@ -1,6 +1,7 @@
 // @ts-check
 export { FaultProxy, everyCommand, scriptCalls, startFaultProxy } from './fault-proxy.mjs';
 export { freePort } from './free-port.mjs';
+export { findPrometheus } from './promtool.mjs';
 export { runAsWorker, runWorkers, startWorkers } from './processes.mjs';
 export { own, privateFolder } from './reaper.mjs';
 export { slotOfKey, startCluster } from './redis-cluster.mjs';

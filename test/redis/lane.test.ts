@@ -23,6 +23,7 @@ const batchOf = (lane: Lane<string>): Batch<string> => ({
   sentAt: performance.now(),
   dueAt: performance.now() + 100,
   graced: false,
+  message: undefined,
 });
 
 test('a lane refuses nothing until a deadline has passed without any answer', () => {

@@ -1,0 +1,55 @@
+import { invalidOption } from '../errors.ts';
+import { describeStoreState, storeStates, Troubles } from '../events.ts';
+import type { StoreStateMessage } from '../events.ts';
+import { readOptions } from '../options.ts';
+
+/** A logger, known by its shape: `console`, pino, winston. */
+export interface StoreStateLogger {
+  /** Told when a store goes away or hangs. */
+  warn(text: string): void;
+  /** Told when it is back; without it, `warn` is. */
+  info?(text: string): void;
+}
+
+/**
+ * Logs each change of state of a store: one line when Redis goes away or hangs, one when it answers again, never one
+ * per request. It takes the place of the process warning that an outage makes where nobody listens. Returns what
+ * ends it. What the logger throws is ignored.
+ *
+ * @throws {RateLimiterError} `ERR_INVALID_OPTION`.
+ * @example
+ * logStoreState({ logger: console });
+ * // Redis at localhost:6379 is away: decisions are made by the failure strategy (connect ECONNREFUSED).
+ * // Redis at localhost:6379 answers again.
+ */
+export function logStoreState(options: { logger: StoreStateLogger }): () => void {
+  const { logger: given } = readOptions('logStoreState', options, ['logger'], { log: 'logger' });
+  if (typeof (given as Partial<StoreStateLogger> | null | undefined)?.warn !== 'function') {
+    throw invalidOption('logger', 'an object with warn(text)', given, 'Pass `console`, for one.');
+  }
+  const logger = given as StoreStateLogger;
+  const troubles = new Troubles();
+  const onState = (message: unknown): void => {
+    const state = message as StoreStateMessage;
+    const isBack = state.state === 'ready';
+    if (!isBack) {
+      troubles.begin(state);
+    } else if (!troubles.end(state)) {
+      return;
+    }
+    const text = describeStoreState(state);
+    try {
+      if (isBack && typeof logger.info === 'function') {
+        logger.info(text);
+      } else {
+        logger.warn(text);
+      }
+    } catch {
+      // There is nobody left to tell.
+    }
+  };
+  storeStates.subscribe(onState);
+  return () => {
+    storeStates.unsubscribe(onState);
+  };
+}

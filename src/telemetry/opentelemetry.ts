@@ -1,0 +1,205 @@
+import {
+  context,
+  metrics,
+  ROOT_CONTEXT,
+  SpanKind,
+  SpanStatusCode,
+  trace,
+  TraceFlags,
+} from '@opentelemetry/api';
+import type {
+  Attributes,
+  BatchObservableCallback,
+  Link,
+  MeterProvider,
+  Observable,
+  Span,
+  SpanContext,
+  TracerProvider,
+} from '@opentelemetry/api';
+import { invalidOption } from '../errors.ts';
+import { storeCalls, storeSubmits } from '../events.ts';
+import type { StoreCallMessage, StoreSubmission } from '../events.ts';
+import { readOptions } from '../options.ts';
+import { BATCH_SIZE, DURATION, METRICS, readerOf, readLimiters } from './metrics.ts';
+import type { Counted } from './metrics.ts';
+
+const SCOPE = 'distributed-rate-limiter';
+const PREFIX = 'distributed_rate_limiter';
+
+/** What is exported, and where to. */
+export interface OpenTelemetryMetricsOptions {
+  /** Default: the global one, which has to be set before. */
+  meterProvider?: MeterProvider;
+  /** Whose decisions are exported. Default: those of every limiter of this process, also of ones made later. */
+  limiters?: readonly Counted[];
+}
+
+/** Where spans go. */
+export interface OpenTelemetrySpansOptions {
+  /** Default: the global one. */
+  tracerProvider?: TracerProvider;
+}
+
+/**
+ * Exports what limiters count, and how long their script calls take, as OpenTelemetry metrics. Values are read when
+ * they are collected; nothing is done for a decision. Returns what ends it.
+ *
+ * There is no semantic convention for rate limiting. The names follow ASP.NET Core's `aspnetcore.rate_limiting.requests`
+ * and `.active_request_leases`, under this library's own prefix.
+ *
+ * @throws {RateLimiterError} `ERR_INVALID_OPTION`.
+ * @example
+ * sdk.start();
+ * openTelemetryMetrics();
+ */
+export function openTelemetryMetrics(options: OpenTelemetryMetricsOptions = {}): () => void {
+  const given = readOptions('openTelemetryMetrics', options, ['meterProvider', 'limiters']);
+  const provider = (readProvider(given, 'meterProvider', 'getMeter') ?? metrics) as MeterProvider;
+  const read = readerOf(readLimiters(given['limiters']));
+  const meter = provider.getMeter(SCOPE);
+
+  const instruments = METRICS.map((metric) => {
+    const { openTelemetry: name, help: description, kind, unit } = metric;
+    const described = { description, unit };
+    const instrument: Observable =
+      kind === 'counter'
+        ? meter.createObservableCounter(name, described)
+        : unit === '1'
+          ? meter.createObservableGauge(name, described)
+          : meter.createObservableUpDownCounter(name, described);
+    return { metric, instrument };
+  });
+  const observables = instruments.map(({ instrument }) => instrument);
+  const observe: BatchObservableCallback = (result) => {
+    const readings = read();
+    for (const { metric, instrument } of instruments) {
+      for (const { labels, value } of metric.samples(readings)) {
+        result.observe(instrument, value, attributesOf(labels));
+      }
+    }
+  };
+  meter.addBatchObservableCallback(observe, observables);
+
+  const [durations, sizes] = [DURATION, BATCH_SIZE].map(
+    ({ openTelemetry: name, help: description, unit, buckets }) =>
+      meter.createHistogram(name, {
+        description,
+        unit,
+        advice: { explicitBucketBoundaries: [...buckets] },
+      }),
+  );
+  const onEnd = (message: unknown): void => {
+    const { store, outcome, durationMs, entries } = message as StoreCallMessage;
+    const place = attributesOf({ store });
+    const failed = outcome === 'answered' ? {} : { 'error.type': outcome };
+    durations?.record((durationMs ?? 0) / 1_000, { ...place, ...failed });
+    sizes?.record(entries, place);
+  };
+  storeCalls.asyncEnd.subscribe(onEnd);
+  return () => {
+    storeCalls.asyncEnd.unsubscribe(onEnd);
+    meter.removeBatchObservableCallback(observe, observables);
+  };
+}
+
+/**
+ * Makes one span of each script call, however many decisions travel in it, with a link to the span of each caller
+ * that is sampled; if they are all of one span, it is the parent as well. Where no caller that has a span is sampled,
+ * none is made. Returns what ends it.
+ *
+ * @throws {RateLimiterError} `ERR_INVALID_OPTION`.
+ * @example
+ * openTelemetrySpans();
+ */
+export function openTelemetrySpans(options: OpenTelemetrySpansOptions = {}): () => void {
+  const given = readOptions('openTelemetrySpans', options, ['tracerProvider']);
+  const provider = (readProvider(given, 'tracerProvider', 'getTracer') ?? trace) as TracerProvider;
+  const tracer = provider.getTracer(SCOPE);
+  const callers = new WeakMap<StoreSubmission, SpanContext>();
+  const spans = new WeakMap<StoreCallMessage, Span>();
+
+  const onSubmit = (message: unknown): void => {
+    const caller = trace.getSpanContext(context.active());
+    if (caller !== undefined) {
+      callers.set(message as StoreSubmission, caller);
+    }
+  };
+  const onStart = (message: unknown): void => {
+    const { store, node, entries, keys, submissions, command } = message as StoreCallMessage;
+    const known = submissions.flatMap((submission) => callers.get(submission) ?? []);
+    const links = linksTo(known);
+    if (known.length > 0 && links.length === 0) {
+      return;
+    }
+    const parent =
+      links.length === 1 ? trace.setSpanContext(ROOT_CONTEXT, links[0]!.context) : ROOT_CONTEXT;
+    const attributes: Attributes = {
+      'db.system.name': 'redis',
+      'db.operation.name': command,
+      'db.operation.batch.size': entries,
+      [`${PREFIX}.keys`]: keys,
+      ...attributesOf({ store, ...(node === '' ? {} : { node }) }),
+    };
+    const settings = { kind: SpanKind.CLIENT, links, attributes };
+    spans.set(
+      message as StoreCallMessage,
+      tracer.startSpan(`${PREFIX}.store_call`, settings, parent),
+    );
+  };
+  const onEnd = (message: unknown): void => {
+    const { outcome, command } = message as StoreCallMessage;
+    const span = spans.get(message as StoreCallMessage);
+    span?.setAttribute('db.operation.name', command);
+    if (outcome !== undefined && outcome !== 'answered') {
+      span?.setAttribute('error.type', outcome);
+      span?.setStatus({ code: SpanStatusCode.ERROR, message: outcome });
+    }
+    span?.end();
+  };
+  storeSubmits.subscribe(onSubmit);
+  storeCalls.start.subscribe(onStart);
+  storeCalls.asyncEnd.subscribe(onEnd);
+  return () => {
+    storeSubmits.unsubscribe(onSubmit);
+    storeCalls.start.unsubscribe(onStart);
+    storeCalls.asyncEnd.unsubscribe(onEnd);
+  };
+}
+
+/** One link for each sampled span, however many calls it made. */
+function linksTo(callers: readonly SpanContext[]): Link[] {
+  const bySpan = new Map<string, SpanContext>();
+  for (const caller of callers) {
+    if ((caller.traceFlags & TraceFlags.SAMPLED) !== 0) {
+      bySpan.set(`${caller.traceId} ${caller.spanId}`, caller);
+    }
+  }
+  return [...bySpan.values()].map((caller) => ({ context: caller }));
+}
+
+function attributesOf(labels: Readonly<Record<string, string>>): Attributes {
+  return Object.fromEntries(
+    Object.entries(labels).map(([name, value]) => [`${PREFIX}.${name}`, value]),
+  );
+}
+
+function readProvider(
+  given: Readonly<Record<string, unknown>>,
+  option: string,
+  method: string,
+): unknown {
+  const provider = given[option];
+  if (
+    provider !== undefined &&
+    typeof (provider as Record<string, unknown> | null)?.[method] !== 'function'
+  ) {
+    throw invalidOption(
+      option,
+      `an object with ${method}()`,
+      provider,
+      'Pass a provider of the SDK.',
+    );
+  }
+  return provider;
+}

@@ -1,0 +1,189 @@
+import { invalidOption } from '../errors.ts';
+import { storeCalls } from '../events.ts';
+import type { StoreCallMessage } from '../events.ts';
+import { readOptions } from '../options.ts';
+import { Histogram } from './histogram.ts';
+import { BATCH_SIZE, DURATION, METRICS, readerOf, readLimiters } from './metrics.ts';
+import type { Counted, Metric, Readings } from './metrics.ts';
+
+/** A registry of prom-client (13 or newer), known by its shape. */
+export interface PrometheusRegistry {
+  registerMetric(metric: never): void;
+  removeSingleMetric(name: string): void;
+}
+
+/** What is exported, and where to. */
+export interface PrometheusOptions {
+  /** prom-client's own `register`, or a `Registry` of yours. */
+  register: PrometheusRegistry;
+  /** Whose decisions are exported. Default: those of every limiter of this process, also of ones made later. */
+  limiters?: readonly Counted[];
+}
+
+interface Value {
+  readonly value: number;
+  readonly labels: Readonly<Record<string, string | number>>;
+  readonly metricName?: string;
+}
+
+interface Collected {
+  readonly name: string;
+  readonly help: string;
+  readonly type: 'counter' | 'gauge' | 'histogram';
+  readonly aggregator: 'sum' | 'min';
+  readonly values: readonly Value[];
+}
+
+/**
+ * Exports what limiters count, and how long their script calls take, into a registry of prom-client. Values are read
+ * when it is scraped; nothing is done for a decision. Returns what takes it all out of the registry again.
+ *
+ * Labels are bounded: `limiter` is the namespace, `limit` the limit's name, `store` where the connection leads to. Of
+ * each there are at most 100, and `other`. None holds an identity.
+ *
+ * @throws {RateLimiterError} `ERR_INVALID_OPTION`.
+ * @throws {Error} from prom-client, where the registry holds metrics of these names already.
+ * @example
+ * import { register } from 'prom-client';
+ * prometheusMetrics({ register });
+ * app.get('/metrics', async (_, response) => response.type(register.contentType).send(await register.metrics()));
+ */
+export function prometheusMetrics(options: PrometheusOptions): () => void {
+  const given = readOptions('prometheusMetrics', options, ['register', 'limiters'], {
+    registry: 'register',
+    registers: 'register',
+  });
+  const register = given['register'] as Partial<PrometheusRegistry> | null | undefined;
+  if (
+    typeof register?.registerMetric !== 'function' ||
+    typeof register.removeSingleMetric !== 'function'
+  ) {
+    throw invalidOption(
+      'register',
+      'a registry of prom-client',
+      register,
+      "Pass `register` of 'prom-client', or a Registry of yours.",
+    );
+  }
+  const into = register as PrometheusRegistry;
+  const read = readerOf(readLimiters(given['limiters']));
+  const durations = new CollectedHistogram(DURATION, ['store', 'outcome']);
+  const sizes = new CollectedHistogram(BATCH_SIZE, ['store']);
+  const collectors = [...METRICS.map((metric) => new Reading(metric, read)), durations, sizes];
+
+  const registered: string[] = [];
+  try {
+    for (const collector of collectors) {
+      into.registerMetric(collector as never);
+      registered.push(collector.key);
+    }
+  } catch (error) {
+    remove();
+    throw error;
+  }
+  const onEnd = ({ store, outcome = 'answered', durationMs = 0, entries }: StoreCallMessage) => {
+    durations.histogram.observe(store, outcome, durationMs / 1_000);
+    sizes.histogram.observe(store, '', entries);
+  };
+  storeCalls.asyncEnd.subscribe(onEnd as (message: unknown) => void);
+
+  function remove(): void {
+    for (const name of registered.splice(0)) {
+      into.removeSingleMetric(name);
+    }
+  }
+  return () => {
+    storeCalls.asyncEnd.unsubscribe(onEnd as (message: unknown) => void);
+    remove();
+  };
+}
+
+/**
+ * One metric as a registry of prom-client sees it. Not one of its own classes: those are told of every change, and
+ * count on their own; this one reads what is counted anyway, when it is scraped.
+ */
+abstract class Collector {
+  /** Under which the registry holds it. */
+  readonly key: string;
+  /** A registry in the OpenMetrics format takes `_total` off it. */
+  name: string;
+  readonly help: string;
+  abstract readonly type: Collected['type'];
+  readonly aggregator: Collected['aggregator'];
+
+  constructor(name: string, help: string, aggregator: Collected['aggregator']) {
+    this.key = name;
+    this.name = name;
+    this.help = help;
+    this.aggregator = aggregator;
+  }
+
+  protected abstract values(): readonly Value[];
+
+  get(): Promise<Collected> {
+    const { name, help, type, aggregator } = this;
+    return Promise.resolve({ name, help, type, aggregator, values: this.values() });
+  }
+
+  /** Asked by `register.resetMetrics()`. */
+  abstract reset(): void;
+}
+
+class Reading extends Collector {
+  readonly type: Metric['kind'];
+  readonly #metric: Metric;
+  readonly #read: () => Readings;
+
+  constructor(metric: Metric, read: () => Readings) {
+    // Where workers are aggregated: a store is up if it is up for all of them.
+    super(metric.prometheus, metric.help, metric.prometheus === 'drl_store_up' ? 'min' : 'sum');
+    this.type = metric.kind;
+    this.#metric = metric;
+    this.#read = read;
+  }
+
+  protected values(): readonly Value[] {
+    return this.#metric.samples(this.#read());
+  }
+
+  /** The limiters' own numbers are not ours to change. */
+  reset(): void {}
+}
+
+class CollectedHistogram extends Collector {
+  readonly type = 'histogram';
+  readonly histogram: Histogram;
+  readonly #labels: readonly string[];
+
+  constructor(
+    { prometheus, help, buckets }: typeof DURATION | typeof BATCH_SIZE,
+    labels: readonly string[],
+  ) {
+    super(prometheus, help, 'sum');
+    this.histogram = new Histogram(buckets);
+    this.#labels = labels;
+  }
+
+  protected values(): readonly Value[] {
+    return [...this.histogram].flatMap(([first, second, { count, sum, cumulative }]) => {
+      const labels = Object.fromEntries(
+        this.#labels.map((name, i) => [name, i === 0 ? first : second]),
+      );
+      const bucket = (le: number | string, value: number): Value => ({
+        metricName: `${this.key}_bucket`,
+        labels: { le, ...labels },
+        value,
+      });
+      return [
+        ...this.histogram.buckets.map((bound, i) => bucket(bound, cumulative[i]!)),
+        bucket('+Inf', count),
+        { metricName: `${this.key}_sum`, labels, value: sum },
+        { metricName: `${this.key}_count`, labels, value: count },
+      ];
+    });
+  }
+
+  reset(): void {
+    this.histogram.reset();
+  }
+}
