@@ -15,6 +15,13 @@ export default [
     modifyEsbuildConfig: forNode,
   },
   {
+    name: 'distributed-rate-limiter/limited',
+    path: 'dist/limited/index.js',
+    import: '*',
+    limit: '34 kB',
+    modifyEsbuildConfig: forNode,
+  },
+  {
     name: 'distributed-rate-limiter/testing',
     path: 'dist/testing/index.js',
     import: '*',
