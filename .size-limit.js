@@ -22,6 +22,13 @@ export default [
     modifyEsbuildConfig: forNode,
   },
   {
+    name: 'distributed-rate-limiter/sync',
+    path: 'dist/sync/index.js',
+    import: '*',
+    limit: '31 kB',
+    modifyEsbuildConfig: forNode,
+  },
+  {
     name: 'distributed-rate-limiter/testing',
     path: 'dist/testing/index.js',
     import: '*',

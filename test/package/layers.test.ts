@@ -33,6 +33,7 @@ const refused: readonly (readonly [string, string, string])[] = [
   ['src/http/nest/c.ts', "import { x } from '../../redis/x.ts';", layer],
   ['src/limited/a.ts', "import { x } from '../stores/x.ts';", layer],
   ['src/limited/b.ts', "import { x } from '../redis/x.ts';", layer],
+  ['src/sync/a.ts', "import { x } from '../stores/x.ts';", layer],
   ['src/telemetry/a.ts', "import { x } from '../limiter.ts';", layer],
   ['src/telemetry/b.ts', "import type { X } from '../redis/x.ts';", layer],
   ['src/telemetry/c.ts', "import type { X } from '../stores/x.ts';", layer],

@@ -12,12 +12,14 @@ import { install } from '../support/installed.ts';
 import type { Installed } from '../support/installed.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
-const page = readFileSync(path.join(root, 'docs/functions.md'), 'utf8');
-const blocks = [...page.matchAll(/```ts\n([^]*?)```/g)].map(([, code = '']) => ({
-  code,
-  title: /namespace: '(\w+)'/.exec(code)?.[1] ?? '',
-  says: [...code.matchAll(/\/\/ prints: (.*)/g)].map(([, line]) => `${line}\n`).join(''),
-}));
+const blocks = ['functions', 'sync'].flatMap((page) => {
+  const text = readFileSync(path.join(root, `docs/${page}.md`), 'utf8');
+  return [...text.matchAll(/```ts\n([^]*?)```/g)].map(([, code = '']) => ({
+    code,
+    title: `${page}-${/namespace: '(\w+)'/.exec(code)?.[1] ?? ''}`,
+    says: [...code.matchAll(/\/\/ prints: (.*)/g)].map(([, line]) => `${line}\n`).join(''),
+  }));
+});
 
 const folder = mkdtempSync(path.join(os.tmpdir(), 'distributed-rate-limiter-page-'));
 let redis: RedisServer;
@@ -32,8 +34,15 @@ afterAll(async () => {
   await redis.close();
 });
 
-test('the page has its blocks, and each says what it prints', () => {
-  expect(blocks.map(({ title }) => title)).toEqual(['mail', 'search', 'jobs', 'reports']);
+test('the pages have their blocks, and each says what it prints', () => {
+  expect(blocks.map(({ title }) => title)).toEqual([
+    'functions-mail',
+    'functions-search',
+    'functions-jobs',
+    'functions-reports',
+    'sync-deploy',
+    'sync-publish',
+  ]);
   expect(blocks.filter(({ says }) => says === '')).toEqual([]);
 });
 
