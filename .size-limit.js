@@ -22,6 +22,20 @@ export default [
     limit: '5.5 kB',
   },
   {
+    name: 'distributed-rate-limiter/limited',
+    path: 'dist/limited/index.js',
+    import: '*',
+    limit: '34 kB',
+    modifyEsbuildConfig: forNode,
+  },
+  {
+    name: 'distributed-rate-limiter/sync',
+    path: 'dist/sync/index.js',
+    import: '*',
+    limit: '31 kB',
+    modifyEsbuildConfig: forNode,
+  },
+  {
     name: 'distributed-rate-limiter/testing',
     path: 'dist/testing/index.js',
     import: '*',
