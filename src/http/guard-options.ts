@@ -156,6 +156,22 @@ export function readGuardOptions<Request>(
   };
 }
 
+/** Options for a part, which go before those for the whole. */
+export function overrideGuardOptions<Request>(
+  whole: GuardOptions<Request>,
+  part: GuardOptions<Request>,
+): GuardOptions<Request> {
+  const options = { ...whole, ...part };
+  if (part.identify !== undefined) {
+    for (const name of ADDRESS_OPTIONS) {
+      if (part[name] === undefined) {
+        delete options[name];
+      }
+    }
+  }
+  return options;
+}
+
 function optional(given: Record<string, unknown>, name: string): unknown {
   return given[name] === undefined ? undefined : readFunction(name, given[name]);
 }
