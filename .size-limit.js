@@ -49,4 +49,34 @@ export default [
     limit: '5 kB',
     modifyEsbuildConfig: forNode,
   })),
+  },
+  {
+  {
+    name: 'distributed-rate-limiter/fastify',
+    path: 'dist/http/fastify.js',
+    import: '*',
+    limit: '37 kB',
+    modifyEsbuildConfig: forNode,
+  },
+  {
+    name: 'distributed-rate-limiter/hono',
+    path: 'dist/http/hono.js',
+    import: '*',
+    limit: '37 kB',
+    modifyEsbuildConfig: forNode,
+  },
+  {
+    name: 'distributed-rate-limiter/koa',
+    path: 'dist/http/koa.js',
+    import: '*',
+    limit: '37 kB',
+    modifyEsbuildConfig: forNode,
+  },
+  {
+    name: 'distributed-rate-limiter/web',
+    path: 'dist/http/web.js',
+    import: '*',
+    limit: '37 kB',
+    modifyEsbuildConfig: forNode,
+  },
 ];

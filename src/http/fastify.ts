@@ -216,7 +216,7 @@ class RouteHooks<Request extends RequestLike> {
 export function rateLimitHook<Request extends RequestLike = RequestLike>(
   limiter: RateLimiter | LimiterOptions,
   options?: GuardOptions<Request>,
-): RateLimitHook<Request> {
+): RateLimitHook<NoInfer<Request>> {
   const guard = createGuard(limiter, options, addressesOf);
   const hook = (request: Request, reply: ReplyLike, done: Done): void => {
     void decide(guard, request, reply, done);

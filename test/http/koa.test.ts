@@ -9,6 +9,14 @@ import { frameworkContract } from './contract.ts';
 import type { Answer, Served } from './framework.ts';
 import { listen } from './node-server.ts';
 
+/** @types/koa names a type that the package's newer version does not have. */
+declare module 'content-disposition' {
+  interface Options {
+    type?: string;
+    fallback?: string | boolean;
+  }
+}
+
 /** Writes an answer as a Koa handler does. */
 function answer(ctx: Koa.Context, { status, body }: Answer): void {
   ctx.status = status;
