@@ -1,4 +1,3 @@
-import 'reflect-metadata';
 import { Module } from '@nestjs/common';
 import type { INestApplication, ModuleMetadata, Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';

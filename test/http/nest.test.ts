@@ -1,4 +1,4 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { ServerResponse } from 'node:http';
 import { All, Controller, Req, Res } from '@nestjs/common';
 import type { AbstractHttpAdapter } from '@nestjs/core';
 import { ExpressAdapter } from '@nestjs/platform-express';
@@ -42,7 +42,7 @@ for (const [platform, adapter] of platforms) {
         return decorate(Routes, [Controller(path)], {
           handle: [
             All(),
-            ...guards.map(([limiter, options]) => RateLimit<NestRequest>({ ...options, limiter })),
+            ...guards.map(([limiter, options]) => RateLimit({ ...options, limiter })),
             parameter(0, Req()),
             parameter(1, Res()),
           ],
