@@ -25,7 +25,8 @@ import type { RateLimitOptions } from 'distributed-rate-limiter/nest';
 import { ManualClock } from 'distributed-rate-limiter/testing';
 import { afterAll, describe, expect, it, vi } from 'vitest';
 import type { Served } from './framework.ts';
-import { create, decorate, listen } from './nest-app.ts';
+import { create, listen } from './nest-app.ts';
+import { decorate } from './nest-decorate.ts';
 
 const store = new MemoryStore({ clock: new ManualClock() });
 let limiters = 0;
