@@ -45,7 +45,7 @@ beforeAll(() => {
   ]);
   const { filename } = JSON.parse(packed)[0];
   run(project, 'tar', ['-xzf', filename, '-C', installed, '--strip-components=1']);
-  for (const tool of ['@types', 'undici-types', 'vitest']) {
+  for (const tool of ['@types', 'undici-types', 'vitest', '@nestjs', 'reflect-metadata', 'rxjs']) {
     symlinkSync(path.join(root, 'node_modules', tool), path.join(project, 'node_modules', tool));
   }
   write('package.json', '{ "name": "consumer", "private": true }');
