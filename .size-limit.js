@@ -36,6 +36,17 @@ export default [
     modifyEsbuildConfig: forNode,
   },
   {
+    // Beside Nest itself, which is there already.
+    name: 'distributed-rate-limiter/nest',
+    path: 'dist/http/nest/index.js',
+    import: '*',
+    limit: '37 kB',
+    modifyEsbuildConfig: (options) => ({
+      ...forNode(options),
+      external: ['@nestjs/common', '@nestjs/core'],
+    }),
+  },
+  {
     name: 'distributed-rate-limiter/testing',
     path: 'dist/testing/index.js',
     import: '*',
@@ -49,8 +60,6 @@ export default [
     limit: '5 kB',
     modifyEsbuildConfig: forNode,
   })),
-  },
-  {
   {
     name: 'distributed-rate-limiter/fastify',
     path: 'dist/http/fastify.js',

@@ -91,7 +91,7 @@ export interface GuardSettings<Request> {
   readonly partitionSecret: string | Uint8Array | undefined;
 }
 
-const ADDRESS_OPTIONS = ['trustedProxies', 'forwardedHeader', 'ipv6Prefix'] as const;
+export const ADDRESS_OPTIONS = ['trustedProxies', 'forwardedHeader', 'ipv6Prefix'] as const;
 
 const KNOWN = [
   'identify',

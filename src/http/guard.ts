@@ -67,11 +67,13 @@ export function createGuard<Request>(
   return new LimiterGuard(limiterOf(limiter), settings);
 }
 
-/** By its shape: an application may hold two copies of the package. */
 export function limiterOf(limiter: RateLimiter | LimiterOptions): RateLimiter {
-  return typeof (limiter as Partial<RateLimiter> | undefined)?.allow === 'function'
-    ? (limiter as RateLimiter)
-    : new RateLimiter(limiter as LimiterOptions);
+  return isLimiter(limiter) ? limiter : new RateLimiter(limiter);
+}
+
+/** By its shape: an application may hold two copies of the package. */
+export function isLimiter(limiter: RateLimiter | LimiterOptions): limiter is RateLimiter {
+  return typeof (limiter as Partial<RateLimiter> | undefined)?.allow === 'function';
 }
 
 const decisions = new WeakMap<object, Decision>();

@@ -145,7 +145,8 @@ export async function soak({
     const since = performance.now();
     const [exitCode] = await exited;
     const exitMs = performance.now() - since;
-    return { samples, tally, exitMs, exitCode, keysWithoutTtl: await redis.keysWithoutTtl(), seen };
+    const { length: keysWithoutTtl } = await redis.keysWithoutTtl();
+    return { samples, tally, exitMs, exitCode, keysWithoutTtl, seen };
   } finally {
     child.kill('SIGKILL');
     await proxy.close();
