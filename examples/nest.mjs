@@ -1,13 +1,12 @@
 // NestJS 12 or 11: `node examples/nest.mjs`, then `curl -i` the address that it prints, six times.
 // Decorators are called as functions, because JavaScript has no syntax for them yet; docs/nest.md has it in TypeScript.
-import process from 'node:process';
 import { Controller, Get, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import { MemoryStore } from 'distributed-rate-limiter';
+import { RateLimiter } from 'distributed-rate-limiter';
 import { RateLimit, RateLimitModule, SkipRateLimit } from 'distributed-rate-limiter/nest';
+import { place, port, runUntilTold } from './shared/place.mjs';
 
-const { REDIS_URL, PORT = '0' } = process.env;
-const place = REDIS_URL === undefined ? { store: new MemoryStore() } : { redis: REDIS_URL };
+const limiter = new RateLimiter({ ...place, rate: 5, period: '1m' });
 
 class AppController {
   hello() {
@@ -37,11 +36,15 @@ function decorate(name, ...decorators) {
 
 class AppModule {}
 Module({
-  imports: [RateLimitModule.forRoot({ limiter: { ...place, rate: 5, period: '1m' } })],
+  imports: [RateLimitModule.forRoot({ limiter })],
   controllers: [AppController],
 })(AppModule);
 
 const app = await NestFactory.create(AppModule, { logger: ['error', 'warn'] });
-app.enableShutdownHooks(['SIGTERM', 'SIGINT']);
-await app.listen(Number(PORT), '127.0.0.1');
-console.log(await app.getUrl());
+// Until Redis answers, requests would pass unlimited.
+await limiter.ready();
+await app.listen(port, '127.0.0.1');
+await runUntilTold(Number(new URL(await app.getUrl()).port), async () => {
+  await app.close();
+  await limiter.close();
+});
