@@ -1,8 +1,7 @@
-import { readDuration } from '../duration.ts';
 import type { Duration } from '../duration.ts';
-import { readInteger } from '../options.ts';
-import { FIRST_INEXACT, JITTER, Limit, MAX_UNITS, readLimitOptions, YEAR_MS } from './limit.ts';
-import type { Algorithm, LimitOptions, Plan, Saved, State, Verdict } from './limit.ts';
+import { FIRST_INEXACT, JITTER } from './limit.ts';
+import type { Algorithm, Limit, LimitOptions, Plan, Saved, State, Verdict } from './limit.ts';
+import { WindowLimit } from './window-limit.ts';
 
 /** The numbers of a sliding window log. */
 export interface SlidingWindowLogOptions extends LimitOptions {
@@ -345,30 +344,17 @@ function slidingWindowLogPlan(
   };
 }
 
-class SlidingWindowLog extends Limit {
+class SlidingWindowLog extends WindowLimit {
   readonly algorithm = 'sliding_window_log';
   readonly twin: Algorithm = slidingWindowLogTwin;
-  readonly rate: number;
-  readonly #period: number;
 
   constructor(options: SlidingWindowLogOptions) {
-    const given = readLimitOptions('slidingWindowLog', options, ['rate', 'period']);
-    super(given);
-    this.rate = readInteger('rate', given['rate'], 1, MAX_UNITS);
-    this.#period = readDuration('period', given['period'], 1, YEAR_MS) * 1_000;
+    super('slidingWindowLog', options);
     Object.freeze(this);
   }
 
-  get capacity(): number {
-    return this.rate;
-  }
-
-  get windowMs(): number {
-    return this.#period / 1_000;
-  }
-
   plan(cost: number): SlidingWindowLogPlan {
-    return slidingWindowLogPlan(this.rate, this.#period, this.maxDebt, cost);
+    return slidingWindowLogPlan(this.rate, this.windowMs * 1_000, this.maxDebt, cost);
   }
 }
 

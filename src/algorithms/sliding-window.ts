@@ -1,8 +1,7 @@
-import { readDuration } from '../duration.ts';
 import type { Duration } from '../duration.ts';
-import { readInteger } from '../options.ts';
-import { FIRST_INEXACT, JITTER, Limit, MAX_UNITS, readLimitOptions, YEAR_MS } from './limit.ts';
-import type { Algorithm, LimitOptions, Plan, Saved, State, Verdict } from './limit.ts';
+import { FIRST_INEXACT, JITTER } from './limit.ts';
+import type { Algorithm, Limit, LimitOptions, Plan, Saved, State, Verdict } from './limit.ts';
+import { WindowLimit } from './window-limit.ts';
 
 /** The numbers of a sliding window. */
 export interface SlidingWindowOptions extends LimitOptions {
@@ -271,30 +270,17 @@ function slidingWindowPlan(
   };
 }
 
-class SlidingWindow extends Limit {
+class SlidingWindow extends WindowLimit {
   readonly algorithm = 'sliding_window';
   readonly twin: Algorithm = slidingWindowTwin;
-  readonly rate: number;
-  readonly #period: number;
 
   constructor(options: SlidingWindowOptions) {
-    const given = readLimitOptions('slidingWindow', options, ['rate', 'period']);
-    super(given);
-    this.rate = readInteger('rate', given['rate'], 1, MAX_UNITS);
-    this.#period = readDuration('period', given['period'], 1, YEAR_MS) * 1_000;
+    super('slidingWindow', options);
     Object.freeze(this);
   }
 
-  get capacity(): number {
-    return this.rate;
-  }
-
-  get windowMs(): number {
-    return this.#period / 1_000;
-  }
-
   plan(cost: number): SlidingWindowPlan {
-    return slidingWindowPlan(this.rate, this.#period, this.maxDebt, cost);
+    return slidingWindowPlan(this.rate, this.windowMs * 1_000, this.maxDebt, cost);
   }
 }
 
