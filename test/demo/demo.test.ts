@@ -1,76 +1,30 @@
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo, Server } from 'node:net';
-import path from 'node:path';
 import process from 'node:process';
-import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, test } from 'vitest';
 import { readDemoOptions } from '../../demo/options.mjs';
 import { prove } from '../../demo/proof.mjs';
-import {
-  freePort,
-  own,
-  scriptCalls,
-  startFaultProxy,
-  startRedis,
-  waitUntil,
-} from '../kit/index.mjs';
+import { freePort, scriptCalls, startFaultProxy, startRedis, waitUntil } from '../kit/index.mjs';
 import type { RedisServer } from '../kit/index.mjs';
-
-const root = fileURLToPath(new URL('../..', import.meta.url));
-const script = path.join('scripts', 'demo.mjs');
-
-interface Running {
-  readonly pid: number;
-  /** What it has printed so far, on either stream. */
-  output(): string;
-  /** Waits until it has printed this, and returns the match. */
-  printed(text: RegExp): Promise<RegExpExecArray>;
-  signal(name: NodeJS.Signals): void;
-  readonly exitCode: Promise<number | null>;
-}
+import { startCommand, startDemo } from './running.mjs';
+import type { Running } from './running.mjs';
 
 const cleanups: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).toReversed()) await cleanup();
 });
 
-function start(command: readonly string[], env: Record<string, string> = {}): Running {
-  const { REDIS_URL: _, ...inherited } = process.env;
-  const [program = '', ...args] = command;
-  const child = own(
-    spawn(program, args, { cwd: root, env: { ...inherited, ...env }, stdio: 'pipe' }),
-  );
-  let text = '';
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
-  }
-  // `close` comes after the last output, unlike `exit`.
-  const exitCode = once(child, 'close').then(([code]) => code as number | null);
-  cleanups.push(() => {
-    child.kill('SIGKILL');
-    return exitCode;
-  });
-  return {
-    pid: child.pid ?? 0,
-    output: () => text,
-    printed: async (wanted) => {
-      try {
-        const found = () => wanted.exec(text) ?? undefined;
-        return (await waitUntil(String(wanted), found, { timeoutMs: 20_000 }))!;
-      } catch (cause) {
-        throw new Error(`${String(wanted)} is not in what it printed:\n${text}`, { cause });
-      }
-    },
-    signal: (name) => void child.kill(name),
-    exitCode,
-  };
+function start(command: readonly string[]): Running {
+  const run = startCommand(command);
+  cleanups.push(run.close);
+  return run;
 }
 
 function demo(flags: string, env?: Record<string, string>): Running {
-  const args = flags.split(' ').filter((flag) => flag !== '');
-  return start([process.execPath, script, '--port', '0', ...args], env);
+  const run = startDemo(flags, env);
+  cleanups.push(run.close);
+  return run;
 }
 
 async function redis(options?: Parameters<typeof startRedis>[0]): Promise<RedisServer> {
@@ -128,7 +82,6 @@ async function curl(url: string, headers: Record<string, string> = {}, method = 
   };
 }
 
-const origin = /http:\/\/127\.0\.0\.1:\d+/;
 const exact = /sum +400 answered +100 admitted {2}= the limit of 100, exactly/;
 
 describe('the proof', () => {
@@ -237,8 +190,7 @@ describe('the API', () => {
   test('on a Redis of yours: limits, peeks, keeps answering while Redis is away, recovers, ends on Ctrl-C', async () => {
     const server = await redis({ password: 'canary-password' });
     const run = demo('--workers 2', { REDIS_URL: server.url });
-    await run.printed(/Ctrl-C ends it/);
-    const [base = ''] = origin.exec(run.output()) ?? [];
+    const base = await run.origin();
     expect(run.output()).toContain(`the Redis of REDIS_URL (127.0.0.1:${server.port})`);
     expect(run.output()).not.toContain('canary-password');
 
@@ -324,8 +276,7 @@ describe('the API', () => {
 
   test('a worker that is killed is replaced and nothing comes back; nothing outlives a demo that is killed', async () => {
     const run = demo('--workers 2 --redis');
-    await run.printed(/Ctrl-C ends it/);
-    const [base = ''] = origin.exec(run.output()) ?? [];
+    const base = await run.origin();
     const redisPid = Number((await run.printed(/redis-server \([\d.:]+, pid (\d+)\)/))[1]);
     const [one, two] = sharesIn(run.output()).map(({ pid }) => pid);
     const spent = { 'x-api-key': /proof-[0-9a-f-]{36}/.exec(run.output())?.[0] ?? '' };
@@ -343,8 +294,7 @@ describe('the API', () => {
 
   test('a private Redis that is killed comes back by itself', async () => {
     const run = demo('--redis');
-    await run.printed(/Ctrl-C ends it/);
-    const [base = ''] = origin.exec(run.output()) ?? [];
+    const base = await run.origin();
     const redisPid = Number((await run.printed(/redis-server \([\d.:]+, pid (\d+)\)/))[1]);
     process.kill(redisPid, 'SIGKILL');
     await run.printed(/Redis is away/);
