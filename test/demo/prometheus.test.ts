@@ -178,10 +178,10 @@ test('each panel has data from a real Prometheus that scrapes the demo under loa
 
   const prometheus = await startPrometheus({ targets: [new URL(origin).host] });
   cleanups.push(prometheus.close);
-  let loaded = true;
+  const load = new AbortController();
   const lanes = ['/hello', '/hello', '/export', '/report', '/report', '/report', '/report'].map(
     async (route, lane) => {
-      while (loaded) {
+      while (!load.signal.aborted) {
         const headers = { 'x-api-key': route === '/report' ? 'reports' : `caller-${lane}` };
         await fetch(`${origin}${route}`, { headers }).then((response) => response.text());
         await sleep(50);
@@ -190,7 +190,7 @@ test('each panel has data from a real Prometheus that scrapes the demo under loa
   );
   const ended = Promise.all(lanes);
   cleanups.push(() => {
-    loaded = false;
+    load.abort();
     return ended.catch(() => {});
   });
 
