@@ -48,6 +48,8 @@ if (options.redis) ensureRedisServer();
 /** As telemetry.worker.mjs knows them, each against the one that it adds something to. */
 const MODES = [
   { mode: 'nothing on', against: 'nothing on' },
+  // What a ratio is worth on this machine at this time.
+  { mode: 'nothing on', name: 'nothing on, again', against: 'nothing on' },
   { mode: 'channels subscribed', against: 'nothing on' },
   { mode: 'Prometheus', against: 'nothing on' },
   { mode: 'OpenTelemetry metrics', against: 'nothing on' },
@@ -60,7 +62,7 @@ const WARM_UP_ROUNDS = 2;
 
 const dist = fileURLToPath(new URL('../dist', import.meta.url));
 const subjects = [
-  ...MODES.map((each) => ({ ...each, name: each.mode, folder: dist })),
+  ...MODES.map((each) => ({ name: each.mode, ...each, folder: dist })),
   ...options.also.map((folder) => ({
     mode: 'nothing on',
     against: 'nothing on',

@@ -32,7 +32,7 @@ import { fileURLToPath } from 'node:url';
 
 const JSON_FILE = new URL('../ops/grafana-dashboard.json', import.meta.url);
 const YAML_FILE = new URL('../ops/alerts.yaml', import.meta.url);
-const RUNBOOK = 'docs/observability.md#alerts';
+const RUNBOOK = 'docs/observability.md#what-to-alert-on';
 
 /** Over a time that Grafana derives from how often is scraped; filtered by what was chosen above the panels. */
 const over = '[$__rate_interval]';
@@ -314,12 +314,22 @@ export const ALERTS = [
   },
   {
     name: 'RateLimitDegraded',
-    expr: 'sum by (job, limiter, reason) (rate(drl_degraded_decisions_total[5m])) > 0',
+    expr: 'sum by (job, limiter, outcome, reason) (rate(drl_degraded_decisions_total[5m])) > 0',
     lasts: '5m',
     severity: 'warning',
-    summary: '{{ $labels.limiter }} decides without its store: {{ $labels.reason }}',
+    summary:
+      '{{ $labels.limiter }} decides without its store: {{ $labels.outcome }}, {{ $labels.reason }}',
     description:
-      '{{ $value | humanize }} decisions a second. store_away and store_timeout: see RateLimitStoreAway and RateLimitStoreHung; alone, store_timeout means that the deadline is too short for how slow Redis is at times. store_error: Redis answers with an error, which onError and the span of the call tell. overloaded: see RateLimitInFlightHigh.',
+      '{{ $value | humanize }} decisions a second. "allowed": nobody is limited; otherwise callers see 503. store_away and store_timeout: see RateLimitStoreAway and RateLimitStoreHung; alone, store_timeout means that the deadline is too short for how slow Redis is at times. store_error: Redis answers with an error, which onError and the span of the call tell. overloaded: see RateLimitInFlightHigh.',
+  },
+  {
+    name: 'RateLimitStoreSlow',
+    expr: 'histogram_quantile(0.99, sum by (job, le, store) (rate(drl_store_call_duration_seconds_bucket[5m]))) > 0.05',
+    lasts: '10m',
+    severity: 'warning',
+    summary: 'One of a hundred calls to {{ $labels.store }} takes {{ $value | humanizeDuration }}',
+    description:
+      'The deadline, 250 ms by default, comes near: beyond it decisions are made by the failure strategy. Look at what else that Redis does (SLOWLOG GET, INFO commandstats), at its CPU, and at the way to it.',
   },
   {
     name: 'RateLimitInFlightHigh',

@@ -42,6 +42,7 @@ describe('the alert rules', () => {
 
   const store = '{job="api", instance="a", store="redis:6379", node=""}';
   const ofStore = '{job="api", instance="a", store="redis:6379"}';
+  const within = (le: string) => `{job="api", instance="a", store="redis:6379", le="${le}"}`;
   const ofReason =
     '{job="api", instance="a", limiter="logins", outcome="allowed", reason="store_away"}';
   const cases = [
@@ -68,7 +69,19 @@ describe('the alert rules', () => {
       series: { [`drl_degraded_decisions_total${ofReason}`]: '0x4 0+60x20' },
       silentAt: '5m',
       firesAt: '15m',
-      summary: 'logins decides without its store: store_away',
+      summary: 'logins decides without its store: allowed, store_away',
+    },
+    {
+      what: 'calls that take more than 50 ms, one of a hundred or more',
+      alert: 'RateLimitStoreSlow',
+      series: {
+        [`drl_store_call_duration_seconds_bucket${within('0.05')}`]: '0+100x15 1500+90x40',
+        [`drl_store_call_duration_seconds_bucket${within('0.1')}`]: '0+100x55',
+        [`drl_store_call_duration_seconds_bucket${within('+Inf')}`]: '0+100x55',
+      },
+      silentAt: '15m',
+      firesAt: '45m',
+      summary: 'One of a hundred calls to redis:6379 takes 95ms',
     },
     {
       what: 'nearly as much in flight as may be',
