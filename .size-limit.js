@@ -22,6 +22,31 @@ export default [
     limit: '5.5 kB',
   },
   {
+    name: 'distributed-rate-limiter/limited',
+    path: 'dist/limited/index.js',
+    import: '*',
+    limit: '34 kB',
+    modifyEsbuildConfig: forNode,
+  },
+  {
+    name: 'distributed-rate-limiter/sync',
+    path: 'dist/sync/index.js',
+    import: '*',
+    limit: '31 kB',
+    modifyEsbuildConfig: forNode,
+  },
+  {
+    // Beside Nest itself, which is there already.
+    name: 'distributed-rate-limiter/nest',
+    path: 'dist/http/nest/index.js',
+    import: '*',
+    limit: '37 kB',
+    modifyEsbuildConfig: (options) => ({
+      ...forNode(options),
+      external: ['@nestjs/common', '@nestjs/core'],
+    }),
+  },
+  {
     name: 'distributed-rate-limiter/testing',
     path: 'dist/testing/index.js',
     import: '*',
@@ -35,4 +60,32 @@ export default [
     limit: '5 kB',
     modifyEsbuildConfig: forNode,
   })),
+  {
+    name: 'distributed-rate-limiter/fastify',
+    path: 'dist/http/fastify.js',
+    import: '*',
+    limit: '37 kB',
+    modifyEsbuildConfig: forNode,
+  },
+  {
+    name: 'distributed-rate-limiter/hono',
+    path: 'dist/http/hono.js',
+    import: '*',
+    limit: '37 kB',
+    modifyEsbuildConfig: forNode,
+  },
+  {
+    name: 'distributed-rate-limiter/koa',
+    path: 'dist/http/koa.js',
+    import: '*',
+    limit: '37 kB',
+    modifyEsbuildConfig: forNode,
+  },
+  {
+    name: 'distributed-rate-limiter/web',
+    path: 'dist/http/web.js',
+    import: '*',
+    limit: '37 kB',
+    modifyEsbuildConfig: forNode,
+  },
 ];

@@ -79,9 +79,12 @@ function checkReached() {
       problems.push(`dist has ${file.replace(/\.ts$/, '.js')}, src has no ${file}`);
       continue;
     }
-    for (const [, specifier = ''] of readFileSync(source, 'utf8').matchAll(
-      /(?:from|import\(?)\s*'(\.[^']+\.ts)'/g,
-    )) {
+    // A worker is named as the file that it is built to.
+    const text = readFileSync(source, 'utf8').replace(
+      /new URL\('(\.[^']+)\.js', import\.meta\.url\)/g,
+      "import('$1.ts')",
+    );
+    for (const [, specifier = ''] of text.matchAll(/(?:from|import\(?)\s*'(\.[^']+\.ts)'/g)) {
       reached.add(path.posix.join(path.posix.dirname(file), specifier));
     }
   }

@@ -9,7 +9,9 @@ export type ErrorCode =
   | 'ERR_WAIT_QUEUE_FULL'
   | 'ERR_LEASE_REQUIRED'
   | 'ERR_LEASE_LOST'
+  | 'ERR_RATE_LIMIT_EXCEEDED'
   | 'ERR_CLIENT_MISSING'
+  | 'ERR_WORKER_MISSING'
   | 'ERR_STORE_TIMEOUT'
   | 'ERR_STORE_AWAY'
   | 'ERR_STORE'
@@ -42,7 +44,8 @@ Object.defineProperty(RateLimiterError.prototype, 'name', { value: 'RateLimiterE
 const RATE_LIMITER_ERROR = Symbol.for('distributed-rate-limiter.RateLimiterError');
 const STORE_ERROR = Symbol.for('distributed-rate-limiter.StoreError');
 
-function carries(value: unknown, brand: symbol): boolean {
+/** Whether it is an error of that brand, whichever copy of the package made it. */
+export function carries(value: unknown, brand: symbol): boolean {
   return typeof value === 'object' && value !== null && brand in value;
 }
 

@@ -21,13 +21,19 @@ export class HookCaller {
       return decision;
     }
     return decision.then((made) => {
-      if (made.allowed) {
-        this.#call('onAllow', onAllow, identity, made);
-      } else {
-        this.#call('onBlock', onBlock, identity, made);
-      }
+      this.decided(identity, made);
       return made;
     });
+  }
+
+  /** The same for a decision that is there already. */
+  decided(identity: Identity, decision: Decision): void {
+    const { onAllow, onBlock } = this.#hooks;
+    if (decision.allowed) {
+      this.#call('onAllow', onAllow, identity, decision);
+    } else {
+      this.#call('onBlock', onBlock, identity, decision);
+    }
   }
 
   /** One error stands for one failed store call, or for the whole time in which calls are answered without one. */

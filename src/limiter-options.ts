@@ -406,7 +406,7 @@ const RESERVE_ALIASES: Readonly<Record<string, string>> = {
 };
 
 /** Each algorithm's factory, and what of a limiter's options is its own. */
-const FACTORIES: Readonly<Record<AlgorithmName, (numbers: never) => Limit>> = {
+export const FACTORIES: Readonly<Record<AlgorithmName, (numbers: never) => Limit>> = {
   token_bucket: tokenBucket,
   sliding_window: slidingWindow,
   sliding_window_log: slidingWindowLog,

@@ -8,6 +8,9 @@ import { rateLimit as ours } from '../../dist/http/express.js';
 import { RateLimiter } from '../../dist/index.js';
 import { ANSWER, NEVER_REFUSES, WINDOW_MS } from './index.mjs';
 
+const identify = (/** @type {import('node:http').IncomingMessage} */ request) =>
+  /** @type {string} */ (request.headers['x-user']);
+
 /**
  * @param {import('./index.mjs').OpenOptions} options
  * @returns {Promise<import('./index.mjs').Serving>}
@@ -15,8 +18,6 @@ import { ANSWER, NEVER_REFUSES, WINDOW_MS } from './index.mjs';
 export async function open({ redisPort, db, limiter }) {
   const app = express();
   const redis = new Redis({ port: redisPort, db, maxRetriesPerRequest: 0 });
-  const identify = (/** @type {import('node:http').IncomingMessage} */ request) =>
-    /** @type {string} */ (request.headers['x-user']);
   if (limiter === 'ours') {
     const inRedis = new RateLimiter({ redis, rate: NEVER_REFUSES, period: WINDOW_MS / 1_000 });
     app.use(ours(inRedis, { identify }));

@@ -6,6 +6,9 @@ import { RateLimiter } from '../../dist/index.js';
 import { rateLimit as ours } from '../../dist/http/fastify.js';
 import { ANSWER, NEVER_REFUSES, WINDOW_MS } from './index.mjs';
 
+const identify = (/** @type {import('fastify').FastifyRequest} */ request) =>
+  /** @type {string} */ (request.headers['x-user']);
+
 /**
  * @param {import('./index.mjs').OpenOptions} options
  * @returns {Promise<import('./index.mjs').Serving>}
@@ -13,8 +16,6 @@ import { ANSWER, NEVER_REFUSES, WINDOW_MS } from './index.mjs';
 export async function open({ redisPort, db, limiter }) {
   const app = fastify();
   const redis = new Redis({ port: redisPort, db, maxRetriesPerRequest: 0 });
-  const identify = (/** @type {import('fastify').FastifyRequest} */ request) =>
-    /** @type {string} */ (request.headers['x-user']);
   if (limiter === 'ours') {
     await app.register(ours, {
       limiter: new RateLimiter({ redis, rate: NEVER_REFUSES, period: WINDOW_MS / 1_000 }),

@@ -91,7 +91,7 @@ export interface GuardSettings<Request> {
   readonly partitionSecret: string | Uint8Array | undefined;
 }
 
-const ADDRESS_OPTIONS = ['trustedProxies', 'forwardedHeader', 'ipv6Prefix'] as const;
+export const ADDRESS_OPTIONS = ['trustedProxies', 'forwardedHeader', 'ipv6Prefix'] as const;
 
 const KNOWN = [
   'identify',
@@ -154,6 +154,22 @@ export function readGuardOptions<Request>(
     partitionSecret:
       partitionSecret === undefined ? undefined : readSecret('partitionSecret', partitionSecret),
   };
+}
+
+/** Options for a part, which go before those for the whole. */
+export function overrideGuardOptions<Request>(
+  whole: GuardOptions<Request>,
+  part: GuardOptions<Request>,
+): GuardOptions<Request> {
+  const options = { ...whole, ...part };
+  if (part.identify !== undefined) {
+    for (const name of ADDRESS_OPTIONS) {
+      if (part[name] === undefined) {
+        delete options[name];
+      }
+    }
+  }
+  return options;
 }
 
 function optional(given: Record<string, unknown>, name: string): unknown {

@@ -1,6 +1,6 @@
 import { createHmac } from 'node:crypto';
 import type { Limit } from '../algorithms/limit.ts';
-import type { Decision } from '../decision.ts';
+import type { Allowed, Decision } from '../decision.ts';
 import { digestIdentity, isIdentity } from '../identity.ts';
 import type { Identity } from '../identity.ts';
 import type { Lease } from '../lease.ts';
@@ -67,11 +67,13 @@ export function createGuard<Request>(
   return new LimiterGuard(limiterOf(limiter), settings);
 }
 
-/** By its shape: an application may hold two copies of the package. */
 export function limiterOf(limiter: RateLimiter | LimiterOptions): RateLimiter {
-  return typeof (limiter as Partial<RateLimiter> | undefined)?.allow === 'function'
-    ? (limiter as RateLimiter)
-    : new RateLimiter(limiter as LimiterOptions);
+  return isLimiter(limiter) ? limiter : new RateLimiter(limiter);
+}
+
+/** By its shape: an application may hold two copies of the package. */
+export function isLimiter(limiter: RateLimiter | LimiterOptions): limiter is RateLimiter {
+  return typeof (limiter as Partial<RateLimiter> | undefined)?.allow === 'function';
 }
 
 const decisions = new WeakMap<object, Decision>();
@@ -108,34 +110,71 @@ class LimiterGuard<Request> implements Guard<Request> {
     this.#settings = settings;
   }
 
+  /** Awaits only what is a promise: each `await` of a plain value would cost every request a turn. */
   async check(request: Request): Promise<Verdict> {
     const { skip, count } = this.#settings;
-    if (skip !== undefined && (await skip(request))) {
-      return UNCOUNTED;
+    try {
+      if (skip !== undefined && (await skip(request))) {
+        return UNCOUNTED;
+      }
+      const asked = this.#identify(request);
+      const identity = isPromise(asked) ? await asked : asked;
+      if (identity === undefined) {
+        return await this.#refuseUnidentified(request);
+      }
+      const price = this.#costOf(request);
+      const cost = isPromise(price) ? await price : price;
+      const plan = this.#limitsOf(request);
+      const limits = isPromise(plan) ? await plan : plan;
+      const governing = limits ?? this.limiter.limits;
+      const lending = Array.isArray(governing) && governing.some(lends);
+      const decision = await this.#decide(identity, cost, limits, lending);
+      if (typeof request === 'object' && request !== null) {
+        decisions.set(request, decision);
+      }
+      const fields = this.#fieldsOf(decision, governing, identity);
+      if (decision.allowed) {
+        const finish = this.#finishOf(decision, count);
+        return finish === undefined
+          ? { pass: true, headers: fields }
+          : { pass: true, headers: fields, finish };
+      }
+      return await this.#refuseLimited(request, decision, governing, fields);
+    } catch (error) {
+      // Frameworks take the error that they are told of; nothing, thrown, would be none, and the request go on.
+      if (!error) {
+        throw new Error('A function of the guard threw nothing.', { cause: error });
+      }
+      throw error;
     }
-    const identity = await this.#identify(request);
-    if (identity === undefined) {
-      return this.#refuseUnidentified(request);
+  }
+
+  /** Undefined for none that can be limited: what comes with a request is no fault of the application. */
+  #identify(request: Request): Identity | undefined | Promise<Identity | undefined> {
+    try {
+      const identity = this.#settings.identify(request);
+      return isPromise(identity) ? this.#awaitIdentity(identity) : usable(identity);
+    } catch {
+      this.#warnOf('identify');
+      return undefined;
     }
-    const cost = await this.#costOf(request);
-    const limits = await this.#limitsOf(request);
-    const governing = limits ?? this.limiter.limits;
-    const decision = await this.#decide(
-      identity,
-      cost,
-      limits,
-      Array.isArray(governing) && governing.some(lends),
-    );
-    if (typeof request === 'object' && request !== null) {
-      decisions.set(request, decision);
+  }
+
+  async #awaitIdentity(asked: PromiseLike<unknown>): Promise<Identity | undefined> {
+    try {
+      return usable(await asked);
+    } catch {
+      this.#warnOf('identify');
+      return undefined;
     }
-    const fields = this.#fieldsOf(decision, governing, identity);
-    if (decision.allowed) {
-      const finish = this.#finishOf(decision, count);
-      return finish === undefined
-        ? { pass: true, headers: fields }
-        : { pass: true, headers: fields, finish };
-    }
+  }
+
+  #refuseLimited(
+    request: Request,
+    decision: Exclude<Decision, Allowed>,
+    limits: readonly Limit[],
+    fields: HeaderFields,
+  ): Promise<Refuse> {
     const headers: (readonly [string, string])[] = [['Content-Type', PROBLEM_JSON], ...fields];
     if (!decision.degraded && decision.retryAfterMs !== undefined) {
       headers.push(['Retry-After', retryAfterOf(decision.retryAfterMs)]);
@@ -143,21 +182,9 @@ class LimiterGuard<Request> implements Guard<Request> {
     return this.#refuse(request, {
       status: decision.degraded ? 503 : 429,
       headers,
-      body: problemOf(decision, governing),
+      body: problemOf(decision, limits),
       decision,
     });
-  }
-
-  /** Undefined for none that can be limited: what comes with a request is no fault of the application. */
-  async #identify(request: Request): Promise<Identity | undefined> {
-    let identity: unknown;
-    try {
-      identity = await this.#settings.identify(request);
-    } catch {
-      this.#warnOf('identify');
-      return undefined;
-    }
-    return isIdentity(identity) ? identity : undefined;
   }
 
   #refuseUnidentified(request: Request): Verdict | Promise<Verdict> {
@@ -190,9 +217,13 @@ class LimiterGuard<Request> implements Guard<Request> {
     lending: boolean,
   ): Promise<Decision> {
     const call = limits === undefined ? { cost } : { cost, limits };
-    // A response may stream for longer than a lease lasts.
-    return lending
-      ? this.limiter.acquire(identity, { ...call, heartbeat: true })
+    if (lending) {
+      // A response may stream for longer than a lease lasts.
+      return this.limiter.acquire(identity, { ...call, heartbeat: true });
+    }
+    // Options, even the usual ones, have to be read.
+    return limits === undefined && cost === 1
+      ? this.limiter.allow(identity)
       : this.limiter.allow(identity, call);
   }
 
@@ -264,6 +295,14 @@ const CONSEQUENCES = {
   headers: 'which gets no rate limit fields',
   onLimited: 'which gets the usual answer',
 } as const;
+
+function usable(identity: unknown): Identity | undefined {
+  return isIdentity(identity) ? identity : undefined;
+}
+
+function isPromise(value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as Partial<PromiseLike<unknown>> | null | undefined)?.then === 'function';
+}
 
 function lends({ algorithm }: Limit): boolean {
   return algorithm === 'concurrency';

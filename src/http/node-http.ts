@@ -67,7 +67,8 @@ export function obey(verdict: Verdict, response: ServerResponse): boolean {
   return true;
 }
 
-function writeFields(fields: HeaderFields, response: ServerResponse): void {
+/** Adds fields to a response of Node's; lists join what other limiters wrote. */
+export function writeFields(fields: HeaderFields, response: ServerResponse): void {
   for (const [name, value] of fields) {
     const present = joinsList(name, value) ? response.getHeader(name) : undefined;
     response.setHeader(name, present === undefined ? value : `${String(present)}, ${value}`);

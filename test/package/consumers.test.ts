@@ -45,8 +45,17 @@ beforeAll(() => {
   ]);
   const { filename } = JSON.parse(packed)[0];
   run(project, 'tar', ['-xzf', filename, '-C', installed, '--strip-components=1']);
-  // What one of the entries needs of its own, beside the tools.
-  for (const tool of ['@opentelemetry', '@types', 'undici-types', 'vitest']) {
+  // What some of the entries need of their own, beside the tools.
+  const needed = [
+    '@nestjs',
+    '@opentelemetry',
+    '@types',
+    'reflect-metadata',
+    'rxjs',
+    'undici-types',
+    'vitest',
+  ];
+  for (const tool of needed) {
     symlinkSync(path.join(root, 'node_modules', tool), path.join(project, 'node_modules', tool));
   }
   write('package.json', '{ "name": "consumer", "private": true }');

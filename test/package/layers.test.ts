@@ -31,6 +31,15 @@ const refused: readonly (readonly [string, string, string])[] = [
   ['src/http/a.ts', "import { x } from '../redis/x.ts';", layer],
   ['src/http/b.ts', "import { x } from '../stores/x.ts';", layer],
   ['src/http/nest/c.ts', "import { x } from '../../redis/x.ts';", layer],
+  ['src/limited/a.ts', "import { x } from '../stores/x.ts';", layer],
+  ['src/limited/b.ts', "import { x } from '../redis/x.ts';", layer],
+  ['src/sync/a.ts', "import { x } from '../stores/x.ts';", layer],
+  [
+    'src/http/nest/d.ts',
+    "import { x } from 'ioredis';\nimport type { X } from '@nestjs/graphql';",
+    layer,
+  ],
+  ['src/http/d.ts', "import { x } from '@nestjs/common';", layer],
   ['src/telemetry/a.ts', "import { x } from '../limiter.ts';", layer],
   ['src/telemetry/b.ts', "import type { X } from '../redis/x.ts';", layer],
   ['src/telemetry/c.ts', "import type { X } from '../stores/x.ts';", layer],
@@ -90,6 +99,10 @@ const accepted: readonly (readonly [string, string])[] = [
     "import { x } from '../algorithms/x.ts';\nimport { y } from '../redis/x.ts';\nexport const z = [x, y];",
   ],
   ['src/http/ok.ts', "import { x } from '../limiter.ts';\nexport const z = [x];"],
+  [
+    'src/http/nest/ok.ts',
+    "import { x } from '@nestjs/common';\nimport { y } from '@nestjs/core';\nimport { z } from '../guard.ts';\nexport const all = [x, y, z];",
+  ],
   [
     'src/telemetry/ok.ts',
     "import { x } from '../events.ts';\nimport type { X } from '../decision.ts';\nexport const z: X = x;",

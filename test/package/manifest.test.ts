@@ -34,7 +34,7 @@ describe('package.json', () => {
   test.each(Object.entries<string>(manifest.devDependencies))(
     'the version of %s is exact: %s',
     (_name, version) => {
-      expect(version).toMatch(/^\d+\.\d+\.\d+$/);
+      expect(version).toMatch(/^(?:npm:[a-z]+@)?\d+\.\d+\.\d+$/);
     },
   );
 });

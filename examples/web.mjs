@@ -1,0 +1,19 @@
+import { createServer } from 'node:http';
+import { getRequestListener } from '@hono/node-server';
+import { rateLimit } from 'distributed-rate-limiter/web';
+import { run } from './shared/node-server.mjs';
+import { place } from './shared/place.mjs';
+
+// A web Request does not know who is connected; an API key says who asks, and all without one are one caller.
+const limited = rateLimit(
+  { ...place, rate: 5, period: '1m' },
+  { identify: (request) => request.headers.get('x-api-key') ?? 'anonymous' },
+);
+// In Next.js this would be `export const GET = …`, in Bun or Deno the function to serve with.
+const handler = limited(() => new Response('hello\n'));
+
+const listener = getRequestListener((request) => handler(request));
+await run(
+  createServer((request, response) => void listener(request, response)),
+  limited.limiter,
+);

@@ -1,0 +1,271 @@
+import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
+import { invalidOption } from '../errors.ts';
+import type { RateLimiter } from '../limiter.ts';
+import type { LimiterOptions } from '../limiter-options.ts';
+import { readBoolean, readOneOf } from '../options.ts';
+import type { AddressSource } from './client-address.ts';
+import { createGuard } from './guard.ts';
+import type { Guard, Verdict } from './guard.ts';
+import { overrideGuardOptions } from './guard-options.ts';
+import type { GuardOptions } from './guard-options.ts';
+import { joinsList } from './headers.ts';
+import { whenEnded } from './node-http.ts';
+
+export { clientAddress, identifyByAddress } from './client-address.ts';
+export { decisionOf } from './guard.ts';
+export type { GuardOptions } from './guard-options.ts';
+
+/** What is used of Fastify's request. */
+export interface RequestLike {
+  readonly raw: unknown;
+  readonly headers: IncomingHttpHeaders;
+  readonly method: string;
+  readonly url: string;
+}
+
+/** What is used of Fastify's reply. */
+export interface ReplyLike {
+  readonly raw: ServerResponse;
+  getHeader(name: string): unknown;
+  header(name: string, value: string): unknown;
+  code(status: number): unknown;
+  serializer(serialize: (payload: unknown) => string): unknown;
+  send(payload: string): unknown;
+}
+
+/** A hook of Fastify's `onRequest`, `preParsing`, `preValidation` or `preHandler`. */
+export interface RateLimitHook<Request> {
+  (request: Request, reply: ReplyLike, done: (error?: Error) => void): void;
+  readonly limiter: RateLimiter;
+}
+
+/**
+ * Options of the plugin.
+ *
+ * @example
+ * const options: RateLimitOptions<FastifyRequest> = {
+ *   limiter: { redis: 'redis://localhost:6379', rate: 100, period: '1m' },
+ *   hook: 'preHandler',
+ *   identify: (request) => request.user?.id,
+ * };
+ */
+export interface RateLimitOptions<Request = RequestLike> extends GuardOptions<Request> {
+  /** A limiter, or the options of a new one, which is closed with the application. */
+  limiter: RateLimiter | LimiterOptions;
+  /** Whether routes that say nothing are limited, and requests that match no route. Default true. */
+  global?: boolean;
+  /**
+   * When requests are decided: as soon as they arrive, or before the handler, when the body has been read and
+   * authentication has taken place. Default `'onRequest'`.
+   */
+  hook?: 'onRequest' | 'preHandler';
+}
+
+/**
+ * What a route says about itself, as `config.rateLimit`: false for no limit, true for the plugin's own options, or
+ * options that go before those.
+ *
+ * For TypeScript to know it, an application says once:
+ *
+ * @example
+ * declare module 'fastify' {
+ *   interface FastifyContextConfig {
+ *     rateLimit?: RouteRateLimit<FastifyRequest>;
+ *   }
+ * }
+ */
+export type RouteRateLimit<Request = RequestLike> = boolean | RouteOptions<Request>;
+
+export interface RouteOptions<Request> extends GuardOptions<Request> {
+  /** In place of the plugin's: a limiter, or the options of a new one, which is closed with the application. */
+  limiter?: RateLimiter | LimiterOptions;
+}
+
+/** What is used of Fastify's instance. */
+export interface InstanceLike {
+  addHook(name: string, hook: (...given: never[]) => unknown): unknown;
+}
+
+/** The plugin. */
+export type RateLimitPlugin = <Request extends RequestLike = RequestLike>(
+  instance: InstanceLike,
+  options: RateLimitOptions<Request>,
+) => Promise<void>;
+
+/**
+ * Limits all routes of the instance that it is registered with and of those below, each as its `config.rateLimit` says,
+ * and requests that match none. It need not be awaited, and may stand before the routes or after them.
+ *
+ * @throws (rejects) `ERR_INVALID_OPTION`; for a route's options where the route is added, if it is added later
+ * @example
+ * app.register(rateLimit, { limiter: { redis: 'redis://localhost:6379', rate: 100, period: '1m' } });
+ * app.get('/health', { config: { rateLimit: false } }, health);
+ * app.post('/login', { config: { rateLimit: { limiter: logins, count: 'failures' } } }, login);
+ */
+export const rateLimit: RateLimitPlugin = Object.assign(register, {
+  [Symbol.for('skip-override')]: true,
+  [Symbol.for('fastify.display-name')]: 'distributed-rate-limiter',
+  [Symbol.for('plugin-meta')]: { name: 'distributed-rate-limiter', fastify: '>=5' },
+});
+
+async function register<Request extends RequestLike>(
+  instance: InstanceLike,
+  options: RateLimitOptions<Request>,
+): Promise<void> {
+  const { limiter, global = true, hook = 'onRequest', ...guardOptions } = options;
+  const everywhere = readBoolean('global', global);
+  const when = readOneOf('hook', hook, ['onRequest', 'preHandler']);
+  const routes = new RouteHooks(limiter, guardOptions, everywhere);
+
+  instance.addHook('onClose', () => routes.close());
+  // A nonsensical option is an error of the start and not of a request.
+  instance.addHook('onRoute', ({ config }: Route) => {
+    routes.hookOf(config?.rateLimit);
+  });
+  // One hook of the instance, and not one of each route: routes that were added before would go without.
+  instance.addHook(when, (request: Request & Routed, reply: ReplyLike, done: Done) => {
+    const limit = routes.hookOf(request.routeOptions.config?.rateLimit);
+    if (limit === undefined) {
+      done();
+    } else {
+      limit(request, reply, done);
+    }
+  });
+}
+
+type Done = (error?: Error) => void;
+
+interface Route {
+  readonly config?: { readonly rateLimit?: unknown };
+}
+
+interface Routed {
+  readonly routeOptions: Route;
+}
+
+/** One hook for all that a plugin's routes say alike, made once. */
+class RouteHooks<Request extends RequestLike> {
+  readonly #options: GuardOptions<Request>;
+  readonly #everywhere: boolean;
+  readonly #usual: RateLimitHook<Request>;
+  readonly #own = new WeakMap<object, RateLimitHook<Request>>();
+  readonly #opened: RateLimiter[] = [];
+
+  constructor(
+    limiter: RateLimiter | LimiterOptions,
+    options: GuardOptions<Request>,
+    everywhere: boolean,
+  ) {
+    this.#options = options;
+    this.#everywhere = everywhere;
+    this.#usual = this.#hook(limiter, options);
+  }
+
+  hookOf(said: unknown): RateLimitHook<Request> | undefined {
+    if (said === undefined) {
+      return this.#everywhere ? this.#usual : undefined;
+    }
+    if (typeof said === 'boolean') {
+      return said ? this.#usual : undefined;
+    }
+    const known = this.#own.get(said as object);
+    return known ?? this.#learn(said);
+  }
+
+  /** Closes the limiters that were made here. */
+  async close(): Promise<void> {
+    await Promise.all(this.#opened.map((limiter) => limiter.close()));
+  }
+
+  #learn(said: unknown): RateLimitHook<Request> {
+    if (typeof said !== 'object' || said === null) {
+      throw invalidOption(
+        'config.rateLimit',
+        'true, false or an object',
+        said,
+        "Pass false for no limit, or options that go before the plugin's.",
+      );
+    }
+    const { limiter = this.#usual.limiter, ...options } = said as RouteOptions<Request>;
+    const hook = this.#hook(limiter, overrideGuardOptions(this.#options, options));
+    this.#own.set(said, hook);
+    return hook;
+  }
+
+  #hook(
+    limiter: RateLimiter | LimiterOptions,
+    options: GuardOptions<Request>,
+  ): RateLimitHook<Request> {
+    const hook = rateLimitHook(limiter, options);
+    if (hook.limiter !== limiter) {
+      this.#opened.push(hook.limiter);
+    }
+    return hook;
+  }
+}
+
+/**
+ * A hook that limits, for routes with several limiters or of an application without the plugin.
+ *
+ * @param limiter a limiter, or the options of a new one, which is then `limiter` of what is returned, to be closed
+ * @throws {RateLimiterError} `ERR_INVALID_OPTION`
+ * @example
+ * const perUser = rateLimitHook(users, { identify: (request) => request.headers['x-user'] });
+ * app.post('/export', { onRequest: [rateLimitHook(addresses), perUser] }, handler);
+ */
+export function rateLimitHook<Request extends RequestLike = RequestLike>(
+  limiter: RateLimiter | LimiterOptions,
+  options?: GuardOptions<Request>,
+): RateLimitHook<NoInfer<Request>> {
+  const guard = createGuard(limiter, options, addressesOf);
+  const hook = (request: Request, reply: ReplyLike, done: Done): void => {
+    void decide(guard, request, reply, done);
+  };
+  return Object.assign(hook, { limiter: guard.limiter });
+}
+
+/** Not what a hook returns: for a promise and its own callbacks Fastify would take more turns than for `done`. */
+async function decide<Request>(
+  guard: Guard<Request>,
+  request: Request,
+  reply: ReplyLike,
+  done: Done,
+): Promise<void> {
+  let goesOn: boolean;
+  try {
+    goesOn = obey(await guard.check(request), reply);
+  } catch (error) {
+    done(error as Error);
+    return;
+  }
+  if (goesOn) {
+    done();
+  }
+}
+
+function addressesOf({ raw }: RequestLike): AddressSource {
+  return raw as AddressSource;
+}
+
+/** Writes a verdict to a reply; says whether the request goes on. */
+function obey(verdict: Verdict, reply: ReplyLike): boolean {
+  for (const [name, value] of verdict.headers) {
+    const present = joinsList(name, value) ? reply.getHeader(name) : undefined;
+    reply.header(name, present === undefined ? value : `${present as string}, ${value}`);
+  }
+  if (!verdict.pass) {
+    reply.code(verdict.status);
+    // JSON has no charset, which Fastify would add to the type of text that it takes for JSON.
+    reply.serializer(asItIs);
+    reply.send(verdict.body);
+    return false;
+  }
+  if (verdict.finish !== undefined) {
+    whenEnded(reply.raw, verdict.finish);
+  }
+  return true;
+}
+
+function asItIs(payload: unknown): string {
+  return payload as string;
+}

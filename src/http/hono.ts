@@ -1,0 +1,112 @@
+import type { ServerResponse } from 'node:http';
+import type { RateLimiter } from '../limiter.ts';
+import type { LimiterOptions } from '../limiter-options.ts';
+import type { AddressSource } from './client-address.ts';
+import { createGuard } from './guard.ts';
+import type { GuardOptions } from './guard-options.ts';
+import { whenEnded } from './node-http.ts';
+import { watch, whenAborted, withFields } from './web-response.ts';
+
+export { clientAddress, identifyByAddress } from './client-address.ts';
+export { decisionOf } from './guard.ts';
+export type { GuardOptions } from './guard-options.ts';
+
+/** What is used of Hono's `c`. */
+export interface HonoContext {
+  readonly env: unknown;
+  readonly req: {
+    readonly raw: Request;
+    readonly method: string;
+    readonly path: string;
+    header(name: string): string | undefined;
+  };
+  get res(): Response;
+  set res(response: Response | undefined);
+  body(body: string, status: number, headers: Record<string, string>): Response;
+}
+
+/** Middleware of Hono. */
+export interface Middleware<Context> {
+  (c: Context, next: () => Promise<void>): Promise<Response | void>;
+  readonly limiter: RateLimiter;
+}
+
+/**
+ * Limits the routes behind it. On Node, under `@hono/node-server`, a client is by default who is connected. Other
+ * runtimes keep that to themselves: there `identify` has to be given, or every request is answered with status 400.
+ *
+ * @param limiter a limiter, or the options of a new one, which is then `limiter` of what is returned, to be closed
+ * @throws {RateLimiterError} `ERR_INVALID_OPTION`
+ * @example
+ * app.use(rateLimit({ redis: 'redis://localhost:6379', rate: 100, period: '1m' }));
+ * app.use('/api/*', rateLimit(keys, { identify: (c) => c.req.header('x-api-key') }));
+ */
+export function rateLimit<Context extends HonoContext = HonoContext>(
+  limiter: RateLimiter | LimiterOptions,
+  options?: GuardOptions<Context>,
+): Middleware<Context> {
+  const guard = createGuard(limiter, options, addressReader());
+  const limit = async (c: Context, next: () => Promise<void>): Promise<Response | void> => {
+    const verdict = await guard.check(c);
+    if (!verdict.pass) {
+      return c.body(verdict.body, verdict.status, Object.fromEntries(verdict.headers));
+    }
+    const { headers, finish } = verdict;
+    const outgoing = nodeOf(c)?.outgoing;
+    if (finish !== undefined && outgoing !== undefined) {
+      // Node tells how the response itself ends, whatever becomes of the one that is made here.
+      whenEnded(outgoing, finish);
+    } else if (finish !== undefined) {
+      whenAborted(c.req.raw, finish);
+    }
+    try {
+      await next();
+    } catch (error) {
+      finish?.(500);
+      throw error;
+    }
+    const made = c.res;
+    const watched =
+      finish === undefined || outgoing !== undefined ? made : watch(made, c.req.raw, finish);
+    const response = withFields(watched, headers);
+    if (response !== made) {
+      // Hono would let the fields of the one before win.
+      c.res = undefined;
+      c.res = response;
+    }
+    return undefined;
+  };
+  return Object.assign(limit, { limiter: guard.limiter });
+}
+
+/** What `@hono/node-server` hands to `app.fetch` as `env`. */
+interface NodeBindings {
+  readonly incoming: { readonly socket: unknown };
+  readonly outgoing: ServerResponse;
+}
+
+function nodeOf({ env }: HonoContext): NodeBindings | undefined {
+  const { incoming, outgoing } = (env ?? {}) as Partial<NodeBindings>;
+  return incoming?.socket !== undefined && typeof outgoing?.once === 'function'
+    ? { incoming, outgoing }
+    : undefined;
+}
+
+const NOWHERE: unknown = { headers: {} };
+
+/** Says once, for each guard, that nobody is told apart where the runtime shows no socket. */
+function addressReader(): (c: HonoContext) => AddressSource {
+  let warned = false;
+  return (c) => {
+    const incoming: unknown = nodeOf(c)?.incoming;
+    if (incoming === undefined && !warned) {
+      warned = true;
+      process.emitWarning(
+        'A request has no client address, because Hono does not run under @hono/node-server here, and nobody can be limited. ' +
+          'Pass `identify`: a user, an API key, or `(c) => getConnInfo(c).remote.address` with the `getConnInfo` of this runtime.',
+        { type: 'RateLimiterWarning', code: 'DRL_NO_ADDRESS' },
+      );
+    }
+    return (incoming ?? NOWHERE) as AddressSource;
+  };
+}

@@ -1,0 +1,63 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { RateLimiter } from '../limiter.ts';
+import type { LimiterOptions } from '../limiter-options.ts';
+import type { AddressSource } from './client-address.ts';
+import { createGuard } from './guard.ts';
+import type { GuardOptions } from './guard-options.ts';
+import { whenEnded, writeFields } from './node-http.ts';
+
+export { clientAddress, identifyByAddress } from './client-address.ts';
+export { decisionOf } from './guard.ts';
+export type { GuardOptions } from './guard-options.ts';
+
+/** What is used of Koa's `ctx`. */
+export interface KoaContext {
+  readonly req: IncomingMessage;
+  readonly res: ServerResponse;
+  readonly method: string;
+  readonly path: string;
+  status: number;
+  body: unknown;
+  get(field: string): string;
+}
+
+/** Middleware of Koa. */
+export interface Middleware<Context> {
+  (ctx: Context, next: () => Promise<unknown>): Promise<void>;
+  readonly limiter: RateLimiter;
+}
+
+/**
+ * Limits what is used after it. A refusal is the body and the status of `ctx`, as a handler's own would be, so that
+ * middleware around it sees it; an error of `cost`, `limits` or `skip` is thrown, for Koa to handle.
+ *
+ * @param limiter a limiter, or the options of a new one, which is then `limiter` of what is returned, to be closed
+ * @throws {RateLimiterError} `ERR_INVALID_OPTION`
+ * @example
+ * app.use(rateLimit({ redis: 'redis://localhost:6379', rate: 100, period: '1m' }));
+ */
+export function rateLimit<Context extends KoaContext = KoaContext>(
+  limiter: RateLimiter | LimiterOptions,
+  options?: GuardOptions<Context>,
+): Middleware<Context> {
+  const guard = createGuard(limiter, options, addressesOf);
+  const limit = async (ctx: Context, next: () => Promise<unknown>): Promise<void> => {
+    const verdict = await guard.check(ctx);
+    writeFields(verdict.headers, ctx.res);
+    if (!verdict.pass) {
+      ctx.status = verdict.status;
+      ctx.body = verdict.body;
+      return;
+    }
+    if (verdict.finish !== undefined) {
+      whenEnded(ctx.res, verdict.finish);
+    }
+    await next();
+  };
+  return Object.assign(limit, { limiter: guard.limiter });
+}
+
+/** Not `ctx` itself: what Koa makes of addresses depends on its own `proxy` setting. */
+function addressesOf({ req }: { readonly req: unknown }): AddressSource {
+  return req as AddressSource;
+}

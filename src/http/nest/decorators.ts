@@ -1,0 +1,91 @@
+import { SetMetadata } from '@nestjs/common';
+import { Reflector } from '@nestjs/core';
+import { RateLimiterError } from '../../errors.ts';
+import { checkRule } from './rule.ts';
+import type { RateLimitOptions, Rule } from './rule.ts';
+import type { NestRequest } from './call.ts';
+
+/** What the decorators of one class or method said: rules, or that there are none. */
+interface Said {
+  /** A subclass inherits what its parent's decorators said; its own say something else, not something more. */
+  readonly of: object;
+  readonly rules: readonly Rule[] | 'skip';
+}
+
+const SAID = 'distributed-rate-limiter:rules';
+
+/**
+ * Says how the calls of a controller, a resolver, a gateway or one of its handlers are limited. A handler's overrides
+ * its controller's, and that the module's: with a `limiter`, this one alone decides; without, the outer ones do, with
+ * these options changed. Several on one target decide one after another, from the top.
+ *
+ * @throws {RateLimiterError} `ERR_INVALID_OPTION` for every misspelt or nonsensical option, while classes are loaded.
+ * @example
+ * ```ts
+ * @RateLimit({ limiter: logins, count: 'failures' }) // no more than these failures, and
+ * @RateLimit()                                       // what holds for every route
+ * @Post('login')
+ * login() {}
+ * ```
+ */
+export function RateLimit<Request = NestRequest>(
+  options: RateLimitOptions<Request> = {},
+): ClassDecorator & MethodDecorator {
+  checkRule('@RateLimit', options);
+  return on((target) => {
+    const said = saidOf(target);
+    const own = said?.of === target ? said.rules : [];
+    if (own === 'skip') {
+      throw contradiction();
+    }
+    // Decorators apply from the bottom.
+    return [options, ...own];
+  });
+}
+
+/**
+ * Lets the calls of a controller or a handler through, uncounted. A handler's own `@RateLimit` overrides it.
+ *
+ * @throws {RateLimiterError} `ERR_INVALID_OPTION` beside `@RateLimit` on one target.
+ * @example
+ * ```ts
+ * @SkipRateLimit()
+ * @Get('health')
+ * health() {}
+ * ```
+ */
+export function SkipRateLimit(): ClassDecorator & MethodDecorator {
+  return on((target) => {
+    const said = saidOf(target);
+    if (said?.of === target && said.rules !== 'skip') {
+      throw contradiction();
+    }
+    return 'skip';
+  });
+}
+
+/** What was said of a controller class or of a handler; undefined for nothing. */
+export function rulesOf(target: object): readonly Rule[] | 'skip' | undefined {
+  return saidOf(target)?.rules;
+}
+
+const reflector = new Reflector();
+
+function saidOf(target: object): Said | undefined {
+  return reflector.get<Said | undefined>(SAID, target as () => void);
+}
+
+function on(decide: (target: object) => Said['rules']): ClassDecorator & MethodDecorator {
+  return (target: object, _name?: string | symbol, descriptor?: PropertyDescriptor): void => {
+    const place = (descriptor?.value ?? target) as () => void;
+    const said: Said = { of: place, rules: decide(place) };
+    SetMetadata(SAID, said)(place);
+  };
+}
+
+function contradiction(): RateLimiterError {
+  return new RateLimiterError(
+    'ERR_INVALID_OPTION',
+    '`@RateLimit` and `@SkipRateLimit` must not stand on one target, got both. Remove one of them.',
+  );
+}

@@ -1,0 +1,167 @@
+import type { Limit } from '../algorithms/limit.ts';
+import { invalidOption } from '../errors.ts';
+import type { Identity } from '../identity.ts';
+import type { RateLimiter } from '../limiter.ts';
+import type { LimiterOptions } from '../limiter-options.ts';
+import { readFunction } from '../options.ts';
+import type { AddressSource } from './client-address.ts';
+import { createGuard, shareDecision } from './guard.ts';
+import type { GuardOptions, Refusal, Replacement } from './guard-options.ts';
+import { refusalOf, watch, whenAborted, withFields } from './web-response.ts';
+
+export { clientAddress, identifyByAddress } from './client-address.ts';
+export { decisionOf } from './guard.ts';
+export type { GuardOptions } from './guard-options.ts';
+
+type OrPromise<T> = T | Promise<T>;
+type Call<Asked extends Request, Rest extends unknown[]> = [request: Asked, ...rest: Rest];
+
+/** What is read of a request, with whatever else its handler gets. */
+interface WebFunctions<Asked extends Request, Rest extends unknown[]> {
+  /** Units that a request asks for; default 1. An error thrown here rejects the handler's promise. */
+  cost?: number | ((...call: Call<Asked, Rest>) => OrPromise<number>);
+  /** Limits in place of the limiter's own. Make them once, not per request. */
+  limits?:
+    | readonly Limit[]
+    | ((...call: Call<Asked, Rest>) => OrPromise<readonly Limit[] | undefined>);
+  /** Requests that are let through without being counted. */
+  skip?: (...call: Call<Asked, Rest>) => OrPromise<boolean>;
+  /** Called before a request is answered here; what it returns is sent instead. */
+  onLimited?: (request: Asked, refusal: Refusal) => OrPromise<Replacement | undefined | void>;
+}
+
+/** Who is limited: a web `Request` does not know who is connected, so one of the two has to be given. */
+type Who<Asked extends Request, Rest extends unknown[]> =
+  | {
+      /** Who is limited. Undefined, or an error thrown: nobody is, see `unidentified`. */
+      identify: (...call: Call<Asked, Rest>) => OrPromise<Identity | undefined | null>;
+      address?: never;
+    }
+  | {
+      /** The address of who is connected; limits by it, for which `trustedProxies` and `ipv6Prefix` are. */
+      address: (...call: Call<Asked, Rest>) => string | undefined;
+      identify?: never;
+    };
+
+/**
+ * How requests of a web-standard handler are limited: a guard's options, whose functions get all that the handler gets.
+ *
+ * @example
+ * const options: WebGuardOptions = { identify: (request) => request.headers.get('x-api-key') };
+ */
+export type WebGuardOptions<
+  Asked extends Request = Request,
+  Rest extends unknown[] = unknown[],
+> = Omit<GuardOptions<Asked>, 'identify' | keyof WebFunctions<Asked, Rest>> &
+  WebFunctions<Asked, Rest> &
+  Who<Asked, Rest>;
+
+/** A handler: of a Next.js route, of `Bun.serve` or `Deno.serve`, or what such a one calls. */
+export type WebHandler<Asked extends Request, Rest extends unknown[]> = (
+  request: Asked,
+  ...rest: Rest
+) => OrPromise<Response>;
+
+/** Limits handlers. */
+export interface WebRateLimit<Asked extends Request, Rest extends unknown[]> {
+  <Given extends Asked, More extends [...Rest, ...unknown[]]>(
+    handler: WebHandler<Given, More>,
+  ): (request: Given, ...rest: More) => Promise<Response>;
+  readonly limiter: RateLimiter;
+}
+
+/**
+ * Limits a function from a web-standard `Request` to a `Response`. A request is over when its response's body has been
+ * read to its end, has failed or is no longer wanted, or when its `signal` says that the client has gone.
+ *
+ * @param limiter a limiter, or the options of a new one, which is then `limiter` of what is returned, to be closed
+ * @throws {RateLimiterError} `ERR_INVALID_OPTION`
+ * @example
+ * const limited = rateLimit(limiter, { identify: (request) => request.headers.get('x-api-key') });
+ * export const GET = limited(async (request) => Response.json(await find(request.url)));
+ *
+ * const byAddress = rateLimit(limiter, { address: (request, server: Bun.Server) => server.requestIP(request)?.address });
+ * Bun.serve({ fetch: byAddress((request, server) => new Response('hello')) });
+ */
+export function rateLimit<Asked extends Request = Request, Rest extends unknown[] = []>(
+  limiter: RateLimiter | LimiterOptions,
+  options: WebGuardOptions<Asked, Rest>,
+): WebRateLimit<Asked, Rest> {
+  const { guardOptions, addressOf } = readWho<Asked, Rest>(options);
+  const guard = createGuard(limiter, guardOptions, addressOf);
+  const limit =
+    (handler: WebHandler<Asked, Rest>) =>
+    async (...call: Call<Asked, Rest>): Promise<Response> => {
+      const [request] = call;
+      const verdict = await guard.check(call);
+      shareDecision(call, request);
+      if (!verdict.pass) {
+        return refusalOf(verdict);
+      }
+      const { headers, finish } = verdict;
+      if (finish === undefined) {
+        return withFields(await handler(...call), headers);
+      }
+      whenAborted(request, finish);
+      let response: Response;
+      try {
+        response = await handler(...call);
+      } catch (error) {
+        finish(500);
+        throw error;
+      }
+      return withFields(watch(response, request, finish), headers);
+    };
+  return Object.assign(limit as unknown as WebRateLimit<Asked, Rest>, { limiter: guard.limiter });
+}
+
+/** The options as the guard knows them: it knows one request, which here is all that a handler gets. */
+function readWho<Asked extends Request, Rest extends unknown[]>(
+  options: WebGuardOptions<Asked, Rest>,
+): {
+  guardOptions: GuardOptions<Call<Asked, Rest>>;
+  addressOf: (call: Call<Asked, Rest>) => AddressSource;
+} {
+  const { address, ...rest } = { ...options } as Record<string, unknown>;
+  if (rest['identify'] === undefined && address === undefined) {
+    throw invalidOption(
+      'identify',
+      'a function',
+      undefined,
+      'A web Request does not know who is connected: say who is limited, or pass `address`, which tells the address.',
+    );
+  }
+  if (rest['identify'] !== undefined && address !== undefined) {
+    throw invalidOption(
+      'address',
+      'left out where `identify` is given',
+      address,
+      'Call `clientAddress` in `identify` instead.',
+    );
+  }
+  for (const name of ['identify', 'cost', 'limits', 'skip']) {
+    const given = rest[name];
+    if (typeof given === 'function') {
+      rest[name] = (call: Call<Asked, Rest>): unknown => given(...call);
+    }
+  }
+  const { onLimited } = rest;
+  if (typeof onLimited === 'function') {
+    rest['onLimited'] = ([request]: Call<Asked, Rest>, refusal: Refusal): unknown =>
+      onLimited(request, refusal);
+  }
+  const read =
+    address === undefined
+      ? undefined
+      : (readFunction('address', address) as (...call: Call<Asked, Rest>) => unknown);
+  return {
+    guardOptions: rest,
+    addressOf: (call) => {
+      const source: unknown = {
+        socket: { remoteAddress: read?.(...call) },
+        headers: call[0].headers,
+      };
+      return source as AddressSource;
+    },
+  };
+}

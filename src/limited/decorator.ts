@@ -1,0 +1,84 @@
+import { RateLimiterError } from '../errors.ts';
+import type { RateLimiter } from '../limiter.ts';
+import { Gate } from './gate.ts';
+import type { LimitedOptions } from './gate.ts';
+import { behind } from './limited.ts';
+
+/** What `Limit` takes: each function of these may read as many of the call's arguments as it likes. */
+export interface DecoratorOptions<
+  This,
+  ToIdentify extends unknown[],
+  ToCost extends unknown[],
+  ToLimits extends unknown[],
+> extends Pick<LimitedOptions<This, []>, 'limiter' | 'wait' | 'heartbeat'> {
+  identify: LimitedOptions<This, ToIdentify>['identify'];
+  cost?: LimitedOptions<This, ToCost>['cost'];
+  limits?: LimitedOptions<This, ToLimits>['limits'];
+}
+
+type AtLeast<Args extends unknown[]> = [...Args, ...unknown[]];
+
+type Method<This, Args extends unknown[], Result> = (this: This, ...args: Args) => Promise<Result>;
+
+/** What `Limit` makes: a decorator of asynchronous methods that are called with at least `Args`, standard and legacy. */
+export interface LimitDecorator<This, Args extends unknown[]> {
+  /** As a standard decorator. */
+  <Self extends This, Given extends Args, Result>(
+    method: Method<Self, Given, Result>,
+    context: ClassMethodDecoratorContext<Self, Method<Self, Given, Result>>,
+  ): Method<Self, Given, Result>;
+  /** As a decorator under `experimentalDecorators`. */
+  <Self extends This, Given extends Args, Result>(
+    target: Self,
+    name: string | symbol,
+    descriptor: TypedPropertyDescriptor<Method<Self, Given, Result>>,
+  ): void;
+  /** What the decorated method asks, on whatever instance. Close it where it was made from options. */
+  readonly limiter: RateLimiter;
+}
+
+/**
+ * `limited` for a method: a decorator of an asynchronous method, of instances or static, standard or under
+ * TypeScript's `experimentalDecorators`. `identify`, `cost` and `limits` see the call's arguments, and `this` is the
+ * instance, or the class for a static method. There is one limiter, whatever the number of instances.
+ *
+ * @throws {RateLimiterError} as `limited` does; also where it stands on anything else than a method.
+ * @example
+ * class Mailer {
+ *   @Limit({ limiter, identify: (to: string) => to })
+ *   async send(to: string, text: string): Promise<void> { … }
+ * }
+ */
+export function Limit<
+  This = unknown,
+  ToIdentify extends unknown[] = [],
+  ToCost extends unknown[] = [],
+  ToLimits extends unknown[] = [],
+>(
+  options: DecoratorOptions<This, ToIdentify, ToCost, ToLimits>,
+): LimitDecorator<This, AtLeast<ToIdentify> & AtLeast<ToCost> & AtLeast<ToLimits>> {
+  const gate = new Gate('Limit', options as LimitedOptions<unknown, unknown[]>);
+  function decorate(
+    decorated: unknown,
+    context: unknown,
+    descriptor?: PropertyDescriptor,
+  ): unknown {
+    if (isMethod(decorated) && (context as DecoratorContext | undefined)?.kind === 'method') {
+      return behind(gate, decorated);
+    }
+    if (isMethod(descriptor?.value)) {
+      descriptor.value = behind(gate, descriptor.value);
+      return undefined;
+    }
+    throw new RateLimiterError(
+      'ERR_INVALID_OPTION',
+      '`Limit` must stand on a method, and stands on something else. For a function in a field use `limited`.',
+    );
+  }
+  Object.defineProperty(decorate, 'limiter', { value: gate.limiter });
+  return decorate as LimitDecorator<This, never[]>;
+}
+
+function isMethod(value: unknown): value is (...args: unknown[]) => unknown {
+  return typeof value === 'function';
+}

@@ -1,0 +1,226 @@
+import type { Limit } from '../algorithms/limit.ts';
+import { invalidOption } from '../errors.ts';
+import { digestIdentity } from '../identity.ts';
+import type { Identity } from '../identity.ts';
+import type { Lease } from '../lease.ts';
+import { LimitSet } from '../limit-set.ts';
+import { readCost, readWaitOptions } from '../limiter-options.ts';
+import type { CallOptions, LimiterOptions, WaitOptions } from '../limiter-options.ts';
+import { RateLimiter } from '../limiter.ts';
+import { readable, readBoolean, readOptions } from '../options.ts';
+import { RateLimitExceeded } from './rate-limit-exceeded.ts';
+import type { Refusal } from './rate-limit-exceeded.ts';
+
+/** How long, and in how long a queue, calls wait. */
+export type WaitBounds = Pick<WaitOptions, 'timeoutMs' | 'signal' | 'maxQueue'>;
+
+/** What a function of the call's arguments may answer with. */
+type Told<This, Args extends readonly unknown[], T> = (
+  this: This,
+  ...args: Args
+) => T | PromiseLike<T>;
+
+/**
+ * Who asks, for how much, and what happens to a call that does not pass. What a function of these throws is what
+ * the call rejects with.
+ *
+ * @example
+ * const options: LimitedOptions<void, [userId: string, rows: string[]]> = {
+ *   limiter,
+ *   identify: (userId) => userId,
+ *   cost: (_, rows) => rows.length,
+ * };
+ */
+export interface LimitedOptions<This, Args extends readonly unknown[]> {
+  /** A limiter, which stays yours, or the options of one; that one is `limiter` of what you get, to be closed there. */
+  limiter: RateLimiter | LimiterOptions;
+  /** Who is limited: the same for all calls, or a function of the call's arguments and `this`. */
+  identify: Identity | Told<This, Args, Identity>;
+  /** Units that a call asks for: a whole number from 1, or a function of the call's arguments and `this`. Default 1. */
+  cost?: number | Told<This, Args, number>;
+  /**
+   * In place of the limiter's own limits: an override, or a plan per call. A function that answers with the same
+   * array for the same plan has it checked once; undefined stands for the limiter's own.
+   */
+  limits?: readonly Limit[] | Told<This, Args, readonly Limit[] | undefined>;
+  /**
+   * Whether a call waits for its turn and is not refused: as `limiter.wait` does, without bound for `true`. Not under
+   * a concurrency limit. Default false.
+   */
+  wait?: boolean | WaitBounds;
+  /** Whether the lease of a call is renewed for as long as it runs. Only under a concurrency limit. Default false. */
+  heartbeat?: boolean;
+}
+
+const KNOWN = ['limiter', 'identify', 'cost', 'limits', 'wait', 'heartbeat'];
+
+/** Other libraries' names. */
+const ALIASES: Readonly<Record<string, string>> = {
+  id: 'identify',
+  identity: 'identify',
+  key: 'identify',
+  keyGenerator: 'identify',
+  weight: 'cost',
+  tokens: 'cost',
+  points: 'cost',
+  plan: 'limits',
+  plans: 'limits',
+  rateLimiter: 'limiter',
+};
+
+/** Stands before a function: lets a call pass, or throws. */
+export class Gate<This, Args extends readonly unknown[]> {
+  readonly limiter: RateLimiter;
+  readonly #identify: LimitedOptions<This, Args>['identify'];
+  readonly #cost: LimitedOptions<This, Args>['cost'];
+  readonly #limits: LimitedOptions<This, Args>['limits'];
+  readonly #wait: WaitBounds | undefined;
+  readonly #heartbeat: boolean;
+
+  /** `where` is whose options they are, for an error. */
+  constructor(where: string, options: LimitedOptions<This, Args>) {
+    const given = readOptions(where, options, KNOWN, ALIASES);
+    this.#identify = readable('identify', () => readIdentify(given['identify']));
+    this.#cost = given['cost'] === undefined ? undefined : readCostOption(given['cost']);
+    this.#limits =
+      given['limits'] === undefined
+        ? undefined
+        : readable('limits', () => readLimits(given['limits']));
+    this.#wait = given['wait'] === undefined ? undefined : readWait(given['wait']);
+    this.#heartbeat =
+      given['heartbeat'] !== undefined && readBoolean('heartbeat', given['heartbeat']);
+    this.limiter = readLimiter(given['limiter']);
+    this.#checkTogether();
+  }
+
+  /** The lease of a call that passes, where a limit lends places. */
+  async enter(self: This, args: Args): Promise<Lease | undefined> {
+    const identify = this.#identify;
+    const identity =
+      typeof identify === 'function' ? await Reflect.apply(identify, self, args) : identify;
+    const call =
+      this.#cost === undefined && this.#limits === undefined ? {} : await this.#call(self, args);
+    const lends = lendsPlaces(call.limits ?? this.limiter.limits);
+    if (lends && this.#wait !== undefined) {
+      throw waitsForPlaces(call.limits);
+    }
+    const decision = lends
+      ? await this.limiter.acquire(identity, { ...call, heartbeat: this.#heartbeat })
+      : this.#wait === undefined
+        ? await this.limiter.allow(identity, call)
+        : await this.limiter.wait(identity, { ...call, ...this.#wait });
+    if (!decision.allowed) {
+      throw new RateLimitExceeded(decision as Refusal);
+    }
+    return lends ? (decision as Lease) : undefined;
+  }
+
+  async #call(self: This, args: Args): Promise<CallOptions> {
+    const { cost, limits } = {
+      cost:
+        typeof this.#cost === 'function' ? await Reflect.apply(this.#cost, self, args) : this.#cost,
+      limits:
+        typeof this.#limits === 'function'
+          ? await Reflect.apply(this.#limits, self, args)
+          : this.#limits,
+    };
+    return {
+      ...(this.#cost === undefined ? {} : { cost: readCost('cost', cost) }),
+      ...(limits === undefined ? {} : { limits }),
+    };
+  }
+
+  /** What can be seen to go wrong with every call. */
+  #checkTogether(): void {
+    if (typeof this.#limits === 'function') {
+      return;
+    }
+    const limits = this.#limits ?? this.limiter.limits;
+    const lends = lendsPlaces(limits);
+    if (lends && this.#wait !== undefined) {
+      throw waitsForPlaces(limits);
+    }
+    if (!lends && this.#heartbeat) {
+      throw invalidOption(
+        'heartbeat',
+        'left out where no limit is a concurrency limit',
+        true,
+        'It renews leases. Add concurrency({ max, ttl }), or leave it out.',
+      );
+    }
+    const { maxCost } = new LimitSet('limited', limits, false);
+    if (typeof this.#cost === 'number' && this.#cost > maxCost) {
+      throw invalidOption(
+        'cost',
+        `at most ${maxCost}, which is all that can ever pass at once`,
+        this.#cost,
+        'Ask for less, or raise the limit.',
+      );
+    }
+  }
+}
+
+function lendsPlaces(limits: unknown): boolean {
+  return (
+    Array.isArray(limits) &&
+    limits.some((limit) => (limit as Limit | undefined)?.algorithm === 'concurrency')
+  );
+}
+
+function waitsForPlaces(limits: unknown): Error {
+  return invalidOption(
+    'wait',
+    'left out where a limit is a concurrency limit',
+    limits,
+    'Nobody can say when a place will be free. Catch RateLimitExceeded and try again.',
+  );
+}
+
+function readLimiter(limiter: unknown): RateLimiter {
+  if (typeof limiter !== 'object' || limiter === null) {
+    throw invalidOption(
+      'limiter',
+      'a RateLimiter, or the options of one',
+      limiter,
+      'Pass `new RateLimiter({ redis, rate, period })`.',
+    );
+  }
+  return limiter instanceof RateLimiter ? limiter : new RateLimiter(limiter as LimiterOptions);
+}
+
+function readIdentify(identify: unknown): never {
+  if (typeof identify !== 'function') {
+    if (typeof identify !== 'string' && !Array.isArray(identify)) {
+      throw invalidOption(
+        'identify',
+        "a function of the call's arguments, or the identity of all calls",
+        identify,
+        'Pass who is limited: (userId) => userId.',
+      );
+    }
+    digestIdentity(identify as Identity, undefined);
+  }
+  return (Array.isArray(identify) ? [...identify] : identify) as never;
+}
+
+function readCostOption(cost: unknown): never {
+  return (typeof cost === 'function' ? cost : readCost('cost', cost)) as never;
+}
+
+function readLimits(limits: unknown): never {
+  return (
+    typeof limits === 'function' ? limits : new LimitSet('limited', limits, false).limits
+  ) as never;
+}
+
+function readWait(wait: unknown): WaitBounds | undefined {
+  if (typeof wait === 'boolean') {
+    return wait ? {} : undefined;
+  }
+  const given = readOptions('wait', wait, ['timeoutMs', 'signal', 'maxQueue'], {
+    timeout: 'timeoutMs',
+    maxQueueSize: 'maxQueue',
+  });
+  const { signal, ...bounds } = readWaitOptions({ ...given }).bounds;
+  return { ...bounds, ...(signal === undefined ? {} : { signal }) };
+}

@@ -1,0 +1,131 @@
+import { existsSync } from 'node:fs';
+import { MessageChannel, receiveMessageOnPort, Worker } from 'node:worker_threads';
+import type { MessagePort } from 'node:worker_threads';
+import { RateLimiterError, StoreError } from '../errors.ts';
+import { ENDED, SENT, unpack } from './exchange.ts';
+import type { Answer, Asked, Question, Start } from './exchange.ts';
+import type { PlainOptions } from './options.ts';
+
+/** A thread starts in a tenth of this on a busy machine. Where it does not, another is tried no sooner than after as long. */
+const LONGEST_START_MS = 10_000;
+/** Before its first answer the other thread connects and looks, at most as long as `ready` does: ten deadlines and five calls. */
+const FIRST_DEADLINES = 16;
+/** By how much an answer may come after its deadline, which the other thread keeps. */
+const GRACE_MS = 1_000;
+/** Waiting is counted in pieces, so that a process that was stopped for a while has waited one piece and no more. */
+const PIECE_MS = 100;
+
+/**
+ * A thread of its own for a limiter, and questions to it that block until they are answered. Written out, although
+ * libraries do this, because it is short and the package depends on nothing.
+ */
+export class Bridge {
+  readonly #signal = new Int32Array(new SharedArrayBuffer(8));
+  readonly #worker: Worker;
+  readonly #port: MessagePort;
+  readonly #madeAt = performance.now();
+  #started = false;
+  #answered = false;
+  #lastId = 0;
+
+  /** The thread keeps no process alive. */
+  constructor(options: PlainOptions) {
+    const file = workerFile();
+    const { port1, port2 } = new MessageChannel();
+    this.#port = port1;
+    const start: Start = { port: port2, signal: this.#signal, options };
+    this.#worker = new Worker(file, {
+      workerData: start,
+      transferList: [port2],
+      // A script given on the command line says so to its threads as well, which then refuse to run a file.
+      ...(process.execArgv.some((option) => option.startsWith('--input-type'))
+        ? { execArgv: [] }
+        : {}),
+    });
+    this.#worker.on('error', () => this.#end());
+    this.#worker.on('exit', () => this.#end());
+    this.#worker.unref();
+    this.#port.unref();
+  }
+
+  /** Whether nobody is there to answer. */
+  get ended(): boolean {
+    return Atomics.load(this.#signal, ENDED) === 1;
+  }
+
+  /** Whether it is time for another one. */
+  get replaceable(): boolean {
+    return this.ended && (this.#started || performance.now() - this.#madeAt > 2 * LONGEST_START_MS);
+  }
+
+  /**
+   * Blocks until there is an answer.
+   *
+   * @throws {StoreError} where none comes, or none will. The thread is then ended.
+   */
+  ask(question: Question, timeoutMs: number): Answer {
+    const id = (this.#lastId += 1);
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- it is no window
+    this.#port.postMessage({ ...question, id } satisfies Asked);
+    this.#started ||= this.#receive(0, LONGEST_START_MS) !== undefined;
+    const deadlines = this.#answered ? 1 : FIRST_DEADLINES;
+    const answer = this.#started ? this.#receive(id, deadlines * timeoutMs + GRACE_MS) : undefined;
+    if (answer === undefined) {
+      const { ended } = this;
+      this.end();
+      throw ended
+        ? new StoreError('store_away', 'The thread that asks the store has ended')
+        : new StoreError('store_timeout', 'The thread that asks the store gives no answer');
+    }
+    this.#answered = true;
+    return answer;
+  }
+
+  end(): void {
+    this.#end();
+    void this.#worker.terminate();
+  }
+
+  #end(): void {
+    Atomics.store(this.#signal, ENDED, 1);
+  }
+
+  #receive(id: number, boundMs: number): Answer | undefined {
+    for (let waitedMs = 0; ;) {
+      // Both are read before what there is to receive: what comes later shows in them.
+      const { ended } = this;
+      const sent = Atomics.load(this.#signal, SENT);
+      const answer = this.#take(id);
+      if (answer !== undefined || ended || waitedMs >= boundMs) {
+        return answer;
+      }
+      if (Atomics.wait(this.#signal, SENT, sent, PIECE_MS) === 'timed-out') {
+        waitedMs += PIECE_MS;
+      }
+    }
+  }
+
+  #take(id: number): Answer | undefined {
+    for (;;) {
+      const received: { message: Answer } | undefined = receiveMessageOnPort(this.#port);
+      if (received === undefined || received.message.id === id) {
+        return received && unpack(received.message);
+      }
+    }
+  }
+}
+
+function workerFile(): URL {
+  try {
+    const file = new URL('./worker.js', import.meta.url);
+    if (existsSync(file)) {
+      return file;
+    }
+  } catch {
+    // In a CommonJS bundle there is no `import.meta`.
+  }
+  throw new RateLimiterError(
+    'ERR_WORKER_MISSING',
+    'The worker file of `distributed-rate-limiter/sync` is not beside it. Leave the package out of the bundle, as an external.',
+  );
+}

@@ -1,0 +1,127 @@
+import type { MessagePort } from 'node:worker_threads';
+import type { Decision } from '../decision.ts';
+import { RateLimiterError, StoreError } from '../errors.ts';
+import type { ErrorCode, StoreFailure } from '../errors.ts';
+import type { PlainOptions } from './options.ts';
+
+/** What the worker is given when it is made. */
+export interface Start {
+  readonly port: MessagePort;
+  readonly signal: Int32Array;
+  readonly options: PlainOptions;
+}
+
+/** Places of the shared signal: how many messages were sent, and whether the worker has ended. */
+export const SENT = 0;
+export const ENDED = 1;
+
+/** What the worker is asked. */
+export interface Question {
+  readonly verb: 'allow' | 'peek' | 'reset' | 'close';
+  readonly identity: string | readonly string[];
+  readonly cost: number;
+}
+
+/** A question on its way; ids rise from 1. */
+export type Asked = Question & { readonly id: number };
+
+/** What the worker answers; the one with id 0 says that it is there. */
+export interface Answer {
+  readonly id: number;
+  readonly decision?: Decision;
+  /** What the call rejected with. */
+  readonly error?: unknown;
+  /** What `onError` is to be told. */
+  readonly reported: readonly unknown[];
+}
+
+/** Causes of causes are of interest to nobody. */
+const DEEPEST_CAUSE = 4;
+
+/** An error as plain data: a clone of it would have lost its class and its code. */
+interface Packed {
+  readonly packed: true;
+  readonly name: string;
+  readonly message: string;
+  readonly stack: string | undefined;
+  readonly code: string | undefined;
+  readonly reason: StoreFailure | undefined;
+  readonly cause: unknown;
+}
+
+/** An answer in a form that can be cloned. An error that occurs twice in it is one error again when it is unpacked. */
+export function pack(answer: Answer): Answer {
+  const known = new Map<unknown, unknown>();
+  const packed = (error: unknown): unknown => {
+    if (!known.has(error)) {
+      known.set(error, packError(error, 0));
+    }
+    return known.get(error);
+  };
+  return mapErrors(answer, packed);
+}
+
+export function unpack(answer: Answer): Answer {
+  const known = new Map<unknown, unknown>();
+  const unpacked = (error: unknown): unknown => {
+    if (!known.has(error)) {
+      known.set(error, unpackError(error));
+    }
+    return known.get(error);
+  };
+  return mapErrors(answer, unpacked);
+}
+
+function mapErrors(answer: Answer, map: (error: unknown) => unknown): Answer {
+  const { decision, error } = answer;
+  return {
+    ...answer,
+    ...(decision?.degraded === true
+      ? { decision: { ...decision, error: map(decision.error) as StoreError } }
+      : {}),
+    ...(error === undefined ? {} : { error: map(error) }),
+    reported: answer.reported.map(map),
+  };
+}
+
+function packError(error: unknown, depth: number): unknown {
+  if (!(error instanceof Error)) {
+    return typeof error === 'object' || typeof error === 'function' || typeof error === 'symbol'
+      ? undefined
+      : error;
+  }
+  const { name, message, stack, cause } = error;
+  const { code, reason } = error as { code?: unknown; reason?: StoreFailure };
+  const packed: Packed = {
+    packed: true,
+    name,
+    message,
+    stack,
+    code: typeof code === 'string' ? code : undefined,
+    reason: error instanceof StoreError ? reason : undefined,
+    cause: depth < DEEPEST_CAUSE ? packError(cause, depth + 1) : undefined,
+  };
+  return packed;
+}
+
+function unpackError(value: unknown): unknown {
+  if ((value as Packed | null | undefined)?.packed !== true) {
+    return value;
+  }
+  const { name, message, stack, code, reason, cause } = value as Packed;
+  const options = cause === undefined ? {} : { cause: unpackError(cause) };
+  let error: Error;
+  if (reason !== undefined) {
+    error = new StoreError(reason, message, options);
+  } else if (name === 'RateLimiterError') {
+    error = new RateLimiterError(code as ErrorCode, message, options);
+  } else {
+    error = new Error(message, options);
+    Object.defineProperty(error, 'name', { value: name, configurable: true });
+    if (code !== undefined) {
+      Object.assign(error, { code });
+    }
+  }
+  Object.defineProperty(error, 'stack', { value: stack, writable: true, configurable: true });
+  return error;
+}

@@ -1,0 +1,122 @@
+import type { ConcurrencyOptions } from '../algorithms/concurrency.ts';
+import type { FixedWindowOptions } from '../algorithms/fixed-window.ts';
+import type { AlgorithmName, Limit } from '../algorithms/limit.ts';
+import type { SlidingWindowOptions } from '../algorithms/sliding-window.ts';
+import type { SlidingWindowLogOptions } from '../algorithms/sliding-window-log.ts';
+import type { TokenBucketOptions } from '../algorithms/token-bucket.ts';
+import { invalidOption } from '../errors.ts';
+import { FACTORIES, readLimiterOptions } from '../limiter-options.ts';
+import type { LimiterOptions, Settings } from '../limiter-options.ts';
+import { readable, readOneOf } from '../options.ts';
+
+/** One limit as plain numbers, since what `tokenBucket(…)` makes cannot be handed to another thread. */
+export type LimitNumbers =
+  | ({ algorithm?: 'token_bucket' } & TokenBucketOptions)
+  | ({ algorithm: 'sliding_window' } & SlidingWindowOptions)
+  | ({ algorithm: 'sliding_window_log' } & SlidingWindowLogOptions)
+  | ({ algorithm: 'fixed_window' } & FixedWindowOptions)
+  | ({ algorithm: 'concurrency' } & ConcurrencyOptions);
+
+interface ByUrl {
+  /** `redis://`, `rediss://` (TLS) or `unix://` and a path; a client cannot be handed to another thread. */
+  redis: string;
+}
+
+/** For each kind of options that the limiter takes: the same, by URL, with limits as plain numbers, and one call at a time. */
+type Plain<Options> = Options extends { store: object }
+  ? never
+  : Options extends { limits: readonly Limit[] }
+    ? Omit<Options, 'redis' | 'limits' | 'maxInFlight'> &
+        ByUrl & { limits: readonly LimitNumbers[] }
+    : Omit<Options, 'redis' | 'maxInFlight'> & ByUrl;
+
+/**
+ * What a `RateLimiter` takes, as far as it is plain: a URL, and limits as numbers. Hooks are called in the calling
+ * thread, before the call returns.
+ *
+ * @example
+ * const options: SyncLimiterOptions = {
+ *   redis: 'redis://localhost:6379',
+ *   limits: [
+ *     { name: 'burst', rate: 10, period: '1s' },
+ *     { name: 'quota', algorithm: 'fixed_window', rate: 10_000, period: 'month' },
+ *   ],
+ * };
+ */
+export type SyncLimiterOptions = Plain<LimiterOptions>;
+
+/** Options as they go to the other thread. */
+export type PlainOptions = Readonly<Record<string, unknown>>;
+
+const HOOKS = ['onAllow', 'onBlock', 'onError'];
+
+/** Checked as the limiter itself checks them, in the calling thread; and what of them goes to the other one. */
+export function readSyncOptions(options: unknown): { settings: Settings; plain: PlainOptions } {
+  if (typeof options !== 'object' || options === null) {
+    return { settings: readLimiterOptions(options), plain: {} };
+  }
+  const given: Record<string, unknown> = readable('options', () => ({ ...options }));
+  if (given['store'] !== undefined) {
+    throw invalidOption(
+      'store',
+      'left out here',
+      given['store'],
+      'State that one process keeps needs no other thread: give `redis`.',
+    );
+  }
+  if (given['maxInFlight'] !== undefined) {
+    throw invalidOption(
+      'maxInFlight',
+      'left out here',
+      given['maxInFlight'],
+      'There is one call at a time.',
+    );
+  }
+  if (given['redis'] !== undefined && typeof given['redis'] !== 'string') {
+    throw invalidOption(
+      'redis',
+      'a URL here',
+      given['redis'],
+      'A client cannot be handed to another thread: pass what it connects to.',
+    );
+  }
+  if (given['limits'] !== undefined) {
+    given['limits'] = readable('limits', () => readNumbers(given['limits']));
+  }
+  const settings = readLimiterOptions(withLimits(given));
+  const plain = Object.fromEntries(
+    Object.entries(given).filter(([name, value]) => value !== undefined && !HOOKS.includes(name)),
+  );
+  return { settings, plain: structuredClone(plain) };
+}
+
+/** The options with limits made of their numbers, in whichever thread. */
+export function withLimits(plain: PlainOptions): LimiterOptions {
+  const { limits } = plain;
+  return (Array.isArray(limits)
+    ? { ...plain, limits: limits.map(limitOf) }
+    : plain) as unknown as LimiterOptions;
+}
+
+function readNumbers(limits: unknown): unknown {
+  if (!Array.isArray(limits)) {
+    return limits;
+  }
+  return limits.map((limit: unknown) => {
+    // A made limit, of whichever copy of the package, has a twin.
+    if (typeof limit !== 'object' || limit === null || 'twin' in limit) {
+      throw invalidOption(
+        'limits',
+        'made of plain objects here',
+        limit,
+        "Write each as { algorithm: 'token_bucket', rate, period }: what tokenBucket makes cannot be handed to another thread.",
+      );
+    }
+    return { ...limit };
+  });
+}
+
+function limitOf({ algorithm = 'token_bucket', ...numbers }: Record<string, unknown>): Limit {
+  const known = Object.keys(FACTORIES) as AlgorithmName[];
+  return FACTORIES[readOneOf('algorithm', algorithm, known)](numbers as never);
+}

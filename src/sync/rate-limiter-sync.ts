@@ -1,0 +1,167 @@
+import { degraded } from '../decision.ts';
+import type { Decision } from '../decision.ts';
+import { RateLimiterError, StoreError } from '../errors.ts';
+import { HookCaller } from '../hooks.ts';
+import { digestIdentity } from '../identity.ts';
+import type { Identity } from '../identity.ts';
+import { noteKeySpace } from '../key-space.ts';
+import { readCost } from '../limiter-options.ts';
+import type { CallOptions, Settings } from '../limiter-options.ts';
+import { readOptions } from '../options.ts';
+import { Bridge } from './bridge.ts';
+import type { Answer, Question } from './exchange.ts';
+import { readSyncOptions } from './options.ts';
+import type { PlainOptions, SyncLimiterOptions } from './options.ts';
+
+/** What one call may say for itself. */
+type SyncCallOptions = Pick<CallOptions, 'cost'>;
+
+/**
+ * A `RateLimiter` whose calls block: each stops this thread and its event loop until Redis has answered, or
+ * `timeoutMs` has passed. For scripts, command lines and build tools, where nothing else goes on; never for a server.
+ * It makes the same decisions on the same keys, in a worker thread of its own, which ends with the process. The first
+ * call also waits for that thread and its connection, at most as long as `ready` would: ten times `timeoutMs`.
+ *
+ * @throws {RateLimiterError} `ERR_INVALID_OPTION` as `RateLimiter` does; `ERR_WORKER_MISSING` in a bundle.
+ * @example
+ * const limiter = new RateLimiterSync({ redis: 'redis://localhost:6379', rate: 5, period: '1h', namespace: 'deploy' });
+ * const decision = limiter.allow('production');
+ * if (!decision.allowed) throw new Error(`Too many deployments. Again in ${decision.retryAfterMs} ms.`);
+ */
+export class RateLimiterSync {
+  readonly #settings: Settings;
+  readonly #plain: PlainOptions;
+  readonly #hooks: HookCaller;
+  #bridge: Bridge;
+  #closed = false;
+
+  constructor(options: SyncLimiterOptions) {
+    const { settings, plain } = readSyncOptions(options);
+    this.#settings = settings;
+    this.#plain = plain;
+    this.#hooks = new HookCaller(settings.hooks);
+    this.#bridge = new Bridge(plain);
+    noteKeySpace(settings);
+  }
+
+  /**
+   * Decides one call and charges it if it passes: under all limits, or under none. `onAllow` or `onBlock` is called
+   * before it returns.
+   *
+   * @throws {RateLimiterError} as `RateLimiter`'s `allow` rejects.
+   * @example
+   * const { allowed } = limiter.allow('user:12345', { cost: 3 });
+   */
+  allow(identity: Identity, options?: SyncCallOptions): Decision {
+    const decision = this.#decide('allow', identity, options);
+    this.#hooks.decided(identity, decision);
+    return decision;
+  }
+
+  /**
+   * What `allow` would answer right now. Charges nothing and calls neither `onAllow` nor `onBlock`.
+   *
+   * @throws {RateLimiterError} as `allow` does.
+   * @example
+   * const { remaining } = limiter.peek('user:12345');
+   */
+  peek(identity: Identity, options?: SyncCallOptions): Decision {
+    return this.#decide('peek', identity, options);
+  }
+
+  /**
+   * Forgets what the identity has used, under every limit.
+   *
+   * @throws {RateLimiterError} a `StoreError` when the store gives no answer, whatever the failure strategy;
+   * otherwise as `allow` does.
+   * @example
+   * limiter.reset('user:12345');
+   */
+  reset(identity: Identity): void {
+    const answer = this.#ask({ verb: 'reset', identity: this.#read(identity), cost: 1 });
+    if (answer.error !== undefined) {
+      throw answer.error as Error;
+    }
+  }
+
+  /**
+   * Ends the connection and the thread. From here on calls throw `ERR_LIMITER_CLOSED`. May be left out: the thread
+   * keeps no process alive. May be called again.
+   *
+   * @example
+   * limiter.close();
+   */
+  close(): void {
+    if (!this.#closed) {
+      this.#closed = true;
+      try {
+        this.#bridge.ask({ verb: 'close', identity: '', cost: 1 }, this.#settings.timeoutMs);
+      } catch {
+        // It has ended already, which is what was wanted.
+      }
+      this.#bridge.end();
+    }
+  }
+
+  /** `close`, for `using`. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #decide(
+    verb: 'allow' | 'peek',
+    identity: Identity,
+    options: SyncCallOptions | undefined,
+  ): Decision {
+    const { cost = 1 } = readOptions('this call', options ?? {}, ['cost']);
+    const question = {
+      verb,
+      identity: this.#read(identity),
+      cost: readCost('cost', cost),
+    };
+    const { decision, error } = this.#ask(question);
+    if (decision !== undefined) {
+      return decision;
+    }
+    throw error as Error;
+  }
+
+  /** Only what can be cloned goes to the other thread. */
+  #read(identity: Identity): Identity {
+    if (this.#closed) {
+      throw new RateLimiterError(
+        'ERR_LIMITER_CLOSED',
+        'The limiter was closed. Make calls before `close()`.',
+      );
+    }
+    digestIdentity(identity, undefined);
+    return identity;
+  }
+
+  #ask(question: Question): Answer {
+    const answer = this.#answer(question);
+    for (const error of answer.reported) {
+      this.#hooks.report(error as StoreError);
+    }
+    return answer;
+  }
+
+  /** A thread that gives no answer is a store that gives none; the next call begins with another. */
+  #answer(question: Question): Answer {
+    try {
+      if (this.#bridge.replaceable) {
+        this.#bridge = new Bridge(this.#plain);
+      }
+      return this.#bridge.ask(question, this.#settings.timeoutMs);
+    } catch (error) {
+      if (!(error instanceof StoreError)) {
+        throw error;
+      }
+      const { failStrategy } = this.#settings;
+      const unanswered = { id: 0, error, reported: [error] };
+      return failStrategy === 'throw' || question.verb === 'reset'
+        ? unanswered
+        : { ...unanswered, decision: degraded(failStrategy === 'open', error) };
+    }
+  }
+}

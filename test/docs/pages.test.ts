@@ -1,0 +1,73 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import process from 'node:process';
+import { fileURLToPath } from 'node:url';
+import { transform } from 'esbuild';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { startRedis } from '../kit/index.mjs';
+import type { RedisServer } from '../kit/index.mjs';
+import { install } from '../support/installed.ts';
+import type { Installed } from '../support/installed.ts';
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+const blocks = ['functions', 'sync'].flatMap((page) => {
+  const text = readFileSync(path.join(root, `docs/${page}.md`), 'utf8');
+  return [...text.matchAll(/```ts\n([^]*?)```/g)].map(([, code = '']) => ({
+    code,
+    title: `${page}-${/namespace: '(\w+)'/.exec(code)?.[1] ?? ''}`,
+    says: [...code.matchAll(/\/\/ prints: (.*)/g)].map(([, line]) => `${line}\n`).join(''),
+  }));
+});
+
+const folder = mkdtempSync(path.join(os.tmpdir(), 'distributed-rate-limiter-page-'));
+let redis: RedisServer;
+let installed: Installed;
+beforeAll(async () => {
+  installed = install(['ioredis']);
+  redis = await startRedis();
+});
+afterAll(async () => {
+  installed.remove();
+  rmSync(folder, { recursive: true, force: true });
+  await redis.close();
+});
+
+test('the pages have their blocks, and each says what it prints', () => {
+  expect(blocks.map(({ title }) => title)).toEqual([
+    'functions-mail',
+    'functions-search',
+    'functions-jobs',
+    'functions-reports',
+    'sync-deploy',
+    'sync-publish',
+  ]);
+  expect(blocks.filter(({ says }) => says === '')).toEqual([]);
+});
+
+test.each(blocks)(
+  '$title prints what it says, and ends by itself',
+  async ({ title, code, says }) => {
+    // A first connection on a busy machine may take longer than the default deadline, and then a call would just pass.
+    const here = code.replaceAll("'redis://localhost:6379'", `'${redis.url}', timeoutMs: 10_000`);
+    const { code: compiled } = await transform(here, { loader: 'ts', target: 'node20' });
+    const file = path.join(folder, `${title}.mjs`);
+    writeFileSync(file, compiled);
+    expect(await installed.run(file, [])).toBe(says);
+  },
+);
+
+test('all of them compile', () => {
+  const files = blocks.map(({ title, code }) => {
+    writeFileSync(path.join(folder, `${title}.mts`), code);
+    return `${title}.mts`;
+  });
+  const tsconfig = path.join(folder, 'tsconfig.json');
+  const compilerOptions = { typeRoots: [path.join(root, 'node_modules/@types')] };
+  const base = path.join(root, 'tsconfig.json');
+  writeFileSync(tsconfig, JSON.stringify({ extends: base, compilerOptions, files, include: [] }));
+  const tsc = path.join(root, 'node_modules/typescript/bin/tsc');
+  const { stdout } = spawnSync(process.execPath, [tsc, '-p', tsconfig], { encoding: 'utf8' });
+  expect(stdout).toBe('');
+});

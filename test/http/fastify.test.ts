@@ -1,0 +1,318 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { Readable } from 'node:stream';
+import Fastify from 'fastify';
+import type { FastifyInstance, FastifyRequest, RouteHandlerMethod } from 'fastify';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { concurrency, MemoryStore, RateLimiter, tokenBucket } from 'distributed-rate-limiter';
+import { rateLimit, rateLimitHook } from 'distributed-rate-limiter/fastify';
+import type { RouteRateLimit } from 'distributed-rate-limiter/fastify';
+import { deferred } from './deferred.ts';
+import { frameworkContract } from './contract.ts';
+import type { Framework, Route } from './framework.ts';
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    rateLimit?: RouteRateLimit<FastifyRequest>;
+  }
+}
+
+const request: Pick<Framework<FastifyRequest>, 'header' | 'method'> = {
+  header: ({ headers }, name) => headers[name] as string | undefined,
+  method: ({ method }) => method,
+};
+
+async function serve(app: FastifyInstance): Promise<{ origin: string; close(): Promise<void> }> {
+  const origin = await app.listen({ port: 0, host: '127.0.0.1' });
+  return {
+    origin,
+    async close() {
+      app.server.closeAllConnections();
+      await app.close();
+    },
+  };
+}
+
+/** Handlers read no bodies here, and Fastify parses none that has no type. */
+function answering({ handler }: Route<FastifyRequest>): RouteHandlerMethod {
+  return async (asked, reply) => {
+    const { status, body } = await handler(asked);
+    return reply.code(status).send(typeof body === 'string' ? body : Readable.from(body));
+  };
+}
+
+function application(): FastifyInstance {
+  const app = Fastify({ forceCloseConnections: true });
+  app.addContentTypeParser('*', { parseAs: 'string' }, (_, body, done) => done(null, body));
+  return app;
+}
+
+frameworkContract<FastifyRequest>({
+  ...request,
+  name: 'Fastify, hooks of a route',
+  async serve(routes) {
+    const app = application();
+    for (const route of routes) {
+      const onRequest = route.guards.map(([limiter, options]) => rateLimitHook(limiter, options));
+      app.all(route.path, { onRequest }, answering(route));
+    }
+    return serve(app);
+  },
+});
+
+for (const hook of ['onRequest', 'preHandler'] as const) {
+  frameworkContract<FastifyRequest>({
+    ...request,
+    name: `Fastify, plugin in ${hook}`,
+    async serve(routes) {
+      const app = application();
+      for (const route of routes) {
+        for (const [limiter, options] of route.guards) {
+          app.register(rateLimit<FastifyRequest>, { limiter, hook, ...options });
+        }
+        app.all(route.path, answering(route));
+      }
+      return serve(app);
+    },
+  });
+}
+
+describe('Fastify', () => {
+  const open: FastifyInstance[] = [];
+  afterEach(async () => {
+    for (const app of open.splice(0)) await app.close();
+  });
+
+  function create(options = {}): FastifyInstance {
+    const app = Fastify(options);
+    open.push(app);
+    return app;
+  }
+
+  const memory = (rate = 1): RateLimiter =>
+    new RateLimiter({ store: new MemoryStore(), rate, period: '1h' });
+  const ok = async (): Promise<string> => 'done';
+  const statuses = async (app: FastifyInstance, ...urls: string[]): Promise<number[]> => {
+    const all: number[] = [];
+    for (const url of urls) all.push((await app.inject({ method: 'GET', url })).statusCode);
+    return all;
+  };
+
+  it('limits routes that were added before it, and requests that match none', async () => {
+    const app = create();
+    app.get('/before', ok);
+    app.register(rateLimit, { limiter: memory(3) });
+    app.get('/after', ok);
+    expect(await statuses(app, '/before', '/after', '/none', '/before', '/after', '/none')).toEqual(
+      [200, 200, 404, 429, 429, 429],
+    );
+  });
+
+  it('limits what is below the instance that it is registered with, and no more', async () => {
+    const app = create();
+    app.get('/outside', ok);
+    app.register(async (inside) => {
+      inside.register(rateLimit, { limiter: memory() });
+      inside.get('/inside', ok);
+      inside.register(async (below) => void below.get('/below', ok));
+    });
+    expect(await statuses(app, '/inside', '/below', '/outside', '/outside')).toEqual([
+      200, 429, 200, 200,
+    ]);
+  });
+
+  it('charges a route and the HEAD that Fastify adds to it once each', async () => {
+    const limiter = memory(9);
+    const app = create();
+    await app.register(rateLimit, { limiter, identify: () => 'all' });
+    app.get('/', { config: { rateLimit: { cost: 2 } } }, ok);
+    await app.inject({ method: 'GET', url: '/' });
+    await app.inject({ method: 'HEAD', url: '/' });
+    expect((await limiter.peek('all')).remaining).toBe(5);
+  });
+
+  describe('config.rateLimit', () => {
+    it('false: no limit', async () => {
+      const app = create();
+      app.register(rateLimit, { limiter: memory() });
+      app.get('/', { config: { rateLimit: false } }, ok);
+      expect(await statuses(app, '/', '/')).toEqual([200, 200]);
+    });
+
+    const overrides: [
+      what: string,
+      own: () => RouteRateLimit<FastifyRequest>,
+      statuses: number[],
+    ][] = [
+      ['a limiter', () => ({ limiter: memory(1) }), [200, 429, 429]],
+      ['limits', () => ({ limits: [tokenBucket({ rate: 2, period: '1h' })] }), [200, 200, 429]],
+      ['a cost', () => ({ cost: 4 }), [200, 429, 429]],
+      ['what is skipped', () => ({ skip: () => true }), [200, 200, 200]],
+      ['who is limited', () => ({ identify: () => undefined }), [400, 400, 400]],
+      ['nothing of it', () => ({}), [200, 200, 200]],
+      ['as the plugin says', () => true, [200, 200, 200]],
+    ];
+    it.each(overrides)("%s goes before the plugin's", async (_, own, expected) => {
+      const app = create();
+      // Address options are of no use where a route says itself who is limited.
+      app.register(rateLimit, { limiter: memory(5), ipv6Prefix: 56 });
+      app.get('/', { config: { rateLimit: own() } }, ok);
+      expect(await statuses(app, '/', '/', '/')).toEqual(expected);
+    });
+
+    it('with `global: false` limits only the routes that ask', async () => {
+      const app = create();
+      app.register(rateLimit, { limiter: memory(), global: false });
+      app.get('/free', ok);
+      app.get('/asks', { config: { rateLimit: true } }, ok);
+      app.get('/asks-too', { config: { rateLimit: {} } }, ok);
+      expect(await statuses(app, '/free', '/free', '/none', '/none')).toEqual([200, 200, 404, 404]);
+      expect(await statuses(app, '/asks', '/asks', '/asks-too')).toEqual([200, 429, 429]);
+    });
+
+    it('makes one guard for a config that several routes share', async () => {
+      const app = create();
+      const limiter = {
+        store: new MemoryStore(),
+        rate: 1,
+        period: '1h',
+        namespace: 'own',
+      } as const;
+      const config = { rateLimit: { limiter } };
+      const allow = vi.spyOn(RateLimiter.prototype, 'allow');
+      try {
+        await app.register(rateLimit, { limiter: memory() });
+        app.get('/a', { config }, ok);
+        app.get('/b', { config }, ok);
+        await statuses(app, '/a', '/b', '/a');
+        expect(new Set(allow.mock.contexts).size).toBe(1);
+      } finally {
+        allow.mockRestore();
+      }
+    });
+  });
+
+  it.each([
+    ['a misspelt option', { limiter: memory(), skips: () => true }, '`skips`'],
+    ['no limiter', {}, '`RateLimiter options`'],
+    ['a hook that is none', { limiter: memory(), hook: 'onSend' }, '`hook`'],
+    ['`global` that is no boolean', { limiter: memory(), global: 'yes' }, '`global`'],
+  ])('does not start with %s', async (_, options, message) => {
+    const app = create();
+    app.register(rateLimit, options as never);
+    await expect(app.ready()).rejects.toThrow(message);
+  });
+
+  it.each([
+    ['a misspelt option', { costs: 1 }, '`costs`'],
+    ['a number', 5, '`config.rateLimit`'],
+    ['null', null, '`config.rateLimit`'],
+  ])('does not take a route whose config is %s', async (_, own, message) => {
+    const app = create();
+    await app.register(rateLimit, { limiter: memory() });
+    expect(() => app.get('/', { config: { rateLimit: own as never } }, ok)).toThrow(message);
+  });
+
+  it('answers 500 for such a route that was added before it', async () => {
+    const app = create();
+    app.get('/', { config: { rateLimit: 5 as never } }, ok);
+    app.register(rateLimit, { limiter: memory() });
+    expect(await statuses(app, '/')).toEqual([500]);
+  });
+
+  it.each([
+    ['onRequest', ['limited', 'authenticated', 'parsed']],
+    ['preHandler', ['authenticated', 'parsed', 'limited']],
+  ] as const)('decides in %s', async (hook, order) => {
+    const seen: string[] = [];
+    const app = create();
+    app.register(rateLimit, {
+      limiter: memory(),
+      hook,
+      identify: () => {
+        seen.push('limited');
+        return 'all';
+      },
+    });
+    app.register(async (below) => {
+      below.addHook('onRequest', async () => void seen.push('authenticated'));
+      below.addHook('preValidation', async () => void seen.push('parsed'));
+      below.post('/', ok);
+    });
+    await app.inject({ method: 'POST', url: '/', payload: { a: 1 } });
+    expect(seen).toEqual(order);
+  });
+
+  it('closes the limiters that it made, and not those that it was given', async () => {
+    const close = vi.spyOn(RateLimiter.prototype, 'close');
+    try {
+      const app = create();
+      const given = memory();
+      const given2 = memory();
+      const options = { store: new MemoryStore(), rate: 1, period: '1h' } as const;
+      await app.register(rateLimit, { limiter: options });
+      await app.register(rateLimit, { limiter: given, global: false });
+      app.get('/a', { config: { rateLimit: { limiter: given2 } } }, ok);
+      await app.close();
+      expect(close).toHaveBeenCalledTimes(1);
+      expect((await given.allow('x')).allowed && (await given2.allow('x')).allowed).toBe(true);
+    } finally {
+      close.mockRestore();
+    }
+  });
+
+  it('shows a refusal to hooks and to loggers as any other reply', async () => {
+    const app = create();
+    const seen: unknown[] = [];
+    app.addHook('onSend', async (_, reply, payload) => {
+      seen.push(reply.statusCode, typeof payload);
+    });
+    app.addHook('onResponse', async (_, reply) => void seen.push(reply.statusCode));
+    app.register(rateLimit, { limiter: memory(), identify: () => undefined });
+    app.get('/', ok);
+    const { headers } = await app.inject('/');
+    expect(seen).toEqual([400, 'string', 400]);
+    expect(headers['content-type']).toBe('application/problem+json');
+  });
+
+  it('hands what `cost` throws to the error handler', async () => {
+    const app = create();
+    app.setErrorHandler((error: Error, _, reply) => reply.code(503).send(error.message));
+    app.register(rateLimit, {
+      limiter: memory(),
+      cost: () => {
+        throw new Error('no cost');
+      },
+    });
+    app.get('/', ok);
+    expect(await app.inject('/')).toMatchObject({ statusCode: 503, body: 'no cost' });
+  });
+
+  it('never lets a request through because what was thrown was nothing', async () => {
+    const app = create();
+    app.register(rateLimit, { limiter: memory(), cost: () => Promise.reject() });
+    app.get('/', ok);
+    expect(await statuses(app, '/')).toEqual([500]);
+  });
+
+  it('frees a place where a handler has taken over the response', async () => {
+    const limiter = new RateLimiter({
+      store: new MemoryStore(),
+      limits: [concurrency({ max: 1, ttl: '30s' })],
+    });
+    const app = create();
+    const arrived = deferred<void>();
+    app.register(rateLimit, { limiter, identify: () => 'all' });
+    app.get('/', (_, reply) => {
+      reply.hijack();
+      arrived.resolve();
+    });
+    const socket = connect(Number(new URL((await serve(app)).origin).port), '127.0.0.1');
+    socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
+    await arrived.promise;
+    expect((await limiter.peek('all')).remaining).toBe(0);
+    socket.destroy();
+    await once(socket, 'close');
+    await vi.waitFor(async () => expect((await limiter.peek('all')).remaining).toBe(1));
+  });
+});

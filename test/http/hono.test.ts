@@ -1,0 +1,139 @@
+import { createServer } from 'node:http';
+import { Hono } from 'hono';
+import type { Context } from 'hono';
+import { etag } from 'hono/etag';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { concurrency, MemoryStore, RateLimiter } from 'distributed-rate-limiter';
+import { rateLimit } from 'distributed-rate-limiter/hono';
+import { frameworkContract } from './contract.ts';
+import type { Served } from './framework.ts';
+import { listen } from './node-server.ts';
+import { listenerOf, toResponse } from './web-server.ts';
+
+/** Without bindings of Node's Hono is as it is on another runtime: it knows a Request and no socket. */
+for (const [name, fetchOf] of [
+  ['Hono on Node', (app: Hono) => app.fetch],
+  ['Hono on another runtime', (app: Hono) => (request: Request) => app.fetch(request)],
+] as const) {
+  frameworkContract<Context>({
+    name,
+    header: (c, field) => c.req.header(field),
+    method: (c) => c.req.method,
+    async serve(routes) {
+      const app = new Hono();
+      for (const { path, guards, handler } of routes) {
+        for (const [limiter, options] of guards) app.use(path, rateLimit(limiter, options));
+        app.all(path, async (c) => toResponse(await handler(c)));
+      }
+      // Hono's own would write the error to the console.
+      app.onError((_, c) => c.text('broken', 500));
+      return listen(createServer(listenerOf(fetchOf(app))));
+    },
+  });
+}
+
+describe('Hono', () => {
+  const open: Served[] = [];
+  afterEach(async () => {
+    for (const served of open.splice(0)) await served.close();
+  });
+
+  async function serve(app: Hono): Promise<string> {
+    const served = await listen(createServer(listenerOf(app.fetch)));
+    open.push(served);
+    return served.origin;
+  }
+
+  const one = { rate: 1, period: '1h' } as const;
+  const memory = (options: { rate: number; period: '1h' } = one): RateLimiter =>
+    new RateLimiter({ store: new MemoryStore(), ...options });
+  const statusOf = async (url: string): Promise<number> => (await fetch(url)).status;
+
+  it('limits the routes that it is used for', async () => {
+    const app = new Hono();
+    app.use('/api/*', rateLimit(memory()));
+    app.get('/api/a', (c) => c.text('a')).get('/free', (c) => c.text('free'));
+    const origin = await serve(app);
+    expect(await statusOf(`${origin}/api/a`)).toBe(200);
+    expect(await statusOf(`${origin}/api/b`)).toBe(429);
+    expect([await statusOf(`${origin}/free`), await statusOf(`${origin}/free`)]).toEqual([
+      200, 200,
+    ]);
+  });
+
+  it('keeps the fields and the cookies of handlers and of other middleware', async () => {
+    const app = new Hono();
+    app.use(async (c, next) => {
+      c.header('x-request-id', '7');
+      await next();
+    });
+    app.use(rateLimit(memory()));
+    app.get('/', (c) => {
+      c.header('set-cookie', 'a=1');
+      c.header('set-cookie', 'b=2', { append: true });
+      return c.text('done', 201);
+    });
+    const origin = await serve(app);
+    const passed = await fetch(origin);
+    expect([passed.status, passed.headers.get('x-request-id')]).toEqual([201, '7']);
+    expect(passed.headers.getSetCookie()).toEqual(['a=1', 'b=2']);
+    const refused = await fetch(origin);
+    expect([refused.status, refused.headers.get('x-request-id')]).toEqual([429, '7']);
+  });
+
+  it('adds fields to a response whose own are immutable', async () => {
+    const app = new Hono();
+    const two = { rate: 2, period: '1h' } as const;
+    app.use(rateLimit(memory(two)), rateLimit(memory(two)));
+    app.get('/', () => Response.redirect('http://localhost/elsewhere', 302));
+    const { status, headers } = await fetch(await serve(app), { redirect: 'manual' });
+    expect([status, headers.get('location')]).toEqual([302, 'http://localhost/elsewhere']);
+    expect(headers.get('ratelimit-policy')).toBe('"default";q=2;w=3600, "default";q=2;w=3600');
+  });
+
+  it('frees a place where other middleware replaces the response', async () => {
+    const app = new Hono();
+    const limiter = new RateLimiter({
+      store: new MemoryStore(),
+      limits: [concurrency({ max: 1, ttl: '30s' })],
+    });
+    app.use(etag(), rateLimit(limiter, { identify: () => 'all' }));
+    app.get('/', (c) => c.text('done'));
+    const origin = await serve(app);
+    const tag = (await fetch(origin)).headers.get('etag')!;
+    await vi.waitFor(async () => {
+      const { status } = await fetch(origin, { headers: { 'if-none-match': tag } });
+      expect(status).toBe(304);
+    });
+    await vi.waitFor(async () => expect((await limiter.peek('all')).remaining).toBe(1));
+  });
+
+  it('answers 400 where no address is known, and says once that `identify` is missing', async () => {
+    const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
+    try {
+      const app = new Hono();
+      app.use(rateLimit(memory()));
+      app.get('/', (c) => c.text('done'));
+      expect((await app.request('/')).status).toBe(400);
+      expect((await app.request('/', {}, { KV: {} })).status).toBe(400);
+      expect(warn.mock.calls).toEqual([
+        [
+          expect.stringContaining('`identify`'),
+          { type: 'RateLimiterWarning', code: 'DRL_NO_ADDRESS' },
+        ],
+      ]);
+    } finally {
+      warn.mockRestore();
+    }
+  });
+
+  it('limits by who is connected under @hono/node-server', async () => {
+    const limiter = memory();
+    const app = new Hono();
+    app.use(rateLimit(limiter));
+    app.get('/', (c) => c.text('done'));
+    const origin = await serve(app);
+    expect([await statusOf(origin), await statusOf(origin)]).toEqual([200, 429]);
+    expect((await limiter.peek('127.0.0.1')).remaining).toBe(0);
+  });
+});

@@ -1,0 +1,114 @@
+import { createServer } from 'node:http';
+import type { RequestListener } from 'node:http';
+import { Readable } from 'node:stream';
+import Koa from 'koa';
+import { afterEach, describe, expect, it } from 'vitest';
+import { MemoryStore, RateLimiter } from 'distributed-rate-limiter';
+import { rateLimit } from 'distributed-rate-limiter/koa';
+import { frameworkContract } from './contract.ts';
+import type { Answer, Served } from './framework.ts';
+import { listen } from './node-server.ts';
+
+/** @types/koa names a type that the package's newer version does not have. */
+declare module 'content-disposition' {
+  interface Options {
+    type?: string;
+    fallback?: string | boolean;
+  }
+}
+
+/** Writes an answer as a Koa handler does. */
+function answer(ctx: Koa.Context, { status, body }: Answer): void {
+  ctx.status = status;
+  ctx.body = typeof body === 'string' ? body : Readable.from(body);
+}
+
+function listenerOf(app: Koa): RequestListener {
+  const listener = app.callback();
+  return (incoming, outgoing) => void listener(incoming, outgoing);
+}
+
+/** Koa would write errors to the console. */
+function quiet(): Koa {
+  const app = new Koa();
+  app.silent = true;
+  return app;
+}
+
+frameworkContract<Koa.Context>({
+  name: 'Koa',
+  header: (ctx, name) => ctx.req.headers[name] as string | undefined,
+  method: (ctx) => ctx.method,
+  async serve([route]) {
+    const app = quiet();
+    for (const [limiter, options] of route!.guards) app.use(rateLimit(limiter, options));
+    app.use(async (ctx) => answer(ctx, await route!.handler(ctx)));
+    return listen(createServer(listenerOf(app)));
+  },
+});
+
+describe('Koa', () => {
+  const open: Served[] = [];
+  afterEach(async () => {
+    for (const served of open.splice(0)) await served.close();
+  });
+
+  const one = { store: new MemoryStore(), rate: 1, period: '1h' } as const;
+
+  async function serve(app: Koa): Promise<string> {
+    const served = await listen(createServer(listenerOf(app)));
+    open.push(served);
+    return served.origin;
+  }
+
+  it('shows a refusal to the middleware around it, which may change it', async () => {
+    const app = quiet();
+    app.use(async (ctx, next) => {
+      await next();
+      if (ctx.status === 429) ctx.body = { sorry: ctx.body };
+    });
+    app.use(rateLimit({ ...one, namespace: 'around' }));
+    app.use((ctx) => void (ctx.body = 'done'));
+    const origin = await serve(app);
+    expect(await (await fetch(origin)).text()).toBe('done');
+    const refused = await fetch(origin);
+    expect(refused.status).toBe(429);
+    expect(await refused.json()).toEqual({ sorry: expect.stringContaining('quota-exceeded') });
+  });
+
+  it("throws an error of the guard's functions for Koa's own handling", async () => {
+    const app = quiet();
+    const errors: unknown[] = [];
+    app.on('error', (error) => errors.push(error));
+    const cause = new Error('no plan');
+    app.use(
+      rateLimit(
+        { ...one, namespace: 'throws' },
+        {
+          limits: () => {
+            throw cause;
+          },
+        },
+      ),
+    );
+    expect((await fetch(await serve(app))).status).toBe(500);
+    expect(errors).toEqual([cause]);
+  });
+
+  it('limits by who is connected, whatever Koa makes of proxies', async () => {
+    const app = quiet();
+    app.proxy = true;
+    app.use(rateLimit({ ...one, namespace: 'proxy' }));
+    app.use((ctx) => void (ctx.body = 'done'));
+    const origin = await serve(app);
+    const from = (address: string) =>
+      fetch(origin, { headers: { 'x-forwarded-for': address } }).then(({ status }) => status);
+    expect([await from('192.0.2.1'), await from('192.0.2.2')]).toEqual([200, 429]);
+  });
+
+  it('hands out the limiter that it made', () => {
+    expect(rateLimit(one).limiter).toBeInstanceOf(RateLimiter);
+    const limiter = new RateLimiter(one);
+    expect(rateLimit(limiter).limiter).toBe(limiter);
+  });
+});

@@ -1,0 +1,498 @@
+import {
+  Catch,
+  Controller,
+  Get,
+  HttpException,
+  Inject,
+  Injectable,
+  UseFilters,
+  UseGuards,
+} from '@nestjs/common';
+import type { ArgumentsHost, ModuleMetadata, Type } from '@nestjs/common';
+import { APP_FILTER, HttpAdapterHost } from '@nestjs/core';
+import type { AbstractHttpAdapter } from '@nestjs/core';
+import { ExpressAdapter } from '@nestjs/platform-express';
+import { FastifyAdapter } from '@nestjs/platform-fastify';
+import { MemoryStore, RateLimiter, tokenBucket } from 'distributed-rate-limiter';
+import {
+  RateLimit,
+  RateLimitException,
+  RateLimitGuard,
+  RateLimitModule,
+  SkipRateLimit,
+} from 'distributed-rate-limiter/nest';
+import type { RateLimitOptions } from 'distributed-rate-limiter/nest';
+import { ManualClock } from 'distributed-rate-limiter/testing';
+import { afterAll, describe, expect, it, vi } from 'vitest';
+import type { Served } from './framework.ts';
+import { create, listen } from './nest-app.ts';
+import { decorate } from './nest-decorate.ts';
+
+const store = new MemoryStore({ clock: new ManualClock() });
+let limiters = 0;
+
+/** A limiter of its own state, whose only limit is called `name`. */
+const named = (name: string, rate = 100): RateLimiter =>
+  new RateLimiter({
+    store,
+    namespace: `n${(limiters += 1)}`,
+    limits: [tokenBucket({ name, rate, period: '1m' })],
+  });
+
+const anna = (): string => 'anna';
+
+const open: Served[] = [];
+afterAll(async () => {
+  await Promise.all(open.map((served) => served.close()));
+});
+
+async function serve(
+  metadata: ModuleMetadata,
+  adapter: AbstractHttpAdapter = new ExpressAdapter(),
+): Promise<(path?: string) => Promise<Response>> {
+  const served = await listen(await create(metadata, adapter));
+  open.push(served);
+  return (path = '/') => fetch(served.origin + path);
+}
+
+/** A controller of `GET /`, with these decorators of its own and of its handler. */
+function controller(
+  own: readonly ClassDecorator[] = [],
+  handlers: readonly MethodDecorator[] = [],
+): Type<unknown> {
+  class Routes {
+    get(): string {
+      return 'done';
+    }
+  }
+  return decorate(Routes, [Controller(), ...own], { get: [Get(), ...handlers] });
+}
+
+const policiesOf = (response: Response): string[] =>
+  [...(response.headers.get('ratelimit-policy') ?? '').matchAll(/"(\w+)"/g)].map(
+    ([, name]) => name!,
+  );
+
+describe('which limiters decide', () => {
+  const to = (name: string): RateLimitOptions => ({ limiter: named(name) });
+  const rows: [
+    sentence: string,
+    controller: ClassDecorator[],
+    handler: MethodDecorator[],
+    expected: string[],
+  ][] = [
+    ["the module's, where nothing is said", [], [], ['module']],
+    ["the controller's, in place of the module's", [RateLimit(to('outer'))], [], ['outer']],
+    ["the handler's, in place of the module's", [], [RateLimit(to('inner'))], ['inner']],
+    [
+      "the handler's, in place of the controller's",
+      [RateLimit(to('outer'))],
+      [RateLimit(to('inner'))],
+      ['inner'],
+    ],
+    [
+      'several of a handler, from the top',
+      [],
+      [RateLimit(to('first')), RateLimit(to('second'))],
+      ['first', 'second'],
+    ],
+    [
+      'several of a controller, from the top',
+      [RateLimit(to('first')), RateLimit(to('second'))],
+      [],
+      ['first', 'second'],
+    ],
+    [
+      "the handler's beside the module's, for an empty decorator",
+      [],
+      [RateLimit(to('inner')), RateLimit()],
+      ['inner', 'module'],
+    ],
+    [
+      "all of the controller's, changed by a handler without a limiter",
+      [RateLimit(to('first')), RateLimit(to('second'))],
+      [RateLimit({ cost: 2 })],
+      ['first', 'second'],
+    ],
+    ['none, where the handler is skipped', [RateLimit(to('outer'))], [SkipRateLimit()], []],
+    ['none, where the controller is skipped', [SkipRateLimit()], [], []],
+    [
+      "the module's, where a handler of a skipped controller says so",
+      [SkipRateLimit()],
+      [RateLimit()],
+      ['module'],
+    ],
+    [
+      "the handler's, in a skipped controller",
+      [SkipRateLimit()],
+      [RateLimit(to('inner'))],
+      ['inner'],
+    ],
+  ];
+  it.each(rows)('%s', async (_, own, handlers, expected) => {
+    const limiter = named('module');
+    const call = await serve({
+      imports: [RateLimitModule.forRoot({ limiter, identify: anna })],
+      controllers: [controller(own, handlers)],
+    });
+    const response = await call();
+    expect([response.status, policiesOf(response)]).toEqual([200, expected]);
+  });
+
+  it("a parent's decorators, until a controller has its own", async () => {
+    class Parent {
+      get(): string {
+        return 'done';
+      }
+    }
+    class Heir extends Parent {}
+    class Other extends Parent {}
+    decorate(Parent, [Controller('parent'), RateLimit({ limiter: named('parent') })], {
+      get: [Get()],
+    });
+    decorate(Heir, [Controller('heir')]);
+    decorate(Other, [Controller('other'), RateLimit({ limiter: named('other') })]);
+    const call = await serve({
+      imports: [RateLimitModule.forRoot({ limiter: named('module'), identify: anna })],
+      controllers: [Parent, Heir, Other],
+    });
+    for (const [path, expected] of [
+      ['/parent', 'parent'],
+      ['/heir', 'parent'],
+      ['/other', 'other'],
+    ] as const) {
+      expect(policiesOf(await call(path))).toEqual([expected]);
+    }
+  });
+});
+
+describe('what a rule takes from further out', () => {
+  const rows: [
+    sentence: string,
+    module: RateLimitOptions,
+    handler: RateLimitOptions,
+    left: Record<string, number>,
+  ][] = [
+    ['everything, where it says nothing', { cost: 3, identify: anna }, {}, { anna: 7 }],
+    ['what it does not say itself', { cost: 3, identify: anna }, { cost: 4 }, { anna: 6 }],
+    [
+      'nothing in place of what it says',
+      { identify: anna },
+      { identify: () => 'ben' },
+      { anna: 10, ben: 9 },
+    ],
+    [
+      'what it leaves undefined',
+      { cost: 3, identify: anna },
+      { cost: undefined } as object,
+      { anna: 7 },
+    ],
+    [
+      'no way to read addresses, where it identifies otherwise',
+      { ipv6Prefix: 56 },
+      { identify: anna },
+      { anna: 9 },
+    ],
+    [
+      'no identity, where it reads addresses in a way of its own',
+      { identify: anna },
+      { ipv6Prefix: 56 },
+      { anna: 10, '127.0.0.1': 9 },
+    ],
+  ];
+  it.each(rows)('%s', async (_, outer, inner, left) => {
+    const limiter = named('one', 10);
+    const call = await serve({
+      imports: [RateLimitModule.forRoot({ limiter, ...outer })],
+      controllers: [controller([], [RateLimit(inner)])],
+    });
+    expect((await call()).status).toBe(200);
+    for (const [identity, remaining] of Object.entries(left)) {
+      expect([identity, (await limiter.peek(identity)).remaining]).toEqual([identity, remaining]);
+    }
+  });
+
+  it('neither cost nor limits, which are in the units of another limiter', async () => {
+    const limits = [tokenBucket({ name: 'plan', rate: 1_000, period: '1m' })];
+    const inner = named('inner', 10);
+    const call = await serve({
+      imports: [
+        RateLimitModule.forRoot({ limiter: named('module'), identify: anna, cost: 50, limits }),
+      ],
+      controllers: [controller([], [RateLimit({ limiter: inner })])],
+    });
+    const response = await call();
+    expect([response.status, policiesOf(response)]).toEqual([200, ['inner']]);
+    expect((await inner.peek('anna')).remaining).toBe(9);
+  });
+});
+
+describe('where the guard stands', () => {
+  class Free {
+    get(): string {
+      return 'done';
+    }
+    guarded(): string {
+      return 'done';
+    }
+  }
+  decorate(Free, [Controller()], {
+    get: [Get('free')],
+    guarded: [Get('guarded'), UseGuards(RateLimitGuard)],
+  });
+  /** The guard needs the module wherever it is bound. */
+  const inner = (): Type<unknown> => {
+    class Inner {}
+    return Inner;
+  };
+
+  it('nowhere but where it is bound, with `global: false`', async () => {
+    const options = { limiter: named('module', 1), identify: anna, global: false };
+    const call = await serve({
+      imports: [RateLimitModule.forRoot(options), { module: inner(), controllers: [Free] }],
+    });
+    const statuses = [];
+    for (const path of ['/free', '/free', '/guarded', '/guarded']) {
+      statuses.push((await call(path)).status);
+    }
+    expect(statuses).toEqual([200, 200, 200, 429]);
+  });
+
+  it('decides once, where it is bound twice', async () => {
+    const limiter = named('module', 10);
+    const call = await serve({
+      imports: [RateLimitModule.forRoot({ limiter, identify: anna })],
+      controllers: [Free],
+    });
+    const response = await call('/guarded');
+    expect([response.status, policiesOf(response)]).toEqual([200, ['module']]);
+    expect((await limiter.peek('anna')).remaining).toBe(9);
+  });
+});
+
+it('limits by the address of the socket, where nothing else is said', async () => {
+  const limiter = named('module', 1);
+  for (const adapter of [new ExpressAdapter(), new FastifyAdapter()]) {
+    const imports = [RateLimitModule.forRoot({ limiter })];
+    const call = await serve({ imports, controllers: [controller()] }, adapter);
+    await call();
+    expect((await call()).status).toBe(429);
+  }
+  expect((await limiter.peek('127.0.0.1')).remaining).toBe(0);
+});
+
+describe('forRootAsync', () => {
+  it('asks other providers for its options, and offers its limiter to them', async () => {
+    const PLAN = Symbol('plan');
+    class Plans {}
+    class Routes {
+      readonly limiter: RateLimiter;
+      constructor(limiter: RateLimiter) {
+        this.limiter = limiter;
+      }
+      get(): Promise<unknown> {
+        return this.limiter.peek('anna');
+      }
+    }
+    decorate(Routes, [Controller()], { get: [Get()] });
+    Inject(RateLimiter)(Routes, undefined, 0);
+    const call = await serve({
+      imports: [
+        RateLimitModule.forRootAsync({
+          imports: [
+            {
+              module: Plans,
+              providers: [{ provide: PLAN, useValue: { rate: 7 } }],
+              exports: [PLAN],
+            },
+          ],
+          inject: [PLAN],
+          useFactory: async ({ rate }: { rate: number }) => ({
+            limiter: { store: new MemoryStore(), rate, period: '1h' },
+            identify: anna,
+          }),
+        }),
+      ],
+      controllers: [Routes],
+    });
+    const response = await call();
+    expect(response.headers.get('ratelimit-policy')).toBe('"default";q=7;w=3600');
+    expect(await response.json()).toMatchObject({ remaining: 6 });
+  });
+
+  it('ends the start where the options are wrong', async () => {
+    const useFactory = () => ({ limiter: named('module'), keyGenerator: anna });
+    await expect(
+      create({ imports: [RateLimitModule.forRootAsync({ useFactory })] }, new ExpressAdapter()),
+    ).rejects.toThrow('Did you mean `identify`?');
+  });
+});
+
+describe('refused options', () => {
+  const limiter = named('module');
+  const rows: [sentence: string, attempt: () => unknown, message: string][] = [
+    [
+      "another library's name in the module",
+      () => RateLimitModule.forRoot({ limiter, keyGenerator: anna } as never),
+      'Did you mean `identify`?',
+    ],
+    [
+      "another library's name in a decorator",
+      () => RateLimit({ skipIf: () => true } as never),
+      'Did you mean `skip`?',
+    ],
+    ['no limiter', () => RateLimitModule.forRoot({} as never), '`limiter` must be given'],
+    [
+      'a limiter that is wrong, in the module',
+      () => RateLimitModule.forRoot({ limiter: { store, rate: 0, period: '1m' } }),
+      '`rate`',
+    ],
+    [
+      'a limiter that is wrong, in a decorator',
+      () => RateLimit({ limiter: { store, rate: 0, period: '1m' } }),
+      '`rate`',
+    ],
+    ['no object in a decorator', () => RateLimit(5 as never), '`@RateLimit options`'],
+    [
+      '`global` that is no boolean',
+      () => RateLimitModule.forRoot({ limiter, global: 'no' } as never),
+      '`global` must be true or false',
+    ],
+    [
+      'a misspelt option of forRootAsync',
+      () => RateLimitModule.forRootAsync({ useFacotry: () => ({ limiter }) } as never),
+      'Did you mean `useFactory`?',
+    ],
+    [
+      'both decorators on one target',
+      () => controller([RateLimit(), SkipRateLimit()]),
+      'must not stand on one target',
+    ],
+    [
+      'both decorators on one handler, the other way round',
+      () => controller([], [SkipRateLimit(), RateLimit()]),
+      'must not stand on one target',
+    ],
+  ];
+  it.each(rows)('%s', (_, attempt, message) => {
+    expect(attempt).toThrow(expect.objectContaining({ code: 'ERR_INVALID_OPTION' }));
+    expect(attempt).toThrow(message);
+  });
+});
+
+describe.each([
+  ['Express', () => new ExpressAdapter()],
+  ['Fastify', () => new FastifyAdapter()],
+] as const)('exception filters on %s', (_, adapter) => {
+  const imports = (): NonNullable<ModuleMetadata['imports']> => [
+    RateLimitModule.forRoot({ limiter: named('module', 1), identify: anna }),
+  ];
+
+  it('see the exception, and answer in its place', async () => {
+    const seen: unknown[] = [];
+    class Calm {
+      catch(exception: RateLimitException, host: ArgumentsHost): void {
+        seen.push(exception.message, exception.getStatus(), exception.getResponse());
+        seen.push(Object.fromEntries(exception.headers)['Retry-After']);
+        const response = host.switchToHttp().getResponse<{ raw?: object; type: Function }>();
+        const html = response.raw === undefined ? 'html' : 'text/html; charset=utf-8';
+        response.type(html).status(420).send('<p>calm</p>');
+      }
+    }
+    decorate(Calm, [Catch(RateLimitException)]);
+    const routes = controller([UseFilters(Calm)]);
+    const call = await serve({ imports: imports(), controllers: [routes] }, adapter());
+    await call();
+    const response = await call();
+    expect([response.status, await response.text()]).toEqual([420, '<p>calm</p>']);
+    expect(response.headers.get('content-type')).toBe('text/html; charset=utf-8');
+    expect(response.headers.get('retry-after')).toBe('60');
+    const title = 'Request cannot be satisfied as assigned quota has been exceeded';
+    expect(seen).toEqual([
+      title,
+      429,
+      expect.objectContaining({ title, status: 429, 'violated-policies': ['module'] }),
+      '60',
+    ]);
+  });
+
+  it('for everything, bound to the application, see it as any HttpException', async () => {
+    class Everything {
+      readonly host: HttpAdapterHost;
+      constructor(host: HttpAdapterHost) {
+        this.host = host;
+      }
+      catch(exception: unknown, host: ArgumentsHost): void {
+        const status = exception instanceof HttpException ? exception.getStatus() : 500;
+        const response: unknown = host.switchToHttp().getResponse();
+        this.host.httpAdapter.reply(response, { wrapped: true }, status);
+      }
+    }
+    decorate(Everything, [Catch()]);
+    Inject(HttpAdapterHost)(Everything, undefined, 0);
+    Injectable()(Everything);
+    const call = await serve(
+      {
+        imports: imports(),
+        controllers: [controller()],
+        providers: [{ provide: APP_FILTER, useClass: Everything }],
+      },
+      adapter(),
+    );
+    await call();
+    const response = await call();
+    expect([response.status, await response.json()]).toEqual([429, { wrapped: true }]);
+    expect(response.headers.get('ratelimit')).toBe('"module";r=0;t=60');
+  });
+
+  it("get text of `onLimited` as the exception's message, which Nest sends in its own way", async () => {
+    const limiter = named('module', 1);
+    const onLimited = () => ({ body: 'Slow down.' });
+    const call = await serve(
+      {
+        imports: [RateLimitModule.forRoot({ limiter, identify: anna, onLimited })],
+        controllers: [controller()],
+      },
+      adapter(),
+    );
+    await call();
+    const response = await call();
+    expect(response.status).toBe(429);
+    expect(response.headers.get('content-type')).toContain('application/json');
+    expect(await response.json()).toEqual({ statusCode: 429, message: 'Slow down.' });
+  });
+});
+
+describe('shutting down', () => {
+  it('closes limiters that were made from options, once, and none that was passed', async () => {
+    const close = vi.spyOn(RateLimiter.prototype, 'close');
+    try {
+      const options = {
+        store: new MemoryStore(),
+        rate: 5,
+        period: '1m',
+        namespace: 'own',
+      } as const;
+      const passed = named('passed');
+      const own = controller([], [RateLimit({ limiter: options }), RateLimit({ limiter: passed })]);
+      const app = await create(
+        {
+          imports: [RateLimitModule.forRoot({ limiter: options, identify: anna })],
+          controllers: [own],
+        },
+        new ExpressAdapter(),
+      );
+      const { origin, close: shutDown } = await listen(app);
+      expect((await fetch(origin)).headers.get('ratelimit')).toBe(
+        '"default";r=4;t=12, "passed";r=99;t=1',
+      );
+      const made = app.get(RateLimiter, { strict: false });
+      await shutDown();
+      expect(close.mock.contexts).toEqual([made]);
+      await expect(made.allow('anna')).rejects.toMatchObject({ code: 'ERR_LIMITER_CLOSED' });
+      expect((await passed.allow('anna')).allowed).toBe(true);
+    } finally {
+      close.mockRestore();
+    }
+  });
+});

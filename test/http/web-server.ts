@@ -1,0 +1,29 @@
+import { ReadableStream } from 'node:stream/web';
+import { getRequestListener } from '@hono/node-server';
+import type { RequestListener } from 'node:http';
+import type { Answer } from './framework.ts';
+
+/** A web-standard handler behind a server of Node's; an error of its own is answered with 500. */
+export function listenerOf(fetch: Parameters<typeof getRequestListener>[0]): RequestListener {
+  const listener = getRequestListener(fetch, {
+    errorHandler: () => new Response('broken', { status: 500 }),
+  });
+  return (incoming, outgoing) => void listener(incoming, outgoing);
+}
+
+/** A handler's answer as a web Response; one in pieces is read as it is sent. */
+export function toResponse({ status, body }: Answer): Response {
+  if (typeof body === 'string') {
+    return new Response(body, { status });
+  }
+  const pieces = body[Symbol.asyncIterator]();
+  const encoder = new TextEncoder();
+  const stream = new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      const { done, value } = await pieces.next();
+      if (done === true) controller.close();
+      else controller.enqueue(encoder.encode(value));
+    },
+  });
+  return new Response(stream, { status });
+}

@@ -1,0 +1,238 @@
+import { createServer } from 'node:http';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { describe, expect, it, vi } from 'vitest';
+import { concurrency, MemoryStore, RateLimiter } from 'distributed-rate-limiter';
+import { decisionOf, rateLimit } from 'distributed-rate-limiter/web';
+import type { WebGuardOptions, WebHandler } from 'distributed-rate-limiter/web';
+import { frameworkContract } from './contract.ts';
+import { listen } from './node-server.ts';
+import { listenerOf, toResponse } from './web-server.ts';
+
+frameworkContract<Request>({
+  name: 'web-standard handlers',
+  header: (request, name) => request.headers.get(name) ?? undefined,
+  method: (request) => request.method,
+  serve([route]) {
+    const handler = route!.guards.reduceRight<WebHandler<Request, []>>(
+      (inner, [limiter, options]) => rateLimit(limiter, options as WebGuardOptions)(inner),
+      async (request) => toResponse(await route!.handler(request)),
+    );
+    return listen(createServer(listenerOf((request) => handler(request))));
+  },
+});
+
+describe('web-standard handlers', () => {
+  const url = 'http://localhost/';
+  const memory = (rate = 1): RateLimiter =>
+    new RateLimiter({ store: new MemoryStore(), rate, period: '1h' });
+  const places = (): RateLimiter =>
+    new RateLimiter({ store: new MemoryStore(), limits: [concurrency({ max: 1, ttl: '30s' })] });
+  const identify = (): string => 'all';
+  const free = async (limiter: RateLimiter): Promise<boolean> =>
+    (await limiter.peek('all')).remaining === 1;
+
+  describe('who is limited', () => {
+    it.each([
+      ['neither `identify` nor `address`', {}, '`identify` must be a function'],
+      ['both', { identify, address: () => '' }, '`address` must be left out'],
+      ['an `address` that is none', { address: '192.0.2.1' }, '`address` must be a function'],
+      ['a misspelt option', { identify, skips: identify }, '`skip`'],
+      ['nothing', undefined, '`identify` must be a function'],
+    ])('refuses %s', (_, options, message) => {
+      expect(() => rateLimit(memory(), options as never)).toThrow(message);
+    });
+
+    it('limits by the address that `address` tells', async () => {
+      const limiter = memory();
+      const limited = rateLimit(limiter, {
+        address: (_request: Request, server: { ip: string }) => server.ip,
+      });
+      const handler = limited((_, server) => new Response(server.ip));
+      expect(await (await handler(new Request(url), { ip: '192.0.2.1' })).text()).toBe('192.0.2.1');
+      expect((await handler(new Request(url), { ip: '192.0.2.1' })).status).toBe(429);
+      expect((await handler(new Request(url), { ip: '192.0.2.2' })).status).toBe(200);
+      expect((await limiter.peek('192.0.2.2')).remaining).toBe(0);
+    });
+
+    it('answers 400 where `address` tells none', async () => {
+      const handler = rateLimit(memory(), { address: () => undefined })(() => new Response('x'));
+      expect((await handler(new Request(url))).status).toBe(400);
+    });
+
+    it('hands to its functions all that the handler gets', async () => {
+      const seen: unknown[] = [];
+      const see =
+        <T>(name: string, value: T) =>
+        (request: Request, context: { id: number }): T => {
+          seen.push([name, request.url, context.id]);
+          return value;
+        };
+      const limited = rateLimit(memory(), {
+        skip: see('skip', false),
+        identify: see('identify', 'all'),
+        cost: see('cost', 1),
+        limits: see('limits', undefined),
+      });
+      const handler = limited((request, { id }) => new Response(`${request.url} ${id}`));
+      expect(await (await handler(new Request(url), { id: 7 })).text()).toBe(`${url} 7`);
+      expect(seen).toEqual(['skip', 'identify', 'cost', 'limits'].map((name) => [name, url, 7]));
+    });
+
+    it('tells a handler what was decided, of several limiters by the last', async () => {
+      const outer = rateLimit(memory(9), { identify });
+      const inner = rateLimit(memory(5), { identify });
+      const handler = outer(inner((request) => Response.json(decisionOf(request)?.remaining)));
+      expect(await (await handler(new Request(url))).json()).toBe(4);
+    });
+  });
+
+  describe('responses that cannot be written to', () => {
+    const pass = (response: Response, limiter = memory()): Promise<Response> =>
+      rateLimit(limiter, { identify })(() => response)(new Request(url));
+
+    it('copies a redirect', async () => {
+      const response = await pass(Response.redirect(`${url}elsewhere`, 307));
+      expect([response.status, response.headers.get('location')]).toEqual([307, `${url}elsewhere`]);
+      expect(response.headers.get('ratelimit-policy')).toBe('"default";q=1;w=3600');
+    });
+
+    it('copies what `fetch` gave, body, status text and cookies too', async () => {
+      const server = await listen(
+        createServer((_, response) => {
+          response.setHeader('Set-Cookie', ['a=1', 'b=2']);
+          response.writeHead(203, 'Second Hand').end('from afar');
+        }),
+      );
+      try {
+        const response = await pass(await fetch(server.origin));
+        expect([response.status, response.statusText]).toEqual([203, 'Second Hand']);
+        expect(response.headers.getSetCookie()).toEqual(['a=1', 'b=2']);
+        expect(response.headers.get('ratelimit')).toContain('r=0');
+        expect(await response.text()).toBe('from afar');
+      } finally {
+        await server.close();
+      }
+    });
+
+    it.each([
+      ['freely', memory],
+      ['with a place held', places],
+    ])('hands on a network error as it is, %s', async (_, make) => {
+      const limiter = make();
+      const error = Response.error();
+      expect(await pass(error, limiter)).toBe(error);
+      if (limiter.limits[0]!.algorithm === 'concurrency') expect(await free(limiter)).toBe(true);
+    });
+
+    it('writes to the one that can be written to', async () => {
+      const made = new Response('x');
+      expect(await pass(made)).toBe(made);
+    });
+  });
+
+  describe('holding a place', () => {
+    const taken = async (
+      limiter: RateLimiter,
+      response: Response,
+      request = new Request(url),
+    ): Promise<Response> => rateLimit(limiter, { identify })(() => response)(request);
+
+    it('reads no more than is asked for, and frees the place at the end', async () => {
+      let pulls = 0;
+      const source = new ReadableStream<Uint8Array>(
+        {
+          pull(controller) {
+            pulls += 1;
+            if (pulls === 3) controller.close();
+            else controller.enqueue(Uint8Array.of(pulls));
+          },
+        },
+        { highWaterMark: 0 },
+      );
+      const limiter = places();
+      const response = await taken(limiter, new Response(source));
+      const reader = response.body!.getReader();
+      expect(pulls).toBe(0);
+      expect((await reader.read()).value).toEqual(Uint8Array.of(1));
+      expect((await reader.read()).value).toEqual(Uint8Array.of(2));
+      expect([pulls, await free(limiter)]).toEqual([2, false]);
+      expect((await reader.read()).done).toBe(true);
+      await vi.waitFor(async () => expect(await free(limiter)).toBe(true));
+    });
+
+    it('frees it when the body is cancelled, and tells the source', async () => {
+      const cancel = vi.fn<(reason: unknown) => void>();
+      const limiter = places();
+      const response = await taken(limiter, new Response(new ReadableStream({ cancel })));
+      expect(await free(limiter)).toBe(false);
+      await response.body!.cancel('enough');
+      expect(cancel).toHaveBeenCalledExactlyOnceWith('enough');
+      await vi.waitFor(async () => expect(await free(limiter)).toBe(true));
+    });
+
+    it('frees it when the body fails, with the same error', async () => {
+      const broken = new Error('broken');
+      const source = new ReadableStream({
+        pull() {
+          throw broken;
+        },
+      });
+      const limiter = places();
+      const response = await taken(limiter, new Response(source));
+      await expect(response.text()).rejects.toBe(broken);
+      await vi.waitFor(async () => expect(await free(limiter)).toBe(true));
+    });
+
+    it.each([
+      ['without a body', () => new Response(null, { status: 204 }), 'GET'],
+      ['to HEAD, whose body nobody reads', () => new Response('x'), 'HEAD'],
+    ])('frees it at once for an answer %s', async (_, make, method) => {
+      const limiter = places();
+      await taken(limiter, make(), new Request(url, { method }));
+      await vi.waitFor(async () => expect(await free(limiter)).toBe(true));
+    });
+
+    it('frees it when the request is aborted, before and after the answer', async () => {
+      for (const when of ['before', 'meanwhile', 'after']) {
+        const gone = new AbortController();
+        const limiter = places();
+        if (when === 'before') gone.abort();
+        const limited = rateLimit(limiter, { identify })(() => {
+          if (when === 'meanwhile') gone.abort();
+          return new Response('x');
+        });
+        await limited(new Request(url, { signal: gone.signal }));
+        if (when === 'after') {
+          expect(await free(limiter)).toBe(false);
+          gone.abort();
+        }
+        await vi.waitFor(async () => expect(await free(limiter), when).toBe(true));
+      }
+    });
+
+    it('frees it when what makes the response throws', async () => {
+      const limiter = places();
+      const failing = rateLimit(limiter, { identify })(() => {
+        throw new Error('broken');
+      });
+      await expect(failing(new Request(url))).rejects.toThrow('broken');
+      await vi.waitFor(async () => expect(await free(limiter)).toBe(true));
+    });
+
+    it('frees it when a response is dropped unread', async () => {
+      setFlagsFromString('--expose-gc');
+      const collectGarbage = runInNewContext('gc') as () => void;
+      const limiter = places();
+      await taken(limiter, new Response('never read'));
+      expect(await free(limiter)).toBe(false);
+      await vi.waitFor(
+        async () => {
+          collectGarbage();
+          expect(await free(limiter)).toBe(true);
+        },
+        { timeout: 10_000 },
+      );
+    });
+  });
+});

@@ -1,0 +1,18 @@
+// @ts-check
+/** A script of somebody's: two calls at its top, and no close. */
+import process from 'node:process';
+import { RateLimiterSync } from 'distributed-rate-limiter/sync';
+
+const limiter = new RateLimiterSync({
+  redis: process.argv[2] ?? '',
+  namespace: 'script',
+  rate: 1,
+  period: '1h',
+  timeoutMs: 5_000,
+});
+try {
+  console.log(limiter.allow('user').reason);
+  console.log(limiter.allow('user').reason);
+} catch (error) {
+  console.log(/** @type {{ code?: string }} */ (error).code);
+}

@@ -1,0 +1,64 @@
+import { expectTypeOf, test } from 'vitest';
+import type { Decision, Identity, RedisPort, StoreError } from 'distributed-rate-limiter';
+import { MemoryStore, tokenBucket } from 'distributed-rate-limiter';
+import { RateLimiterSync } from 'distributed-rate-limiter/sync';
+import type { SyncLimiterOptions } from 'distributed-rate-limiter/sync';
+
+declare const port: RedisPort;
+const redis = 'redis://localhost:6379';
+
+test('answers are there at once', () => {
+  const limiter = new RateLimiterSync({ redis, rate: 5, period: '1m' });
+  expectTypeOf(limiter.allow('user')).toEqualTypeOf<Decision>();
+  expectTypeOf(limiter.peek(['org', 'user'], { cost: 2 })).toEqualTypeOf<Decision>();
+  expectTypeOf(limiter.reset('user')).toEqualTypeOf<void>();
+  expectTypeOf(limiter.close()).toEqualTypeOf<void>();
+  expectTypeOf(limiter).toExtend<Disposable>();
+  // @ts-expect-error a call brings no limits
+  limiter.allow('user', { limits: [] });
+});
+
+test('plain options', () => {
+  void new RateLimiterSync({
+    redis,
+    cluster: true,
+    algorithm: 'fixed_window',
+    rate: 5,
+    period: 'month',
+    timeZone: 'Europe/Berlin',
+    namespace: 'a',
+    blocks: true,
+    failStrategy: 'throw',
+    timeoutMs: 100,
+    hashSecret: new Uint8Array(32),
+    onAllow: (identity, decision) => {
+      expectTypeOf(identity).toEqualTypeOf<Identity>();
+      expectTypeOf(decision).toEqualTypeOf<Decision>();
+    },
+    onError: (error) => {
+      expectTypeOf(error).toEqualTypeOf<StoreError>();
+    },
+  });
+  void new RateLimiterSync({
+    redis,
+    limits: [
+      { name: 'burst', rate: 5, period: '1s', burst: 1, shadow: true },
+      { algorithm: 'sliding_window_log', rate: 5, period: '1h' },
+      { name: 'places', algorithm: 'concurrency', max: 5, ttl: '1m' },
+    ],
+  });
+  void new RateLimiterSync({ redis, algorithm: 'concurrency', max: 5, ttl: '1m' });
+  // @ts-expect-error a rate of what
+  void new RateLimiterSync({ redis, rate: 5 });
+  // @ts-expect-error a sliding window has no burst
+  void new RateLimiterSync({ redis, algorithm: 'sliding_window', rate: 5, period: '1m', burst: 5 });
+  // @ts-expect-error a made limit cannot go to another thread
+  void new RateLimiterSync({ redis, limits: [tokenBucket({ rate: 5, period: '1m' })] });
+  // @ts-expect-error a client cannot go to another thread
+  void new RateLimiterSync({ redis: port, rate: 5, period: '1m' });
+  // @ts-expect-error a store cannot go to another thread
+  void new RateLimiterSync({ store: new MemoryStore(), rate: 5, period: '1m' });
+  // @ts-expect-error there is one call at a time
+  void new RateLimiterSync({ redis, rate: 5, period: '1m', maxInFlight: 5 });
+  expectTypeOf<SyncLimiterOptions['redis']>().toEqualTypeOf<string>();
+});
