@@ -14,6 +14,7 @@ import { RULE_NAMES } from './limits.mjs';
  * @typedef {object} Figures of one process
  * @property {number} worker its number, from 1
  * @property {number} pid
+ * @property {number} beganAt in milliseconds since 1970
  * @property {'memory' | import('./serve.mjs').StoreState} store
  * @property {Counts} counts of all its limiters
  *
@@ -38,7 +39,13 @@ export function openFigures(limiters, worker, store) {
   const close = prometheusMetrics({ register, limiters: Object.values(limiters) });
   return {
     report: async () => ({
-      figures: { worker, pid: process.pid, store: store(), counts: countsOf(limiters) },
+      figures: {
+        worker,
+        pid: process.pid,
+        beganAt: Math.round(performance.timeOrigin),
+        store: store(),
+        counts: countsOf(limiters),
+      },
       metrics: await register.getMetricsAsJSON(),
     }),
     close,

@@ -1,3 +1,4 @@
+import process from 'node:process';
 import { chromium } from 'playwright-core';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
@@ -85,6 +86,21 @@ test('with Redis and two workers: traffic moves the counts, the outages are show
   await shows(page, '#last', /→ 429[^]*retry-after: \d+[^]*problem\+json[^]*violated-policies/);
   await page.click('#steady');
   expect(await page.getAttribute('#steady', 'aria-pressed')).toBe('false');
+
+  // A worker that is killed takes its counts with it, and none from the page.
+  const allCounted = async () => {
+    const answers = (await page.locator('#answers').textContent()) ?? '';
+    return Number(/(\d+) × 429/.exec(answers)?.[1]) === (await numberIn(page, '#total-refused'));
+  };
+  await waitUntil('the count of all that was answered', allCounted);
+  process.kill(await numberIn(page, '#workers tr:first-child td:nth-child(2)'), 'SIGKILL');
+  await demo.printed(/Worker 1 ended; another one took its place/);
+  await waitUntil('the new worker', async () => {
+    const decisions = await page.locator('#workers td:last-child').allTextContents();
+    return decisions.length === 2 && decisions[0] === '0';
+  });
+  expect(await allCounted()).toBe(true);
+  expect(await numberIn(page, '#total-passed')).toBe(100);
 
   await page.fill('#caller', 'bob <b>');
   await shows(page, '#who', /^bob <b>$/);
