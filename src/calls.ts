@@ -66,6 +66,7 @@ class SentCall<T> implements Call {
   readonly timeoutMs: number;
   readonly maxInFlight: number;
   readonly late: Call['late'];
+  submission: Call['submission'] = undefined;
   readonly #calls: Calls;
   readonly #outcome: Outcome<T>;
   readonly #resolve: (value: T) => void;

@@ -35,7 +35,7 @@ export interface StoreStateMessage {
 /**
  * What subscribers of the channel `distributed-rate-limiter:store-submit` are told of one call of a limiter, in the
  * caller's own async context, before it waits for its script call. The same object is then in that script call's
- * `submissions`: what a subscriber wants to remember of the caller it keeps under it, in a WeakMap.
+ * `submissions`: what a subscriber wants to remember of the caller it keeps on it, under a symbol of its own.
  */
 export interface StoreSubmission {
   readonly store: string;

@@ -6,7 +6,7 @@ export const UNNAMED = 'redis';
 /** What a log says of a change of state. It names no caller and no key. */
 export function describeStoreState({ state, store, node, error }: StoreStateMessage): string {
   const all = store === UNNAMED ? 'Redis' : `Redis at ${store}`;
-  const place = node === '' || node === store ? all : `${node} of ${all}`;
+  const place = node === '' ? all : `Node ${node} of ${all}`;
   const why = error instanceof Error ? ` (${messageOf(error)})` : '';
   if (state === 'ready') {
     return `${place} answers again.`;

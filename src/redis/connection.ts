@@ -25,6 +25,8 @@ export interface Sendable {
   readonly timeoutMs: number;
   readonly maxInFlight: number;
   fail(error: RateLimiterError): void;
+  /** What was published of it, if somebody listened when it was submitted. */
+  submission?: StoreSubmission | undefined;
   /** There if the call wants to be told of a reply that comes after it has failed. */
   readonly late?: unknown;
 }
@@ -50,8 +52,6 @@ export class Connection<C extends Sendable> {
   readonly #name: string;
   readonly #counts = new StoreCounts(this);
   readonly #endStats: () => void;
-  /** Only of calls that were made while somebody listened for them. */
-  readonly #submissions = new WeakMap<C, StoreSubmission>();
   readonly #script: Script<C>;
   /** By node on a cluster; a single one elsewhere. */
   readonly #lanes = new Map<string, Lane<C>>();
@@ -117,7 +117,7 @@ export class Connection<C extends Sendable> {
     }
     if (storeSubmits.hasSubscribers) {
       const submission: StoreSubmission = { store: this.#name };
-      this.#submissions.set(call, submission);
+      call.submission = submission;
       storeSubmits.publish(submission);
     }
     lane.enqueue(slot, call);
@@ -249,7 +249,9 @@ export class Connection<C extends Sendable> {
       node: batch.lane.node,
       entries: batch.size,
       keys: batch.encoded.keys.length,
-      submissions: calls.flatMap((call) => this.#submissions.get(call) ?? []),
+      submissions: storeSubmits.hasSubscribers
+        ? calls.flatMap(({ submission }) => submission ?? [])
+        : [],
       command: 'EVALSHA',
     };
     storeCalls.start.publish(batch.message);

@@ -1,6 +1,7 @@
 import type { Entry } from '../algorithms/decide.ts';
 import type { Clock } from '../clock.ts';
 import type { RateLimiterError } from '../errors.ts';
+import type { StoreSubmission } from '../events.ts';
 
 /**
  * One call on its way through a store. The store calls exactly one of `settle` and `fail`, once; after `fail` it may
@@ -10,6 +11,8 @@ export interface Call extends Entry {
   /** How long a store may take, and how many calls it may have in flight; a store that needs neither ignores them. */
   readonly timeoutMs: number;
   readonly maxInFlight: number;
+  /** A store's own note, for those who trace the call. */
+  submission?: StoreSubmission | undefined;
   /**
    * `reply[0]` is the store's clock at the decision, in whole microseconds since the Unix epoch; the integers of
    * this call's shape begin at `reply[at]`.

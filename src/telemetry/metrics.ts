@@ -12,9 +12,9 @@ export interface Readings {
 }
 
 /** The label names of all metrics. None ever holds an identity. */
-export type Label = 'limiter' | 'limit' | 'outcome' | 'reason' | 'store' | 'node';
+type Label = 'limiter' | 'limit' | 'outcome' | 'reason' | 'store' | 'node';
 
-export interface Sample {
+interface Sample {
   readonly labels: Readonly<Partial<Record<Label, string>>>;
   readonly value: number;
 }

@@ -26,6 +26,15 @@ import type { Counted } from './metrics.ts';
 
 const SCOPE = 'distributed-rate-limiter';
 const PREFIX = 'distributed_rate_limiter';
+/** What an SDK keeps of a span's links unless it is told otherwise. */
+const MAX_LINKS = 128;
+
+const CALLER = Symbol('caller');
+
+/** What is remembered of a call until its script call begins. */
+interface Submission extends StoreSubmission {
+  [CALLER]?: SpanContext | undefined;
+}
 
 /** What is exported, and where to. */
 export interface OpenTelemetryMetricsOptions {
@@ -116,18 +125,11 @@ export function openTelemetrySpans(options: OpenTelemetrySpansOptions = {}): () 
   const given = readOptions('openTelemetrySpans', options, ['tracerProvider']);
   const provider = (readProvider(given, 'tracerProvider', 'getTracer') ?? trace) as TracerProvider;
   const tracer = provider.getTracer(SCOPE);
-  const callers = new WeakMap<StoreSubmission, SpanContext>();
   const spans = new WeakMap<StoreCallMessage, Span>();
 
-  const onSubmit = (message: unknown): void => {
-    const caller = trace.getSpanContext(context.active());
-    if (caller !== undefined) {
-      callers.set(message as StoreSubmission, caller);
-    }
-  };
   const onStart = (message: unknown): void => {
     const { store, node, entries, keys, submissions, command } = message as StoreCallMessage;
-    const known = submissions.flatMap((submission) => callers.get(submission) ?? []);
+    const known = submissions.flatMap((submission) => (submission as Submission)[CALLER] ?? []);
     const links = linksTo(known);
     if (known.length > 0 && links.length === 0) {
       return;
@@ -167,15 +169,21 @@ export function openTelemetrySpans(options: OpenTelemetrySpansOptions = {}): () 
   };
 }
 
+/** In the caller's own context. */
+function onSubmit(message: unknown): void {
+  (message as Submission)[CALLER] = trace.getSpanContext(context.active());
+}
+
 /** One link for each sampled span, however many calls it made. */
 function linksTo(callers: readonly SpanContext[]): Link[] {
-  const bySpan = new Map<string, SpanContext>();
+  // A span has one object that names it.
+  const distinct = new Set<SpanContext>();
   for (const caller of callers) {
-    if ((caller.traceFlags & TraceFlags.SAMPLED) !== 0) {
-      bySpan.set(`${caller.traceId} ${caller.spanId}`, caller);
+    if ((caller.traceFlags & TraceFlags.SAMPLED) !== 0 && distinct.size < MAX_LINKS) {
+      distinct.add(caller);
     }
   }
-  return [...bySpan.values()].map((caller) => ({ context: caller }));
+  return [...distinct].map((caller) => ({ context: caller }));
 }
 
 function attributesOf(labels: Readonly<Record<string, string>>): Attributes {

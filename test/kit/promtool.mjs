@@ -25,6 +25,9 @@ export function findPrometheus(program) {
   return unpacked;
 }
 
+// Without the option root is warned that apt's own user may not write here.
+const DOWNLOAD = ['-o', 'APT::Sandbox::User=root', 'download', 'prometheus'];
+
 /** @param {string} folder */
 function unpack(folder) {
   const parent = join(folder, '..');
@@ -33,10 +36,10 @@ function unpack(folder) {
   const fresh = mkdtempSync(join(parent, 'unpacking-'));
   try {
     console.log('promtool is needed and missing here. Unpacking the Debian package prometheus.');
-    if (!runs('apt-get', ['download', 'prometheus'], fresh)) {
+    if (!runs('apt-get', DOWNLOAD, fresh)) {
       // The lists of packages may be missing or old. Only root may fetch them; for others it fails and changes nothing.
       runs('apt-get', ['update'], fresh);
-      if (!runs('apt-get', ['download', 'prometheus'], fresh)) {
+      if (!runs('apt-get', DOWNLOAD, fresh)) {
         throw new Error(
           'promtool is needed and missing here, and apt-get cannot download the package prometheus. ' +
             'Install Prometheus so that `promtool` is on the PATH: `apt-get install prometheus`, `brew install prometheus`, `apk add prometheus`.',

@@ -11,7 +11,10 @@ import type {
   FailStrategy,
   Identity,
   LimiterOptions,
+  StoreCallMessage,
 } from 'distributed-rate-limiter';
+import { prometheusMetrics } from 'distributed-rate-limiter/prometheus';
+import { Registry } from 'prom-client';
 import { digestIdentity } from '../../src/identity.ts';
 import { startFaultProxy, startRedis, waitUntil } from '../kit/index.mjs';
 import type { FaultProxy, RedisServer } from '../kit/index.mjs';
@@ -66,6 +69,7 @@ describe('10,000 identities, a hash secret and a password', () => {
   const search = new Search({ canary, hashSecret, password });
   /** In the server, which of course knows its own password. */
   const serverSearch = new Search({ canary, hashSecret });
+  const register = new Registry();
   const undo: (() => unknown)[] = [];
   const outcomes: Record<string, number> = {};
 
@@ -90,6 +94,19 @@ describe('10,000 identities, a hash secret and a password', () => {
       search.look('channel of checks', failed ? logged(message) : JSON.stringify(message));
     };
     const checks = tracingChannel<unknown, CheckMessage>('distributed-rate-limiter:check');
+    const onCall = (message: unknown): void =>
+      search.look('channels of script calls', logged(message));
+    const calls = tracingChannel<unknown, StoreCallMessage>('distributed-rate-limiter:store-call');
+    const callListeners = {
+      start: onCall,
+      end: onCall,
+      asyncStart: onCall,
+      asyncEnd: onCall,
+      error: onCall,
+    };
+    calls.subscribe(callListeners);
+    subscribe('distributed-rate-limiter:store-submit', onCall);
+    const stopMetrics = prometheusMetrics({ register });
     const listeners = {
       start: onCheck,
       end: onCheck,
@@ -102,6 +119,9 @@ describe('10,000 identities, a hash secret and a password', () => {
       watchOutput((what, text) => search.look(what, text)),
       () => unsubscribe('distributed-rate-limiter:store', onState),
       () => checks.unsubscribe(listeners),
+      () => calls.unsubscribe(callListeners),
+      () => unsubscribe('distributed-rate-limiter:store-submit', onCall),
+      stopMetrics,
       () => monitor.stop(),
     );
   });
@@ -307,6 +327,7 @@ describe('10,000 identities, a hash secret and a password', () => {
 
   it('leave no trace in errors, decisions, hooks, channels, warnings and output', async () => {
     console.log(`looked at ${JSON.stringify(search.looked)}; outcomes ${JSON.stringify(outcomes)}`);
+    search.look('metrics', await register.metrics());
     expect(search.traces).toEqual([]);
     const everywhere = [
       'onError',
@@ -314,6 +335,8 @@ describe('10,000 identities, a hash secret and a password', () => {
       'rejection',
       'channel of checks',
       'channel of states',
+      'channels of script calls',
+      'metrics',
       'warning',
       'output',
     ];

@@ -270,7 +270,7 @@ describe('what lives in the process', () => {
   });
 });
 
-test('being counted keeps neither a limiter nor a connection, leases held or not', async () => {
+test('being counted keeps no limiter, leases held or not', async () => {
   setFlagsFromString('--expose-gc');
   const collectGarbage: () => void = runInNewContext('gc');
   /** In a function of its own, so that nothing of it is left on the stack. */
