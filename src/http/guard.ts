@@ -67,7 +67,7 @@ export function createGuard<Request>(
   return new LimiterGuard(limiterOf(limiter), settings);
 }
 
-export function limiterOf(limiter: RateLimiter | LimiterOptions): RateLimiter {
+function limiterOf(limiter: RateLimiter | LimiterOptions): RateLimiter {
   return isLimiter(limiter) ? limiter : new RateLimiter(limiter);
 }
 

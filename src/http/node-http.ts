@@ -19,7 +19,8 @@ export type Handler<
 > = (request: Request, response: Response) => unknown;
 
 /**
- * Limits a handler of `node:http` or of `node:http2`'s compatible interface.
+ * Limits a handler of `node:http` or of `node:http2`'s compatible interface. Nobody there handles errors: what `cost`,
+ * `limits` or `skip` throws is answered with status 500, and the first time it is one process warning.
  *
  * @param limiter a limiter, or the options of a new one, which is then `limiter` of what is returned, to be closed
  * @throws {RateLimiterError} `ERR_INVALID_OPTION`
@@ -34,13 +35,21 @@ export function rateLimit<Request extends IncomingMessage = IncomingMessage>(
   handler: Handler<Request, Response>,
 ) => (request: Request, response: Response) => void) & { readonly limiter: RateLimiter } {
   const guard = createGuard(limiter, options);
+  let reported = false;
   const limit =
     <Response extends ServerResponse>(handler: Handler<Request, Response>) =>
     async (request: Request, response: Response): Promise<void> => {
       let goesOn: boolean;
       try {
         goesOn = obey(await guard.check(request), response);
-      } catch {
+      } catch (error) {
+        if (!reported) {
+          reported = true;
+          process.emitWarning(
+            `A request could not be decided and was answered with status 500: ${String(error)}. Further ones are not reported.`,
+            { type: 'RateLimiterWarning', code: 'DRL_REQUEST_FAILED' },
+          );
+        }
         response.writeHead(500, { 'Content-Type': PROBLEM_JSON }).end(FAILED);
         return;
       }
