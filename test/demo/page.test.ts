@@ -135,20 +135,20 @@ test('with Redis and two workers: traffic moves the counts, the outages are show
   expect(troubles).toEqual([]);
 }, 60_000);
 
-test.each(['light', 'dark'] as const)(
-  'in memory, %s: says that there is no Redis, and everything can be read',
-  async (colorScheme) => {
-    const demo = startDemo('');
-    cleanups.push(demo.close);
-    const { page, troubles } = await open(await demo.origin(), { colorScheme });
+test('in memory: says that there is no Redis, and everything can be read, in light and in dark', async () => {
+  const demo = startDemo('');
+  cleanups.push(demo.close);
+  const origin = await demo.origin();
+  for (const colorScheme of ['light', 'dark'] as const) {
+    const { page, troubles } = await open(origin, { colorScheme });
     await shows(page, '#store', /^No Redis/);
     await page.click('#one');
     await shows(page, '#total-passed', /^1$/);
-    await shows(page, '#left-hello-default', /^[45] of 5$/);
+    await shows(page, '#left-hello-default', /^[345] of 5$/);
     expect(await page.evaluate(leastContrast)).toBeGreaterThanOrEqual(4.5);
     expect(troubles).toEqual([]);
-  },
-);
+  }
+});
 
 /** Of all text on the page against what is behind it, by the formula of WCAG 2.2. Runs in the browser. */
 function leastContrast(): number {
