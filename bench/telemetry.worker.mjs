@@ -1,122 +1,164 @@
 // @ts-check
-import { channel, tracingChannel } from 'node:diagnostics_channel';
+import { subscribe, tracingChannel } from 'node:diagnostics_channel';
+import { context, ROOT_CONTEXT, trace } from '@opentelemetry/api';
+import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
+import { MeterProvider, MetricReader } from '@opentelemetry/sdk-metrics';
+import { BasicTracerProvider, BatchSpanProcessor } from '@opentelemetry/sdk-trace-base';
+import { Registry } from 'prom-client';
+import { answering } from './answering.mjs';
 import { serve } from './child.mjs';
 import { inTurn, makeIdentities } from './identities.mjs';
 import { runLoad } from './load.mjs';
 
-/** @type {{ limiter: import('../dist/index.js').RateLimiter, perTurn: () => unknown } | undefined} */
-let opened;
-const listen = () => {};
-/** @type {<T>(call: () => T) => T} */
-let inSpan = (call) => call();
-const next = inTurn(makeIdentities(100_000));
-/** @param {{ allowed: boolean }} decision */
-const isAllowed = ({ allowed }) => allowed;
+const IDENTITIES = 100_000;
+const SCRAPE_EVERY_MS = 1_000;
+/** Callers with a span of their own each, as requests of a server have. */
+const CALLERS = 256;
 
-serve(async ({ kind, url, observer, inFlight, ms }) => {
-  if (kind === 'open') return open(url, observer);
-  if (opened === undefined) throw new Error('not opened');
-  const { limiter, perTurn } = opened;
-  const { refused, nodeUs } = await runLoad(
-    (identity) => inSpan(() => limiter.allow(identity).then(isAllowed)),
-    next,
-    { inFlight, ms },
-  );
+/** @typedef {import('../dist/index.js').RateLimiter} RateLimiter */
+/** @typedef {(identity: string) => Promise<boolean>} Decide */
+/** @typedef {{ decide: Decide, scrape?: () => Promise<unknown> }} Subject */
+
+/** @type {Subject} */
+let subject;
+const next = inTurn(makeIdentities(IDENTITIES));
+
+serve(async (request) => {
+  if (request.kind === 'open') {
+    subject = await open(request);
+    return undefined;
+  }
+  const { scrape } = subject;
+  // Within the turn, so that each turn bears its share: half a second after its begin, and then once per second.
+  /** @type {Promise<unknown>[]} */
+  const scrapes = [];
+  /** @type {NodeJS.Timeout | undefined} */
+  let timer;
+  const scrapeAgain = () => {
+    if (scrape !== undefined) scrapes.push(scrape());
+    timer = setTimeout(scrapeAgain, SCRAPE_EVERY_MS);
+  };
+  timer = setTimeout(scrapeAgain, Math.min(request.ms, SCRAPE_EVERY_MS) / 2);
+  const { refused, nodeUs } = await runLoad(subject.decide, next, request);
+  clearTimeout(timer);
+  await Promise.all(scrapes);
   if (refused > 0) throw new Error('a call was refused');
-  await perTurn();
   return nodeUs;
 });
 
 /**
- * @param {string} url of a build
- * @param {string} observer
+ * @param {{ mode: string, url: string, redis?: string }} order
+ * @returns {Promise<Subject>}
  */
-async function open(url, observer) {
+async function open({ mode, url, redis }) {
+  /** @type {typeof import('../dist/index.js')} */
   const { RateLimiter } = await import(`${url}/index.js`);
-  opened = {
-    limiter: new RateLimiter({
-      redis: answering(),
+  const limiter = new RateLimiter(
+    /** @type {any} */ ({
+      redis: redis ?? answering(),
       namespace: 'bench',
       failStrategy: 'throw',
       rate: 10,
       period: 1,
       burst: 1_000_000_000,
     }),
-    perTurn: await observe(url, observer),
-  };
+  );
+  await limiter.ready();
+  /** @type {Decide} */
+  const decide = (identity) => limiter.allow(identity).then(isAllowed);
+
+  switch (mode) {
+    case 'nothing on':
+      return { decide };
+    case 'channels subscribed':
+      subscribeAll();
+      return { decide };
+    case 'Prometheus': {
+      /** @type {typeof import('../dist/telemetry/prometheus.js')} */
+      const { prometheusMetrics } = await import(`${url}/telemetry/prometheus.js`);
+      const register = new Registry();
+      prometheusMetrics({ register });
+      return { decide, scrape: () => register.metrics() };
+    }
+    case 'OpenTelemetry metrics': {
+      const { openTelemetryMetrics } = await openTelemetryOf(url);
+      const reader = new OnDemand();
+      openTelemetryMetrics({ meterProvider: new MeterProvider({ readers: [reader] }) });
+      return { decide, scrape: () => reader.collect() };
+    }
+    case 'callers in spans':
+      return { decide: inSpans(decide, tracers()) };
+    case 'OpenTelemetry spans': {
+      const { openTelemetrySpans } = await openTelemetryOf(url);
+      const tracerProvider = tracers();
+      openTelemetrySpans({ tracerProvider });
+      return { decide: inSpans(decide, tracerProvider) };
+    }
+    default:
+      throw new Error(`no mode is called ${mode}`);
+  }
 }
+
+/** @param {{ allowed: boolean }} decision */
+const isAllowed = ({ allowed }) => allowed;
 
 /**
  * @param {string} url
- * @param {string} observer
- * @returns {Promise<() => unknown>} what is done once per turn
+ * @returns {Promise<typeof import('../dist/telemetry/opentelemetry.js')>}
  */
-async function observe(url, observer) {
-  if (observer === 'channels, subscribed') {
-    const listeners = {
-      start: listen,
-      end: listen,
-      asyncStart: listen,
-      asyncEnd: listen,
-      error: listen,
-    };
-    for (const name of ['check', 'store-call']) {
-      tracingChannel(`distributed-rate-limiter:${name}`).subscribe(listeners);
-    }
-    for (const name of ['store', 'store-submit']) {
-      channel(`distributed-rate-limiter:${name}`).subscribe(listen);
-    }
-  } else if (observer === 'Prometheus') {
-    const { Registry } = await import('prom-client');
-    const { prometheusMetrics } = await import(`${url}/telemetry/prometheus.js`);
-    const register = new Registry();
-    prometheusMetrics({ register });
-    return () => register.metrics();
-  } else if (observer === 'OpenTelemetry metrics') {
-    const { MeterProvider, MetricReader } = await import('@opentelemetry/sdk-metrics');
-    const { openTelemetryMetrics } = await import(`${url}/telemetry/opentelemetry.js`);
-    class Reader extends MetricReader {
-      async onForceFlush() {}
-      async onShutdown() {}
-    }
-    const reader = new Reader();
-    openTelemetryMetrics({ meterProvider: new MeterProvider({ readers: [reader] }) });
-    return () => reader.collect();
-  } else if (observer === 'OpenTelemetry spans' || observer === 'callers in spans') {
-    const { BasicTracerProvider } = await import('@opentelemetry/sdk-trace-base');
-    const { AsyncLocalStorageContextManager } = await import('@opentelemetry/context-async-hooks');
-    const { context, trace } = await import('@opentelemetry/api');
-    const { openTelemetrySpans } = await import(`${url}/telemetry/opentelemetry.js`);
-    context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
-    const tracerProvider = new BasicTracerProvider();
-    if (observer === 'OpenTelemetry spans') openTelemetrySpans({ tracerProvider });
-    // Every caller is in one of many spans, as in a server that is traced. Making those is not in the figure.
-    const spans = Array.from({ length: 256 }, () =>
-      tracerProvider.getTracer('bench').startSpan('request'),
-    );
-    let turn = 0;
-    inSpan = (call) =>
-      context.with(trace.setSpan(context.active(), /** @type {any} */ (spans[turn++ % 256])), call);
-  }
-  return () => {};
+function openTelemetryOf(url) {
+  return import(`${url}/telemetry/opentelemetry.js`);
 }
 
-/** A Redis that lets everything pass, and answers in the next turn of the event loop. */
-function answering() {
-  return {
-    state: /** @type {const} */ ('ready'),
-    onStateChange() {},
-    isReply: () => true,
-    /**
-     * @param {string} _command
-     * @param {readonly string[]} args
-     */
-    send: (_command, args) =>
-      new Promise((resolve) => {
-        const calls = Number(args[1]) * Number(args.at(-1)?.split(' ').pop());
-        const reply = [Date.now() * 1_000];
-        for (let i = 0; i < calls; i++) reply.push(600_000_000 + i);
-        setImmediate(resolve, reply);
-      }),
+const nothing = () => {};
+
+/** All that there is to subscribe to, with functions that do nothing. */
+function subscribeAll() {
+  const all = {
+    start: nothing,
+    end: nothing,
+    asyncStart: nothing,
+    asyncEnd: nothing,
+    error: nothing,
+  };
+  tracingChannel('distributed-rate-limiter:check').subscribe(all);
+  tracingChannel('distributed-rate-limiter:store-call').subscribe(all);
+  subscribe('distributed-rate-limiter:store-submit', nothing);
+  subscribe('distributed-rate-limiter:store', nothing);
+}
+
+class OnDemand extends MetricReader {
+  /** @override */
+  async onForceFlush() {}
+  /** @override */
+  async onShutdown() {}
+}
+
+/** Spans are made, batched and exported to nowhere. */
+function tracers() {
+  context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
+  /** @type {any} */
+  const exporter = {
+    export: (/** @type {unknown} */ _spans, /** @type {(result: object) => void} */ done) =>
+      done({ code: 0 }),
+    shutdown: async () => {},
+  };
+  return new BasicTracerProvider({ spanProcessors: [new BatchSpanProcessor(exporter)] });
+}
+
+/**
+ * @param {Decide} decide
+ * @param {BasicTracerProvider} provider
+ * @returns {Decide}
+ */
+function inSpans(decide, provider) {
+  const tracer = provider.getTracer('bench');
+  const callers = Array.from({ length: CALLERS }, () =>
+    trace.setSpan(ROOT_CONTEXT, tracer.startSpan('request')),
+  );
+  let turn = 0;
+  return (identity) => {
+    turn = (turn + 1) % CALLERS;
+    return context.with(callers[turn] ?? ROOT_CONTEXT, decide, undefined, identity);
   };
 }

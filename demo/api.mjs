@@ -1,94 +1,114 @@
-/** The HTTP API: plain node:http, one limiter per limited route. Every body is one line of JSON. */
+/**
+ * The HTTP API on plain node:http. Limited routes stand behind the library's own adapter: their header fields and their
+ * refusals are what its users get. Every other body is one line of JSON.
+ */
 import { createServer } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { RateLimiterError } from 'distributed-rate-limiter';
+import { decisionOf, rateLimit } from 'distributed-rate-limiter/node-http';
+import { expositionOf } from './figures.mjs';
+import { RULE_NAMES } from './limits.mjs';
 
 /**
  * @typedef {import('distributed-rate-limiter').Decision} Decision
  * @typedef {import('distributed-rate-limiter').Identity} Identity
- * @typedef {{ status: number, body: object, headers?: Readonly<Record<string, string>> }} Answer
+ * @typedef {import('node:http').IncomingMessage} Request
+ * @typedef {import('node:http').ServerResponse} Response
+ * @typedef {(request: Request, response: Response) => unknown} Route
  */
+
+/** How long a report takes: one who asks for more of them at a time finds no place free. */
+const REPORT_MS = 500;
 
 /**
- * @param {import('./limits.mjs').Limiters} limiters
- * @param {number} worker which process answers, from 1
+ * @param {object} parts
+ * @param {import('./limits.mjs').Limiters} parts.limiters
+ * @param {number} parts.worker which process answers, from 1
+ * @param {import('./figures.mjs').Gather} parts.gather
+ * @param {import('./page.mjs').Page} parts.page
  * @returns {import('node:http').Server} not listening yet
  */
-export function createApi(limiters, worker) {
-  /** @type {Readonly<Record<string, (caller: Identity) => Answer | Promise<Answer>>>} */
-  const routes = {
-    '/': () => ({ status: 200, body: { limited: ['/hello', '/export'], free: ['/', '/peek'] } }),
-    '/hello': async (caller) => answerOf(await limiters.hello.allow(caller)),
-    '/export': async (caller) => answerOf(await limiters.export.allow(caller)),
-    '/peek': async (caller) => {
-      const [hello, exported] = await Promise.all([
-        limiters.hello.peek(caller),
-        limiters.export.peek(caller),
-      ]);
-      return { status: 200, body: { hello: factsOf(hello), export: factsOf(exported) } };
-    },
+export function createApi({ limiters, worker, gather, page }) {
+  /** @param {Response} response @param {number} status @param {object} body */
+  const send = (response, status, body) => {
+    response.writeHead(status, { 'Content-Type': 'application/json' });
+    response.end(`${JSON.stringify({ ...body, worker })}\n`);
   };
 
-  /**
-   * @param {import('node:http').IncomingMessage} request
-   * @returns {Promise<Answer>}
-   */
-  async function answer(request) {
+  /** @param {import('./limits.mjs').RuleName} name @param {number} [workMs] @returns {Route} */
+  const limited = (name, workMs = 0) =>
+    rateLimit(limiters[name], { identify: callerOf })(async (request, response) => {
+      if (workMs > 0) await sleep(workMs, undefined, { ref: false });
+      const decision = decisionOf(request);
+      send(response, 200, decision === undefined ? {} : factsOf(decision));
+    });
+
+  /** @type {Readonly<Record<string, Route>>} */
+  const routes = {
+    '/': (request, response) => {
+      response.setHeader('Vary', 'Accept');
+      if (request.headers.accept?.includes('text/html')) page.send(response);
+      else send(response, 200, { limited: RULE_NAMES.map((name) => `/${name}`), free });
+    },
+    '/hello': limited('hello'),
+    '/export': limited('export'),
+    '/report': limited('report', REPORT_MS),
+    '/peek': async (request, response) => {
+      const caller = callerOf(request);
+      const states = await Promise.all(
+        RULE_NAMES.map(async (name) => [name, stateOf(await limiters[name].peek(caller))]),
+      );
+      send(response, 200, Object.fromEntries(states));
+    },
+    '/live': async (_request, response) => {
+      const reports = await gather();
+      send(response, 200, { processes: reports.map(({ figures }) => figures) });
+    },
+    '/metrics': async (_request, response) => {
+      const { type, text } = await expositionOf(await gather());
+      response.writeHead(200, { 'Content-Type': type }).end(text);
+    },
+  };
+  const free = Object.keys(routes).filter(
+    (path) => !RULE_NAMES.some((name) => path === `/${name}`),
+  );
+
+  /** @type {(request: Request, response: Response) => Promise<void>} */
+  async function answer(request, response) {
+    response.setHeader('X-Worker', worker);
     const [path = '/'] = (request.url ?? '/').split('?', 1);
     const route = Object.hasOwn(routes, path) ? routes[path] : undefined;
     if (route === undefined) {
-      return { status: 404, body: { error: `There are ${Object.keys(routes).join(', ')}.` } };
+      send(response, 404, { error: `There are ${Object.keys(routes).join(', ')}.` });
+    } else if (request.method !== 'GET' && request.method !== 'HEAD') {
+      response.setHeader('Allow', 'GET, HEAD');
+      send(response, 405, { error: 'Use GET.' });
+    } else {
+      await route(request, response);
     }
-    if (request.method !== 'GET' && request.method !== 'HEAD') {
-      return { status: 405, body: { error: 'Use GET.' }, headers: { allow: 'GET, HEAD' } };
-    }
-    try {
-      return await route(callerOf(request));
-    } catch (error) {
+  }
+
+  return createServer((request, response) => {
+    answer(request, response).catch((/** @type {unknown} */ error) => {
       if (error instanceof RateLimiterError && error.code === 'ERR_INVALID_IDENTITY') {
-        return { status: 400, body: { error: `X-API-Key: ${error.message}` } };
+        send(response, 400, { error: `X-API-Key: ${error.message}` });
+        return;
       }
       console.error(error);
-      return { status: 500, body: { error: 'Something is wrong with the demo itself.' } };
-    }
-  }
-
-  /**
-   * @param {import('node:http').IncomingMessage} request
-   * @param {import('node:http').ServerResponse} response
-   */
-  async function respond(request, response) {
-    const { status, body, headers = {} } = await answer(request);
-    response.statusCode = status;
-    response.setHeaders(new Map(Object.entries(headers)));
-    response.setHeader('content-type', 'application/json');
-    response.end(`${JSON.stringify({ ...body, worker })}\n`);
-  }
-
-  return createServer((request, response) => void respond(request, response));
+      if (response.headersSent) response.destroy();
+      else send(response, 500, { error: 'Something is wrong with the demo itself.' });
+    });
+  });
 }
 
 /**
  * Who is limited. Two parts, so that no API key can pass for somebody's address.
- * @param {import('node:http').IncomingMessage} request
+ * @param {Request} request
  * @returns {Identity}
  */
 function callerOf(request) {
   const key = request.headers['x-api-key'];
   return key === undefined ? ['address', request.socket.remoteAddress ?? ''] : ['key', String(key)];
-}
-
-/**
- * @param {Decision} decision
- * @returns {Answer}
- */
-function answerOf(decision) {
-  const body = factsOf(decision);
-  if (decision.allowed) return { status: 200, body };
-  // A store that is away is the server's trouble: the caller did nothing too often.
-  if (decision.degraded) return { status: 503, body };
-  if (decision.retryAfterMs === undefined) return { status: 429, body };
-  const seconds = Math.ceil(decision.retryAfterMs / 1_000);
-  return { status: 429, body, headers: { 'retry-after': String(seconds) } };
 }
 
 /**
@@ -99,4 +119,18 @@ function factsOf(decision) {
   const { allowed, reason, remaining, retryAfterMs, resetAfterMs, degraded } = decision;
   const error = decision.degraded ? decision.error.message : undefined;
   return { allowed, reason, remaining, retryAfterMs, resetAfterMs, degraded, error };
+}
+
+/**
+ * The same, and what each limit says.
+ * @param {Decision} decision
+ */
+function stateOf(decision) {
+  const limits = decision.limits.map(({ name, limit, remaining, shadow }) => ({
+    name,
+    limit,
+    remaining,
+    shadow: shadow || undefined,
+  }));
+  return { ...factsOf(decision), limits };
 }

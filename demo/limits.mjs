@@ -1,18 +1,24 @@
 /** What the demo limits, and by how much. */
-import { MemoryStore, RateLimiter } from 'distributed-rate-limiter';
+import { concurrency, MemoryStore, RateLimiter, slidingWindow } from 'distributed-rate-limiter';
 
-/**
- * Each caller has these limits of its own. The two show both answers to a lost store: let pass, or refuse.
- * @satisfies {Readonly<Record<string, import('distributed-rate-limiter').TokenBucketOptions & { failStrategy: 'open' | 'closed' }>>}
- */
+/** Each caller has these limits of its own. The first two show both answers to a lost store: let pass, or refuse. */
 export const RULES = /** @type {const} */ ({
   hello: { rate: 5, period: '10s', failStrategy: 'open' },
   // One unit in 14 minutes: none comes back while a burst of requests lasts, so its sum is exact.
   export: { rate: 100, period: '1d', failStrategy: 'closed' },
+  // Places are held for as long as an answer takes; the other limit is only watched, to see whom it would refuse.
+  report: {
+    places: { max: 3, ttl: '30s' },
+    trial: { rate: 10, period: '1m', shadow: true },
+    failStrategy: 'open',
+  },
 });
 
 /** @typedef {keyof typeof RULES} RuleName */
 /** @typedef {Readonly<Record<RuleName, RateLimiter>>} Limiters */
+
+/** @type {readonly RuleName[]} */
+export const RULE_NAMES = ['hello', 'export', 'report'];
 
 /**
  * @param {string | undefined} redisUrl undefined: in this process's memory
@@ -22,9 +28,19 @@ export function openLimiters(redisUrl) {
   // All processes of the demo, Redis included, crowd one machine: more than the default 250 ms.
   const place =
     redisUrl === undefined ? { store: new MemoryStore() } : { redis: redisUrl, timeoutMs: 1_000 };
+  const { places, trial, failStrategy } = RULES.report;
   return {
     hello: new RateLimiter({ ...place, namespace: 'demo/hello', ...RULES.hello }),
     export: new RateLimiter({ ...place, namespace: 'demo/export', ...RULES.export }),
+    report: new RateLimiter({
+      ...place,
+      namespace: 'demo/report',
+      failStrategy,
+      limits: [
+        concurrency({ name: 'places', ...places }),
+        slidingWindow({ name: 'trial', ...trial }),
+      ],
+    }),
   };
 }
 

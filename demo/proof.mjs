@@ -8,9 +8,9 @@ const TIMEOUT_MS = 10_000;
  * @typedef {object} Answer what one request came to
  * @property {number} status 0: none came
  * @property {number} worker which process gave it, from 1; 0: none
- * @property {string} reason in the library's words, or why no answer came
+ * @property {string} title what a refusal says of itself, or why no answer came
  * @property {boolean} degraded
- * @property {number} [retryAfterMs]
+ * @property {number} retryAfterMs 0: it does not say
  *
  * @typedef {{ worker: number, answered: number, admitted: number }} Share
  *
@@ -74,8 +74,8 @@ function isAdmitted({ status, degraded }) {
 function failureOf(answers, shares, admitted, limit) {
   const undecided = answers.filter((answer) => !isAdmitted(answer) && answer.status !== 429);
   if (undecided.length > 0) {
-    const { status, reason } = /** @type {Answer} */ (undecided[0]);
-    return `${undecided.length} of ${answers.length} requests got no decision (the first: ${status} ${reason}), so the sum says nothing.`;
+    const { status, title } = /** @type {Answer} */ (undecided[0]);
+    return `${undecided.length} of ${answers.length} requests got no decision (the first: ${status} ${title}), so the sum says nothing.`;
   }
   if (admitted !== limit) {
     return `${admitted} of ${answers.length} requests were admitted; exactly ${limit} had to be.`;
@@ -97,7 +97,7 @@ function ask(url, caller, agent) {
   return new Promise((resolve) => {
     /** @param {Error} error */
     const fail = (error) =>
-      resolve({ status: 0, worker: 0, reason: error.message, degraded: false });
+      resolve({ status: 0, worker: 0, title: error.message, degraded: false, retryAfterMs: 0 });
     const options = { agent, headers: { 'x-api-key': caller }, timeout: TIMEOUT_MS };
     const request = get(url, options, (response) => {
       let text = '';
@@ -106,8 +106,14 @@ function ask(url, caller, agent) {
       response.on('error', fail);
       response.on('end', () => {
         try {
-          const { worker = 0, reason = '', degraded = false, retryAfterMs } = JSON.parse(text);
-          resolve({ status: response.statusCode ?? 0, worker, reason, degraded, retryAfterMs });
+          const { title = '', degraded = false } = JSON.parse(text);
+          resolve({
+            status: response.statusCode ?? 0,
+            worker: Number(response.headers['x-worker'] ?? 0),
+            title,
+            degraded,
+            retryAfterMs: 1_000 * Number(response.headers['retry-after'] ?? 0),
+          });
         } catch {
           fail(new Error('a body that is not JSON'));
         }

@@ -4,7 +4,9 @@ import { once } from 'node:events';
 import process from 'node:process';
 import { RateLimiterError } from 'distributed-rate-limiter';
 import { createApi } from './api.mjs';
+import { openFigures } from './figures.mjs';
 import { closeLimiters, openLimiters, readyLimiters } from './limits.mjs';
+import { readPage } from './page.mjs';
 import { HOST } from './port.mjs';
 import { Problem } from './problem.mjs';
 import { redisUnusable } from './text.mjs';
@@ -20,22 +22,36 @@ import { redisUnusable } from './text.mjs';
  * @typedef {object} Served
  * @property {() => readonly number[]} pids of the processes that answer, in the order of their numbers
  * @property {() => Promise<void>} close resolves when the port is free and all of them have let go of Redis
+ *
+ * @typedef {object} OneOfSeveral
+ * @property {number} worker its number, from 1
+ * @property {(report: () => Promise<import('./figures.mjs').Report>) => import('./figures.mjs').Gather} join makes its
+ *   own report known to the others; returns how to ask them all for theirs
  */
+
+/** @type {OneOfSeveral} */
+const ALONE = { worker: 1, join: (report) => async () => [await report()] };
 
 /**
  * @param {Serving} serving
- * @param {number} [worker] its number, from 1
+ * @param {OneOfSeveral} [place]
  * @returns {Promise<Served>}
  * @throws {Problem} when no decision can be made
  */
-export async function serveHere({ port, redisUrl, onStoreState }, worker = 1) {
+export async function serveHere({ port, redisUrl, onStoreState }, { worker, join } = ALONE) {
+  /** @type {'memory' | StoreState} */
+  let store = redisUrl === undefined ? 'memory' : 'ready';
   subscribe('distributed-rate-limiter:store', (message) => {
-    onStoreState(worker, /** @type {StoreStateMessage} */ (message).state);
+    store = /** @type {StoreStateMessage} */ (message).state;
+    onStoreState(worker, store);
   });
   const limiters = open(redisUrl);
   try {
     await readyLimiters(limiters);
-    const server = createApi(limiters, worker).listen(port, HOST);
+    const figures = openFigures(limiters, worker, () => store);
+    const gather = join(figures.report);
+    const api = createApi({ limiters, worker, gather, page: readPage() });
+    const server = api.listen(port, HOST);
     await once(server, 'listening');
     return {
       pids: () => [process.pid],
@@ -44,6 +60,7 @@ export async function serveHere({ port, redisUrl, onStoreState }, worker = 1) {
         server.close();
         server.closeAllConnections();
         await closed;
+        figures.close();
         await closeLimiters(limiters);
       },
     };

@@ -28,10 +28,11 @@ ${who}; ${shared} ${whereOf(place)}.
 
   GET /hello   ${ruleOf('hello', place)}
   GET /export  ${ruleOf('export', place)}
+  GET /report  ${ruleOf('report', place)}
   GET /peek    what each has left; charges nothing
-  GET /        not limited
+  GET /metrics for Prometheus
 
-A caller is an X-API-Key, or else an address.
+A caller is an X-API-Key, or else an address. In a browser ${origin} is a live page.
 `;
 }
 
@@ -67,8 +68,11 @@ Is REDIS_URL right, and is that server up? The demo can start one of its own: np
  * @param {Place} place
  */
 function ruleOf(name, { kind }) {
-  const { rate, period, failStrategy } = RULES[name];
-  const limit = `${rate} per ${period} for each caller`.padEnd(27);
+  const rule = RULES[name];
+  const what =
+    'places' in rule ? `${rule.places.max} at a time` : `${rule.rate} per ${rule.period}`;
+  const { failStrategy } = rule;
+  const limit = `${what} for each caller`.padEnd(27);
   if (kind === 'memory') return limit.trimEnd();
   return `${limit} without Redis: ${failStrategy === 'open' ? 'passes' : '503'}`;
 }

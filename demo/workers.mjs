@@ -6,8 +6,12 @@ import { Problem } from './problem.mjs';
 
 /** A worker that has not ended by itself this long after it was told to, is ended. */
 const PATIENCE_MS = 2_000;
+/** A worker that has not reported after this long is left out: one that is stopped must not stop the page. */
+const REPORT_MS = 1_000;
 
 /** @typedef {import('./worker.mjs').WorkerWord} WorkerWord */
+/** @typedef {import('./worker.mjs').PrimaryWord} PrimaryWord */
+/** @typedef {import('./figures.mjs').Report} Report */
 
 /**
  * @param {import('./serve.mjs').Serving} serving
@@ -21,6 +25,9 @@ export async function serveFromWorkers({ onStoreState, ...order }, count, onLost
   cluster.setupPrimary({ exec: fileURLToPath(new URL('worker.mjs', import.meta.url)), args: [] });
   /** @type {Map<number, import('node:cluster').Worker>} */
   const running = new Map();
+  /** Those of them that can answer. @type {Map<number, import('node:cluster').Worker>} */
+  const serving = new Map();
+  const reports = reportsOf(serving);
   let closing = false;
 
   /** @param {number} number */
@@ -32,11 +39,23 @@ export async function serveFromWorkers({ onStoreState, ...order }, count, onLost
     await new Promise((resolve, reject) => {
       worker.on('message', (/** @type {WorkerWord} */ word) => {
         if (word.kind === 'store' && !closing) onStoreState(number, word.state);
-        if (word.kind === 'ready') resolve(undefined);
+        if (word.kind === 'ready') {
+          serving.set(number, worker);
+          resolve(undefined);
+        }
         if (word.kind === 'failed') reject(new Problem(word.message));
+        if (word.kind === 'report') reports.note(number, word.ask, word.report);
+        if (word.kind === 'gather') {
+          const { ask } = word;
+          void reports
+            .gather()
+            .then((all) => tell(worker, { kind: 'gathered', ask, reports: all }));
+        }
       });
       worker.once('exit', (code, signal) => {
         running.delete(number);
+        serving.delete(number);
+        reports.noteEnd(number);
         reject(new Problem(`Worker ${number} ended with ${signal ?? `code ${code}`}.`));
       });
     });
@@ -71,11 +90,58 @@ export async function serveFromWorkers({ onStoreState, ...order }, count, onLost
   };
 }
 
+/**
+ * Asks all workers for what they know of themselves.
+ * @param {ReadonlyMap<number, import('node:cluster').Worker>} workers by their numbers
+ */
+function reportsOf(workers) {
+  /** By question: told of each answer, and of each worker that ends without one. @type {Map<number, (worker: number, report?: Report) => void>} */
+  const open = new Map();
+  let asked = 0;
+  return {
+    /** @returns {Promise<readonly Report[]>} in the order of the workers' numbers */
+    gather: async () => {
+      const ask = (asked += 1);
+      const missing = new Set(workers.keys());
+      /** @type {Report[]} */
+      const reports = [];
+      await new Promise((resolve) => {
+        const timer = setTimeout(resolve, REPORT_MS);
+        open.set(ask, (number, report) => {
+          if (!missing.delete(number)) return;
+          if (report !== undefined) reports.push(report);
+          if (missing.size > 0) return;
+          clearTimeout(timer);
+          resolve(undefined);
+        });
+        for (const worker of workers.values()) tell(worker, { kind: 'report', ask });
+      });
+      open.delete(ask);
+      return reports.toSorted((a, b) => a.figures.worker - b.figures.worker);
+    },
+    /** @type {(worker: number, ask: number, report: Report) => void} */
+    note: (worker, ask, report) => open.get(ask)?.(worker, report),
+    /** @type {(worker: number) => void} */
+    noteEnd: (worker) => {
+      for (const answer of open.values()) answer(worker);
+    },
+  };
+}
+
+/**
+ * One that is about to end is told nothing.
+ * @param {import('node:cluster').Worker} worker
+ * @param {PrimaryWord} word
+ */
+function tell(worker, word) {
+  if (worker.isConnected()) worker.send(word, () => {});
+}
+
 /** @param {import('node:cluster').Worker} worker */
 async function end(worker) {
   if (worker.isDead()) return;
   const ended = once(worker, 'exit');
-  if (worker.isConnected()) worker.send('end', () => {});
+  tell(worker, { kind: 'end' });
   const timer = setTimeout(() => worker.process.kill('SIGKILL'), PATIENCE_MS);
   await ended;
   clearTimeout(timer);

@@ -13,6 +13,7 @@ const checks = [
   { name: 'lint', command: 'oxlint' },
   { name: 'typecheck', command: 'tsc -p tsconfig.json' },
   { name: 'lua', command: 'node scripts/build-lua.mjs --check' },
+  { name: 'ops', command: 'node scripts/dashboard.mjs --check' },
   { name: 'build', command: 'node scripts/build.mjs' },
   { name: 'exports', command: 'node scripts/check-exports.mjs' },
   { name: 'publint', command: 'publint --strict --pack npm' },

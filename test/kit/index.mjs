@@ -1,7 +1,9 @@
 // @ts-check
+export { ensureChromium } from './chromium.mjs';
 export { FaultProxy, everyCommand, scriptCalls, startFaultProxy } from './fault-proxy.mjs';
 export { freePort } from './free-port.mjs';
 export { findPrometheus } from './promtool.mjs';
+export { startPrometheus } from './prometheus.mjs';
 export { runAsWorker, runWorkers, startWorkers } from './processes.mjs';
 export { own, privateFolder } from './reaper.mjs';
 export { slotOfKey, startCluster } from './redis-cluster.mjs';
