@@ -10,12 +10,19 @@ import { isRedisPort } from './port.ts';
 import type { RedisPort } from './port.ts';
 import type { Script } from './script.ts';
 import { readRedisUrl } from './url.ts';
+import { glidePort, isGlide } from './valkey-glide.ts';
+import type { GlideClient } from './valkey-glide.ts';
 
 /**
- * A client that is already there: ioredis (5, 6) or node-redis (5, 6), plain or cluster, recognised by its
- * shape; or a `RedisPort` for any other. It stays yours: this library never closes it.
+ * A client that is already there: ioredis (5, 6), iovalkey, node-redis (4, 5, 6) or valkey-glide (2), plain or
+ * cluster, recognised by its shape; or a `RedisPort` for any other. It stays yours: this library never closes it.
  */
-export type RedisClient = IoredisClient | NodeRedisClient | NodeRedisCluster | RedisPort;
+export type RedisClient =
+  | IoredisClient
+  | NodeRedisClient
+  | NodeRedisCluster
+  | GlideClient
+  | RedisPort;
 
 /** A connection as one limiter holds it. `release` ends it where this library opened it and nobody else uses it. */
 export interface Held<C extends Sendable> {
@@ -86,11 +93,11 @@ export function checkClient(client: unknown): asserts client is RedisClient {
   if (
     typeof client !== 'object' ||
     client === null ||
-    !(isRedisPort(client) || isIoredis(client) || isNodeRedis(client))
+    !(isRedisPort(client) || isIoredis(client) || isGlide(client) || isNodeRedis(client))
   ) {
     throw invalidOption(
       'redis',
-      'a URL, a client of ioredis (5 or newer) or node-redis (5 or newer), plain or cluster, or a RedisPort',
+      'a URL, a client of ioredis, iovalkey, node-redis or valkey-glide, plain or cluster, or a RedisPort',
       client,
       'Pass the client object itself, not its promise or its options.',
     );
@@ -112,5 +119,5 @@ export function portOf(client: RedisClient): RedisPort {
     }
     return ioredisPort(client);
   }
-  return nodeRedisPort(client);
+  return isGlide(client) ? glidePort(client) : nodeRedisPort(client);
 }

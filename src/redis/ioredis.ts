@@ -1,6 +1,6 @@
 import type { PortState, RedisPort } from './port.ts';
 
-/** A client of ioredis (5 or 6), plain, sentinel or cluster, known by its shape. */
+/** A client of ioredis (5 or 6) or of iovalkey, plain, sentinel or cluster, known by its shape. */
 export interface IoredisClient {
   readonly status: string;
   call(command: string, ...args: string[]): Promise<unknown>;

@@ -4,30 +4,32 @@ interface NodeRedisBase {
   readonly isOpen: boolean;
   readonly isReady?: boolean;
   connect(): Promise<unknown>;
-  destroy(): void;
+  destroy?(): unknown;
+  /** What `destroy` is called in version 4. */
+  disconnect?(): unknown;
   on(event: string, listener: (error?: unknown) => void): unknown;
 }
 
-/** A client of node-redis (5 or 6), known by its shape. */
+/** A client of node-redis (4, 5 or 6), known by its shape. */
 export interface NodeRedisClient extends NodeRedisBase {
   sendCommand(args: string[]): Promise<unknown>;
 }
 
-/** A cluster client of node-redis (5 or 6). */
+/** A cluster client of node-redis (4, 5 or 6). */
 export interface NodeRedisCluster extends NodeRedisBase {
   sendCommand(key: string, isReadonly: boolean, args: string[]): Promise<unknown>;
   readonly slots: readonly ({ readonly master: { readonly address: string } } | undefined)[];
 }
 
 export function isNodeRedis(client: object): client is NodeRedisClient | NodeRedisCluster {
-  const { isOpen, sendCommand, destroy } = client as Partial<NodeRedisClient>;
+  const { isOpen, sendCommand, connect } = client as Partial<NodeRedisClient>;
   // A Sentinel client has all this, and a sendCommand with other arguments.
   const isSentinel = 'getMasterNode' in client || 'getSentinelNode' in client;
   return (
     !isSentinel &&
     typeof isOpen === 'boolean' &&
     typeof sendCommand === 'function' &&
-    typeof destroy === 'function'
+    typeof connect === 'function'
   );
 }
 
@@ -37,6 +39,15 @@ function isCluster(client: NodeRedisClient | NodeRedisCluster): client is NodeRe
 
 export function nodeRedisPort(client: NodeRedisClient | NodeRedisCluster): RedisPort {
   return isCluster(client) ? new ClusterPort(client) : new PlainPort(client);
+}
+
+/** Ends it at once, whatever is under way. */
+export function endNodeRedis(client: NodeRedisBase): void {
+  if (client.destroy !== undefined) {
+    client.destroy();
+  } else {
+    Promise.resolve(client.disconnect?.()).catch(() => {}); // it was closed before
+  }
 }
 
 /**
@@ -100,7 +111,7 @@ abstract class NodeRedisPort<Client extends NodeRedisBase> {
   }
 
   async close(): Promise<void> {
-    this.client.destroy();
+    endNodeRedis(this.client);
   }
 
   #note(failed: boolean): void {

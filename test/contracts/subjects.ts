@@ -45,9 +45,11 @@ export function declareClient(
   title: string,
   subject: () => ClientUnderTest,
   broken?: Readonly<Record<string, string>>,
+  settings: Pick<ClientUnderTest, 'tellsOfLoss'> = {},
 ): void {
   describe(`${title}: the client's contract`, () => {
     const contract = clientContract({
+      ...settings,
       open: () => subject().open(),
       faults: {
         lose: () => subject().faults.lose(),
