@@ -66,8 +66,9 @@ class IoredisPort implements RedisPort {
     this.#listeners.push(listener);
   }
 
+  /** In small letters: in capitals iovalkey finds no key in it, and on a cluster asks any node. */
   send(command: string, args: readonly string[]): Promise<unknown> {
-    return this.client.call(command, ...args);
+    return this.client.call(command.toLowerCase(), ...args);
   }
 
   isReply(error: unknown): boolean {

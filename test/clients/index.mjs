@@ -14,7 +14,6 @@ import path from 'node:path';
  *   '@valkey/valkey-glide': ValkeyGlide,
  * }} Libraries
  *
- * @typedef {import('distributed-rate-limiter').RedisClient} RedisClient
  * @typedef {{ host: string, port: number }} Address
  *
  * @typedef {object} GlideOptions what the tests set
@@ -26,10 +25,7 @@ import path from 'node:path';
  * @property {{ connectionTimeout?: number }} [advancedConfiguration]
  * @property {{ numberOfRetries: number, factor: number, exponentBase: number, jitterPercent?: number }} [connectionBackoff]
  *
- * @typedef {RedisClient & {
- *   close(): void,
- *   customCommand(args: string[]): Promise<unknown>,
- * }} Glide
+ * @typedef {{ close(): void, customCommand(args: string[]): Promise<unknown> }} Glide
  *
  * @typedef {object} ValkeyGlide
  * @property {{ createClient(options: GlideOptions): Promise<Glide> }} GlideClient

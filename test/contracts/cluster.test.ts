@@ -1,11 +1,17 @@
 import { startRelay } from 'distributed-rate-limiter/testing';
 import type { Faults, Relay } from 'distributed-rate-limiter/testing';
-import { Cluster, Redis } from 'ioredis';
+import { Cluster as IoredisCluster, Redis } from 'ioredis';
 import { createCluster } from 'redis';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { RateLimiter } from 'distributed-rate-limiter';
+import { endNodeRedis } from '../clients/end-node-redis.ts';
+import type { Glide } from '../clients/index.mjs';
+import { loadClient } from '../clients/index.mjs';
 import { startCluster } from '../kit/index.mjs';
 import { declareClient, declareStore } from './subjects.ts';
+
+const { GlideClusterClient, Logger } = loadClient('@valkey/valkey-glide');
+Logger.setLoggerConfig('off'); // it warns of every error, on the console
 
 type Kit = Awaited<ReturnType<typeof startCluster>>;
 
@@ -38,67 +44,117 @@ async function relaysOf(cluster: Kit): Promise<{
 describe('a cluster of three', () => {
   let cluster: Kit;
   let relays: Awaited<ReturnType<typeof relaysOf>>;
-  let ioredis: Cluster;
-  let nodeRedis: ReturnType<typeof nodeRedisCluster>;
-
-  function nodeRedisCluster(nodeAddressMap?: Record<string, { host: string; port: number }>) {
-    return createCluster({
-      rootNodes: cluster.addresses.map((socket) => ({
-        socket: nodeAddressMap?.[`${socket.host}:${socket.port}`] ?? socket,
-      })),
-      ...(nodeAddressMap && { nodeAddressMap }),
-    }).on('error', () => {});
-  }
 
   beforeAll(async () => {
     cluster = await startCluster();
     relays = await relaysOf(cluster);
-    ioredis = new Cluster(cluster.addresses, { redisOptions: { maxRetriesPerRequest: 0 } });
-    nodeRedis = nodeRedisCluster();
-    await nodeRedis.connect();
   });
   afterAll(async () => {
-    ioredis.disconnect();
-    nodeRedis.destroy();
     await relays.close();
     await cluster.close();
   });
 
   declareStore('a URL and cluster: true', () => ({ redis: cluster.nodes[1]!.url, cluster: true }));
-  declareStore('ioredis', () => ({ redis: ioredis }));
-  declareStore('node-redis', () => ({ redis: nodeRedis }));
 
-  declareClient('ioredis', () => ({
-    open: () => {
-      const made = new Cluster(Object.values(relays.addresses), {
-        natMap: relays.addresses,
-        redisOptions: { maxRetriesPerRequest: 0 },
-      });
-      made.on('error', () => {});
-      return { redis: made, close: () => made.disconnect() };
-    },
-    faults: relays.faults,
-  }));
+  describe.each([
+    ['ioredis 6', IoredisCluster],
+    ['ioredis 5', loadClient('ioredis-5').Cluster],
+    ['iovalkey', loadClient('iovalkey').Cluster],
+  ] as const)('%s', (_version, Cluster) => {
+    let client: IoredisCluster;
+    beforeAll(() => {
+      client = new Cluster(cluster.addresses, { redisOptions: { maxRetriesPerRequest: 0 } });
+    });
+    afterAll(() => client.disconnect());
+
+    declareStore('a client', () => ({ redis: client }));
+    declareClient('a client', () => ({
+      open: () => {
+        const made = new Cluster(Object.values(relays.addresses), {
+          natMap: relays.addresses,
+          redisOptions: { maxRetriesPerRequest: 0 },
+        });
+        made.on('error', () => {});
+        return { redis: made, close: () => made.disconnect() };
+      },
+      faults: relays.faults,
+    }));
+  });
 
   // A command that is written at the moment of the loss leaves the node's client closed for good, while the
   // cluster's client goes on to say that it is ready. Neither its settings nor ours change that.
-  const lost = 'node-redis 6.3 does not connect to a node again after that';
-  declareClient(
-    'node-redis',
-    () => ({
-      open: async () => {
-        const made = nodeRedisCluster(relays.addresses);
-        await made.connect();
-        return { redis: made, close: () => made.destroy() };
+  const lost = 'node-redis does not connect to a node again after that';
+
+  describe.each([
+    ['node-redis 6', createCluster],
+    ['node-redis 5', loadClient('redis-5').createCluster],
+    ['node-redis 4', loadClient('redis-4').createCluster],
+  ] as const)('%s', (_version, create) => {
+    let client: ReturnType<typeof clientOf>;
+    function clientOf(nodeAddressMap?: Record<string, { host: string; port: number }>) {
+      return create({
+        rootNodes: cluster.addresses.map((socket) => ({
+          socket: nodeAddressMap?.[`${socket.host}:${socket.port}`] ?? socket,
+        })),
+        ...(nodeAddressMap && { nodeAddressMap }),
+      }).on('error', () => {});
+    }
+    beforeAll(async () => {
+      client = clientOf();
+      await client.connect();
+    });
+    afterAll(() => endNodeRedis(client));
+
+    declareStore('a client', () => ({ redis: client }));
+    declareClient(
+      'a client',
+      () => ({
+        open: async () => {
+          const made = clientOf(relays.addresses);
+          await made.connect();
+          return { redis: made, close: () => endNodeRedis(made) };
+        },
+        faults: relays.faults,
+      }),
+      {
+        'says away when the connection is lost, and ready when it is back': lost,
+        'a send that is under way when the connection is lost does not hang for ever': lost,
+        'no decision outlasts its deadline when the server goes away meanwhile': lost,
       },
-      faults: relays.faults,
-    }),
-    {
-      'says away when the connection is lost, and ready when it is back': lost,
-      'a send that is under way when the connection is lost does not hang for ever': lost,
-      'no decision outlasts its deadline when the server goes away meanwhile': lost,
-    },
-  );
+    );
+  });
+
+  describe('valkey-glide', () => {
+    let client: Glide;
+    beforeAll(async () => {
+      client = await GlideClusterClient.createClient({ addresses: cluster.addresses });
+    });
+    afterAll(() => client.close());
+
+    declareStore('a client', () => ({ redis: client }));
+    declareClient(
+      'a client',
+      () => ({
+        open: async () => {
+          const made = await GlideClusterClient.createClient({
+            addresses: Object.values(relays.addresses),
+            addressResolver: (host, port) => {
+              const address = relays.addresses[`${host}:${port}`];
+              return address ? [address.host, address.port] : [host, port];
+            },
+          });
+          return { redis: made, close: () => made.close() };
+        },
+        faults: relays.faults,
+      }),
+      {
+        'the server runs calls in the order in which they were sent':
+          'valkey-glide hands each command to a task of its own',
+        'that the server only reads is an answer: READONLY':
+          'valkey-glide keeps it, looks for the new primary, and times out',
+      },
+    );
+  });
 });
 
 describe('a cluster behind what looks like a single server', () => {
