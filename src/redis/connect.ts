@@ -1,9 +1,10 @@
 import { invalidOption } from '../errors.ts';
+import { warnOfSettings } from './client-warnings.ts';
 import { Connection } from './connection.ts';
 import type { Sendable } from './connection.ts';
-import { ioredisPort, isIoredis, resends } from './ioredis.ts';
+import { ioredisPort, isIoredis } from './ioredis.ts';
 import type { IoredisClient } from './ioredis.ts';
-import { isNodeRedis, nodeRedisPort } from './node-redis.ts';
+import { isNodeRedis, isNodeRedisSentinel, isInLegacyMode, nodeRedisPort } from './node-redis.ts';
 import type { NodeRedisClient, NodeRedisCluster } from './node-redis.ts';
 import { OpenedPort } from './open.ts';
 import { isRedisPort } from './port.ts';
@@ -41,8 +42,6 @@ interface Opened {
 
 /** Connections that were opened here: limiters with the same URL and deadline share one. */
 const byUrl = new Map<string, Opened>();
-
-let warnedOfResends = false;
 
 export function connectionOfClient<C extends Sendable>(
   client: RedisClient,
@@ -99,24 +98,29 @@ export function checkClient(client: unknown): asserts client is RedisClient {
       'redis',
       'a URL, a client of ioredis, iovalkey, node-redis or valkey-glide, plain or cluster, or a RedisPort',
       client,
-      'Pass the client object itself, not its promise or its options.',
+      cureOf(client),
     );
   }
 }
 
+function cureOf(client: unknown): string {
+  if (typeof client === 'object' && client !== null) {
+    if (isNodeRedisSentinel(client)) {
+      return 'A Sentinel client of node-redis may send a command twice, and does not tell: use the RedisPort for it in docs/clients.md, or ioredis.';
+    }
+    if (isInLegacyMode(client)) {
+      return 'A node-redis 4 client in legacy mode answers by callbacks: pass `client.duplicate({ legacyMode: false })`.';
+    }
+  }
+  return 'Pass the client object itself, not its promise or its options.';
+}
+
 export function portOf(client: RedisClient): RedisPort {
+  warnOfSettings(client);
   if (isRedisPort(client)) {
     return client;
   }
   if (isIoredis(client)) {
-    if (resends(client) && !warnedOfResends) {
-      warnedOfResends = true;
-      process.emitWarning(
-        'The ioredis client sends a command again when the connection is lost before its reply, which can charge one call twice. ' +
-          'Set `maxRetriesPerRequest: 0` or `autoResendUnfulfilledCommands: false` on it to rule that out.',
-        { type: 'RateLimiterWarning', code: 'DRL_CLIENT_RESENDS' },
-      );
-    }
     return ioredisPort(client);
   }
   return isGlide(client) ? glidePort(client) : nodeRedisPort(client);

@@ -7,9 +7,11 @@ export interface IoredisClient {
   connect(): Promise<unknown>;
   disconnect(): void;
   on(event: string, listener: (error?: unknown) => void): unknown;
+  listenerCount?(event: string): number;
   readonly options: {
     readonly autoResendUnfulfilledCommands?: boolean | undefined;
     readonly maxRetriesPerRequest?: number | null | undefined;
+    readonly keyPrefix?: string | undefined;
     readonly redisOptions?: IoredisClient['options'] | undefined;
   };
   readonly isCluster?: boolean;
@@ -26,6 +28,11 @@ export function isIoredis(client: object): client is IoredisClient {
 export function resends({ options }: IoredisClient): boolean {
   const { autoResendUnfulfilledCommands, maxRetriesPerRequest } = options.redisOptions ?? options;
   return autoResendUnfulfilledCommands !== false && maxRetriesPerRequest !== 0;
+}
+
+/** What the client puts before every key, on its own. */
+export function keyPrefixOf({ options }: IoredisClient): string {
+  return options.keyPrefix ?? options.redisOptions?.keyPrefix ?? '';
 }
 
 export function ioredisPort(client: IoredisClient): RedisPort {

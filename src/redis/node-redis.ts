@@ -8,6 +8,7 @@ interface NodeRedisBase {
   /** What `destroy` is called in version 4. */
   disconnect?(): unknown;
   on(event: string, listener: (error?: unknown) => void): unknown;
+  listenerCount?(event: string): number;
 }
 
 /** A client of node-redis (4, 5 or 6), known by its shape. */
@@ -23,14 +24,27 @@ export interface NodeRedisCluster extends NodeRedisBase {
 
 export function isNodeRedis(client: object): client is NodeRedisClient | NodeRedisCluster {
   const { isOpen, sendCommand, connect } = client as Partial<NodeRedisClient>;
-  // A Sentinel client has all this, and a sendCommand with other arguments.
-  const isSentinel = 'getMasterNode' in client || 'getSentinelNode' in client;
   return (
-    !isSentinel &&
     typeof isOpen === 'boolean' &&
     typeof sendCommand === 'function' &&
-    typeof connect === 'function'
+    typeof connect === 'function' &&
+    !isNodeRedisSentinel(client) &&
+    !isInLegacyMode(client)
   );
+}
+
+/**
+ * It sends a command again whose reply was lost, unless `maxCommandRediscovers` is 0, and keeps that setting to
+ * itself: neither could it be told apart nor warned of.
+ */
+export function isNodeRedisSentinel(client: object): boolean {
+  return 'getMasterNode' in client || 'getSentinelNode' in client;
+}
+
+/** In version 4: its `sendCommand` returns nothing, and calls back. */
+export function isInLegacyMode(client: object): boolean {
+  const { options } = client as { options?: { legacyMode?: unknown } };
+  return options?.legacyMode === true;
 }
 
 function isCluster(client: NodeRedisClient | NodeRedisCluster): client is NodeRedisCluster {

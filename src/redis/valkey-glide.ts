@@ -154,5 +154,5 @@ class GlideClusterPort extends GlidePort implements RedisPort {
 type SlotRange = readonly [
   first: number,
   last: number,
-  primary: readonly [host: unknown, port: unknown],
+  primary: readonly [host: string, port: number],
 ];

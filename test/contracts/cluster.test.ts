@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { startRelay } from 'distributed-rate-limiter/testing';
 import type { Faults, Relay } from 'distributed-rate-limiter/testing';
 import { Cluster as IoredisCluster, Redis } from 'ioredis';
@@ -7,7 +8,7 @@ import { RateLimiter } from 'distributed-rate-limiter';
 import { endNodeRedis } from '../clients/end-node-redis.ts';
 import type { Glide } from '../clients/index.mjs';
 import { loadClient } from '../clients/index.mjs';
-import { startCluster } from '../kit/index.mjs';
+import { startCluster, waitUntil } from '../kit/index.mjs';
 import { declareClient, declareStore } from './subjects.ts';
 
 const { GlideClusterClient, Logger } = loadClient('@valkey/valkey-glide');
@@ -132,6 +133,35 @@ describe('a cluster of three', () => {
     afterAll(() => client.close());
 
     declareStore('a client', () => ({ redis: client }));
+    test('a node that is silent does no harm to the slots of the others', async () => {
+      const [, , silent] = cluster.nodes;
+      const identities = { silent: [] as string[], others: [] as string[] };
+      for (let i = 0; i < 30; i++) {
+        const digest = createHash('sha256').update(`user:${i}`).digest('hex');
+        const node = await cluster.nodeOfKey(`silent:token_bucket:${digest}`);
+        identities[node === silent ? 'silent' : 'others'].push(`user:${i}`);
+      }
+      const limiter = new RateLimiter({
+        redis: client,
+        namespace: 'silent',
+        rate: 100,
+        period: '1h',
+      });
+      const ask = async (who: readonly string[]): Promise<unknown> =>
+        new Set((await Promise.all(who.map((id) => limiter.allow(id)))).map((d) => d.degraded));
+      await limiter.ready();
+      await silent!.stop();
+      for (let round = 0; round < 3; round++) {
+        const [one, others] = await Promise.all([ask(identities.silent), ask(identities.others)]);
+        expect({ one, others }).toEqual({ one: new Set([true]), others: new Set([false]) });
+      }
+      await silent!.cont();
+      await waitUntil(
+        'all of it',
+        async () => !(await limiter.peek(identities.silent[0]!)).degraded,
+      );
+    });
+
     declareClient(
       'a client',
       () => ({
