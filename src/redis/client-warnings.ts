@@ -47,7 +47,8 @@ export function warnOfSettings(client: RedisClient): void {
 /** The one above and the port's. */
 const OURS = 2;
 
-function warn(client: object, code: string, text: string): void {
+/** Once for each client and code. */
+export function warn(client: object, code: string, text: string): void {
   const codes = warned.get(client) ?? new Set();
   warned.set(client, codes);
   if (!codes.has(code)) {

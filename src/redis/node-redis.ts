@@ -1,3 +1,4 @@
+import { warn } from './client-warnings.ts';
 import type { PortState, RedisPort } from './port.ts';
 
 interface NodeRedisBase {
@@ -72,6 +73,8 @@ export function isOutOfStep(error: unknown): boolean {
   return error instanceof Error && error.message.startsWith('Unknown RESP type');
 }
 
+const PROOF_MS = 1_000;
+
 abstract class NodeRedisPort<Client extends NodeRedisBase> {
   protected readonly client: Client;
   lastError: unknown;
@@ -90,7 +93,12 @@ abstract class NodeRedisPort<Client extends NodeRedisBase> {
         this.#note(true);
       }
     });
-    client.on('ready', () => (this.#outOfStep = false));
+    client.on('ready', () => {
+      this.#outOfStep = false;
+      if (this.#failed && client.destroy === undefined) {
+        void this.#proveInStep();
+      }
+    });
     for (const event of ['ready', 'connect']) {
       client.on(event, () => this.#note(this.#failed && !isReady(client)));
     }
@@ -128,6 +136,34 @@ abstract class NodeRedisPort<Client extends NodeRedisBase> {
     endNodeRedis(this.client);
   }
 
+  /**
+   * Version 4 keeps what it had read of an array when a connection broke off in it: later replies then fill that
+   * array, and go to the wrong commands. An array that comes back as it was asked for proves that this is not so.
+   */
+  async #proveInStep(): Promise<void> {
+    this.#outOfStep = true;
+    const refuse = (): void => {
+      const text =
+        'The node-redis 4 client is out of step with the server since its connection broke off in a reply: it is not used any more. Make a new client.';
+      this.lastError = new Error(text);
+      warn(this.client, 'DRL_CLIENT_OUT_OF_STEP', text);
+      this.#note(true);
+    };
+    const word = `in step ${Math.random()}`;
+    const overdue = setTimeout(refuse, PROOF_MS);
+    overdue.unref();
+    const reply = await this.send('EVAL', ['return {ARGV[1]}', '0', word], '').catch(() => {});
+    clearTimeout(overdue);
+    if (Array.isArray(reply) && reply[0] === word) {
+      this.#outOfStep = false;
+      this.#note(false);
+    } else if (reply !== undefined) {
+      refuse();
+    }
+  }
+
+  abstract send(command: string, args: readonly string[], key: string): Promise<unknown>;
+
   #note(failed: boolean): void {
     this.#failed = failed;
     for (const listener of this.#listeners) {
@@ -137,13 +173,13 @@ abstract class NodeRedisPort<Client extends NodeRedisBase> {
 }
 
 class PlainPort extends NodeRedisPort<NodeRedisClient> implements RedisPort {
-  send(command: string, args: readonly string[]): Promise<unknown> {
+  override send(command: string, args: readonly string[]): Promise<unknown> {
     return this.client.sendCommand([command, ...args]);
   }
 }
 
 class ClusterPort extends NodeRedisPort<NodeRedisCluster> implements RedisPort {
-  send(command: string, args: readonly string[], key: string): Promise<unknown> {
+  override send(command: string, args: readonly string[], key: string): Promise<unknown> {
     return this.client.sendCommand(key, false, [command, ...args]);
   }
 

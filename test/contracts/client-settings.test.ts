@@ -6,9 +6,9 @@ import type { Relay } from 'distributed-rate-limiter/testing';
 import { Cluster, Redis } from 'ioredis';
 import { createClient } from 'redis';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { endNodeRedis } from '../clients/end-node-redis.ts';
+import { endNodeRedis } from '../clients/end-node-redis.mjs';
 import { loadClient } from '../clients/index.mjs';
-import { startRedis, waitUntil } from '../kit/index.mjs';
+import { startFaultProxy, startRedis, waitUntil } from '../kit/index.mjs';
 import { collectWarnings } from '../support/warnings.ts';
 import { glideSettings, ioredisSettings, nodeRedisSettings } from './recommended.ts';
 import { declareClient } from './subjects.ts';
@@ -185,6 +185,23 @@ describe('warnings', () => {
     await until(limiter, 'real');
     expect(await codes()).toEqual(['DRL_CLIENT_NO_ERROR_LISTENER']);
     endNodeRedis(client);
+  });
+
+  test('node-redis 4 that is out of step after half a reply is told, and not used any more', async () => {
+    const proxy = await startFaultProxy(redis);
+    const client = loadClient('redis-4').createClient({ url: proxy.url });
+    client.on('error', () => {});
+    await client.connect();
+    const limiter = use(client);
+    await limiter.ready();
+    await proxy.halfReply(5, { times: 1 });
+    expect(await limiter.allow('user')).toMatchObject({ degraded: true });
+    await proxy.cut();
+    await waitUntil('the warning', async () => (await codes()).length > 0);
+    expect(await codes()).toEqual(['DRL_CLIENT_OUT_OF_STEP']);
+    expect(await limiter.allow('user')).toMatchObject({ degraded: true, reason: 'store_away' });
+    endNodeRedis(client);
+    await proxy.close();
   });
 
   test('a port of your own: none, it says itself what it does', async () => {

@@ -5,7 +5,7 @@ import { Cluster as IoredisCluster, Redis } from 'ioredis';
 import { createCluster } from 'redis';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { RateLimiter } from 'distributed-rate-limiter';
-import { endNodeRedis } from '../clients/end-node-redis.ts';
+import { endNodeRedis } from '../clients/end-node-redis.mjs';
 import type { Glide } from '../clients/index.mjs';
 import { loadClient } from '../clients/index.mjs';
 import { startCluster, waitUntil } from '../kit/index.mjs';

@@ -2,7 +2,7 @@ import { startRelay } from 'distributed-rate-limiter/testing';
 import type { Relay } from 'distributed-rate-limiter/testing';
 import { createClient } from 'redis';
 import { afterAll, beforeAll, describe } from 'vitest';
-import { endNodeRedis } from '../clients/end-node-redis.ts';
+import { endNodeRedis } from '../clients/end-node-redis.mjs';
 import { loadClient } from '../clients/index.mjs';
 import { startRedis } from '../kit/index.mjs';
 import { declareClient, declareStore } from './subjects.ts';
