@@ -74,6 +74,7 @@ export function isOutOfStep(error: unknown): boolean {
 }
 
 const PROOF_MS = 1_000;
+const ASK_MS = 20;
 
 abstract class NodeRedisPort<Client extends NodeRedisBase> {
   protected readonly client: Client;
@@ -88,9 +89,9 @@ abstract class NodeRedisPort<Client extends NodeRedisBase> {
       this.lastError = error;
       if (isOutOfStep(error)) {
         this.#outOfStep = true;
-        this.#note(true);
+        this.note(true);
       } else if (!isReady(client)) {
-        this.#note(true);
+        this.note(true);
       }
     });
     client.on('ready', () => {
@@ -100,10 +101,10 @@ abstract class NodeRedisPort<Client extends NodeRedisBase> {
       }
     });
     for (const event of ['ready', 'connect']) {
-      client.on(event, () => this.#note(this.#failed && !isReady(client)));
+      client.on(event, () => this.note(this.#failed && !isReady(client)));
     }
     for (const event of ['reconnecting', 'terminated', 'end', 'disconnect']) {
-      client.on(event, () => this.#note(true));
+      client.on(event, () => this.note(true));
     }
   }
 
@@ -147,7 +148,7 @@ abstract class NodeRedisPort<Client extends NodeRedisBase> {
         'The node-redis 4 client is out of step with the server since its connection broke off in a reply: it is not used any more. Make a new client.';
       this.lastError = new Error(text);
       warn(this.client, 'DRL_CLIENT_OUT_OF_STEP', text);
-      this.#note(true);
+      this.note(true);
     };
     const word = `in step ${Math.random()}`;
     const overdue = setTimeout(refuse, PROOF_MS);
@@ -156,7 +157,7 @@ abstract class NodeRedisPort<Client extends NodeRedisBase> {
     clearTimeout(overdue);
     if (Array.isArray(reply) && reply[0] === word) {
       this.#outOfStep = false;
-      this.#note(false);
+      this.note(false);
     } else if (reply !== undefined) {
       refuse();
     }
@@ -164,7 +165,7 @@ abstract class NodeRedisPort<Client extends NodeRedisBase> {
 
   abstract send(command: string, args: readonly string[], key: string): Promise<unknown>;
 
-  #note(failed: boolean): void {
+  protected note(failed: boolean): void {
     this.#failed = failed;
     for (const listener of this.#listeners) {
       listener();
@@ -183,11 +184,26 @@ class ClusterPort extends NodeRedisPort<NodeRedisCluster> implements RedisPort {
     return this.client.sendCommand(key, false, [command, ...args]);
   }
 
+  constructor(client: NodeRedisCluster) {
+    super(client);
+    if (client.destroy === undefined && !isReady(client)) {
+      // Version 4 says that it is open before it knows a node, and has no event for when it does.
+      const asking = setInterval(() => {
+        if (isReady(client)) {
+          clearInterval(asking);
+          this.note(false);
+        }
+      }, ASK_MS);
+      asking.unref();
+    }
+  }
+
   nodeOf(slot: number): string | undefined {
     return this.client.slots[slot]?.master.address;
   }
 }
 
-function isReady(client: NodeRedisBase): boolean {
-  return client.isReady ?? client.isOpen;
+function isReady(client: NodeRedisBase & Partial<Pick<NodeRedisCluster, 'slots'>>): boolean {
+  const knowsNodes = client.destroy !== undefined || client.slots?.[0] !== undefined;
+  return client.isReady ?? (client.isOpen && knowsNodes);
 }
