@@ -9,7 +9,7 @@ import { endNodeRedis } from '../clients/end-node-redis.mjs';
 import type { Glide } from '../clients/index.mjs';
 import { loadClient } from '../clients/index.mjs';
 import { startCluster, waitUntil } from '../kit/index.mjs';
-import { declareClient, declareStore } from './subjects.ts';
+import { UNREACHED_MS, declareClient, declareStore } from './subjects.ts';
 
 const { GlideClusterClient, Logger } = loadClient('@valkey/valkey-glide');
 Logger.setLoggerConfig('off'); // it warns of every error, on the console
@@ -128,7 +128,10 @@ describe('a cluster of three', () => {
   describe('valkey-glide', () => {
     let client: Glide;
     beforeAll(async () => {
-      client = await GlideClusterClient.createClient({ addresses: cluster.addresses });
+      client = await GlideClusterClient.createClient({
+        addresses: cluster.addresses,
+        requestTimeout: UNREACHED_MS,
+      });
     });
     afterAll(() => client.close());
 

@@ -2,10 +2,10 @@ import { RateLimiter } from 'distributed-rate-limiter';
 import { startRelay } from 'distributed-rate-limiter/testing';
 import type { Relay } from 'distributed-rate-limiter/testing';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Glide } from '../clients/index.mjs';
+import type { Glide, GlideOptions } from '../clients/index.mjs';
 import { loadClient } from '../clients/index.mjs';
 import { startFaultProxy, startRedis, waitUntil } from '../kit/index.mjs';
-import { declareClient, declareStore } from './subjects.ts';
+import { UNREACHED_MS, declareClient, declareStore } from './subjects.ts';
 
 const { GlideClient, Logger } = loadClient('@valkey/valkey-glide');
 Logger.setLoggerConfig('off'); // it warns of every error, on the console
@@ -15,14 +15,14 @@ describe('valkey-glide', () => {
   let relay: Relay;
   let client: Glide;
   let asBytes: Glide;
-  const open = (port: number, options: { defaultDecoder?: 0 | 1; lazyConnect?: boolean } = {}) =>
+  const open = (port: number, options: Omit<GlideOptions, 'addresses'> = {}) =>
     GlideClient.createClient({ addresses: [{ host: '127.0.0.1', port }], ...options });
 
   beforeAll(async () => {
     redis = await startRedis();
     relay = await startRelay(redis);
-    client = await open(redis.port);
-    asBytes = await open(redis.port, { defaultDecoder: 0 });
+    client = await open(redis.port, { requestTimeout: UNREACHED_MS });
+    asBytes = await open(redis.port, { requestTimeout: UNREACHED_MS, defaultDecoder: 0 });
   });
   afterAll(async () => {
     client.close();
