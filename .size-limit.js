@@ -6,24 +6,24 @@
  * @type {Readonly<Record<string, { file: string, limit: string, external?: readonly string[], browser?: true }>>}
  */
 const budgets = {
-  '': { file: 'index', limit: '34.5 kB' },
-  '/http': { file: 'http/index', limit: '40.5 kB' },
-  '/node-http': { file: 'http/node-http', limit: '40.5 kB' },
-  '/express': { file: 'http/express', limit: '40.5 kB' },
-  '/fastify': { file: 'http/fastify', limit: '41 kB' },
-  '/hono': { file: 'http/hono', limit: '41 kB' },
-  '/koa': { file: 'http/koa', limit: '40.5 kB' },
-  '/web': { file: 'http/web', limit: '41 kB' },
+  '': { file: 'index', limit: '36 kB' },
+  '/http': { file: 'http/index', limit: '42 kB' },
+  '/node-http': { file: 'http/node-http', limit: '42 kB' },
+  '/express': { file: 'http/express', limit: '42 kB' },
+  '/fastify': { file: 'http/fastify', limit: '42.5 kB' },
+  '/hono': { file: 'http/hono', limit: '42.5 kB' },
+  '/koa': { file: 'http/koa', limit: '42 kB' },
+  '/web': { file: 'http/web', limit: '42.5 kB' },
   // Beside Nest itself, which is there already.
   '/nest': {
     file: 'http/nest/index',
-    limit: '42 kB',
+    limit: '43.5 kB',
     external: ['@nestjs/common', '@nestjs/core'],
   },
-  '/limited': { file: 'limited/index', limit: '35.5 kB' },
-  '/sync': { file: 'sync/index', limit: '31.5 kB' },
+  '/limited': { file: 'limited/index', limit: '37 kB' },
+  '/sync': { file: 'sync/index', limit: '33 kB' },
   // The contract suites.
-  '/testing': { file: 'testing/index', limit: '39.5 kB' },
+  '/testing': { file: 'testing/index', limit: '41 kB' },
   // Beside them nothing of the core.
   '/client': { file: 'client/index', limit: '5.5 kB', browser: true },
   '/log': { file: 'telemetry/log', limit: '2 kB' },

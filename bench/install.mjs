@@ -1,8 +1,8 @@
 // @ts-check
 import { fileURLToPath } from 'node:url';
-import { installLocked } from '../scripts/install-locked.mjs';
+import { ensurePackagesOf } from '../scripts/bootstrap.mjs';
 
 /** Installs the libraries that are compared with, when they are missing or not the locked ones. */
 export function ensurePeers() {
-  installLocked(fileURLToPath(new URL('.', import.meta.url)));
+  ensurePackagesOf(fileURLToPath(new URL('.', import.meta.url)), 'the libraries to compare with');
 }

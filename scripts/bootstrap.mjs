@@ -17,7 +17,7 @@ export const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
  */
 export function ensurePackages() {
   requireNode();
-  if (packagesAreCurrent()) return;
+  if (packagesAreCurrent(root)) return;
   console.log(
     'Installing the locked packages (npm ci), needed once per change of package-lock.json ...',
   );
@@ -31,11 +31,35 @@ export function ensurePackages() {
 }
 
 /**
- * npm writes node_modules/.package-lock.json last, so an interrupted install is seen, and so is one made by hand.
+ * The same for a folder with a package.json of its own, whose packages only some scripts or tests need.
+ * @param {string} folder
+ * @param {string} what is in it, as it is announced
  */
-function packagesAreCurrent() {
-  const wanted = readPackages(path.join(root, 'package-lock.json'));
-  const present = readPackages(path.join(root, 'node_modules', '.package-lock.json'));
+export function ensurePackagesOf(folder, what) {
+  if (packagesAreCurrent(folder)) return;
+  const shown = path.relative(root, folder);
+  console.log(`Installing ${what} (npm ci --prefix ${shown}) ...`);
+  const status = runNpm([
+    'ci',
+    '--prefix',
+    folder,
+    '--prefer-offline',
+    '--ignore-scripts',
+    '--no-audit',
+    '--no-fund',
+  ]);
+  if (status !== 0) {
+    throw new Error(`\`npm ci --prefix ${shown}\` failed; its message above says why`);
+  }
+}
+
+/**
+ * npm writes node_modules/.package-lock.json last, so an interrupted install is seen, and so is one made by hand.
+ * @param {string} folder
+ */
+function packagesAreCurrent(folder) {
+  const wanted = readPackages(path.join(folder, 'package-lock.json'));
+  const present = readPackages(path.join(folder, 'node_modules', '.package-lock.json'));
   if (wanted === undefined || present === undefined) return false;
   const names = Object.keys(wanted).filter((name) => name !== '');
   return (

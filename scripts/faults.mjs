@@ -7,6 +7,7 @@ import { spawn } from 'node:child_process';
 import path from 'node:path';
 import process from 'node:process';
 import { createInterface } from 'node:readline';
+import { ensureClients } from '../test/clients/install.mjs';
 import { ensurePackages, root } from './bootstrap.mjs';
 import { build } from './build.mjs';
 import { ensureRedisServer } from './redis-server.mjs';
@@ -14,6 +15,7 @@ import { ensureRedisServer } from './redis-server.mjs';
 /** @typedef {import('../test/faults/stage.mjs').Row} Row */
 
 ensurePackages();
+ensureClients();
 ensureRedisServer();
 build();
 

@@ -1,21 +1,29 @@
 import { invalidOption } from '../errors.ts';
+import { warnOfSettings } from './client-warnings.ts';
 import { Connection } from './connection.ts';
 import type { Sendable } from './connection.ts';
-import { ioredisPort, isIoredis, resends } from './ioredis.ts';
+import { ioredisPort, isIoredis } from './ioredis.ts';
 import type { IoredisClient } from './ioredis.ts';
-import { isNodeRedis, nodeRedisPort } from './node-redis.ts';
+import { isNodeRedis, isNodeRedisSentinel, isInLegacyMode, nodeRedisPort } from './node-redis.ts';
 import type { NodeRedisClient, NodeRedisCluster } from './node-redis.ts';
 import { OpenedPort } from './open.ts';
 import { isRedisPort } from './port.ts';
 import type { RedisPort } from './port.ts';
 import type { Script } from './script.ts';
 import { readRedisUrl } from './url.ts';
+import { glidePort, isGlide } from './valkey-glide.ts';
+import type { GlideClient } from './valkey-glide.ts';
 
 /**
- * A client that is already there: ioredis (5, 6) or node-redis (5, 6), plain or cluster, recognised by its
- * shape; or a `RedisPort` for any other. It stays yours: this library never closes it.
+ * A client that is already there: ioredis (5, 6), iovalkey, node-redis (4, 5, 6) or valkey-glide (2), plain or
+ * cluster, recognised by its shape; or a `RedisPort` for any other. It stays yours: this library never closes it.
  */
-export type RedisClient = IoredisClient | NodeRedisClient | NodeRedisCluster | RedisPort;
+export type RedisClient =
+  | IoredisClient
+  | NodeRedisClient
+  | NodeRedisCluster
+  | GlideClient
+  | RedisPort;
 
 /** A connection as one limiter holds it. `release` ends it where this library opened it and nobody else uses it. */
 export interface Held<C extends Sendable> {
@@ -34,8 +42,6 @@ interface Opened {
 
 /** Connections that were opened here: limiters with the same URL and deadline share one. */
 const byUrl = new Map<string, Opened>();
-
-let warnedOfResends = false;
 
 export function connectionOfClient<C extends Sendable>(
   client: RedisClient,
@@ -87,31 +93,36 @@ export function checkClient(client: unknown): asserts client is RedisClient {
   if (
     typeof client !== 'object' ||
     client === null ||
-    !(isRedisPort(client) || isIoredis(client) || isNodeRedis(client))
+    !(isRedisPort(client) || isIoredis(client) || isGlide(client) || isNodeRedis(client))
   ) {
     throw invalidOption(
       'redis',
-      'a URL, a client of ioredis (5 or newer) or node-redis (5 or newer), plain or cluster, or a RedisPort',
+      'a URL, a client of ioredis, iovalkey, node-redis or valkey-glide, plain or cluster, or a RedisPort',
       client,
-      'Pass the client object itself, not its promise or its options.',
+      cureOf(client),
     );
   }
 }
 
+function cureOf(client: unknown): string {
+  if (typeof client === 'object' && client !== null) {
+    if (isNodeRedisSentinel(client)) {
+      return 'A Sentinel client of node-redis may send a command twice, and does not tell: use the RedisPort for it in docs/clients.md, or ioredis.';
+    }
+    if (isInLegacyMode(client)) {
+      return 'A node-redis 4 client in legacy mode answers by callbacks: pass `client.duplicate({ legacyMode: false })`.';
+    }
+  }
+  return 'Pass the client object itself, not its promise or its options.';
+}
+
 export function portOf(client: RedisClient): RedisPort {
+  warnOfSettings(client);
   if (isRedisPort(client)) {
     return client;
   }
   if (isIoredis(client)) {
-    if (resends(client) && !warnedOfResends) {
-      warnedOfResends = true;
-      process.emitWarning(
-        'The ioredis client sends a command again when the connection is lost before its reply, which can charge one call twice. ' +
-          'Set `maxRetriesPerRequest: 0` or `autoResendUnfulfilledCommands: false` on it to rule that out.',
-        { type: 'RateLimiterWarning', code: 'DRL_CLIENT_RESENDS' },
-      );
-    }
     return ioredisPort(client);
   }
-  return nodeRedisPort(client);
+  return isGlide(client) ? glidePort(client) : nodeRedisPort(client);
 }

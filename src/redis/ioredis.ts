@@ -1,15 +1,17 @@
 import type { PortState, RedisPort } from './port.ts';
 
-/** A client of ioredis (5 or 6), plain, sentinel or cluster, known by its shape. */
+/** A client of ioredis (5 or 6) or of iovalkey, plain, sentinel or cluster, known by its shape. */
 export interface IoredisClient {
   readonly status: string;
   call(command: string, ...args: string[]): Promise<unknown>;
   connect(): Promise<unknown>;
   disconnect(): void;
   on(event: string, listener: (error?: unknown) => void): unknown;
+  listenerCount?(event: string): number;
   readonly options: {
     readonly autoResendUnfulfilledCommands?: boolean | undefined;
     readonly maxRetriesPerRequest?: number | null | undefined;
+    readonly keyPrefix?: string | undefined;
     readonly host?: string | undefined;
     readonly port?: number | undefined;
     /** Of a unix socket. */
@@ -33,6 +35,11 @@ export function isIoredis(client: object): client is IoredisClient {
 export function resends({ options }: IoredisClient): boolean {
   const { autoResendUnfulfilledCommands, maxRetriesPerRequest } = options.redisOptions ?? options;
   return autoResendUnfulfilledCommands !== false && maxRetriesPerRequest !== 0;
+}
+
+/** What the client puts before every key, on its own. */
+export function keyPrefixOf({ options }: IoredisClient): string {
+  return options.keyPrefix ?? options.redisOptions?.keyPrefix ?? '';
 }
 
 export function ioredisPort(client: IoredisClient): RedisPort {
@@ -75,8 +82,9 @@ class IoredisPort implements RedisPort {
     this.#listeners.push(listener);
   }
 
+  /** In small letters: in capitals iovalkey finds no key in it, and on a cluster asks any node. */
   send(command: string, args: readonly string[]): Promise<unknown> {
-    return this.client.call(command, ...args);
+    return this.client.call(command.toLowerCase(), ...args);
   }
 
   isReply(error: unknown): boolean {

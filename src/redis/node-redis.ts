@@ -1,3 +1,4 @@
+import { warn } from './client-warnings.ts';
 import type { PortState, RedisPort } from './port.ts';
 
 interface NodeRedisBase {
@@ -6,31 +7,47 @@ interface NodeRedisBase {
   /** Of a plain client. */
   readonly options?: { readonly socket?: object | undefined } | undefined;
   connect(): Promise<unknown>;
-  destroy(): void;
+  destroy?(): unknown;
+  /** What `destroy` is called in version 4. */
+  disconnect?(): unknown;
   on(event: string, listener: (error?: unknown) => void): unknown;
+  listenerCount?(event: string): number;
 }
 
-/** A client of node-redis (5 or 6), known by its shape. */
+/** A client of node-redis (4, 5 or 6), known by its shape. */
 export interface NodeRedisClient extends NodeRedisBase {
   sendCommand(args: string[]): Promise<unknown>;
 }
 
-/** A cluster client of node-redis (5 or 6). */
+/** A cluster client of node-redis (4, 5 or 6). */
 export interface NodeRedisCluster extends NodeRedisBase {
   sendCommand(key: string, isReadonly: boolean, args: string[]): Promise<unknown>;
   readonly slots: readonly ({ readonly master: { readonly address: string } } | undefined)[];
 }
 
 export function isNodeRedis(client: object): client is NodeRedisClient | NodeRedisCluster {
-  const { isOpen, sendCommand, destroy } = client as Partial<NodeRedisClient>;
-  // A Sentinel client has all this, and a sendCommand with other arguments.
-  const isSentinel = 'getMasterNode' in client || 'getSentinelNode' in client;
+  const { isOpen, sendCommand, connect } = client as Partial<NodeRedisClient>;
   return (
-    !isSentinel &&
     typeof isOpen === 'boolean' &&
     typeof sendCommand === 'function' &&
-    typeof destroy === 'function'
+    typeof connect === 'function' &&
+    !isNodeRedisSentinel(client) &&
+    !isInLegacyMode(client)
   );
+}
+
+/**
+ * It sends a command again whose reply was lost, unless `maxCommandRediscovers` is 0, and keeps that setting to
+ * itself: neither could it be told apart nor warned of.
+ */
+export function isNodeRedisSentinel(client: object): boolean {
+  return 'getMasterNode' in client || 'getSentinelNode' in client;
+}
+
+/** In version 4: its `sendCommand` returns nothing, and calls back. */
+export function isInLegacyMode(client: object): boolean {
+  const { options } = client as { options?: { legacyMode?: unknown } };
+  return options?.legacyMode === true;
 }
 
 function isCluster(client: NodeRedisClient | NodeRedisCluster): client is NodeRedisCluster {
@@ -41,6 +58,15 @@ export function nodeRedisPort(client: NodeRedisClient | NodeRedisCluster): Redis
   return isCluster(client) ? new ClusterPort(client) : new PlainPort(client);
 }
 
+/** Ends it at once, whatever is under way. */
+export function endNodeRedis(client: NodeRedisBase): void {
+  if (client.destroy !== undefined) {
+    client.destroy();
+  } else {
+    Promise.resolve(client.disconnect?.()).catch(() => {}); // it was closed before
+  }
+}
+
 /**
  * Bytes that are not the Redis protocol. node-redis forgets them and keeps the connection, on which every later
  * reply then answers the command before its own.
@@ -48,6 +74,9 @@ export function nodeRedisPort(client: NodeRedisClient | NodeRedisCluster): Redis
 export function isOutOfStep(error: unknown): boolean {
   return error instanceof Error && error.message.startsWith('Unknown RESP type');
 }
+
+const PROOF_MS = 1_000;
+const ASK_MS = 20;
 
 abstract class NodeRedisPort<Client extends NodeRedisBase> {
   protected readonly client: Client;
@@ -64,17 +93,22 @@ abstract class NodeRedisPort<Client extends NodeRedisBase> {
       this.lastError = error;
       if (isOutOfStep(error)) {
         this.#outOfStep = true;
-        this.#note(true);
+        this.note(true);
       } else if (!isReady(client)) {
-        this.#note(true);
+        this.note(true);
       }
     });
-    client.on('ready', () => (this.#outOfStep = false));
+    client.on('ready', () => {
+      this.#outOfStep = false;
+      if (this.#failed && client.destroy === undefined) {
+        void this.#proveInStep();
+      }
+    });
     for (const event of ['ready', 'connect']) {
-      client.on(event, () => this.#note(this.#failed && !isReady(client)));
+      client.on(event, () => this.note(this.#failed && !isReady(client)));
     }
     for (const event of ['reconnecting', 'terminated', 'end', 'disconnect']) {
-      client.on(event, () => this.#note(true));
+      client.on(event, () => this.note(true));
     }
   }
 
@@ -104,10 +138,38 @@ abstract class NodeRedisPort<Client extends NodeRedisBase> {
   }
 
   async close(): Promise<void> {
-    this.client.destroy();
+    endNodeRedis(this.client);
   }
 
-  #note(failed: boolean): void {
+  /**
+   * Version 4 keeps what it had read of an array when a connection broke off in it: later replies then fill that
+   * array, and go to the wrong commands. An array that comes back as it was asked for proves that this is not so.
+   */
+  async #proveInStep(): Promise<void> {
+    this.#outOfStep = true;
+    const refuse = (): void => {
+      const text =
+        'The node-redis 4 client is out of step with the server since its connection broke off in a reply: it is not used any more. Make a new client.';
+      this.lastError = new Error(text);
+      warn(this.client, 'DRL_CLIENT_OUT_OF_STEP', text);
+      this.note(true);
+    };
+    const word = `in step ${Math.random()}`;
+    const overdue = setTimeout(refuse, PROOF_MS);
+    overdue.unref();
+    const reply = await this.send('EVAL', ['return {ARGV[1]}', '0', word], '').catch(() => {});
+    clearTimeout(overdue);
+    if (Array.isArray(reply) && reply[0] === word) {
+      this.#outOfStep = false;
+      this.note(false);
+    } else if (reply !== undefined) {
+      refuse();
+    }
+  }
+
+  abstract send(command: string, args: readonly string[], key: string): Promise<unknown>;
+
+  protected note(failed: boolean): void {
     this.#failed = failed;
     for (const listener of this.#listeners) {
       listener();
@@ -126,14 +188,28 @@ function addressOf(client: NodeRedisBase): string | undefined {
 }
 
 class PlainPort extends NodeRedisPort<NodeRedisClient> implements RedisPort {
-  send(command: string, args: readonly string[]): Promise<unknown> {
+  override send(command: string, args: readonly string[]): Promise<unknown> {
     return this.client.sendCommand([command, ...args]);
   }
 }
 
 class ClusterPort extends NodeRedisPort<NodeRedisCluster> implements RedisPort {
-  send(command: string, args: readonly string[], key: string): Promise<unknown> {
+  override send(command: string, args: readonly string[], key: string): Promise<unknown> {
     return this.client.sendCommand(key, false, [command, ...args]);
+  }
+
+  constructor(client: NodeRedisCluster) {
+    super(client);
+    if (client.destroy === undefined && !isReady(client)) {
+      // Version 4 says that it is open before it knows a node, and has no event for when it does.
+      const asking = setInterval(() => {
+        if (isReady(client)) {
+          clearInterval(asking);
+          this.note(false);
+        }
+      }, ASK_MS);
+      asking.unref();
+    }
   }
 
   nodeOf(slot: number): string | undefined {
@@ -141,6 +217,7 @@ class ClusterPort extends NodeRedisPort<NodeRedisCluster> implements RedisPort {
   }
 }
 
-function isReady(client: NodeRedisBase): boolean {
-  return client.isReady ?? client.isOpen;
+function isReady(client: NodeRedisBase & Partial<Pick<NodeRedisCluster, 'slots'>>): boolean {
+  const knowsNodes = client.destroy !== undefined || client.slots?.[0] !== undefined;
+  return client.isReady ?? (client.isOpen && knowsNodes);
 }

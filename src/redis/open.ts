@@ -2,7 +2,7 @@ import { isIP } from 'node:net';
 import { RateLimiterError } from '../errors.ts';
 import { ioredisPort } from './ioredis.ts';
 import type { IoredisClient } from './ioredis.ts';
-import { isOutOfStep, nodeRedisPort } from './node-redis.ts';
+import { endNodeRedis, isOutOfStep, nodeRedisPort } from './node-redis.ts';
 import type { NodeRedisClient, NodeRedisCluster } from './node-redis.ts';
 import type { PortState, RedisPort } from './port.ts';
 import type { RedisAddress } from './url.ts';
@@ -225,7 +225,7 @@ export class OpenedPort implements RedisPort {
         client.connect().catch(() => {}); // the event `error` tells as well
       };
       this.#reconnect = () => {
-        client.destroy();
+        endNodeRedis(client);
         connect();
       };
       client.on('error', (error) => {

@@ -37,6 +37,11 @@ export interface ClientUnderTest {
    * Default 10,000.
    */
   readonly patienceMs?: number;
+  /**
+   * Whether the client notices by itself that its connection is lost, so that calls are answered at once. Default
+   * true. Where it does not, a loss is first met by a call that times out, and that is what is then expected.
+   */
+  readonly tellsOfLoss?: boolean;
 }
 
 /**
@@ -57,7 +62,7 @@ export interface ClientUnderTest {
  * for (const { name, run } of contract) test(name, run);
  */
 export function clientContract(subject: ClientUnderTest): readonly ContractCase[] {
-  const { faults, patienceMs = 10_000 } = subject;
+  const { faults, patienceMs = 10_000, tellsOfLoss = true } = subject;
   return casesOf(CHECKS, async (check) => {
     await faults.restore();
     const client = await subject.open();
@@ -78,11 +83,12 @@ export function clientContract(subject: ClientUnderTest): readonly ContractCase[
       redis: client.redis,
       port,
       faults,
+      tellsOfLoss: tellsOfLoss && port.nodeOf === undefined,
       isLost: async (limiter) => {
-        if (port.nodeOf === undefined) {
+        if (link.tellsOfLoss) {
           await becomes('away');
         } else {
-          // Each node has a connection of its own, and may be met only when it is called.
+          // On a cluster each node has a connection of its own, and may be met only when it is called.
           while (!(await limiter.allow(newKey())).degraded) await sleep(5);
         }
       },
@@ -101,7 +107,8 @@ interface Link {
   readonly redis: RedisClient;
   readonly port: RedisPort;
   readonly faults: Faults;
-  /** Resolves when the port's listeners have been told that it is away; on a cluster, when a call is not answered. */
+  readonly tellsOfLoss: boolean;
+  /** Resolves when the port's listeners have been told that it is away; elsewhere, when a call is not answered. */
   isLost(limiter: RateLimiter): Promise<void>;
 }
 
@@ -157,12 +164,12 @@ const CHECKS: Checks<Link> = {
   },
 
   'what the server refuses is an answer, and begins with its code': async ({ port }) => {
-    for (const code of ['OOM', 'NOPERM', 'READONLY', 'BUSY']) {
-      const error = await refusal(port, 'EVAL', `return redis.error_reply('${code} as it says')`);
-      assert.ok(error.message.startsWith(code), error.message);
-      assert.equal(port.isReply(error), true, code);
+    for (const code of ['OOM', 'NOPERM', 'BUSY', 'ERR']) {
+      await answers(port, code);
     }
   },
+
+  'that the server only reads is an answer: READONLY': ({ port }) => answers(port, 'READONLY'),
 
   'what the server did not say is no answer': async ({ port }) => {
     const others = [new Error('NOSCRIPT looks like one'), new TypeError('x'), 'NOSCRIPT', 7];
@@ -187,7 +194,25 @@ const CHECKS: Checks<Link> = {
       }
     },
 
-  'sends in order, each call once, and answers each with its own reply': async ({ port }) => {
+  'sends each call once, and answers each with its own reply': async ({ port }) => {
+    const key = newKey();
+    const script =
+      "redis.call('PEXPIRE', KEYS[1], 60000) return {redis.call('INCR', KEYS[1]), ARGV[1]}";
+    const replies = await Promise.all(
+      Array.from({ length: 200 }, (_, i) => port.send('EVAL', [script, '1', key, `${i}`], key)),
+    );
+    const [counts, echoes] = [0, 1].map((part) => replies.map((reply) => plain(reply)[part]));
+    assert.deepEqual(
+      counts?.map(Number).toSorted((a, b) => a - b),
+      Array.from({ length: 200 }, (_, i) => i + 1),
+    );
+    assert.deepEqual(
+      echoes,
+      Array.from({ length: 200 }, (_, i) => `${i}`),
+    );
+  },
+
+  'the server runs calls in the order in which they were sent': async ({ port }) => {
     const key = newKey();
     const replies = await Promise.all(
       Array.from({ length: 200 }, () => port.send('EVAL', [COUNT, '1', key], key)),
@@ -249,7 +274,7 @@ const CHECKS: Checks<Link> = {
     await link.isLost(limiter);
     const { decision, tookMs } = await timed(limiter);
     assert.equal(decision.degraded, true);
-    if (link.port.nodeOf === undefined) {
+    if (link.tellsOfLoss) {
       assert.equal(decision.reason, 'store_away');
       assert.ok(tookMs < MARGIN_MS, `answered after ${tookMs} ms`);
     }
@@ -383,6 +408,12 @@ async function realAgain(limiter: RateLimiter): Promise<void> {
     }
     await sleep(20);
   }
+}
+
+async function answers(port: RedisPort, code: string): Promise<void> {
+  const error = await refusal(port, 'EVAL', `return redis.error_reply('${code} as it says')`);
+  assert.ok(error.message.startsWith(`${code} `), error.message);
+  assert.equal(port.isReply(error), true, code);
 }
 
 async function refusal(

@@ -1,7 +1,9 @@
 import { startRelay } from 'distributed-rate-limiter/testing';
 import type { Relay } from 'distributed-rate-limiter/testing';
-import { Redis } from 'ioredis';
+import { Redis as Ioredis6 } from 'ioredis';
+import type { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe } from 'vitest';
+import { loadClient } from '../clients/index.mjs';
 import { startRedis, startSentinel } from '../kit/index.mjs';
 import { declareClient, declareStore } from './subjects.ts';
 
@@ -10,7 +12,13 @@ function quiet(client: Redis): Redis {
   return client.on('error', () => {});
 }
 
-describe('ioredis', () => {
+const versions = [
+  ['ioredis 6', Ioredis6],
+  ['ioredis 5', loadClient('ioredis-5').Redis],
+  ['iovalkey', loadClient('iovalkey').Redis],
+] as const;
+
+describe.each(versions)('%s', (_version, Redis) => {
   let redis: Awaited<ReturnType<typeof startRedis>>;
   let relay: Relay;
   let client: Redis;
@@ -29,7 +37,8 @@ describe('ioredis', () => {
     await redis.close();
   });
 
-  declareStore('a URL', () => ({ redis: redis.url }));
+  // From a URL the library takes the ioredis that is installed here, whatever the row.
+  if (Redis === Ioredis6) declareStore('a URL', () => ({ redis: redis.url }));
   declareStore('a client', () => ({ redis: client }));
   declareStore('a client with enableAutoPipelining', () => ({ redis: pipelined }));
 
@@ -62,7 +71,7 @@ describe('ioredis', () => {
   }));
 });
 
-describe('ioredis by way of Sentinels', () => {
+describe.each(versions)('%s by way of Sentinels', (_version, Redis) => {
   let group: Awaited<ReturnType<typeof startSentinel>>;
   let relay: Relay;
   let client: Redis;

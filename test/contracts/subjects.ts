@@ -11,7 +11,7 @@ export interface Place {
 }
 
 /** No case of the store's contract is about time-outs, so a busy machine must not make one. */
-const UNREACHED_MS = 10_000;
+export const UNREACHED_MS = 10_000;
 
 /** `broken`: by name, what the client itself does not do, and why; such a case is shown as skipped. */
 export function declare(
@@ -45,9 +45,11 @@ export function declareClient(
   title: string,
   subject: () => ClientUnderTest,
   broken?: Readonly<Record<string, string>>,
+  settings: Pick<ClientUnderTest, 'tellsOfLoss'> = {},
 ): void {
   describe(`${title}: the client's contract`, () => {
     const contract = clientContract({
+      ...settings,
       open: () => subject().open(),
       faults: {
         lose: () => subject().faults.lose(),

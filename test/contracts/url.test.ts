@@ -6,6 +6,7 @@ import { storeContract } from 'distributed-rate-limiter/testing';
 import { Redis } from 'ioredis';
 import { createClient } from 'redis';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { folderOfClient } from '../clients/index.mjs';
 import { startCluster, startRedis, tlsMissing } from '../kit/index.mjs';
 import { install } from '../support/installed.ts';
 import type { Installed } from '../support/installed.ts';
@@ -54,6 +55,7 @@ describe('a URL', () => {
   let cluster: Awaited<ReturnType<typeof startCluster>>;
   let guarded: Awaited<ReturnType<typeof startRedis>>;
   let nodeRedisOnly: Installed;
+  let nodeRedis4Only: Installed;
   const login = encodeURIComponent(PASSWORD);
 
   beforeAll(async () => {
@@ -64,9 +66,11 @@ describe('a URL', () => {
       users: [`app on ${JSON.stringify(`>${PASSWORD}`)} ${RIGHTS} ${GREETINGS}`],
     });
     nodeRedisOnly = install(['redis']);
+    nodeRedis4Only = install(['redis'], { redis: folderOfClient('redis-4') });
   });
   afterAll(async () => {
     nodeRedisOnly.remove();
+    nodeRedis4Only.remove();
     await Promise.all([redis.close(), cluster.close(), guarded.close()]);
   });
 
@@ -111,6 +115,16 @@ describe('a URL', () => {
     'with node-redis, where ioredis is not installed',
     () => nodeRedisOnly,
     () => ({ url: redis.url }),
+  );
+  declareInstalled(
+    'with node-redis 4, where no other is installed',
+    () => nodeRedis4Only,
+    () => ({ url: redis.url }),
+  );
+  declareInstalled(
+    'with node-redis 4, of a cluster',
+    () => nodeRedis4Only,
+    () => ({ url: cluster.nodes[2]!.url, cluster: true }),
   );
   declareInstalled(
     'with node-redis, of a cluster',

@@ -46,8 +46,11 @@ export const closings = [
  * @property {number} exitMs from there to the end of the process
  */
 
+/** More processes at once would measure each other. */
+const KINDS = ['urlWithIoredis', 'urlWithNodeRedis', 'ioredis', 'nodeRedis'];
+
 /**
- * One process for each client, all at once.
+ * One process for each of them, all at once.
  *
  * @param {Closing} closing
  * @returns {Promise<ClosingRow[]>}
@@ -57,7 +60,7 @@ export async function runClosing({ before, after }) {
   const proxy = await startFaultProxy(redis);
   try {
     await before?.(proxy);
-    const running = Object.keys(clients).map((kind) => startCloser(kind, proxy.url, !before));
+    const running = KINDS.map((kind) => startCloser(kind, proxy.url, !before));
     await Promise.all(running.map(({ prepared }) => prepared));
     await after?.(proxy);
     return await Promise.all(running.map(({ finish }) => finish()));

@@ -91,6 +91,12 @@ const half = {
     const since = performance.now();
     // Our own connection gives up a silent server by itself; a user's client waits for the connection to end.
     if (!client.own) await proxy.cut();
+    if (client.staysOutOfStep) {
+      // It is known for what it is: nobody gets another call's answer, nor waits for one.
+      await sleep(client.reconnectMs + MARGIN_MS);
+      expectDegraded(await caller.answeredAtOnce(20), 'store_away');
+      return;
+    }
     const silenceMs = client.own ? 1_000 : 0;
     stage.recoveryMs = await caller.recovered(since, silenceMs + client.reconnectMs + MARGIN_MS);
   },

@@ -2,16 +2,38 @@ import { afterAll, describe, expect, it } from 'vitest';
 import type { ClientKind } from './clients.mjs';
 import { scenarios } from './scenarios.mjs';
 import { runScenario } from './stage.mjs';
-import type { Row } from './stage.mjs';
+import type { Row, Scenario } from './stage.mjs';
 import { tableOf } from './table.mjs';
+
+/** Those in which clients differ most: what becomes of what was under way, and how the connection comes back. */
+const TELLING = [
+  'killed',
+  'restarted',
+  'half a reply',
+  'replies dropped',
+  'cut in place',
+  'stopped',
+];
+
+/** A choice for a client that is much like another; `npm run faults` has them all. */
+export function testTellingFaults(client: ClientKind): void {
+  testScenarios(
+    client,
+    scenarios.filter(({ name }) => TELLING.some((words) => name.includes(words))),
+  );
+}
 
 /** Every scenario for one client, a test each, and the measured figures at the end. */
 export function testFaults(client: ClientKind): void {
+  testScenarios(client, scenarios);
+}
+
+function testScenarios(client: ClientKind, chosen: readonly Scenario[]): void {
   const rows: Row[] = [];
 
   for (const failStrategy of ['open', 'closed'] as const) {
     describe(`${client.name}, failing ${failStrategy}`, () => {
-      it.each(scenarios)('$name', async (scenario) => {
+      it.each(chosen)('$name', async (scenario) => {
         const row = await runScenario(scenario, client, failStrategy);
         expect(row.calls).toBeGreaterThan(0);
         rows.push(row);
@@ -20,7 +42,7 @@ export function testFaults(client: ClientKind): void {
   }
 
   describe(`${client.name}, failing with a throw`, () => {
-    it.each(scenarios.slice(0, 1))('$name', async (scenario) => {
+    it.each(chosen.slice(0, 1))('$name', async (scenario) => {
       const row = await runScenario(scenario, client, 'throw');
       expect(row.calls).toBeGreaterThan(0);
       rows.push(row);

@@ -7,7 +7,7 @@ import type * as Adapter from 'distributed-rate-limiter/nest';
 import type * as Express from '@nestjs/platform-express';
 import type * as Common from '@nestjs/common';
 import type * as Core from '@nestjs/core';
-import { installLocked } from '../../scripts/install-locked.mjs';
+import { ensurePackagesOf } from '../../scripts/bootstrap.mjs';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const folder = path.join(root, 'test/frameworks/nest-11');
@@ -27,7 +27,7 @@ export async function loadNest11(): Promise<{
   if (!existsSync(path.join(root, 'dist/http/nest/index.js'))) {
     throw new Error('Run `npm run build` first.');
   }
-  installLocked(folder);
+  ensurePackagesOf(folder, 'NestJS 11');
   rmSync(installed, { recursive: true, force: true });
   for (const part of ['package.json', 'dist']) {
     cpSync(path.join(root, part), path.join(installed, part), { recursive: true });

@@ -396,7 +396,7 @@ describe('redis and store', () => {
       refusal(
         'redis',
         shown,
-        /^must be a URL, a client of ioredis .* or a RedisPort$/,
+        /^must be a URL, a client of ioredis, .*, or a RedisPort$/,
         /Pass the client object itself/,
       ),
     );
@@ -405,7 +405,7 @@ describe('redis and store', () => {
   test('redis: a Sentinel client of node-redis, whose sendCommand takes other arguments', () => {
     const sentinel = createSentinel({ name: 'mymaster', sentinelRootNodes: [] });
     expect(refusalOf(() => make({ redis: sentinel }))).toEqual(
-      refusal('redis', 'an object', /^must be a URL, a client/),
+      refusal('redis', 'an object', /^must be a URL, a client/, /^A Sentinel client .*RedisPort/),
     );
   });
 

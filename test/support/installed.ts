@@ -25,7 +25,11 @@ export interface Installed {
   remove(): void;
 }
 
-export function install(libraries: readonly string[]): Installed {
+/** `places`: by name, where a library is that is not this project's own. */
+export function install(
+  libraries: readonly string[],
+  places: Readonly<Record<string, string>> = {},
+): Installed {
   if (!existsSync(join(root, 'dist/testing/index.js')))
     throw new Error('Run `npm run build` first.');
   const project = realpathSync(mkdtempSync(join(tmpdir(), 'distributed-rate-limiter-installed-')));
@@ -36,7 +40,7 @@ export function install(libraries: readonly string[]): Installed {
   cpSync(join(root, 'dist'), join(own, 'dist'), { recursive: true });
   cpSync(join(root, 'package.json'), join(own, 'package.json'));
   for (const library of libraries) {
-    symlinkSync(join(root, 'node_modules', library), join(modules, library));
+    symlinkSync(places[library] ?? join(root, 'node_modules', library), join(modules, library));
   }
   return {
     run: (file, args, env = {}) => {

@@ -1,0 +1,58 @@
+import { isGlide } from './valkey-glide.ts';
+import { isIoredis, keyPrefixOf, resends } from './ioredis.ts';
+import { isRedisPort } from './port.ts';
+import type { RedisClient } from './connect.ts';
+
+/** By client: each is warned of at most once. */
+const warned = new WeakMap<object, Set<string>>();
+
+/** One process warning for each setting of a user's client that does harm. None of them is changed. */
+export function warnOfSettings(client: RedisClient): void {
+  if (isRedisPort(client) || isGlide(client)) {
+    return;
+  }
+  if (isIoredis(client)) {
+    if (resends(client)) {
+      warn(
+        client,
+        'DRL_CLIENT_RESENDS',
+        'The ioredis client sends a command again when the connection is lost before its reply, which can charge one call twice. ' +
+          'Set `maxRetriesPerRequest: 0` or `autoResendUnfulfilledCommands: false` on it to rule that out.',
+      );
+    }
+    if (keyPrefixOf(client) !== '') {
+      warn(
+        client,
+        'DRL_CLIENT_KEY_PREFIX',
+        'The ioredis client has a `keyPrefix`, which it puts before every key: a process without it does not share these limits, and on a cluster limits with several keys are refused (CROSSSLOT). ' +
+          'Use a client without it, and the option `namespace`.',
+      );
+    }
+  }
+  // Ours count as listeners, so whether somebody else listens is asked before and at the first error.
+  if (client.listenerCount?.('error') === 0) {
+    client.on('error', () => {
+      if (client.listenerCount?.('error') === OURS) {
+        warn(
+          client,
+          'DRL_CLIENT_NO_ERROR_LISTENER',
+          'The Redis client has reported an error, and nobody but the rate limiter listens to it. ' +
+            "Add `client.on('error', …)`, so that you see why Redis is away.",
+        );
+      }
+    });
+  }
+}
+
+/** The one above and the port's. */
+const OURS = 2;
+
+/** Once for each client and code. */
+export function warn(client: object, code: string, text: string): void {
+  const codes = warned.get(client) ?? new Set();
+  warned.set(client, codes);
+  if (!codes.has(code)) {
+    codes.add(code);
+    process.emitWarning(text, { type: 'RateLimiterWarning', code });
+  }
+}
