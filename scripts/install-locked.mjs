@@ -9,12 +9,14 @@ import { runNpm } from './bootstrap.mjs';
  * @param {string} folder
  */
 export function installLocked(folder) {
-  const wanted = readPackages(path.join(folder, 'package-lock.json'));
+  const wanted = readPackages(path.join(folder, 'package-lock.json')) ?? {};
   const present = readPackages(path.join(folder, 'node_modules/.package-lock.json'));
-  const current = Object.entries(wanted).every(
-    ([name, { version, optional }]) =>
-      name === '' || present[name]?.version === version || (optional && !(name in present)),
-  );
+  const current =
+    present !== undefined &&
+    Object.entries(wanted).every(
+      ([name, { version, optional }]) =>
+        name === '' || present[name]?.version === version || (optional && !(name in present)),
+    );
   if (current) return;
   console.log(`Installing the packages of ${path.basename(folder)} (npm ci) ...`);
   // A locked version never changes, so what the cache knows of it needs no asking.
@@ -29,12 +31,12 @@ export function installLocked(folder) {
 
 /**
  * @param {string} file
- * @returns {Record<string, { version?: string, optional?: boolean }>}
+ * @returns {Record<string, { version?: string, optional?: boolean }> | undefined} undefined where there is none
  */
 function readPackages(file) {
   try {
     return JSON.parse(readFileSync(file, 'utf8')).packages;
   } catch {
-    return {};
+    return undefined;
   }
 }
