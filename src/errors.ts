@@ -116,8 +116,12 @@ export function show(value: unknown): string {
   if (value === null || value === undefined || typeof value === 'boolean') {
     return String(value);
   }
-  if (Array.isArray(value)) {
-    return `an array of ${value.length}`;
+  try {
+    if (Array.isArray(value)) {
+      return `an array of ${value.length}`;
+    }
+  } catch {
+    // A proxy may throw whatever is asked of it.
   }
   return typeof value === 'object' ? 'an object' : `a ${typeof value}`;
 }

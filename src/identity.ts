@@ -23,7 +23,7 @@ export function digestIdentity(
   identity: Identity,
   secret: string | Uint8Array | undefined,
 ): string {
-  const bytes = typeof identity === 'string' ? readPart(identity) : readParts(identity);
+  const bytes = typeof identity === 'string' ? readPart(identity) : readReadableParts(identity);
   return secret === undefined
     ? hash('sha256', bytes, 'hex')
     : createHmac('sha256', secret).update(bytes).digest('hex');
@@ -35,7 +35,7 @@ export function isIdentity(identity: unknown): identity is Identity {
     if (typeof identity === 'string') {
       readPart(identity);
     } else {
-      readParts(identity);
+      readReadableParts(identity);
     }
     return true;
   } catch (error) {
@@ -54,6 +54,21 @@ function readPart(part: unknown): string {
     throw refused(`at most ${MAX_BYTES} bytes in UTF-8`, part);
   }
   return part;
+}
+
+/** What throws when it is looked at, such as a proxy, is refused like any other that is no identity. */
+function readReadableParts(parts: unknown): Uint8Array {
+  try {
+    return readParts(parts);
+  } catch (error) {
+    throw error instanceof RateLimiterError
+      ? error
+      : new RateLimiterError(
+          'ERR_INVALID_IDENTITY',
+          '`identity` must be readable, got what throws when it is read. Pass who is limited: a user id, an API key, an address.',
+          { cause: error },
+        );
+  }
 }
 
 function readParts(parts: unknown): Uint8Array {

@@ -172,7 +172,7 @@ export class RateLimiter {
    * await limiter.wait('api.example.com', { timeoutMs: 30_000, signal: AbortSignal.timeout(60_000) });
    */
   async wait(identity: Identity, options?: WaitOptions): Promise<Decision> {
-    const { bounds, call } = readWaitOptions(options);
+    const { bounds, call } = readable('options', () => readWaitOptions(options));
     const { limits } = this.#readCall(call);
     checkLeaseless(limits);
     const key = this.#keyOf(limits, identity);
@@ -194,7 +194,7 @@ export class RateLimiter {
    * await work();                                       // the place is free when this block is left
    */
   async acquire(identity: Identity, options?: AcquireOptions): Promise<Lease> {
-    const { heartbeat, call } = readAcquireOptions(options);
+    const { heartbeat, call } = readable('options', () => readAcquireOptions(options));
     const { limits } = this.#readCall(call);
     if (limits.ttlsMs.length === 0) {
       throw invalidOption(
@@ -286,7 +286,7 @@ export class RateLimiter {
    * }
    */
   async reserve(identity: Identity, options: ReserveOptions): Promise<Reservation> {
-    const { ttlMs, call } = readReserveOptions(options);
+    const { ttlMs, call } = readable('options', () => readReserveOptions(options));
     const { limits, cost } = this.#readCall(call);
     checkLeaseless(limits);
     const key = this.#keyOf(limits, identity);

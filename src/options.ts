@@ -10,6 +10,15 @@ export function readOptions(
   known: readonly string[],
   aliases: Readonly<Record<string, string>> = {},
 ): Record<string, unknown> {
+  return readable(`${where} options`, () => readOwn(where, options, known, aliases));
+}
+
+function readOwn(
+  where: string,
+  options: unknown,
+  known: readonly string[],
+  aliases: Readonly<Record<string, string>>,
+): Record<string, unknown> {
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw invalidOption(
       `${where} options`,

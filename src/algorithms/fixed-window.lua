@@ -60,6 +60,11 @@ function fixed_window.load(value)
       then
         return nil
       end
+      for w = 1, #windows do
+        if windows[w].name == window.name then
+          return nil
+        end
+      end
       windows[#windows + 1] = window
     end
   end

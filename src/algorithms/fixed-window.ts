@@ -103,10 +103,14 @@ const fixedWindowTwin: Algorithm<FixedWindowPlan, FixedWindowState, ReadonlyMap<
         return undefined;
       }
       const [start, stop, used] = fields.slice(2).map(Number) as [number, number, number];
+      const kind = fields[1]!;
       if (start >= stop || stop >= FIRST_INEXACT || used >= FIRST_INEXACT) {
         return undefined;
       }
-      windows.push({ kind: fields[1]!, start, stop, used });
+      if (windows.some((other) => other.kind === kind)) {
+        return undefined;
+      }
+      windows.push({ kind, start, stop, used });
     }
     return { windows, mine: { kind: '', start: 0, stop: 0, used: 0 }, changed: false };
   },

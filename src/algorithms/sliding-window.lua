@@ -47,11 +47,16 @@ function sliding_window.load(value)
         or #windows == MAX_PERIODS
         or window.period < 1
         or window.period >= FIRST_INEXACT
-        or window.index >= FIRST_INEXACT
+        or (window.index + 2) * window.period >= FIRST_INEXACT -- when it is forgotten
         or window.before >= FIRST_INEXACT
         or window.used >= FIRST_INEXACT
       then
         return nil
+      end
+      for w = 1, #windows do
+        if windows[w].period == window.period then
+          return nil
+        end
       end
       windows[#windows + 1] = window
     end

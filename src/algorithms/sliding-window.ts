@@ -124,7 +124,14 @@ const slidingWindowTwin: Algorithm<
         number,
         number,
       ];
-      if (period < 1 || [period, index, before, used].some((number) => number >= FIRST_INEXACT)) {
+      const forgottenAt = (index + 2) * period;
+      if (
+        period < 1 ||
+        [period, forgottenAt, before, used].some((number) => number >= FIRST_INEXACT)
+      ) {
+        return undefined;
+      }
+      if (windows.some((other) => other.period === period)) {
         return undefined;
       }
       windows.push({ period, index, before, used });

@@ -1,5 +1,5 @@
 import { invalidOption } from '../errors.ts';
-import { readFunction, readInteger, readOptions } from '../options.ts';
+import { readable, readFunction, readInteger, readOptions } from '../options.ts';
 import { parseRateLimit } from './parse-rate-limit.ts';
 
 /** The signature of `fetch`. */
@@ -72,7 +72,7 @@ export interface PacedFetchOptions {
  * const response = await paced('https://api.example.com/items', { signal: AbortSignal.timeout(20_000) });
  */
 export function pacedFetch(options: PacedFetchOptions = {}): Fetch {
-  const settings = readPacedFetchOptions(options);
+  const settings = readable('pacedFetch options', () => readPacedFetchOptions(options));
   const pauses = new Pauses(settings.clock);
   return async (input, init) => {
     const request = describe(input, init);

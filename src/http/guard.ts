@@ -6,6 +6,7 @@ import type { Identity } from '../identity.ts';
 import type { Lease } from '../lease.ts';
 import { RateLimiter } from '../limiter.ts';
 import type { LimiterOptions } from '../limiter-options.ts';
+import { readable } from '../options.ts';
 import type { AddressRequest, AddressSource } from './client-address.ts';
 import { readGuardOptions } from './guard-options.ts';
 import type { GuardOptions, GuardSettings, Refusal, Replacement } from './guard-options.ts';
@@ -63,7 +64,7 @@ export function createGuard<Request>(
   addressOf: (request: Request) => AddressRequest | AddressSource = (request) =>
     request as AddressRequest,
 ): Guard<Request> {
-  const settings = readGuardOptions(options, addressOf);
+  const settings = readable('guard options', () => readGuardOptions(options, addressOf));
   return new LimiterGuard(limiterOf(limiter), settings);
 }
 

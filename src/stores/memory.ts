@@ -3,7 +3,7 @@ import type { Table, Verb } from '../algorithms/decide.ts';
 import { systemClock } from '../clock.ts';
 import type { Clock } from '../clock.ts';
 import { invalidOption, StoreError } from '../errors.ts';
-import { readInteger, readOptions } from '../options.ts';
+import { readable, readInteger, readOptions } from '../options.ts';
 import type { Call, Store } from './store.ts';
 
 /** The bounds of a `MemoryStore`. */
@@ -33,6 +33,10 @@ const ADDING: ReadonlySet<Verb> = new Set([
 /** How many keys each write looks at for expired ones: two for every one that it can add. */
 const SWEPT_PER_WRITE = 2;
 
+function isClock(clock: unknown): boolean {
+  return typeof (clock as Partial<Clock> | null)?.nowMicros === 'function';
+}
+
 /**
  * State in this process's memory, decided by the same algorithms as on Redis: for tests, demos and a single
  * process. It shares nothing with other processes. It never drops a state that still counts: expired states
@@ -52,8 +56,8 @@ export class MemoryStore implements Store {
 
   constructor(options: MemoryStoreOptions = {}) {
     const given = readOptions('MemoryStore', options, ['clock', 'maxKeys']);
-    const clock = (given['clock'] === undefined ? systemClock : given['clock']) as Clock | null;
-    if (typeof clock?.nowMicros !== 'function') {
+    const clock = given['clock'] === undefined ? systemClock : given['clock'];
+    if (!readable('clock', () => isClock(clock))) {
       throw invalidOption(
         'clock',
         'an object with nowMicros()',
@@ -61,7 +65,7 @@ export class MemoryStore implements Store {
         'Pass a ManualClock, or leave it out.',
       );
     }
-    this.clock = clock;
+    this.clock = clock as Clock;
     this.#maxKeys =
       given['maxKeys'] === undefined
         ? 100_000

@@ -1,4 +1,4 @@
-import { StoreError } from '../errors.ts';
+import { show, StoreError } from '../errors.ts';
 import { connectionOfClient, connectionOfUrl } from '../redis/connect.ts';
 import type { Held, RedisClient } from '../redis/connect.ts';
 import type { Script } from '../redis/script.ts';
@@ -44,7 +44,7 @@ function readReplies(
   if (!Array.isArray(reply) || reply.length !== expected) {
     throw new Error(`expected ${expected} values`);
   }
-  if (readIntegers(reply, 0, 1) !== undefined || !Number.isSafeInteger(reply[0])) {
+  if (readIntegers(reply, 0, 1) !== undefined) {
     throw new Error('expected a time first');
   }
   const failures = new Map<string, StoreError>();
@@ -64,12 +64,15 @@ function readReplies(
 function readIntegers(reply: unknown[], from: number, to: number): string | undefined {
   for (let i = from; i < to; i++) {
     const value = reply[i];
-    if (typeof value !== 'number') {
-      const text = String(value);
-      if (typeof value !== 'string' || !/^-?\d+$/.test(text)) {
-        return text;
+    if (!Number.isSafeInteger(value)) {
+      if (typeof value !== 'string') {
+        return `not a whole number: ${show(value)}`;
       }
-      reply[i] = Number(text);
+      const number = Number(value);
+      if (!/^-?\d+$/.test(value) || !Number.isSafeInteger(number)) {
+        return value;
+      }
+      reply[i] = number;
     }
   }
   return undefined;

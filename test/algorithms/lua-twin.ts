@@ -53,7 +53,8 @@ export function grouped(pairs: readonly { entry: Entry; times: number }[]): Grou
   const shapes: Shape[] = [...new Set(pairs.map(({ entry }) => entry.shape))];
   const args = [String(shapes.length), ...shapes.flatMap((shape) => shape.args)];
   for (const { entry, times } of pairs) {
-    args.push(String(shapes.indexOf(entry.shape) + 1), '1', String(times));
+    const details = entry.details ?? [];
+    args.push(String(shapes.indexOf(entry.shape) + 1), '1', String(times), ...details);
   }
   return {
     keys: pairs.flatMap(({ entry }) => keysOf(entry)),

@@ -2,7 +2,7 @@ import { MemoryStore, RateLimiter, RateLimiterError, tokenBucket } from 'distrib
 import type { CallOptions, Identity } from 'distributed-rate-limiter';
 import { describe, expect, test } from 'vitest';
 import { FakeRedis } from '../support/fake-redis.ts';
-import { hostileProxy, notWholeNumbers } from './values.ts';
+import { hostileArray, hostileProxy, notWholeNumbers } from './values.ts';
 
 const redis = new FakeRedis();
 const store = new MemoryStore();
@@ -74,6 +74,7 @@ describe('identity', () => {
     ['a part with a lone surrogate', ['a', '\udfff']],
     ['parts of 1,025 bytes together', ['x'.repeat(1_000), 'y'.repeat(25)]],
     ['two thousand parts', Array(2_000).fill('x')],
+    ['parts that throw when they are read', hostileArray],
   ])('%s', async (_, identity) => {
     const messages = await rejections(
       ['allow', 'peek', 'reset'],
@@ -126,6 +127,21 @@ describe('limits', () => {
   });
 });
 
+const unreadable = Object.defineProperty({}, 'unknown', {
+  enumerable: true,
+  get: () => {
+    throw new Error('from the getter');
+  },
+});
+
+test('wait: an unknown option that throws when it is read', async () => {
+  for (const limiter of limiters) {
+    await expect(limiter.wait('user', unreadable)).rejects.toMatchObject({
+      code: 'ERR_INVALID_OPTION',
+    });
+  }
+});
+
 describe('options', () => {
   test.each<[string, unknown, RegExp]>([
     ['null', null, /must be an object, got null/],
@@ -148,6 +164,11 @@ describe('options', () => {
         },
       },
       /^`cost` /,
+    ],
+    [
+      'an unknown option that throws when it is read',
+      unreadable,
+      /^`this call options` must be readable/,
     ],
     ['a proxy', hostileProxy, /./],
   ])('%s', async (_, options, message) => {

@@ -13,6 +13,9 @@ const everyTrapThrows: ProxyHandler<object> = new Proxy(
 /** Reading it in any way throws. */
 export const hostileProxy: unknown = new Proxy({}, everyTrapThrows);
 
+/** An array, as far as can be told without reading it. */
+export const hostileArray: unknown = new Proxy([], everyTrapThrows);
+
 /** Wrong for every option that wants a whole number of at least 1; with how a message shows each. */
 export const notWholeNumbers: readonly (readonly [shown: string, value: unknown])[] = [
   ['0', 0],
@@ -41,6 +44,7 @@ export const notWholeNumbers: readonly (readonly [shown: string, value: unknown]
   ['a symbol', Symbol('5')],
   ['a function', () => 5],
   ['an object', hostileProxy],
+  ['an object', hostileArray],
 ];
 
 /** Wrong for every option that wants a text. */

@@ -1,14 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  realpathSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import os from 'node:os';
 import path from 'node:path';
@@ -17,14 +8,9 @@ import { fileURLToPath } from 'node:url';
 import { build as esbuild } from 'esbuild';
 import { build as rolldown } from 'rolldown';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { entries, unpackInto } from '../support/packed.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
-const manifest: { name: string; exports: Record<string, unknown> } = JSON.parse(
-  readFileSync(path.join(root, 'package.json'), 'utf8'),
-);
-const entries = Object.keys(manifest.exports)
-  .filter((subpath) => subpath !== './package.json')
-  .map((subpath) => `${manifest.name}${subpath.slice(1)}`);
 
 /** A project of somebody else: the packed files of this package in its node_modules, and no Redis client. */
 let project = '';
@@ -32,19 +18,7 @@ let project = '';
 beforeAll(() => {
   // macOS's temporary folder is a link, and bundlers print real paths.
   project = realpathSync(mkdtempSync(path.join(os.tmpdir(), 'distributed-rate-limiter-consumer-')));
-  if (!existsSync(path.join(root, 'dist/index.js'))) throw new Error('Run `npm run build` first.');
-  const installed = path.join(project, 'node_modules', manifest.name);
-  mkdirSync(installed, { recursive: true });
-  const packed = run(root, 'npm', [
-    'pack',
-    '--ignore-scripts',
-    '--loglevel=error',
-    '--json',
-    '--pack-destination',
-    project,
-  ]);
-  const { filename } = JSON.parse(packed)[0];
-  run(project, 'tar', ['-xzf', filename, '-C', installed, '--strip-components=1']);
+  unpackInto(project);
   // What some of the entries need of their own, beside the tools.
   const needed = [
     '@nestjs',

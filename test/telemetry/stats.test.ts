@@ -261,6 +261,8 @@ describe('what lives in the process', () => {
       redis: 'redis://user:secret@127.0.0.1:1/3',
       rate: 5,
       period: '1h',
+      // Until the connection is refused, however busy the machine.
+      timeoutMs: 10_000,
     });
     await limiter.allow('a');
     expect([...liveStores.read().keys()]).toContain('127.0.0.1:1');

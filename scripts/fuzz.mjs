@@ -1,0 +1,36 @@
+/**
+ * `npm run fuzz -- --cases 1000000 --seed 7`: random options, identities, headers, replies and stored states, each
+ * against what must hold of it. Without --seed a new one, which is printed; a failure prints the seed of its own case.
+ * `--area replies` runs one of them alone.
+ */
+import { spawnSync } from 'node:child_process';
+import path from 'node:path';
+import process from 'node:process';
+import { parseArgs } from 'node:util';
+import { ensurePackages, root } from './bootstrap.mjs';
+import { ensureRedisServer } from './redis-server.mjs';
+
+const { values } = parseArgs({
+  options: {
+    cases: { type: 'string', default: '1000000' },
+    seed: { type: 'string', default: 'random' },
+    area: { type: 'string' },
+  },
+});
+const { cases, seed, area } = values;
+if (!/^[1-9]\d*$/.test(cases) || !/^(?:random|\d+)$/.test(seed)) {
+  console.error('--cases and --seed must be whole numbers.');
+  process.exit(1);
+}
+
+ensurePackages();
+ensureRedisServer();
+
+const vitest = path.join(root, 'node_modules/vitest/vitest.mjs');
+const flags = ['--typecheck.enabled=false', '--disable-console-intercept'];
+const { status } = spawnSync(
+  process.execPath,
+  [vitest, 'run', 'test/fuzz', ...flags, ...(area === undefined ? [] : ['-t', area])],
+  { cwd: root, env: { ...process.env, DRL_FUZZ: cases, DRL_SEED: seed }, stdio: 'inherit' },
+);
+process.exitCode = status ?? 1;
