@@ -49,7 +49,7 @@ function fixed_window.load(value)
   local windows = {}
   if value then
     for part in string.gmatch(value .. ';', '([^;]*);') do
-      local name, start, stop, used = string.match(part, '^([^:]+):(%d+):(%d+):(%d+)$')
+      local name, start, stop, used = string.match(part, '^([^:%c]+):(%d+):(%d+):(%d+)$')
       local window = { name = name, start = tonumber(start), stop = tonumber(stop), used = tonumber(used) }
       if
         not used

@@ -75,7 +75,9 @@ function inherited(windows: readonly Window[], length: number, rate: number, now
 }
 
 const RECEIPT = /^([^:]+):(\d+)$/;
-const WINDOW = /^([^:]+):(\d+):(\d+):(\d+)$/;
+// A control character is in no kind's name, and Lua would write it differently.
+// oxlint-disable-next-line no-control-regex
+const WINDOW = /^([^:\x00-\x1f\x7f]+):(\d+):(\d+):(\d+)$/;
 
 /** Counts the units in this window, and in those of every other kind that have not ended. */
 function take(state: FixedWindowState, plan: FixedWindowPlan, units: number, now: number): void {

@@ -200,9 +200,11 @@ local function look(state, plan)
   return window
 end
 
--- What only a look into the log can tell.
+-- What only a look into the log can tell. More before the window than in all is no log of ours: it would let that
+-- much more pass.
 function sliding_window_log.failure(state, plan)
-  return not look(state, plan) and UNREADABLE or nil
+  local window = look(state, plan)
+  return not (window and window.before <= state.sum) and UNREADABLE or nil
 end
 
 function sliding_window_log.judge(state, plan)

@@ -412,6 +412,11 @@ describe('what fails alone', () => {
     ['a single member', ['ZADD', 'foreign', 1, '1:1'], 'UNREADABLE'],
     ['only what is about the log', ['ZADD', 'foreign', 2 ** 53, ours], 'UNREADABLE'],
     ['a last entry that is none', ['ZADD', 'foreign', 2 ** 53, ours, START, 'x'], 'UNREADABLE'],
+    [
+      'an entry before the last that was charged more than all',
+      ['ZADD', 'foreign', 2 ** 53, ours, START, '1:1', START - 1, '9:1'],
+      'UNREADABLE',
+    ],
     ['an entry without a cost', ['ZADD', 'foreign', 2 ** 53, ours, START, '5:0'], 'UNREADABLE'],
     ['a cost above its sum', ['ZADD', 'foreign', 2 ** 53, ours, START, '5:6'], 'UNREADABLE'],
     ['a sum beyond 2^53', ['ZADD', 'foreign', 2 ** 53, ours, START, `${2 ** 53}:1`], 'UNREADABLE'],

@@ -34,6 +34,7 @@ describe('windows as nobody writes them', () => {
     ['an end that no clock reaches', SLIDING, `${HOUR}:${2 ** 53 / HOUR}:0:3`, UNREADABLE],
     ['an end beyond any TTL', SLIDING, `${HOUR}:9007199254740991:0:3`, UNREADABLE],
     ['one fixed window, readable', FIXED, window, 7 - 1],
+    ['a kind with a control character', FIXED, `a\0b:0:1:9`, UNREADABLE],
     ['two fixed windows of one kind', FIXED, `${window};${HOUR}:0:1:9`, UNREADABLE],
   ])('%s', async (_, limit, state, expected) => {
     const shape = shapeOf('allow', 1, [{ limit, plan: limit.plan(1, NOW / 1_000), suffix: '' }]);

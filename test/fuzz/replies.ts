@@ -1,4 +1,5 @@
 import { RateLimiter, StoreError } from 'distributed-rate-limiter';
+import { digestIdentity } from '../../src/identity.ts';
 import { FakeRedis, ReplyError, silence } from '../support/fake-redis.ts';
 import type { Send } from '../support/fake-redis.ts';
 import type { Random } from '../support/random.ts';
@@ -101,10 +102,17 @@ function isWhole(element: unknown): boolean {
   );
 }
 
-/** Whether one call in the batch may be taken for decided: the reply has its length, a time, and this whole number. */
-function isWellFormed(reply: unknown, length: number, place: number): boolean {
+/** A reply to several keys, of which one is at this place. */
+interface Came {
+  readonly reply: unknown;
+  readonly place: number;
+  readonly keys: number;
+}
+
+/** Whether a call may be taken for decided: the reply has its length, a time, and the call's own whole number. */
+function isWellFormed({ reply, place, keys }: Came): boolean {
   return (
-    Array.isArray(reply) && reply.length === length && isWhole(reply[0]) && isWhole(reply[place])
+    Array.isArray(reply) && reply.length === keys + 1 && isWhole(reply[0]) && isWhole(reply[place])
   );
 }
 
@@ -128,12 +136,13 @@ export const replies: Area = {
         onError: () => (errors += 1),
       });
       const shown: unknown[] = [];
-      let last: { readonly reply: unknown } | undefined;
+      /** The last reply to a send of each key, as it came. */
+      const came = new Map<string, Came>();
       // It answers slowly, and a wait costs: so seldom.
       const silent = random.chance(1);
       const refusals = random.int(0, 3);
       const answer = (send: Send): unknown => {
-        last = undefined;
+        for (const key of send.keys) came.delete(key);
         if (silent) return silence();
         if (redis.sends.length <= refusals && random.chance(60)) {
           const text = `${random.pick(KINDS)} ${anyText(random, 8)}`;
@@ -145,7 +154,10 @@ export const replies: Area = {
         }
         const reply = anyReply(random, redis.run(send));
         // As it came: the library makes numbers of it.
-        last = { reply: Array.isArray(reply) ? [...reply] : reply };
+        const copy: unknown = Array.isArray(reply) ? [...reply] : reply;
+        send.keys.forEach((key, i) =>
+          came.set(key, { reply: copy, place: i + 1, keys: send.keys.length }),
+        );
         shown.push(reply);
         return reply;
       };
@@ -168,20 +180,19 @@ export const replies: Area = {
       if (redis.sends.length > 2 + calls) {
         throw new Finding(`${redis.sends.length} sends for ${calls} calls`, input);
       }
-      const separate = redis.sends.length > 2;
       outcomes.forEach((outcome, i) => {
-        const wellFormed =
-          last !== undefined && (separate || isWellFormed(last.reply, calls + 1, i + 1));
+        const its = came.get(`fuzz:token_bucket:${digestIdentity(`user:${i}`, undefined)}`);
+        const wellFormed = its !== undefined && isWellFormed(its);
         if (outcome.status === 'rejected') {
           const error = ownError(outcome.reason, input);
-          if (strategy !== 'throw' || !(error instanceof StoreError) || (wellFormed && !separate)) {
+          if (strategy !== 'throw' || !(error instanceof StoreError) || wellFormed) {
             throw new Finding(`call ${i} rejects: ${error.code}`, input, error);
           }
           return;
         }
         const decision = outcome.value;
         if (decision.degraded) {
-          if ((wellFormed && !separate) || decision.allowed !== (strategy === 'open')) {
+          if (wellFormed || decision.allowed !== (strategy === 'open')) {
             throw new Finding(`call ${i} is degraded: ${decision.error.message}`, input);
           }
           return;

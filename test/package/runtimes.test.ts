@@ -35,10 +35,7 @@ beforeAll(async () => {
     );
   }
   writeFileSync(path.join(project, 'package.json'), '{ "name": "consumer", "private": true }');
-  copyFileSync(
-    path.join(root, 'test/package/runtimes.program.mjs'),
-    path.join(project, 'main.mjs'),
-  );
+  copyFileSync(new URL('runtimes.program.mjs', import.meta.url), path.join(project, 'main.mjs'));
   redis = await startRedis();
 });
 
