@@ -31,6 +31,7 @@ const SMALL = { limits: [tokenBucket({ ...RATE, burst: SMALL_BURST })] };
  */
 export class Caller {
   limiter;
+  namespace;
   timeoutMs;
   failStrategy;
   /** How long the event loop was blocked, on purpose or known to be: no call can settle while it is. */
@@ -52,16 +53,19 @@ export class Caller {
   /**
    * @param {string | RedisClient} redis
    * @param {FailStrategy} failStrategy
-   * @param {{ timeoutMs?: number, maxInFlight?: number }} [options]
+   * @param {{ timeoutMs?: number, maxInFlight?: number, namespace?: string, cluster?: true }} [options]
    */
-  constructor(redis, failStrategy, { timeoutMs = 250, maxInFlight = 10_000 } = {}) {
+  constructor(redis, failStrategy, options = {}) {
+    const { timeoutMs = 250, maxInFlight = 10_000, namespace = NAMESPACE, cluster } = options;
     this.timeoutMs = timeoutMs;
+    this.namespace = namespace;
     this.failStrategy = failStrategy;
     this.limiter = new RateLimiter({
       redis,
+      ...(cluster && { cluster }),
       ...RATE,
       burst: BURST,
-      namespace: NAMESPACE,
+      namespace,
       failStrategy,
       timeoutMs,
       maxInFlight,
@@ -143,6 +147,16 @@ export class Caller {
   allowForNothing() {
     this.#stopWatching();
     this.blockedMs = 0;
+  }
+
+  /** What `spend` uses up. */
+  get smallBurst() {
+    return SMALL_BURST;
+  }
+
+  /** @param {string} identity */
+  keyOf(identity) {
+    return keyOf(identity, this.namespace);
   }
 
   fresh() {
@@ -296,10 +310,11 @@ export function expectDegraded(outcomes, reason, kind) {
 
 /**
  * @param {string} identity
+ * @param {string} [namespace]
  * @returns {string} the key of its state
  */
-export function keyOf(identity) {
-  return `${NAMESPACE}:token_bucket:${createHash('sha256').update(identity).digest('hex')}`;
+export function keyOf(identity, namespace = NAMESPACE) {
+  return `${namespace}:token_bucket:${createHash('sha256').update(identity).digest('hex')}`;
 }
 
 /** @param {Outcome} outcome */
