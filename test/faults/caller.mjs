@@ -164,9 +164,8 @@ export class Caller {
     return `identity-${this.#identities}`;
   }
 
-  /** An identity that has used up what `callSpent` grants. */
-  async spend() {
-    const identity = this.fresh();
+  /** An identity that has used up what `callSpent` grants. @param {string} [identity] */
+  async spend(identity = this.fresh()) {
     for (let i = 0; i < SMALL_BURST; i++) expectReal(await this.call(identity, SMALL));
     const refused = await this.callSpent(identity);
     assert.equal(isReal(refused) && refused.reason, 'limited');
