@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { GroupClient, GroupResult, GroupScenario } from './groups.mjs';
-import type { Row } from './stage.mjs';
 import { tableOf } from './table.mjs';
 
 /** Each scenario strikes all clients at once, before the tests; a test each says what became of it. */
@@ -35,9 +34,10 @@ export function testGroup<Group>(
     });
 
     afterAll(() => {
-      const rows: Row[] = results.flatMap(({ result }) => ('row' in result ? result.row : []));
-      const extra = results.flatMap(({ result }) => ('row' in result ? result.extra : []));
-      console.log(`${tableOf(rows)}\ngranted once more: ${extra.join(', ')}`);
+      const rows = results.flatMap(({ result }) =>
+        'row' in result ? { ...result.row, extra: result.extra } : [],
+      );
+      console.log(tableOf(rows));
     });
   });
 }
