@@ -232,7 +232,7 @@ export async function judgeExtra(subject) {
  * @param {Caller} caller
  * @param {(key: string) => boolean} wanted
  */
-export function freshWhere(caller, wanted) {
+function freshWhere(caller, wanted) {
   for (let i = 0; ; i++) {
     const identity = caller.fresh();
     if (wanted(caller.keyOf(identity))) return identity;

@@ -66,7 +66,7 @@ export const losses = [backEmpty, ...['allkeys-lru', 'volatile-ttl'].map(evictin
  * @param {string} identity
  * @returns {Promise<number>} how much it is granted before it is refused
  */
-export async function drain(caller, identity) {
+async function drain(caller, identity) {
   for (let granted = 0; ; granted++) {
     const decision = expectReal(await caller.callSpent(identity));
     assert.ok(isReal(decision));
