@@ -32,10 +32,11 @@ const words = process.argv.slice(2).join(' ');
 const started = performance.now();
 /** @type {string[]} */
 const failures = [];
-/** @type {Row[]} */
+/** @type {(Row & { extra?: number })[]} */
 const rows = [];
 
-const waiting = [...Object.keys(clients), 'port'];
+// Those with the most servers first.
+const waiting = ['cluster', 'sentinel', ...Object.keys(clients), 'port'];
 await Promise.all(
   Array.from({ length: AT_ONCE }, async () => {
     for (let kind = waiting.shift(); kind !== undefined; kind = waiting.shift()) {
@@ -43,7 +44,10 @@ await Promise.all(
     }
   }),
 );
-console.log(`\n${tableOf(rows)}\n`);
+const failovers = rows.filter(({ extra }) => extra !== undefined);
+for (const table of [rows.filter((row) => !failovers.includes(row)), failovers]) {
+  if (table.length > 0) console.log(`\n${tableOf(table)}\n`);
+}
 
 console.log('close() with 20 calls in flight, and the end of the process by itself:');
 for (const closing of closings.filter(({ name }) => name.includes(words))) {
@@ -67,14 +71,14 @@ process.exitCode = failures.length === 0 ? 0 : 1;
 
 /**
  * @param {string} kind
- * @returns {Promise<Row[]>}
+ * @returns {Promise<(Row & { extra?: number })[]>}
  */
 async function runKind(kind) {
   const file = path.join(root, 'test/faults/table.worker.mjs');
   const args = ['--unhandled-rejections=strict', file, kind, String(EFFORT), words];
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   const code = new Promise((resolve) => child.once('close', resolve));
-  /** @type {Row[]} */
+  /** @type {(Row & { extra?: number })[]} */
   const held = [];
   for await (const text of createInterface({ input: child.stdout })) {
     /** @type {import('../test/faults/table.worker.mjs').Line} */

@@ -66,6 +66,8 @@ export class Connection<C extends Sendable> {
   #timer: NodeJS.Timeout | undefined;
   #timerDue = Number.POSITIVE_INFINITY;
   #away: RateLimiterError | undefined;
+  /** What the client had last failed with when all was well again: no cause of anything that came later. */
+  #outlived: unknown;
   #overloaded: StoreError | undefined;
   #ended = false;
 
@@ -389,6 +391,7 @@ export class Connection<C extends Sendable> {
   }
 
   #noteAnswer(lane: Lane<C>): void {
+    this.#outlived = this.port.lastError;
     if (lane.answered()) {
       this.#tell('ready', lane.node);
     }
@@ -401,6 +404,7 @@ export class Connection<C extends Sendable> {
     }
     if (state === 'ready') {
       this.#away = undefined;
+      this.#outlived = this.port.lastError;
       for (const lane of this.#lanes.values()) {
         lane.answered(); // a handshake was answered
       }
@@ -424,10 +428,16 @@ export class Connection<C extends Sendable> {
     }
   }
 
+  /** What the client says of the present trouble, if it says anything. */
+  #trouble(): unknown {
+    const { lastError } = this.port;
+    return lastError === this.#outlived ? undefined : causeOf(lastError);
+  }
+
   /** One error for all calls until the connection is back. */
   #awayError(): RateLimiterError {
     if (this.#away === undefined) {
-      const cause = causeOf(this.port.lastError);
+      const cause = this.#trouble();
       this.#away =
         cause instanceof RateLimiterError
           ? cause
@@ -505,9 +515,7 @@ export class Connection<C extends Sendable> {
       const error = new StoreError(
         'store_timeout',
         `Redis did not answer within ${batch.timeoutMs} ms`,
-        {
-          cause: causeOf(this.port.lastError),
-        },
+        { cause: this.#trouble() },
       );
       if (batch.lane.missed(batch, error)) {
         this.#tell('hung', batch.lane.node, error);

@@ -31,6 +31,7 @@ const SMALL = { limits: [tokenBucket({ ...RATE, burst: SMALL_BURST })] };
  */
 export class Caller {
   limiter;
+  namespace;
   timeoutMs;
   failStrategy;
   /** How long the event loop was blocked, on purpose or known to be: no call can settle while it is. */
@@ -52,16 +53,19 @@ export class Caller {
   /**
    * @param {string | RedisClient} redis
    * @param {FailStrategy} failStrategy
-   * @param {{ timeoutMs?: number, maxInFlight?: number }} [options]
+   * @param {{ timeoutMs?: number, maxInFlight?: number, namespace?: string, cluster?: true }} [options]
    */
-  constructor(redis, failStrategy, { timeoutMs = 250, maxInFlight = 10_000 } = {}) {
+  constructor(redis, failStrategy, options = {}) {
+    const { timeoutMs = 250, maxInFlight = 10_000, namespace = NAMESPACE, cluster } = options;
     this.timeoutMs = timeoutMs;
+    this.namespace = namespace;
     this.failStrategy = failStrategy;
     this.limiter = new RateLimiter({
       redis,
+      ...(cluster && { cluster }),
       ...RATE,
       burst: BURST,
-      namespace: NAMESPACE,
+      namespace,
       failStrategy,
       timeoutMs,
       maxInFlight,
@@ -145,14 +149,23 @@ export class Caller {
     this.blockedMs = 0;
   }
 
+  /** What `spend` uses up. */
+  get smallBurst() {
+    return SMALL_BURST;
+  }
+
+  /** @param {string} identity */
+  keyOf(identity) {
+    return keyOf(identity, this.namespace);
+  }
+
   fresh() {
     this.#identities += 1;
     return `identity-${this.#identities}`;
   }
 
-  /** An identity that has used up what `callSpent` grants. */
-  async spend() {
-    const identity = this.fresh();
+  /** An identity that has used up what `callSpent` grants. @param {string} [identity] */
+  async spend(identity = this.fresh()) {
     for (let i = 0; i < SMALL_BURST; i++) expectReal(await this.call(identity, SMALL));
     const refused = await this.callSpent(identity);
     assert.equal(isReal(refused) && refused.reason, 'limited');
@@ -296,10 +309,11 @@ export function expectDegraded(outcomes, reason, kind) {
 
 /**
  * @param {string} identity
+ * @param {string} [namespace]
  * @returns {string} the key of its state
  */
-export function keyOf(identity) {
-  return `${NAMESPACE}:token_bucket:${createHash('sha256').update(identity).digest('hex')}`;
+export function keyOf(identity, namespace = NAMESPACE) {
+  return `${namespace}:token_bucket:${createHash('sha256').update(identity).digest('hex')}`;
 }
 
 /** @param {Outcome} outcome */

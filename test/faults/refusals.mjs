@@ -1,5 +1,8 @@
 // @ts-check
 import assert from 'node:assert/strict';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { freePort, openResp, waitUntil } from '../kit/index.mjs';
 import { StoreError } from 'distributed-rate-limiter';
 import { expectDegraded, expectReal, isReal, keyOf, MARGIN_MS } from './caller.mjs';
@@ -67,6 +70,30 @@ const states = [
     begin: async (redis) => {
       await redis.command('CONFIG', 'SET', 'maxmemory', 1);
       return () => redis.command('CONFIG', 'SET', 'maxmemory', 0);
+    },
+  },
+  {
+    word: 'NOREPLICAS',
+    how: 'with too few replicas to write',
+    onlyWrites: true,
+    begin: async (redis) => {
+      await redis.command('CONFIG', 'SET', 'min-replicas-to-write', 1);
+      return () => redis.command('CONFIG', 'SET', 'min-replicas-to-write', 0);
+    },
+  },
+  {
+    word: 'MISCONF',
+    how: 'because it cannot save its data',
+    onlyWrites: true,
+    begin: async (redis) => {
+      // No file can take the place of a folder, whoever runs this.
+      mkdirSync(join(redis.dir, 'dump.rdb'));
+      await redis.command('CONFIG', 'SET', 'save', '3600 1');
+      await redis.command('BGSAVE');
+      await waitUntil('the save to fail', async () => {
+        return (await redis.info('persistence'))['rdb_last_bgsave_status'] === 'err';
+      });
+      return () => redis.command('CONFIG', 'SET', 'save', '');
     },
   },
   {
@@ -181,6 +208,26 @@ const replica = {
 };
 
 /** @type {Scenario} */
+const full = {
+  name: 'maxclients reached: every new connection is refused',
+  async run(stage) {
+    const { client, redis } = stage;
+    const caller = await stage.openReady();
+    await redis.command('CONFIG', 'SET', 'maxclients', 1);
+    await redis.command('CLIENT', 'KILL', 'TYPE', 'normal');
+    const since = performance.now();
+    while (performance.now() - since < 300) {
+      const outcome = await caller.call();
+      assert.ok(!isReal(outcome));
+      assert.match(outcome.reason, /^store_(?:away|error)$/);
+      await sleep(5);
+    }
+    await redis.command('CONFIG', 'SET', 'maxclients', 1_000);
+    stage.recoveryMs = await caller.recovered(performance.now(), client.reconnectMs + MARGIN_MS);
+  },
+};
+
+/** @type {Scenario} */
 const foreignType = {
   name: "WRONGTYPE and UNREADABLE: somebody else's values under two keys",
   async run(stage) {
@@ -208,7 +255,7 @@ const foreignType = {
 };
 
 /** @type {readonly Scenario[]} */
-export const refusals = [...states.map(refusing), replica, noPassword, foreignType];
+export const refusals = [...states.map(refusing), replica, noPassword, full, foreignType];
 
 /**
  * Resolves when the server answers even a `PING` like that.

@@ -41,6 +41,8 @@ class Stage {
   recoveryMs;
   /** @type {Caller | undefined} */
   caller;
+  /** What the limiter was given as `redis`. @type {string | import('distributed-rate-limiter').RedisClient} */
+  target = '';
   /** @type {(() => void) | undefined} */
   closeClient;
 
@@ -67,6 +69,7 @@ class Stage {
   async open({ url = this.proxy.url, ...options } = {}) {
     const { redis, close } = await this.client.open(url);
     this.closeClient = close;
+    this.target = redis;
     this.caller = new Caller(redis, this.failStrategy, options);
     if (this.client.opensSlowly) this.caller.allowForTheFirstCall();
     return this.caller;

@@ -30,10 +30,12 @@ export function testFaults(client: ClientKind): void {
 
 function testScenarios(client: ClientKind, chosen: readonly Scenario[]): void {
   const rows: Row[] = [];
+  // `$name` would cut a name short.
+  const named = chosen.map((scenario) => [scenario.name, scenario] as const);
 
   for (const failStrategy of ['open', 'closed'] as const) {
     describe(`${client.name}, failing ${failStrategy}`, () => {
-      it.each(chosen)('$name', async (scenario) => {
+      it.each(named)('%s', async (_, scenario) => {
         const row = await runScenario(scenario, client, failStrategy);
         expect(row.calls).toBeGreaterThan(0);
         rows.push(row);
@@ -42,7 +44,7 @@ function testScenarios(client: ClientKind, chosen: readonly Scenario[]): void {
   }
 
   describe(`${client.name}, failing with a throw`, () => {
-    it.each(chosen.slice(0, 1))('$name', async (scenario) => {
+    it.each(named.slice(0, 1))('%s', async (_, scenario) => {
       const row = await runScenario(scenario, client, 'throw');
       expect(row.calls).toBeGreaterThan(0);
       rows.push(row);

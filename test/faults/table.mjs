@@ -2,7 +2,9 @@
 
 /** @typedef {import('./stage.mjs').Row} Row */
 
-/** @type {readonly { title: string, of: (row: Row) => string }[]} */
+/** @typedef {{ title: string, of: (row: Row & { extra?: number }) => string }} Column */
+
+/** @type {readonly Column[]} */
 const COLUMNS = [
   { title: 'scenario', of: ({ scenario }) => scenario },
   { title: 'client', of: ({ client }) => client },
@@ -15,16 +17,20 @@ const COLUMNS = [
   { title: 'real again ms', of: ({ recoveryMs }) => recoveryMs?.toFixed(0) ?? '-' },
 ];
 
+/** What a spent identity was granted after its server was replaced. @type {Column} */
+const EXTRA = { title: 'granted again', of: ({ extra }) => String(extra ?? '-') };
+
 /**
- * @param {readonly Row[]} rows
+ * @param {readonly (Row & { extra?: number })[]} rows
  * @returns {string}
  */
 export function tableOf(rows) {
+  const columns = rows.some(({ extra }) => extra !== undefined) ? [...COLUMNS, EXTRA] : COLUMNS;
   const lines = [
-    COLUMNS.map(({ title }) => title),
-    ...rows.map((row) => COLUMNS.map(({ of }) => of(row))),
+    columns.map(({ title }) => title),
+    ...rows.map((row) => columns.map(({ of }) => of(row))),
   ];
-  const widths = COLUMNS.map((_, i) => Math.max(...lines.map((cells) => cells[i]?.length ?? 0)));
+  const widths = columns.map((_, i) => Math.max(...lines.map((cells) => cells[i]?.length ?? 0)));
   return lines
     .map((cells) =>
       cells

@@ -1,18 +1,22 @@
 // @ts-check
 import process from 'node:process';
 import { clients } from './clients.mjs';
+import { runClusterScenarios } from './cluster.mjs';
 import { portScenarios, runPortScenario } from './ports.mjs';
 import { scenarios } from './scenarios.mjs';
+import { runSentinelScenarios } from './sentinel.mjs';
 import { runScenario } from './stage.mjs';
 
 /**
  * Runs every scenario for one client, or for a `RedisPort`, and prints a line of JSON for each: a row of the table, or
- * what failed. `node table.worker.mjs <client | port> <effort> <words in the scenario's name>`
+ * what failed. `node table.worker.mjs <client | port | cluster | sentinel> <effort> <words in the scenario's name>`
  *
  * @typedef {import('./stage.mjs').Row} Row
- * @typedef {{ row: Row } | { failure: string }} Line
+ * @typedef {{ row: Row & { extra?: number } } | { failure: string }} Line
  */
 const [kind = '', effort = '1', words = ''] = process.argv.slice(2);
+const groups = { cluster: runClusterScenarios, sentinel: runSentinelScenarios };
+
 /** @type {readonly { name: string, run: (failStrategy: 'open' | 'closed') => Promise<Row> }[]} */
 const runs =
   kind === 'port'
@@ -28,16 +32,38 @@ const runs =
         },
       }));
 
-for (const { name, run } of runs.filter((each) => each.name.includes(words))) {
-  for (const failStrategy of /** @type {const} */ (['open', 'closed'])) {
-    /** @type {Line} */
-    let line;
-    try {
-      line = { row: await run(failStrategy) };
-    } catch (error) {
-      const what = error instanceof Error ? (error.stack ?? error.message) : String(error);
-      line = { failure: `${name}, ${kind}, failing ${failStrategy}: ${what}` };
+if (kind === 'cluster' || kind === 'sentinel') {
+  await groups[kind](({ scenario, client, failStrategy, result }) => {
+    print(
+      'error' in result
+        ? { failure: describe(scenario, client, failStrategy, result.error) }
+        : { row: { ...result.row, extra: result.extra } },
+    );
+  }, words);
+} else {
+  for (const { name, run } of runs.filter((each) => each.name.includes(words))) {
+    for (const failStrategy of /** @type {const} */ (['open', 'closed'])) {
+      try {
+        print({ row: await run(failStrategy) });
+      } catch (error) {
+        print({ failure: describe(name, kind, failStrategy, error) });
+      }
     }
-    console.log(JSON.stringify(line));
   }
+}
+
+/** @param {Line} line */
+function print(line) {
+  console.log(JSON.stringify(line));
+}
+
+/**
+ * @param {string} scenario
+ * @param {string} client
+ * @param {string} failStrategy
+ * @param {unknown} error
+ */
+function describe(scenario, client, failStrategy, error) {
+  const what = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  return `${scenario}, ${client}, failing ${failStrategy}: ${what}`;
 }

@@ -521,6 +521,28 @@ describe('the connection', () => {
     expect(port.sent.map(({ keys }) => keys)).toEqual([['a'], ['b']]);
   });
 
+  test.each([
+    ['the connection stood again', (port: FakePort) => port.become('ready')],
+    ['something was answered', (port: FakePort) => port.sent[0]!.reply()],
+  ])('what it failed with before %s is no cause of a later hang or loss', async (_, recover) => {
+    const { port, call } = open();
+    call('a');
+    await turn();
+    port.lastError = new Error('of yesterday');
+    recover(port);
+    await turn();
+    const hung = call('b');
+    await turn();
+    await pass(250);
+    expect(hung).toMatchObject({ reason: 'store_timeout', error: { cause: undefined } });
+    port.become('away');
+    expect(call('c')).toMatchObject({ reason: 'store_away', error: { cause: undefined } });
+    port.become('ready');
+    port.lastError = new Error('of today');
+    port.become('away');
+    expect(call('d')).toMatchObject({ error: { cause: port.lastError } });
+  });
+
   test('what it last failed with is the error itself where that is ours: a missing library', () => {
     const port = new FakePort('away');
     port.lastError = new RateLimiterError('ERR_CLIENT_MISSING', 'npm install ioredis');

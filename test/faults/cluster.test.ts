@@ -1,0 +1,4 @@
+import { clusterClients, clusterScenarios, runClusterScenarios } from './cluster.mjs';
+import { testGroup } from './groups.ts';
+
+testGroup(runClusterScenarios, clusterScenarios, clusterClients);
