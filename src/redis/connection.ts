@@ -60,6 +60,8 @@ export class Connection<C extends Sendable> {
   readonly #batches = new Set<Batch<C>>();
   /** A plain-looking endpoint turned out to be a cluster: it wants the keys of one slot per call. */
   #oneSlotPerCall: boolean;
+  /** Who waits for the first attempt to connect to end. */
+  readonly #settling = new Set<() => void>();
   #calls = 0;
   #waiting = 0;
   #flushScheduled = false;
@@ -138,18 +140,17 @@ export class Connection<C extends Sendable> {
 
   /** Resolves when the first attempt to connect has ended, well or badly, or after `timeoutMs`. */
   settled(timeoutMs: number): Promise<void> {
+    if (this.port.state !== 'connecting') {
+      return Promise.resolve();
+    }
     return new Promise((resolve) => {
-      if (this.port.state !== 'connecting') {
+      const settle = (): void => {
+        clearTimeout(timer);
+        this.#settling.delete(settle);
         resolve();
-        return;
-      }
-      const timer = setTimeout(resolve, timeoutMs);
-      this.port.onStateChange(() => {
-        if (this.port.state !== 'connecting') {
-          clearTimeout(timer);
-          resolve();
-        }
-      });
+      };
+      const timer = setTimeout(settle, timeoutMs);
+      this.#settling.add(settle);
     });
   }
 
@@ -401,6 +402,9 @@ export class Connection<C extends Sendable> {
     const { state } = this.port;
     if (state === 'connecting') {
       return;
+    }
+    for (const settle of this.#settling) {
+      settle();
     }
     if (state === 'ready') {
       this.#away = undefined;

@@ -35,6 +35,28 @@ const pass = async (ms: number): Promise<void> => {
   await turn();
 };
 
+describe('waiting for the first attempt to connect', () => {
+  test('ends when the attempt has, and when time is up; who waits leaves no listener behind', async () => {
+    const port = new FakePort('connecting');
+    const { connection } = open(port);
+    const { listeners } = port;
+    const ends: string[] = [];
+    void connection.settled(50).then(() => ends.push('in time'));
+    void connection.settled(5).then(() => ends.push('too late'));
+    await pass(10);
+    expect(ends).toEqual(['too late']);
+    port.become('connecting');
+    await turn();
+    expect(ends).toEqual(['too late']);
+    port.become('ready');
+    await turn();
+    expect(ends).toEqual(['too late', 'in time']);
+    await connection.settled(50);
+    expect(port.listeners).toBe(listeners);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+});
+
 describe('batches', () => {
   test('a lone call goes out on the next tick, without waiting for a timer', async () => {
     const { port, call } = open();

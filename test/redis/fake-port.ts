@@ -38,6 +38,10 @@ export class FakePort implements RedisPort {
     for (const listener of this.#listeners) listener();
   }
 
+  get listeners(): number {
+    return this.#listeners.length;
+  }
+
   onStateChange(listener: () => void): void {
     this.#listeners.push(listener);
   }
