@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { PortState, RedisPort } from './port.ts';
 
 /** A client of valkey-glide (2), plain or cluster, known by its shape. */
@@ -11,6 +12,11 @@ const AS_TEXT = { decoder: 1 };
 /** The nodes are asked for anew at most this often, and only after a call that was not answered. */
 const REFRESH_MS = 1_000;
 const SLOTS = 16_384;
+/**
+ * How long a call stays unanswered beyond the client's own deadline. Were that an answer, a server that hangs would
+ * seem to be one that fails call by call, and each call would wait for its whole deadline.
+ */
+const SILENCE_MS = 1_000;
 
 export function isGlide(client: object): client is GlideClient {
   const { customCommand, close } = client as Partial<GlideClient>;
@@ -87,7 +93,11 @@ class GlidePort implements RedisPort {
     try {
       return await this.client.customCommand([command, ...args], AS_TEXT);
     } catch (error) {
-      throw replyOf(error) ?? this.noteFailure(error);
+      const failure = replyOf(error) ?? this.noteFailure(error);
+      if (error instanceof Error && error.name === 'TimeoutError') {
+        await sleep(SILENCE_MS, undefined, { ref: false });
+      }
+      throw failure;
     }
   }
 

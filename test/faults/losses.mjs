@@ -20,7 +20,7 @@ const backEmpty = {
     const spent = await caller.spend();
     await redis.kill();
     await sleep(300 * stage.effort);
-    expectDegraded(await caller.burst(20), 'store_away');
+    expectDegraded(await caller.burst(20), client.tellsOfLoss ? 'store_away' : 'store_timeout');
     await redis.restart();
     const since = performance.now();
     stage.recoveryMs = await caller.recovered(since, client.reconnectMs + MARGIN_MS);
