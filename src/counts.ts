@@ -2,12 +2,9 @@ import type { Rule } from './algorithms/decide.ts';
 import type { Decision } from './decision.ts';
 import type { StoreError } from './errors.ts';
 import { HeldLeases } from './held-leases.ts';
+import { labelOf } from './label.ts';
 import type { FailStrategy } from './limiter-options.ts';
 import type { LimiterStats, LimitStats, Outcome, ReasonCounts } from './stats.ts';
-
-/** Limits at call time may have any names: beyond this many the rest are counted together. */
-const MAX_NAMES = 100;
-const OTHERS = 'other';
 
 /** What is counted of one limit. Its object is found once, when the limit becomes known, and not by each decision. */
 export class LimitCounts {
@@ -40,7 +37,7 @@ export class LimiterCounts {
   }
 
   limit(name: string, lends: boolean): LimitCounts {
-    const known = this.#limits.has(name) || this.#limits.size < MAX_NAMES ? name : OTHERS;
+    const known = labelOf(this.#limits, name); // limits at call time may have any names
     let counts = this.#limits.get(known);
     if (counts === undefined) {
       counts = new LimitCounts();

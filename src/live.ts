@@ -1,9 +1,6 @@
+import { labelOf } from './label.ts';
 import { addLimiterStats, addStoreStats, endedLimiterStats, endedStoreStats } from './stats.ts';
 import type { LimiterStats, StoreStats } from './stats.ts';
-
-/** Names are labels of metrics: beyond this many the rest share one. */
-const MAX_NAMES = 100;
-const OTHERS = 'other';
 
 /** What can be asked for its stats. It must not hold its owner, who could then never be forgotten. */
 export interface Source<S> {
@@ -34,7 +31,7 @@ export class Live<S> {
 
   /** Returns what ends it before `owner` is forgotten. */
   announce(owner: object, given: string, source: Source<S>): () => void {
-    const name = this.#groups.has(given) || this.#groups.size < MAX_NAMES ? given : OTHERS;
+    const name = labelOf(this.#groups, given);
     let group = this.#groups.get(name);
     if (group === undefined) {
       group = { live: new Set(), ended: undefined };
@@ -81,7 +78,7 @@ export function statsByNamespace(
   const sums = new Map<string, LimiterStats>();
   for (const limiter of limiters) {
     const stats = limiter.stats();
-    const name = sums.has(stats.namespace) || sums.size < MAX_NAMES ? stats.namespace : OTHERS;
+    const name = labelOf(sums, stats.namespace);
     const sum = sums.get(name);
     sums.set(name, sum === undefined ? stats : addLimiterStats(sum, stats));
   }
