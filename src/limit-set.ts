@@ -127,6 +127,14 @@ export function suffixOf({ name, algorithm }: Limit): string {
   return name === UNNAMED ? '' : `/${name}:${algorithm}`;
 }
 
+/** Whether a call under these limits takes a place; what is no array of limits is for `readLimits` to refuse. */
+export function lendsPlaces(limits: unknown): boolean {
+  return (
+    Array.isArray(limits) &&
+    limits.some((limit) => (limit as Limit | undefined)?.algorithm === 'concurrency')
+  );
+}
+
 /** Limits as an array from 1 to 16 of them, of distinct names: checked, and copied so that they stay so. */
 export function readLimits(limits: unknown): readonly Limit[] {
   if (!Array.isArray(limits) || limits.length < 1 || limits.length > MAX_LIMITS) {

@@ -6,6 +6,7 @@ import type { Identity } from '../identity.ts';
 import type { Lease } from '../lease.ts';
 import { RateLimiter } from '../limiter.ts';
 import type { LimiterOptions } from '../limiter-options.ts';
+import { lendsPlaces } from '../limit-set.ts';
 import { readable } from '../options.ts';
 import type { AddressRequest, AddressSource } from './client-address.ts';
 import { readGuardOptions } from './guard-options.ts';
@@ -128,8 +129,7 @@ class LimiterGuard<Request> implements Guard<Request> {
       const plan = this.#limitsOf(request);
       const limits = isPromise(plan) ? await plan : plan;
       const governing = limits ?? this.limiter.limits;
-      const lending = Array.isArray(governing) && governing.some(lends);
-      const decision = await this.#decide(identity, cost, limits, lending);
+      const decision = await this.#decide(identity, cost, limits, lendsPlaces(governing));
       if (typeof request === 'object' && request !== null) {
         decisions.set(request, decision);
       }
@@ -303,10 +303,6 @@ function usable(identity: unknown): Identity | undefined {
 
 function isPromise(value: unknown): value is PromiseLike<unknown> {
   return typeof (value as Partial<PromiseLike<unknown>> | null | undefined)?.then === 'function';
-}
-
-function lends({ algorithm }: Limit): boolean {
-  return algorithm === 'concurrency';
 }
 
 function replace({ status, headers, body }: Refusal, given: Replacement): Omit<Refuse, 'pass'> {

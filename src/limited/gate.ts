@@ -3,7 +3,7 @@ import { invalidOption } from '../errors.ts';
 import { digestIdentity } from '../identity.ts';
 import type { Identity } from '../identity.ts';
 import type { Lease } from '../lease.ts';
-import { LimitSet } from '../limit-set.ts';
+import { lendsPlaces, LimitSet, readLimits } from '../limit-set.ts';
 import { readCost, readWaitOptions } from '../limiter-options.ts';
 import type { CallOptions, LimiterOptions, WaitOptions } from '../limiter-options.ts';
 import { RateLimiter } from '../limiter.ts';
@@ -85,7 +85,7 @@ export class Gate<This, Args extends readonly unknown[]> {
     this.#limits =
       given['limits'] === undefined
         ? undefined
-        : readable('limits', () => readLimits(given['limits']));
+        : readable('limits', () => readLimitsOption(given['limits']));
     this.#wait = given['wait'] === undefined ? undefined : readWait(given['wait']);
     this.#heartbeat =
       given['heartbeat'] !== undefined && readBoolean('heartbeat', given['heartbeat']);
@@ -160,13 +160,6 @@ export class Gate<This, Args extends readonly unknown[]> {
   }
 }
 
-function lendsPlaces(limits: unknown): boolean {
-  return (
-    Array.isArray(limits) &&
-    limits.some((limit) => (limit as Limit | undefined)?.algorithm === 'concurrency')
-  );
-}
-
 function waitsForPlaces(limits: unknown): Error {
   return invalidOption(
     'wait',
@@ -207,10 +200,8 @@ function readCostOption(cost: unknown): never {
   return (typeof cost === 'function' ? cost : readCost('cost', cost)) as never;
 }
 
-function readLimits(limits: unknown): never {
-  return (
-    typeof limits === 'function' ? limits : new LimitSet('limited', limits, false).limits
-  ) as never;
+function readLimitsOption(limits: unknown): never {
+  return (typeof limits === 'function' ? limits : readLimits(limits)) as never;
 }
 
 function readWait(wait: unknown): WaitBounds | undefined {
