@@ -1,12 +1,8 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import process from 'node:process';
-import { fileURLToPath } from 'node:url';
 import { afterEach, expect, test } from 'vitest';
 import { readDemoOptions } from '../../demo/options.mjs';
-import { freePort, own, startRedis, waitUntil } from '../kit/index.mjs';
-
-const root = fileURLToPath(new URL('../..', import.meta.url));
+import { freePort, startRedis, waitUntil } from '../kit/index.mjs';
+import { startCommand } from './running.mjs';
 
 const cleanups: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
@@ -14,24 +10,10 @@ afterEach(async () => {
 });
 
 function demo(flags: readonly string[], env: Record<string, string> = {}) {
-  const { REDIS_URL: _, ...inherited } = process.env;
-  const child = own(
-    spawn(process.execPath, ['scripts/demo.mjs', '--limits', ...flags], {
-      cwd: root,
-      env: { ...inherited, ...env },
-      stdio: 'pipe',
-    }),
-  );
-  let text = '';
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
-  }
-  const exitCode = once(child, 'close').then(([code]) => code as number | null);
-  cleanups.push(() => {
-    child.kill('SIGKILL');
-    return exitCode;
-  });
-  return { output: () => text, exitCode, end: () => child.kill('SIGINT') };
+  const command = [process.execPath, 'scripts/demo.mjs', '--limits', ...flags];
+  const { output, exitCode, signal, close } = startCommand(command, env);
+  cleanups.push(close);
+  return { output, exitCode, end: () => signal('SIGINT') };
 }
 
 /** What each line of the round says, its bars and waits left out. */

@@ -3,28 +3,18 @@ import { MemoryStore, RateLimiter } from 'distributed-rate-limiter';
 import type { CheckMessage, StoreStateMessage } from 'distributed-rate-limiter';
 import { afterEach, describe, expect, test } from 'vitest';
 import { FakeRedis, silence } from '../support/fake-redis.ts';
+import { traced } from '../support/traced.ts';
 
-const ended: (() => void)[] = [];
+const ended: (() => unknown)[] = [];
 afterEach(() => {
   for (const end of ended.splice(0)) end();
 });
 
-/** Every event of the tracing channel, in order, with the message as it was then. */
-function traced(): [event: string, message: CheckMessage][] {
-  const heard: [string, CheckMessage][] = [];
-  const note = (event: string) => (message: unknown) => {
-    heard.push([event, { ...(message as CheckMessage) }]);
-  };
-  const subscribers = {
-    start: note('start'),
-    end: note('end'),
-    asyncStart: note('asyncStart'),
-    asyncEnd: note('asyncEnd'),
-    error: note('error'),
-  };
-  const checks = tracingChannel<unknown, CheckMessage>('distributed-rate-limiter:check');
-  checks.subscribe(subscribers);
-  ended.push(() => checks.unsubscribe(subscribers));
+function tracedChecks(): [event: string, message: CheckMessage][] {
+  const { heard, end } = traced(
+    tracingChannel<unknown, CheckMessage>('distributed-rate-limiter:check'),
+  );
+  ended.push(end);
   return heard;
 }
 
@@ -43,7 +33,7 @@ function storeStates(): StoreStateMessage[] {
 
 describe('the tracing channel', () => {
   test('tells each allow and peek, with its result', async () => {
-    const heard = traced();
+    const heard = tracedChecks();
     const limiter = new RateLimiter({
       store: new MemoryStore(),
       rate: 5,
@@ -73,7 +63,7 @@ describe('the tracing channel', () => {
   });
 
   test('tells an error where the call rejects, and a degraded decision where it does not', async () => {
-    const heard = traced();
+    const heard = tracedChecks();
     const redis = new FakeRedis('away');
     const options = { redis, rate: 5, period: '1h' } as const;
     const decision = await new RateLimiter(options).allow('user');
@@ -95,7 +85,7 @@ describe('the tracing channel', () => {
 
   test('is not asked for anything without subscribers', async () => {
     const limiter = new RateLimiter({ store: new MemoryStore(), rate: 5, period: '1h' });
-    const before = traced();
+    const before = tracedChecks();
     await limiter.allow('user');
     expect(before).toHaveLength(4);
     for (const end of ended.splice(0)) end();

@@ -4,28 +4,18 @@ import { RateLimiter } from 'distributed-rate-limiter';
 import type { StoreCallMessage, StoreSubmission } from 'distributed-rate-limiter';
 import { afterEach, describe, expect, test } from 'vitest';
 import { FakeRedis, ReplyError, silence } from '../support/fake-redis.ts';
+import { traced } from '../support/traced.ts';
 
 const undo: (() => unknown)[] = [];
 afterEach(() => {
   for (const each of undo.splice(0)) each();
 });
 
-/** Every event of the channel, in order, with the message as it was then. */
 function listen(): [event: string, message: StoreCallMessage][] {
-  const heard: [string, StoreCallMessage][] = [];
-  const note = (event: string) => (message: unknown) => {
-    heard.push([event, { ...(message as StoreCallMessage) }]);
-  };
-  const subscribers = {
-    start: note('start'),
-    end: note('end'),
-    asyncStart: note('asyncStart'),
-    asyncEnd: note('asyncEnd'),
-    error: note('error'),
-  };
-  const calls = tracingChannel<unknown, StoreCallMessage>('distributed-rate-limiter:store-call');
-  calls.subscribe(subscribers);
-  undo.push(() => calls.unsubscribe(subscribers));
+  const { heard, end } = traced(
+    tracingChannel<unknown, StoreCallMessage>('distributed-rate-limiter:store-call'),
+  );
+  undo.push(end);
   return heard;
 }
 
