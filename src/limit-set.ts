@@ -15,7 +15,7 @@ const MAX_PLANNED_COSTS = 64;
 /** The limits that govern one call, all or nothing, and the keys of their states. */
 export class LimitSet {
   readonly limits: readonly Limit[];
-  /** The greatest cost that can pass all that are enforced; Infinity where none is. */
+  /** As `maxCostOf` says. */
   readonly maxCost: number;
   /** How long the leases of its concurrency limits last, in milliseconds; empty where it has none. */
   readonly ttlsMs: readonly number[];
@@ -42,18 +42,14 @@ export class LimitSet {
     clock?: Clock,
   ) {
     this.#clock = clock;
-    this.limits = readLimits(limits);
+    this.limits = readLimits(limits, isOfThisCopy);
     this.#counts = this.limits.map(({ name, twin }) =>
       counts.limit(name, twin.lending !== undefined),
     );
     this.leaseCounts = this.#counts.filter(
       (_, i) => this.limits[i] instanceof Concurrency && !this.limits[i].shadow,
     );
-    this.maxCost = Math.min(
-      ...this.limits
-        .filter(({ shadow, algorithm }) => !shadow && algorithm !== 'concurrency')
-        .map(({ capacity }) => capacity),
-    );
+    this.maxCost = maxCostOf(this.limits);
     const lending = this.limits.filter((limit) => limit instanceof Concurrency);
     this.ttlsMs = lending.map(({ ttlMs }) => ttlMs);
     this.enforcedTtlsMs = lending.filter(({ shadow }) => !shadow).map(({ ttlMs }) => ttlMs);
@@ -135,8 +131,23 @@ export function lendsPlaces(limits: unknown): boolean {
   );
 }
 
-/** Limits as an array from 1 to 16 of them, of distinct names: checked, and copied so that they stay so. */
-export function readLimits(limits: unknown): readonly Limit[] {
+/** The greatest cost that can pass all of these that are enforced; Infinity where none is. */
+export function maxCostOf(limits: readonly Limit[]): number {
+  return Math.min(
+    ...limits
+      .filter(({ shadow, algorithm }) => !shadow && algorithm !== 'concurrency')
+      .map(({ capacity }) => capacity),
+  );
+}
+
+/**
+ * Limits as an array from 1 to 16 of them, of distinct names: checked, and copied so that they stay so. Without
+ * `isLimit` they are another's to decide on, who may be of another copy of the package.
+ */
+export function readLimits(
+  limits: unknown,
+  isLimit: (limit: unknown) => limit is Limit = isOfSomeCopy,
+): readonly Limit[] {
   if (!Array.isArray(limits) || limits.length < 1 || limits.length > MAX_LIMITS) {
     throw invalidOption(
       'limits',
@@ -147,7 +158,7 @@ export function readLimits(limits: unknown): readonly Limit[] {
   }
   const names = new Set<string>();
   for (const limit of limits) {
-    if (!(limit instanceof Limit)) {
+    if (!isLimit(limit)) {
       throw invalidOption(
         'limits',
         'made of limits',
@@ -166,4 +177,12 @@ export function readLimits(limits: unknown): readonly Limit[] {
     names.add(limit.name);
   }
   return [...(limits as Limit[])];
+}
+
+function isOfThisCopy(limit: unknown): limit is Limit {
+  return limit instanceof Limit;
+}
+
+function isOfSomeCopy(limit: unknown): limit is Limit {
+  return typeof limit === 'object' && limit !== null && 'twin' in limit;
 }

@@ -1,10 +1,11 @@
 import { createHmac } from 'node:crypto';
 import type { Limit } from '../algorithms/limit.ts';
 import type { Allowed, Decision } from '../decision.ts';
+import { limiterOf } from '../given-limiter.ts';
 import { digestIdentity, isIdentity } from '../identity.ts';
 import type { Identity } from '../identity.ts';
 import type { Lease } from '../lease.ts';
-import { RateLimiter } from '../limiter.ts';
+import type { RateLimiter } from '../limiter.ts';
 import type { LimiterOptions } from '../limiter-options.ts';
 import { lendsPlaces } from '../limit-set.ts';
 import { readable } from '../options.ts';
@@ -67,15 +68,6 @@ export function createGuard<Request>(
 ): Guard<Request> {
   const settings = readable('guard options', () => readGuardOptions(options, addressOf));
   return new LimiterGuard(limiterOf(limiter), settings);
-}
-
-function limiterOf(limiter: RateLimiter | LimiterOptions): RateLimiter {
-  return isLimiter(limiter) ? limiter : new RateLimiter(limiter);
-}
-
-/** By its shape: an application may hold two copies of the package. */
-export function isLimiter(limiter: RateLimiter | LimiterOptions): limiter is RateLimiter {
-  return typeof (limiter as Partial<RateLimiter> | undefined)?.allow === 'function';
 }
 
 const decisions = new WeakMap<object, Decision>();

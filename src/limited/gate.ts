@@ -1,12 +1,13 @@
 import type { Limit } from '../algorithms/limit.ts';
 import { invalidOption } from '../errors.ts';
+import { limiterOf } from '../given-limiter.ts';
 import { digestIdentity } from '../identity.ts';
 import type { Identity } from '../identity.ts';
 import type { Lease } from '../lease.ts';
-import { lendsPlaces, LimitSet, readLimits } from '../limit-set.ts';
+import { lendsPlaces, maxCostOf, readLimits } from '../limit-set.ts';
 import { readCost, readWaitOptions } from '../limiter-options.ts';
 import type { CallOptions, LimiterOptions, WaitOptions } from '../limiter-options.ts';
-import { RateLimiter } from '../limiter.ts';
+import type { RateLimiter } from '../limiter.ts';
 import { readable, readBoolean, readOptions } from '../options.ts';
 import { RateLimitExceeded } from './rate-limit-exceeded.ts';
 import type { Refusal } from './rate-limit-exceeded.ts';
@@ -148,7 +149,7 @@ export class Gate<This, Args extends readonly unknown[]> {
         'It renews leases. Add concurrency({ max, ttl }), or leave it out.',
       );
     }
-    const { maxCost } = new LimitSet('limited', limits, false);
+    const maxCost = maxCostOf(limits);
     if (typeof this.#cost === 'number' && this.#cost > maxCost) {
       throw invalidOption(
         'cost',
@@ -178,7 +179,7 @@ function readLimiter(limiter: unknown): RateLimiter {
       'Pass `new RateLimiter({ redis, rate, period })`.',
     );
   }
-  return limiter instanceof RateLimiter ? limiter : new RateLimiter(limiter as LimiterOptions);
+  return limiterOf(limiter as RateLimiter | LimiterOptions);
 }
 
 function readIdentify(identify: unknown): never {

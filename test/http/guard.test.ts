@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { MemoryStore, RateLimiter, RateLimiterError, tokenBucket } from 'distributed-rate-limiter';
 import { createGuard, decisionOf } from 'distributed-rate-limiter/http';
 import type { GuardOptions } from 'distributed-rate-limiter/http';
+import { secondCopy } from '../support/second-copy.ts';
 
 const limiter = new RateLimiter({ store: new MemoryStore(), rate: 1, period: '1m' });
 const identify = (): string => 'anna';
@@ -51,6 +52,28 @@ describe('options of a guard that are refused', () => {
     expect(() => createGuard(limiter, { partitionSecret: 'hunter2' })).toThrow(
       expect.not.objectContaining({ message: expect.stringContaining('hunter2') }),
     );
+  });
+});
+
+describe('a limiter of another copy of the package', () => {
+  it('decides about requests, and lends them places', async () => {
+    const other = await secondCopy();
+    expect(other.RateLimiter).not.toBe(RateLimiter);
+    const foreign = new other.RateLimiter({
+      store: new other.MemoryStore(),
+      rate: 1,
+      period: '1m',
+    });
+    const rated = createGuard(foreign, { identify });
+    expect(rated.limiter).toBe(foreign);
+    expect(await rated.check({})).toMatchObject({ pass: true });
+    expect(await rated.check({})).toMatchObject({ pass: false, status: 429 });
+    const lending = createGuard(foreign, {
+      identify,
+      limits: [other.concurrency({ name: 'places', max: 1, ttl: '1m' })],
+    });
+    expect(await lending.check({})).toHaveProperty('finish', expect.any(Function));
+    expect(await lending.check({})).toMatchObject({ pass: false, status: 429 });
   });
 });
 

@@ -12,6 +12,7 @@ import type { Limited, LimitedOptions } from 'distributed-rate-limiter/limited';
 import { ManualClock } from 'distributed-rate-limiter/testing';
 import { describe, expect, test, vi } from 'vitest';
 import { FakeRedis } from '../support/fake-redis.ts';
+import { secondCopy } from '../support/second-copy.ts';
 
 const two = { rate: 2, period: '10s' } as const;
 const onePlace = { algorithm: 'concurrency', max: 1, ttl: '10s' } as const;
@@ -46,6 +47,39 @@ function openEnded(): { work: () => Promise<string>; end: () => void; begun: () 
     begun: () => ends.length,
   };
 }
+
+describe('a limiter of another copy of the package', () => {
+  test('lets calls pass and refuses them, and lends them places', async () => {
+    const other = await secondCopy();
+    expect(other.RateLimiter).not.toBe(RateLimiter);
+    const foreign = new other.RateLimiter({ store: new other.MemoryStore(), ...two });
+    const rated = limited(() => 'done', { limiter: foreign, identify: 'user', cost: 2 });
+    expect(rated.limiter).toBe(foreign);
+    expect(await rated()).toBe('done');
+    expect(await refusalOf(rated())).toHaveProperty('decision.reason', 'limited');
+    const { work, end, begun } = openEnded();
+    const lending = limited(work, {
+      limiter: foreign,
+      identify: 'user',
+      limits: [other.concurrency({ name: 'places', max: 1, ttl: '1m' })],
+    });
+    const first = lending();
+    await vi.waitFor(() => expect(begun()).toBe(1));
+    await refusalOf(lending());
+    end();
+    expect(await first).toBe('done');
+  });
+
+  test('is held to what can be seen at once as one of this copy is', async () => {
+    const other = await secondCopy();
+    const foreign = new other.RateLimiter({ store: new other.MemoryStore(), ...two });
+    const identify = 'user';
+    expect(() => limited(() => 1, { limiter: foreign, identify, cost: 3 })).toThrow('at most 2');
+    expect(() => limited(() => 1, { limiter: foreign, identify, heartbeat: true })).toThrow(
+      '`heartbeat` must be left out',
+    );
+  });
+});
 
 describe('a call that passes', () => {
   test('gets its arguments and `this`, and its result comes through, from async and sync functions', async () => {

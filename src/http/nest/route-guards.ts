@@ -1,7 +1,8 @@
 import type { ExecutionContext, OnApplicationShutdown } from '@nestjs/common';
 import { RateLimiter } from '../../limiter.ts';
 import type { LimiterOptions } from '../../limiter-options.ts';
-import { createGuard, isLimiter } from '../guard.ts';
+import { isLimiter } from '../../given-limiter.ts';
+import { createGuard } from '../guard.ts';
 import type { Guard } from '../guard.ts';
 import { addressesOf } from './call.ts';
 import { rulesOf } from './decorators.ts';

@@ -2,7 +2,7 @@ import type { RateLimiter } from '../../limiter.ts';
 import { readLimiterOptions } from '../../limiter-options.ts';
 import type { LimiterOptions } from '../../limiter-options.ts';
 import { invalidOption } from '../../errors.ts';
-import { isLimiter } from '../guard.ts';
+import { isLimiter } from '../../given-limiter.ts';
 import { ADDRESS_OPTIONS, readGuardOptions } from '../guard-options.ts';
 import type { GuardOptions } from '../guard-options.ts';
 import { addressesOf } from './call.ts';

@@ -1,0 +1,12 @@
+import type { LimiterOptions } from './limiter-options.ts';
+import { RateLimiter } from './limiter.ts';
+
+/** The limiter that was given, or a new one of the options that were. */
+export function limiterOf(given: RateLimiter | LimiterOptions): RateLimiter {
+  return isLimiter(given) ? given : new RateLimiter(given);
+}
+
+/** By its shape: an application may hold two copies of the package. */
+export function isLimiter(given: RateLimiter | LimiterOptions): given is RateLimiter {
+  return typeof (given as Partial<RateLimiter> | undefined)?.allow === 'function';
+}
