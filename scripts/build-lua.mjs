@@ -21,11 +21,13 @@ export const INCLUDES = [
   'concurrency',
   'block',
   'record',
+  'shape',
+  'verbs',
   'decide',
 ];
 
 /** What every call needs. All else, an algorithm each, is made on first use: see `lazily`. */
-const ALWAYS = new Set(['clock', 'constants', 'lone', 'decide']);
+const ALWAYS = new Set(['clock', 'constants', 'lone', 'shape', 'verbs', 'decide']);
 
 /** What Redis gives to a script. Anything else that is not local is a misspelling. */
 const GIVEN = new Set(

@@ -1,4 +1,4 @@
-import type { Entry } from './algorithms/decide.ts';
+import type { Entry } from './algorithms/shape.ts';
 import { StoreError } from './errors.ts';
 import type { RateLimiterError } from './errors.ts';
 import type { Settings } from './limiter-options.ts';

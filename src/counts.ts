@@ -1,4 +1,4 @@
-import type { Rule } from './algorithms/decide.ts';
+import type { Rule } from './algorithms/shape.ts';
 import type { Decision } from './decision.ts';
 import type { StoreError } from './errors.ts';
 import { HeldLeases } from './held-leases.ts';

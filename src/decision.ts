@@ -1,4 +1,4 @@
-import type { Shape } from './algorithms/decide.ts';
+import type { Shape } from './algorithms/shape.ts';
 import type { AlgorithmName, Verdict } from './algorithms/limit.ts';
 import type { StoreError, StoreFailure } from './errors.ts';
 

@@ -1,7 +1,7 @@
 import { block } from './algorithms/block.ts';
 import { Concurrency } from './algorithms/concurrency.ts';
-import { shapeOf } from './algorithms/decide.ts';
-import type { Rule, Shape, Verb } from './algorithms/decide.ts';
+import { shapeOf } from './algorithms/shape.ts';
+import type { Rule, Shape, Verb } from './algorithms/shape.ts';
 import { Limit, UNNAMED } from './algorithms/limit.ts';
 import type { Clock } from './clock.ts';
 import { LimiterCounts } from './counts.ts';

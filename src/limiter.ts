@@ -1,12 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import {
-  readGranted,
-  readHeld,
-  readMarks,
-  readVerdicts,
-  reserveDetails,
-} from './algorithms/decide.ts';
-import type { Entry, Shape } from './algorithms/decide.ts';
+import { readGranted, readHeld, readMarks, readVerdicts } from './algorithms/answer.ts';
+import { reserveDetails } from './algorithms/shape.ts';
+import type { Entry, Shape } from './algorithms/shape.ts';
 import type { Limit } from './algorithms/limit.ts';
 import { Calls, NOTHING } from './calls.ts';
 import type { Outcome } from './calls.ts';

@@ -1,4 +1,4 @@
-import type { Shape } from './algorithms/decide.ts';
+import type { Shape } from './algorithms/shape.ts';
 
 /** What `refund` needs to know of the call that a decision answered. */
 export interface Receipt {

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { readSettled, settleDetails } from './algorithms/decide.ts';
+import { readSettled } from './algorithms/answer.ts';
+import { settleDetails } from './algorithms/shape.ts';
 import { MAX_UNITS } from './algorithms/limit.ts';
 import type { Decision } from './decision.ts';
 import { RateLimiterError, show } from './errors.ts';

@@ -1,5 +1,7 @@
-import { decide, keysOf } from '../algorithms/decide.ts';
-import type { Table, Verb } from '../algorithms/decide.ts';
+import { decide } from '../algorithms/decide.ts';
+import type { Table } from '../algorithms/decide.ts';
+import { keysOf } from '../algorithms/shape.ts';
+import type { Verb } from '../algorithms/shape.ts';
 import { systemClock } from '../clock.ts';
 import type { Clock } from '../clock.ts';
 import { invalidOption, StoreError } from '../errors.ts';

@@ -1,4 +1,4 @@
-import type { Entry } from '../algorithms/decide.ts';
+import type { Entry } from '../algorithms/shape.ts';
 import type { Clock } from '../clock.ts';
 import type { RateLimiterError } from '../errors.ts';
 import type { StoreSubmission } from '../events.ts';

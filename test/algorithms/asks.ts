@@ -1,5 +1,5 @@
-import { shapeOf } from '../../src/algorithms/decide.ts';
-import type { Entry, Shape } from '../../src/algorithms/decide.ts';
+import { shapeOf } from '../../src/algorithms/shape.ts';
+import type { Entry, Shape } from '../../src/algorithms/shape.ts';
 import type { Limit } from '../../src/algorithms/limit.ts';
 import { tokenBucket } from '../../src/algorithms/token-bucket.ts';
 import type { OracleCall } from './oracle.ts';

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { concurrency, tokenBucket } from 'distributed-rate-limiter';
 import type { Limit } from 'distributed-rate-limiter';
 import { decide } from '../../src/algorithms/decide.ts';
-import type { Entry, Verb } from '../../src/algorithms/decide.ts';
+import type { Entry, Verb } from '../../src/algorithms/shape.ts';
 import { LimitSet } from '../../src/limit-set.ts';
 import { decideBatch } from '../../src/stores/redis.ts';
 import type { Call } from '../../src/stores/store.ts';

@@ -1,5 +1,5 @@
-import type { Entry, Rule } from '../../src/algorithms/decide.ts';
-import { keysOf } from '../../src/algorithms/decide.ts';
+import { keysOf } from '../../src/algorithms/shape.ts';
+import type { Entry, Rule } from '../../src/algorithms/shape.ts';
 import type { ConcurrencyPlan } from '../../src/algorithms/concurrency.ts';
 
 const SECOND = 1_000_000;

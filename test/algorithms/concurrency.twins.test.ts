@@ -1,8 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { concurrency, slidingWindow, tokenBucket } from 'distributed-rate-limiter';
 import type { Limit } from 'distributed-rate-limiter';
-import { decide, keysOf } from '../../src/algorithms/decide.ts';
-import type { Entry, Table, Verb } from '../../src/algorithms/decide.ts';
+import { decide } from '../../src/algorithms/decide.ts';
+import type { Table } from '../../src/algorithms/decide.ts';
+import { keysOf } from '../../src/algorithms/shape.ts';
+import type { Entry, Verb } from '../../src/algorithms/shape.ts';
 import type { Saved } from '../../src/algorithms/limit.ts';
 import { LimitSet } from '../../src/limit-set.ts';
 import { decideBatch } from '../../src/stores/redis.ts';

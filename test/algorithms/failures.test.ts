@@ -2,7 +2,7 @@ import * as fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { RateLimiter } from '../../src/limiter.ts';
 import { decide, UNREADABLE } from '../../src/algorithms/decide.ts';
-import type { Entry } from '../../src/algorithms/decide.ts';
+import type { Entry } from '../../src/algorithms/shape.ts';
 import { decideScript } from '../../src/stores/scripts.gen.ts';
 import { openResp, startRedis } from '../kit/index.mjs';
 import type { RedisServer } from '../kit/index.mjs';

@@ -1,5 +1,7 @@
-import { decide, readVerdicts } from '../../src/algorithms/decide.ts';
-import type { Entry, Table } from '../../src/algorithms/decide.ts';
+import { readVerdicts } from '../../src/algorithms/answer.ts';
+import { decide } from '../../src/algorithms/decide.ts';
+import type { Table } from '../../src/algorithms/decide.ts';
+import type { Entry } from '../../src/algorithms/shape.ts';
 import { JITTER } from '../../src/algorithms/limit.ts';
 import type { Saved, Verdict } from '../../src/algorithms/limit.ts';
 import type { Random } from '../support/random.ts';

@@ -1,5 +1,5 @@
-import { keysOf } from '../../src/algorithms/decide.ts';
-import type { Entry, Shape } from '../../src/algorithms/decide.ts';
+import { keysOf } from '../../src/algorithms/shape.ts';
+import type { Entry, Shape } from '../../src/algorithms/shape.ts';
 import { decideBatch } from '../../src/stores/redis.ts';
 import type { Call } from '../../src/stores/store.ts';
 import { openResp } from '../kit/index.mjs';

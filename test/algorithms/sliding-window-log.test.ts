@@ -8,8 +8,8 @@ import {
 } from 'distributed-rate-limiter';
 import type { Limit } from 'distributed-rate-limiter';
 import { ManualClock } from 'distributed-rate-limiter/testing';
-import { readGranted, readMarks, readVerdicts } from '../../src/algorithms/decide.ts';
-import type { Entry } from '../../src/algorithms/decide.ts';
+import { readGranted, readMarks, readVerdicts } from '../../src/algorithms/answer.ts';
+import type { Entry } from '../../src/algorithms/shape.ts';
 import { Log } from '../../src/algorithms/sliding-window-log.ts';
 import { startRedis, startSteppedRedis, steppedClockMissing } from '../kit/index.mjs';
 import type { RedisServer } from '../kit/index.mjs';

@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { slidingWindow, slidingWindowLog, tokenBucket } from 'distributed-rate-limiter';
 import type { Limit } from 'distributed-rate-limiter';
-import { keysOf, readGranted, readMarks, readVerdicts } from '../../src/algorithms/decide.ts';
-import type { Entry, Verb } from '../../src/algorithms/decide.ts';
+import { readGranted, readMarks, readVerdicts } from '../../src/algorithms/answer.ts';
+import { keysOf } from '../../src/algorithms/shape.ts';
+import type { Entry, Verb } from '../../src/algorithms/shape.ts';
 import type { Verdict } from '../../src/algorithms/limit.ts';
 import { Log } from '../../src/algorithms/sliding-window-log.ts';
 import type { SlidingWindowLogPlan } from '../../src/algorithms/sliding-window-log.ts';

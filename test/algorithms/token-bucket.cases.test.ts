@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { decide, readVerdicts } from '../../src/algorithms/decide.ts';
+import { readVerdicts } from '../../src/algorithms/answer.ts';
+import { decide } from '../../src/algorithms/decide.ts';
 import { startRedis } from '../kit/index.mjs';
 import type { RedisServer } from '../kit/index.mjs';
 import { Poser } from './asks.ts';

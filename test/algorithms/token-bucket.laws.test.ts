@@ -1,6 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { decide, readVerdicts } from '../../src/algorithms/decide.ts';
+import { readVerdicts } from '../../src/algorithms/answer.ts';
+import { decide } from '../../src/algorithms/decide.ts';
 import type { Verdict } from '../../src/algorithms/limit.ts';
 import { spacingOf } from '../../src/algorithms/token-bucket.ts';
 import { seedOfRun } from '../support/random.ts';

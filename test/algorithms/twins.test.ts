@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Entry } from '../../src/algorithms/decide.ts';
+import type { Entry } from '../../src/algorithms/shape.ts';
 import { startRedis } from '../kit/index.mjs';
 import type { RedisServer } from '../kit/index.mjs';
 import { Random, seedOfRun } from '../support/random.ts';

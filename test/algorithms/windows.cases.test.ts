@@ -1,8 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { fixedWindow, slidingWindow } from 'distributed-rate-limiter';
 import type { Limit } from 'distributed-rate-limiter';
-import { decide, readGranted, readVerdicts, shapeOf } from '../../src/algorithms/decide.ts';
-import type { Entry, Verb } from '../../src/algorithms/decide.ts';
+import { readGranted, readVerdicts } from '../../src/algorithms/answer.ts';
+import { decide } from '../../src/algorithms/decide.ts';
+import { shapeOf } from '../../src/algorithms/shape.ts';
+import type { Entry, Verb } from '../../src/algorithms/shape.ts';
 import { suffixOf } from '../../src/limit-set.ts';
 import { startRedis } from '../kit/index.mjs';
 import type { RedisServer } from '../kit/index.mjs';

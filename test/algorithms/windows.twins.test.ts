@@ -1,15 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { fixedWindow, slidingWindow, tokenBucket } from 'distributed-rate-limiter';
 import type { Limit } from 'distributed-rate-limiter';
-import {
-  decide,
-  keysOf,
-  readGranted,
-  readMarks,
-  readVerdicts,
-  shapeOf,
-} from '../../src/algorithms/decide.ts';
-import type { Entry, Shape, Verb } from '../../src/algorithms/decide.ts';
+import { readGranted, readMarks, readVerdicts } from '../../src/algorithms/answer.ts';
+import { decide } from '../../src/algorithms/decide.ts';
+import { keysOf, shapeOf } from '../../src/algorithms/shape.ts';
+import type { Entry, Shape, Verb } from '../../src/algorithms/shape.ts';
 import type { Plan } from '../../src/algorithms/limit.ts';
 import { suffixOf } from '../../src/limit-set.ts';
 import { startRedis } from '../kit/index.mjs';

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { fixedWindow, slidingWindow } from 'distributed-rate-limiter';
-import { decide, shapeOf, UNREADABLE } from '../../src/algorithms/decide.ts';
+import { decide, UNREADABLE } from '../../src/algorithms/decide.ts';
+import { shapeOf } from '../../src/algorithms/shape.ts';
 import { startRedis } from '../kit/index.mjs';
 import type { RedisServer } from '../kit/index.mjs';
 import { MapTable } from './lockstep.ts';

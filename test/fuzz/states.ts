@@ -7,8 +7,9 @@ import {
 } from 'distributed-rate-limiter';
 import type { Limit } from 'distributed-rate-limiter';
 import { block } from '../../src/algorithms/block.ts';
-import { decide, keysOf, settleDetails, shapeOf } from '../../src/algorithms/decide.ts';
-import type { Entry, Shape, Verb } from '../../src/algorithms/decide.ts';
+import { decide } from '../../src/algorithms/decide.ts';
+import { keysOf, settleDetails, shapeOf } from '../../src/algorithms/shape.ts';
+import type { Entry, Shape, Verb } from '../../src/algorithms/shape.ts';
 import { MapTable } from '../algorithms/lockstep.ts';
 import { grouped, groupedByProduction, LuaTwin } from '../algorithms/lua-twin.ts';
 import type { Grouping, Reply } from '../algorithms/lua-twin.ts';

@@ -6,7 +6,7 @@ import { RateLimiter, slidingWindow, tokenBucket } from 'distributed-rate-limite
 import type { Decision, RedisClient } from 'distributed-rate-limiter';
 import { assemble } from '../../scripts/build-lua.mjs';
 import { decide } from '../../src/algorithms/decide.ts';
-import type { Entry } from '../../src/algorithms/decide.ts';
+import type { Entry } from '../../src/algorithms/shape.ts';
 import { connectionOfClient } from '../../src/redis/connect.ts';
 import type { Script } from '../../src/redis/script.ts';
 import { decideBatch } from '../../src/stores/redis.ts';

@@ -3,8 +3,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { fixedWindow, slidingWindow, tokenBucket } from 'distributed-rate-limiter';
 import type { Limit } from 'distributed-rate-limiter';
 import { assemble } from '../../scripts/build-lua.mjs';
-import { decide, keysOf, shapeOf } from '../../src/algorithms/decide.ts';
-import type { Entry, Shape } from '../../src/algorithms/decide.ts';
+import { decide } from '../../src/algorithms/decide.ts';
+import { keysOf, shapeOf } from '../../src/algorithms/shape.ts';
+import type { Entry, Shape } from '../../src/algorithms/shape.ts';
 import { digestIdentity } from '../../src/identity.ts';
 import {
   startRedis,

@@ -13,7 +13,7 @@ import { keepInFlight } from './demand.mjs';
 
 /**
  * @typedef {import('../../src/index.ts').TokenBucketOptions & { algorithm?: 'slidingWindow' | 'fixedWindow' }} Numbers
- * @typedef {import('../../src/algorithms/decide.ts').Shape} Shape
+ * @typedef {import('../../src/algorithms/shape.ts').Shape} Shape
  * @typedef {import('../../src/redis/script.ts').ScriptSource} ScriptSource
  * @typedef {import('../../src/redis/script.ts').Script<import('../../src/stores/store.ts').Call>} Script
  *

@@ -1,8 +1,9 @@
 import { fixedWindow, slidingWindow, tokenBucket } from 'distributed-rate-limiter';
 import type { Limit } from 'distributed-rate-limiter';
 import { expect, test } from 'vitest';
-import { decide, reserveDetails, settleDetails, shapeOf } from '../../src/algorithms/decide.ts';
-import type { Verb } from '../../src/algorithms/decide.ts';
+import { decide } from '../../src/algorithms/decide.ts';
+import { reserveDetails, settleDetails, shapeOf } from '../../src/algorithms/shape.ts';
+import type { Verb } from '../../src/algorithms/shape.ts';
 import type { Saved } from '../../src/algorithms/limit.ts';
 
 /** The first instant of a window of 100 s, and of one of 50 s. */

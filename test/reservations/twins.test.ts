@@ -3,14 +3,9 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { fixedWindow, slidingWindow, tokenBucket } from 'distributed-rate-limiter';
 import type { Limit } from 'distributed-rate-limiter';
 import { block } from '../../src/algorithms/block.ts';
-import {
-  decide,
-  keysOf,
-  reserveDetails,
-  settleDetails,
-  shapeOf,
-} from '../../src/algorithms/decide.ts';
-import type { Entry, Rule, Verb } from '../../src/algorithms/decide.ts';
+import { decide } from '../../src/algorithms/decide.ts';
+import { keysOf, reserveDetails, settleDetails, shapeOf } from '../../src/algorithms/shape.ts';
+import type { Entry, Rule, Verb } from '../../src/algorithms/shape.ts';
 import type { Saved } from '../../src/algorithms/limit.ts';
 import { encodeCalls } from '../../src/stores/encode.ts';
 import type { Call } from '../../src/stores/store.ts';

@@ -1,8 +1,8 @@
 import { slidingWindow, tokenBucket } from 'distributed-rate-limiter';
 import type { Limit } from 'distributed-rate-limiter';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { reserveDetails, settleDetails, shapeOf } from '../../src/algorithms/decide.ts';
-import type { Entry, Verb } from '../../src/algorithms/decide.ts';
+import { reserveDetails, settleDetails, shapeOf } from '../../src/algorithms/shape.ts';
+import type { Entry, Verb } from '../../src/algorithms/shape.ts';
 import { encodeCalls } from '../../src/stores/encode.ts';
 import type { Call } from '../../src/stores/store.ts';
 import { openResp, startRedis } from '../kit/index.mjs';

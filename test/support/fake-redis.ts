@@ -1,7 +1,7 @@
 import type { PortState, RedisPort } from 'distributed-rate-limiter';
 import { decide } from '../../src/algorithms/decide.ts';
-import type { Rule, Shape, Verb } from '../../src/algorithms/decide.ts';
-import { shapeOf } from '../../src/algorithms/decide.ts';
+import { shapeOf } from '../../src/algorithms/shape.ts';
+import type { Rule, Shape, Verb } from '../../src/algorithms/shape.ts';
 import type { Limit } from '../../src/algorithms/limit.ts';
 import { tokenBucketTwin } from '../../src/algorithms/token-bucket.ts';
 import type { TokenBucketPlan } from '../../src/algorithms/token-bucket.ts';

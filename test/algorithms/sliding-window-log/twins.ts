@@ -1,6 +1,8 @@
 import { assemble } from '../../../scripts/build-lua.mjs';
-import { decide, shapeOf } from '../../../src/algorithms/decide.ts';
-import type { Entry, Rule, Shape, Table, Verb } from '../../../src/algorithms/decide.ts';
+import { decide } from '../../../src/algorithms/decide.ts';
+import type { Table } from '../../../src/algorithms/decide.ts';
+import { shapeOf } from '../../../src/algorithms/shape.ts';
+import type { Entry, Rule, Shape, Verb } from '../../../src/algorithms/shape.ts';
 import type { Limit, Saved } from '../../../src/algorithms/limit.ts';
 import { Log } from '../../../src/algorithms/sliding-window-log.ts';
 import { suffixOf } from '../../../src/limit-set.ts';
