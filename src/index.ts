@@ -14,6 +14,7 @@ export type { AlgorithmName, Limit, LimitOptions } from './algorithms/limit.ts';
 export type { SlidingWindowOptions } from './algorithms/sliding-window.ts';
 export type { SlidingWindowLogOptions } from './algorithms/sliding-window-log.ts';
 export type { TokenBucketOptions } from './algorithms/token-bucket.ts';
+export type { AcquireOptions, CallOptions, ReserveOptions, WaitOptions } from './call-options.ts';
 export type { Clock } from './clock.ts';
 export type {
   Allowed,
@@ -37,15 +38,7 @@ export type {
 } from './events.ts';
 export type { Identity } from './identity.ts';
 export type { Lease, LeaseHandle } from './lease.ts';
-export type {
-  AcquireOptions,
-  CallOptions,
-  FailStrategy,
-  Hooks,
-  LimiterOptions,
-  ReserveOptions,
-  WaitOptions,
-} from './limiter-options.ts';
+export type { FailStrategy, Hooks, LimiterOptions } from './limiter-options.ts';
 export type { Reservation, Settleable, Settlement } from './reservation.ts';
 export type { RedisClient } from './redis/connect.ts';
 export type { PortState, RedisPort } from './redis/port.ts';

@@ -3,6 +3,14 @@ import { readGranted, readHeld, readMarks, readVerdicts } from './algorithms/ans
 import { reserveDetails } from './algorithms/shape.ts';
 import type { Entry, Shape } from './algorithms/shape.ts';
 import type { Limit } from './algorithms/limit.ts';
+import {
+  readAcquireOptions,
+  readCallOptions,
+  readCost,
+  readReserveOptions,
+  readWaitOptions,
+} from './call-options.ts';
+import type { AcquireOptions, CallOptions, ReserveOptions, WaitOptions } from './call-options.ts';
 import { Calls, NOTHING } from './calls.ts';
 import type { Outcome } from './calls.ts';
 import { decisionOf, degraded, impossible } from './decision.ts';
@@ -20,23 +28,9 @@ import { noteKeySpace } from './key-space.ts';
 import { leaseOf } from './lease.ts';
 import type { Lease } from './lease.ts';
 import { blockShape, LimitSet } from './limit-set.ts';
-import {
-  readAcquireOptions,
-  readCallOptions,
-  readCost,
-  readLimiterOptions,
-  readReserveOptions,
-  readWaitOptions,
-} from './limiter-options.ts';
+import { readLimiterOptions } from './limiter-options.ts';
+import type { LimiterOptions, Settings } from './limiter-options.ts';
 import { readable } from './options.ts';
-import type {
-  AcquireOptions,
-  CallOptions,
-  LimiterOptions,
-  ReserveOptions,
-  Settings,
-  WaitOptions,
-} from './limiter-options.ts';
 import { attachReceipt, receiptOf } from './receipt.ts';
 import { PendingReservation } from './reservation.ts';
 import type { Reservation } from './reservation.ts';

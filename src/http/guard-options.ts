@@ -1,7 +1,7 @@
 import type { Limit } from '../algorithms/limit.ts';
+import { readCost } from '../call-options.ts';
 import type { Decision } from '../decision.ts';
 import type { Identity } from '../identity.ts';
-import { readCost } from '../limiter-options.ts';
 import { readLimits } from '../limit-set.ts';
 import { readFunction, readOneOf, readOptions, readSecret } from '../options.ts';
 import { invalidOption } from '../errors.ts';

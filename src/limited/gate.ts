@@ -1,12 +1,13 @@
 import type { Limit } from '../algorithms/limit.ts';
+import { readCost, readWaitOptions } from '../call-options.ts';
+import type { CallOptions, WaitOptions } from '../call-options.ts';
 import { invalidOption } from '../errors.ts';
 import { limiterOf } from '../given-limiter.ts';
 import { digestIdentity } from '../identity.ts';
 import type { Identity } from '../identity.ts';
 import type { Lease } from '../lease.ts';
 import { lendsPlaces, maxCostOf, readLimits } from '../limit-set.ts';
-import { readCost, readWaitOptions } from '../limiter-options.ts';
-import type { CallOptions, LimiterOptions, WaitOptions } from '../limiter-options.ts';
+import type { LimiterOptions } from '../limiter-options.ts';
 import type { RateLimiter } from '../limiter.ts';
 import { readable, readBoolean, readOptions } from '../options.ts';
 import { RateLimitExceeded } from './rate-limit-exceeded.ts';
