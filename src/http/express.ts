@@ -6,7 +6,7 @@ import type { GuardOptions } from './guard-options.ts';
 import { obey } from './node-http.ts';
 
 export { clientAddress, identifyByAddress } from './client-address.ts';
-export { decisionOf } from './guard.ts';
+export { decisionOf } from './request-decision.ts';
 export type { GuardOptions } from './guard-options.ts';
 
 /** Middleware of Express 4 and 5, and of whatever takes the same: Connect, Polka. */

@@ -12,7 +12,7 @@ import { joinsList } from './headers.ts';
 import { whenEnded } from './node-http.ts';
 
 export { clientAddress, identifyByAddress } from './client-address.ts';
-export { decisionOf } from './guard.ts';
+export { decisionOf } from './request-decision.ts';
 export type { GuardOptions } from './guard-options.ts';
 
 /** What is used of Fastify's request. */

@@ -1,6 +1,5 @@
 import type { Limit } from '../algorithms/limit.ts';
 import { readCost } from '../call-options.ts';
-import type { Decision } from '../decision.ts';
 import type { Identity } from '../identity.ts';
 import { readLimits } from '../limit-set.ts';
 import { readFunction, readOneOf, readOptions, readSecret } from '../options.ts';
@@ -8,29 +7,10 @@ import { invalidOption } from '../errors.ts';
 import { identifyByAddress } from './client-address.ts';
 import type { AddressOptions, AddressRequest, AddressSource } from './client-address.ts';
 import { readHeaderProfile } from './headers.ts';
-import type { HeaderFields, HeaderProfile, HeaderWriter } from './headers.ts';
+import type { HeaderProfile, HeaderWriter } from './headers.ts';
+import type { Refusal, Replacement } from './refusal.ts';
 
 type OrPromise<T> = T | Promise<T>;
-
-/** The response that a guard is about to send in place of the route's own. */
-export interface Refusal {
-  /** 429: over a limit, or blocked. 503: not decided by the store, under `failStrategy: 'closed'`. 400: nobody to limit. */
-  readonly status: 429 | 503 | 400;
-  readonly headers: HeaderFields;
-  /** A problem of RFC 9457, as JSON. */
-  readonly body: string;
-  /** Undefined where there was nobody to decide on: status 400. */
-  readonly decision: Decision | undefined;
-}
-
-/** What to send in place of a guard's own response. What is left out stays as it was. */
-export interface Replacement {
-  status?: number;
-  /** Beside the guard's own fields, or in their place where they have the same name. */
-  headers?: Readonly<Record<string, string>>;
-  /** Text, or what is to be sent as `application/json`. */
-  body?: string | object;
-}
 
 /**
  * How a framework's requests are limited. `Request` is whatever the framework hands to its middleware.

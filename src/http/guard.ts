@@ -1,8 +1,7 @@
-import { createHmac } from 'node:crypto';
 import type { Limit } from '../algorithms/limit.ts';
 import type { Allowed, Decision } from '../decision.ts';
 import { limiterOf } from '../given-limiter.ts';
-import { digestIdentity, isIdentity } from '../identity.ts';
+import { isIdentity } from '../identity.ts';
 import type { Identity } from '../identity.ts';
 import type { Lease } from '../lease.ts';
 import type { RateLimiter } from '../limiter.ts';
@@ -11,10 +10,14 @@ import { lendsPlaces } from '../limit-set.ts';
 import { readable } from '../options.ts';
 import type { AddressRequest, AddressSource } from './client-address.ts';
 import { readGuardOptions } from './guard-options.ts';
-import type { GuardOptions, GuardSettings, Refusal, Replacement } from './guard-options.ts';
+import type { GuardOptions, GuardSettings } from './guard-options.ts';
 import { retryAfterOf } from './headers.ts';
 import type { HeaderFields } from './headers.ts';
+import { partitionOf } from './partition.ts';
 import { PROBLEM_JSON, problemOf, UNIDENTIFIED } from './problem.ts';
+import { replace } from './refusal.ts';
+import type { Refusal, Replacement } from './refusal.ts';
+import { noteDecision } from './request-decision.ts';
 
 /** How a request that was let through has ended: with this status, or aborted before its response was complete. */
 export type Outcome = number | 'aborted';
@@ -70,28 +73,6 @@ export function createGuard<Request>(
   return new LimiterGuard(limiterOf(limiter), settings);
 }
 
-const decisions = new WeakMap<object, Decision>();
-
-/**
- * What was decided about a request that a guard has seen; of several guards, by the last. Undefined where it was
- * skipped or nobody could be identified. The request is what the framework hands to its handlers: Express and
- * `node:http` `req`, Fastify's `request`, Hono's `c`, Koa's `ctx`, a web `Request`.
- *
- * @example
- * app.get('/', (req, res) => res.json({ left: decisionOf(req)?.remaining }));
- */
-export function decisionOf(request: object): Decision | undefined {
-  return decisions.get(request);
-}
-
-/** Another object that stands for the same request, for a framework which has two. */
-export function shareDecision(from: object, to: object): void {
-  const decision = decisions.get(from);
-  if (decision !== undefined) {
-    decisions.set(to, decision);
-  }
-}
-
 const UNCOUNTED: Pass = { pass: true, headers: [] };
 
 class LimiterGuard<Request> implements Guard<Request> {
@@ -122,9 +103,7 @@ class LimiterGuard<Request> implements Guard<Request> {
       const limits = isPromise(plan) ? await plan : plan;
       const governing = limits ?? this.limiter.limits;
       const decision = await this.#decide(identity, cost, limits, lendsPlaces(governing));
-      if (typeof request === 'object' && request !== null) {
-        decisions.set(request, decision);
-      }
+      noteDecision(request, decision);
       const fields = this.#fieldsOf(decision, governing, identity);
       if (decision.allowed) {
         const finish = this.#finishOf(decision, count);
@@ -295,38 +274,4 @@ function usable(identity: unknown): Identity | undefined {
 
 function isPromise(value: unknown): value is PromiseLike<unknown> {
   return typeof (value as Partial<PromiseLike<unknown>> | null | undefined)?.then === 'function';
-}
-
-function replace({ status, headers, body }: Refusal, given: Replacement): Omit<Refuse, 'pass'> {
-  const fields = new Map(headers.map(([name, value]) => [name.toLowerCase(), [name, value]]));
-  if (typeof given.body === 'object') {
-    fields.set('content-type', ['Content-Type', 'application/json']);
-  } else if (given.body !== undefined) {
-    fields.set('content-type', ['Content-Type', 'text/plain; charset=utf-8']);
-  }
-  for (const [name, value] of Object.entries(given.headers ?? {})) {
-    fields.set(name.toLowerCase(), [name, value]);
-  }
-  return {
-    status: given.status ?? status,
-    headers: [...fields.values()] as unknown as HeaderFields,
-    body: typeof given.body === 'object' ? JSON.stringify(given.body) : (given.body ?? body),
-  };
-}
-
-const PARTITION_BYTES = 12;
-
-/** Apart from every key: were the secret the limiter's own, it would still say nothing about one. */
-function partitionOf(
-  identity: Identity,
-  secret: string | Uint8Array | undefined,
-): string | undefined {
-  return secret === undefined
-    ? undefined
-    : createHmac('sha256', secret)
-        .update('RateLimit;pk\0')
-        .update(digestIdentity(identity, undefined))
-        .digest()
-        .subarray(0, PARTITION_BYTES)
-        .toString('base64');
 }

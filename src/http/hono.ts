@@ -8,7 +8,7 @@ import { whenEnded } from './node-http.ts';
 import { watch, whenAborted, withFields } from './web-response.ts';
 
 export { clientAddress, identifyByAddress } from './client-address.ts';
-export { decisionOf } from './guard.ts';
+export { decisionOf } from './request-decision.ts';
 export type { GuardOptions } from './guard-options.ts';
 
 /** What is used of Hono's `c`. */

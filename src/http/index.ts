@@ -1,5 +1,6 @@
 export { clientAddress, identifyByAddress } from './client-address.ts';
-export { createGuard, decisionOf } from './guard.ts';
+export { createGuard } from './guard.ts';
+export { decisionOf } from './request-decision.ts';
 
 export type {
   AddressOptions,
@@ -10,5 +11,6 @@ export type {
 export type { ForwardedHeader } from './forwarded.ts';
 export type { TrustedProxies } from './trusted-proxies.ts';
 export type { Guard, Outcome, Pass, Refuse, Verdict } from './guard.ts';
-export type { GuardOptions, Refusal, Replacement } from './guard-options.ts';
+export type { GuardOptions } from './guard-options.ts';
 export type { Decided, HeaderContext, HeaderFields, HeaderProfile } from './headers.ts';
+export type { Refusal, Replacement } from './refusal.ts';

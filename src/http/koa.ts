@@ -7,7 +7,7 @@ import type { GuardOptions } from './guard-options.ts';
 import { whenEnded, writeFields } from './node-http.ts';
 
 export { clientAddress, identifyByAddress } from './client-address.ts';
-export { decisionOf } from './guard.ts';
+export { decisionOf } from './request-decision.ts';
 export type { GuardOptions } from './guard-options.ts';
 
 /** What is used of Koa's `ctx`. */

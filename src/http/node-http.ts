@@ -9,7 +9,7 @@ import type { HeaderFields } from './headers.ts';
 import { FAILED, PROBLEM_JSON } from './problem.ts';
 
 export { clientAddress, identifyByAddress } from './client-address.ts';
-export { decisionOf } from './guard.ts';
+export { decisionOf } from './request-decision.ts';
 export type { GuardOptions } from './guard-options.ts';
 
 /** What `http.createServer` takes. */

@@ -5,12 +5,14 @@ import type { RateLimiter } from '../limiter.ts';
 import type { LimiterOptions } from '../limiter-options.ts';
 import { readFunction } from '../options.ts';
 import type { AddressSource } from './client-address.ts';
-import { createGuard, shareDecision } from './guard.ts';
-import type { GuardOptions, Refusal, Replacement } from './guard-options.ts';
+import { createGuard } from './guard.ts';
+import type { GuardOptions } from './guard-options.ts';
+import type { Refusal, Replacement } from './refusal.ts';
+import { shareDecision } from './request-decision.ts';
 import { refusalOf, watch, whenAborted, withFields } from './web-response.ts';
 
 export { clientAddress, identifyByAddress } from './client-address.ts';
-export { decisionOf } from './guard.ts';
+export { decisionOf } from './request-decision.ts';
 export type { GuardOptions } from './guard-options.ts';
 
 type OrPromise<T> = T | Promise<T>;

@@ -1,5 +1,5 @@
 export { clientAddress, identifyByAddress } from '../client-address.ts';
-export { decisionOf } from '../guard.ts';
+export { decisionOf } from '../request-decision.ts';
 export { RateLimit, SkipRateLimit } from './decorators.ts';
 export { RateLimitException } from './exception.ts';
 export { RateLimitGuard } from './guard.ts';
