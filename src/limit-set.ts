@@ -83,15 +83,6 @@ export class LimitSet {
     return this.#clock === undefined ? Date.now() : Math.floor(this.#clock.nowMicros() / 1_000);
   }
 
-  /** What gives back `units` under the same limits. */
-  static refundShape(rules: readonly Rule[], units: number): Shape {
-    return shapeOf(
-      'refund',
-      units,
-      rules.map((rule) => ({ ...rule, plan: rule.limit.twin.price(rule.plan, 1) })),
-    );
-  }
-
   #plan(verb: Verb, units: number): Shape {
     const decides = ['allow', 'peek', 'acquire', 'reserve'].includes(verb);
     const nowMs = this.#nowMs();

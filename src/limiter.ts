@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { readGranted, readHeld, readMarks, readVerdicts } from './algorithms/answer.ts';
+import { readGranted, readHeld, readVerdicts } from './algorithms/answer.ts';
 import { reserveDetails } from './algorithms/shape.ts';
 import type { Entry, Shape } from './algorithms/shape.ts';
 import type { Limit } from './algorithms/limit.ts';
@@ -31,7 +31,7 @@ import { blockShape, LimitSet } from './limit-set.ts';
 import { readLimiterOptions } from './limiter-options.ts';
 import type { LimiterOptions, Settings } from './limiter-options.ts';
 import { readable } from './options.ts';
-import { attachReceipt, receiptOf } from './receipt.ts';
+import { attachReceipt, redeem } from './receipt.ts';
 import { PendingReservation } from './reservation.ts';
 import type { Reservation } from './reservation.ts';
 import type { LimiterStats } from './stats.ts';
@@ -236,25 +236,7 @@ export class RateLimiter {
    */
   async refund(decision: Decision): Promise<Decision> {
     this.#checkOpen();
-    const receipt = receiptOf(decision);
-    const refundable = receipt?.shape.rules.map(
-      ({ limit: { algorithm } }) => algorithm !== 'block' && algorithm !== 'concurrency',
-    );
-    if (receipt?.issuer !== this || receipt.refunded || refundable?.includes(true) !== true) {
-      throw new RateLimiterError(
-        'ERR_NOT_REFUNDABLE',
-        receipt?.refunded === true
-          ? 'The decision was refunded before. Refund each one once.'
-          : '`decision` must be one that this limiter made and charged. Pass what `allow` or `allowUpTo` resolved with.',
-      );
-    }
-    receipt.refunded = true;
-    const { key, shape: charged, reply, at } = receipt;
-    const rules = charged.rules.filter((_, i) => refundable[i]);
-    const units = charged.verb === 'up_to' ? readGranted(reply, at) : charged.units;
-    const details = readMarks(charged, reply, at).filter((_, i) => refundable[i]);
-    const shape = LimitSet.refundShape(rules, units);
-    return this.#calls.submit({ key, shape, details }, { read: readDecision });
+    return this.#calls.submit(redeem(decision, this), { read: readDecision });
   }
 
   /**

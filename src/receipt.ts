@@ -1,4 +1,7 @@
-import type { Shape } from './algorithms/shape.ts';
+import { readGranted, readMarks } from './algorithms/answer.ts';
+import { shapeOf } from './algorithms/shape.ts';
+import type { Entry, Rule, Shape } from './algorithms/shape.ts';
+import { RateLimiterError } from './errors.ts';
 
 /** What `refund` needs to know of the call that a decision answered. */
 export interface Receipt {
@@ -39,6 +42,37 @@ export function attachReceipt(decision: object, receipt: Receipt): void {
   void new Stamp(decision, receipt);
 }
 
-export function receiptOf(decision: unknown): Receipt | undefined {
+/**
+ * The call that gives back what the decision charged, once: to whoever made it, and under the limits that are refunded.
+ *
+ * @throws {RateLimiterError} `ERR_NOT_REFUNDABLE`
+ */
+export function redeem(decision: unknown, issuer: object): Entry {
+  const receipt = receiptOf(decision);
+  const refundable = receipt?.shape.rules.map(isRefundable);
+  if (receipt?.issuer !== issuer || receipt.refunded || refundable?.includes(true) !== true) {
+    throw new RateLimiterError(
+      'ERR_NOT_REFUNDABLE',
+      receipt?.refunded === true
+        ? 'The decision was refunded before. Refund each one once.'
+        : '`decision` must be one that this limiter made and charged. Pass what `allow` or `allowUpTo` resolved with.',
+    );
+  }
+  receipt.refunded = true;
+  const { key, shape, reply, at } = receipt;
+  const units = shape.verb === 'up_to' ? readGranted(reply, at) : shape.units;
+  const rules = shape.rules
+    .filter((_, i) => refundable[i])
+    .map((rule) => ({ ...rule, plan: rule.limit.twin.price(rule.plan, 1) }));
+  const details = readMarks(shape, reply, at).filter((_, i) => refundable[i]);
+  return { key, shape: shapeOf('refund', units, rules), details };
+}
+
+/** A block is no charge, and a place is given back by its lease. */
+function isRefundable({ limit: { algorithm } }: Rule): boolean {
+  return algorithm !== 'block' && algorithm !== 'concurrency';
+}
+
+function receiptOf(decision: unknown): Receipt | undefined {
   return typeof decision === 'object' && decision !== null ? Stamp.of(decision) : undefined;
 }
