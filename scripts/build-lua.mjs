@@ -14,6 +14,8 @@ export const INCLUDES = [
   'clock',
   'constants',
   'lone',
+  'ttl',
+  'counting',
   'token-bucket',
   'sliding-window',
   'sliding-window-log',
@@ -27,7 +29,16 @@ export const INCLUDES = [
 ];
 
 /** What every call needs. All else, an algorithm each, is made on first use: see `lazily`. */
-const ALWAYS = new Set(['clock', 'constants', 'lone', 'shape', 'verbs', 'decide']);
+const ALWAYS = new Set([
+  'clock',
+  'constants',
+  'lone',
+  'ttl',
+  'counting',
+  'shape',
+  'verbs',
+  'decide',
+]);
 
 /** What Redis gives to a script. Anything else that is not local is a misspelling. */
 const GIVEN = new Set(

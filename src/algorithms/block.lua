@@ -47,6 +47,5 @@ function block.answer(state, _, passes, out, at)
 end
 
 function block.save(key, state)
-  local ttl = state.ends - now + 1999
-  return redis.pcall('PSETEX', key, string.format('%d', (ttl - ttl % 1000) / 1000), string.format('%d', state.ends))
+  return redis.pcall('PSETEX', key, ttl_of(state.ends - now), string.format('%d', state.ends))
 end

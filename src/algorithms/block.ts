@@ -1,5 +1,6 @@
 import { FIRST_INEXACT, Limit } from './limit.ts';
 import type { Algorithm, Plan, State, Verdict } from './limit.ts';
+import { ttlOf } from './ttl.ts';
 
 interface BlockState extends State {
   /** Microseconds since the Unix epoch. */
@@ -51,7 +52,7 @@ const blockTwin: Algorithm<Plan, BlockState> = {
 
   save: ({ ends }, now) => ({
     value: String(ends),
-    ttlMs: Math.floor((ends - now + 1_999) / 1_000),
+    ttlMs: ttlOf(ends - now),
   }),
 
   read(_plan, reply, at): Verdict {

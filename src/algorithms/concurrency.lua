@@ -178,8 +178,7 @@ function concurrency.save(key, state)
   if state.live == 0 then
     return redis.pcall('DEL', key)
   end
-  local ttl = rests(state) - now + 1999
-  ttl = string.format('%d', (ttl - ttl % 1000) / 1000)
+  local ttl = ttl_of(rests(state) - now)
   local added, removed = {}, {}
   local function add(lease, score)
     added[#added + 1], added[#added + 2] = string.format('%d', score), lease

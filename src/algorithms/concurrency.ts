@@ -4,6 +4,7 @@ import { invalidOption } from '../errors.ts';
 import { readInteger, readOptions } from '../options.ts';
 import { FIRST_INEXACT, JITTER, Limit } from './limit.ts';
 import type { Algorithm, LimitOptions, Plan, Saved, State, Verdict } from './limit.ts';
+import { ttlOf } from './ttl.ts';
 
 /** The numbers of a concurrency limit. */
 export interface ConcurrencyOptions extends Omit<LimitOptions, 'maxDebt'> {
@@ -134,7 +135,7 @@ const concurrencyTwin: Algorithm<ConcurrencyPlan, ConcurrencyState> = {
     }
     return {
       value: new Leases(state.leases, state.last),
-      ttlMs: Math.floor((rests(state) - now + 1_999) / 1_000),
+      ttlMs: ttlOf(rests(state) - now),
     };
   },
 

@@ -13,7 +13,25 @@
 local MAX_KINDS = 4
 local SKEWED = "SKEWED The caller's clock is more than a whole window away from this server's"
 
-local fixed_window = {}
+local function counted(state)
+  return state.mine.used
+end
+
+local function take(state, plan, units)
+  local mine = state.mine
+  mine.used = mine.used + units
+  local windows = { mine }
+  for w = 1, #state.windows do
+    local window = state.windows[w]
+    if window.name ~= plan.name and now < window.stop and #windows < MAX_KINDS then
+      windows[#windows + 1] =
+        { name = window.name, start = window.start, stop = window.stop, used = window.used + units }
+    end
+  end
+  state.windows, state.changed = windows, true
+end
+
+local fixed_window = counting(counted, take)
 
 function fixed_window.plan(args, at)
   local plan = {
@@ -39,10 +57,6 @@ function fixed_window.plan(args, at)
     end
   end
   return plan, at + 5 + bounds
-end
-
-function fixed_window.price(plan, units)
-  plan.cost = units
 end
 
 function fixed_window.load(value)
@@ -110,46 +124,12 @@ function fixed_window.judge(state, plan)
   return state.mine.used + plan.cost <= plan.rate
 end
 
-local function count(state, plan, units)
-  local mine = state.mine
-  mine.used = mine.used + units
-  local windows = { mine }
-  for w = 1, #state.windows do
-    local window = state.windows[w]
-    if window.name ~= plan.name and now < window.stop and #windows < MAX_KINDS then
-      windows[#windows + 1] =
-        { name = window.name, start = window.start, stop = window.stop, used = window.used + units }
-    end
-  end
-  state.windows, state.changed = windows, true
-end
-
-function fixed_window.charge(state, plan)
-  count(state, plan, plan.cost)
-end
-
-function fixed_window.fits(state, plan)
-  return math.max(0, plan.rate - state.mine.used)
-end
-
--- The most units that may still be taken on, debt included.
-function fixed_window.room(state, plan)
-  return math.max(0, plan.ceiling - state.mine.used)
-end
-
-function fixed_window.penalize(state, plan)
-  local units = math.min(plan.cost, fixed_window.room(state, plan))
-  if units > 0 then
-    count(state, plan, units)
-  end
-end
-
 -- `mark` is the end of the window that was charged.
 function fixed_window.refund(state, plan, mark)
   local mine = state.mine
   if mine.stop == mark and mine.used > 0 then
     mine.used = math.max(0, mine.used - plan.cost)
-    count(state, plan, 0)
+    take(state, plan, 0)
   end
 end
 
@@ -199,6 +179,5 @@ function fixed_window.save(key, state)
     parts[w] = string.format('%s:%d:%d:%d', window.name, window.start, window.stop, window.used)
     rests = math.max(rests, window.stop)
   end
-  local ttl = rests - now + 1999
-  return redis.pcall('PSETEX', key, string.format('%d', (ttl - ttl % 1000) / 1000), table.concat(parts, ';'))
+  return redis.pcall('PSETEX', key, ttl_of(rests - now), table.concat(parts, ';'))
 end

@@ -4,8 +4,11 @@ import { invalidOption } from '../errors.ts';
 import { readInteger } from '../options.ts';
 import { Calendar, CALENDAR_UNITS } from './calendar.ts';
 import type { CalendarUnit } from './calendar.ts';
+import { counting } from './counting.ts';
+import type { CountingPlan } from './counting.ts';
 import { FIRST_INEXACT, JITTER, Limit, MAX_UNITS, readLimitOptions, YEAR_MS } from './limit.ts';
-import type { Algorithm, LimitOptions, Plan, Saved, State, Verdict } from './limit.ts';
+import type { Algorithm, LimitOptions, Saved, State, Verdict } from './limit.ts';
+import { ttlOf } from './ttl.ts';
 
 /** The numbers of a fixed window. */
 export interface FixedWindowOptions extends LimitOptions {
@@ -23,11 +26,8 @@ export interface FixedWindowOptions extends LimitOptions {
 /** Kinds of windows that one key keeps a counter for. Beyond them the one charged least recently is forgotten. */
 const MAX_KINDS = 4;
 
-interface FixedWindowPlan extends Plan {
+interface FixedWindowPlan extends CountingPlan {
   readonly kind: string;
-  readonly rate: number;
-  /** The most that a penalty may drive what counts to. */
-  readonly ceiling: number;
   /** Microseconds; undefined for windows of the calendar, which have bounds instead. */
   readonly period: number | undefined;
   readonly bounds: readonly number[];
@@ -79,6 +79,8 @@ const RECEIPT = /^([^:]+):(\d+)$/;
 // oxlint-disable-next-line no-control-regex
 const WINDOW = /^([^:\x00-\x1f\x7f]+):(\d+):(\d+):(\d+)$/;
 
+const counted = ({ mine }: FixedWindowState): number => mine.used;
+
 /** Counts the units in this window, and in those of every other kind that have not ended. */
 function take(state: FixedWindowState, plan: FixedWindowPlan, units: number, now: number): void {
   state.mine.used += units;
@@ -93,7 +95,7 @@ function take(state: FixedWindowState, plan: FixedWindowPlan, units: number, now
 }
 
 const fixedWindowTwin: Algorithm<FixedWindowPlan, FixedWindowState, ReadonlyMap<string, number>> = {
-  price: (plan, units) => ({ ...plan, cost: units }),
+  ...counting(counted, take),
 
   failure: (plan, now) => (windowAt(plan, now) === undefined ? SKEWED : undefined),
 
@@ -136,23 +138,6 @@ const fixedWindowTwin: Algorithm<FixedWindowPlan, FixedWindowState, ReadonlyMap<
     return state.mine.used + cost <= rate;
   },
 
-  charge(state, plan, now) {
-    take(state, plan, plan.cost, now);
-  },
-
-  fits({ mine }, { rate }) {
-    return Math.max(0, rate - mine.used);
-  },
-
-  room: ({ mine }, { ceiling }) => Math.max(0, ceiling - mine.used),
-
-  penalize(state, plan, now) {
-    const units = Math.min(plan.cost, fixedWindowTwin.room(state, plan, now));
-    if (units > 0) {
-      take(state, plan, units, now);
-    }
-  },
-
   /** `mark` is the end of the window that was charged. */
   refund(state, plan, mark, now) {
     const { mine } = state;
@@ -190,7 +175,7 @@ const fixedWindowTwin: Algorithm<FixedWindowPlan, FixedWindowState, ReadonlyMap<
     const rests = Math.max(now, ...windows.map(({ stop }) => stop));
     return {
       value: windows.map((w) => `${w.kind}:${w.start}:${w.stop}:${w.used}`).join(';'),
-      ttlMs: Math.floor((rests - now + 1_999) / 1_000),
+      ttlMs: ttlOf(rests - now),
     };
   },
 

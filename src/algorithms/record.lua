@@ -52,6 +52,5 @@ function record.save(key, state)
   else
     value = string.format('held;%d;%d;%s', state.ends, state.cost, table.concat(state.receipts, ';'))
   end
-  local ttl = state.ends - now + 1999
-  return redis.pcall('PSETEX', key, string.format('%d', (ttl - ttl % 1000) / 1000), value)
+  return redis.pcall('PSETEX', key, ttl_of(state.ends - now), value)
 end

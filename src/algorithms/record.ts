@@ -1,5 +1,6 @@
 import { FIRST_INEXACT } from './limit.ts';
 import type { Saved, State } from './limit.ts';
+import { ttlOf } from './ttl.ts';
 
 /**
  * What one reservation was charged, until it is settled or expires; then, for a while, how it was settled. Kept as
@@ -67,7 +68,7 @@ export const recordTwin: {
       value: settled
         ? `settled;${ends};${charged};${uncharged}`
         : `held;${ends};${cost};${receipts.join(';')}`,
-      ttlMs: Math.floor((ends - now + 1_999) / 1_000),
+      ttlMs: ttlOf(ends - now),
     };
   },
 };

@@ -25,23 +25,6 @@ local REBASE_FROM = FIRST_INEXACT / 2
 -- Arguments of one command; Lua's stack has room for fewer than 8,000.
 local CHUNK = 2000
 
-local sliding_window_log = {}
-
-function sliding_window_log.plan(args, at)
-  local plan = {
-    period = tonumber(args[at]),
-    rate = tonumber(args[at + 1]),
-    ceiling = tonumber(args[at + 2]),
-    cost = tonumber(args[at + 3]),
-    width = 3,
-  }
-  return plan, at + 4
-end
-
-function sliding_window_log.price(plan, units)
-  plan.cost = units
-end
-
 local function whole(number)
   return string.format('%d', number)
 end
@@ -115,48 +98,6 @@ local function rebase(state)
   return state
 end
 
-function sliding_window_log.open(key)
-  local state = {
-    key = key,
-    stored = false,
-    about = false, -- the member about the log, as it is stored
-    offset = 0,
-    recent = 0,
-    earlier = 0,
-    since = 0,
-    sum = 0, -- all that the log was charged
-    last_at = NEVER,
-    cut = BEHIND_ALL, -- stored entries of this instant and later no longer count: those in `tail` do
-    tail = {},
-    replaced = {}, -- members that `tail` stands for
-    windows = {}, -- by period
-    clock = 0, -- the log's time now
-    at = 0, -- what is charged now is charged at this instant: never before the last entry
-    changed = false,
-    algorithm = sliding_window_log,
-  }
-  local found = key and redis.pcall('ZRANGE', key, '-2', '-1', 'WITHSCORES') or {}
-  if found.err then
-    return { failure = found.err }
-  end
-  if #found == 0 then
-    return state
-  end
-  local last = found[3] and read_entry(found[1], found[2])
-  local offset, recent, earlier, since = string.match(found[3] or '', '^~(%d+):(%d+):(%d+):(%d+)$')
-  if not last or not since then
-    return nil
-  end
-  state.stored, state.about = true, found[3]
-  state.offset, state.recent = tonumber(offset), tonumber(recent)
-  state.earlier, state.since = tonumber(earlier), tonumber(since)
-  state.sum, state.last_at = last.sum, last.at
-  if math.max(state.offset, state.recent, state.earlier, state.since) >= FIRST_INEXACT then
-    return nil
-  end
-  return state.sum < REBASE_FROM and state or rebase(state)
-end
-
 -- The plan's window now: what the log was charged before it, and its first entry. Nothing where that is unreadable.
 local function look(state, plan)
   local window = state.windows[plan.period]
@@ -200,19 +141,8 @@ local function look(state, plan)
   return window
 end
 
--- What only a look into the log can tell. More before the window than in all is no log of ours: it would let that
--- much more pass.
-function sliding_window_log.failure(state, plan)
-  local window = look(state, plan)
-  return not (window and window.before <= state.sum) and UNREADABLE or nil
-end
-
-function sliding_window_log.judge(state, plan)
-  local used = state.sum - look(state, plan).before
-  if used > 0 and plan.period > state.recent then
-    state.recent, state.changed = plan.period, true
-  end
-  return used + plan.cost <= plan.rate
+local function counted(state, plan)
+  return state.sum - look(state, plan).before
 end
 
 local function take(state, plan, units)
@@ -236,23 +166,74 @@ local function take(state, plan, units)
   state.last_at, state.changed = at, true
 end
 
-function sliding_window_log.charge(state, plan)
-  take(state, plan, plan.cost)
+local sliding_window_log = counting(counted, take)
+
+function sliding_window_log.plan(args, at)
+  local plan = {
+    period = tonumber(args[at]),
+    rate = tonumber(args[at + 1]),
+    ceiling = tonumber(args[at + 2]),
+    cost = tonumber(args[at + 3]),
+    width = 3,
+  }
+  return plan, at + 4
 end
 
-function sliding_window_log.fits(state, plan)
-  return math.max(0, plan.rate - (state.sum - look(state, plan).before))
-end
-
-function sliding_window_log.room(state, plan)
-  return math.max(0, plan.ceiling - (state.sum - look(state, plan).before))
-end
-
-function sliding_window_log.penalize(state, plan)
-  local units = math.min(plan.cost, plan.ceiling - (state.sum - look(state, plan).before))
-  if units > 0 then
-    take(state, plan, units)
+function sliding_window_log.open(key)
+  local state = {
+    key = key,
+    stored = false,
+    about = false, -- the member about the log, as it is stored
+    offset = 0,
+    recent = 0,
+    earlier = 0,
+    since = 0,
+    sum = 0, -- all that the log was charged
+    last_at = NEVER,
+    cut = BEHIND_ALL, -- stored entries of this instant and later no longer count: those in `tail` do
+    tail = {},
+    replaced = {}, -- members that `tail` stands for
+    windows = {}, -- by period
+    clock = 0, -- the log's time now
+    at = 0, -- what is charged now is charged at this instant: never before the last entry
+    changed = false,
+    algorithm = sliding_window_log,
+  }
+  local found = key and redis.pcall('ZRANGE', key, '-2', '-1', 'WITHSCORES') or {}
+  if found.err then
+    return { failure = found.err }
   end
+  if #found == 0 then
+    return state
+  end
+  local last = found[3] and read_entry(found[1], found[2])
+  local offset, recent, earlier, since = string.match(found[3] or '', '^~(%d+):(%d+):(%d+):(%d+)$')
+  if not last or not since then
+    return nil
+  end
+  state.stored, state.about = true, found[3]
+  state.offset, state.recent = tonumber(offset), tonumber(recent)
+  state.earlier, state.since = tonumber(earlier), tonumber(since)
+  state.sum, state.last_at = last.sum, last.at
+  if math.max(state.offset, state.recent, state.earlier, state.since) >= FIRST_INEXACT then
+    return nil
+  end
+  return state.sum < REBASE_FROM and state or rebase(state)
+end
+
+-- What only a look into the log can tell. More before the window than in all is no log of ours: it would let that
+-- much more pass.
+function sliding_window_log.failure(state, plan)
+  local window = look(state, plan)
+  return not (window and window.before <= state.sum) and UNREADABLE or nil
+end
+
+function sliding_window_log.judge(state, plan)
+  local used = counted(state, plan)
+  if used > 0 and plan.period > state.recent then
+    state.recent, state.changed = plan.period, true
+  end
+  return used + plan.cost <= plan.rate
 end
 
 -- `mark` is the instant of the charge. The sums of all later entries change: they are read and written again, at
@@ -393,8 +374,7 @@ function sliding_window_log.save(key, state)
     end
   end
 
-  local ttl = state.last_at + horizon - state.clock + 1999
-  ttl = whole((ttl - ttl % 1000) / 1000)
+  local ttl = ttl_of(state.last_at + horizon - state.clock)
   -- The first write is the one that a server without memory refuses: nothing is changed then.
   local written = in_chunks('ZADD', key, added)
   if type(written) == 'table' then

@@ -1,6 +1,9 @@
 import type { Duration } from '../duration.ts';
+import { counting } from './counting.ts';
+import type { CountingPlan } from './counting.ts';
 import { FIRST_INEXACT, JITTER } from './limit.ts';
-import type { Algorithm, Limit, LimitOptions, Plan, Saved, State, Verdict } from './limit.ts';
+import type { Algorithm, Limit, LimitOptions, Saved, State, Verdict } from './limit.ts';
+import { ttlOf } from './ttl.ts';
 import { WindowLimit } from './window-limit.ts';
 
 /** The numbers of a sliding window log. */
@@ -16,12 +19,9 @@ const REBASE_FROM = FIRST_INEXACT / 2;
 /** The fewest forgotten entries that are worth moving those behind them. */
 const WORTH_MOVING = 64;
 
-export interface SlidingWindowLogPlan extends Plan {
+export interface SlidingWindowLogPlan extends CountingPlan {
   /** Microseconds. */
   readonly period: number;
-  readonly rate: number;
-  /** The most units that a penalty may fill a window to. */
-  readonly ceiling: number;
 }
 
 /** What was charged at one instant. */
@@ -138,7 +138,7 @@ function look(state: SlidingWindowLogState, plan: SlidingWindowLogPlan, now: num
   return window;
 }
 
-function usedOf(state: SlidingWindowLogState, plan: SlidingWindowLogPlan, now: number): number {
+function counted(state: SlidingWindowLogState, plan: SlidingWindowLogPlan, now: number): number {
   return state.sum - look(state, plan, now).before;
 }
 
@@ -189,7 +189,7 @@ function leaves(state: SlidingWindowLogState, plan: SlidingWindowLogPlan, window
 const RECEIPT = /^\d{1,16}$/;
 
 const slidingWindowLogTwin: Algorithm<SlidingWindowLogPlan, SlidingWindowLogState, number> = {
-  price: (plan, units) => ({ ...plan, cost: units }),
+  ...counting(counted, take),
 
   load(value) {
     if (value !== undefined && !(value instanceof Log)) {
@@ -216,27 +216,12 @@ const slidingWindowLogTwin: Algorithm<SlidingWindowLogPlan, SlidingWindowLogStat
   },
 
   judge(state, plan, now) {
-    const used = usedOf(state, plan, now);
+    const used = counted(state, plan, now);
     if (used > 0 && plan.period > state.recent) {
       state.recent = plan.period;
       state.changed = true;
     }
     return used + plan.cost <= plan.rate;
-  },
-
-  charge(state, plan) {
-    take(state, plan, plan.cost);
-  },
-
-  fits: (state, plan, now) => Math.max(0, plan.rate - usedOf(state, plan, now)),
-
-  room: (state, plan, now) => Math.max(0, plan.ceiling - usedOf(state, plan, now)),
-
-  penalize(state, plan, now) {
-    const units = Math.min(plan.cost, plan.ceiling - usedOf(state, plan, now));
-    if (units > 0) {
-      take(state, plan, units);
-    }
   },
 
   /** `mark` is the instant of the charge. The sums of all later entries change. */
@@ -310,7 +295,7 @@ const slidingWindowLogTwin: Algorithm<SlidingWindowLogPlan, SlidingWindowLogStat
       entries.splice(0, log.first);
       log.first = 0;
     }
-    return { value: log, ttlMs: Math.floor((lastAt + horizon - clock + 1_999) / 1_000) };
+    return { value: log, ttlMs: ttlOf(lastAt + horizon - clock) };
   },
 
   read({ rate }, reply, at): Verdict {

@@ -12,7 +12,57 @@
 ]]
 local MAX_PERIODS = 4
 
-local sliding_window = {}
+-- The window as it stands now: its index, its two counters, and how much of it is gone.
+local function roll(window)
+  local period = window.period
+  local gone = now % period
+  local index = (now - gone) / period
+  if window.index > index then
+    local ahead = window.index * period - now
+    if ahead <= JITTER then
+      return window.index, window.before, window.used, -ahead
+    end
+    return index, window.before, window.used, gone
+  elseif window.index == index then
+    return index, window.before, window.used, gone
+  elseif window.index == index - 1 then
+    return index, window.used, 0, gone
+  end
+  return index, 0, 0, gone
+end
+
+-- How many steps of the window before the last `period` still covers.
+local function left_of(mine, plan)
+  if mine.gone <= 0 then
+    return plan.steps
+  end
+  return plan.steps - (mine.gone - mine.gone % plan.step) / plan.step
+end
+
+-- What is used, in both windows as far as they count now.
+local function counted(state, plan)
+  local mine = state.mine
+  return mine.used + math.ceil((mine.before * left_of(mine, plan)) / plan.steps)
+end
+
+local function take(state, plan, units)
+  local mine = state.mine
+  mine.used = mine.used + units
+  local windows = { mine }
+  for w = 1, #state.windows do
+    local window = state.windows[w]
+    if window.period ~= plan.period and #windows < MAX_PERIODS then
+      local index, before, used = roll(window)
+      if before + used > 0 then
+        windows[#windows + 1] =
+          { period = window.period, index = index, before = before, used = used + units }
+      end
+    end
+  end
+  state.windows, state.changed = windows, true
+end
+
+local sliding_window = counting(counted, take)
 
 function sliding_window.plan(args, at)
   local plan = {
@@ -25,10 +75,6 @@ function sliding_window.plan(args, at)
     width = 3,
   }
   return plan, at + 6
-end
-
-function sliding_window.price(plan, units)
-  plan.cost = units
 end
 
 function sliding_window.load(value)
@@ -64,25 +110,6 @@ function sliding_window.load(value)
   return { windows = windows, mine = false, changed = false, algorithm = sliding_window }
 end
 
--- The window as it stands now: its index, its two counters, and how much of it is gone.
-local function roll(window)
-  local period = window.period
-  local gone = now % period
-  local index = (now - gone) / period
-  if window.index > index then
-    local ahead = window.index * period - now
-    if ahead <= JITTER then
-      return window.index, window.before, window.used, -ahead
-    end
-    return index, window.before, window.used, gone
-  elseif window.index == index then
-    return index, window.before, window.used, gone
-  elseif window.index == index - 1 then
-    return index, window.used, 0, gone
-  end
-  return index, 0, 0, gone
-end
-
 -- What a period that is new to this key takes over of what others have counted: in proportion where it is shorter.
 local function inherited(windows, plan)
   local most = 0
@@ -97,14 +124,6 @@ local function inherited(windows, plan)
     most = math.max(most, units)
   end
   return math.min(most, plan.rate)
-end
-
--- How many steps of the window before the last `period` still covers.
-local function left_of(mine, plan)
-  if mine.gone <= 0 then
-    return plan.steps
-  end
-  return plan.steps - (mine.gone - mine.gone % plan.step) / plan.step
 end
 
 function sliding_window.judge(state, plan)
@@ -132,45 +151,6 @@ function sliding_window.judge(state, plan)
   end
   state.mine = mine
   return mine.before * left_of(mine, plan) + (mine.used + plan.cost) * plan.steps <= plan.rate * plan.steps
-end
-
-local function take(state, plan, units)
-  local mine = state.mine
-  mine.used = mine.used + units
-  local windows = { mine }
-  for w = 1, #state.windows do
-    local window = state.windows[w]
-    if window.period ~= plan.period and #windows < MAX_PERIODS then
-      local index, before, used = roll(window)
-      if before + used > 0 then
-        windows[#windows + 1] =
-          { period = window.period, index = index, before = before, used = used + units }
-      end
-    end
-  end
-  state.windows, state.changed = windows, true
-end
-
-function sliding_window.charge(state, plan)
-  take(state, plan, plan.cost)
-end
-
-function sliding_window.fits(state, plan)
-  local mine = state.mine
-  return math.max(0, plan.rate - mine.used - math.ceil((mine.before * left_of(mine, plan)) / plan.steps))
-end
-
--- The most units that may still be taken on, debt included.
-function sliding_window.room(state, plan)
-  local mine = state.mine
-  return math.max(0, plan.ceiling - mine.used - math.ceil((mine.before * left_of(mine, plan)) / plan.steps))
-end
-
-function sliding_window.penalize(state, plan)
-  local units = math.min(plan.cost, sliding_window.room(state, plan))
-  if units > 0 then
-    take(state, plan, units)
-  end
 end
 
 -- `mark` is the index of the window that was charged.
@@ -235,6 +215,5 @@ function sliding_window.save(key, state)
     parts[w] = string.format('%d:%d:%d:%d', window.period, window.index, window.before, window.used)
     rests = math.max(rests, (window.index + (window.used > 0 and 2 or 1)) * window.period)
   end
-  local ttl = rests - now + 1999
-  return redis.pcall('PSETEX', key, string.format('%d', (ttl - ttl % 1000) / 1000), table.concat(parts, ';'))
+  return redis.pcall('PSETEX', key, ttl_of(rests - now), table.concat(parts, ';'))
 end

@@ -1,6 +1,9 @@
 import type { Duration } from '../duration.ts';
+import { counting } from './counting.ts';
+import type { CountingPlan } from './counting.ts';
 import { FIRST_INEXACT, JITTER } from './limit.ts';
-import type { Algorithm, Limit, LimitOptions, Plan, Saved, State, Verdict } from './limit.ts';
+import type { Algorithm, Limit, LimitOptions, Saved, State, Verdict } from './limit.ts';
+import { ttlOf } from './ttl.ts';
 import { WindowLimit } from './window-limit.ts';
 
 /** The numbers of a sliding window. */
@@ -14,15 +17,12 @@ export interface SlidingWindowOptions extends LimitOptions {
 /** Periods that one key keeps a window for. Beyond them the one that was charged least recently is forgotten. */
 const MAX_PERIODS = 4;
 
-interface SlidingWindowPlan extends Plan {
+interface SlidingWindowPlan extends CountingPlan {
   /** Microseconds. */
   readonly period: number;
   /** The window is told apart in this many steps of this many microseconds, so that products stay exact. */
   readonly steps: number;
   readonly step: number;
-  readonly rate: number;
-  /** The most that a penalty may drive what counts to. */
-  readonly ceiling: number;
 }
 
 interface Window {
@@ -82,6 +82,14 @@ function leftOf(gone: number, { step, steps }: SlidingWindowPlan): number {
   return gone > 0 ? steps - Math.floor(gone / step) : steps;
 }
 
+/** What is used, in both windows as far as they count now. */
+function counted(
+  { mine: { before, used, gone } }: SlidingWindowState,
+  plan: SlidingWindowPlan,
+): number {
+  return used + Math.ceil((before * leftOf(gone, plan)) / plan.steps);
+}
+
 /** Counts the units in this window, and in those of every other period that still matter. */
 function take(
   state: SlidingWindowState,
@@ -109,7 +117,7 @@ const slidingWindowTwin: Algorithm<
   SlidingWindowState,
   ReadonlyMap<number, number>
 > = {
-  price: (plan, units) => ({ ...plan, cost: units }),
+  ...counting(counted, take),
 
   load(value) {
     const windows: Window[] = [];
@@ -157,25 +165,6 @@ const slidingWindowTwin: Algorithm<
     return before * leftOf(gone, plan) + (used + cost) * steps <= rate * steps;
   },
 
-  charge(state, plan, now) {
-    take(state, plan, plan.cost, now);
-  },
-
-  fits({ mine: { before, used, gone } }, plan) {
-    return Math.max(0, plan.rate - used - Math.ceil((before * leftOf(gone, plan)) / plan.steps));
-  },
-
-  room({ mine: { before, used, gone } }, plan) {
-    return Math.max(0, plan.ceiling - used - Math.ceil((before * leftOf(gone, plan)) / plan.steps));
-  },
-
-  penalize(state, plan, now) {
-    const units = Math.min(plan.cost, slidingWindowTwin.room(state, plan, now));
-    if (units > 0) {
-      take(state, plan, units, now);
-    }
-  },
-
   /** `mark` is the index of the window that was charged. */
   refund(state, plan, mark, now) {
     const { mine } = state;
@@ -219,7 +208,7 @@ const slidingWindowTwin: Algorithm<
     const rests = Math.max(now, ...windows.map((w) => (w.index + (w.used > 0 ? 2 : 1)) * w.period));
     return {
       value: windows.map((w) => `${w.period}:${w.index}:${w.before}:${w.used}`).join(';'),
-      ttlMs: Math.floor((rests - now + 1_999) / 1_000),
+      ttlMs: ttlOf(rests - now),
     };
   },
 

@@ -204,7 +204,5 @@ function token_bucket.save(key, state)
     value = string.format('%d', state.tat)
     rests = state.tat
   end
-  -- Up to the next whole millisecond, and one more for servers that expire a key at its instant.
-  local ttl = rests - now + 1999
-  return redis.pcall('PSETEX', key, string.format('%d', (ttl - ttl % 1000) / 1000), value)
+  return redis.pcall('PSETEX', key, ttl_of(rests - now), value)
 end

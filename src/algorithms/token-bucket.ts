@@ -4,6 +4,7 @@ import { invalidOption } from '../errors.ts';
 import { readInteger } from '../options.ts';
 import { FIRST_INEXACT, JITTER, Limit, MAX_UNITS, readLimitOptions, YEAR_MS } from './limit.ts';
 import type { Algorithm, LimitOptions, Plan, Saved, State, Verdict } from './limit.ts';
+import { ttlOf } from './ttl.ts';
 
 /** The numbers of a token bucket. */
 export interface TokenBucketOptions extends LimitOptions {
@@ -255,7 +256,7 @@ export const tokenBucketTwin: Algorithm<TokenBucketPlan, TokenBucketState, Spaci
       value = String(state.tat);
       rests = state.tat;
     }
-    return { value, ttlMs: Math.floor((rests - now + 1_999) / 1_000) };
+    return { value, ttlMs: ttlOf(rests - now) };
   },
 
   read(plan, reply, at): Verdict {
