@@ -7,8 +7,10 @@ import { readDemoOptions } from '../../demo/options.mjs';
 import { prove } from '../../demo/proof.mjs';
 import { freePort, scriptCalls, startFaultProxy, startRedis, waitUntil } from '../kit/index.mjs';
 import type { RedisServer } from '../kit/index.mjs';
-import { startCommand, startDemo } from './running.mjs';
-import type { Running } from './running.mjs';
+import { startCommand } from '../kit/command.mjs';
+import type { Running } from '../kit/command.mjs';
+import { startDemo } from './running.mjs';
+import type { RunningDemo } from './running.mjs';
 
 const cleanups: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
@@ -21,7 +23,7 @@ function start(command: readonly string[]): Running {
   return run;
 }
 
-function demo(flags: string, env?: Record<string, string>): Running {
+function demo(flags: string, env?: Record<string, string>): RunningDemo {
   const run = startDemo(flags, env);
   cleanups.push(run.close);
   return run;

@@ -2,7 +2,7 @@ import process from 'node:process';
 import { afterEach, expect, test } from 'vitest';
 import { readDemoOptions } from '../../demo/options.mjs';
 import { freePort, startRedis, waitUntil } from '../kit/index.mjs';
-import { startCommand } from './running.mjs';
+import { startCommand } from '../kit/command.mjs';
 
 const cleanups: (() => Promise<unknown>)[] = [];
 afterEach(async () => {

@@ -1,12 +1,11 @@
 /** Every example as its reader runs it: with plain Node and the built package. */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { own, startRedis, waitUntil } from '../kit/index.mjs';
+import { startCommand } from '../kit/command.mjs';
+import { startRedis } from '../kit/index.mjs';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const examples = readdirSync(path.join(root, 'examples')).filter((name) => name.endsWith('.mjs'));
@@ -22,43 +21,15 @@ beforeAll(() => {
   if (!existsSync(path.join(root, 'dist/index.js'))) throw new Error('Run `npm run build` first.');
 });
 
-async function start(
-  example: string,
-  env: Record<string, string> = {},
-): Promise<{ origin: string; output(): string; end(): Promise<number | null> }> {
-  const { REDIS_URL: _, PORT: __, ...inherited } = process.env;
-  const child = own(
-    spawn(process.execPath, [path.join('examples', example)], {
-      cwd: root,
-      env: { ...inherited, ...env },
-      stdio: 'pipe',
-    }),
-  );
-  let text = '';
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
-  }
-  const exitCode = once(child, 'close').then(([code]) => code as number | null);
-  cleanups.push(() => {
-    child.kill('SIGKILL');
-    return exitCode;
-  });
-  const origin = await waitUntil(
-    `the address of ${example}`,
-    () => {
-      if (child.exitCode !== null) throw new Error(`${example} ended:\n${text}`);
-      return /^(http:\S+)\n/m.exec(text)?.[1];
-    },
-    { timeoutMs: 20_000 },
-  );
-  return {
-    origin: origin!,
-    output: () => text,
-    end() {
-      child.kill('SIGTERM');
-      return exitCode;
-    },
+async function start(example: string, env?: Record<string, string>) {
+  const run = startCommand([process.execPath, path.join('examples', example)], env);
+  cleanups.push(run.close);
+  const [, origin = ''] = await run.printed(/^(http:\S+)\n/m);
+  const end = (): Promise<number | null> => {
+    run.signal('SIGTERM');
+    return run.exitCode;
   };
+  return { origin, output: run.output, end };
 }
 
 /** The statuses of requests, one after another, up to the first refusal. */
