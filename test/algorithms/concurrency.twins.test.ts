@@ -11,6 +11,7 @@ import { decideBatch } from '../../src/stores/redis.ts';
 import type { Call } from '../../src/stores/store.ts';
 import { openResp, startRedis } from '../kit/index.mjs';
 import type { RedisServer } from '../kit/index.mjs';
+import { agree, LateAnswers } from '../support/agreement.ts';
 import { Random, seedOfRun } from '../support/random.ts';
 import { Model } from './concurrency.model.ts';
 import { DECIDE_AND_SHOW, ShownTable } from './concurrency.shown.ts';
@@ -211,11 +212,6 @@ class Trace {
   }
 }
 
-function agree(what: string, mine: unknown, other: unknown): void {
-  const [a, b] = [JSON.stringify(mine), JSON.stringify(other)];
-  if (a !== b) throw new Error(`${what}:\n${a}\n${b}`);
-}
-
 function waitOf({ shape }: Entry, answer: readonly number[]): number {
   let at = shape.head;
   return Math.max(
@@ -246,7 +242,7 @@ describe(`concurrency: TypeScript, Lua and a model (DRL_SEED=${seed} repeats thi
     const sha1 = await connection.command('SCRIPT', 'LOAD', DECIDE_AND_SHOW);
     for (let number = 0; counts.steps < STEPS; number++) {
       const trace = new Trace(new Random(seed + number), `s${seed + number}`);
-      const pending: Promise<void>[] = [];
+      const answers = new LateAnswers();
       for (let turn = 0; turn < 40; turn++) {
         const entries = trace.entries();
         for (let from = 0; from < entries.length;) {
@@ -266,18 +262,13 @@ describe(`concurrency: TypeScript, Lua and a model (DRL_SEED=${seed} repeats thi
             ...args,
             trace.now,
           );
-          const compare = async (): Promise<void> => {
-            const [out, held] = await answer;
+          answers.add(answer, ([out, held]) => {
             agree(`reply of Lua, ${where}`, out, reply);
             agree(`states of Lua, ${where}`, held, shown);
-          };
-          const compared = compare();
-          // A difference of TypeScript and the model ends the trace first.
-          compared.catch(() => {});
-          pending.push(compared);
+          });
         }
       }
-      await Promise.all(pending);
+      await answers.all();
       await connection.command('FLUSHALL');
     }
     console.log(`DRL_SEED=${seed}`, counts);

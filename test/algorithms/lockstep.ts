@@ -4,6 +4,7 @@ import type { Table } from '../../src/algorithms/decide.ts';
 import type { Entry } from '../../src/algorithms/shape.ts';
 import { JITTER } from '../../src/algorithms/limit.ts';
 import type { Saved, Verdict } from '../../src/algorithms/limit.ts';
+import { LateAnswers } from '../support/agreement.ts';
 import type { Random } from '../support/random.ts';
 import type { Ask, Posed } from './asks.ts';
 import { Poser } from './asks.ts';
@@ -118,9 +119,7 @@ export class Lockstep {
   readonly #table = new MapTable();
   /** The same trace, one call at a time. */
   readonly #singly = new MapTable();
-  readonly #answers: Promise<void>[] = [];
-  /** The first difference that an answer of the server showed. */
-  #failure: Error | undefined;
+  readonly #answers = new LateAnswers();
   #refused: Refused | undefined;
   #turn = 0;
   #now = 0;
@@ -168,11 +167,10 @@ export class Lockstep {
   async finish(): Promise<void> {
     const keys = [...this.#table.stored.keys()];
     const values = keys.map((key) => this.#table.stored.get(key));
-    this.#later(this.#lua.read(keys), (held) => this.#agree('states in the end', values, held));
-    await Promise.all(this.#answers);
-    if (this.#failure !== undefined) {
-      throw this.#failure;
-    }
+    this.#answers.add(this.#lua.read(keys), (held) =>
+      this.#agree('states in the end', values, held),
+    );
+    await this.#answers.all();
     this.#agree(
       'states in the end, call by call',
       [...this.#table.stored].map(([key, value]) => `${key} ${value}`).sort(),
@@ -184,7 +182,7 @@ export class Lockstep {
     if (put.size === 0) {
       return;
     }
-    this.#later(this.#lua.put(put));
+    this.#answers.add(this.#lua.put(put));
     for (const [key, value] of put) {
       for (const { stored } of [this.#table, this.#singly]) {
         if (value === '') stored.delete(key);
@@ -203,7 +201,7 @@ export class Lockstep {
     const reply = decide(grouping.entries, now, this.#table);
     const writes = this.#table.takeWrites();
     const turn = this.#turn;
-    this.#later(onServer, (answer) => {
+    this.#answers.add(onServer, (answer) => {
       this.#agree(`reply of Lua in turn ${turn}`, reply, answer.reply);
       this.#agree(`writes of Lua in turn ${turn}`, writes, [...answer.writes].sort());
     });
@@ -297,12 +295,14 @@ export class Lockstep {
     this.#probes += 1;
     const aside = { key: `probe:${this.#name}:${this.#probes}`, shape: entry.shape };
     const grouping = groupedOneByOne([aside]);
-    this.#later(this.#lua.put(new Map(grouping.keys.map((key, k) => [key, states[k] as string]))));
+    this.#answers.add(
+      this.#lua.put(new Map(grouping.keys.map((key, k) => [key, states[k] as string]))),
+    );
     for (const [at, wait] of [
       [retryAt - 1, 1],
       [retryAt, 0],
     ] as const) {
-      this.#later(this.#lua.decideAside(grouping, at), (reply) => {
+      this.#answers.add(this.#lua.decideAside(grouping, at), (reply) => {
         this.#agree(`${what}, Lua`, [wait], [passing(entry, reply.slice(1))]);
       });
     }
@@ -339,13 +339,6 @@ export class Lockstep {
     for (const key of keys) {
       seen.add(key);
     }
-  }
-
-  #later<T>(answer: Promise<T>, check: (answer: T) => void = () => {}): void {
-    const checked = answer.then(check).catch((error: unknown) => {
-      this.#failure ??= error as Error;
-    });
-    this.#answers.push(checked);
   }
 
   #agree(what: string, mine: readonly unknown[], other: readonly unknown[]): void {

@@ -9,6 +9,7 @@ import { Log } from '../../src/algorithms/sliding-window-log.ts';
 import type { SlidingWindowLogPlan } from '../../src/algorithms/sliding-window-log.ts';
 import { startRedis } from '../kit/index.mjs';
 import type { RedisServer } from '../kit/index.mjs';
+import { agree, LateAnswers } from '../support/agreement.ts';
 import { Random, seedOfRun } from '../support/random.ts';
 import { LogOracle } from './sliding-window-log/oracle.ts';
 import type { OracleCall } from './sliding-window-log/oracle.ts';
@@ -117,35 +118,6 @@ describe(`sliding_window_log in TypeScript, Lua and the oracle (DRL_SEED=${seed}
   });
 });
 
-/** As `toStrictEqual`, which would take most of the time of a run. */
-function agree(what: string, mine: unknown, other: unknown): void {
-  if (JSON.stringify(mine) !== JSON.stringify(other)) {
-    expect({ [what]: mine }).toStrictEqual({ [what]: other });
-    throw new Error(`${what}: the order of things differs`);
-  }
-}
-
-/** What the server answers later than it is asked. */
-class Answers {
-  readonly #pending: Promise<void>[] = [];
-  #failure: Error | undefined;
-
-  add<T>(answer: Promise<T>, check: (answer: T) => void): void {
-    this.#pending.push(
-      answer.then(check).catch((error: unknown) => {
-        this.#failure ??= error as Error;
-      }),
-    );
-  }
-
-  async all(): Promise<void> {
-    await Promise.all(this.#pending);
-    if (this.#failure !== undefined) {
-      throw this.#failure;
-    }
-  }
-}
-
 async function follow(
   lua: LuaTwin,
   random: Random,
@@ -155,7 +127,7 @@ async function follow(
   const table = new MapTable();
   const oracle = new LogOracle();
   const receipts: Receipt[] = [];
-  const answers = new Answers();
+  const answers = new LateAnswers();
   const identities = [`${name}:a`, `${name}:b`];
   const dense = random.chance(40);
   const governed = pickGoverned(random, dense);
@@ -382,7 +354,7 @@ function compareStored(
   oracle: LogOracle,
   key: string,
   where: string,
-  answers: Answers,
+  answers: LateAnswers,
   counts: ReturnType<typeof noCounts>,
 ): void {
   const saved = table.stored.get(key);

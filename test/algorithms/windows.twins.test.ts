@@ -9,6 +9,7 @@ import type { Plan } from '../../src/algorithms/limit.ts';
 import { suffixOf } from '../../src/limit-set.ts';
 import { startRedis } from '../kit/index.mjs';
 import type { RedisServer } from '../kit/index.mjs';
+import { agree, LateAnswers } from '../support/agreement.ts';
 import { Random, seedOfRun } from '../support/random.ts';
 import { MapTable } from './lockstep.ts';
 import { groupedByProduction, LuaTwin } from './lua-twin.ts';
@@ -112,13 +113,6 @@ function shape(verb: Verb, units: number, limits: readonly Limit[], ms: number):
   );
 }
 
-function agree(what: string, mine: unknown, other: unknown): void {
-  if (JSON.stringify(mine) !== JSON.stringify(other)) {
-    expect({ [what]: mine }).toStrictEqual({ [what]: other });
-    throw new Error(`${what}: the order of things differs`);
-  }
-}
-
 function nextNow(random: Random, now: number): number {
   switch (random.int(1, 14)) {
     case 1:
@@ -148,8 +142,7 @@ function nextNow(random: Random, now: number): number {
 async function follow(lua: LuaTwin, random: Random, name: string, counts: Counts): Promise<void> {
   const table = new MapTable();
   const receipts: { key: string; shape: Shape; units: number; marks: readonly string[] }[] = [];
-  const answers: Promise<void>[] = [];
-  let failure: Error | undefined;
+  const answers = new LateAnswers();
   const identities = [`${name}:a`, `${name}:b`];
   const governed = Array.from({ length: random.int(2, 5) }, () => {
     const picked = FORMS.filter(() => random.chance(40)).map((forms) => random.pick(forms));
@@ -204,17 +197,10 @@ async function follow(lua: LuaTwin, random: Random, name: string, counts: Counts
       const answered = lua.decide(grouping, now);
       const reply = decide(grouping.entries, now, table);
       const writes = table.takeWrites();
-      answers.push(
-        answered
-          .then((theirs) => {
-            agree(`${where}: reply`, theirs.reply, reply);
-            agree(`${where}: writes`, [...theirs.writes].sort(), writes);
-            return undefined;
-          })
-          .catch((error: unknown) => {
-            failure ??= error as Error;
-          }),
-      );
+      answers.add(answered, (theirs) => {
+        agree(`${where}: reply`, theirs.reply, reply);
+        agree(`${where}: writes`, [...theirs.writes].sort(), writes);
+      });
       const mine = posed.slice(from, from + grouping.entries.length);
       from += grouping.entries.length;
       const ttls = new Map(
@@ -303,20 +289,10 @@ async function follow(lua: LuaTwin, random: Random, name: string, counts: Counts
     }
   }
   const keys = [...table.stored.keys()];
-  answers.push(
-    lua.read(keys).then((held) => {
-      try {
-        agree(`${name}: in the end`, held, [...table.stored.values()]);
-      } catch (error) {
-        failure ??= error as Error;
-      }
-      return undefined;
-    }),
-  );
-  await Promise.all(answers);
-  if (failure !== undefined) {
-    throw failure;
-  }
+  answers.add(lua.read(keys), (held) => {
+    agree(`${name}: in the end`, held, [...table.stored.values()]);
+  });
+  await answers.all();
 }
 
 describe(`windows and buckets in TypeScript and Lua (DRL_SEED=${seed} repeats this run)`, () => {

@@ -1,4 +1,3 @@
-import { isDeepStrictEqual } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { fixedWindow, slidingWindow, tokenBucket } from 'distributed-rate-limiter';
 import type { Limit } from 'distributed-rate-limiter';
@@ -11,6 +10,7 @@ import { encodeCalls } from '../../src/stores/encode.ts';
 import type { Call } from '../../src/stores/store.ts';
 import { openResp, startRedis } from '../kit/index.mjs';
 import type { RedisServer } from '../kit/index.mjs';
+import { agree, LateAnswers } from '../support/agreement.ts';
 import { Random, seedOfRun } from '../support/random.ts';
 import { recordingScript } from './recording-script.ts';
 
@@ -130,13 +130,6 @@ const GARBAGE = [
   '17',
 ];
 
-/** A hundred times as fast as `expect` where nothing is wrong. */
-function same(actual: unknown, expected: unknown, where: string): void {
-  if (!isDeepStrictEqual(actual, expected)) {
-    expect({ where, result: actual }).toEqual({ where, result: expected });
-  }
-}
-
 /** Runs one trace on the TypeScript twin, at once and one by one, and on the Lua twin; throws where they differ. */
 async function runTrace(random: Random, id: number, seen: Seen): Promise<void> {
   const stepsBack = random.chance(50);
@@ -179,7 +172,7 @@ async function runTrace(random: Random, id: number, seen: Seen): Promise<void> {
     return { key, shape };
   };
 
-  const pending: Promise<void>[] = [];
+  const answers = new LateAnswers();
   for (let step = 0; step < STEPS_PER_TRACE;) {
     now += random.chance(20) ? 0 : random.magnitude(1, longest);
     if (stepsBack && random.chance(5)) {
@@ -194,31 +187,31 @@ async function runTrace(random: Random, id: number, seen: Seen): Promise<void> {
       for (const store of [together, singly]) {
         store.values.set(at, { value, endsAt: Number.POSITIVE_INFINITY });
       }
-      pending.push(connection.command('SET', at, value));
+      answers.add(connection.command('SET', at, value));
     }
     step += entries.length;
     const reply = decide(entries, now, together);
     const writes = takeWrites(together);
     const apart = entries.flatMap((entry) => decide([entry], now, singly).slice(1));
-    same(apart, reply.slice(1), `one by one, trace ${id} at ${now}`);
+    agree(`one by one, trace ${id} at ${now}`, apart, reply.slice(1));
     count(entries, reply, seen);
     const { keys, args, taken } = encodeCalls(entries as readonly unknown[] as readonly Call[], 0);
     expect(taken).toBe(entries.length);
-    const compare = async (): Promise<void> => {
-      const [out, told]: [(number | string)[], string[]] = await connection.command(
-        'EVALSHA',
-        sha1,
-        keys.length,
-        ...keys,
-        ...args,
-        String(now),
-      );
-      same(out, reply, `trace ${id} at ${now}`);
-      same(writesOf(told), writes, `writes of trace ${id} at ${now}`);
-    };
-    pending.push(compare());
+    const answer: Promise<[(number | string)[], string[]]> = connection.command(
+      'EVALSHA',
+      sha1,
+      keys.length,
+      ...keys,
+      ...args,
+      String(now),
+    );
+    const where = `trace ${id} at ${now}`;
+    answers.add(answer, ([out, told]) => {
+      agree(where, out, reply);
+      agree(`writes of ${where}`, writesOf(told), writes);
+    });
   }
-  await Promise.all(pending);
+  await answers.all();
   const keys = [...together.values.keys()];
   const held: (string | null)[] =
     keys.length === 0 ? [] : await connection.command('MGET', ...keys);
