@@ -1,7 +1,8 @@
 import { RateLimiter, StoreError } from 'distributed-rate-limiter';
 import { digestIdentity } from '../../src/identity.ts';
-import { FakeRedis, ReplyError, silence } from '../support/fake-redis.ts';
-import type { Send } from '../support/fake-redis.ts';
+import { ReplyError } from '../support/fake-client.ts';
+import { FakeRedis, silence } from '../support/fake-redis.ts';
+import type { Send } from '../support/fake-client.ts';
 import type { Random } from '../support/random.ts';
 import { Finding, ownError } from './area.ts';
 import type { Area } from './area.ts';

@@ -1,6 +1,7 @@
 import { RateLimiter, RateLimiterError, StoreError, tokenBucket } from 'distributed-rate-limiter';
 import { describe, expect, test } from 'vitest';
-import { FakeRedis, ReplyError, silence } from '../support/fake-redis.ts';
+import { ReplyError } from '../support/fake-client.ts';
+import { FakeRedis, silence } from '../support/fake-redis.ts';
 
 const limits = { rate: 3, period: '1h', timeoutMs: 20 } as const;
 

@@ -2,7 +2,8 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { MemoryStore, RateLimiter } from 'distributed-rate-limiter';
 import type { Decision, Identity, StoreError } from 'distributed-rate-limiter';
 import { describe, expect, test } from 'vitest';
-import { FakeRedis, ReplyError } from '../support/fake-redis.ts';
+import { ReplyError } from '../support/fake-client.ts';
+import { FakeRedis } from '../support/fake-redis.ts';
 import { collectWarnings } from '../support/warnings.ts';
 
 const warnings = collectWarnings();

@@ -2,8 +2,9 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { RateLimiterError } from '../../src/errors.ts';
 import { Connection } from '../../src/redis/connection.ts';
 import { slotOf } from '../../src/redis/slot.ts';
+import { ReplyError } from '../support/fake-client.ts';
 import { EchoCall, echoScript } from './echo-script.ts';
-import { FakePort, ServerError } from './fake-port.ts';
+import { FakePort } from './fake-port.ts';
 
 // Immediates stay real: what is promised about them is their place among sockets and ticks.
 beforeEach(() => {
@@ -208,7 +209,7 @@ describe('a server that hangs', () => {
       await turn();
       await pass(250);
       if (what === 'a late reply') port.sent[0]!.reply();
-      else port.sent[0]!.reject(new ServerError('BUSY Redis is busy'));
+      else port.sent[0]!.reject(new ReplyError('BUSY Redis is busy'));
       await turn();
       const next = call('b');
       await turn();
@@ -289,7 +290,7 @@ describe('an error', () => {
     const { port, connection, call } = open();
     const [one, other] = [call('a'), call('b')];
     await turn();
-    const cause = new ServerError(message);
+    const cause = new ReplyError(message);
     port.sent[0]!.reject(cause);
     await turn();
     expect(one).toMatchObject({ reason, times: 1, error: { message: told, cause } });
@@ -347,7 +348,7 @@ describe('an error', () => {
 });
 
 describe('NOSCRIPT', () => {
-  const noscript = () => new ServerError('NOSCRIPT No matching script. Please use EVAL.');
+  const noscript = () => new ReplyError('NOSCRIPT No matching script. Please use EVAL.');
 
   test('sends the text, once, within the same deadline', async () => {
     const { port, call } = open();
@@ -403,7 +404,7 @@ describe('slots', () => {
     const calls = ['{a}1', '{b}1', '{a}2', '{b}2'].map((key) => call(key));
     await turn();
     expect(port.sent.map(({ keys }) => keys)).toEqual([['{a}1', '{b}1', '{a}2', '{b}2']]);
-    port.sent[0]!.reject(new ServerError("CROSSSLOT Keys in request don't hash to the same slot"));
+    port.sent[0]!.reject(new ReplyError("CROSSSLOT Keys in request don't hash to the same slot"));
     await turn();
     expect(port.sent.slice(1).map(({ keys, command }) => [command, keys])).toEqual([
       ['EVALSHA', ['{a}1', '{a}2']],
@@ -425,7 +426,7 @@ describe('slots', () => {
     const { call } = open(port);
     const made = call('a');
     await turn();
-    port.sent[0]!.reject(new ServerError('CROSSSLOT'));
+    port.sent[0]!.reject(new ReplyError('CROSSSLOT'));
     await turn();
     expect(made.reason).toBe('store_error');
     expect(port.sent).toHaveLength(1);
@@ -436,7 +437,7 @@ describe('slots', () => {
     const calls = ['{a}1', '{b}1'].map((key) => call(key));
     await turn();
     await pass(200);
-    port.sent[0]!.reject(new ServerError('CROSSSLOT'));
+    port.sent[0]!.reject(new ReplyError('CROSSSLOT'));
     await turn();
     expect(connection.inFlight).toBe(2);
     port.sent[1]!.reply();

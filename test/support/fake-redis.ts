@@ -1,68 +1,28 @@
-import type { PortState, RedisPort } from 'distributed-rate-limiter';
 import { decide } from '../../src/algorithms/decide.ts';
 import { shapeOf } from '../../src/algorithms/shape.ts';
 import type { Rule, Shape, Verb } from '../../src/algorithms/shape.ts';
 import type { Limit } from '../../src/algorithms/limit.ts';
 import { tokenBucketTwin } from '../../src/algorithms/token-bucket.ts';
 import type { TokenBucketPlan } from '../../src/algorithms/token-bucket.ts';
-
-/** One call of `send`, with its arguments taken apart. */
-export interface Send {
-  readonly command: 'EVALSHA' | 'EVAL';
-  readonly script: string;
-  readonly keys: readonly string[];
-  readonly args: readonly string[];
-  /** The key that says where to send it. */
-  readonly key: string;
-}
-
-/** What a server answers in place of a result, and `isReply` knows. */
-export class ReplyError extends Error {}
+import { FakeClient } from './fake-client.ts';
+import type { Send } from './fake-client.ts';
 
 /**
  * A server and its client in one object, without a network: it reads the decision script's arguments and answers
  * with the TypeScript twin. Every send is kept, in order.
  */
-export class FakeRedis implements RedisPort {
+export class FakeRedis extends FakeClient {
   readonly sends: Send[] = [];
   readonly values = new Map<string, string>();
-  lastError: unknown;
   nowMicros = 1_767_225_600_000_000;
   /** What becomes of a send: its result is the reply, what it throws the rejection. Default: the decision. */
   respond: (send: Send) => unknown = (send) => this.run(send);
-  #state: PortState;
-  readonly #listeners: (() => void)[] = [];
 
-  constructor(state: PortState = 'ready') {
-    this.#state = state;
-  }
-
-  get state(): PortState {
-    return this.#state;
-  }
-
-  /** Tells the listeners, as every change must be told. */
-  become(state: PortState): void {
-    this.#state = state;
-    for (const listener of this.#listeners) listener();
-  }
-
-  onStateChange(listener: () => void): void {
-    this.#listeners.push(listener);
-  }
-
-  send(command: 'EVALSHA' | 'EVAL', args: readonly string[], key: string): Promise<unknown> {
-    const [script = '', count = ''] = args;
-    const end = 2 + Number(count);
-    const send = { command, script, keys: args.slice(2, end), args: args.slice(end), key };
+  protected receive(send: Send): Promise<unknown> {
     this.sends.push(send);
     return new Promise((resolve) => {
       resolve(this.respond(send));
     });
-  }
-
-  isReply(error: unknown): boolean {
-    return error instanceof ReplyError;
   }
 
   /** What the script would answer. */

@@ -13,7 +13,8 @@ import { afterEach, describe, expect, test, vi } from 'vitest';
 import { liveLimiters, liveStores } from '../../src/events.ts';
 import { Live } from '../../src/live.ts';
 import { waitUntil } from '../kit/index.mjs';
-import { FakeRedis, ReplyError } from '../support/fake-redis.ts';
+import { ReplyError } from '../support/fake-client.ts';
+import { FakeRedis } from '../support/fake-redis.ts';
 
 const embedded = (options: object): RateLimiter =>
   new RateLimiter({ store: new MemoryStore(), ...options } as LimiterOptions);

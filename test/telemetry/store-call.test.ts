@@ -3,7 +3,8 @@ import { channel, tracingChannel } from 'node:diagnostics_channel';
 import { RateLimiter } from 'distributed-rate-limiter';
 import type { StoreCallMessage, StoreSubmission } from 'distributed-rate-limiter';
 import { afterEach, describe, expect, test } from 'vitest';
-import { FakeRedis, ReplyError, silence } from '../support/fake-redis.ts';
+import { ReplyError } from '../support/fake-client.ts';
+import { FakeRedis, silence } from '../support/fake-redis.ts';
 import { traced } from '../support/traced.ts';
 
 const undo: (() => unknown)[] = [];
