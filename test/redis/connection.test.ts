@@ -71,6 +71,38 @@ describe('batches', () => {
     expect(made).toMatchObject({ answer: 'answer to a', times: 1 });
   });
 
+  test('where calls have come in company of late, the first waits for the others of its poll', async () => {
+    const { port, call } = open();
+    const tick = () => new Promise((resolve) => process.nextTick(resolve));
+    const answered = async (): Promise<void> => {
+      await turn();
+      port.sent.splice(0).forEach((sent) => sent.reply());
+      await turn();
+    };
+    ['a', 'b', 'c', 'd'].forEach((key) => call(key));
+    await answered();
+    ['a', 'b', 'c', 'd'].forEach((key) => call(key));
+    await answered();
+    call('first');
+    await tick();
+    call('second');
+    expect(port.sent).toHaveLength(0);
+    await turn();
+    expect(port.sent.map(({ keys }) => keys)).toEqual([['first', 'second']]);
+    await answered();
+
+    // And once they have come alone for a while, nobody is waited for.
+    for (let i = 0; i < 10; i++) {
+      call('alone');
+      await answered();
+    }
+    call('a');
+    await tick();
+    call('b');
+    await turn();
+    expect(port.sent.map(({ keys }) => keys)).toEqual([['a'], ['b']]);
+  });
+
   test('the calls of a turn go together, in order, in as many sends as they need', async () => {
     const { port, connection, call } = open();
     const calls = ['a', 'b', 'c', 'd', 'e', 'f'].map((key) => call(key));
