@@ -37,6 +37,8 @@ const WRITE_OFF_AFTER = 10;
 const BLOCKED_LOOP_MS = 20;
 /** What a batch is then given once, for an answer that could not be read, or a call that could not be written. */
 const GRACE_MS = 40;
+/** A slot's move takes as long as copying its keys does. */
+const TRY_AGAIN_MS = 20;
 /** Of the last flushes, in calls: up to this many on average, the next call is expected to be alone. */
 const ALONE = 1.5;
 /** The part that the last flush has in that average. */
@@ -321,7 +323,7 @@ export class Connection<C extends Sendable> {
       if (batch.calls === undefined) {
         this.#counts.lateReplies += 1;
       }
-      // Both prove that nothing ran: the only answers after which a call may be sent again.
+      // These prove that nothing ran: the only answers after which a call may be sent again.
       if (batch.calls !== undefined && this.port.state === 'ready') {
         if (command === 'EVALSHA' && message.startsWith('NOSCRIPT')) {
           this.#counts.noScript += 1;
@@ -332,10 +334,23 @@ export class Connection<C extends Sendable> {
           this.#splitBySlot(batch, batch.calls);
           return;
         }
+        // Of the keys of one slot some are at each of two nodes, or new ones would be.
+        if (message.startsWith('TRYAGAIN')) {
+          setTimeout(() => this.#tryAgain(batch, command), TRY_AGAIN_MS);
+          return;
+        }
       }
     }
     this.#answer(batch, this.#errorOf(error, isReply, message));
     this.#forget(batch);
+  }
+
+  #tryAgain(batch: Batch<C>, command: 'EVALSHA' | 'EVAL'): void {
+    if (batch.calls !== undefined && this.port.state === 'ready') {
+      this.#send(batch, command);
+    } else {
+      this.#forget(batch);
+    }
   }
 
   #splitBySlot(batch: Batch<C>, calls: readonly C[]): void {

@@ -463,6 +463,56 @@ describe('slots', () => {
     expect(port.sent).toHaveLength(1);
   });
 
+  const tryAgain = () => new ServerError('TRYAGAIN Multiple keys request during rehashing of slot');
+
+  test('TRYAGAIN, while a slot moves, is asked again until it is done', async () => {
+    const { port, connection, call } = open(new FakePort('ready', { cluster: true }));
+    const made = call('{a}1');
+    await turn();
+    for (let i = 0; i < 3; i++) {
+      port.sent[i]!.reject(tryAgain());
+      await turn();
+      expect([made.times, connection.inFlight]).toEqual([0, 1]);
+      await pass(20);
+    }
+    expect(port.sent.map(({ command, keys }) => [command, keys])).toEqual(
+      Array.from({ length: 4 }, () => ['EVALSHA', ['{a}1']]),
+    );
+    port.sent[3]!.reply();
+    await turn();
+    expect(made).toMatchObject({ answer: 'answer to {a}1', times: 1 });
+    expect(connection.inFlight).toBe(0);
+  });
+
+  test('TRYAGAIN to the end is a deadline like any other, and nothing is sent after it', async () => {
+    const { port, connection, call } = open(new FakePort('ready', { cluster: true }));
+    const made = call('{a}1');
+    await turn();
+    await pass(240);
+    port.sent[0]!.reject(tryAgain());
+    await turn();
+    await pass(10);
+    expect(made).toMatchObject({ reason: 'store_timeout', times: 1 });
+    await pass(10);
+    expect(port.sent).toHaveLength(1);
+    expect(connection.inFlight).toBe(0);
+    // It answers, so it does not hang.
+    expect(call('{a}2').times).toBe(0);
+  });
+
+  test('TRYAGAIN, and then the connection is lost: answered at once, and nothing is sent', async () => {
+    const { port, connection, call } = open(new FakePort('ready', { cluster: true }));
+    const made = call('{a}1');
+    await turn();
+    port.sent[0]!.reject(tryAgain());
+    await turn();
+    port.become('away');
+    expect(made).toMatchObject({ reason: 'store_away', times: 1 });
+    await pass(20);
+    expect(port.sent).toHaveLength(1);
+    expect(connection.inFlight).toBe(0);
+  });
+
   test('what was split keeps its deadline and its place among what is in flight', async () => {
     const { port, connection, call } = open();
     const calls = ['{a}1', '{b}1'].map((key) => call(key));
