@@ -6,26 +6,29 @@ import process from 'node:process';
 import { pathToFileURL } from 'node:url';
 import { root } from './bootstrap.mjs';
 
-/** @param {readonly string[]} args @returns what it printed; undefined where there is no git, or it refused */
-function git(...args) {
-  const { status, stdout } = spawnSync('git', args, { cwd: root, maxBuffer: 1 << 28 });
+/** @param {string} folder @param {readonly string[]} args @returns what it printed; undefined where there is no git, or it refused */
+function git(folder, ...args) {
+  const { status, stdout } = spawnSync('git', args, { cwd: folder, maxBuffer: 1 << 28 });
   return status === 0 ? stdout : undefined;
 }
 
 /**
- * The newest release before this checkout: the highest `v*` tag that HEAD descends from, without those on HEAD itself.
- * Undefined where there is none, where a clone has no tags, and where there is no git.
+ * The newest release before this checkout: the highest `v*` tag on what HEAD descends from, so never one on HEAD
+ * itself. Undefined where there is none, where a clone has no tags, and where there is no git.
+ *
+ * @param {string} [folder] of the checkout
+ * @returns {string | undefined}
  */
-export function releaseBefore() {
+export function releaseBefore(folder = root) {
+  const older = ['--merged=HEAD', '--no-contains=HEAD', '--list', 'v[0-9]*'];
+  // The setting puts 1.0.0-rc.1 before 1.0.0.
   const tags = git(
+    folder,
     '-c',
     'versionsort.suffix=-',
     'tag',
-    '--merged=HEAD',
-    '--no-contains=HEAD',
     '--sort=-version:refname',
-    '--list',
-    'v[0-9]*',
+    ...older,
   );
   return tags?.toString().split('\n')[0] || undefined;
 }
@@ -39,7 +42,7 @@ export function releaseBefore() {
  * @param {string} folder an empty one
  */
 export function buildRevision(revision, folder) {
-  const sources = git('archive', '--format=tar', `${revision}^{commit}`, 'src');
+  const sources = git(root, 'archive', '--format=tar', `${revision}^{commit}`, 'src');
   if (sources === undefined) throw new Error(`git knows no revision '${revision}' with sources`);
   run('tar', ['-x', '-C', folder], sources);
   for (const file of ['package.json', 'tsconfig.json', 'tsconfig.build.json']) {
