@@ -1,11 +1,8 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import os from 'node:os';
-import path from 'node:path';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { RateLimiter } from 'distributed-rate-limiter';
 import { buildRevision, releaseBefore } from '../../scripts/revision.mjs';
-import { runWorkers, startRedis } from '../kit/index.mjs';
+import { privateFolder, runWorkers, startRedis } from '../kit/index.mjs';
 import type { RedisServer } from '../kit/index.mjs';
 import { HANDOVERS } from './handovers.ts';
 import type { Side } from './handovers.ts';
@@ -55,24 +52,21 @@ function comparedWith(limit: number, admitted: number): string {
 interface Earlier {
   readonly before: string;
   readonly builds: Readonly<Record<Version, string>>;
-  readonly library: Library;
+  readonly libraries: Readonly<Record<Version, Library>>;
 }
-
-const folder = mkdtempSync(path.join(os.tmpdir(), 'distributed-rate-limiter-before-'));
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 async function load(dist: string): Promise<Library> {
   return import(/* @vite-ignore */ `${dist}/index.js`) as Promise<Library>;
 }
 
 async function build(revision: string): Promise<Earlier> {
-  const builds = { earlier: buildRevision(revision, folder), present: PRESENT };
-  return { before: revision, builds, library: await load(builds.earlier) };
+  const builds = { earlier: buildRevision(revision, privateFolder('before')), present: PRESENT };
+  const libraries = { earlier: await load(builds.earlier), present: await load(builds.present) };
+  return { before: revision, builds, libraries };
 }
 
 /** One or none. Built here and not in a hook: what the version has decides which cases there are. */
 const versions = before === undefined ? [] : [await build(before)];
-const present = await load(PRESENT);
 
 it('an earlier version is there, and what it exports this one exports, too', ({ skip }) => {
   if (versions.length === 0) {
@@ -80,14 +74,16 @@ it('an earlier version is there, and what it exports this one exports, too', ({ 
       'git knows no `v*` tag before this checkout; `npm run test:beside -- <revision>` takes any',
     );
   }
-  const exported = versions.flatMap(({ library }) => Object.keys(library));
-  expect(exported).toContain('RateLimiter');
-  expect(exported.filter((name) => !(name in present))).toEqual([]);
+  for (const { libraries } of versions) {
+    const exported = Object.keys(libraries.earlier);
+    expect(exported).toContain('RateLimiter');
+    expect(exported.filter((name) => !(name in libraries.present))).toEqual([]);
+  }
 });
 
 describe.for(versions)(
   '$before and this version, what one wrote and the other reads',
-  ({ before: name, library: earlier }) => {
+  ({ before: name, libraries }) => {
     let redis: RedisServer;
     let clients: Readonly<Record<Version, Redis>>;
     let cases = 0;
@@ -109,7 +105,7 @@ describe.for(versions)(
     });
 
     function sideOf(version: Version): Side {
-      const library = version === 'earlier' ? earlier : present;
+      const library = libraries[version];
       return {
         library,
         limiter: (limits, blocks): RateLimiter =>
@@ -131,7 +127,7 @@ describe.for(versions)(
       it.for(HANDOVERS.map((each) => [each.name, each] as const))(
         '%s',
         async ([, { needs, run }], { skip }) => {
-          const missing = lacks(earlier, needs);
+          const missing = lacks(libraries.earlier, needs);
           if (missing.length > 0) skip(`${name} has no ${missing.join(', ')}`);
           await run(sideOf(from), sideOf(to), redis);
           for (const key of await redis.command('KEYS', '*')) {
@@ -145,7 +141,7 @@ describe.for(versions)(
 
 describe.for(versions)(
   '$before and this version under load, deployed and rolled back',
-  ({ before: name, builds, library: earlier }) => {
+  ({ before: name, builds, libraries: { earlier } }) => {
     let redis: RedisServer;
     let reports: Report[];
     let unknownScripts: number;

@@ -1,12 +1,7 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import os from 'node:os';
-import path from 'node:path';
-import { afterAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { releaseBefore } from '../../scripts/revision.mjs';
-
-const folder = mkdtempSync(path.join(os.tmpdir(), 'distributed-rate-limiter-tags-'));
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+import { privateFolder } from '../kit/index.mjs';
 
 function git(repository: string, ...args: string[]) {
   const author = ['-c', 'user.name=nobody', '-c', 'user.email=nobody@example.org'];
@@ -38,7 +33,7 @@ const histories = [
 ] as const;
 
 test.skipIf(noGit).for(histories)('the release before: %s', ([name, commits, aside, expected]) => {
-  const repository = mkdtempSync(path.join(folder, 'repository-'));
+  const repository = privateFolder('tags');
   const commit = (tags: readonly string[]) => {
     git(repository, 'commit', '--quiet', '--allow-empty', '--message', name);
     for (const tag of tags) git(repository, 'tag', tag);
@@ -52,6 +47,5 @@ test.skipIf(noGit).for(histories)('the release before: %s', ([name, commits, asi
 });
 
 test('the release before: where there is no repository', () => {
-  const bare = mkdtempSync(path.join(folder, 'none-'));
-  expect(releaseBefore(bare)).toBeUndefined();
+  expect(releaseBefore(privateFolder('tags'))).toBeUndefined();
 });
