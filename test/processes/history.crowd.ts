@@ -55,6 +55,7 @@ export class Crowd {
   /** Script calls with their replies, those that came too late for the caller included. */
   readonly answered: string[] = [];
   readonly #plenty: string;
+  readonly #burst: number;
   #scarce: string | undefined;
   readonly #namespace: string;
   readonly #folder = mkdtempSync(join(tmpdir(), 'history-'));
@@ -67,11 +68,13 @@ export class Crowd {
     {
       namespace = 'history',
       plenty = 'plenty',
+      burst = BURST,
       timeoutMs = 250,
-    }: { namespace?: string; plenty?: string; timeoutMs?: number } = {},
+    }: { namespace?: string; plenty?: string; burst?: number; timeoutMs?: number } = {},
   ) {
     this.#namespace = namespace;
     this.#plenty = plenty;
+    this.#burst = burst;
     this.#enter('common');
     this.#tellers = members.map((_, i) => new Teller(join(this.#folder, `told-${i}`)));
     const task: Task = {
@@ -81,7 +84,7 @@ export class Crowd {
       demand: {
         namespace,
         limits: [
-          { rate: 1, period: '5h', burst: BURST },
+          { rate: 1, period: '5h', burst },
           { algorithm: 'slidingWindow', name: 'window', rate: 10_000, period: '12h' },
         ],
         plenty: [{ rate: 1_000_000, period: '365d' }],
@@ -164,7 +167,7 @@ export class Crowd {
       const key = this.keyOf(identity);
       const [admitted, kept] = [this.admitted.get(identity) ?? 0, charged.get(key) ?? 0];
       const gone = lost.get(key) ?? 0;
-      const most = identity === this.#plenty ? Infinity : BURST;
+      const most = identity === this.#plenty ? Infinity : this.#burst;
       const isWithin =
         admitted <= kept + gone && kept + gone <= issued && kept <= most && gone <= most;
       return isWithin

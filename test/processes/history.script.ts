@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { expect } from 'vitest';
 import { assemble } from '../../scripts/build-lua.mjs';
 import type { ScriptSource } from '../../src/redis/script.ts';
+import type { RedisServer } from '../kit/index.mjs';
 
 /**
  * The production script that also keeps a record of itself: `first` runs before it decides anything, `last` in place
@@ -49,3 +50,8 @@ export function scriptThatNotes(): ScriptSource {
 
 /** The list; on a cluster its name has a tag before it and the node that wrote it behind. */
 export const LOG = '#history@';
+
+/** From here on it runs no script any more, so what it has noted by now is its whole history. */
+export async function runNoMore(server: RedisServer): Promise<void> {
+  await server.command('ACL', 'SETUSER', 'default', '-eval', '-evalsha');
+}
