@@ -17,10 +17,9 @@ const SLOTS = 16_384;
  * @property {{ host: string, port: number }[]} addresses of all nodes, as clients want them
  * @property {(slot: number) => Promise<ClusterNode>} nodeOfSlot the slot's primary, as a node that still answers sees it
  * @property {(key: string) => Promise<ClusterNode>} nodeOfKey
- * @property {(slot: number, from: ClusterNode, to: ClusterNode, options?: { during?: () => unknown, trailing?: (key: string) => boolean }) => Promise<void>} moveSlot
+ * @property {(slot: number, from: ClusterNode, to: ClusterNode, options?: { during?: () => unknown }) => Promise<void>} moveSlot
  *   moves a slot with its keys while the cluster is in use. `during` runs in the middle: the keys have left and the
- *   slot still belongs to `from`, which answers `ASK`. Keys that are `trailing` leave after it: what a script at `from`
- *   writes to unasked must be there as long as any other key is. Resolves when all nodes that answer know the new owner
+ *   slot still belongs to `from`, which answers `ASK`. Resolves when all nodes that answer know the new owner
  * @property {() => Promise<void>} settled resolves when all nodes that answer say `cluster_state:ok`
  * @property {() => Promise<void>} close ends all nodes
  */
@@ -125,21 +124,18 @@ export async function startCluster({
     addresses: nodes.map(({ host, port }) => ({ host, port })),
     nodeOfSlot,
     nodeOfKey: (key) => nodeOfSlot(slotOfKey(key)),
-    moveSlot: async (slot, from, to, { during, trailing = () => false } = {}) => {
+    moveSlot: async (slot, from, to, { during } = {}) => {
       await to.command('CLUSTER', 'SETSLOT', slot, 'IMPORTING', from.id);
       await from.command('CLUSTER', 'SETSLOT', slot, 'MIGRATING', to.id);
-      const moveKeys = async (/** @type {(key: string) => boolean} */ wanted) => {
+      const moveKeys = async () => {
         for (;;) {
-          /** @type {string[]} */
-          const held = await from.command('CLUSTER', 'GETKEYSINSLOT', slot, 1_000);
-          const keys = held.filter(wanted).slice(0, 100);
+          const keys = await from.command('CLUSTER', 'GETKEYSINSLOT', slot, 100);
           if (keys.length === 0) return;
           await from.command('MIGRATE', to.host, to.port, '', 0, 5000, 'KEYS', ...keys);
         }
       };
-      await moveKeys((key) => !trailing(key));
+      await moveKeys();
       await during?.();
-      await moveKeys(trailing);
       // The new owner first: were it the last to know, both would for a moment send clients to each other.
       for (const node of new Set([to, from, ...answering()])) {
         // A replica does not take it, and learns it from its primary.

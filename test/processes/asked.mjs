@@ -21,7 +21,7 @@ export function limitOf({ algorithm, ...numbers }) {
 }
 
 /** @param {Shape} shape @returns {Asked} */
-export function askedBy({ verb, units, rules }) {
+function askedBy({ verb, units, rules }) {
   return { verb, units, rules: rules.map(({ plan, suffix }) => ({ plan, suffix })) };
 }
 
