@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import type { RateLimiter } from '../limiter.ts';
 import type { LimiterOptions } from '../limiter-options.ts';
 import { createGuard } from './guard.ts';
@@ -12,10 +13,14 @@ export { clientAddress, identifyByAddress } from './client-address.ts';
 export { decisionOf } from './request-decision.ts';
 export type { GuardOptions } from './guard-options.ts';
 
-/** What `http.createServer` takes. */
+/** What `node:http` hands to a handler, or `node:http2` by its compatible interface. */
+type NodeRequest = IncomingMessage | Http2ServerRequest;
+type NodeResponse = ServerResponse | Http2ServerResponse;
+
+/** What `http.createServer` takes, or `http2.createServer`. */
 export type Handler<
-  Request extends IncomingMessage = IncomingMessage,
-  Response extends ServerResponse = ServerResponse,
+  Request extends NodeRequest = IncomingMessage,
+  Response extends NodeResponse = ServerResponse,
 > = (request: Request, response: Response) => unknown;
 
 /**
@@ -27,17 +32,20 @@ export type Handler<
  * @example
  * const limited = rateLimit({ redis: 'redis://localhost:6379', rate: 100, period: '1m' });
  * createServer(limited((request, response) => response.end('hello'))).listen(3000);
+ * @example
+ * const limited = rateLimit<Http2ServerRequest>(limiter);
+ * http2.createSecureServer(tls, limited((request, response) => response.end('hello'))).listen(443);
  */
-export function rateLimit<Request extends IncomingMessage = IncomingMessage>(
+export function rateLimit<Request extends NodeRequest = IncomingMessage>(
   limiter: RateLimiter | LimiterOptions,
   options?: GuardOptions<Request>,
-): (<Response extends ServerResponse>(
+): (<Response extends NodeResponse>(
   handler: Handler<Request, Response>,
 ) => (request: Request, response: Response) => void) & { readonly limiter: RateLimiter } {
   const guard = createGuard(limiter, options);
   let reported = false;
   const limit =
-    <Response extends ServerResponse>(handler: Handler<Request, Response>) =>
+    <Response extends NodeResponse>(handler: Handler<Request, Response>) =>
     async (request: Request, response: Response): Promise<void> => {
       let goesOn: boolean;
       try {
@@ -61,7 +69,7 @@ export function rateLimit<Request extends IncomingMessage = IncomingMessage>(
 }
 
 /** Writes a verdict to a response of Node's; says whether the request goes on. */
-export function obey(verdict: Verdict, response: ServerResponse): boolean {
+export function obey(verdict: Verdict, response: NodeResponse): boolean {
   if (!verdict.pass) {
     response.statusCode = verdict.status;
     writeFields(verdict.headers, response);
@@ -77,7 +85,7 @@ export function obey(verdict: Verdict, response: ServerResponse): boolean {
 }
 
 /** Adds fields to a response of Node's; lists join what other limiters wrote. */
-export function writeFields(fields: HeaderFields, response: ServerResponse): void {
+export function writeFields(fields: HeaderFields, response: NodeResponse): void {
   for (const [name, value] of fields) {
     const present = joinsList(name, value) ? response.getHeader(name) : undefined;
     response.setHeader(name, present === undefined ? value : `${String(present)}, ${value}`);
@@ -85,7 +93,7 @@ export function writeFields(fields: HeaderFields, response: ServerResponse): voi
 }
 
 /** Tells how a response of Node's ends: complete, or aborted, which may already be the case. */
-export function whenEnded(response: ServerResponse, finish: (outcome: Outcome) => void): void {
+export function whenEnded(response: NodeResponse, finish: (outcome: Outcome) => void): void {
   const { stream } = response as { stream?: { readonly destroyed: boolean } };
   if (response.closed || response.destroyed || stream?.destroyed === true) {
     finish('aborted');

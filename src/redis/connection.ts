@@ -37,6 +37,12 @@ const WRITE_OFF_AFTER = 10;
 const BLOCKED_LOOP_MS = 20;
 /** What a batch is then given once, for an answer that could not be read, or a call that could not be written. */
 const GRACE_MS = 40;
+/** A slot's move takes as long as copying its keys does. */
+const TRY_AGAIN_MS = 20;
+/** Of the last flushes, in calls: up to this many on average, the next call is expected to be alone. */
+const ALONE = 1.5;
+/** The part that the last flush has in that average. */
+const LATEST = 1 / 8;
 
 type Made<C> = Pick<Batch<C>, 'lane' | 'slot' | 'encoded' | 'sentAt' | 'dueAt' | 'timeoutMs'>;
 
@@ -65,6 +71,8 @@ export class Connection<C extends Sendable> {
   #calls = 0;
   #waiting = 0;
   #flushScheduled = false;
+  /** How many calls a flush has had of late. */
+  #company = 1;
   #timer: NodeJS.Timeout | undefined;
   #timerDue = Number.POSITIVE_INFINITY;
   #away: RateLimiterError | undefined;
@@ -129,8 +137,9 @@ export class Connection<C extends Sendable> {
     this.#calls += 1;
     if (!this.#flushScheduled) {
       this.#flushScheduled = true;
-      // A lone call need not wait for the others that the sockets of this poll may bring.
-      if (this.#calls === 1) {
+      // A lone call need not wait for the others that the sockets of this poll may bring. Under load the first of a
+      // poll would leave them behind, and cost a script call of its own.
+      if (this.#calls === 1 && this.#company <= ALONE) {
         process.nextTick(this.#flush);
       } else {
         setImmediate(this.#flush);
@@ -173,11 +182,14 @@ export class Connection<C extends Sendable> {
     // A copy: a hook that hears of a failure may make a call in between.
     const lanes = [...this.#dirty];
     this.#dirty.clear();
+    let flushed = 0;
     for (const lane of lanes) {
       for (const [slot, calls] of lane.takeQueue()) {
+        flushed += calls.length;
         this.#makeBatches(lane, slot, calls);
       }
     }
+    this.#company += LATEST * (flushed - this.#company);
   }
 
   #makeBatches(lane: Lane<C>, slot: number, calls: readonly C[]): void {
@@ -311,7 +323,7 @@ export class Connection<C extends Sendable> {
       if (batch.calls === undefined) {
         this.#counts.lateReplies += 1;
       }
-      // Both prove that nothing ran: the only answers after which a call may be sent again.
+      // These prove that nothing ran: the only answers after which a call may be sent again.
       if (batch.calls !== undefined && this.port.state === 'ready') {
         if (command === 'EVALSHA' && message.startsWith('NOSCRIPT')) {
           this.#counts.noScript += 1;
@@ -322,10 +334,23 @@ export class Connection<C extends Sendable> {
           this.#splitBySlot(batch, batch.calls);
           return;
         }
+        // Of the keys of one slot some are at each of two nodes, or new ones would be.
+        if (message.startsWith('TRYAGAIN')) {
+          setTimeout(() => this.#tryAgain(batch, command), TRY_AGAIN_MS);
+          return;
+        }
       }
     }
     this.#answer(batch, this.#errorOf(error, isReply, message));
     this.#forget(batch);
+  }
+
+  #tryAgain(batch: Batch<C>, command: 'EVALSHA' | 'EVAL'): void {
+    if (batch.calls !== undefined && this.port.state === 'ready') {
+      this.#send(batch, command);
+    } else {
+      this.#forget(batch);
+    }
   }
 
   #splitBySlot(batch: Batch<C>, calls: readonly C[]): void {

@@ -6,7 +6,7 @@ export { findPrometheus } from './promtool.mjs';
 export { startPrometheus } from './prometheus.mjs';
 export { runAsWorker, runWorkers, startWorkers } from './processes.mjs';
 export { own, privateFolder } from './reaper.mjs';
-export { slotOfKey, startCluster } from './redis-cluster.mjs';
+export { slotOfKey, startCluster, tagOfSlot } from './redis-cluster.mjs';
 export { linkUp, startReplicated } from './redis-replica.mjs';
 export { startSentinel } from './redis-sentinel.mjs';
 export { RedisServer, redisMissing, startRedis } from './redis-server.mjs';

@@ -16,6 +16,7 @@ import {
   startSteppedRedis,
   startWorkers,
   steppedClockMissing,
+  tagOfSlot,
   timeOf,
   tlsMissing,
   waitUntil,
@@ -194,6 +195,18 @@ describe('several servers', () => {
     await close();
   });
 
+  it('a primary behind a proxy can be parted from its replica, and is still reached itself', async () => {
+    const { primary, replica, wire, caughtUp, close } = await startReplicated({ proxied: true });
+    await wire?.stall();
+    expect(await primary.command('SET', 'key', 'new')).toBe('OK');
+    expect(await primary.command('WAIT', 1, 100)).toBe(0);
+    expect(await replica.command('GET', 'key')).toBeNull();
+    await wire?.pass();
+    await caughtUp();
+    expect(await replica.command('GET', 'key')).toBe('new');
+    await close();
+  });
+
   it('Sentinels promote the replica of a dead primary', async () => {
     const { primary, replica, sentinels, currentPrimary, becomesPrimary, close } =
       await startSentinel({
@@ -216,6 +229,7 @@ describe('several servers', () => {
     const to = cluster.nodes.find((node) => node !== from);
     if (!to) throw new Error('a cluster of one node');
     expect(await from.command('CLUSTER', 'KEYSLOT', '{user}:1')).toBe(slot);
+    expect(slotOfKey(`{${tagOfSlot(slot)}}anything`)).toBe(slot);
     expect(await from.command('SET', '{user}:1', 'value')).toBe('OK');
     await expect(to.command('GET', '{user}:1')).rejects.toThrow(
       `MOVED ${slot} 127.0.0.1:${from.port}`,

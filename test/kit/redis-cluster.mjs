@@ -178,3 +178,21 @@ export function slotOfKey(key) {
   }
   return crc % SLOTS;
 }
+
+/** @type {Map<number, string>} */
+const tags = new Map();
+let tried = 0;
+
+/**
+ * A hash tag that puts a key into this slot: `{${tagOfSlot(slot)}}anything`.
+ *
+ * @param {number} slot
+ * @returns {string}
+ */
+export function tagOfSlot(slot) {
+  for (; !tags.has(slot); tried++) {
+    const tag = tried.toString(36);
+    if (!tags.has(slotOfKey(tag))) tags.set(slotOfKey(tag), tag);
+  }
+  return /** @type {string} */ (tags.get(slot));
+}

@@ -1,4 +1,5 @@
 // @ts-check
+import { startFaultProxy } from './fault-proxy.mjs';
 import { startRedis } from './redis-server.mjs';
 import { waitUntil } from './wait-until.mjs';
 
@@ -9,6 +10,8 @@ import { waitUntil } from './wait-until.mjs';
  * @typedef {object} ReplicatedRedis
  * @property {RedisServer} primary the one that began as the primary
  * @property {RedisServer} replica
+ * @property {import('./fault-proxy.mjs').FaultProxy | undefined} wire with `proxied`, the way to the primary for everybody who learns of it: while it is
+ *   stalled the primary is parted from them all, and still reached on its own port
  * @property {() => Promise<void>} caughtUp resolves when the replica has everything that the primary has executed
  * @property {() => Promise<void>} promote makes the replica a primary of its own; what it had not received is lost
  * @property {() => Promise<void>} close ends both
@@ -19,23 +22,36 @@ import { waitUntil } from './wait-until.mjs';
  *
  * To lose writes at a failover: `replica.stop()`, write, `primary.kill()`, `replica.cont()`, `promote()`.
  *
- * @param {{ primary?: RedisOptions, replica?: RedisOptions }} [options]
+ * @param {{ primary?: RedisOptions, replica?: RedisOptions, proxied?: boolean }} [options]
  * @returns {Promise<ReplicatedRedis>}
  */
-export async function startReplicated({ primary: primaryOptions, replica: replicaOptions } = {}) {
+export async function startReplicated({
+  primary: primaryOptions,
+  replica: replicaOptions,
+  proxied = false,
+} = {}) {
   const primary = await startRedis(primaryOptions);
+  /** @type {import('./fault-proxy.mjs').FaultProxy | undefined} */
+  let wire;
   /** @type {RedisServer} */
   let replica;
   try {
+    if (proxied) {
+      wire = await startFaultProxy(primary);
+      // Under this port it is known as a replica, too, once another has taken its place.
+      await primary.command('CONFIG', 'SET', 'replica-announce-port', wire.port);
+    }
     replica = await startRedis({
       ...replicaOptions,
-      config: { ...replicaOptions?.config, replicaof: `${primary.host} ${primary.port}` },
+      config: { ...replicaOptions?.config, replicaof: `${primary.host} ${(wire ?? primary).port}` },
     });
   } catch (error) {
+    await wire?.close();
     await primary.close();
     throw error;
   }
   const close = async () => {
+    await wire?.close();
     await Promise.all([replica.close(), primary.close()]);
   };
   try {
@@ -47,6 +63,7 @@ export async function startReplicated({ primary: primaryOptions, replica: replic
   return {
     primary,
     replica,
+    wire,
     caughtUp: async () => {
       const { master_repl_offset: written = '' } = await primary.info('replication');
       await waitUntil('the replica to catch up', async () => {

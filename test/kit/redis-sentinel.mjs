@@ -12,6 +12,7 @@ import { waitUntil } from './wait-until.mjs';
  * @property {string} name under which the Sentinels know the primary
  * @property {RedisServer} primary the one that began as the primary
  * @property {RedisServer} replica
+ * @property {import('./fault-proxy.mjs').FaultProxy | undefined} wire as of `startReplicated`; the Sentinels, too, know the primary by its port
  * @property {RedisServer[]} sentinels
  * @property {{ host: string, port: number }[]} addresses of the Sentinels, as clients want them
  * @property {() => Promise<RedisServer>} currentPrimary whom the Sentinels that still answer name as the primary
@@ -30,6 +31,7 @@ import { waitUntil } from './wait-until.mjs';
  * @param {string} [options.name] default `mymaster`
  * @param {RedisOptions} [options.primary]
  * @param {RedisOptions} [options.replica]
+ * @param {boolean} [options.proxied] for a primary that can be parted from its replica and the Sentinels
  * @returns {Promise<SentinelRedis>}
  */
 export async function startSentinel({
@@ -38,12 +40,14 @@ export async function startSentinel({
   name = 'mymaster',
   primary: primaryOptions,
   replica: replicaOptions,
+  proxied = false,
 } = {}) {
   const pair = await startReplicated({
+    proxied,
     ...(primaryOptions && { primary: primaryOptions }),
     ...(replicaOptions && { replica: replicaOptions }),
   });
-  const { primary, replica } = pair;
+  const { primary, replica, wire } = pair;
   /** @type {RedisServer[]} */
   const sentinels = [];
   const close = async () => {
@@ -58,7 +62,7 @@ export async function startSentinel({
           config: {
             sentinel: [
               `myid ${randomBytes(20).toString('hex')}`,
-              `monitor ${name} ${primary.host} ${primary.port} 2`,
+              `monitor ${name} ${primary.host} ${(wire ?? primary).port} 2`,
               `down-after-milliseconds ${name} ${downAfterMs}`,
               `failover-timeout ${name} ${failoverTimeoutMs}`,
               `known-replica ${name} ${replica.host} ${replica.port}`,
@@ -95,6 +99,7 @@ export async function startSentinel({
     name,
     primary,
     replica,
+    wire,
     sentinels,
     addresses: sentinels.map(({ host, port }) => ({ host, port })),
     currentPrimary: async () => ((await votes())[0] === replica.port ? replica : primary),

@@ -1,11 +1,7 @@
-import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { fixedWindow, slidingWindow, tokenBucket } from 'distributed-rate-limiter';
-import type { Limit } from 'distributed-rate-limiter';
-import { assemble } from '../../scripts/build-lua.mjs';
 import { decide } from '../../src/algorithms/decide.ts';
-import { keysOf, shapeOf } from '../../src/algorithms/shape.ts';
-import type { Entry, Shape } from '../../src/algorithms/shape.ts';
+import { keysOf } from '../../src/algorithms/shape.ts';
+import type { Entry } from '../../src/algorithms/shape.ts';
 import { digestIdentity } from '../../src/identity.ts';
 import {
   startRedis,
@@ -15,7 +11,10 @@ import {
   waitUntil,
 } from '../kit/index.mjs';
 import type { RedisServer } from '../kit/index.mjs';
-import type { Asked, History, Numbers, Task } from './history.worker.mjs';
+import type { Numbers } from './asked.mjs';
+import { scriptThatAlso } from './history.script.ts';
+import { shapeAsked } from './history.shapes.ts';
+import type { History, Task } from './history.worker.mjs';
 import { isLong } from './length.mjs';
 
 const worker = new URL('history.worker.mjs', import.meta.url);
@@ -56,30 +55,16 @@ const plans: Record<string, Numbers[]> = {
  * The production script, but it also draws a number in the same instant, notes which keys have not expired, and
  * answers both at the end.
  */
-function recordingScript(): { text: string; sha1: string } {
-  const source = (name: string): string =>
-    readFileSync(new URL(`../../src/algorithms/${name}.lua`, import.meta.url), 'utf8');
-  const recording = (name: string): string => {
-    const text = source(name);
-    const told = text.replaceAll(
-      /\n *return out\n/g,
-      '\nout[place] = present\nout[place + 1] = sequence\nreturn out\n',
-    );
-    expect(told).not.toBe(text);
-    return told;
-  };
-  return assemble({
-    clock: `${source('clock')}
-      local sequence = redis.call('INCR', '${SEQUENCE}')
-      local present = ''
-      for k = 1, #KEYS do
-        present = present .. redis.call('EXISTS', KEYS[k])
-      end
-    `,
-    lone: recording('lone'),
-    decide: recording('decide'),
-  });
-}
+const recordingScript = scriptThatAlso({
+  first: `
+    local sequence = redis.call('INCR', '${SEQUENCE}')
+    local present = ''
+    for k = 1, #KEYS do
+      present = present .. redis.call('EXISTS', KEYS[k])
+    end
+  `,
+  last: 'out[place] = present\nout[place + 1] = sequence',
+});
 
 interface Recorded {
   readonly sequence: number;
@@ -90,33 +75,11 @@ interface Recorded {
   readonly reply: readonly (number | string)[];
 }
 
-/** The driver asks a limit for its twin and whether it is a shadow; its numbers are the plan's. */
-const limitsByAlgorithm: Record<string, Limit> = {
-  token_bucket: tokenBucket({ rate: 1, period: '1s' }),
-  sliding_window: slidingWindow({ rate: 1, period: '1s' }),
-  fixed_window: fixedWindow({ rate: 1, period: '1s' }),
-};
-
 /** What all processes recorded, in the order in which Redis decided it. */
 function merge(histories: readonly History[]): Recorded[] {
-  const shapes = new Map<string, Shape>();
-  const shapeFor = (asked: Asked): Shape => {
-    const name = JSON.stringify(asked);
-    let shape = shapes.get(name);
-    if (shape === undefined) {
-      const { verb, units, rules } = asked;
-      shape = shapeOf(
-        verb,
-        units,
-        rules.map((rule) => ({ ...rule, limit: limitsByAlgorithm[rule.plan.args[0]!]! })),
-      );
-      shapes.set(name, shape);
-    }
-    return shape;
-  };
   return histories
     .flatMap(({ asked, batches }) => {
-      const known = asked.map(shapeFor);
+      const known = asked.map(shapeAsked);
       return batches.map(({ sequence, present, keys, asked: places, reply }) => {
         const entries = keys.map((key, i) => ({ key, shape: known[places[i]!]! }));
         return {
@@ -246,7 +209,7 @@ describe(`the history of ${PROCESSES} processes`, () => {
     redis = stepped?.redis ?? (await startRedis());
     close = stepped?.close ?? (() => redis.close());
     await redis.command('SET', poisonedKey, POISON, 'PX', 600_000);
-    const task: Task = { port: redis.port, source: recordingScript(), plans, decisions: DECISIONS };
+    const task: Task = { port: redis.port, source: recordingScript, plans, decisions: DECISIONS };
     const group = startWorkers(worker, PROCESSES, task, { timeoutMs: 150_000 });
     await group.going;
     let done = false;

@@ -1,19 +1,13 @@
 // @ts-check
 import { runAsWorker } from '../kit/index.mjs';
-import {
-  RateLimiter,
-  connectionOfClient,
-  decideBatch,
-  fixedWindow,
-  slidingWindow,
-  tokenBucket,
-} from './built.mjs';
+import { Shapes, limitOf } from './asked.mjs';
+import { RateLimiter, connectionOfClient, decideBatch } from './built.mjs';
 import { LIBRARIES, openClient } from './clients.mjs';
 import { keepInFlight } from './demand.mjs';
 
 /**
- * @typedef {import('../../src/index.ts').TokenBucketOptions & { algorithm?: 'slidingWindow' | 'fixedWindow' }} Numbers
- * @typedef {import('../../src/algorithms/shape.ts').Shape} Shape
+ * @typedef {import('./asked.mjs').Asked} Asked
+ * @typedef {import('./asked.mjs').Numbers} Numbers
  * @typedef {import('../../src/redis/script.ts').ScriptSource} ScriptSource
  * @typedef {import('../../src/redis/script.ts').Script<import('../../src/stores/store.ts').Call>} Script
  *
@@ -24,11 +18,6 @@ import { keepInFlight } from './demand.mjs';
  * @property {Record<string, Numbers[]>} plans
  * @property {number} decisions of each process
  *
- * @typedef {object} Asked a shape, by what it can be made again from
- * @property {Shape['verb']} verb
- * @property {number} units
- * @property {Pick<Shape['rules'][number], 'plan' | 'suffix'>[]} rules
- *
  * @typedef {object} Batch one execution of the script
  * @property {number} sequence
  * @property {string} present
@@ -38,18 +27,6 @@ import { keepInFlight } from './demand.mjs';
  *
  * @typedef {{ asked: Asked[], batches: Batch[], allowed: number, refused: number, failed: number }} History
  */
-
-/** @param {Numbers} numbers */
-function limitOf({ algorithm, ...numbers }) {
-  return algorithm === undefined
-    ? tokenBucket(numbers)
-    : { slidingWindow, fixedWindow }[algorithm](numbers);
-}
-
-/** @param {Shape} shape @returns {Asked} */
-function askedBy({ verb, units, rules }) {
-  return { verb, units, rules: rules.map(({ plan, suffix }) => ({ plan, suffix })) };
-}
 
 /** Random numbers from a seed, 0 to 1. @param {number} seed @see https://gist.github.com/tommyettinger/46a874533244883189143505d203312c */
 function randomFrom(seed) {
@@ -67,16 +44,7 @@ await runAsWorker(
   async ({ index, data, ready }) => {
     /** @type {History} */
     const history = { asked: [], batches: [], allowed: 0, refused: 0, failed: 0 };
-    /** @type {Map<Shape, number>} */
-    const places = new Map();
-    /** @param {Shape} shape */
-    const placeOf = (shape) => {
-      const known = places.get(shape);
-      if (known !== undefined) return known;
-      places.set(shape, places.size);
-      history.asked.push(askedBy(shape));
-      return places.size - 1;
-    };
+    const shapes = new Shapes((asked) => history.asked.push(asked));
 
     const { client } = await openClient(LIBRARIES[index % 2] ?? 'ioredis', data.port);
     /** @type {Script} */
@@ -92,7 +60,7 @@ await runAsWorker(
           sequence,
           present,
           keys: calls.map(({ key }) => key),
-          asked: calls.map(({ shape }) => placeOf(shape)),
+          asked: calls.map(({ shape }) => shapes.placeOf(shape)),
           reply: [Number(values[0]), ...values.slice(1)],
         });
       },

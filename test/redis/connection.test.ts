@@ -72,6 +72,38 @@ describe('batches', () => {
     expect(made).toMatchObject({ answer: 'answer to a', times: 1 });
   });
 
+  test('where calls have come in company of late, the first waits for the others of its poll', async () => {
+    const { port, call } = open();
+    const tick = () => new Promise((resolve) => process.nextTick(resolve));
+    const answered = async (): Promise<void> => {
+      await turn();
+      port.sent.splice(0).forEach((sent) => sent.reply());
+      await turn();
+    };
+    ['a', 'b', 'c', 'd'].forEach((key) => call(key));
+    await answered();
+    ['a', 'b', 'c', 'd'].forEach((key) => call(key));
+    await answered();
+    call('first');
+    await tick();
+    call('second');
+    expect(port.sent).toHaveLength(0);
+    await turn();
+    expect(port.sent.map(({ keys }) => keys)).toEqual([['first', 'second']]);
+    await answered();
+
+    // And once they have come alone for a while, nobody is waited for.
+    for (let i = 0; i < 10; i++) {
+      call('alone');
+      await answered();
+    }
+    call('a');
+    await tick();
+    call('b');
+    await turn();
+    expect(port.sent.map(({ keys }) => keys)).toEqual([['a'], ['b']]);
+  });
+
   test('the calls of a turn go together, in order, in as many sends as they need', async () => {
     const { port, connection, call } = open();
     const calls = ['a', 'b', 'c', 'd', 'e', 'f'].map((key) => call(key));
@@ -430,6 +462,56 @@ describe('slots', () => {
     await turn();
     expect(made.reason).toBe('store_error');
     expect(port.sent).toHaveLength(1);
+  });
+
+  const tryAgain = () => new ReplyError('TRYAGAIN Multiple keys request during rehashing of slot');
+
+  test('TRYAGAIN, while a slot moves, is asked again until it is done', async () => {
+    const { port, connection, call } = open(new FakePort('ready', { cluster: true }));
+    const made = call('{a}1');
+    await turn();
+    for (let i = 0; i < 3; i++) {
+      port.sent[i]!.reject(tryAgain());
+      await turn();
+      expect([made.times, connection.inFlight]).toEqual([0, 1]);
+      await pass(20);
+    }
+    expect(port.sent.map(({ command, keys }) => [command, keys])).toEqual(
+      Array.from({ length: 4 }, () => ['EVALSHA', ['{a}1']]),
+    );
+    port.sent[3]!.reply();
+    await turn();
+    expect(made).toMatchObject({ answer: 'answer to {a}1', times: 1 });
+    expect(connection.inFlight).toBe(0);
+  });
+
+  test('TRYAGAIN to the end is a deadline like any other, and nothing is sent after it', async () => {
+    const { port, connection, call } = open(new FakePort('ready', { cluster: true }));
+    const made = call('{a}1');
+    await turn();
+    await pass(240);
+    port.sent[0]!.reject(tryAgain());
+    await turn();
+    await pass(10);
+    expect(made).toMatchObject({ reason: 'store_timeout', times: 1 });
+    await pass(10);
+    expect(port.sent).toHaveLength(1);
+    expect(connection.inFlight).toBe(0);
+    // It answers, so it does not hang.
+    expect(call('{a}2').times).toBe(0);
+  });
+
+  test('TRYAGAIN, and then the connection is lost: answered at once, and nothing is sent', async () => {
+    const { port, connection, call } = open(new FakePort('ready', { cluster: true }));
+    const made = call('{a}1');
+    await turn();
+    port.sent[0]!.reject(tryAgain());
+    await turn();
+    port.become('away');
+    expect(made).toMatchObject({ reason: 'store_away', times: 1 });
+    await pass(20);
+    expect(port.sent).toHaveLength(1);
+    expect(connection.inFlight).toBe(0);
   });
 
   test('what was split keeps its deadline and its place among what is in flight', async () => {

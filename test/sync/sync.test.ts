@@ -15,7 +15,7 @@ import type { Decision, Identity } from 'distributed-rate-limiter';
 import type { RateLimiterSync as FromSources } from 'distributed-rate-limiter/sync';
 import type { SyncLimiterOptions } from 'distributed-rate-limiter/sync';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
-import { freePort, startRedis, waitUntil } from '../kit/index.mjs';
+import { freePort, startCluster, startRedis, waitUntil } from '../kit/index.mjs';
 import type { RedisServer } from '../kit/index.mjs';
 import { collectWarnings } from '../support/warnings.ts';
 
@@ -152,6 +152,32 @@ describe('the same decisions as the asynchronous limiter', () => {
     expect(limiter.peek('user')).toMatchObject({ remaining: 2 });
     expect(thrownBy(() => limiter.allow('user'))).toMatchObject({ code: 'ERR_LEASE_REQUIRED' });
   });
+});
+
+test('a cluster: identities of every node, on the keys of the asynchronous limiter', async () => {
+  const cluster = await startCluster();
+  const both = {
+    redis: cluster.nodes[0]!.url,
+    cluster: true,
+    timeoutMs: 5_000,
+    namespace: 'spread',
+  };
+  const limits = { rate: 2, period: '1h' } as const;
+  const limiter = sync({ ...both, ...limits });
+  const other = new RateLimiter({ ...both, ...limits });
+  open.push(other);
+  try {
+    for (let i = 0; i < 12; i++) {
+      const identity = `user:${i}`;
+      expect(limiter.allow(identity)).toMatchObject({ degraded: false, remaining: 1 });
+      expect(await other.allow(identity)).toMatchObject({ degraded: false, remaining: 0 });
+      expect(limiter.allow(identity)).toMatchObject({ allowed: false, reason: 'limited' });
+    }
+    const sizes = await Promise.all(cluster.nodes.map((node) => node.command('DBSIZE')));
+    expect(sizes.every((size) => size > 0)).toBe(true);
+  } finally {
+    await cluster.close();
+  }
 });
 
 describe('hooks', () => {

@@ -1,0 +1,389 @@
+// @ts-check
+/**
+ * What a decision costs as identities, client processes and cluster primaries grow: `npm run bench:scale`.
+ *
+ * Everything that is compared runs at once and takes turns in every round, in an order drawn anew: what counts is the
+ * median over the rounds. Writes bench/scale/figures.json, the tables of docs/scale.md, and docs/scale.svg.
+ * `--quick` shows that all of it runs, with few identities, and writes nothing. `--render` measures nothing, and makes
+ * page and plot of the figures that are there.
+ */
+import { readFileSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { ensurePackages } from '../scripts/bootstrap.mjs';
+import { build } from '../scripts/build.mjs';
+import { ensureRedisServer } from '../scripts/redis-server.mjs';
+import { startCluster, startRedis, startReplicated } from '../test/kit/index.mjs';
+import { startChild } from './child.mjs';
+import { ensurePeers } from './install.mjs';
+import { median } from './report.mjs';
+import { fillIn, tables } from './scale/page.mjs';
+import { plot } from './scale/plot.mjs';
+
+/**
+ * @typedef {import('../test/kit/index.mjs').RedisServer} RedisServer
+ * @typedef {import('./child.mjs').Child} Child
+ * @typedef {import('./load.mjs').LoadResult} LoadResult
+ *
+ * @typedef {object} Sample what one turn showed, or the medians of several
+ * @property {number} perSecond decisions, of all processes
+ * @property {number} entries decisions per script call
+ * @property {number} redisUs processor time of all servers, per decision
+ * @property {number} busiest the part of it that the busiest server had
+ * @property {number} nodeUs processor time of the client processes, per decision
+ * @property {number} p50Us of a call; of several processes the worst one's
+ * @property {number} p99Us
+ * @property {number} bytesIn that servers read, per decision
+ * @property {number} bytesOut that they wrote, to replicas too
+ *
+ * @typedef {object} Group a server or a cluster, whoever else is part of it, and what was measured there
+ * @property {string} name
+ * @property {RedisServer[]} servers that decide
+ * @property {boolean} cluster
+ * @property {number} identities
+ * @property {() => Promise<void>} close
+ *
+ * @typedef {object} Turn
+ * @property {Group} on
+ * @property {number} processes
+ * @property {number} inFlight of each process
+ * @property {string} [period] of identities that are never seen again
+ * @property {Sample[]} samples
+ *
+ * @typedef {typeof figures} Figures
+ */
+
+const PAGE = new URL('../docs/scale.md', import.meta.url);
+const PLOT = new URL('../docs/scale.svg', import.meta.url);
+const FIGURES = new URL('scale/figures.json', import.meta.url);
+
+const { values: options } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    render: { type: 'boolean', default: false },
+  },
+});
+const { quick } = options;
+
+if (options.render) {
+  write(JSON.parse(readFileSync(FIGURES, 'utf8')));
+  process.exit(0);
+}
+
+const COUNTS = quick ? [1_000, 10_000] : [1_000, 100_000, 1_000_000, 10_000_000];
+const PROCESSES = [1, 2, 4, 8];
+const IN_FLIGHT = [1, 4, 16, 64, 256, 1_024];
+const PRIMARIES = quick ? [1, 3] : [1, 2, 3, 4, 6];
+/** Of everything that does not ask how it grows with their number. */
+const IDENTITIES = quick ? 5_000 : 100_000;
+const ROUNDS = quick ? 1 : 7;
+const TURN_MS = quick ? 100 : 600;
+/** Of each turn, before anything is counted: sockets and caches are this turn's again. */
+const SETTLING_MS = quick ? 20 : 60;
+const WARM_UP_MS = quick ? 100 : 1_000;
+/** Within it a stranger's key expires: a turn sees as many expire as come. */
+const STRANGERS_FOR = '200ms';
+
+ensurePackages();
+build();
+ensureRedisServer();
+ensurePeers();
+
+console.log(
+  `${COUNTS.at(-1)} identities at most, ${ROUNDS} rounds; Node ${process.versions.node}, ` +
+    `${os.cpus().length} cores, load ${os.loadavg()[0]?.toFixed(1)}`,
+);
+
+const children = Array.from({ length: Math.max(...PROCESSES) }, (_, i) =>
+  startChild(new URL('scale/worker.mjs', import.meta.url), `client ${i}`),
+);
+/** @type {Group[]} */
+const groups = [];
+/** Numbers of identities that have been asked for once. */
+let strangers = 0;
+const figures = {
+  node: process.versions.node,
+  redis: '',
+  cores: os.cpus().length,
+  /** @type {{ count: number, bytes: number, loaded: Sample, alone: Sample }[]} */
+  identities: [],
+  /** @type {{ inFlight: number, sample: Sample }[]} */
+  inFlight: [],
+  /** @type {{ processes: number, sample: Sample }[]} */
+  processes: [],
+  /** @type {{ primaries: number, sample: Sample }[]} none: a server that is no cluster */
+  primaries: [],
+  /** @type {{ what: string, sample: Sample }[]} */
+  durability: [],
+  /** @type {{ sample: Sample, peakKeys: number }} */
+  strangers: { sample: none(), peakKeys: 0 },
+};
+
+try {
+  await measure();
+} finally {
+  await Promise.all(children.map((child) => child.close()));
+  await Promise.all(groups.map(({ close }) => close()));
+}
+console.log(`load ${os.loadavg()[0]?.toFixed(1)}\n`);
+for (const [name, table] of Object.entries(tables(figures))) console.log(`${name}\n${table}\n`);
+if (!quick) {
+  writeFileSync(FIGURES, `${JSON.stringify(figures, rounded, 1)}\n`);
+  write(JSON.parse(readFileSync(FIGURES, 'utf8')));
+}
+
+async function measure() {
+  /** @type {Map<number, { group: Group, bytes: number }>} */
+  const byCount = new Map();
+  for (const count of COUNTS) {
+    const group = await open(`${count}`, [await startRedis()], false, count);
+    figures.redis = (await group.servers[0]?.info('server'))?.['redis_version'] ?? '';
+    const before = await memoryOf(group);
+    await fill(group);
+    byCount.set(count, { group, bytes: ((await memoryOf(group)) - before) / count });
+  }
+  const usual = byCount.get(IDENTITIES)?.group ?? (await filled('usual', [await startRedis()]));
+
+  /** @type {Group[]} */
+  const clusters = [];
+  for (const primaries of PRIMARIES) {
+    const cluster = await startCluster({ primaries, nodeTimeoutMs: 5_000 });
+    const group = await open(`${primaries}`, cluster.nodes, true, IDENTITIES, cluster.close);
+    await fill(group);
+    clusters.push(group);
+  }
+  const replicated = await startReplicated();
+  const aof = { appendonly: 'yes', appendfsync: 'everysec' };
+  const guards = /** @type {const} */ ([
+    ['neither', usual],
+    ['a replica', await filled('replica', [replicated.primary], replicated.close)],
+    ['`appendonly`, every second', await filled('aof', [await startRedis({ config: aof })])],
+  ]);
+
+  /** @type {Turn[]} */
+  const turns = [];
+  /** @param {Omit<Turn, 'samples'>} turn */
+  const plan = (turn) => {
+    const planned = { ...turn, samples: [] };
+    turns.push(planned);
+    return planned;
+  };
+  const ofIdentities = [...byCount].map(([count, { group, bytes }]) => ({
+    count,
+    bytes,
+    loaded: plan({ on: group, processes: 1, inFlight: 256 }),
+    alone: plan({ on: group, processes: 1, inFlight: 1 }),
+  }));
+  const ofInFlight = IN_FLIGHT.map((inFlight) => plan({ on: usual, processes: 1, inFlight }));
+  const ofProcesses = PROCESSES.map((processes) => plan({ on: usual, processes, inFlight: 64 }));
+  const ofPrimaries = [usual, ...clusters].map((on) => plan({ on, processes: 2, inFlight: 64 }));
+  const ofGuards = guards.map(([what, on]) => ({
+    what,
+    turn: plan({ on, processes: 1, inFlight: 256 }),
+  }));
+  const ofStrangers = plan({ on: usual, processes: 1, inFlight: 256, period: STRANGERS_FOR });
+
+  for (const turn of turns) await load(turn, WARM_UP_MS);
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const turn of turns.toSorted(() => Math.random() - 0.5)) {
+      await load(turn, SETTLING_MS);
+      turn.samples.push(await sampleOf(turn));
+    }
+    console.log(`round ${round + 1} of ${ROUNDS}`);
+  }
+
+  figures.identities = ofIdentities.map(({ loaded, alone, ...rest }) => ({
+    ...rest,
+    loaded: medians(loaded),
+    alone: medians(alone),
+  }));
+  figures.inFlight = ofInFlight.map((turn) => ({
+    inFlight: turn.inFlight,
+    sample: medians(turn),
+  }));
+  figures.processes = ofProcesses.map((turn) => ({
+    processes: turn.processes,
+    sample: medians(turn),
+  }));
+  figures.primaries = ofPrimaries.map((turn) => ({
+    primaries: turn.on.cluster ? turn.on.servers.length : 0,
+    sample: medians(turn),
+  }));
+  figures.durability = ofGuards.map(({ what, turn }) => ({ what, sample: medians(turn) }));
+  figures.strangers.sample = medians(ofStrangers);
+}
+
+/**
+ * @param {string} name
+ * @param {RedisServer[]} servers
+ * @param {boolean} cluster
+ * @param {number} identities
+ * @param {() => Promise<void>} [close]
+ */
+async function open(name, servers, cluster, identities, close) {
+  const group = {
+    name: cluster ? `cluster of ${name}` : name,
+    servers,
+    cluster,
+    identities,
+    close:
+      close ??
+      (async () => {
+        await Promise.all(servers.map((server) => server.close()));
+      }),
+  };
+  groups.push(group);
+  const target = { ports: servers.map(({ port }) => port), cluster, identities };
+  await Promise.all(children.map((child) => child.ask({ kind: 'open', name: group.name, target })));
+  return group;
+}
+
+/**
+ * @param {string} name
+ * @param {RedisServer[]} servers
+ * @param {() => Promise<void>} [close]
+ */
+async function filled(name, servers, close) {
+  const group = await open(name, servers, false, IDENTITIES, close);
+  await fill(group);
+  return group;
+}
+
+/** @param {Group} group */
+async function fill({ name, identities, cluster, servers }) {
+  const began = performance.now();
+  const half = Math.ceil(identities / 2);
+  await Promise.all(
+    children.slice(0, 2).map((child, i) => {
+      const to = Math.min((i + 1) * half, identities);
+      return child.ask({ kind: 'fill', name, from: i * half, to });
+    }),
+  );
+  // The key tables are moved to larger ones bit by bit, and for so long both are there.
+  for (let settled = false; !settled;) {
+    await sleep(100);
+    const told = await Promise.all(
+      servers.map((server) => server.command('DEBUG', 'HTSTATS', '0')),
+    );
+    settled = told.every((text) => !String(text).includes('rehashing target'));
+  }
+  const seconds = ((performance.now() - began) / 1_000).toFixed(1);
+  console.log(`${cluster ? '' : 'server of '}${name}: ${identities} identities in ${seconds} s`);
+}
+
+/** @param {Group} group */
+async function memoryOf({ servers }) {
+  const infos = await Promise.all(servers.map((server) => server.info('memory')));
+  return infos.reduce((sum, info) => sum + Number(info['used_memory']), 0);
+}
+
+/**
+ * @param {Turn} turn
+ * @param {number} ms
+ * @returns {Promise<LoadResult[]>}
+ */
+function load({ on, processes, inFlight, period }, ms) {
+  return Promise.all(
+    children.slice(0, processes).map((child, i) => {
+      const from = period === undefined ? Math.floor((i * on.identities) / processes) : strangers;
+      if (period !== undefined) strangers += 1_000_000;
+      const kind = period === undefined ? 'load' : 'load-of-strangers';
+      return child.ask({ kind, name: on.name, from, inFlight, ms, period });
+    }),
+  );
+}
+
+/** @param {Turn} turn */
+async function sampleOf(turn) {
+  const { servers } = turn.on;
+  const before = await Promise.all(servers.map(spentBy));
+  const results = await load(turn, TURN_MS);
+  const after = await Promise.all(servers.map(spentBy));
+  if (turn.period !== undefined) {
+    const { keys } = (await servers[0]?.keyCounts()) ?? { keys: 0 };
+    figures.strangers.peakKeys = Math.max(figures.strangers.peakKeys, keys - turn.on.identities);
+  }
+  const refused = results.reduce((sum, each) => sum + each.refused, 0);
+  if (refused > 0) throw new Error(`${refused} calls were refused where no limit refuses`);
+  const decisions = results.reduce((sum, each) => sum + each.decisions, 0);
+  const spent = after.map((each, i) => ({
+    calls: each.calls - (before[i]?.calls ?? 0),
+    cpuUs: each.cpuUs - (before[i]?.cpuUs ?? 0),
+    bytesIn: each.bytesIn - (before[i]?.bytesIn ?? 0),
+    bytesOut: each.bytesOut - (before[i]?.bytesOut ?? 0),
+  }));
+  /** @param {'calls' | 'cpuUs' | 'bytesIn' | 'bytesOut'} of */
+  const all = (of) => spent.reduce((sum, each) => sum + each[of], 0);
+  return {
+    perSecond: results.reduce((sum, each) => sum + each.perSecond, 0),
+    entries: decisions / all('calls'),
+    redisUs: all('cpuUs') / decisions,
+    busiest: Math.max(...spent.map(({ cpuUs }) => cpuUs)) / all('cpuUs'),
+    nodeUs: results.reduce((sum, each) => sum + each.nodeUs * each.decisions, 0) / decisions,
+    p50Us: Math.max(...results.map(({ p50Us }) => p50Us)),
+    p99Us: Math.max(...results.map(({ p99Us }) => p99Us)),
+    bytesIn: all('bytesIn') / decisions,
+    bytesOut: all('bytesOut') / decisions,
+  };
+}
+
+/** @param {RedisServer} server */
+async function spentBy(server) {
+  const [stats, commands, cpuUs] = await Promise.all([
+    server.info('stats'),
+    server.commandStats(),
+    server.cpuMicros(),
+  ]);
+  return {
+    cpuUs,
+    calls: commands['evalsha']?.calls ?? 0,
+    bytesIn: Number(stats['total_net_input_bytes']),
+    bytesOut: Number(stats['total_net_output_bytes']),
+  };
+}
+
+/** @returns {Sample} */
+function none() {
+  return {
+    perSecond: 0,
+    entries: 0,
+    redisUs: 0,
+    busiest: 0,
+    nodeUs: 0,
+    p50Us: 0,
+    p99Us: 0,
+    bytesIn: 0,
+    bytesOut: 0,
+  };
+}
+
+/**
+ * @param {Turn} turn
+ * @returns {Sample}
+ */
+function medians({ samples }) {
+  const result = none();
+  for (const key of /** @type {(keyof Sample)[]} */ (Object.keys(result))) {
+    result[key] = median(samples.map((sample) => sample[key]));
+  }
+  return result;
+}
+
+/**
+ * Four figures say all that such a measurement can.
+ *
+ * @param {string} _key
+ * @param {unknown} value
+ */
+function rounded(_key, value) {
+  return typeof value === 'number' && !Number.isSafeInteger(value)
+    ? Number(value.toPrecision(4))
+    : value;
+}
+
+/** @param {Figures} of */
+function write(of) {
+  writeFileSync(PAGE, fillIn(readFileSync(PAGE, 'utf8'), of));
+  writeFileSync(PLOT, plot(of));
+}

@@ -1,0 +1,202 @@
+// @ts-check
+/**
+ * @typedef {import('../scale.mjs').Figures} Figures
+ * @typedef {import('../scale.mjs').Sample} Sample
+ */
+
+/** What is planned for on the page. */
+const GOAL = /** @type {const} */ ({ perSecond: 1_000_000, identities: 10_000_000, use: 0.5 });
+
+/** @type {Record<string, (sample: Sample) => string>} */
+const COLUMNS = {
+  'decisions/s': ({ perSecond }) => whole(perSecond),
+  'per script call': ({ entries }) => entries.toFixed(1),
+  'Redis µs': ({ redisUs }) => redisUs.toFixed(1),
+  'Node µs': ({ nodeUs }) => nodeUs.toFixed(1),
+  p50: ({ p50Us }) => ms(p50Us),
+  p99: ({ p99Us }) => ms(p99Us),
+};
+
+/**
+ * The page's tables, by the name that it has in the page.
+ *
+ * @param {Figures} figures
+ * @returns {Record<string, string>}
+ */
+export function tables(figures) {
+  const { identities, inFlight, processes, primaries, durability, strangers } = figures;
+  return {
+    machine: `Redis ${figures.redis}, Node ${figures.node}, ${figures.cores} cores, which Redis and its clients share.`,
+    identities: table(
+      [
+        'identities',
+        'bytes each',
+        'decisions/s',
+        'Redis µs',
+        'p99',
+        'alone: Redis µs',
+        'p50',
+        'p99',
+      ],
+      identities.map(({ count, bytes, loaded, alone }) => [
+        whole(count),
+        bytes.toFixed(0),
+        whole(loaded.perSecond),
+        loaded.redisUs.toFixed(1),
+        ms(loaded.p99Us),
+        alone.redisUs.toFixed(1),
+        ms(alone.p50Us),
+        ms(alone.p99Us),
+      ]),
+    ),
+    strangers: table(
+      ['', ...Object.keys(COLUMNS), 'keys at most'],
+      [['never seen before', ...cells(strangers.sample), whole(strangers.peakKeys)]],
+    ),
+    'in-flight': table(
+      ['in flight', ...Object.keys(COLUMNS)],
+      inFlight.map(({ inFlight: many, sample }) => [whole(many), ...cells(sample)]),
+    ),
+    processes: table(
+      ['processes', ...Object.keys(COLUMNS)],
+      processes.map(({ processes: many, sample }) => [whole(many), ...cells(sample)]),
+    ),
+    primaries: table(
+      ['primaries', ...Object.keys(COLUMNS), 'busiest', 'bytes in, out'],
+      primaries.map(({ primaries: many, sample }) => [
+        many === 0 ? 'no cluster' : whole(many),
+        ...cells(sample),
+        `${(100 * sample.busiest).toFixed(0)} %`,
+        `${sample.bytesIn.toFixed(0)}, ${sample.bytesOut.toFixed(0)}`,
+      ]),
+    ),
+    durability: table(
+      ['beside it', 'decisions/s', 'Redis µs', 'p99', 'bytes out'],
+      durability.map(({ what, sample }) => [
+        what,
+        whole(sample.perSecond),
+        sample.redisUs.toFixed(1),
+        ms(sample.p99Us),
+        sample.bytesOut.toFixed(0),
+      ]),
+    ),
+    plan: table(
+      ['', 'how', ''],
+      planned(figures).map(([what, how, result]) => [what, how, result]),
+    ),
+  };
+}
+
+/**
+ * From the figures to a million decisions per second on a cluster.
+ *
+ * @param {Figures} figures
+ * @returns {[what: string, how: string, result: string][]}
+ */
+function planned({ identities, inFlight, primaries, durability }) {
+  const { perSecond, use } = GOAL;
+  const onCluster = primaries.filter(({ primaries: many }) => many > 0).map(({ sample }) => sample);
+  const redisUs = Math.max(...onCluster.map((sample) => sample.redisUs));
+  const nodeUs = Math.max(...onCluster.map((sample) => sample.nodeUs));
+  const bytesIn = Math.max(...onCluster.map((sample) => sample.bytesIn));
+  const bytesOut = Math.max(...onCluster.map((sample) => sample.bytesOut));
+  const bytes = Math.max(...identities.map((each) => each.bytes));
+  const [alone, replica] = durability;
+  const replicaUs = (replica?.sample.redisUs ?? 0) - (alone?.sample.redisUs ?? 0);
+  const replicaBytes = (replica?.sample.bytesOut ?? 0) - (alone?.sample.bytesOut ?? 0);
+  const us = redisUs + Math.max(0, replicaUs);
+  const cores = (perSecond * us) / 1e6;
+  const nodes = Math.ceil(cores / use);
+  const mbit = ((perSecond / nodes) * (bytesIn + bytesOut + replicaBytes) * 8) / 1e6;
+  const gb = (GOAL.identities * bytes) / 1e9;
+  const largest = inFlight.at(-1)?.sample;
+  const { perCall, perEntry } = costOf(inFlight);
+  return [
+    [
+      'processor of Redis',
+      `${whole(perSecond)} × (${redisUs.toFixed(1)} µs + ${Math.max(0, replicaUs).toFixed(1)} µs for a replica)`,
+      `${cores.toFixed(1)} cores`,
+    ],
+    [
+      'primaries',
+      `${cores.toFixed(1)} cores, each used to ${100 * use} %`,
+      `${nodes}, and as many replicas`,
+    ],
+    [
+      'memory of a primary',
+      `${whole(GOAL.identities)} × ${bytes.toFixed(0)} bytes = ${gb.toFixed(1)} GB, over ${nodes}`,
+      `${Math.ceil((1_000 * gb) / nodes)} MB`,
+    ],
+    [
+      'network of a primary',
+      `${whole(perSecond / nodes)}/s × (${bytesIn.toFixed(0)} + ${bytesOut.toFixed(0)} + ${replicaBytes.toFixed(0)} bytes)`,
+      `${mbit.toFixed(0)} Mbit/s`,
+    ],
+    [
+      'processor of the clients',
+      `${whole(perSecond)} × ${nodeUs.toFixed(1)} µs`,
+      `${((perSecond * nodeUs) / 1e6).toFixed(1)} cores, over all processes`,
+    ],
+    [
+      'one server, no cluster',
+      `a script call costs ${perCall.toFixed(1)} µs, and ${perEntry.toFixed(1)} µs per decision in it: with ${largest?.entries.toFixed(0)} in a call`,
+      `${whole((1e6 * use) / (perCall / (largest?.entries ?? 1) + perEntry))}/s, used to ${100 * use} %`,
+    ],
+  ].map(([what = '', how = '', result = '']) => [what, how, result]);
+}
+
+/**
+ * `redisUs = perCall / entries + perEntry`, by least squares.
+ *
+ * @param {Figures['inFlight']} measured
+ */
+export function costOf(measured) {
+  const points = measured.map(({ sample }) => ({ x: 1 / sample.entries, y: sample.redisUs }));
+  const mean = (/** @type {(point: { x: number, y: number }) => number} */ of) =>
+    points.reduce((sum, point) => sum + of(point), 0) / points.length;
+  const [x, y] = [mean((point) => point.x), mean((point) => point.y)];
+  const perCall =
+    mean((point) => (point.x - x) * (point.y - y)) / mean((point) => (point.x - x) ** 2);
+  return { perCall, perEntry: y - perCall * x };
+}
+
+/**
+ * The page with its tables as the figures have them: each stands between `<!-- figures: name -->` and `<!-- end -->`.
+ *
+ * @param {string} page
+ * @param {Figures} figures
+ */
+export function fillIn(page, figures) {
+  const made = tables(figures);
+  return page.replaceAll(
+    /(<!-- figures: ([\w-]+) -->\n)[^]*?(<!-- end -->)/g,
+    (_all, begin, name, end) => {
+      if (made[name] === undefined) throw new Error(`there are no figures called ${name}`);
+      return `${begin}\n${made[name]}\n\n${end}`;
+    },
+  );
+}
+
+/** @param {Sample} sample */
+function cells(sample) {
+  return Object.values(COLUMNS).map((cell) => cell(sample));
+}
+
+/**
+ * @param {readonly string[]} head
+ * @param {readonly (readonly string[])[]} rows
+ */
+function table(head, rows) {
+  const rule = head.map((_, i) => (i === 0 ? '---' : '--:'));
+  return [head, rule, ...rows].map((row) => `| ${row.join(' | ')} |`).join('\n');
+}
+
+/** @param {number} us */
+function ms(us) {
+  return `${(us / 1_000).toPrecision(2)} ms`;
+}
+
+/** @param {number} number */
+function whole(number) {
+  return Math.round(number).toLocaleString('en-US');
+}

@@ -1,0 +1,36 @@
+/**
+ * `npm run test:beside -- v0.1.0`: that version and this one on one Redis. Any revision will do, several in turn;
+ * without one it is the newest release before this checkout.
+ */
+import { spawnSync } from 'node:child_process';
+import path from 'node:path';
+import process from 'node:process';
+import { ensurePackages, root } from './bootstrap.mjs';
+import { build } from './build.mjs';
+import { ensureRedisServer } from './redis-server.mjs';
+
+ensurePackages();
+ensureRedisServer();
+build();
+
+const given = process.argv.slice(2);
+const revisions = given.length === 0 ? [process.env['DRL_BEFORE'] ?? ''] : given;
+const vitest = path.join(root, 'node_modules/vitest/vitest.mjs');
+const failed = revisions.filter((revision) => {
+  const { status } = spawnSync(
+    process.execPath,
+    [
+      vitest,
+      'run',
+      'test/beside',
+      '--typecheck.enabled=false',
+      '--disable-console-intercept=true',
+      '--reporter=verbose',
+    ],
+    { cwd: root, env: { ...process.env, DRL_BEFORE: revision }, stdio: 'inherit' },
+  );
+  return status !== 0;
+});
+if (failed.length > 0)
+  console.error(`Not with ${failed.map((each) => each || 'the last release').join(', ')}.`);
+process.exitCode = failed.length === 0 ? 0 : 1;

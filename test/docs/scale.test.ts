@@ -1,0 +1,37 @@
+import { readFileSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import { costOf, fillIn, tables } from '../../bench/scale/page.mjs';
+import { plot } from '../../bench/scale/plot.mjs';
+
+const read = (path: string): string =>
+  readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8');
+const figures = JSON.parse(read('bench/scale/figures.json'));
+const page = read('docs/scale.md');
+
+test('the tables of the page are what the figures give: else `npm run bench:scale -- --render`', () => {
+  expect(fillIn(page, figures)).toBe(page);
+  for (const name of Object.keys(tables(figures))) {
+    expect(page).toContain(`<!-- figures: ${name} -->`);
+  }
+});
+
+test('so is the plot', () => {
+  expect(plot(figures)).toBe(read('docs/scale.svg'));
+});
+
+test('a page that asks for figures that there are not says so', () => {
+  expect(() => fillIn('<!-- figures: profits -->\n<!-- end -->', figures)).toThrow(
+    'called profits',
+  );
+});
+
+test('what a script call costs, and a decision in it, is read off several sizes', () => {
+  const [first] = figures.inFlight;
+  const of = (entries: number): object => ({
+    ...first,
+    sample: { ...first.sample, entries, redisUs: 20 / entries + 3 },
+  });
+  const { perCall, perEntry } = costOf([of(1), of(8), of(128)] as never);
+  expect(perCall).toBeCloseTo(20);
+  expect(perEntry).toBeCloseTo(3);
+});
