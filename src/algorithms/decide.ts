@@ -5,9 +5,6 @@ import { keysOf } from './shape.ts';
 import type { Entry, Shape } from './shape.ts';
 import { VERBS } from './verbs.ts';
 
-export { keysOf } from './shape.ts';
-export type { Shape } from './shape.ts';
-
 /** Where the driver reads and writes states. */
 export interface Table {
   /** The stored value; undefined for none. */

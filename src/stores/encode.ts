@@ -1,5 +1,5 @@
-import { keysOf } from '../algorithms/decide.ts';
-import type { Shape } from '../algorithms/decide.ts';
+import { keysOf } from '../algorithms/shape.ts';
+import type { Shape } from '../algorithms/shape.ts';
 import type { Encoded } from '../redis/script.ts';
 import type { Call } from './store.ts';
 
