@@ -2,8 +2,8 @@
 /**
  * What a decision costs as identities, client processes and cluster primaries grow: `npm run bench:scale`.
  *
- * Everything that is compared runs at once and takes turns in every round, in an order drawn anew: what counts is the
- * median over the rounds. Writes bench/scale/figures.json, the tables of docs/scale.md, and docs/scale.svg.
+ * What one table compares takes turns in every round, in an order drawn anew: what counts is the median over the
+ * rounds. Only clusters come one after another. Writes bench/scale/figures.json, the tables of docs/scale.md, and docs/scale.svg.
  * `--quick` shows that all of it runs, with few identities, and writes nothing. `--render` measures nothing, and makes
  * page and plot of the figures that are there.
  */
@@ -74,7 +74,8 @@ if (options.render) {
 const COUNTS = quick ? [1_000, 10_000] : [1_000, 100_000, 1_000_000, 10_000_000];
 const PROCESSES = [1, 2, 4, 8];
 const IN_FLIGHT = [1, 4, 16, 64, 256, 1_024];
-const PRIMARIES = quick ? [1, 3] : [1, 2, 3, 4, 6];
+/** None: a server that is no cluster. */
+const PRIMARIES = quick ? [0, 1, 3] : [0, 1, 2, 3, 4, 5, 6];
 /** Of everything that does not ask how it grows with their number. */
 const IDENTITIES = quick ? 5_000 : 100_000;
 const ROUNDS = quick ? 1 : 7;
@@ -112,7 +113,7 @@ const figures = {
   inFlight: [],
   /** @type {{ processes: number, sample: Sample }[]} */
   processes: [],
-  /** @type {{ primaries: number, sample: Sample }[]} none: a server that is no cluster */
+  /** @type {{ primaries: number, sample: Sample }[]} */
   primaries: [],
   /** @type {{ what: string, sample: Sample }[]} */
   durability: [],
@@ -121,7 +122,9 @@ const figures = {
 };
 
 try {
-  await measure();
+  await measureIdentities();
+  await measureLoad();
+  for (const primaries of PRIMARIES) await measurePrimaries(primaries);
 } finally {
   await Promise.all(children.map((child) => child.close()));
   await Promise.all(groups.map(({ close }) => close()));
@@ -133,26 +136,32 @@ if (!quick) {
   write(JSON.parse(readFileSync(FIGURES, 'utf8')));
 }
 
-async function measure() {
-  /** @type {Map<number, { group: Group, bytes: number }>} */
-  const byCount = new Map();
+async function measureIdentities() {
+  const measured = [];
   for (const count of COUNTS) {
-    const group = await open(`${count}`, [await startRedis()], false, count);
-    figures.redis = (await group.servers[0]?.info('server'))?.['redis_version'] ?? '';
-    const before = await memoryOf(group);
-    await fill(group);
-    byCount.set(count, { group, bytes: ((await memoryOf(group)) - before) / count });
+    const server = await startRedis();
+    figures.redis = (await server.info('server'))['redis_version'] ?? '';
+    const on = await open(`${count}`, [server], false, count);
+    const before = await memoryOf(on);
+    await fill(on);
+    measured.push({
+      count,
+      bytes: ((await memoryOf(on)) - before) / count,
+      loaded: newTurn({ on, processes: 1, inFlight: 256 }),
+      alone: newTurn({ on, processes: 1, inFlight: 1 }),
+    });
   }
-  const usual = byCount.get(IDENTITIES)?.group ?? (await filled('usual', [await startRedis()]));
+  await takeTurns(measured.flatMap(({ loaded, alone }) => [loaded, alone]));
+  figures.identities = measured.map(({ loaded, alone, ...rest }) => ({
+    ...rest,
+    loaded: medians(loaded),
+    alone: medians(alone),
+  }));
+  await closeAll();
+}
 
-  /** @type {Group[]} */
-  const clusters = [];
-  for (const primaries of PRIMARIES) {
-    const cluster = await startCluster({ primaries, nodeTimeoutMs: 5_000 });
-    const group = await open(`${primaries}`, cluster.nodes, true, IDENTITIES, cluster.close);
-    await fill(group);
-    clusters.push(group);
-  }
+async function measureLoad() {
+  const usual = await filled('usual', [await startRedis()]);
   const replicated = await startReplicated();
   const aof = { appendonly: 'yes', appendfsync: 'everysec' };
   const guards = /** @type {const} */ ([
@@ -160,58 +169,71 @@ async function measure() {
     ['a replica', await filled('replica', [replicated.primary], replicated.close)],
     ['`appendonly`, every second', await filled('aof', [await startRedis({ config: aof })])],
   ]);
-
-  /** @type {Turn[]} */
-  const turns = [];
-  /** @param {Omit<Turn, 'samples'>} turn */
-  const plan = (turn) => {
-    const planned = { ...turn, samples: [] };
-    turns.push(planned);
-    return planned;
-  };
-  const ofIdentities = [...byCount].map(([count, { group, bytes }]) => ({
-    count,
-    bytes,
-    loaded: plan({ on: group, processes: 1, inFlight: 256 }),
-    alone: plan({ on: group, processes: 1, inFlight: 1 }),
-  }));
-  const ofInFlight = IN_FLIGHT.map((inFlight) => plan({ on: usual, processes: 1, inFlight }));
-  const ofProcesses = PROCESSES.map((processes) => plan({ on: usual, processes, inFlight: 64 }));
-  const ofPrimaries = [usual, ...clusters].map((on) => plan({ on, processes: 2, inFlight: 64 }));
+  const ofInFlight = IN_FLIGHT.map((inFlight) => newTurn({ on: usual, processes: 1, inFlight }));
+  const ofProcesses = PROCESSES.map((processes) => newTurn({ on: usual, processes, inFlight: 64 }));
   const ofGuards = guards.map(([what, on]) => ({
     what,
-    turn: plan({ on, processes: 1, inFlight: 256 }),
+    taken: newTurn({ on, processes: 1, inFlight: 256 }),
   }));
-  const ofStrangers = plan({ on: usual, processes: 1, inFlight: 256, period: STRANGERS_FOR });
-
-  for (const turn of turns) await load(turn, WARM_UP_MS);
-  for (let round = 0; round < ROUNDS; round++) {
-    for (const turn of turns.toSorted(() => Math.random() - 0.5)) {
-      await load(turn, SETTLING_MS);
-      turn.samples.push(await sampleOf(turn));
-    }
-    console.log(`round ${round + 1} of ${ROUNDS}`);
-  }
-
-  figures.identities = ofIdentities.map(({ loaded, alone, ...rest }) => ({
-    ...rest,
-    loaded: medians(loaded),
-    alone: medians(alone),
+  const ofStrangers = newTurn({ on: usual, processes: 1, inFlight: 256, period: STRANGERS_FOR });
+  await takeTurns([
+    ...ofInFlight,
+    ...ofProcesses,
+    ...ofGuards.map(({ taken }) => taken),
+    ofStrangers,
+  ]);
+  figures.inFlight = ofInFlight.map((taken) => ({
+    inFlight: taken.inFlight,
+    sample: medians(taken),
   }));
-  figures.inFlight = ofInFlight.map((turn) => ({
-    inFlight: turn.inFlight,
-    sample: medians(turn),
+  figures.processes = ofProcesses.map((taken) => ({
+    processes: taken.processes,
+    sample: medians(taken),
   }));
-  figures.processes = ofProcesses.map((turn) => ({
-    processes: turn.processes,
-    sample: medians(turn),
-  }));
-  figures.primaries = ofPrimaries.map((turn) => ({
-    primaries: turn.on.cluster ? turn.on.servers.length : 0,
-    sample: medians(turn),
-  }));
-  figures.durability = ofGuards.map(({ what, turn }) => ({ what, sample: medians(turn) }));
+  figures.durability = ofGuards.map(({ what, taken }) => ({ what, sample: medians(taken) }));
   figures.strangers.sample = medians(ofStrangers);
+  await closeAll();
+}
+
+/**
+ * One at a time: the nodes of a cluster talk to each other, and several clusters would be in each other's way.
+ *
+ * @param {number} primaries 0 for a server that is no cluster
+ */
+async function measurePrimaries(primaries) {
+  const cluster = primaries === 0 ? undefined : await startCluster({ primaries });
+  const servers = cluster?.nodes ?? [await startRedis()];
+  const name = cluster === undefined ? 'no cluster' : `cluster of ${primaries}`;
+  const on = await open(name, servers, cluster !== undefined, IDENTITIES, cluster?.close);
+  await fill(on);
+  const taken = newTurn({ on, processes: 2, inFlight: 64 });
+  await takeTurns([taken]);
+  figures.primaries.push({ primaries, sample: medians(taken) });
+  await closeAll();
+}
+
+/**
+ * @param {Omit<Turn, 'samples'>} taken
+ * @returns {Turn}
+ */
+function newTurn(taken) {
+  return { ...taken, samples: [] };
+}
+
+/** @param {readonly Turn[]} turns */
+async function takeTurns(turns) {
+  for (const each of turns) await load(each, WARM_UP_MS);
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const each of turns.toSorted(() => Math.random() - 0.5)) {
+      await load(each, SETTLING_MS);
+      each.samples.push(await sampleOf(each));
+    }
+  }
+}
+
+async function closeAll() {
+  await Promise.all(children.map((child) => child.ask({ kind: 'close' })));
+  await Promise.all(groups.splice(0).map(({ close }) => close()));
 }
 
 /**
@@ -223,7 +245,7 @@ async function measure() {
  */
 async function open(name, servers, cluster, identities, close) {
   const group = {
-    name: cluster ? `cluster of ${name}` : name,
+    name,
     servers,
     cluster,
     identities,
@@ -251,7 +273,7 @@ async function filled(name, servers, close) {
 }
 
 /** @param {Group} group */
-async function fill({ name, identities, cluster, servers }) {
+async function fill({ name, identities, servers }) {
   const began = performance.now();
   const half = Math.ceil(identities / 2);
   await Promise.all(
@@ -260,16 +282,21 @@ async function fill({ name, identities, cluster, servers }) {
       return child.ask({ kind: 'fill', name, from: i * half, to });
     }),
   );
-  // The key tables are moved to larger ones bit by bit, and for so long both are there.
+  // The key tables are moved to larger ones bit by bit, at each tick, and for so long both are there.
+  const hz = (/** @type {number} */ ticks) =>
+    Promise.all(servers.map((server) => server.command('CONFIG', 'SET', 'hz', ticks)));
+  await hz(500);
   for (let settled = false; !settled;) {
-    await sleep(100);
+    // To look takes Redis half a second of its own where there are ten million.
+    await sleep(Math.max(200, identities / 5_000));
     const told = await Promise.all(
       servers.map((server) => server.command('DEBUG', 'HTSTATS', '0')),
     );
     settled = told.every((text) => !String(text).includes('rehashing target'));
   }
+  await hz(10);
   const seconds = ((performance.now() - began) / 1_000).toFixed(1);
-  console.log(`${cluster ? '' : 'server of '}${name}: ${identities} identities in ${seconds} s`);
+  console.log(`${name}: ${identities} identities in ${seconds} s`);
 }
 
 /** @param {Group} group */

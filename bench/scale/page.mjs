@@ -40,7 +40,8 @@ export function tables(figures) {
       ],
       identities.map(({ count, bytes, loaded, alone }) => [
         whole(count),
-        bytes.toFixed(0),
+        // Of fewer the connections' buffers are as much.
+        count < 100_000 ? '' : bytes.toFixed(0),
         whole(loaded.perSecond),
         loaded.redisUs.toFixed(1),
         ms(loaded.p99Us),
@@ -80,15 +81,12 @@ export function tables(figures) {
         sample.bytesOut.toFixed(0),
       ]),
     ),
-    plan: table(
-      ['', 'how', ''],
-      planned(figures).map(([what, how, result]) => [what, how, result]),
-    ),
+    plan: table(['', 'how', ''], planned(figures)),
   };
 }
 
 /**
- * From the figures to a million decisions per second on a cluster.
+ * From the figures to a million decisions per second: on a cluster, and on servers that are none.
  *
  * @param {Figures} figures
  * @returns {[what: string, how: string, result: string][]}
@@ -96,25 +94,29 @@ export function tables(figures) {
 function planned({ identities, inFlight, primaries, durability }) {
   const { perSecond, use } = GOAL;
   const onCluster = primaries.filter(({ primaries: many }) => many > 0).map(({ sample }) => sample);
-  const redisUs = Math.max(...onCluster.map((sample) => sample.redisUs));
-  const nodeUs = Math.max(...onCluster.map((sample) => sample.nodeUs));
-  const bytesIn = Math.max(...onCluster.map((sample) => sample.bytesIn));
-  const bytesOut = Math.max(...onCluster.map((sample) => sample.bytesOut));
-  const bytes = Math.max(...identities.map((each) => each.bytes));
-  const [alone, replica] = durability;
-  const replicaUs = (replica?.sample.redisUs ?? 0) - (alone?.sample.redisUs ?? 0);
-  const replicaBytes = (replica?.sample.bytesOut ?? 0) - (alone?.sample.bytesOut ?? 0);
-  const us = redisUs + Math.max(0, replicaUs);
-  const cores = (perSecond * us) / 1e6;
+  /** @param {keyof Sample} of */
+  const most = (of) => Math.max(...onCluster.map((sample) => sample[of]));
+  // With many clients and many nodes hardly two calls reach a node together: then each is a lone one.
+  const redisUs = Math.max(most('redisUs'), inFlight[0]?.sample.redisUs ?? 0);
+  const [bare, replica] = durability.map(({ sample }) => sample);
+  const replicaUs = Math.max(0, (replica?.redisUs ?? 0) - (bare?.redisUs ?? 0));
+  const replicaBytes = (replica?.bytesOut ?? 0) - (bare?.bytesOut ?? 0);
+  const cores = (perSecond * (redisUs + replicaUs)) / 1e6;
   const nodes = Math.ceil(cores / use);
-  const mbit = ((perSecond / nodes) * (bytesIn + bytesOut + replicaBytes) * 8) / 1e6;
+  const bytes = identities.at(-1)?.bytes ?? Number.NaN;
   const gb = (GOAL.identities * bytes) / 1e9;
-  const largest = inFlight.at(-1)?.sample;
+  const each = perSecond / nodes;
+  const mbit = (each * (most('bytesIn') + most('bytesOut') + replicaBytes) * 8) / 1e6;
   const { perCall, perEntry } = costOf(inFlight);
+  /** @param {number} entries */
+  const servers = (entries) => {
+    const us = perCall / entries + perEntry + replicaUs;
+    return Math.ceil((perSecond * us) / 1e6 / use);
+  };
   return [
     [
       'processor of Redis',
-      `${whole(perSecond)} × (${redisUs.toFixed(1)} µs + ${Math.max(0, replicaUs).toFixed(1)} µs for a replica)`,
+      `${whole(perSecond)}/s × (${redisUs.toFixed(1)} µs + ${replicaUs.toFixed(1)} µs for a replica)`,
       `${cores.toFixed(1)} cores`,
     ],
     [
@@ -129,19 +131,19 @@ function planned({ identities, inFlight, primaries, durability }) {
     ],
     [
       'network of a primary',
-      `${whole(perSecond / nodes)}/s × (${bytesIn.toFixed(0)} + ${bytesOut.toFixed(0)} + ${replicaBytes.toFixed(0)} bytes)`,
+      `${whole(each)}/s × (${most('bytesIn').toFixed(0)} in + ${most('bytesOut').toFixed(0)} out + ${replicaBytes.toFixed(0)} to the replica)`,
       `${mbit.toFixed(0)} Mbit/s`,
     ],
     [
       'processor of the clients',
-      `${whole(perSecond)} × ${nodeUs.toFixed(1)} µs`,
-      `${((perSecond * nodeUs) / 1e6).toFixed(1)} cores, over all processes`,
+      `${whole(perSecond)}/s × ${most('nodeUs').toFixed(1)} µs`,
+      `${((perSecond * most('nodeUs')) / 1e6).toFixed(1)} cores, over all processes`,
     ],
-    [
-      'one server, no cluster',
-      `a script call costs ${perCall.toFixed(1)} µs, and ${perEntry.toFixed(1)} µs per decision in it: with ${largest?.entries.toFixed(0)} in a call`,
-      `${whole((1e6 * use) / (perCall / (largest?.entries ?? 1) + perEntry))}/s, used to ${100 * use} %`,
-    ],
+    ...[4, 16, 64].map((entries) => [
+      `without a cluster, ${entries} in a call`,
+      `${perCall.toFixed(1)} µs / ${entries} + ${perEntry.toFixed(1)} µs + ${replicaUs.toFixed(1)} µs`,
+      `${servers(entries)} servers, used to ${100 * use} %`,
+    ]),
   ].map(([what = '', how = '', result = '']) => [what, how, result]);
 }
 

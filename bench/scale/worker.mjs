@@ -60,6 +60,14 @@ serve(async (request) => {
       opened.set(request.name, { redis, limiter, target });
       return undefined;
     }
+    case 'close': {
+      for (const { redis, limiter } of opened.values()) {
+        await limiter.close();
+        redis.disconnect();
+      }
+      opened.clear();
+      return undefined;
+    }
     case 'fill': {
       const { limiter } = theOpened(request.name);
       let next = request.from;
