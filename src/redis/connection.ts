@@ -560,8 +560,14 @@ export class Connection<C extends Sendable> {
   };
 }
 
-/** The error's kind as Redis words it, `OOM` or `NOPERM`: the rest may quote arguments. */
+/**
+ * The error's kind as Redis words it, `OOM` or `NOPERM`: the rest may quote arguments. Who has not logged in and sends
+ * more than ten words is told of a protocol error instead.
+ */
 function firstWord(message: string): string {
+  if (message.includes('unauthenticated multibulk length')) {
+    return 'NOAUTH';
+  }
   return /^[A-Z]+/.exec(message)?.[0] ?? 'an error';
 }
 

@@ -31,6 +31,6 @@ export const nodeRedisSettings = {
 
 /** `GlideClient.createClient({ ...glideSettings, addresses })`; `GlideClusterClient` takes the same. */
 export const glideSettings = {
-  requestTimeout: 250, // the limiter's `timeoutMs`: what was given up is not sent later
+  requestTimeout: 1_000, // beyond the limiter's `timeoutMs`: it does not know that the event loop was blocked
   connectionBackoff: { numberOfRetries: 5, factor: 50, exponentBase: 2 },
 };

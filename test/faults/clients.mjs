@@ -15,13 +15,12 @@ import { loadClient } from '../clients/index.mjs';
  * @property {boolean} own whether the connection is opened from a URL, by this library, and so never sends anything
  *   twice
  * @property {boolean} tellsOfLoss whether it notices by itself that its connection is lost
- * @property {true} [givesUpItself] whether it has a deadline of its own, and drops a reply that comes after it
  * @property {true} [staysOutOfStep] whether it cannot be used any more once a connection broke off in a reply
  * @property {number} reconnectMs the longest pause between two attempts to connect, after a short outage
  * @property {boolean} opensSlowly whether the library occupies the event loop for long when a first call makes its client
  * @property {number} lingersMs how long a process may live on for the client's own sake when it was told to disconnect
  * @property {(url: string) => Promise<{ redis: string | RedisClient, close: () => void }>} open with the library's
- *   default settings, where the client is the user's; returns before it is connected
+ *   default settings, where the client is the user's, but for what says so; returns before it is connected
  */
 
 /** @type {ClientKind} */
@@ -110,17 +109,19 @@ const glide = {
   library: 'valkey-glide',
   own: false,
   tellsOfLoss: false,
-  givesUpItself: true,
   reconnectMs: 2_200,
   opensSlowly: false,
   lingersMs: 0,
   open: async (url) => {
     const { GlideClient, Logger } = loadClient('@valkey/valkey-glide');
     Logger.setLoggerConfig('off'); // it warns of every error, on the console
-    const { hostname, port } = new URL(url);
+    const { hostname, port, username, password } = new URL(url);
     const client = await GlideClient.createClient({
       addresses: [{ host: hostname, port: Number(port) }],
+      ...(password === '' ? {} : { credentials: { username, password } }),
       lazyConnect: true,
+      // Its own default of 250 ms would come first, and takes a blocked event loop for a server that hangs.
+      requestTimeout: 2_000,
     });
     return { redis: client, close: () => client.close() };
   },

@@ -317,6 +317,11 @@ describe('an error', () => {
   test.each([
     ['OOM command not allowed when used memory', 'store_error', 'Redis refused: OOM'],
     ['NOPERM this user', 'store_error', 'Redis refused: NOPERM'],
+    [
+      'ERR Protocol error: unauthenticated multibulk length',
+      'store_error',
+      'Redis refused: NOAUTH',
+    ],
     ['something unheard of', 'store_error', 'Redis refused: an error'],
   ])('that the server answers, %s', async (message, reason, told) => {
     const { port, connection, call } = open();
