@@ -75,9 +75,10 @@ const writtenOff = {
     port.answersAtOnce = true;
     expectReal(await caller.call());
     port.answersAtOnce = false;
+    const sent = port.sent.length;
     const held = caller.burst(maxInFlight);
     expectDegraded(await caller.answeredAtOnce(1), 'overloaded');
-    await sleep(1);
+    while (port.sent.length === sent) await new Promise(setImmediate);
     port.sent.at(-1)?.answer();
     (await held).forEach(expectReal);
     return caller;
