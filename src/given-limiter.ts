@@ -1,5 +1,6 @@
 import type { LimiterOptions } from './limiter-options.ts';
 import { RateLimiter } from './limiter.ts';
+import { readable } from './options.ts';
 
 /** The limiter that was given, or a new one of the options that were. */
 export function limiterOf(given: RateLimiter | LimiterOptions): RateLimiter {
@@ -8,5 +9,8 @@ export function limiterOf(given: RateLimiter | LimiterOptions): RateLimiter {
 
 /** By its shape: an application may hold two copies of the package. */
 export function isLimiter(given: RateLimiter | LimiterOptions): given is RateLimiter {
-  return typeof (given as Partial<RateLimiter> | undefined)?.allow === 'function';
+  return readable(
+    'limiter',
+    () => typeof (given as Partial<RateLimiter> | undefined)?.allow === 'function',
+  );
 }

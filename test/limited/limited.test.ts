@@ -7,6 +7,7 @@ import {
   tokenBucket,
 } from 'distributed-rate-limiter';
 import type { Decision, LimiterOptions } from 'distributed-rate-limiter';
+import { createGuard } from 'distributed-rate-limiter/http';
 import { limited, RateLimitExceeded } from 'distributed-rate-limiter/limited';
 import type { Limited, LimitedOptions } from 'distributed-rate-limiter/limited';
 import { ManualClock } from 'distributed-rate-limiter/testing';
@@ -514,4 +515,21 @@ describe('options that are not right are refused when the function is made', () 
     expect(refused.limits[0]).toMatchObject({ limit: 1 });
     expect((await call.limiter.peek(['other', 'user'])).remaining).toBe(2);
   });
+});
+
+test('a limiter that throws when it is looked at is refused like any other bad one', () => {
+  const limiter = new Proxy(
+    {},
+    {
+      get() {
+        throw new Error('looked at');
+      },
+    },
+  ) as RateLimiter;
+  const refusal: unknown = expect.objectContaining({
+    code: 'ERR_INVALID_OPTION',
+    message: expect.stringContaining('`limiter` must be readable') as string,
+  });
+  expect(() => limited(() => 1, { limiter, identify: 'all' })).toThrow(refusal);
+  expect(() => createGuard(limiter)).toThrow(refusal);
 });
