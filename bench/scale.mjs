@@ -40,7 +40,6 @@ import { plot } from './scale/plot.mjs';
  * @typedef {object} Group a server or a cluster, whoever else is part of it, and what was measured there
  * @property {string} name
  * @property {RedisServer[]} servers that decide
- * @property {boolean} cluster
  * @property {number} identities
  * @property {() => Promise<void>} close
  *
@@ -103,6 +102,8 @@ const children = Array.from({ length: Math.max(...PROCESSES) }, (_, i) =>
 const groups = [];
 /** Numbers of identities that have been asked for once. */
 let strangers = 0;
+/** The most of their keys that were there at a time. */
+let peakKeys = 0;
 const figures = {
   node: process.versions.node,
   redis: '',
@@ -117,8 +118,8 @@ const figures = {
   primaries: [],
   /** @type {{ what: string, sample: Sample }[]} */
   durability: [],
-  /** @type {{ sample: Sample, peakKeys: number }} */
-  strangers: { sample: none(), peakKeys: 0 },
+  /** @type {{ sample: Sample, peakKeys: number }[]} */
+  strangers: [],
 };
 
 try {
@@ -132,7 +133,7 @@ try {
 console.log(`load ${os.loadavg()[0]?.toFixed(1)}\n`);
 for (const [name, table] of Object.entries(tables(figures))) console.log(`${name}\n${table}\n`);
 if (!quick) {
-  writeFileSync(FIGURES, `${JSON.stringify(figures, rounded, 1)}\n`);
+  writeFileSync(FIGURES, `${JSON.stringify(figures, rounded, 2)}\n`);
   write(JSON.parse(readFileSync(FIGURES, 'utf8')));
 }
 
@@ -191,7 +192,7 @@ async function measureLoad() {
     sample: medians(taken),
   }));
   figures.durability = ofGuards.map(({ what, taken }) => ({ what, sample: medians(taken) }));
-  figures.strangers.sample = medians(ofStrangers);
+  figures.strangers = [{ sample: medians(ofStrangers), peakKeys }];
   await closeAll();
 }
 
@@ -247,7 +248,6 @@ async function open(name, servers, cluster, identities, close) {
   const group = {
     name,
     servers,
-    cluster,
     identities,
     close:
       close ??
@@ -257,7 +257,7 @@ async function open(name, servers, cluster, identities, close) {
   };
   groups.push(group);
   const target = { ports: servers.map(({ port }) => port), cluster, identities };
-  await Promise.all(children.map((child) => child.ask({ kind: 'open', name: group.name, target })));
+  await Promise.all(children.map((child) => child.ask({ kind: 'open', name, target })));
   return group;
 }
 
@@ -329,7 +329,7 @@ async function sampleOf(turn) {
   const after = await Promise.all(servers.map(spentBy));
   if (turn.period !== undefined) {
     const { keys } = (await servers[0]?.keyCounts()) ?? { keys: 0 };
-    figures.strangers.peakKeys = Math.max(figures.strangers.peakKeys, keys - turn.on.identities);
+    peakKeys = Math.max(peakKeys, keys - turn.on.identities);
   }
   const refused = results.reduce((sum, each) => sum + each.refused, 0);
   if (refused > 0) throw new Error(`${refused} calls were refused where no limit refuses`);
@@ -370,27 +370,14 @@ async function spentBy(server) {
   };
 }
 
-/** @returns {Sample} */
-function none() {
-  return {
-    perSecond: 0,
-    entries: 0,
-    redisUs: 0,
-    busiest: 0,
-    nodeUs: 0,
-    p50Us: 0,
-    p99Us: 0,
-    bytesIn: 0,
-    bytesOut: 0,
-  };
-}
-
 /**
  * @param {Turn} turn
  * @returns {Sample}
  */
 function medians({ samples }) {
-  const result = none();
+  const [first] = samples;
+  if (first === undefined) throw new Error('no turn was taken');
+  const result = { ...first };
   for (const key of /** @type {(keyof Sample)[]} */ (Object.keys(result))) {
     result[key] = median(samples.map((sample) => sample[key]));
   }

@@ -52,7 +52,11 @@ export function tables(figures) {
     ),
     strangers: table(
       ['', ...Object.keys(COLUMNS), 'keys at most'],
-      [['never seen before', ...cells(strangers.sample), whole(strangers.peakKeys)]],
+      strangers.map(({ sample, peakKeys }) => [
+        'never seen before',
+        ...cells(sample),
+        whole(peakKeys),
+      ]),
     ),
     'in-flight': table(
       ['in flight', ...Object.keys(COLUMNS)],
