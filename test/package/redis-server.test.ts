@@ -1,43 +1,16 @@
-import { spawnSync } from 'node:child_process';
-import { chmodSync, copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import os from 'node:os';
-import path from 'node:path';
-import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { isRoot, OwnPath } from '../support/own-path.ts';
+import type { Circumstances } from '../support/own-path.ts';
 
-const source = fileURLToPath(new URL('../../scripts/redis-server.mjs', import.meta.url));
-const isRoot = process.getuid?.() === 0;
-const nobody = 65_534;
-
-/** The only folder on the PATH: what is not written into it does not exist for the script. */
-let bin = '';
+let own: OwnPath;
 beforeEach(() => {
-  bin = mkdtempSync(path.join(os.tmpdir(), 'distributed-rate-limiter-path-'));
-  chmodSync(bin, 0o777);
-  // The clone may be closed to the other user that the script also runs as.
-  copyFileSync(source, path.join(bin, 'script.mjs'));
+  own = new OwnPath(fileURLToPath(new URL('../../scripts/redis-server.mjs', import.meta.url)));
 });
-afterEach(() => {
-  rmSync(bin, { recursive: true, force: true });
-});
+afterEach(() => own.remove());
 
-function program(name: string, body: string): void {
-  writeFileSync(path.join(bin, name), `#!/bin/sh\n${body}\n`);
-  chmodSync(path.join(bin, name), 0o755);
-}
-
-interface Circumstances {
-  readonly as?: 'root' | 'user';
-  readonly env?: Record<string, string>;
-}
-
-function ensureRedisServer({ as = 'user', env = {} }: Circumstances = {}) {
-  return spawnSync(process.execPath, [path.join(bin, 'script.mjs')], {
-    encoding: 'utf8',
-    env: { PATH: bin, ...env },
-    ...(as === 'user' && isRoot ? { uid: nobody } : {}),
-  });
+function ensureRedisServer(circumstances?: Circumstances) {
+  return own.node(['redis-server.mjs'], circumstances);
 }
 
 /** Installs by putting a program where the PATH finds it; `--version` is the question whether it is there. */
@@ -47,7 +20,7 @@ printf '#!/bin/sh\\n' > "$PATH/redis-server" && /bin/chmod 755 "$PATH/redis-serv
 
 describe('redis-server for the tests', () => {
   test('is used when it is there, and nothing is said', () => {
-    program('redis-server', 'exit 0');
+    own.program('redis-server', 'exit 0');
     expect(ensureRedisServer()).toMatchObject({ status: 0, stdout: '', stderr: '' });
   });
 
@@ -63,7 +36,7 @@ describe('redis-server for the tests', () => {
     ['dnf', 'sudo dnf install'],
     ['brew', '\n  brew install redis'],
   ])('a user is told how, and %s is not run', (manager, advice) => {
-    program(manager, installsRedis);
+    own.program(manager, installsRedis);
     const { status, stdout, stderr } = ensureRedisServer();
     expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
     expect(stderr).toContain(advice);
@@ -74,7 +47,7 @@ describe('redis-server for the tests', () => {
     ['apk', 'ran add redis'],
     ['dnf', 'ran install -y redis'],
   ])('root: %s is announced, then run', (manager, ran) => {
-    program(manager, installsRedis);
+    own.program(manager, installsRedis);
     const { status, stdout } = ensureRedisServer({ as: 'root' });
     expect(status).toBe(0);
     expect(stdout).toMatch(/^redis-server is needed and missing here\. Installing it:/);
@@ -82,28 +55,28 @@ describe('redis-server for the tests', () => {
   });
 
   test.runIf(isRoot)('root: brew refuses root, so it is not run', () => {
-    program('brew', installsRedis);
+    own.program('brew', installsRedis);
     const { status, stdout } = ensureRedisServer({ as: 'root', env: { CI: 'true' } });
     expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
   });
 
   test('CI: a user installs with brew', () => {
-    program('brew', installsRedis);
+    own.program('brew', installsRedis);
     const { status, stdout } = ensureRedisServer({ env: { CI: 'true' } });
     expect(status).toBe(0);
     expect(stdout).toContain('ran install redis');
   });
 
   test('CI: a user installs with sudo, which must not ask', () => {
-    program('sudo', '[ "$1" = --version ] && exit 0\n[ "$1" = -n ] && shift && exec "$@"');
-    program('apk', installsRedis);
+    own.program('sudo', '[ "$1" = --version ] && exit 0\n[ "$1" = -n ] && shift && exec "$@"');
+    own.program('apk', installsRedis);
     const { status, stdout } = ensureRedisServer({ env: { CI: 'true' } });
     expect(status).toBe(0);
     expect(stdout).toContain('sudo -n apk add redis');
   });
 
   test('an installer that fails is reported', () => {
-    program('brew', '[ "$1" = --version ] || exit 7');
+    own.program('brew', '[ "$1" = --version ] || exit 7');
     const { status, stderr } = ensureRedisServer({ env: { CI: 'true' } });
     expect(status).toBe(1);
     expect(stderr).toContain('`brew install redis` failed');
