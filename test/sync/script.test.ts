@@ -1,9 +1,10 @@
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { freePort, startRedis } from '../kit/index.mjs';
+import { freePort, startRedis, tlsMissing } from '../kit/index.mjs';
 import type { RedisServer } from '../kit/index.mjs';
 import { install } from '../support/installed.ts';
 
@@ -24,6 +25,21 @@ describe('a script that never closes its limiter ends by itself, and writes noth
       expect(await run(script, [redis.url])).toBe('within_limit\nlimited\n');
     } finally {
       remove();
+    }
+  });
+
+  test.skipIf(tlsMissing())('over TLS, where the process trusts the authority', async () => {
+    const secured = await startRedis({ tls: true });
+    const { run, remove } = install(['ioredis']);
+    try {
+      const file = path.join(secured.dir, 'authority.pem');
+      writeFileSync(file, secured.tls!.ca);
+      const trusting = { NODE_EXTRA_CA_CERTS: file };
+      expect(await run(script, [secured.url], trusting)).toBe('within_limit\nlimited\n');
+      expect(await run(script, [secured.url])).toBe('store_away\nstore_away\n');
+    } finally {
+      remove();
+      await secured.close();
     }
   });
 
