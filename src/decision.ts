@@ -101,9 +101,16 @@ export type Decision = Allowed | Limited | Blocked | Impossible | Degraded;
 /** The answer to `allowUpTo`: a decision, and how many units it lets pass; 0 where it is not allowed. */
 export type Grant = Decision & { readonly granted: number };
 
-/** From the verdicts of a call's limits; `now` is the store's clock, in microseconds. */
-export function decisionOf(shape: Shape, verdicts: readonly Verdict[], now: number): Decision {
-  const { rules } = shape;
+/**
+ * From the verdicts of a call's limits; `now` is the store's clock, in microseconds, `granted` the units that passed
+ * of those that `up_to` asked for.
+ */
+export function decisionOf(
+  { rules }: Shape,
+  verdicts: readonly Verdict[],
+  now: number,
+  granted: number,
+): Decision {
   const limits: LimitState[] = [];
   let remaining = Number.POSITIVE_INFINITY;
   let resetUs = 0;
@@ -136,7 +143,9 @@ export function decisionOf(shape: Shape, verdicts: readonly Verdict[], now: numb
       shadow: limit.shadow,
     };
     limits.push(
-      refused && plan.cost <= limit.capacity ? { ...state, retryAfterMs: toMs(opens) } : state,
+      refused && Math.max(plan.cost, granted) <= limit.capacity
+        ? { ...state, retryAfterMs: toMs(opens) }
+        : state,
     );
   }
   const resetAfterMs = toMs(resetUs);

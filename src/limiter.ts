@@ -138,7 +138,7 @@ export class RateLimiter {
     const grant = this.#calls.submit<Grant>(asked, {
       decides: true,
       read: (_, reply, at) => {
-        const granted = readGranted(reply, at);
+        const granted = readGranted(shape, reply, at);
         const decision = this.#counted(readDecision(asked, reply, at), asked);
         return this.#withReceipt({ ...decision, granted }, asked, reply, at);
       },
@@ -579,7 +579,8 @@ export class RateLimiter {
 }
 
 function readDecision({ shape }: Entry, reply: readonly number[], at: number): Decision {
-  return decisionOf(shape, readVerdicts(shape, reply, at), reply[0]!);
+  const verdicts = readVerdicts(shape, reply, at);
+  return decisionOf(shape, verdicts, reply[0]!, readGranted(shape, reply, at));
 }
 
 function checkLeaseless({ ttlsMs }: LimitSet): void {

@@ -60,7 +60,7 @@ export function redeem(decision: unknown, issuer: object): Entry {
   }
   receipt.refunded = true;
   const { key, shape, reply, at } = receipt;
-  const units = shape.verb === 'up_to' ? readGranted(reply, at) : shape.units;
+  const units = shape.verb === 'up_to' ? readGranted(shape, reply, at) : shape.units;
   const rules = shape.rules
     .filter((_, i) => refundable[i])
     .map((rule) => ({ ...rule, plan: rule.limit.twin.price(rule.plan, 1) }));

@@ -1,9 +1,12 @@
 import type { Verdict } from './limit.ts';
 import type { Shape } from './shape.ts';
 
-/** The units that an answer to `up_to` granted; `at` is the answer's first place in the reply. */
-export function readGranted(reply: readonly number[], at: number): number {
-  return reply[at]!;
+/**
+ * The units that an answer to `up_to` granted: never more than were asked for, whatever the server says; 0 for every
+ * other verb. `at` is the answer's first place in the reply.
+ */
+export function readGranted({ verb, units }: Shape, reply: readonly number[], at: number): number {
+  return verb === 'up_to' ? Math.max(0, Math.min(units, reply[at]!)) : 0;
 }
 
 /** Whether the lease that `renew` or `release` was about was held; `at` as above. */
@@ -33,9 +36,10 @@ export function readVerdicts(
   if (verb === 'reset') {
     return [];
   }
+  const granted = readGranted(shape, reply, at);
   let place = at + head;
   return rules.map(({ limit, plan }) => {
-    const judged = verb === 'up_to' && reply[at]! > 1 ? limit.twin.price(plan, reply[at]!) : plan;
+    const judged = granted > 1 ? limit.twin.price(plan, granted) : plan;
     const verdict = limit.twin.read(judged, reply, place);
     place += plan.width;
     return verdict;

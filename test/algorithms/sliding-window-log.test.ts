@@ -8,7 +8,7 @@ import {
 } from 'distributed-rate-limiter';
 import type { Limit } from 'distributed-rate-limiter';
 import { ManualClock } from 'distributed-rate-limiter/testing';
-import { readGranted, readMarks, readVerdicts } from '../../src/algorithms/answer.ts';
+import { readMarks, readVerdicts } from '../../src/algorithms/answer.ts';
 import type { Entry } from '../../src/algorithms/shape.ts';
 import { Log } from '../../src/algorithms/sliding-window-log.ts';
 import { startRedis, startSteppedRedis, steppedClockMissing } from '../kit/index.mjs';
@@ -49,7 +49,7 @@ function answerOf(entry: Entry, reply: Reply): unknown[] {
     return ['forgotten', undefined];
   }
   const { refused, remaining, retryUs, resetUs } = verdictOf(entry, reply);
-  const answer = verb === 'up_to' ? readGranted(reply as number[], 1) : !refused;
+  const answer = verb === 'up_to' ? reply[1] : !refused;
   return [answer, [remaining, retryUs, resetUs]];
 }
 

@@ -57,6 +57,22 @@ describe('allowUpTo', () => {
     expect(await limiter.allowUpTo('x', 100)).toMatchObject({ granted: 0, limitedBy: ['b'] });
     expect(remainingOf(await limiter.peek('x'))).toEqual([4, 0, 2, 2]);
   });
+
+  test.each(KINDS)(
+    '%s: a shadow says how long to wait only for what it can ever let pass',
+    async (_, of) => {
+      const real = fixedWindow({ name: 'real', rate: 9, period: '1m' });
+      const { limiter } = make([real, of({ name: 'shadow', rate: 3, period: '1m', shadow: true })]);
+      const [, shadow] = (await limiter.allowUpTo('x', 4)).limits;
+      expect(shadow).toMatchObject({ refused: true, remaining: 3 });
+      expect(shadow).not.toHaveProperty('retryAfterMs');
+      expect((await limiter.allowUpTo('x', 3)).limits[1]).toMatchObject({ refused: false });
+      expect((await limiter.allowUpTo('x', 2)).limits[1]).toMatchObject({
+        refused: true,
+        retryAfterMs: expect.any(Number),
+      });
+    },
+  );
 });
 
 describe('refund', () => {
