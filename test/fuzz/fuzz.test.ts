@@ -7,6 +7,7 @@ import { replies } from './replies.ts';
 import { requestHeaders } from './request-headers.ts';
 import { responseHeaders } from './response-headers.ts';
 import { states } from './states.ts';
+import { verbs } from './verbs.ts';
 
 const AREAS: readonly Area[] = [
   options,
@@ -14,6 +15,7 @@ const AREAS: readonly Area[] = [
   requestHeaders,
   responseHeaders,
   replies,
+  verbs,
   states,
 ];
 
