@@ -12,7 +12,8 @@ export interface LeaseHandle {
   /**
    * Aborted, with an `ERR_LEASE_LOST`, once the lease is known to be lost before it was released: a renewal found
    * it gone, or its `ttl` has passed since the last one that succeeded was sent. By this process's own clock and
-   * counted from *sending*, so that a holder never believes in a lease for longer than Redis does.
+   * counted from *sending*, so that a holder never believes in a lease for longer than Redis does. To read this property
+   * looks at the clock: after a blocked event loop it is aborted before any timer could tell.
    */
   readonly signal: AbortSignal;
   /**
@@ -81,6 +82,7 @@ class Holding {
 
   /** Costs a timer only where somebody listens. */
   get signal(): AbortSignal {
+    this.#hasEnded();
     if (this.#controller === undefined) {
       this.#controller = new AbortController();
       if (this.#lost === undefined) {

@@ -318,6 +318,20 @@ describe('as its holder sees it', () => {
     expect(await lease.renew()).toBe(false);
   });
 
+  it('after a blocked event loop the signal is right before any timer could tell', async () => {
+    const limiter = new RateLimiter({
+      store: new MemoryStore(),
+      algorithm: 'concurrency',
+      max: 1,
+      ttl: '200ms',
+    });
+    const lease = await limiter.acquire('user');
+    expect(lease.signal.aborted).toBe(false);
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 250);
+    expect(lease.signal.aborted).toBe(true);
+    expect(lease.signal.reason).toMatchObject({ code: 'ERR_LEASE_LOST' });
+  });
+
   it('one that somebody reset is found lost by the next heartbeat', async () => {
     const limiter = new RateLimiter({
       store: new MemoryStore(),

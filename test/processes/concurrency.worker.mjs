@@ -15,7 +15,7 @@ import { LIBRARIES, openClient } from './clients.mjs';
  * @property {number} lastsMs
  */
 
-/** Writes down on Redis's clock that a holder is at work, or has stopped. */
+/** Writes down on Redis's clock that a holder is at work, has stopped, or says so too late. */
 const NOTE = `local t = redis.call('TIME')
 redis.call('RPUSH', 'history', ARGV[1] .. ' ' .. ARGV[2] .. ' ' .. string.format('%d', t[1] * 1000000 + t[2]) .. ' 0')`;
 
@@ -34,7 +34,7 @@ await runAsWorker(
       timeoutMs: 10_000,
     });
     const redis = await openResp({ port: data.port });
-    /** @param {'enter' | 'leave'} what @param {string} lease */
+    /** @param {'enter' | 'leave' | 'late'} what @param {string} lease */
     const note = (what, lease) => redis.command('EVAL', NOTE, 0, what, lease);
     await ready();
 
@@ -44,7 +44,7 @@ await runAsWorker(
       while (performance.now() < until) {
         const heartbeat = Math.random() < 0.3;
         const lease = await limiter.acquire('everybody', { heartbeat });
-        const { leaseId, signal } = lease;
+        const { leaseId } = lease;
         if (leaseId === undefined) {
           counts.refused += 1;
           await sleep(Math.random() * 20);
@@ -52,12 +52,18 @@ await runAsWorker(
         }
         await note('enter', leaseId);
         // Longer than the lease lasts, where it is renewed.
-        await sleep(heartbeat ? Math.random() * 600 : Math.random() * 30);
-        if (signal.aborted) {
+        await sleep(heartbeat ? Math.random() * 600 : Math.random() * 150);
+        if (lease.signal.aborted) {
           counts.lost += 1;
           continue;
         }
         await note('leave', leaseId);
+        // A process that was not given the processor in between may have noted it after its lease had ended.
+        if (lease.signal.aborted) {
+          await note('late', leaseId);
+          counts.lost += 1;
+          continue;
+        }
         counts.worked += 1;
         if (Math.random() < 0.05 && !heartbeat) {
           counts.crashed += 1; // between its work and its release
