@@ -1,18 +1,13 @@
 import { AsyncResource } from 'node:async_hooks';
-import { RateLimiterError, StoreError } from '../errors.ts';
-import type { StoreFailure } from '../errors.ts';
-import {
-  endStoreCall,
-  liveStores,
-  publishStoreState,
-  storeCalls,
-  storeSubmits,
-  UNNAMED,
-} from '../events.ts';
-import type { NodeState, StoreStateMessage, StoreSubmission } from '../events.ts';
+import { StoreError } from '../errors.ts';
+import type { RateLimiterError, StoreFailure } from '../errors.ts';
+import { endStoreCall, liveStores, storeCalls, storeSubmits, UNNAMED } from '../events.ts';
+import type { NodeState, StoreSubmission } from '../events.ts';
 import { causeOf } from './cause.ts';
+import { InFlight } from './in-flight.ts';
 import { Lane } from './lane.ts';
 import type { Batch } from './lane.ts';
+import { Outage } from './outage.ts';
 import type { RedisPort } from './port.ts';
 import type { Script } from './script.ts';
 import { slotOf } from './slot.ts';
@@ -33,10 +28,6 @@ export interface Sendable {
 
 /** After this many deadlines without a word from the client, a batch no longer counts as in flight. */
 const WRITE_OFF_AFTER = 10;
-/** A timer that fires this much late says that the event loop was blocked, not Redis. */
-const BLOCKED_LOOP_MS = 20;
-/** What a batch is then given once, for an answer that could not be read, or a call that could not be written. */
-const GRACE_MS = 40;
 /** A slot's move takes as long as copying its keys does. */
 const TRY_AGAIN_MS = 20;
 /** Of the last flushes, in calls: up to this many on average, the next call is expected to be alone. */
@@ -51,7 +42,7 @@ const outside = new AsyncResource('distributed-rate-limiter');
 
 /**
  * One per client, shared by all limiters on it: gathers the calls of one turn of the event loop into one script
- * call, holds each to its deadline, bounds what is in flight, and knows whether the server answers.
+ * call, bounds what is in flight, and tells each call what became of it.
  */
 export class Connection<C extends Sendable> {
   readonly port: RedisPort;
@@ -62,30 +53,24 @@ export class Connection<C extends Sendable> {
   /** By node on a cluster; a single one elsewhere. */
   readonly #lanes = new Map<string, Lane<C>>();
   readonly #dirty = new Set<Lane<C>>();
-  /** Sent or held, until the client has settled them or they are written off. In the order of their making. */
-  readonly #batches = new Set<Batch<C>>();
+  readonly #batches = new InFlight<C>({ overdue: (batch) => this.#expire(batch) });
+  readonly #outage: Outage;
   /** A plain-looking endpoint turned out to be a cluster: it wants the keys of one slot per call. */
   #oneSlotPerCall: boolean;
   /** Who waits for the first attempt to connect to end. */
   readonly #settling = new Set<() => void>();
   #calls = 0;
-  #waiting = 0;
   #flushScheduled = false;
   /** How many calls a flush has had of late. */
   #company = 1;
-  #timer: NodeJS.Timeout | undefined;
-  #timerDue = Number.POSITIVE_INFINITY;
-  #away: RateLimiterError | undefined;
-  /** What the client had last failed with when all was well again: no cause of anything that came later. */
-  #outlived: unknown;
   #overloaded: StoreError | undefined;
-  #ended = false;
 
   constructor(port: RedisPort, script: Script<C>) {
     this.port = port;
     this.#script = script;
     this.#oneSlotPerCall = port.nodeOf !== undefined;
     this.#name = port.address ?? UNNAMED;
+    this.#outage = new Outage(port, this.#name);
     this.#endStats = liveStores.announce(this, this.#name, this.#counts);
     port.onStateChange(() => outside.runInAsyncScope(() => this.#onStateChange()));
   }
@@ -106,14 +91,14 @@ export class Connection<C extends Sendable> {
 
   /** It is about to be closed on purpose: that is no news, and its counts are complete. */
   end(): void {
-    this.#ended = true;
+    this.#outage.end();
     this.#endStats();
   }
 
   /** Sends the call with the others of this turn, or answers it in this turn. */
   submit(call: C): void {
     if (this.port.state === 'away') {
-      call.fail(this.#awayError());
+      call.fail(this.#outage.awayError());
       return;
     }
     if (this.#calls >= call.maxInFlight) {
@@ -222,12 +207,10 @@ export class Connection<C extends Sendable> {
       message: undefined,
     };
     this.#batches.add(batch);
-    this.#wait(batch.size);
-    this.#arm(batch.dueAt);
     if (this.port.state === 'ready') {
       this.#send(batch, 'EVALSHA');
     } else if (this.port.state === 'away') {
-      this.#answer(batch, this.#awayError());
+      this.#answer(batch, this.#outage.awayError());
       this.#forget(batch);
     }
   }
@@ -284,15 +267,13 @@ export class Connection<C extends Sendable> {
 
   #onReply(batch: Batch<C>, reply: unknown): void {
     this.#noteAnswer(batch.lane);
-    const { calls } = batch;
     this.#forget(batch);
+    const calls = this.#batches.takeCalls(batch);
     if (calls === undefined) {
       this.#counts.lateReplies += 1;
       this.#settleLate(batch, reply);
       return;
     }
-    batch.calls = undefined;
-    this.#wait(-batch.size);
     try {
       this.#script.settle(calls, reply);
       this.#publishEnd(batch);
@@ -331,7 +312,7 @@ export class Connection<C extends Sendable> {
           return;
         }
         if (message.startsWith('CROSSSLOT') && batch.slot === -1) {
-          this.#splitBySlot(batch, batch.calls);
+          this.#splitBySlot(batch);
           return;
         }
         // Of the keys of one slot some are at each of two nodes, or new ones would be.
@@ -353,16 +334,14 @@ export class Connection<C extends Sendable> {
     }
   }
 
-  #splitBySlot(batch: Batch<C>, calls: readonly C[]): void {
+  #splitBySlot(batch: Batch<C>): void {
     this.#oneSlotPerCall = true;
     this.#publishEnd(batch);
     const bySlot = new Map<number, C[]>();
-    for (const call of calls) {
+    for (const call of this.#batches.takeCalls(batch) ?? []) {
       const slot = slotOf(call.key);
       bySlot.set(slot, [...(bySlot.get(slot) ?? []), call]);
     }
-    this.#wait(-batch.size);
-    batch.calls = undefined;
     this.#batches.delete(batch);
     for (const [slot, mine] of bySlot) {
       const encoded = this.#script.encode(mine, 0);
@@ -376,7 +355,7 @@ export class Connection<C extends Sendable> {
       return new StoreError('store_error', `Redis refused: ${firstWord(message)}`, { cause });
     }
     if (this.port.state !== 'ready') {
-      return this.#awayError();
+      return this.#outage.awayError();
     }
     return /timed?.?out/i.test(message)
       ? new StoreError('store_timeout', "The client's own timeout came before `timeoutMs`", {
@@ -387,15 +366,13 @@ export class Connection<C extends Sendable> {
 
   /** Tells all who wait for this batch; what the client still holds of it stays counted. */
   #answer(batch: Batch<C>, error: RateLimiterError): void {
-    const { calls } = batch;
+    const calls = this.#batches.takeCalls(batch);
     if (calls === undefined) {
       return;
     }
-    batch.calls = undefined;
     if (batch.sent && calls.some(({ late }) => late !== undefined)) {
       batch.failed = calls;
     }
-    this.#wait(-batch.size);
     this.#publishEnd(batch, error);
     for (const call of calls) {
       call.fail(error);
@@ -409,17 +386,10 @@ export class Connection<C extends Sendable> {
     }
   }
 
-  #tell(state: StoreStateMessage['state'], node: string, error?: RateLimiterError): void {
-    if (!this.#ended) {
-      const message = { state, store: this.#name, node };
-      publishStoreState(error === undefined ? message : { ...message, error });
-    }
-  }
-
   #noteAnswer(lane: Lane<C>): void {
-    this.#outlived = this.port.lastError;
+    this.#outage.answered();
     if (lane.answered()) {
-      this.#tell('ready', lane.node);
+      this.#outage.tell('ready', lane.node);
     }
   }
 
@@ -432,12 +402,11 @@ export class Connection<C extends Sendable> {
       settle();
     }
     if (state === 'ready') {
-      this.#away = undefined;
-      this.#outlived = this.port.lastError;
+      this.#outage.over();
       for (const lane of this.#lanes.values()) {
         lane.answered(); // a handshake was answered
       }
-      this.#tell('ready', '');
+      this.#outage.tell('ready', '');
       for (const batch of this.#batches) {
         if (!batch.sent && batch.calls !== undefined) {
           this.#send(batch, 'EVALSHA');
@@ -445,7 +414,7 @@ export class Connection<C extends Sendable> {
       }
       return;
     }
-    const error = this.#awayError();
+    const error = this.#outage.awayError();
     for (const lane of this.#lanes.values()) {
       lane.answered(); // a new connection is a new server, as far as its answering goes
     }
@@ -457,25 +426,6 @@ export class Connection<C extends Sendable> {
     }
   }
 
-  /** What the client says of the present trouble, if it says anything. */
-  #trouble(): unknown {
-    const { lastError } = this.port;
-    return lastError === this.#outlived ? undefined : causeOf(lastError);
-  }
-
-  /** One error for all calls until the connection is back. */
-  #awayError(): RateLimiterError {
-    if (this.#away === undefined) {
-      const cause = this.#trouble();
-      this.#away =
-        cause instanceof RateLimiterError
-          ? cause
-          : new StoreError('store_away', 'There is no connection to Redis', { cause });
-      this.#tell('away', '', this.#away);
-    }
-    return this.#away;
-  }
-
   #overloadedError(maxInFlight: number): StoreError {
     this.#overloaded ??= new StoreError(
       'overloaded',
@@ -484,80 +434,27 @@ export class Connection<C extends Sendable> {
     return this.#overloaded;
   }
 
-  /** Counts who waits for an answer. A process may end while a call is only waiting to be written off. */
-  #wait(change: number): void {
-    const before = this.#waiting;
-    this.#waiting += change;
-    if (before === 0) {
-      this.#timer?.ref();
-    } else if (this.#waiting === 0) {
-      this.#timer?.unref();
-    }
-  }
-
-  #arm(dueAt: number): void {
-    if (dueAt >= this.#timerDue) {
+  #expire(batch: Batch<C>): void {
+    if (batch.calls === undefined) {
+      this.#counts.writtenOff += 1;
+      this.#forget(batch);
       return;
     }
-    clearTimeout(this.#timer);
-    this.#timerDue = dueAt;
-    this.#timer = setTimeout(this.#onTimer, Math.max(1, dueAt - performance.now()));
-    if (this.#waiting === 0) {
-      this.#timer.unref();
+    const error = new StoreError(
+      'store_timeout',
+      `Redis did not answer within ${batch.timeoutMs} ms`,
+      { cause: this.#outage.cause },
+    );
+    if (batch.lane.missed(batch, error)) {
+      this.#outage.tell('hung', batch.lane.node, error);
+    }
+    this.#answer(batch, error);
+    if (batch.sent) {
+      this.#batches.postpone(batch, batch.sentAt + WRITE_OFF_AFTER * batch.timeoutMs);
+    } else {
+      this.#forget(batch);
     }
   }
-
-  readonly #onTimer = (): void => {
-    const now = performance.now();
-    const late = now - this.#timerDue > BLOCKED_LOOP_MS;
-    this.#timer = undefined;
-    this.#timerDue = Number.POSITIVE_INFINITY;
-    let overdue = false;
-    for (const batch of this.#batches) {
-      if (batch.dueAt <= now) {
-        if (late && !batch.graced && batch.calls !== undefined) {
-          batch.graced = true;
-          batch.dueAt = now + Math.min(GRACE_MS, batch.timeoutMs);
-        } else {
-          overdue = true;
-          continue;
-        }
-      }
-      this.#arm(batch.dueAt);
-    }
-    if (overdue) {
-      // An answer may lie in a socket that this turn of the loop has yet to read.
-      setImmediate(this.#expire, now);
-    }
-  };
-
-  readonly #expire = (now: number): void => {
-    for (const batch of this.#batches) {
-      if (batch.dueAt > now) {
-        continue;
-      }
-      if (batch.calls === undefined) {
-        this.#counts.writtenOff += 1;
-        this.#forget(batch);
-        continue;
-      }
-      const error = new StoreError(
-        'store_timeout',
-        `Redis did not answer within ${batch.timeoutMs} ms`,
-        { cause: this.#trouble() },
-      );
-      if (batch.lane.missed(batch, error)) {
-        this.#tell('hung', batch.lane.node, error);
-      }
-      this.#answer(batch, error);
-      if (batch.sent) {
-        batch.dueAt = batch.sentAt + WRITE_OFF_AFTER * batch.timeoutMs;
-        this.#arm(batch.dueAt);
-      } else {
-        this.#forget(batch);
-      }
-    }
-  };
 }
 
 /**
