@@ -5,6 +5,7 @@ const BLOCKED_LOOP_MS = 20;
 /** What a batch is then given once, for an answer that could not be read, or a call that could not be written. */
 const GRACE_MS = 40;
 
+/** A method, and not a function alone, so that connections of all kinds of calls are of one type. */
 interface Owner<C> {
   /** Told of a batch whose `dueAt` has passed: postpones or deletes it. */
   overdue(batch: Batch<C>): void;

@@ -40,7 +40,7 @@ export class Outage {
     return lastError === this.#outlived ? undefined : causeOf(lastError);
   }
 
-  /** One error for all calls until the connection is back. The first to ask for it is why it is told. */
+  /** One error for all calls until the connection is back. With the first who needs it the outage is told. */
   awayError(): RateLimiterError {
     if (this.#away === undefined) {
       const { cause } = this;

@@ -1,5 +1,3 @@
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { RateLimiter } from 'distributed-rate-limiter';
 import { storeContract } from 'distributed-rate-limiter/testing';
@@ -145,7 +143,6 @@ describe('a URL', () => {
 
 describe.skipIf(tlsMissing())('TLS', () => {
   let redis: Awaited<ReturnType<typeof startRedis>>;
-  let trusting: Record<string, string>;
   let ioredisOnly: Installed;
   let nodeRedisOnly: Installed;
 
@@ -153,9 +150,6 @@ describe.skipIf(tlsMissing())('TLS', () => {
     redis = await startRedis({ tls: true });
     ioredisOnly = install(['ioredis']);
     nodeRedisOnly = install(['redis']);
-    const file = join(redis.dir, 'authority.pem');
-    writeFileSync(file, redis.tls!.ca);
-    trusting = { NODE_EXTRA_CA_CERTS: file };
   });
   afterAll(async () => {
     ioredisOnly.remove();
@@ -167,13 +161,13 @@ describe.skipIf(tlsMissing())('TLS', () => {
     'rediss:// with ioredis, in a process that trusts the authority',
     () => ioredisOnly,
     () => ({ url: redis.url }),
-    () => trusting,
+    () => redis.trusting!,
   );
   declareInstalled(
     'rediss:// by name with node-redis, in a process that trusts the authority',
     () => nodeRedisOnly,
     () => ({ url: `rediss://localhost:${redis.port}` }),
-    () => trusting,
+    () => redis.trusting!,
   );
 
   describe('a client that was given the authority', () => {

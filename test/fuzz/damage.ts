@@ -3,7 +3,7 @@ import type { Random } from '../support/random.ts';
 import { anyText, anyValue } from './values.ts';
 
 /** The first words of errors, known and unknown. */
-export const KINDS = [
+const KINDS = [
   'ERR',
   'NOSCRIPT',
   'CROSSSLOT',
@@ -85,6 +85,12 @@ export function anyReply(random: Random, right: readonly (number | string)[]): u
       }
       return reply;
   }
+}
+
+/** What a client may reject with: the server's own words, or something else. Some have rejected with less than errors. */
+export function anyRejection(random: Random): unknown {
+  const text = `${random.pick(KINDS)} ${anyText(random, 8)}`;
+  return random.pick([new ReplyError(text), new Error(text), text, undefined, null]);
 }
 
 /** As the script answers: a number, or the text of one. */

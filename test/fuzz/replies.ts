@@ -1,12 +1,10 @@
 import { RateLimiter, StoreError } from 'distributed-rate-limiter';
 import { digestIdentity } from '../../src/identity.ts';
-import { ReplyError } from '../support/fake-client.ts';
 import { FakeRedis, silence } from '../support/fake-redis.ts';
 import type { Send } from '../support/fake-client.ts';
 import { Finding, ownError } from './area.ts';
 import type { Area } from './area.ts';
-import { anyReply, isWhole, KINDS } from './damage.ts';
-import { anyText } from './values.ts';
+import { anyRejection, anyReply, isWhole } from './damage.ts';
 
 const RATE = 5;
 const TIMEOUT_MS = 25;
@@ -54,11 +52,8 @@ export const replies: Area = {
         for (const key of send.keys) came.delete(key);
         if (silent) return silence();
         if (redis.sends.length <= refusals && random.chance(60)) {
-          const text = `${random.pick(KINDS)} ${anyText(random, 8)}`;
-          const error = random.pick([new ReplyError(text), new Error(text), text, undefined, null]);
+          const error = anyRejection(random);
           shown.push(error);
-          // Clients have rejected with less than errors.
-          // oxlint-disable-next-line only-throw-error
           throw error;
         }
         const reply = anyReply(random, redis.run(send));

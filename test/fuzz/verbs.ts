@@ -14,8 +14,7 @@ import type { Send } from '../support/fake-client.ts';
 import type { Random } from '../support/random.ts';
 import { Finding, ownError } from './area.ts';
 import type { Area, Fuzzed } from './area.ts';
-import { anyReply, isWhole, KINDS } from './damage.ts';
-import { anyText } from './values.ts';
+import { anyRejection, anyReply, isWhole } from './damage.ts';
 
 const TIMEOUT_MS = 25;
 /** More than any of the limits below lets pass. */
@@ -36,9 +35,8 @@ class DamagedClient extends FakeClient {
   readonly #random: Random;
   /** In percent. */
   damage = 0;
-  /** What came to the last operation, as it came, and as it should have come; an error that came in its place. */
+  /** What came to the last operation, as it came, and as it should have come; undefined where an error came. */
   came: { reply: unknown; right: readonly unknown[] } | undefined;
-  refused = false;
   shown: unknown[] = [];
 
   constructor(server: Server, random: Random) {
@@ -50,16 +48,13 @@ class DamagedClient extends FakeClient {
   expect(damage: number): void {
     this.damage = damage;
     this.came = undefined;
-    this.refused = false;
     this.shown = [];
   }
 
   /** Whether what came last tells the truth about its form: its length, and nothing but whole numbers. */
   get wellFormed(): boolean {
     const { reply, right } = this.came ?? { reply: undefined, right: [] };
-    return (
-      !this.refused && Array.isArray(reply) && reply.length === right.length && reply.every(isWhole)
-    );
+    return Array.isArray(reply) && reply.length === right.length && reply.every(isWhole);
   }
 
   /** Whether it came as it was sent. */
@@ -70,10 +65,8 @@ class DamagedClient extends FakeClient {
 
   protected async receive({ command, script, keys, args }: Send): Promise<unknown> {
     this.came = undefined;
-    this.refused = this.#random.chance(this.damage / 4);
-    if (this.refused) {
-      const text = `${this.#random.pick(KINDS)} ${anyText(this.#random, 8)}`;
-      const error = this.#random.pick([new ReplyError(text), new Error(text)]);
+    if (this.#random.chance(this.damage / 4)) {
+      const error = anyRejection(this.#random);
       this.shown.push(error);
       throw error;
     }

@@ -78,6 +78,11 @@ export class RedisServer {
    * @type {{ ca: string, cert: string, key: string } | undefined}
    */
   tls;
+  /**
+   * For a TLS server: the environment in which a Node process trusts it.
+   * @type {{ NODE_EXTRA_CA_CERTS: string } | undefined}
+   */
+  trusting;
 
   /** Whether it stands still, between `stop()` and `cont()`. */
   stopped = false;
@@ -386,6 +391,7 @@ export class RedisServer {
     if (tls) {
       const certificates = makeCertificates();
       this.tls = { ca: certificates.ca, cert: certificates.cert, key: certificates.key };
+      this.trusting = { NODE_EXTRA_CA_CERTS: certificates.caFile };
       lines['tls-port'] = this.port;
       lines['tls-ca-cert-file'] = certificates.caFile;
       lines['tls-cert-file'] = certificates.certFile;

@@ -279,16 +279,15 @@ describe('what is never right', () => {
   });
 });
 
+/** In real time. */
+const onePlace = (ttl: Duration): RateLimiter =>
+  new RateLimiter({ store: new MemoryStore(), algorithm: 'concurrency', max: 1, ttl });
+
 const two2 = { max: 2, ttl: '10s' } as const;
 
 describe('as its holder sees it', () => {
   it('a heartbeat keeps a lease past its ttl, until it is released', async () => {
-    const limiter = new RateLimiter({
-      store: new MemoryStore(),
-      algorithm: 'concurrency',
-      max: 1,
-      ttl: '1s',
-    });
+    const limiter = onePlace('1s');
     const lease = await limiter.acquire('user', { heartbeat: true });
     const { signal } = lease;
     await sleep(1_500);
@@ -301,12 +300,7 @@ describe('as its holder sees it', () => {
   });
 
   it('a lease without a heartbeat is lost at its ttl, and the signal tells', async () => {
-    const limiter = new RateLimiter({
-      store: new MemoryStore(),
-      algorithm: 'concurrency',
-      max: 1,
-      ttl: '100ms',
-    });
+    const limiter = onePlace('100ms');
     const before = performance.now();
     const lease = await limiter.acquire('user');
     await new Promise((resolve) => lease.signal.addEventListener('abort', resolve));
@@ -319,12 +313,7 @@ describe('as its holder sees it', () => {
   });
 
   it('after a blocked event loop the signal is right before any timer could tell', async () => {
-    const limiter = new RateLimiter({
-      store: new MemoryStore(),
-      algorithm: 'concurrency',
-      max: 1,
-      ttl: '200ms',
-    });
+    const limiter = onePlace('200ms');
     const lease = await limiter.acquire('user');
     expect(lease.signal.aborted).toBe(false);
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 250);
@@ -333,12 +322,7 @@ describe('as its holder sees it', () => {
   });
 
   it('one that somebody reset is found lost by the next heartbeat', async () => {
-    const limiter = new RateLimiter({
-      store: new MemoryStore(),
-      algorithm: 'concurrency',
-      max: 1,
-      ttl: '3s',
-    });
+    const limiter = onePlace('3s');
     const lease = await limiter.acquire('user', { heartbeat: true });
     await limiter.reset('user');
     await new Promise((resolve) => lease.signal.addEventListener('abort', resolve));
@@ -363,12 +347,7 @@ describe('as its holder sees it', () => {
   });
 
   it('a heartbeat ends with its limiter, and at its ttl at the latest', async () => {
-    const limiter = new RateLimiter({
-      store: new MemoryStore(),
-      algorithm: 'concurrency',
-      max: 1,
-      ttl: '150ms',
-    });
+    const limiter = onePlace('150ms');
     const timers = watchTimers();
     const lease = await limiter.acquire('user', { heartbeat: true });
     await limiter.close();
