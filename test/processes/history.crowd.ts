@@ -140,8 +140,10 @@ export class Crowd {
 
   /** They stop asking, until the next `askFor`. Resolves when all is answered, and what they have told is here. */
   async rest(): Promise<void> {
+    // Begun before they are told: one that rests at once says so only once.
+    const resting = this.#eachHas('rests', 1, this.#living());
     this.#enter('rest');
-    await this.#eachHas('rests', 1, this.#living());
+    await resting;
   }
 
   /** They stop asking, and end when all is answered. Then all that they have told is here. */
