@@ -6,6 +6,7 @@ export { slidingWindowLog } from './algorithms/sliding-window-log.ts';
 export { tokenBucket } from './algorithms/token-bucket.ts';
 export { MemoryStore } from './stores/memory.ts';
 export { RateLimiterError, StoreError } from './errors.ts';
+export { RateLimitExceeded } from './rate-limit-exceeded.ts';
 
 export type { CalendarUnit } from './algorithms/calendar.ts';
 export type { ConcurrencyOptions } from './algorithms/concurrency.ts';
@@ -41,6 +42,7 @@ export type { Lease, LeaseHandle } from './lease.ts';
 export type { FailStrategy, Hooks, LimiterOptions } from './limiter-options.ts';
 export type { Reservation, Settleable, Settlement } from './reservation.ts';
 export type { RedisClient } from './redis/connect.ts';
+export type { Refusal } from './rate-limit-exceeded.ts';
 export type { PortState, RedisPort } from './redis/port.ts';
 export type {
   LimiterStats,

@@ -10,8 +10,8 @@ import { lendsPlaces, maxCostOf, readLimits } from '../limit-set.ts';
 import type { LimiterOptions } from '../limiter-options.ts';
 import type { RateLimiter } from '../limiter.ts';
 import { readable, readBoolean, readOptions } from '../options.ts';
-import { RateLimitExceeded } from './rate-limit-exceeded.ts';
-import type { Refusal } from './rate-limit-exceeded.ts';
+import { RateLimitExceeded } from '../rate-limit-exceeded.ts';
+import type { Refusal } from '../rate-limit-exceeded.ts';
 
 /** How long, and in how long a queue, calls wait. */
 export type WaitBounds = Pick<WaitOptions, 'timeoutMs' | 'signal' | 'maxQueue'>;

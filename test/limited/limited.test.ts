@@ -184,7 +184,7 @@ describe('a call that does not pass', () => {
     expect(error).toMatchObject({
       name: 'RateLimitExceeded',
       code: 'ERR_RATE_LIMIT_EXCEEDED',
-      message: 'The call was refused by default. Try again in 5000 ms.',
+      message: "Refused by the limit 'default'. Try again in 5000 ms.",
       retryAfterMs: 5_000,
       decision: { allowed: false, degraded: false, reason: 'limited', retryAfterMs: 5_000 },
     });
@@ -209,7 +209,7 @@ describe('a call that does not pass', () => {
   });
 
   test('is known across two copies of the package', async () => {
-    const copy = '../../src/limited/rate-limit-exceeded.ts?copy';
+    const copy = '../../src/rate-limit-exceeded.ts?copy';
     const other: { RateLimitExceeded: typeof RateLimitExceeded } = await import(copy);
     expect(other.RateLimitExceeded).not.toBe(RateLimitExceeded);
     const decision = {

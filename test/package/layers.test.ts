@@ -98,7 +98,10 @@ const accepted: readonly (readonly [string, string])[] = [
     'src/stores/ok.ts',
     "import { x } from '../algorithms/x.ts';\nimport { y } from '../redis/x.ts';\nexport const z = [x, y];",
   ],
-  ['src/http/ok.ts', "import { x } from '../limiter.ts';\nexport const z = [x];"],
+  [
+    'src/http/ok.ts',
+    "import { x } from '../limiter.ts';\nimport { RateLimitExceeded } from '../rate-limit-exceeded.ts';\nexport const z = [x, RateLimitExceeded];",
+  ],
   [
     'src/http/nest/ok.ts',
     "import { x } from '@nestjs/common';\nimport { y } from '@nestjs/core';\nimport { z } from '../guard.ts';\nexport const all = [x, y, z];",

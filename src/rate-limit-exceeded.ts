@@ -1,5 +1,5 @@
-import type { Allowed, Decision } from '../decision.ts';
-import { carries, RateLimiterError } from '../errors.ts';
+import type { Allowed, Decision } from './decision.ts';
+import { carries, RateLimiterError } from './errors.ts';
 
 /** A decision that does not let its call pass. */
 export type Refusal = Exclude<Decision, Allowed> & { readonly allowed: false };
@@ -7,8 +7,9 @@ export type Refusal = Exclude<Decision, Allowed> & { readonly allowed: false };
 const RATE_LIMIT_EXCEEDED = Symbol.for('distributed-rate-limiter.RateLimitExceeded');
 
 /**
- * What a limited function throws in place of being called. `decision.degraded` tells a limit that was reached from a
- * store that gave no answer under `failStrategy: 'closed'`; the store's error is then in `cause`.
+ * The error of a call that did not pass: what a limited function rejects with instead of running. It holds the
+ * decision. Where `decision.degraded` is true no limit was reached: the store gave no answer and `failStrategy` is
+ * `'closed'`; the store's error is then in `cause`.
  *
  * @example
  * try {
@@ -42,12 +43,21 @@ Object.defineProperty(RateLimitExceeded.prototype, 'name', { value: 'RateLimitEx
 
 function explain(decision: Refusal): string {
   if (decision.degraded) {
-    return `The call was refused without an answer of the store (${decision.reason}), as \`failStrategy\` says. Try again later.`;
+    return `Refused without an answer from the store (${decision.reason}), because \`failStrategy\` is 'closed'. Try again later.`;
   }
   if (decision.reason === 'impossible') {
-    return `The call was refused because it asks for more than can ever pass at once, which is ${decision.maxCost}. Ask for less.`;
+    return `Refused because the cost is more than can ever pass at once, which is ${decision.maxCost}. Ask for less.`;
   }
-  return decision.reason === 'blocked'
-    ? `The call was refused because its identity is blocked. Try again in ${decision.retryAfterMs} ms.`
-    : `The call was refused by ${decision.limitedBy.join(', ')}. Try again in ${decision.retryAfterMs} ms.`;
+  const by =
+    decision.reason === 'blocked'
+      ? 'because the identity is blocked'
+      : `by the ${quoted('limit', decision.limitedBy)}`;
+  return `Refused ${by}. Try again in ${decision.retryAfterMs} ms.`;
+}
+
+function quoted(noun: string, names: readonly string[]): string {
+  const all = names.map((name) => `'${name}'`);
+  return all.length === 1
+    ? `${noun} ${all[0]}`
+    : `${noun}s ${all.slice(0, -1).join(', ')} and ${all.at(-1)}`;
 }
