@@ -1,3 +1,4 @@
+import { clearInterval, clearTimeout, setInterval, setTimeout } from '../timers.ts';
 import { warn } from './client-warnings.ts';
 import type { PortState, RedisPort } from './port.ts';
 

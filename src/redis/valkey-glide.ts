@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+import { monotonicMs, sleep } from '../timers.ts';
 import type { PortState, RedisPort } from './port.ts';
 
 /** A client of valkey-glide (2), plain or cluster, known by its shape. */
@@ -138,14 +138,14 @@ class GlideClusterPort extends GlidePort implements RedisPort {
   }
 
   protected override noteFailure(error: unknown): unknown {
-    if (performance.now() - this.#askedAt > REFRESH_MS) {
+    if (monotonicMs() - this.#askedAt > REFRESH_MS) {
       void this.#askForNodes();
     }
     return super.noteFailure(error);
   }
 
   async #askForNodes(): Promise<void> {
-    this.#askedAt = performance.now();
+    this.#askedAt = monotonicMs();
     try {
       const ranges = await this.client.customCommand(['CLUSTER', 'SLOTS'], AS_TEXT);
       for (const [first, last, [host, port]] of ranges as readonly SlotRange[]) {
