@@ -1,18 +1,24 @@
 import { createHmac, hash } from 'node:crypto';
-import { RateLimiterError, show } from './errors.ts';
+import { RateLimiterError } from './errors.ts';
 
 /**
- * Who is limited: a user id, an API key, an address; or several together, `[organisation, user]`. Each part is
- * a non-empty well-formed string; all parts together have at most 1,024 bytes in UTF-8. Never stored as it is.
+ * Who is limited: a user id, an API key, an address; or several together, `[organisation, user]`. A non-empty
+ * well-formed string; or a safe integer or a bigint, which stands for its decimal digits, so `42`, `42n` and `'42'`
+ * are one identity. All parts together have at most 1,024 bytes in UTF-8. Never stored as it is.
  *
  * @example
  * await limiter.allow('user:12345');
- * await limiter.allow(['acme', 'user:12345']);
+ * await limiter.allow(12345);
+ * await limiter.allow(['acme', 12345]);
  */
-export type Identity = string | readonly string[];
+export type Identity = string | number | bigint | readonly (string | number | bigint)[];
 
 const MAX_BYTES = 1_024;
 const MAX_BYTES_PER_UTF16_UNIT = 3;
+/** A bigint from here on has more digits than an identity has bytes. Comparing is cheap, converting it is not. */
+const TOO_MANY_DIGITS = 10n ** BigInt(MAX_BYTES);
+
+const RULE = 'a non-empty well-formed string, a safe integer or a bigint';
 
 /**
  * The identity as 64 hexadecimal digits: SHA-256, or HMAC-SHA-256 under a secret. Several parts are hashed
@@ -23,35 +29,51 @@ export function digestIdentity(
   identity: Identity,
   secret: string | Uint8Array | undefined,
 ): string {
-  const bytes = typeof identity === 'string' ? readPart(identity) : readReadableParts(identity);
+  const bytes = typeof identity === 'object' ? readReadableParts(identity) : readPart(identity);
   return secret === undefined
     ? hash('sha256', bytes, 'hex')
     : createHmac('sha256', secret).update(bytes).digest('hex');
 }
 
-/** Whether it is one, so that what comes with a request can be told from a fault of the application. */
-export function isIdentity(identity: unknown): identity is Identity {
+/** The error that `digestIdentity` would throw; undefined for a usable identity. */
+export function faultOfIdentity(identity: unknown): RateLimiterError | undefined {
   try {
-    if (typeof identity === 'string') {
-      readPart(identity);
-    } else {
+    if (typeof identity === 'object') {
       readReadableParts(identity);
+    } else {
+      readPart(identity);
     }
-    return true;
+    return undefined;
   } catch (error) {
-    if (error instanceof RateLimiterError) {
-      return false;
-    }
-    throw error;
+    return error as RateLimiterError;
   }
 }
 
-function readPart(part: unknown): string {
-  if (typeof part !== 'string' || part === '' || !part.isWellFormed()) {
-    throw refused('a non-empty well-formed string, or a non-empty array of them', part);
+function readPart(given: unknown, index?: number): string {
+  const part = digitsOf(given);
+  if (typeof part !== 'string' || part === '') {
+    throw refused(RULE, given, index);
   }
-  if (part.length * MAX_BYTES_PER_UTF16_UNIT > MAX_BYTES && Buffer.byteLength(part) > MAX_BYTES) {
-    throw refused(`at most ${MAX_BYTES} bytes in UTF-8`, part);
+  // The length comes first: text from a request may be long.
+  if (
+    part.length > MAX_BYTES ||
+    (part.length * MAX_BYTES_PER_UTF16_UNIT > MAX_BYTES && Buffer.byteLength(part) > MAX_BYTES)
+  ) {
+    throw refused(`at most ${MAX_BYTES} bytes in UTF-8`, given, index);
+  }
+  if (!part.isWellFormed()) {
+    throw refused(RULE, given, index);
+  }
+  return part;
+}
+
+/** The decimal digits of a whole number; whatever else is given stays as it is. */
+function digitsOf(part: unknown): unknown {
+  if (typeof part === 'number') {
+    return Number.isSafeInteger(part) && !Object.is(part, -0) ? String(part) : part;
+  }
+  if (typeof part === 'bigint') {
+    return part < TOO_MANY_DIGITS && part > -TOO_MANY_DIGITS ? String(part) : part;
   }
   return part;
 }
@@ -65,7 +87,7 @@ function readReadableParts(parts: unknown): Uint8Array {
       ? error
       : new RateLimiterError(
           'ERR_INVALID_IDENTITY',
-          '`identity` must be readable, got what throws when it is read. Pass who is limited: a user id, an API key, an address.',
+          `\`identity\` must be readable, got an object that throws when it is read. ${WHO}`,
           { cause: error },
         );
   }
@@ -73,35 +95,93 @@ function readReadableParts(parts: unknown): Uint8Array {
 
 function readParts(parts: unknown): Uint8Array {
   if (!Array.isArray(parts) || parts.length === 0) {
-    throw refused('a non-empty well-formed string, or a non-empty array of them', parts);
+    throw refused(`${RULE}, or a non-empty array of these`, parts);
+  }
+  // The length comes first: an array from a request may be long.
+  if (parts.length > MAX_BYTES) {
+    throw refused(`at most ${MAX_BYTES} bytes in UTF-8, all parts together`, parts);
   }
   const chunks: Uint8Array[] = [Uint8Array.of(0xff)];
   let total = 0;
-  for (const part of parts) {
-    const bytes = Buffer.from(readPart(part));
+  for (let i = 0; i < parts.length; i++) {
+    const bytes = Buffer.from(readPart(parts[i], i));
     const length = Buffer.alloc(4);
     length.writeUInt32BE(bytes.length);
     chunks.push(length, bytes);
     total += bytes.length;
-  }
-  if (total > MAX_BYTES || parts.length > MAX_BYTES) {
-    throw refused(`at most ${MAX_BYTES} bytes in UTF-8, all parts together`, parts);
+    if (total > MAX_BYTES) {
+      throw refused(`at most ${MAX_BYTES} bytes in UTF-8, all parts together`, parts);
+    }
   }
   return Buffer.concat(chunks);
 }
 
+const WHO = 'Pass who is limited: a user id, an API key, an address.';
+
 /** Says what is wrong without repeating the identity, which is private. */
-function refused(rule: string, value: unknown): RateLimiterError {
-  const what =
-    typeof value === 'string'
-      ? value === ''
-        ? 'an empty string'
-        : `a string of ${value.length} characters`
-      : typeof value === 'object'
-        ? show(value)
-        : `a value of type ${typeof value}`;
+function refused(rule: string, value: unknown, index?: number): RateLimiterError {
+  const option = index === undefined ? 'identity' : `identity[${index}]`;
   return new RateLimiterError(
     'ERR_INVALID_IDENTITY',
-    `\`identity\` must be ${rule}, got ${what}. Pass who is limited: a user id, an API key, an address.`,
+    `\`${option}\` must be ${rule}, got ${describe(value)}. ${cureFor(value)}`,
   );
+}
+
+/** The type of a value, and its size; never the value itself. */
+function describe(value: unknown): string {
+  if (typeof value === 'string') {
+    return describeText(value);
+  }
+  if (typeof value === 'number') {
+    return describeNumber(value);
+  }
+  if (typeof value === 'bigint') {
+    return 'a bigint of too many digits';
+  }
+  if (typeof value !== 'object' || value === null) {
+    return value === undefined || value === null
+      ? String(value)
+      : `a value of type ${typeof value}`;
+  }
+  return Array.isArray(value) ? `an array of ${value.length}` : `an object (${classOf(value)})`;
+}
+
+function describeText(text: string): string {
+  if (text === '') {
+    return 'an empty string';
+  }
+  const flaw =
+    text.length <= MAX_BYTES && !text.isWellFormed() ? ' with half of a surrogate pair' : '';
+  return `a string of ${text.length} characters${flaw}`;
+}
+
+function describeNumber(number: number): string {
+  if (!Number.isFinite(number)) {
+    return String(number);
+  }
+  if (!Number.isInteger(number)) {
+    return 'a number with a fraction';
+  }
+  return number === 0 ? '-0' : 'a number beyond the safe integers';
+}
+
+/** By the prototype: a `constructor` of the object's own may come with a request. */
+function classOf(value: object): string {
+  const prototype = Object.getPrototypeOf(value) as { constructor?: unknown } | null;
+  const made = prototype?.constructor;
+  const name: unknown = typeof made === 'function' ? made.name : undefined;
+  return typeof name === 'string' && /^[\w$]{1,40}$/.test(name) ? name : 'no class';
+}
+
+function cureFor(value: unknown): string {
+  if (typeof value === 'number') {
+    return 'Pass the id as a string or a bigint.';
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    return WHO;
+  }
+  const name = classOf(value);
+  return name === 'Object' || name === 'no class'
+    ? 'Pass the field that says who it is, such as `user.id`.'
+    : 'Pass its text, such as `id.toString()`.';
 }

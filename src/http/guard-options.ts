@@ -24,7 +24,8 @@ type OrPromise<T> = T | Promise<T>;
 export interface GuardOptions<Request> extends AddressOptions {
   /**
    * Who is limited. Default: the client's address, for which `trustedProxies`, `forwardedHeader` and `ipv6Prefix` are.
-   * Undefined, empty, over-long, malformed, or an error thrown: then nobody is, see `unidentified`.
+   * Undefined, null or '': nobody, see `unidentified`. What else is no identity, such as an object, is refused with
+   * status 400 and one process warning. An error thrown here goes where the framework handles errors.
    */
   identify?: (request: Request) => OrPromise<Identity | undefined | null>;
   /** Units that a request asks for; default 1. An error thrown here goes where the framework handles errors. */
@@ -46,7 +47,10 @@ export interface GuardOptions<Request> extends AddressOptions {
    * aborted counts. Default `'all'`.
    */
   count?: 'all' | 'failures' | 'successes';
-  /** What becomes of a request without a usable identity: status 400, or through without being counted. Default `'refuse'`. */
+  /**
+   * What becomes of a request for which `identify` returns undefined, null or '': status 400, or through without being
+   * counted. Default `'refuse'`.
+   */
   unidentified?: 'refuse' | 'pass';
   /**
    * Adds `pk` to the fields of `draft-11`: tells a caller which of his quotas are one, without telling who he is.

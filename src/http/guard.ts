@@ -1,7 +1,7 @@
 import type { Limit } from '../algorithms/limit.ts';
 import type { Allowed, Decision } from '../decision.ts';
 import { limiterOf } from '../given-limiter.ts';
-import { isIdentity } from '../identity.ts';
+import { faultOfIdentity } from '../identity.ts';
 import type { Identity } from '../identity.ts';
 import type { Lease } from '../lease.ts';
 import type { RateLimiter } from '../limiter.ts';
@@ -78,7 +78,7 @@ const UNCOUNTED: Pass = { pass: true, headers: [] };
 class LimiterGuard<Request> implements Guard<Request> {
   readonly limiter: RateLimiter;
   readonly #settings: GuardSettings<Request>;
-  readonly #failed = new Set<string>();
+  readonly #warned = new Set<string>();
 
   constructor(limiter: RateLimiter, settings: GuardSettings<Request>) {
     this.limiter = limiter;
@@ -92,9 +92,14 @@ class LimiterGuard<Request> implements Guard<Request> {
       if (skip !== undefined && (await skip(request))) {
         return UNCOUNTED;
       }
-      const asked = this.#identify(request);
+      const asked = this.#settings.identify(request);
       const identity = isPromise(asked) ? await asked : asked;
-      if (identity === undefined) {
+      if (identity === undefined || identity === null || identity === '') {
+        return await (this.#settings.unidentified === 'pass'
+          ? UNCOUNTED
+          : this.#refuseUnidentified(request));
+      }
+      if (!this.#isUsable(identity)) {
         return await this.#refuseUnidentified(request);
       }
       const price = this.#costOf(request);
@@ -121,24 +126,17 @@ class LimiterGuard<Request> implements Guard<Request> {
     }
   }
 
-  /** Undefined for none that can be limited: what comes with a request is no fault of the application. */
-  #identify(request: Request): Identity | undefined | Promise<Identity | undefined> {
-    try {
-      const identity = this.#settings.identify(request);
-      return isPromise(identity) ? this.#awaitIdentity(identity) : usable(identity);
-    } catch {
-      this.#warnOf('identify');
-      return undefined;
+  /** Only nothing at all is nobody. Whatever else is no identity is never let through uncounted. */
+  #isUsable(identity: unknown): identity is Identity {
+    const fault = faultOfIdentity(identity);
+    if (fault !== undefined) {
+      this.#warnOnce(
+        'identify',
+        'DRL_INVALID_IDENTITY',
+        `\`identify\` returned what is no identity, and the request was refused: ${fault.message}`,
+      );
     }
-  }
-
-  async #awaitIdentity(asked: PromiseLike<unknown>): Promise<Identity | undefined> {
-    try {
-      return usable(await asked);
-    } catch {
-      this.#warnOf('identify');
-      return undefined;
-    }
+    return fault === undefined;
   }
 
   #refuseLimited(
@@ -159,15 +157,13 @@ class LimiterGuard<Request> implements Guard<Request> {
     });
   }
 
-  #refuseUnidentified(request: Request): Verdict | Promise<Verdict> {
-    return this.#settings.unidentified === 'pass'
-      ? UNCOUNTED
-      : this.#refuse(request, {
-          status: 400,
-          headers: [['Content-Type', PROBLEM_JSON]],
-          body: UNIDENTIFIED,
-          decision: undefined,
-        });
+  #refuseUnidentified(request: Request): Promise<Verdict> {
+    return this.#refuse(request, {
+      status: 400,
+      headers: [['Content-Type', PROBLEM_JSON]],
+      body: UNIDENTIFIED,
+      decision: undefined,
+    });
   }
 
   #costOf(request: Request): number | Promise<number> {
@@ -251,27 +247,35 @@ class LimiterGuard<Request> implements Guard<Request> {
   }
 
   #warnOf(option: keyof typeof CONSEQUENCES): void {
-    if (!this.#failed.has(option)) {
-      this.#failed.add(option);
-      process.emitWarning(
-        `The option \`${option}\` failed for a request, ${CONSEQUENCES[option]}. Further failures are not reported.`,
-        { type: 'RateLimiterWarning', code: 'DRL_HOOK_FAILED' },
-      );
+    this.#warnOnce(
+      option,
+      'DRL_HOOK_FAILED',
+      `The option \`${option}\` failed for a request, ${CONSEQUENCES[option]}.`,
+    );
+  }
+
+  #warnOnce(option: keyof GuardOptions<Request>, code: string, message: string): void {
+    if (!this.#warned.has(option)) {
+      this.#warned.add(option);
+      process.emitWarning(`${message} Further cases are not reported.`, {
+        type: 'RateLimiterWarning',
+        code,
+      });
     }
   }
 }
 
-/** A function of the application that throws costs the request what it was to give, and no more. */
+/** If a function of the application throws, only its own result is missing from the request. */
 const CONSEQUENCES = {
-  identify: 'which is treated as one without an identity',
   headers: 'which gets no rate limit fields',
   onLimited: 'which gets the usual answer',
 } as const;
 
-function usable(identity: unknown): Identity | undefined {
-  return isIdentity(identity) ? identity : undefined;
-}
-
 function isPromise(value: unknown): value is PromiseLike<unknown> {
-  return typeof (value as Partial<PromiseLike<unknown>> | null | undefined)?.then === 'function';
+  try {
+    return typeof (value as Partial<PromiseLike<unknown>> | null | undefined)?.then === 'function';
+  } catch {
+    // A proxy may throw. The value is then refused where it is read.
+    return false;
+  }
 }

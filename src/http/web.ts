@@ -35,7 +35,7 @@ interface WebFunctions<Asked extends Request, Rest extends unknown[]> {
 /** Who is limited: a web `Request` does not know who is connected, so one of the two has to be given. */
 type Who<Asked extends Request, Rest extends unknown[]> =
   | {
-      /** Who is limited. Undefined, or an error thrown: nobody is, see `unidentified`. */
+      /** Who is limited. Undefined, null or '': nobody, see `unidentified`. */
       identify: (...call: Call<Asked, Rest>) => OrPromise<Identity | undefined | null>;
       address?: never;
     }

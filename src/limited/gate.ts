@@ -185,7 +185,7 @@ function readLimiter(limiter: unknown): RateLimiter {
 
 function readIdentify(identify: unknown): never {
   if (typeof identify !== 'function') {
-    if (typeof identify !== 'string' && !Array.isArray(identify)) {
+    if (!['string', 'number', 'bigint'].includes(typeof identify) && !Array.isArray(identify)) {
       throw invalidOption(
         'identify',
         "a function of the call's arguments, or the identity of all calls",

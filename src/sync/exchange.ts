@@ -2,6 +2,7 @@ import type { MessagePort } from 'node:worker_threads';
 import type { Decision } from '../decision.ts';
 import { RateLimiterError, StoreError } from '../errors.ts';
 import type { ErrorCode, StoreFailure } from '../errors.ts';
+import type { Identity } from '../identity.ts';
 import type { PlainOptions } from './options.ts';
 
 /** What the worker is given when it is made. */
@@ -18,7 +19,7 @@ export const ENDED = 1;
 /** What the worker is asked. */
 export interface Question {
   readonly verb: 'allow' | 'peek' | 'reset' | 'close';
-  readonly identity: string | readonly string[];
+  readonly identity: Identity;
   readonly cost: number;
 }
 

@@ -15,13 +15,13 @@ const numbers = { rate: 5, period: '1h' } as const;
 /** The digest as the design words it, in other words than the source. */
 function digest(identity: Identity, secret?: string | Uint8Array): string {
   const bytes =
-    typeof identity === 'string'
-      ? Buffer.from(identity, 'utf8')
+    typeof identity !== 'object'
+      ? Buffer.from(`${identity}`, 'utf8')
       : Buffer.from(
           'ff' +
             identity
               .map((part) => {
-                const hex = Buffer.from(part, 'utf8').toString('hex');
+                const hex = Buffer.from(`${part}`, 'utf8').toString('hex');
                 return (hex.length / 2).toString(16).padStart(8, '0') + hex;
               })
               .join(''),

@@ -274,7 +274,7 @@ describe('a call that does not pass', () => {
 describe('what is wrong with a call comes through as it is, and the function is left alone', () => {
   test.each([
     ['identify: empty', { identify: () => '' }, 'ERR_INVALID_IDENTITY'],
-    ['identify: a number', { identify: () => 5 }, 'ERR_INVALID_IDENTITY'],
+    ['identify: a fraction', { identify: () => 0.5 }, 'ERR_INVALID_IDENTITY'],
     ['cost: 0', { cost: () => 0 }, 'ERR_INVALID_COST'],
     ['cost: undefined', { cost: () => undefined }, 'ERR_INVALID_COST'],
     ['limits: none', { limits: () => [] }, 'ERR_INVALID_OPTION'],
@@ -469,9 +469,9 @@ describe('options that are not right are refused when the function is made', () 
     ['a limiter that is none', { limiter: 'redis://localhost' }, /`limiter` must be a RateLimiter/],
     ['bad options of a limiter', { limiter: { store: memory(), rate: 0 } }, /`rate` must be/],
     ['no identify', { identify: undefined }, /`identify` must be a function .*got undefined/],
-    ['an identify that is none', { identify: 5 }, /`identify` must be a function .*got 5/],
+    ['an identify that is none', { identify: true }, /`identify` must be a function .*got true/],
     ['an empty identity', { identify: '' }, /`identity` must be a non-empty .*an empty string/],
-    ['an identity with an empty part', { identify: ['a', ''] }, /`identity` must be/],
+    ['an identity with an empty part', { identify: ['a', ''] }, /`identity\[1\]` must be/],
     [
       'a name of another library',
       { key: () => 'a' },

@@ -1,4 +1,10 @@
-import { MemoryStore, RateLimiter, RateLimiterError, tokenBucket } from 'distributed-rate-limiter';
+import {
+  concurrency,
+  MemoryStore,
+  RateLimiter,
+  RateLimiterError,
+  tokenBucket,
+} from 'distributed-rate-limiter';
 import type { CallOptions, Identity } from 'distributed-rate-limiter';
 import { describe, expect, test } from 'vitest';
 import { FakeRedis } from '../support/fake-redis.ts';
@@ -44,10 +50,13 @@ describe('identity', () => {
     ['undefined', undefined],
     ['null', null],
     ['an empty string', ''],
-    ['a number', 12_345],
+    ['a number beyond the safe integers', 2 ** 53],
+    ['a fraction', 0.5],
     ['NaN', Number.NaN],
+    ['Infinity', Number.POSITIVE_INFINITY],
     ['-0', -0],
-    ['a bigint', 1n],
+    ['a bigint of 1,025 digits', 10n ** 1_024n],
+    ['a bigint of a million digits', -(1n << 3_321_928n)],
     ['true', true],
     ['an object', { id: SECRET }],
     ['a Date', new Date(0)],
@@ -66,7 +75,8 @@ describe('identity', () => {
     ['a megabyte', SECRET.repeat(60_000)],
     ['no parts', []],
     ['an empty part', [SECRET, '']],
-    ['a part that is a number', [SECRET, 7]],
+    ['a part with a fraction', [SECRET, 7.5]],
+    ['a part that is NaN', [SECRET, Number.NaN]],
     ['a part that is null', [SECRET, null]],
     ['a hole', Array(2)],
     ['parts of parts', [[SECRET]]],
@@ -81,10 +91,83 @@ describe('identity', () => {
       identity,
       undefined,
       'ERR_INVALID_IDENTITY',
-      /^`identity` must be .+, got .+\. Pass who is limited/,
+      /^`identity(?:\[\d+\])?` must be .+, got .+\. Pass /,
     );
     expect(messages.join()).not.toContain('alice');
     expect(messages.every(({ length }) => length < 300)).toBe(true);
+  });
+
+  class ObjectId {
+    readonly hex = SECRET;
+  }
+  test.each<[says: string, identity: unknown]>([
+    ['got an object (ObjectId). Pass its text, such as `id.toString()`.', new ObjectId()],
+    ['got an object (Date). Pass its text', new Date(0)],
+    ['got an object (Object). Pass the field that says who it is', { id: SECRET }],
+    ['got an object (Object).', JSON.parse(`{"constructor":{"name":"${SECRET}"}}`)],
+    ['got an object (no class).', Object.create(null)],
+    ['`identity[1]` must be a non-empty', ['acme', new ObjectId()]],
+    ['got an object (ObjectId).', [new ObjectId()]],
+    ['got NaN. Pass the id as a string or a bigint.', Number.NaN],
+    ['got a number with a fraction.', 123_456.5],
+    ['got a number beyond the safe integers.', 2 ** 60],
+    ['with half of a surrogate pair', `${SECRET}\ud800`],
+  ])('that is refused is told by its type: %s', async (says, identity) => {
+    const error: unknown = await limiters[0]!
+      .allow(identity as Identity)
+      .catch((reason: unknown) => reason);
+    expect(error).toMatchObject({ message: expect.stringContaining(says) });
+    expect(String(error)).not.toMatch(/alice|123456/);
+  });
+
+  test('an array of a million parts is refused by its length', async () => {
+    const parts = Array.from({ length: 1_000_000 }, () => 'x');
+    const start = performance.now();
+    await expect(limiters[0]!.allow(parts)).rejects.toThrow('got an array of 1000000');
+    expect(performance.now() - start).toBeLessThan(100);
+  });
+
+  test.each<[number | bigint, string]>([
+    [42, '42'],
+    [0, '0'],
+    [-7, '-7'],
+    [Number.MAX_SAFE_INTEGER, '9007199254740991'],
+    [Number.MIN_SAFE_INTEGER, '-9007199254740991'],
+    [42n, '42'],
+    [0n, '0'],
+    [2n ** 64n, '18446744073709551616'],
+    [-(2n ** 64n), '-18446744073709551616'],
+    [10n ** 1_023n, `1${'0'.repeat(1_023)}`],
+  ])('the whole number %s is its decimal digits, under every verb', async (number, digits) => {
+    const limiter = new RateLimiter({
+      store: new MemoryStore(),
+      blocks: true,
+      limits: [tokenBucket({ rate: 100, period: '1h', maxDebt: 50 })],
+    });
+    const left = async (identity: Identity): Promise<number | undefined> =>
+      (await limiter.peek(identity)).remaining;
+    expect((await limiter.allow(number)).remaining).toBe(99);
+    expect((await limiter.wait(number)).remaining).toBe(98);
+    expect((await limiter.allowUpTo(number, 5)).remaining).toBe(93);
+    const held = await limiter.reserve(number, { cost: 3, ttl: '1m' });
+    expect(held.remaining).toBe(90);
+    await held.cancel();
+    await limiter.penalize(number, 13);
+    expect([await left(number), await left(digits)]).toEqual([80, 80]);
+    await limiter.block(number, '1h');
+    expect((await limiter.allow(digits)).reason).toBe('blocked');
+    await limiter.unblock(number);
+    await limiter.reset(number);
+    expect(await left(digits)).toBe(100);
+    if (digits.length > 1_000) return; // no room for a second part
+    await limiter.allow(['acme', number]);
+    expect([await left(['acme', digits]), await left([number])]).toEqual([99, 100]);
+    const places = new RateLimiter({
+      store: new MemoryStore(),
+      limits: [concurrency({ max: 1, ttl: '1m' })],
+    });
+    await places.acquire(number);
+    expect((await places.acquire(digits)).allowed).toBe(false);
   });
 });
 

@@ -216,13 +216,24 @@ describe('hooks', () => {
   });
 });
 
+test('a whole number is its decimal digits', () => {
+  const limiter = sync({ namespace: 'numbers', rate: 3 });
+  limiter.allow(42);
+  limiter.allow(42n);
+  expect(limiter.peek('42').remaining).toBe(1);
+  limiter.allow(['acme', 42]);
+  expect(limiter.peek(['acme', '42']).remaining).toBe(2);
+  limiter.reset(42n);
+  expect(limiter.peek('42').remaining).toBe(3);
+});
+
 describe('errors', () => {
   test('what is wrong with a call, as its own class and code', () => {
     const limiter = sync({ namespace: 'errors' });
     for (const [call, code] of [
       [() => limiter.allow(''), 'ERR_INVALID_IDENTITY'],
       [() => limiter.allow((() => 1) as never), 'ERR_INVALID_IDENTITY'],
-      [() => limiter.reset(5 as never), 'ERR_INVALID_IDENTITY'],
+      [() => limiter.reset(0.5), 'ERR_INVALID_IDENTITY'],
       [() => limiter.peek('user', { cost: 0 }), 'ERR_INVALID_COST'],
       [() => limiter.allow('user', { limits: [] } as never), 'ERR_INVALID_OPTION'],
       [() => limiter.allow('user', { cots: 5 } as never), 'ERR_INVALID_OPTION'],

@@ -121,8 +121,11 @@ test('the verbs', () => {
   expectTypeOf(limiter[Symbol.asyncDispose]()).toEqualTypeOf<Promise<void>>();
   // @ts-expect-error who is limited must be said
   void limiter.allow();
-  // @ts-expect-error a number is no identity
   void limiter.allow(5);
+  void limiter.allow(5n);
+  void limiter.allow(['acme', 5, 5n]);
+  // @ts-expect-error an object is no identity
+  void limiter.allow(new Date());
   // @ts-expect-error nobody is no identity
   void limiter.allow(undefined);
   // @ts-expect-error costs are numbers

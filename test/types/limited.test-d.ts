@@ -49,8 +49,11 @@ test('what the options are told is the call', () => {
     [to: string, text?: string | undefined, ...tags: number[]]
   >();
   limited(sendMail, { limiter, identify: async (to) => Promise.resolve(to) });
-  // @ts-expect-error a number identifies nobody
   limited(sendMail, { limiter, identify: () => 5 });
+  limited(sendMail, { limiter, identify: async () => ['acme', 5n] });
+  limited(sendMail, { limiter, identify: 5n });
+  // @ts-expect-error a boolean identifies nobody
+  limited(sendMail, { limiter, identify: () => true });
   // @ts-expect-error the function takes no number first
   limited(sendMail, { limiter, identify: (to: number) => String(to) });
   // @ts-expect-error who is limited has to be said
