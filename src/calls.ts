@@ -2,6 +2,7 @@ import type { Entry } from './algorithms/shape.ts';
 import { StoreError } from './errors.ts';
 import type { RateLimiterError } from './errors.ts';
 import type { Settings } from './limiter-options.ts';
+import { homeOf } from './sharding.ts';
 import type { Call } from './stores/store.ts';
 
 /** What becomes of a call: how its answer is read, and what stands in for one that the store did not give. */
@@ -65,6 +66,7 @@ class SentCall<T> implements Call {
   readonly details: Call['details'];
   readonly timeoutMs: number;
   readonly maxInFlight: number;
+  readonly home: Call['home'];
   readonly late: Call['late'];
   submission: Call['submission'] = undefined;
   readonly #calls: Calls;
@@ -85,6 +87,8 @@ class SentCall<T> implements Call {
     this.details = asked.details;
     this.timeoutMs = calls.settings.timeoutMs;
     this.maxInFlight = calls.settings.maxInFlight;
+    const { sharding } = calls.settings;
+    this.home = sharding === undefined ? asked.home : homeOf(sharding, asked);
     this.late =
       outcome.late === undefined ? undefined : (reply, at) => outcome.late?.(asked, reply, at);
     this.#calls = calls;

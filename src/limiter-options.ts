@@ -29,6 +29,8 @@ import {
 import { checkClient } from './redis/connect.ts';
 import type { RedisClient } from './redis/connect.ts';
 import { readRedisUrl } from './redis/url.ts';
+import { checkSharding } from './sharding.ts';
+import type { Sharding } from './sharding.ts';
 import { MemoryStore } from './stores/memory.ts';
 import { RedisStore } from './stores/redis.ts';
 import type { Store } from './stores/store.ts';
@@ -76,6 +78,14 @@ interface OnRedis {
   timeoutMs?: number;
   /** Past this many calls in flight on one client the answer is `overloaded`; from 1 to 1,000,000. Default 10,000. */
   maxInFlight?: number;
+  /**
+   * For a proxy that shares the keys out over several servers (Twemproxy, Envoy's Redis proxy, predixy), or a client
+   * that does so: each script call then carries keys of one server only. `'key'`: the server is chosen by the whole
+   * first key; calls that need several keys (several limits, `blocks`, `reserve`) are refused with
+   * `ERR_INVALID_OPTION`. `'hash_tag'`: by what stands between braces in it, so that all keys of an identity are
+   * together and nothing is refused. Left out for one server, Sentinel and Redis Cluster.
+   */
+  sharding?: Sharding;
   store?: never;
 }
 
@@ -86,6 +96,7 @@ interface InMemory {
   cluster?: never;
   timeoutMs?: never;
   maxInFlight?: never;
+  sharding?: never;
 }
 
 /** The numbers of a limiter's only limit, which needs no name. */
@@ -173,6 +184,7 @@ export interface Settings {
   readonly failStrategy: FailStrategy;
   readonly timeoutMs: number;
   readonly maxInFlight: number;
+  readonly sharding: Sharding | undefined;
   readonly hashSecret: string | Uint8Array | undefined;
   readonly hooks: Hooks;
 }
@@ -194,6 +206,7 @@ const KNOWN = [
   'failStrategy',
   'timeoutMs',
   'maxInFlight',
+  'sharding',
   'hashSecret',
   'onAllow',
   'onBlock',
@@ -211,11 +224,16 @@ const ALIASES: Readonly<Record<string, string>> = {
   limit: 'rate',
   points: 'rate',
   prefix: 'namespace',
+  proxy: 'sharding',
   redisUrl: 'redis',
   requests: 'rate',
+  shard: 'sharding',
+  sharded: 'sharding',
+  shards: 'sharding',
   storeClient: 'redis',
   timeout: 'timeoutMs',
   timeWindow: 'period',
+  twemproxy: 'sharding',
   blockDuration: 'blocks',
   url: 'redis',
   window: 'period',
@@ -236,7 +254,7 @@ function readSettings(options: unknown): Settings {
       `\`redis\` or \`store\` must be given, one of them, got ${has('redis') ? 'both' : 'neither'}. Pass \`redis\`, or \`store: new MemoryStore()\` for one process.`,
     );
   }
-  for (const name of ['cluster', 'timeoutMs', 'maxInFlight']) {
+  for (const name of ['cluster', 'timeoutMs', 'maxInFlight', 'sharding']) {
     if (has('store') && has(name)) {
       throw invalidOption(
         name,
@@ -258,6 +276,14 @@ function readSettings(options: unknown): Settings {
     ? readOneOf('failStrategy', given['failStrategy'], ['open', 'closed', 'throw'])
     : 'open';
   const counts = new LimiterCounts(namespace, failStrategy);
+  const limits = readable('limits', () =>
+    readLimitSet(given, has, namespace, blocks, counts, place.store.clock),
+  );
+  const sharding = has('sharding')
+    ? readOneOf('sharding', given['sharding'], ['key', 'hash_tag'])
+    : undefined;
+  checkSharding(sharding, 'limits', limits.limits.length);
+  checkSharding(sharding, 'blocks', limits.limits.length + (blocks ? 1 : 0));
   return {
     namespace,
     blocks,
@@ -271,9 +297,8 @@ function readSettings(options: unknown): Settings {
       ? readable('hashSecret', () => readSecret('hashSecret', given['hashSecret']))
       : undefined,
     hooks: readHooks(given),
-    limits: readable('limits', () =>
-      readLimitSet(given, has, namespace, blocks, counts, place.store.clock),
-    ),
+    limits,
+    sharding,
     ...place,
   };
 }
@@ -335,6 +360,14 @@ function readStore(
     return { store, place: store };
   }
   const cluster = has('cluster') && readBoolean('cluster', given['cluster']);
+  if (cluster && has('sharding')) {
+    throw invalidOption(
+      'sharding',
+      'left out where `cluster` is true',
+      given['sharding'],
+      'The client of a Redis Cluster knows where each key is.',
+    );
+  }
   if (typeof redis === 'string') {
     readRedisUrl(redis);
   } else {
@@ -348,7 +381,7 @@ function readStore(
       );
     }
   }
-  return { store: new RedisStore(redis, cluster, timeoutMs), place: redis };
+  return { store: new RedisStore(redis, cluster, timeoutMs, has('sharding')), place: redis };
 }
 
 function readHooks(given: Record<string, unknown>): Hooks {

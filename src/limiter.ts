@@ -34,6 +34,8 @@ import { readable } from './options.ts';
 import { attachReceipt, redeem } from './receipt.ts';
 import { PendingReservation } from './reservation.ts';
 import type { Reservation } from './reservation.ts';
+import { seesShards } from './shard-probe.ts';
+import { checkSharding } from './sharding.ts';
 import type { LimiterStats } from './stats.ts';
 import { Waiting } from './waiting.ts';
 
@@ -260,6 +262,7 @@ export class RateLimiter {
     const { ttlMs, call } = readable('options', () => readReserveOptions(options));
     const { limits, cost } = this.#readCall(call);
     checkLeaseless(limits);
+    checkSharding(this.#settings.sharding, 'reserve', limits.limits.length + 1);
     const key = this.#keyOf(limits, identity);
     const pending = new PendingReservation(cost, {
       timeoutMs: this.#settings.timeoutMs,
@@ -344,7 +347,8 @@ export class RateLimiter {
 
   /**
    * Connects, and runs the decision script once on an identity of its own, so that what is wrong shows before
-   * traffic does. Optional. Waits for a first connection up to ten times `timeoutMs`.
+   * traffic does. Optional. Waits for a first connection up to ten times `timeoutMs`. Warns with `DRL_SHARDED` where
+   * it sees that several servers share the keys out and the option `sharding` does not say so.
    *
    * @throws (rejects) `ERR_CLIENT_MISSING`, or a `StoreError`: no connection, `NOAUTH`, `NOPERM`, …
    * @example
@@ -369,7 +373,25 @@ export class RateLimiter {
       await probe('reset');
       await probe('allow');
       await probe('reset');
+      await this.#warnOfShards();
     });
+  }
+
+  async #warnOfShards(): Promise<void> {
+    const { store, sharding, namespace, hashSecret } = this.#settings;
+    if (store.warn === undefined || sharding === 'key') {
+      return;
+    }
+    const keyOf = (identity: string): string =>
+      `${namespace}:token_bucket:${digestIdentity(identity, hashSecret)}`;
+    if (await seesShards(this.#calls, keyOf, sharding === 'hash_tag')) {
+      store.warn(
+        'DRL_SHARDED',
+        sharding === undefined
+          ? "Several servers behind `redis` share the keys out (a proxy such as Twemproxy?), so calls that share a script call are counted on the wrong server and limits do not hold. Set `sharding: 'key'`, or 'hash_tag'."
+          : "`sharding` is 'hash_tag', but keys with one hash tag are on different servers, so limits do not hold. Let the proxy hash what stands between braces only (Twemproxy: `hash_tag: \"{}\"`; Envoy: `enable_hashtagging: true`), or set `sharding: 'key'`.",
+      );
+    }
   }
 
   /**
@@ -567,6 +589,7 @@ export class RateLimiter {
       const { namespace, blocks, counts, store } = this.#settings;
       return new LimitSet(namespace, limits, blocks, counts, store.clock);
     });
+    checkSharding(this.#settings.sharding, 'limits', set.limits.length);
     this.#limitsOfCalls.set(limits as readonly Limit[], set);
     return set;
   }

@@ -118,6 +118,11 @@ export interface Entry {
    * `acquire`, `renew` and `release` the lease; for `reserve` and `settle` what `reserveDetails` and `settleDetails` say.
    */
   readonly details?: readonly string[] | undefined;
+  /**
+   * Where several servers share the keys out: what the calls of one script call must have in common, so that all of
+   * its keys are on one server. Undefined where that is no question.
+   */
+  readonly home?: string | undefined;
 }
 
 /** How long the reservation lasts, in milliseconds. */

@@ -59,12 +59,13 @@ export function connectionOfUrl<C extends Sendable>(
   url: string,
   cluster: boolean,
   timeoutMs: number,
+  sharded: boolean,
   script: Script<C>,
 ): Held<C> {
-  const name = `${cluster} ${timeoutMs} ${url}`;
+  const name = `${cluster} ${timeoutMs} ${sharded} ${url}`;
   let opened = byUrl.get(name);
   if (opened === undefined) {
-    const port = new OpenedPort(readRedisUrl(url), cluster, timeoutMs);
+    const port = new OpenedPort(readRedisUrl(url), cluster, timeoutMs, sharded);
     const connection = new Connection(port, script);
     opened = { connection: connection as unknown as Connection<never>, port, holders: 0 };
     byUrl.set(name, opened);

@@ -30,6 +30,8 @@ export interface Sendable {
 const WRITE_OFF_AFTER = 10;
 /** A slot's move takes as long as copying its keys does. */
 const TRY_AGAIN_MS = 20;
+/** `CROSSSLOT`, or how a proxy before a cluster says it: `ERR eval/evalsha command keys must be in same slot`. */
+const SEVERAL_SLOTS = /^CROSSSLOT|\bsame (?:hash )?slot\b/i;
 /** Of the last flushes, in calls: up to this many on average, the next call is expected to be alone. */
 const ALONE = 1.5;
 /** The part that the last flush has in that average. */
@@ -311,7 +313,7 @@ export class Connection<C extends Sendable> {
           this.#send(batch, 'EVAL');
           return;
         }
-        if (message.startsWith('CROSSSLOT') && batch.slot === -1) {
+        if (batch.slot === -1 && SEVERAL_SLOTS.test(message)) {
           this.#splitBySlot(batch);
           return;
         }

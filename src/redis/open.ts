@@ -50,11 +50,13 @@ interface Opening {
   readonly address: RedisAddress;
   readonly cluster: boolean;
   readonly silenceMs: number;
+  /** Through a proxy that shards: it may end a connection on which anything is sent but scripts and pings. */
+  readonly sharded: boolean;
 }
 
 function openIoredis(
   library: Record<string, unknown>,
-  { address, cluster, silenceMs }: Opening,
+  { address, cluster, silenceMs, sharded }: Opening,
 ): IoredisClient {
   const { host, port, path, tls, username, password, database } = address;
   const options = {
@@ -71,6 +73,7 @@ function openIoredis(
     autoResendUnfulfilledCommands: false,
     reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
     lazyConnect: true,
+    ...(sharded ? { enableReadyCheck: false, disableClientInfo: true, protocol: 2 } : {}),
   };
   if (cluster) {
     const Cluster = library['Cluster'] as IoredisCluster;
@@ -98,7 +101,7 @@ function openIoredis(
 
 function openNodeRedis(
   library: Record<string, unknown>,
-  { address, cluster, silenceMs }: Opening,
+  { address, cluster, silenceMs, sharded }: Opening,
 ): NodeRedisClient | NodeRedisCluster {
   const { host, port, path, tls, username, password, database } = address;
   const options = {
@@ -107,6 +110,9 @@ function openNodeRedis(
     disableOfflineQueue: true,
     // Without pings an idle connection would be taken for a silent one.
     pingInterval: silenceMs / 4,
+    ...(sharded ? { disableClientInfo: true } : {}),
+    // Without it version 6 says `HELLO`; with it version 5 does.
+    ...(sharded && 'DEFAULT_RESP' in library ? { RESP: 2 } : {}),
   };
   const socket = {
     ...(path === undefined ? { host, port } : { path }),
@@ -144,14 +150,14 @@ export class OpenedPort implements RedisPort {
   #closed = false;
   readonly #opening: Promise<void>;
 
-  constructor(address: RedisAddress, cluster: boolean, timeoutMs: number) {
+  constructor(address: RedisAddress, cluster: boolean, timeoutMs: number, sharded = false) {
     if (cluster) {
       this.nodeOf = (slot) => this.#port?.nodeOf?.(slot);
     }
     this.address = address.path ?? `${address.host}:${address.port}`;
     const silenceMs = Math.max(MIN_SILENCE_MS, SILENT_DEADLINES * timeoutMs);
     this.#silenceMs = silenceMs;
-    this.#opening = this.#open({ address, cluster, silenceMs }).catch((error: unknown) => {
+    this.#opening = this.#open({ address, cluster, silenceMs, sharded }).catch((error: unknown) => {
       this.#error = error;
       this.#failed = true;
       this.#changed();

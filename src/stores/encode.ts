@@ -28,9 +28,13 @@ export function encodeCalls(calls: readonly Call[], from: number): Encoded {
       details = [];
     }
   };
+  const home = calls[from]?.home;
   let to = from;
   for (; to < calls.length && to - from < MAX_ENTRIES; to++) {
     const call = calls[to]!;
+    if (call.home !== home) {
+      break;
+    }
     // What brings details of its own repeats its key.
     if (call.shape === shape && call.key === key && call.details === undefined) {
       if (groups > 1) {

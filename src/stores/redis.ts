@@ -1,4 +1,5 @@
 import { show, StoreError } from '../errors.ts';
+import { warn } from '../redis/client-warnings.ts';
 import { connectionOfClient, connectionOfUrl } from '../redis/connect.ts';
 import type { Held, RedisClient } from '../redis/connect.ts';
 import type { Script } from '../redis/script.ts';
@@ -100,12 +101,14 @@ export class RedisStore implements Store {
   readonly #redis: string | RedisClient;
   readonly #cluster: boolean;
   readonly #timeoutMs: number;
+  readonly #sharded: boolean;
   #held: Held<Call> | undefined;
 
-  constructor(redis: string | RedisClient, cluster: boolean, timeoutMs: number) {
+  constructor(redis: string | RedisClient, cluster: boolean, timeoutMs: number, sharded: boolean) {
     this.#redis = redis;
     this.#cluster = cluster;
     this.#timeoutMs = timeoutMs;
+    this.#sharded = sharded;
   }
 
   submit(call: Call): void {
@@ -117,6 +120,10 @@ export class RedisStore implements Store {
     await probe();
   }
 
+  warn(code: string, text: string): void {
+    warn(this.#hold().connection, code, text);
+  }
+
   async close(): Promise<void> {
     await this.#held?.release();
   }
@@ -125,7 +132,7 @@ export class RedisStore implements Store {
   #hold(): Held<Call> {
     this.#held ??=
       typeof this.#redis === 'string'
-        ? connectionOfUrl(this.#redis, this.#cluster, this.#timeoutMs, decideBatch)
+        ? connectionOfUrl(this.#redis, this.#cluster, this.#timeoutMs, this.#sharded, decideBatch)
         : connectionOfClient(this.#redis, decideBatch);
     return this.#held;
   }

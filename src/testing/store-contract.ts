@@ -12,7 +12,7 @@ type Without<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
 /** What a contract asks of a limiter: everything but the place where its state lives. */
 export type StoreContractOptions = Without<
   LimiterOptions,
-  'redis' | 'store' | 'cluster' | 'timeoutMs' | 'maxInFlight'
+  'redis' | 'store' | 'cluster' | 'timeoutMs' | 'maxInFlight' | 'sharding'
 >;
 
 /** A store as `storeContract` sees it: through limiters on it, and through time that goes by. */

@@ -22,11 +22,25 @@ export const ioredisClusterSettings = {
   clusterRetryStrategy: reconnectDelay,
 };
 
+/** `new Redis({ ...ioredisProxySettings, host, port })`, through Twemproxy and the like: they know no `HELLO`, `INFO` or `CLIENT`. */
+export const ioredisProxySettings = {
+  ...ioredisSettings,
+  enableReadyCheck: false,
+  disableClientInfo: true,
+  protocol: 2 as const,
+};
+
 /** `createClient({ ...nodeRedisSettings, … })`; `createCluster({ rootNodes, defaults: nodeRedisSettings })`. */
 export const nodeRedisSettings = {
   disableOfflineQueue: true,
   pingInterval: silenceMs / 4, // an idle connection would be taken for a silent one
   socket: { connectTimeout: 1_000, socketTimeout: silenceMs, reconnectStrategy: reconnectDelay },
+};
+
+/** `createClient({ ...nodeRedisProxySettings, … })`, through the same; version 6 needs `RESP: 2`, too, and version 5 must not have it. */
+export const nodeRedisProxySettings = {
+  ...nodeRedisSettings,
+  disableClientInfo: true,
 };
 
 /** `GlideClient.createClient({ ...glideSettings, addresses })`; `GlideClusterClient` takes the same. */

@@ -8,6 +8,7 @@ import { describe, expect, test } from 'vitest';
 export interface Place {
   readonly redis: string | RedisClient;
   readonly cluster?: true;
+  readonly sharding?: 'hash_tag';
 }
 
 /** No case of the store's contract is about time-outs, so a busy machine must not make one. */

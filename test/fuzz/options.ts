@@ -108,6 +108,7 @@ const LIMITER_NAMES = [
   'failStrategy',
   'timeoutMs',
   'maxInFlight',
+  'sharding',
   'hashSecret',
   'onAllow',
   'onError',

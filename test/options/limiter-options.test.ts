@@ -461,9 +461,10 @@ describe('redis and store', () => {
     ['cluster', true],
     ['timeoutMs', 100],
     ['maxInFlight', 100],
+    ['sharding', 'key'],
   ])('%s is of no use beside store', (option, value) => {
     expect(refusalOf(() => make({ store, [option]: value }))).toEqual(
-      refusal(option, String(value), /^must be left out where `store` is given$/, /Redis/),
+      refusal(option, JSON.stringify(value), /^must be left out where `store` is given$/, /Redis/),
     );
   });
 

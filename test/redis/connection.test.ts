@@ -436,12 +436,16 @@ describe('NOSCRIPT', () => {
 });
 
 describe('slots', () => {
-  test('CROSSSLOT is met once; from then on there is a call for each slot', async () => {
+  test.each([
+    "CROSSSLOT Keys in request don't hash to the same slot",
+    "ERR 'key1' and 'key2' not in the same slot",
+    'ERR eval/evalsha command keys must be in same slot',
+  ])('%s: is met once; from then on there is a call for each slot', async (refusal) => {
     const { port, call } = open();
     const calls = ['{a}1', '{b}1', '{a}2', '{b}2'].map((key) => call(key));
     await turn();
     expect(port.sent.map(({ keys }) => keys)).toEqual([['{a}1', '{b}1', '{a}2', '{b}2']]);
-    port.sent[0]!.reject(new ReplyError("CROSSSLOT Keys in request don't hash to the same slot"));
+    port.sent[0]!.reject(new ReplyError(refusal));
     await turn();
     expect(port.sent.slice(1).map(({ keys, command }) => [command, keys])).toEqual([
       ['EVALSHA', ['{a}1', '{a}2']],
