@@ -53,8 +53,7 @@ export class LimitSet {
     const lending = this.limits.filter((limit) => limit instanceof Concurrency);
     this.ttlsMs = lending.map(({ ttlMs }) => ttlMs);
     this.enforcedTtlsMs = lending.filter(({ shadow }) => !shadow).map(({ ttlMs }) => ttlMs);
-    const unnamed = this.limits.find(({ name }) => name === UNNAMED);
-    this.keyPrefix = `${namespace}:${unnamed === undefined ? 'limits' : unnamed.algorithm}:`;
+    this.keyPrefix = keyPrefixOf(namespace, this.limits);
     this.#blocks = blocks;
   }
 
@@ -107,6 +106,12 @@ export function blockShape(verb: 'penalize' | 'reset', durationMs: number): Shap
 
 function blockRule(durationUs: number): Rule {
   return { limit: block, plan: block.plan(durationUs, 0), suffix: '#block' };
+}
+
+/** The key prefix before the identity's digest. */
+export function keyPrefixOf(namespace: string, limits: readonly Limit[]): string {
+  const unnamed = limits.find(({ name }) => name === UNNAMED);
+  return `${namespace}:${unnamed === undefined ? 'limits' : unnamed.algorithm}:`;
 }
 
 /** What follows the identity's key, in braces, in this limit's key: so both are in one slot of a cluster. */

@@ -13,6 +13,7 @@ import {
 import type { AcquireOptions, CallOptions, ReserveOptions, WaitOptions } from './call-options.ts';
 import { Calls, NOTHING } from './calls.ts';
 import type { Outcome } from './calls.ts';
+import { noteKeeping } from './charged-keys.ts';
 import { decisionOf, degraded, impossible } from './decision.ts';
 import type { Decision, Grant } from './decision.ts';
 import { readDuration } from './duration.ts';
@@ -65,6 +66,7 @@ export class RateLimiter {
     this.#hooks = new HookCaller(this.#settings.hooks);
     this.#calls = new Calls(this.#settings, (error) => this.#hooks.report(error));
     noteKeySpace(this.#settings);
+    noteKeeping(this, this.#settings);
     const { counts, namespace } = this.#settings;
     this.#endStats = liveLimiters.announce(this, namespace, counts);
   }

@@ -1,9 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { RateLimiter } from '../limiter.ts';
 import type { LimiterOptions } from '../limiter-options.ts';
-import { createGuard } from './guard.ts';
+import { guardOf } from './guard.ts';
 import type { GuardOptions } from './guard-options.ts';
-import { obey } from './node-http.ts';
+import { nodeAdapter, obey } from './node-http.ts';
 
 export { clientAddress, identifyByAddress } from './client-address.ts';
 export { decisionOf } from './request-decision.ts';
@@ -28,7 +28,7 @@ export function rateLimit<Request extends IncomingMessage = IncomingMessage>(
   limiter: RateLimiter | LimiterOptions,
   options?: GuardOptions<Request>,
 ): Middleware<Request> {
-  const guard = createGuard(limiter, options);
+  const guard = guardOf<Request>(limiter, options, nodeAdapter(rateLimit));
   const limit = async (
     request: Request,
     response: ServerResponse,

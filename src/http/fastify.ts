@@ -4,7 +4,7 @@ import type { RateLimiter } from '../limiter.ts';
 import type { LimiterOptions } from '../limiter-options.ts';
 import { readBoolean, readOneOf } from '../options.ts';
 import type { AddressSource } from './client-address.ts';
-import { createGuard } from './guard.ts';
+import { guardOf } from './guard.ts';
 import type { Guard, Verdict } from './guard.ts';
 import { overrideGuardOptions } from './guard-options.ts';
 import type { GuardOptions } from './guard-options.ts';
@@ -196,7 +196,7 @@ class RouteHooks<Request extends RequestLike> {
     limiter: RateLimiter | LimiterOptions,
     options: GuardOptions<Request>,
   ): RateLimitHook<Request> {
-    const hook = rateLimitHook(limiter, options);
+    const hook = hookOf(limiter, options, undefined);
     if (hook.limiter !== limiter) {
       this.#opened.push(hook.limiter);
     }
@@ -217,7 +217,20 @@ export function rateLimitHook<Request extends RequestLike = RequestLike>(
   limiter: RateLimiter | LimiterOptions,
   options?: GuardOptions<Request>,
 ): RateLimitHook<NoInfer<Request>> {
-  const guard = createGuard(limiter, options, addressesOf);
+  return hookOf(limiter, options, rateLimitHook);
+}
+
+/** @param factory the function that the application calls for it; undefined where the plugin makes it */
+function hookOf<Request extends RequestLike>(
+  limiter: RateLimiter | LimiterOptions,
+  options: GuardOptions<Request> | undefined,
+  factory: Function | undefined,
+): RateLimitHook<Request> {
+  const guard = guardOf<Request>(limiter, options, {
+    addressOf: addressesOf,
+    requestOf: ({ raw }) => raw,
+    factory,
+  });
   const hook = (request: Request, reply: ReplyLike, done: Done): void => {
     void decide(guard, request, reply, done);
   };

@@ -9,10 +9,12 @@ import type { LimiterOptions } from '../limiter-options.ts';
 import { lendsPlaces } from '../limit-set.ts';
 import { readable } from '../options.ts';
 import type { AddressRequest, AddressSource } from './client-address.ts';
+import { noteCharge } from './counted-twice.ts';
 import { readGuardOptions } from './guard-options.ts';
 import type { GuardOptions, GuardSettings } from './guard-options.ts';
 import { retryAfterOf } from './headers.ts';
 import type { HeaderFields } from './headers.ts';
+import { Making } from './made-per-request.ts';
 import { partitionOf } from './partition.ts';
 import { PROBLEM_JSON, problemOf, UNIDENTIFIED } from './problem.ts';
 import { replace } from './refusal.ts';
@@ -46,10 +48,21 @@ export type Verdict = Pass | Refuse;
 export interface Guard<Request> {
   readonly limiter: RateLimiter;
   /**
-   * @throws (rejects) what `skip`, `cost` and `limits` throw, a cost or limits that are never right, and a `StoreError`
-   * under `failStrategy: 'throw'`: all for the framework's own handling of errors.
+   * @param part what of the request is decided here, if it is decided in parts: such as one field of a GraphQL query
+   * @throws (rejects) what `identify`, `skip`, `cost` and `limits` throw, a cost or limits that are never right, and a
+   * `StoreError` under `failStrategy: 'throw'`: all for the framework's own handling of errors.
    */
-  check(request: Request): Promise<Verdict>;
+  check(request: Request, part?: object): Promise<Verdict>;
+}
+
+/** What an adapter knows of its framework. */
+export interface Adapter<Request> {
+  /** Where the default `identify` finds a request's addresses. */
+  addressOf(request: Request): AddressRequest | AddressSource;
+  /** The object that stands for the request under every adapter: Node's own request where there is one. */
+  requestOf(request: Request): unknown;
+  /** The function that the application calls to make a guard; undefined for a guard that an adapter makes by itself. */
+  readonly factory: Function | undefined;
 }
 
 /**
@@ -69,8 +82,22 @@ export function createGuard<Request>(
   addressOf: (request: Request) => AddressRequest | AddressSource = (request) =>
     request as AddressRequest,
 ): Guard<Request> {
-  const settings = readable('guard options', () => readGuardOptions(options, addressOf));
-  return new LimiterGuard(limiterOf(limiter), settings);
+  const requestOf = (request: Request): unknown => request;
+  return guardOf(limiter, options, { addressOf, requestOf, factory: createGuard });
+}
+
+/** The same, for the adapters of this package. */
+export function guardOf<Request>(
+  limiter: RateLimiter | LimiterOptions,
+  options: GuardOptions<Request> | undefined,
+  adapter: Adapter<Request>,
+): Guard<Request> {
+  const settings = readable('guard options', () =>
+    readGuardOptions(options === undefined ? {} : options, (request: Request) =>
+      adapter.addressOf(request),
+    ),
+  );
+  return new LimiterGuard(limiterOf(limiter), settings, adapter);
 }
 
 const UNCOUNTED: Pass = { pass: true, headers: [] };
@@ -78,16 +105,22 @@ const UNCOUNTED: Pass = { pass: true, headers: [] };
 class LimiterGuard<Request> implements Guard<Request> {
   readonly limiter: RateLimiter;
   readonly #settings: GuardSettings<Request>;
+  readonly #adapter: Adapter<Request>;
+  readonly #making: Making | undefined;
   readonly #warned = new Set<string>();
 
-  constructor(limiter: RateLimiter, settings: GuardSettings<Request>) {
+  constructor(limiter: RateLimiter, settings: GuardSettings<Request>, adapter: Adapter<Request>) {
     this.limiter = limiter;
     this.#settings = settings;
+    this.#adapter = adapter;
+    this.#making = adapter.factory && new Making(adapter.factory);
   }
 
   /** Awaits only what is a promise: each `await` of a plain value would cost every request a turn. */
-  async check(request: Request): Promise<Verdict> {
+  async check(request: Request, part?: object): Promise<Verdict> {
     const { skip, count } = this.#settings;
+    // oxlint-disable-next-line unbound-method -- it is not called
+    this.#making?.noteUse(this.check, this.limiter);
     try {
       if (skip !== undefined && (await skip(request))) {
         return UNCOUNTED;
@@ -109,6 +142,7 @@ class LimiterGuard<Request> implements Guard<Request> {
       const governing = limits ?? this.limiter.limits;
       const decision = await this.#decide(identity, cost, limits, lendsPlaces(governing));
       noteDecision(request, decision);
+      noteCharge(this.#adapter.requestOf(request), part, this.limiter, governing, identity);
       const fields = this.#fieldsOf(decision, governing, identity);
       if (decision.allowed) {
         const finish = this.#finishOf(decision, count);

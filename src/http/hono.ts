@@ -2,7 +2,8 @@ import type { ServerResponse } from 'node:http';
 import type { RateLimiter } from '../limiter.ts';
 import type { LimiterOptions } from '../limiter-options.ts';
 import type { AddressSource } from './client-address.ts';
-import { createGuard } from './guard.ts';
+import { forgetCharges } from './counted-twice.ts';
+import { guardOf } from './guard.ts';
 import type { GuardOptions } from './guard-options.ts';
 import { whenEnded } from './node-http.ts';
 import { watch, whenAborted, withFields } from './web-response.ts';
@@ -45,10 +46,15 @@ export function rateLimit<Context extends HonoContext = HonoContext>(
   limiter: RateLimiter | LimiterOptions,
   options?: GuardOptions<Context>,
 ): Middleware<Context> {
-  const guard = createGuard(limiter, options, addressReader());
+  const guard = guardOf<Context>(limiter, options, {
+    addressOf: addressReader(),
+    requestOf,
+    factory: rateLimit,
+  });
   const limit = async (c: Context, next: () => Promise<void>): Promise<Response | void> => {
     const verdict = await guard.check(c);
     if (!verdict.pass) {
+      forgetCharges(requestOf(c));
       return c.body(verdict.body, verdict.status, Object.fromEntries(verdict.headers));
     }
     const { headers, finish } = verdict;
@@ -64,6 +70,8 @@ export function rateLimit<Context extends HonoContext = HonoContext>(
     } catch (error) {
       finish?.(500);
       throw error;
+    } finally {
+      forgetCharges(requestOf(c));
     }
     const made = c.res;
     const watched =
@@ -90,6 +98,10 @@ function nodeOf({ env }: HonoContext): NodeBindings | undefined {
   return incoming?.socket !== undefined && typeof outgoing?.once === 'function'
     ? { incoming, outgoing }
     : undefined;
+}
+
+function requestOf(c: HonoContext): object {
+  return nodeOf(c)?.incoming ?? c.req.raw;
 }
 
 const NOWHERE: unknown = { headers: {} };

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { RateLimiter } from '../limiter.ts';
 import type { LimiterOptions } from '../limiter-options.ts';
 import type { AddressSource } from './client-address.ts';
-import { createGuard } from './guard.ts';
+import { guardOf } from './guard.ts';
 import type { GuardOptions } from './guard-options.ts';
 import { whenEnded, writeFields } from './node-http.ts';
 
@@ -40,7 +40,11 @@ export function rateLimit<Context extends KoaContext = KoaContext>(
   limiter: RateLimiter | LimiterOptions,
   options?: GuardOptions<Context>,
 ): Middleware<Context> {
-  const guard = createGuard(limiter, options, addressesOf);
+  const guard = guardOf<Context>(limiter, options, {
+    addressOf: addressesOf,
+    requestOf: ({ req }) => req,
+    factory: rateLimit,
+  });
   const limit = async (ctx: Context, next: () => Promise<unknown>): Promise<void> => {
     const verdict = await guard.check(ctx);
     writeFields(verdict.headers, ctx.res);

@@ -2,8 +2,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import type { RateLimiter } from '../limiter.ts';
 import type { LimiterOptions } from '../limiter-options.ts';
-import { createGuard } from './guard.ts';
-import type { Outcome, Verdict } from './guard.ts';
+import type { AddressSource } from './client-address.ts';
+import { guardOf } from './guard.ts';
+import type { Adapter, Outcome, Verdict } from './guard.ts';
 import type { GuardOptions } from './guard-options.ts';
 import { joinsList } from './headers.ts';
 import type { HeaderFields } from './headers.ts';
@@ -42,7 +43,7 @@ export function rateLimit<Request extends NodeRequest = IncomingMessage>(
 ): (<Response extends NodeResponse>(
   handler: Handler<Request, Response>,
 ) => (request: Request, response: Response) => void) & { readonly limiter: RateLimiter } {
-  const guard = createGuard(limiter, options);
+  const guard = guardOf<Request>(limiter, options, nodeAdapter(rateLimit));
   let reported = false;
   const limit =
     <Response extends NodeResponse>(handler: Handler<Request, Response>) =>
@@ -66,6 +67,15 @@ export function rateLimit<Request extends NodeRequest = IncomingMessage>(
       }
     };
   return Object.assign(limit, { limiter: guard.limiter });
+}
+
+/** For requests that are Node's own, whatever is added to them. */
+export function nodeAdapter(factory: Function): Adapter<unknown> {
+  return {
+    addressOf: (request) => request as AddressSource,
+    requestOf: (request) => request,
+    factory,
+  };
 }
 
 /** Writes a verdict to a response of Node's; says whether the request goes on. */

@@ -5,7 +5,8 @@ import type { RateLimiter } from '../limiter.ts';
 import type { LimiterOptions } from '../limiter-options.ts';
 import { readFunction } from '../options.ts';
 import type { AddressSource } from './client-address.ts';
-import { createGuard } from './guard.ts';
+import { forgetCharges } from './counted-twice.ts';
+import { guardOf } from './guard.ts';
 import type { GuardOptions } from './guard-options.ts';
 import type { Refusal, Replacement } from './refusal.ts';
 import { shareDecision } from './request-decision.ts';
@@ -90,10 +91,13 @@ export function rateLimit<Asked extends Request = Request, Rest extends unknown[
   options: WebGuardOptions<Asked, Rest>,
 ): WebRateLimit<Asked, Rest> {
   const { guardOptions, addressOf } = readWho<Asked, Rest>(options);
-  const guard = createGuard(limiter, guardOptions, addressOf);
-  const limit =
-    (handler: WebHandler<Asked, Rest>) =>
-    async (...call: Call<Asked, Rest>): Promise<Response> => {
+  const guard = guardOf(limiter, guardOptions, {
+    addressOf,
+    requestOf: ([request]) => request,
+    factory: rateLimit,
+  });
+  const limit = (handler: WebHandler<Asked, Rest>) => {
+    const limited = async (...call: Call<Asked, Rest>): Promise<Response> => {
       const [request] = call;
       const verdict = await guard.check(call);
       shareDecision(call, request);
@@ -114,6 +118,14 @@ export function rateLimit<Asked extends Request = Request, Rest extends unknown[
       }
       return withFields(watch(response, request, finish), headers);
     };
+    return async (...call: Call<Asked, Rest>): Promise<Response> => {
+      try {
+        return await limited(...call);
+      } finally {
+        forgetCharges(call[0]);
+      }
+    };
+  };
   return Object.assign(limit as unknown as WebRateLimit<Asked, Rest>, { limiter: guard.limiter });
 }
 

@@ -466,6 +466,133 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       expect(ports.size).toBe(1);
     });
 
+    describe('a request that is counted twice', () => {
+      const named = (namespace: string, limits = [nine]): RateLimiter =>
+        new RateLimiter({ store, namespace, limits });
+      const nine = tokenBucket({ rate: 9, period: '1m' });
+      const store = new MemoryStore({ clock });
+      let namespaces = 0;
+      const fresh = (): string => `twice-${framework.name.replaceAll(/\W/g, '-')}-${namespaces++}`;
+      const login = [tokenBucket({ name: 'login', rate: 9, period: '1m' })];
+
+      async function warningsOf(
+        guards: readonly (readonly [RateLimiter, GuardOptions<Request>?])[],
+        handler?: Handler<Request>,
+      ): Promise<unknown[]> {
+        const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
+        try {
+          const { call } = await serve(guards, handler);
+          await Promise.all([call(), call(), call({ user: 'ben' })]);
+          await call();
+          expect(JSON.stringify(warn.mock.calls)).not.toMatch(/anna|ben/);
+          return warn.mock.calls.map(([message, options]) => [
+            (options as { code?: string }).code,
+            message,
+          ]);
+        } finally {
+          warn.mockRestore();
+        }
+      }
+
+      it.each<[what: string, pair: (namespace: string) => [RateLimiter, RateLimiter]]>([
+        [
+          'by one limiter',
+          (namespace) => {
+            const limiter = named(namespace);
+            return [limiter, limiter];
+          },
+        ],
+        [
+          'by two of equal numbers and namespace',
+          (namespace) => [named(namespace), named(namespace)],
+        ],
+        [
+          'by two that have a limit in common',
+          (namespace) => [
+            named(namespace, login),
+            named(namespace, [...login, tokenBucket({ name: 'b', rate: 5, period: '1h' })]),
+          ],
+        ],
+      ])('is told with one warning: %s', async (_, pair) => {
+        const [outer, inner] = pair(fresh());
+        const warnings = await warningsOf([
+          [outer, { identify: user }],
+          [inner, { identify: async (request) => user(request)! }],
+        ]);
+        expect(warnings).toEqual([
+          ['DRL_COUNTED_TWICE', expect.stringMatching(/'(?:default|login)'.+`namespace`/)],
+        ]);
+      });
+
+      it('is told where one guard says 42 and the other "42"', async () => {
+        const limiter = named(fresh());
+        const warnings = await warningsOf([
+          [limiter, { identify: () => 42 }],
+          [limiter, { identify: () => '42' }],
+        ]);
+        expect(warnings).toHaveLength(1);
+      });
+
+      it.each<[what: string, guards: (namespace: string) => Parameters<typeof serve>[0]]>([
+        ['one guard', (namespace) => [[named(namespace), { identify: user }]]],
+        [
+          'two identities',
+          (namespace) => {
+            const limiter = named(namespace);
+            return [
+              [limiter, { identify: user }],
+              [limiter, { identify: () => 'everybody' }],
+            ];
+          },
+        ],
+        [
+          'two namespaces',
+          (namespace) => [
+            [named(namespace), { identify: user }],
+            [named(`${namespace}-2`), { identify: user }],
+          ],
+        ],
+        [
+          'limits of other names in one namespace',
+          (namespace) => [
+            [named(namespace), { identify: user }],
+            [named(namespace, login), { identify: user }],
+          ],
+        ],
+        [
+          'a plan of its own',
+          (namespace) => {
+            const limiter = named(namespace);
+            return [
+              [limiter, { identify: user }],
+              [limiter, { identify: user, limits: login }],
+            ];
+          },
+        ],
+        [
+          'one that skips',
+          (namespace) => {
+            const limiter = named(namespace);
+            return [
+              [limiter, { identify: user, skip: () => true }],
+              [limiter, { identify: user }],
+            ];
+          },
+        ],
+      ])('is not told of %s', async (_, guards) => {
+        expect(await warningsOf(guards(fresh()))).toEqual([]);
+      });
+
+      it('is not told of a handler that peeks', async () => {
+        const limiter = named(fresh());
+        const warnings = await warningsOf([[limiter, { identify: user }]], async (request) => {
+          await limiter.peek(user(request)!);
+          return ok();
+        });
+        expect(warnings).toEqual([]);
+      });
+    });
+
     it('tells a handler what was decided about its request', async () => {
       const { call } = await serve([[inMemory(5), { identify: user }]], async (request) => ({
         status: 200,

@@ -58,6 +58,12 @@ function responseOf(given: unknown): ServerResponse | undefined {
     : undefined;
 }
 
+/** Node's own request, which Fastify's stands before. */
+export function requestOf(request: unknown): unknown {
+  const { raw } = (request ?? {}) as { raw?: unknown };
+  return raw ?? request;
+}
+
 interface Connected {
   readonly headers?: unknown;
   readonly socket?: unknown;

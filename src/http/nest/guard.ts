@@ -36,8 +36,10 @@ export class RateLimitGuard implements CanActivate {
       return true;
     }
     const call = readCall(context);
+    // Elsewhere several calls share what stands for the request: the fields of a query, the messages of a client.
+    const part = call.kind === 'http' ? undefined : context;
     for (const route of guards) {
-      obey(await route.guard.check(call.request), route, call);
+      obey(await route.guard.check(call.request, part), route, call);
     }
     return true;
   }

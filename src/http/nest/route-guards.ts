@@ -2,9 +2,9 @@ import type { ExecutionContext, OnApplicationShutdown } from '@nestjs/common';
 import { RateLimiter } from '../../limiter.ts';
 import type { LimiterOptions } from '../../limiter-options.ts';
 import { isLimiter } from '../../given-limiter.ts';
-import { createGuard } from '../guard.ts';
+import { guardOf } from '../guard.ts';
 import type { Guard } from '../guard.ts';
-import { addressesOf } from './call.ts';
+import { addressesOf, requestOf } from './call.ts';
 import { rulesOf } from './decorators.ts';
 import { override } from './rule.ts';
 import type { CompleteRule } from './rule.ts';
@@ -74,7 +74,11 @@ export class RouteGuards implements OnApplicationShutdown {
   }
 
   #guardOf({ limiter, ...options }: CompleteRule): RouteGuard {
-    const guard = createGuard<never>(this.#limiterOf(limiter), options, addressesOf);
+    const guard = guardOf<never>(this.#limiterOf(limiter), options, {
+      addressOf: addressesOf,
+      requestOf,
+      factory: undefined,
+    });
     return { guard, count: options.count ?? 'all' };
   }
 

@@ -1,0 +1,100 @@
+import type { Limit } from '../algorithms/limit.ts';
+import { chargedKeysOf } from '../charged-keys.ts';
+import { digestIdentity } from '../identity.ts';
+import type { Identity } from '../identity.ts';
+
+/** What one guard has charged for a request, before it what guards before that one did. */
+interface Charge {
+  readonly limiter: object;
+  readonly limits: readonly Limit[];
+  readonly identity: Identity;
+  readonly before: Charge | undefined;
+  readonly count: number;
+}
+
+/** No program has so many guards for one request; a chain of that length is read for no other. */
+const MAX_CHARGES = 16;
+
+const charges = new WeakMap<object, Charge>();
+
+/** The counters that were warned of. */
+const reported = new Set<string>();
+
+/**
+ * Notes that a request is charged, and warns, once for each counter, where the request was charged under it before.
+ *
+ * @param request stands for the request under every guard that it meets
+ * @param part the part of the request that is charged by itself, such as one field of a GraphQL query
+ */
+export function noteCharge(
+  request: unknown,
+  part: object | undefined,
+  limiter: object,
+  limits: readonly Limit[],
+  identity: Identity,
+): void {
+  const subject = part ?? request;
+  if (!isObject(subject)) {
+    return;
+  }
+  const before = charges.get(subject);
+  const count = (before?.count ?? 0) + 1;
+  if (count <= MAX_CHARGES) {
+    charges.set(subject, { limiter, limits, identity, before, count });
+  }
+  // The usual case: one guard.
+  if (before === undefined && part === undefined) {
+    return;
+  }
+  const twin =
+    findTwin(before, limiter, limits, identity) ??
+    (part === undefined || !isObject(request)
+      ? undefined
+      : findTwin(charges.get(request), limiter, limits, identity));
+  if (twin !== undefined && !reported.has(twin.key)) {
+    reported.add(twin.key);
+    process.emitWarning(
+      `A request was counted twice under the limit '${twin.name}': it met the same limiter, or another of the same ` +
+        'numbers and namespace, two times. So callers get about half of what the limit allows. ' +
+        'Mount the limiter once, or give each limiter its own `namespace`.',
+      { type: 'RateLimiterWarning', code: 'DRL_COUNTED_TWICE' },
+    );
+  }
+}
+
+/** Forgets what was charged for a request that is over: its object may be handed in again, as another request. */
+export function forgetCharges(request: object): void {
+  charges.delete(request);
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null;
+}
+
+function findTwin(
+  from: Charge | undefined,
+  limiter: object,
+  limits: readonly Limit[],
+  identity: Identity,
+): { readonly key: string; readonly name: string } | undefined {
+  for (let charge = from; charge !== undefined; charge = charge.before) {
+    if (!isSameIdentity(charge.identity, identity)) {
+      continue;
+    }
+    const others = chargedKeysOf(charge.limiter, charge.limits);
+    for (const [key, name] of chargedKeysOf(limiter, limits)) {
+      if (others.has(key)) {
+        return { key, name };
+      }
+    }
+  }
+  return undefined;
+}
+
+function isSameIdentity(one: Identity, other: Identity): boolean {
+  return (
+    one === other ||
+    ((typeof one !== 'string' || typeof other !== 'string') &&
+      digestIdentity(one, undefined) === digestIdentity(other, undefined))
+  );
+}

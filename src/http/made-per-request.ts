@@ -1,0 +1,116 @@
+import { configurationOf } from '../charged-keys.ts';
+import type { RateLimiter } from '../limiter.ts';
+
+/** One place in the program: the function, and the position in it. */
+interface Frame {
+  readonly place: string;
+  readonly inFunction: string;
+}
+
+/** How often a guard was used that was made and called by the same functions. */
+interface Suspect {
+  uses: number;
+}
+
+/** By where they are made, and how they limit. */
+const suspects = new Map<string, Suspect | 'reported'>();
+
+/** As many of the callers are compared: the adapter's own functions, and whoever calls the middleware. */
+const NEAREST = 5;
+const FRAMES = 12;
+/** Bounds the memory where limits are made of what a request says. */
+const MAX_KINDS = 1_000;
+
+/**
+ * Warns of guards that are made anew for each request. One is suspected if a function that was on the stack when it was
+ * made hands it its first request: a guard that was made when the program started is called by the framework's own
+ * functions. The second suspect is reported if it was made at the same place as the first, limits by the same numbers,
+ * and the first saw one request only: a guard that is made on demand and kept is neither.
+ */
+export class Making {
+  readonly #frames: readonly Frame[];
+  readonly #suspect: Suspect = { uses: 0 };
+
+  /** @param factory the function that the application calls to make the guard */
+  constructor(factory: Function) {
+    this.#frames = framesAbove(factory, FRAMES);
+  }
+
+  /**
+   * Notes that the guard is used for a request.
+   *
+   * @param use the function that is called for it
+   */
+  noteUse(use: Function, limiter: RateLimiter): void {
+    this.#suspect.uses += 1;
+    if (this.#suspect.uses === 1 && this.#isSuspected(use) && this.#isSecond(limiter)) {
+      process.emitWarning(
+        `A guard is made for each request, at ${this.#frames[0]!.place}. The limiter that is made with it knows of no ` +
+          'earlier request, or opens a connection of its own. ' +
+          'Make the guard once, when the program starts, and use it for every request.',
+        { type: 'RateLimiterWarning', code: 'DRL_MADE_PER_REQUEST' },
+      );
+    }
+  }
+
+  #isSuspected(use: Function): boolean {
+    return framesAbove(use, NEAREST).some(({ inFunction }) =>
+      this.#frames.some((frame) => frame.inFunction === inFunction),
+    );
+  }
+
+  #isSecond(limiter: RateLimiter): boolean {
+    const kind = `${this.#frames[0]!.place}\n${configurationOf(limiter, limiter.limits)}`;
+    const first = suspects.get(kind);
+    if (first === 'reported') {
+      return false;
+    }
+    const second = first?.uses === 1;
+    if (first !== undefined || suspects.size < MAX_KINDS) {
+      suspects.set(kind, second ? 'reported' : this.#suspect);
+    }
+    return second;
+  }
+}
+
+/** The callers of `below`, the nearest first, without those of the runtime itself. Empty where they cannot be told. */
+function framesAbove(below: Function, count: number): readonly Frame[] {
+  // oxlint-disable-next-line unbound-method -- it is put back
+  const { prepareStackTrace, stackTraceLimit } = Error;
+  const holder: { stack?: unknown } = {};
+  try {
+    Error.stackTraceLimit = count;
+    Error.prepareStackTrace = (_, sites) => sites;
+    Error.captureStackTrace(holder, below);
+    const { stack } = holder;
+    return Array.isArray(stack) ? (stack as NodeJS.CallSite[]).flatMap(frameOf) : [];
+  } catch {
+    // Another runtime, or one whose intrinsics are frozen.
+    return [];
+  } finally {
+    try {
+      Error.prepareStackTrace = prepareStackTrace;
+      Error.stackTraceLimit = stackTraceLimit;
+    } catch {
+      // Frozen: nothing was changed.
+    }
+  }
+}
+
+function frameOf(site: NodeJS.CallSite): Frame[] {
+  const file = site.getFileName();
+  if (typeof file !== 'string' || file.startsWith('node:')) {
+    return [];
+  }
+  // V8 has them; a name alone tells functions apart less well.
+  const { getEnclosingLineNumber, getEnclosingColumnNumber } = site as {
+    getEnclosingLineNumber?: () => number;
+    getEnclosingColumnNumber?: () => number;
+  };
+  const inFunction =
+    getEnclosingLineNumber === undefined || getEnclosingColumnNumber === undefined
+      ? `${file} ${String(site.getFunctionName())}`
+      : `${file}:${getEnclosingLineNumber.call(site)}:${getEnclosingColumnNumber.call(site)}`;
+  const place = `${file}:${site.getLineNumber()}:${site.getColumnNumber()}`;
+  return [{ place, inFunction }];
+}
