@@ -1,5 +1,5 @@
 import { isGlide } from './valkey-glide.ts';
-import { isIoredis, keyPrefixOf, resends } from './ioredis.ts';
+import { isIoredis, keyPrefixOf, resendCures } from './ioredis.ts';
 import { isRedisPort } from './port.ts';
 import type { RedisClient } from './connect.ts';
 
@@ -12,12 +12,13 @@ export function warnOfSettings(client: RedisClient): void {
     return;
   }
   if (isIoredis(client)) {
-    if (resends(client)) {
+    const cures = resendCures(client);
+    if (cures.length > 0) {
       warn(
         client,
         'DRL_CLIENT_RESENDS',
         'The ioredis client sends a command again when the connection is lost before its reply, which can charge one call twice. ' +
-          'Set `maxRetriesPerRequest: 0` or `autoResendUnfulfilledCommands: false` on it to rule that out.',
+          `Set ${cures.join(', and ')} on it to rule that out.`,
       );
     }
     if (keyPrefixOf(client) !== '') {

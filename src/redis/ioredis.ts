@@ -11,6 +11,10 @@ export interface IoredisClient {
   readonly options: {
     readonly autoResendUnfulfilledCommands?: boolean | undefined;
     readonly maxRetriesPerRequest?: number | null | undefined;
+    /** Of a cluster. */
+    readonly retryDelayOnFailover?: number | undefined;
+    readonly maxRedirections?: number | undefined;
+    readonly clusterNodeRetryStrategy?: unknown;
     readonly keyPrefix?: string | undefined;
     readonly host?: string | undefined;
     readonly port?: number | undefined;
@@ -31,10 +35,38 @@ export function isIoredis(client: object): client is IoredisClient {
   return typeof status === 'string' && typeof call === 'function' && typeof connect === 'function';
 }
 
-/** Whether the client sends a command again whose reply was lost: the server may then run it twice. */
-export function resends({ options }: IoredisClient): boolean {
-  const { autoResendUnfulfilledCommands, maxRetriesPerRequest } = options.redisOptions ?? options;
-  return autoResendUnfulfilledCommands !== false && maxRetriesPerRequest !== 0;
+/**
+ * The settings that would keep the client from sending a command again whose reply was lost: the server may have run
+ * it. Empty where it never does. (What it sends again after an answer such as `MOVED` or `CLUSTERDOWN` has not run.)
+ */
+export function resendCures(client: IoredisClient): readonly string[] {
+  const { options } = client;
+  if (client.isCluster !== true) {
+    return resendsOnReconnect(options) ? [ON_RECONNECT] : [];
+  }
+  const {
+    redisOptions = {},
+    retryDelayOnFailover = 100,
+    maxRedirections = 16,
+    clusterNodeRetryStrategy,
+  } = options;
+  const cures: string[] = [];
+  // A cluster's own second try, on a node of its choice. It makes none where it may not be redirected at all.
+  if (retryDelayOnFailover > 0 && !(maxRedirections <= 0)) {
+    cures.push('`retryDelayOnFailover: 0`');
+  }
+  // A node's client ends with its connection unless it may connect again by itself.
+  if (typeof clusterNodeRetryStrategy === 'function' && resendsOnReconnect(redisOptions)) {
+    cures.push(`${ON_RECONNECT} in \`redisOptions\``);
+  }
+  return cures;
+}
+
+const ON_RECONNECT = '`maxRetriesPerRequest: 0` or `autoResendUnfulfilledCommands: false`';
+
+function resendsOnReconnect(options: IoredisClient['options']): boolean {
+  const { autoResendUnfulfilledCommands = true, maxRetriesPerRequest } = options;
+  return autoResendUnfulfilledCommands && maxRetriesPerRequest !== 0;
 }
 
 /** What the client puts before every key, on its own. */
