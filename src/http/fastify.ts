@@ -4,6 +4,8 @@ import type { RateLimiter } from '../limiter.ts';
 import type { LimiterOptions } from '../limiter-options.ts';
 import { readBoolean, readOneOf } from '../options.ts';
 import type { AddressSource } from './client-address.ts';
+import { appendPreHandler, routesOf } from './fastify-routes.ts';
+import type { Route } from './fastify-routes.ts';
 import { guardOf } from './guard.ts';
 import type { Guard, Verdict } from './guard.ts';
 import { overrideGuardOptions } from './guard-options.ts';
@@ -55,8 +57,9 @@ export interface RateLimitOptions<Request = RequestLike> extends GuardOptions<Re
   /** Whether routes that say nothing are limited, and requests that match no route. Default true. */
   global?: boolean;
   /**
-   * When requests are decided: as soon as they arrive, or before the handler, when the body has been read and
-   * authentication has taken place. Default `'onRequest'`.
+   * When requests are decided. `'onRequest'`: as soon as they arrive, in the order of the instance's own hooks.
+   * `'preHandler'`: right before the handler, after every other `preHandler` of the instance and of the route, so when
+   * the body has been read and authentication has taken place. Default `'onRequest'`.
    */
   hook?: 'onRequest' | 'preHandler';
 }
@@ -94,9 +97,11 @@ export type RateLimitPlugin = <Request extends RequestLike = RequestLike>(
 
 /**
  * Limits all routes of the instance that it is registered with and of those below, each as its `config.rateLimit` says,
- * and requests that match none. It need not be awaited, and may stand before the routes or after them.
+ * and requests that match none. It need not be awaited, and may stand before the routes or after them. For routes that
+ * were added before it was loaded, import this module before the application is made.
  *
- * @throws (rejects) `ERR_INVALID_OPTION`; for a route's options where the route is added, if it is added later
+ * @throws (rejects) `ERR_INVALID_OPTION`; for the options of a route when the application starts, or where the route is
+ * added if the plugin has been loaded
  * @example
  * app.register(rateLimit, { limiter: { redis: 'redis://localhost:6379', rate: 100, period: '1m' } });
  * app.get('/health', { config: { rateLimit: false } }, health);
@@ -116,31 +121,87 @@ async function register<Request extends RequestLike>(
   const everywhere = readBoolean('global', global);
   const when = readOneOf('hook', hook, ['onRequest', 'preHandler']);
   const routes = new RouteHooks(limiter, guardOptions, everywhere);
-
   instance.addHook('onClose', () => routes.close());
+  const before = routesOf(instance);
   // A nonsensical option is an error of the start and not of a request.
+  for (const route of before ?? []) {
+    routes.hookOf(route.config?.rateLimit);
+  }
+  if (when === 'onRequest') {
+    limitOnArrival(instance, routes);
+  } else {
+    limitBeforeHandlers(instance, routes, before);
+  }
+}
+
+/** By a hook of the instance: it runs before those that are added after it, and for requests that match no route. */
+function limitOnArrival<Request extends RequestLike>(
+  instance: InstanceLike,
+  routes: RouteHooks<Request>,
+): void {
   instance.addHook('onRoute', ({ config }: Route) => {
     routes.hookOf(config?.rateLimit);
   });
-  // One hook of the instance, and not one of each route: routes that were added before would go without.
-  instance.addHook(when, (request: Request & Routed, reply: ReplyLike, done: Done) => {
-    const limit = routes.hookOf(request.routeOptions.config?.rateLimit);
-    if (limit === undefined) {
-      done();
+  instance.addHook('onRequest', (request: Request & Routed, reply: ReplyLike, done: Done) =>
+    run(routes.hookOf(request.routeOptions.config?.rateLimit), request, reply, done),
+  );
+}
+
+/** At the end of each route's own list: a hook of the instance would run before hooks of the route. */
+function limitBeforeHandlers<Request extends RequestLike>(
+  instance: InstanceLike,
+  routes: RouteHooks<Request>,
+  before: readonly Route[] | undefined,
+): void {
+  const done = Symbol('limited by its own list');
+  const add = (route: Route): void => {
+    const limit = routes.hookOf(route.config?.rateLimit);
+    if (limit !== undefined) {
+      appendPreHandler(route, limit);
+    }
+  };
+  for (const route of before ?? []) {
+    add(route);
+  }
+  instance.addHook('onRoute', (route: Route) => {
+    add(route);
+    route.config = { ...route.config, [done]: true };
+  });
+  const decided = new WeakSet<object>();
+  // What is left: requests that match no route, and routes of before if they are not known.
+  instance.addHook('preHandler', (request: Request & Routed, reply: ReplyLike, next: Done) => {
+    const { config } = request.routeOptions;
+    const isRoute = config?.['url'] !== undefined;
+    if (isRoute && (before !== undefined || config?.[done] !== undefined)) {
+      decided.add(request);
+      next();
+    } else if (decided.has(request)) {
+      // Its handler called `reply.callNotFound()`.
+      next();
     } else {
-      limit(request, reply, done);
+      decided.add(request);
+      run(routes.hookOf(config?.rateLimit), request, reply, next);
     }
   });
 }
 
-type Done = (error?: Error) => void;
-
-interface Route {
-  readonly config?: { readonly rateLimit?: unknown };
+function run<Request>(
+  limit: RateLimitHook<Request> | undefined,
+  request: Request,
+  reply: ReplyLike,
+  done: Done,
+): void {
+  if (limit === undefined) {
+    done();
+  } else {
+    limit(request, reply, done);
+  }
 }
 
+type Done = (error?: Error) => void;
+
 interface Routed {
-  readonly routeOptions: Route;
+  readonly routeOptions: Pick<Route, 'config'>;
 }
 
 /** One hook for all that a plugin's routes say alike, made once. */

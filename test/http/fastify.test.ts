@@ -213,11 +213,133 @@ describe('Fastify', () => {
     expect(() => app.get('/', { config: { rateLimit: own as never } }, ok)).toThrow(message);
   });
 
-  it('answers 500 for such a route that was added before it', async () => {
-    const app = create();
-    app.get('/', { config: { rateLimit: 5 as never } }, ok);
-    app.register(rateLimit, { limiter: memory() });
-    expect(await statuses(app, '/')).toEqual([500]);
+  it.each(['onRequest', 'preHandler'] as const)(
+    'does not start with such a route that was added before it, or below it: %s',
+    async (hook) => {
+      const wrong = { config: { rateLimit: { costs: 1 } as never } };
+      for (const add of [
+        (app: FastifyInstance) => app.get('/', wrong, ok),
+        (app: FastifyInstance) => app.register(async (below) => void below.get('/', wrong, ok)),
+      ]) {
+        const [before, after] = [create(), create()];
+        void add(before);
+        before.register(rateLimit, { limiter: memory(), hook });
+        await expect(before.ready()).rejects.toThrow('`costs`');
+        after.register(rateLimit, { limiter: memory(), hook });
+        const added = (async () => {
+          void add(after);
+          await after.ready();
+        })();
+        await expect(added).rejects.toThrow('`costs`');
+      }
+    },
+  );
+
+  it.each(['onRequest', 'preHandler'] as const)(
+    'limits instances below it that were registered before it: %s',
+    async (hook) => {
+      const app = create();
+      app.register(async (below) => void below.get('/below', ok));
+      app.register(rateLimit, { limiter: memory(), hook });
+      expect(await statuses(app, '/below', '/below')).toEqual([200, 429]);
+    },
+  );
+
+  describe("hook: 'preHandler'", () => {
+    type Asking = FastifyRequest & { user?: string };
+    const authenticate = async (asking: Asking): Promise<void> => {
+      asking.user = 'anna';
+    };
+    const options = (limiter: RateLimiter) =>
+      ({ limiter, hook: 'preHandler', identify: (asking: Asking) => asking.user }) as const;
+
+    it.each<[string, (app: FastifyInstance, limiter: RateLimiter) => unknown]>([
+      [
+        "a route's own, which stands before the plugin",
+        (app, limiter) => {
+          app.get('/', { preHandler: [authenticate] }, ok);
+          app.register(rateLimit, options(limiter) as never);
+        },
+      ],
+      [
+        "a route's own, which stands after the plugin",
+        (app, limiter) => {
+          app.register(rateLimit, options(limiter) as never);
+          app.get('/', { preHandler: authenticate }, ok);
+        },
+      ],
+      [
+        "a route's own, added when the plugin has been awaited",
+        async (app, limiter) => {
+          await app.register(rateLimit, options(limiter) as never);
+          app.get('/', { preHandler: [authenticate] }, ok);
+        },
+      ],
+      [
+        'hooks that are added after the plugin',
+        async (app, limiter) => {
+          await app.register(rateLimit, options(limiter) as never);
+          app.addHook('preHandler', authenticate);
+          app.get('/', ok);
+        },
+      ],
+      [
+        'hooks of an instance below',
+        (app, limiter) => {
+          app.register(rateLimit, options(limiter) as never);
+          app.register(async (below) => {
+            below.get('/', ok);
+            below.addHook('preHandler', authenticate);
+          });
+        },
+      ],
+      [
+        'hooks of an instance below that was registered before',
+        (app, limiter) => {
+          app.register(async (below) => {
+            below.addHook('preHandler', authenticate);
+            below.get('/', ok);
+          });
+          app.register(rateLimit, options(limiter) as never);
+        },
+      ],
+    ])('runs after %s; HEAD too', async (_, build) => {
+      const limiter = memory(2);
+      const app = create();
+      await build(app, limiter);
+      expect((await app.inject({ method: 'GET', url: '/' })).statusCode).toBe(200);
+      expect((await app.inject({ method: 'HEAD', url: '/' })).statusCode).toBe(200);
+      expect((await app.inject({ method: 'GET', url: '/' })).statusCode).toBe(429);
+      expect((await limiter.peek('anna')).remaining).toBe(0);
+    });
+
+    it('leaves lists alone that several routes share', async () => {
+      const app = create();
+      const preHandler = [authenticate];
+      app.register(rateLimit, options(memory(3)) as never);
+      app.get('/a', { preHandler }, ok);
+      app.get('/b', { preHandler }, ok);
+      expect(await statuses(app, '/a', '/b', '/a', '/b')).toEqual([200, 200, 200, 429]);
+      expect(preHandler).toEqual([authenticate]);
+    });
+
+    it('charges once where a handler calls for the 404', async () => {
+      const limiter = memory(9);
+      const app = create();
+      app.register(rateLimit, { limiter, hook: 'preHandler', identify: () => 'all' });
+      app.get('/', (_, reply) => reply.callNotFound());
+      expect(await statuses(app, '/', '/none')).toEqual([404, 404]);
+      expect((await limiter.peek('all')).remaining).toBe(7);
+    });
+
+    it('limits a 404 handler with hooks of its own', async () => {
+      const app = create();
+      app.setNotFoundHandler({ preHandler: (_, __, done) => done() }, (_, reply) =>
+        reply.code(404).send('none'),
+      );
+      app.register(rateLimit, { limiter: memory(), hook: 'preHandler' });
+      expect(await statuses(app, '/none', '/none')).toEqual([404, 429]);
+    });
   });
 
   it.each([
