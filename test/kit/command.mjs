@@ -24,14 +24,13 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
  *
  * @param {readonly string[]} command
  * @param {Record<string, string>} [env]
+ * @param {string} [cwd] another folder than the project's
  * @returns {Running}
  */
-export function startCommand(command, env = {}) {
+export function startCommand(command, env = {}, cwd = root) {
   const { REDIS_URL: _, PORT: __, ...inherited } = process.env;
   const [program = '', ...args] = command;
-  const child = own(
-    spawn(program, args, { cwd: root, env: { ...inherited, ...env }, stdio: 'pipe' }),
-  );
+  const child = own(spawn(program, args, { cwd, env: { ...inherited, ...env }, stdio: 'pipe' }));
   let text = '';
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('utf8').on('data', (/** @type {string} */ chunk) => (text += chunk));

@@ -1,0 +1,77 @@
+import { runs } from '../requests.mjs';
+
+/** How each bundler is called, and where its output is. @type {Record<string, [command: string, file: string]>} */
+const BUNDLES = {
+  'esbuild, CommonJS': [
+    'esbuild main.mjs --bundle --platform=node --outfile=out/esbuild.cjs',
+    'out/esbuild.cjs',
+  ],
+  'esbuild, ESM': [
+    'esbuild main.mjs --bundle --platform=node --format=esm --outfile=out/esbuild.mjs',
+    'out/esbuild.mjs',
+  ],
+  'rolldown, ESM': [
+    'rolldown main.mjs --platform node -d out/esm --entry-file-names main.mjs',
+    'out/esm/main.mjs',
+  ],
+  'rolldown, CommonJS': [
+    'rolldown main.mjs --platform node --format cjs -d out/cjs --entry-file-names main.cjs',
+    'out/cjs/main.cjs',
+  ],
+  webpack: [
+    'webpack --mode production --target node20 --entry ./main.mjs -o ./out/webpack',
+    'out/webpack/main.js',
+  ],
+  vite: ['vite build --ssr main.mjs --outDir out/vite', 'out/vite/main.mjs'],
+  ncc: ['ncc build main.mjs -o out/ncc', 'out/ncc/index.mjs'],
+};
+
+const VITE_CONFIG = 'export default { ssr: { noExternal: true } };';
+
+/** @type {import('../trial.mjs').Trial} */
+export const bundles = {
+  name: 'bundles',
+  title:
+    'Bundles by URL: esbuild, rolldown, webpack, Vite, ncc; with ioredis, with node-redis, with neither',
+  async run(trial) {
+    for (const library of ['ioredis', 'redis', undefined]) {
+      const project = trial.project({ type: 'commonjs' });
+      const tools = ['esbuild', 'rolldown', 'webpack', 'webpack-cli', 'vite', '@vercel/ncc'];
+      const packages = library === undefined ? tools : [...tools, library];
+      await trial.step(`npm install ${packages.join(' ')}`, project.install(...packages));
+      project.write('main.mjs', MAIN);
+      project.write('vite.config.mjs', VITE_CONFIG);
+      for (const [bundler, [build, file]] of Object.entries(BUNDLES)) {
+        const claim = `${bundler}, ${library ?? 'no client library'}`;
+        const built = await project.run(build.split(' '));
+        if (built.code !== 0) {
+          trial.must(`${claim}: builds`, false, built.output.slice(-1_000));
+          continue;
+        }
+        const { printed, output } = await project.run(['node', file], { timeoutMs: 30_000 });
+        const reasons = /** @type {string[]} */ (
+          printed.startsWith('[') ? JSON.parse(printed) : [output]
+        );
+        const wanted =
+          library === undefined ? 'ERR_CLIENT_MISSING ×3' : 'within_limit ×2, limited ×1';
+        trial.must(claim, runs(reasons) === wanted, runs(reasons));
+      }
+    }
+  },
+};
+
+const MAIN = `
+import { RateLimiter } from 'distributed-rate-limiter';
+
+async function main() {
+  const options = { redis: process.env.REDIS_URL, namespace: 'bundle' + process.pid, rate: 2, period: '1h' };
+  const limiter = new RateLimiter(options);
+  const reasons = [];
+  for (let i = 0; i < 3; i++) {
+    reasons.push(await limiter.allow('user:12345').then(({ reason }) => reason, (error) => error.code));
+  }
+  console.log(JSON.stringify(reasons));
+  await limiter.close();
+}
+main();
+`;

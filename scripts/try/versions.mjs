@@ -1,0 +1,35 @@
+/** The versions of the packages that trials install: the repository's own where it has the package, else these. */
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { root } from '../bootstrap.mjs';
+
+/** @type {{ devDependencies: Record<string, string> }} */
+const { devDependencies } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
+
+/** @type {Record<string, string>} */
+const VERSIONS = {
+  ...devDependencies,
+  // A project made today gets the newest types of Node, not those of the oldest Node that is supported.
+  '@types/node': '26.6.6',
+  '@types/react': '19.3.0',
+  '@vercel/ncc': '0.45.0',
+  bullmq: '6.7.0',
+  jest: '30.5.2',
+  next: '16.4.6',
+  react: '19.3.1',
+  'react-dom': '19.3.1',
+  vite: '8.3.8',
+  webpack: '5.112.2',
+  'webpack-cli': '7.3.1',
+};
+
+/**
+ * What to write after `npm install`: `express` becomes `express@5.3.0`. A name that has a version keeps it.
+ * @param {string} name
+ */
+export function withVersion(name) {
+  if (name.includes('@', 1)) return name;
+  const version = VERSIONS[name];
+  if (version === undefined) throw new Error(`scripts/try/versions.mjs has no version of ${name}`);
+  return `${name}@${version}`;
+}
