@@ -3,7 +3,8 @@ import type { RateLimiter } from '../limiter.ts';
 import type { LimiterOptions } from '../limiter-options.ts';
 import { guardOf } from './guard.ts';
 import type { GuardOptions } from './guard-options.ts';
-import { nodeAdapter, obey } from './node-http.ts';
+import { nodeAdapter, obey } from './node-response.ts';
+import { isOver } from './request-end.ts';
 
 export { clientAddress, identifyByAddress } from './client-address.ts';
 export { decisionOf } from './request-decision.ts';
@@ -38,7 +39,10 @@ export function rateLimit<Request extends IncomingMessage = IncomingMessage>(
     try {
       goesOn = obey(await guard.check(request), response);
     } catch (error) {
-      next(error);
+      // For an error after the response Express would cut the connection.
+      if (!isOver(response)) {
+        next(error);
+      }
       return;
     }
     if (goesOn) {

@@ -11,7 +11,9 @@ import type { Guard, Verdict } from './guard.ts';
 import { overrideGuardOptions } from './guard-options.ts';
 import type { GuardOptions } from './guard-options.ts';
 import { joinsList } from './headers.ts';
-import { whenEnded } from './node-http.ts';
+import type { HeaderFields } from './headers.ts';
+import { letPass } from './node-response.ts';
+import { isUnanswered } from './request-end.ts';
 
 export { clientAddress, identifyByAddress } from './client-address.ts';
 export { decisionOf } from './request-decision.ts';
@@ -28,6 +30,8 @@ export interface RequestLike {
 /** What is used of Fastify's reply. */
 export interface ReplyLike {
   readonly raw: ServerResponse;
+  /** Whether it was sent, or taken over by `hijack`. */
+  readonly sent: boolean;
   getHeader(name: string): unknown;
   header(name: string, value: string): unknown;
   code(status: number): unknown;
@@ -309,7 +313,9 @@ async function decide<Request>(
   try {
     goesOn = obey(await guard.check(request), reply);
   } catch (error) {
-    done(error as Error);
+    if (!reply.sent && isUnanswered(reply.raw)) {
+      done(error as Error);
+    }
     return;
   }
   if (goesOn) {
@@ -321,23 +327,26 @@ function addressesOf({ raw }: RequestLike): AddressSource {
   return raw as AddressSource;
 }
 
-/** Writes a verdict to a reply; says whether the request goes on. */
+/** Writes a verdict to a reply; says whether the request goes on. What comes too late is not written. */
 function obey(verdict: Verdict, reply: ReplyLike): boolean {
-  for (const [name, value] of verdict.headers) {
-    const present = joinsList(name, value) ? reply.getHeader(name) : undefined;
-    reply.header(name, present === undefined ? value : `${present as string}, ${value}`);
+  if (verdict.pass) {
+    return letPass(verdict, reply.raw, (fields) => addFields(fields, reply));
   }
-  if (!verdict.pass) {
+  if (!reply.sent && isUnanswered(reply.raw)) {
+    addFields(verdict.headers, reply);
     reply.code(verdict.status);
     // JSON has no charset, which Fastify would add to the type of text that it takes for JSON.
     reply.serializer(asItIs);
     reply.send(verdict.body);
-    return false;
   }
-  if (verdict.finish !== undefined) {
-    whenEnded(reply.raw, verdict.finish);
+  return false;
+}
+
+function addFields(fields: HeaderFields, reply: ReplyLike): void {
+  for (const [name, value] of fields) {
+    const present = joinsList(name, value) ? reply.getHeader(name) : undefined;
+    reply.header(name, present === undefined ? value : `${present as string}, ${value}`);
   }
-  return true;
 }
 
 function asItIs(payload: unknown): string {

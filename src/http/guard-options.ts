@@ -1,5 +1,7 @@
 import type { Limit } from '../algorithms/limit.ts';
 import { readCost } from '../call-options.ts';
+import { readDuration } from '../duration.ts';
+import type { Duration } from '../duration.ts';
 import type { Identity } from '../identity.ts';
 import { readLimits } from '../limit-set.ts';
 import { readFunction, readOneOf, readOptions, readSecret } from '../options.ts';
@@ -48,6 +50,11 @@ export interface GuardOptions<Request> extends AddressOptions {
    */
   count?: 'all' | 'failures' | 'successes';
   /**
+   * Longest time for which a request holds a place under a concurrency limit. The place is then freed, though the
+   * response may go on, and the first time it is one process warning. From `'10ms'` to `'24d'`; default `'1d'`.
+   */
+  maxHold?: Duration | number;
+  /**
    * What becomes of a request for which `identify` returns undefined, null or '': status 400, or through without being
    * counted. Default `'refuse'`.
    */
@@ -71,11 +78,15 @@ export interface GuardSettings<Request> {
   readonly onLimited: GuardOptions<Request>['onLimited'];
   readonly writeHeaders: HeaderWriter;
   readonly count: 'all' | 'failures' | 'successes';
+  readonly maxHoldMs: number;
   readonly unidentified: 'refuse' | 'pass';
   readonly partitionSecret: string | Uint8Array | undefined;
 }
 
 export const ADDRESS_OPTIONS = ['trustedProxies', 'forwardedHeader', 'ipv6Prefix'] as const;
+
+/** Timers of Node's go no further. */
+const MAX_HOLD_MS = 24 * 86_400_000;
 
 const KNOWN = [
   'identify',
@@ -85,6 +96,7 @@ const KNOWN = [
   'onLimited',
   'headers',
   'count',
+  'maxHold',
   'unidentified',
   'partitionSecret',
   ...ADDRESS_OPTIONS,
@@ -134,6 +146,7 @@ export function readGuardOptions<Request>(
     onLimited: optional(given, 'onLimited') as GuardSettings<Request>['onLimited'],
     writeHeaders: readHeaderProfile(given['headers'] ?? 'draft-11'),
     count: readOneOf('count', given['count'] ?? 'all', ['all', 'failures', 'successes']),
+    maxHoldMs: readDuration('maxHold', given['maxHold'] ?? '1d', 10, MAX_HOLD_MS),
     unidentified: readOneOf('unidentified', given['unidentified'] ?? 'refuse', ['refuse', 'pass']),
     partitionSecret:
       partitionSecret === undefined ? undefined : readSecret('partitionSecret', partitionSecret),

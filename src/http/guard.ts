@@ -3,13 +3,14 @@ import type { Allowed, Decision } from '../decision.ts';
 import { limiterOf } from '../given-limiter.ts';
 import { faultOfIdentity } from '../identity.ts';
 import type { Identity } from '../identity.ts';
-import type { Lease } from '../lease.ts';
 import type { RateLimiter } from '../limiter.ts';
 import type { LimiterOptions } from '../limiter-options.ts';
 import { lendsPlaces } from '../limit-set.ts';
 import { readable } from '../options.ts';
+import { FieldError, readFields } from './application-fields.ts';
 import type { AddressRequest, AddressSource } from './client-address.ts';
 import { noteCharge } from './counted-twice.ts';
+import { giveBackAfter } from './give-back.ts';
 import { readGuardOptions } from './guard-options.ts';
 import type { GuardOptions, GuardSettings } from './guard-options.ts';
 import { retryAfterOf } from './headers.ts';
@@ -20,21 +21,19 @@ import { PROBLEM_JSON, problemOf, UNIDENTIFIED } from './problem.ts';
 import { replace } from './refusal.ts';
 import type { Refusal, Replacement } from './refusal.ts';
 import { noteDecision } from './request-decision.ts';
-
-/** How a request that was let through has ended: with this status, or aborted before its response was complete. */
-export type Outcome = number | 'aborted';
+import type { Finish } from './request-end.ts';
 
 /** The request goes on. */
 export interface Pass {
   readonly pass: true;
   /** To be added to the response, whatever becomes of it. */
   readonly headers: HeaderFields;
-  /** Where it is there it is to be called when the request has ended. Again, it does nothing. */
-  readonly finish?: (outcome: Outcome) => void;
+  /** Where present, call it when the request has ended. Further calls do nothing. */
+  readonly finish?: Finish;
 }
 
 /** The request is answered with this. */
-export interface Refuse {
+export interface Refused {
   readonly pass: false;
   readonly status: number;
   readonly headers: HeaderFields;
@@ -42,7 +41,7 @@ export interface Refuse {
 }
 
 /** What becomes of a request. */
-export type Verdict = Pass | Refuse;
+export type Verdict = Pass | Refused;
 
 /** Decides about a framework's requests; an adapter reads them and writes the verdict. */
 export interface Guard<Request> {
@@ -118,7 +117,7 @@ class LimiterGuard<Request> implements Guard<Request> {
 
   /** Awaits only what is a promise: each `await` of a plain value would cost every request a turn. */
   async check(request: Request, part?: object): Promise<Verdict> {
-    const { skip, count } = this.#settings;
+    const { skip } = this.#settings;
     // oxlint-disable-next-line unbound-method -- it is not called
     this.#making?.noteUse(this.check, this.limiter);
     try {
@@ -141,16 +140,20 @@ class LimiterGuard<Request> implements Guard<Request> {
       const limits = isPromise(plan) ? await plan : plan;
       const governing = limits ?? this.limiter.limits;
       const decision = await this.#decide(identity, cost, limits, lendsPlaces(governing));
-      noteDecision(request, decision);
-      noteCharge(this.#adapter.requestOf(request), part, this.limiter, governing, identity);
-      const fields = this.#fieldsOf(decision, governing, identity);
-      if (decision.allowed) {
-        const finish = this.#finishOf(decision, count);
-        return finish === undefined
-          ? { pass: true, headers: fields }
-          : { pass: true, headers: fields, finish };
+      if (!decision.allowed) {
+        this.#note(request, part, decision, governing, identity);
+        const fields = this.#fieldsOf(decision, governing, identity);
+        return await this.#refuseLimited(request, decision, governing, fields);
       }
-      return await this.#refuseLimited(request, decision, governing, fields);
+      const finish = this.#finishOf(decision);
+      try {
+        this.#note(request, part, decision, governing, identity);
+        const headers = this.#fieldsOf(decision, governing, identity);
+        return finish === undefined ? { pass: true, headers } : { pass: true, headers, finish };
+      } catch (error) {
+        finish?.('aborted');
+        throw error;
+      }
     } catch (error) {
       // Frameworks take the error that they are told of; nothing, thrown, would be none, and the request go on.
       if (!error) {
@@ -158,6 +161,17 @@ class LimiterGuard<Request> implements Guard<Request> {
       }
       throw error;
     }
+  }
+
+  #note(
+    request: Request,
+    part: object | undefined,
+    decision: Decision,
+    limits: readonly Limit[],
+    identity: Identity,
+  ): void {
+    noteDecision(request, decision);
+    noteCharge(this.#adapter.requestOf(request), part, this.limiter, limits, identity);
   }
 
   /** Only nothing at all is nobody. Whatever else is no identity is never let through uncounted. */
@@ -178,7 +192,7 @@ class LimiterGuard<Request> implements Guard<Request> {
     decision: Exclude<Decision, Allowed>,
     limits: readonly Limit[],
     fields: HeaderFields,
-  ): Promise<Refuse> {
+  ): Promise<Refused> {
     const headers: (readonly [string, string])[] = [['Content-Type', PROBLEM_JSON], ...fields];
     if (!decision.degraded && decision.retryAfterMs !== undefined) {
       headers.push(['Retry-After', retryAfterOf(decision.retryAfterMs)]);
@@ -237,58 +251,56 @@ class LimiterGuard<Request> implements Guard<Request> {
     }
     try {
       return writeHeaders(decision, limits, partitionOf(identity, partitionSecret));
-    } catch {
-      this.#warnOf('headers');
+    } catch (error) {
+      this.#warnOf('headers', error);
       return [];
     }
   }
 
-  #finishOf(
-    decision: Decision,
-    count: 'all' | 'failures' | 'successes',
-  ): ((outcome: Outcome) => void) | undefined {
-    const lease = 'release' in decision ? (decision as Lease) : undefined;
-    const held = lease?.leaseId === undefined ? undefined : lease;
-    const refundable = count !== 'all' && !decision.degraded;
-    if (held === undefined && !refundable) {
-      return undefined;
-    }
-    let ended = false;
-    return (outcome) => {
-      if (ended) {
-        return;
-      }
-      ended = true;
-      // A failure was reported to `onError`; a lease then ends by itself, and a charge stays.
-      held?.release().catch(() => {});
-      if (refundable && outcome !== 'aborted' && outcome >= 400 !== (count === 'failures')) {
-        this.limiter.refund(decision).catch(() => {});
-      }
-    };
+  #finishOf(decision: Decision): Finish | undefined {
+    return giveBackAfter(this.limiter, decision, this.#settings, () => {
+      this.#warnOnce(
+        'maxHold',
+        'DRL_HELD_TOO_LONG',
+        'A request held a place for as long as `maxHold` allows, and the place was freed before its response had ended. Choose a longer `maxHold` where responses take that long.',
+      );
+    });
   }
 
-  async #refuse(request: Request, refusal: Refusal): Promise<Refuse> {
+  async #refuse(request: Request, refusal: Refusal): Promise<Refused> {
     const { status, headers, body } = refusal;
-    let replacement: Replacement | undefined | void;
     try {
-      replacement = await this.#settings.onLimited?.(request, refusal);
+      const replacement = await this.#settings.onLimited?.(request, refusal);
+      if (replacement !== undefined) {
+        const added = this.#addedFields(replacement);
+        return { pass: false, ...replace(refusal, replacement, added) };
+      }
     } catch {
       this.#warnOf('onLimited');
     }
-    return replacement === undefined
-      ? { pass: false, status, headers, body }
-      : { pass: false, ...replace(refusal, replacement) };
+    return { pass: false, status, headers, body };
   }
 
-  #warnOf(option: keyof typeof CONSEQUENCES): void {
+  #addedFields({ headers }: Replacement): HeaderFields {
+    try {
+      return readFields(headers);
+    } catch (error) {
+      this.#warnOf('onLimited.headers', error);
+      return [];
+    }
+  }
+
+  /** Tells why only where no text of the application can be part of it. */
+  #warnOf(option: keyof typeof CONSEQUENCES, error?: unknown): void {
+    const why = error instanceof FieldError ? ` ${error.message}.` : '';
     this.#warnOnce(
       option,
       'DRL_HOOK_FAILED',
-      `The option \`${option}\` failed for a request, ${CONSEQUENCES[option]}.`,
+      `The option \`${option}\` failed for a request, ${CONSEQUENCES[option]}.${why}`,
     );
   }
 
-  #warnOnce(option: keyof GuardOptions<Request>, code: string, message: string): void {
+  #warnOnce(option: string, code: string, message: string): void {
     if (!this.#warned.has(option)) {
       this.#warned.add(option);
       process.emitWarning(`${message} Further cases are not reported.`, {
@@ -303,6 +315,7 @@ class LimiterGuard<Request> implements Guard<Request> {
 const CONSEQUENCES = {
   headers: 'which gets no rate limit fields',
   onLimited: 'which gets the usual answer',
+  'onLimited.headers': 'which gets the answer without these fields',
 } as const;
 
 function isPromise(value: unknown): value is PromiseLike<unknown> {

@@ -1,6 +1,8 @@
 import type { Limit } from '../algorithms/limit.ts';
 import type { Allowed, Blocked, Limited, LimitState } from '../decision.ts';
 import { invalidOption } from '../errors.ts';
+import { readFields } from './application-fields.ts';
+import type { FieldRecord } from './application-fields.ts';
 
 /** A response's header fields, in the order in which they are written. */
 export type HeaderFields = readonly (readonly [name: string, value: string])[];
@@ -13,7 +15,9 @@ export interface HeaderContext {
 }
 
 /**
- * Which rate limit fields responses carry. A name, or a function that returns the fields by name.
+ * Which rate limit fields responses carry. A name, or a function that returns the fields by name. A number is written in
+ * digits; an undefined value is left out. For anything else, such as a line break, the response gets no rate limit
+ * fields, and the first time it is one process warning.
  *
  * - `'draft-11'`: `RateLimit-Policy` and `RateLimit` as lists of named items, draft-ietf-httpapi-ratelimit-headers-11;
  *   drafts 8 to 10 have the same format.
@@ -26,7 +30,7 @@ export interface HeaderContext {
  *
  * @example
  * app.use(rateLimit(limiter, { headers: 'draft-7' }));
- * app.use(rateLimit(limiter, { headers: ({ decision }) => ({ 'X-Quota-Left': String(decision.remaining) }) }));
+ * app.use(rateLimit(limiter, { headers: ({ decision }) => ({ 'X-Quota-Left': decision.remaining }) }));
  */
 export type HeaderProfile =
   | 'draft-11'
@@ -34,7 +38,7 @@ export type HeaderProfile =
   | 'draft-6'
   | 'legacy'
   | 'none'
-  | ((context: HeaderContext) => Readonly<Record<string, string>>);
+  | ((context: HeaderContext) => FieldRecord | undefined);
 
 /** A decision that the store made: it has facts to tell. */
 export type Decided = Allowed | Limited | Blocked;
@@ -57,7 +61,7 @@ const WRITERS: Readonly<Record<Exclude<HeaderProfile, Function>, HeaderWriter>> 
 export function readHeaderProfile(profile: unknown): HeaderWriter {
   if (typeof profile === 'function') {
     const write = profile as Extract<HeaderProfile, Function>;
-    return (decision, limits) => Object.entries(write({ decision, limits }));
+    return (decision, limits) => readFields(write({ decision, limits }));
   }
   if (typeof profile === 'string' && Object.hasOwn(WRITERS, profile)) {
     return WRITERS[profile as keyof typeof WRITERS];

@@ -4,9 +4,12 @@ import type { LimiterOptions } from '../limiter-options.ts';
 import type { AddressSource } from './client-address.ts';
 import { forgetCharges } from './counted-twice.ts';
 import { guardOf } from './guard.ts';
+import type { Refused, Verdict } from './guard.ts';
 import type { GuardOptions } from './guard-options.ts';
-import { whenEnded } from './node-http.ts';
-import { watch, whenAborted, withFields } from './web-response.ts';
+import { announce, joinAnnounced } from './hono-fields.ts';
+import { writeFields } from './node-response.ts';
+import { isOver, isUnanswered, whenEnded } from './request-end.ts';
+import { bodyOf, unreadResponse, watch, whenAborted, withFields } from './web-response.ts';
 
 export { clientAddress, identifyByAddress } from './client-address.ts';
 export { decisionOf } from './request-decision.ts';
@@ -23,7 +26,9 @@ export interface HonoContext {
   };
   get res(): Response;
   set res(response: Response | undefined);
-  body(body: string, status: number, headers: Record<string, string>): Response;
+  readonly finalized: boolean;
+  header(name: string, value: string): void;
+  body(body: string | null, status: number, headers: Record<string, string>): Response;
 }
 
 /** Middleware of Hono. */
@@ -52,39 +57,81 @@ export function rateLimit<Context extends HonoContext = HonoContext>(
     factory: rateLimit,
   });
   const limit = async (c: Context, next: () => Promise<void>): Promise<Response | void> => {
-    const verdict = await guard.check(c);
+    const outgoing = nodeOf(c)?.outgoing;
+    let verdict: Verdict;
+    try {
+      verdict = await guard.check(c);
+    } catch (error) {
+      if (outgoing !== undefined && !isUnanswered(outgoing)) {
+        return sentElsewhere();
+      }
+      throw error;
+    }
     if (!verdict.pass) {
       forgetCharges(requestOf(c));
-      return c.body(verdict.body, verdict.status, Object.fromEntries(verdict.headers));
+      return outgoing === undefined || isUnanswered(outgoing)
+        ? refuse(c, verdict)
+        : sentElsewhere();
     }
     const { headers, finish } = verdict;
-    const outgoing = nodeOf(c)?.outgoing;
-    if (finish !== undefined && outgoing !== undefined) {
+    if (outgoing !== undefined) {
       // Node tells how the response itself ends, whatever becomes of the one that is made here.
-      whenEnded(outgoing, finish);
-    } else if (finish !== undefined) {
-      whenAborted(c.req.raw, finish);
+      if (finish !== undefined) {
+        whenEnded(outgoing, finish);
+      }
+      if (isOver(outgoing)) {
+        return sentElsewhere();
+      }
+    } else if (finish !== undefined && !whenAborted(c.req.raw, finish)) {
+      return unreadResponse();
     }
+    const announced = announce(c, headers);
     try {
       await next();
     } catch (error) {
+      // Hono hands errors to `onError`; anything else that is thrown becomes the server's own answer.
       finish?.(500);
+      if (outgoing?.headersSent === false) {
+        writeFields(headers, outgoing);
+      }
       throw error;
     } finally {
       forgetCharges(requestOf(c));
     }
+    if (!c.finalized) {
+      finish?.('aborted');
+      return undefined;
+    }
     const made = c.res;
-    const watched =
-      finish === undefined || outgoing !== undefined ? made : watch(made, c.req.raw, finish);
-    const response = withFields(watched, headers);
-    if (response !== made) {
-      // Hono would let the fields of the one before win.
-      c.res = undefined;
-      c.res = response;
+    try {
+      const watched =
+        finish === undefined || outgoing !== undefined ? made : watch(made, c.req.raw, finish);
+      const response = withFields(watched, announced, joinAnnounced);
+      if (response !== made) {
+        // Hono would let the fields of the one before win.
+        c.res = undefined;
+        c.res = response;
+      }
+    } catch (error) {
+      finish?.('aborted');
+      throw error;
     }
     return undefined;
   };
   return Object.assign(limit, { limiter: guard.limiter });
+}
+
+function refuse(c: HonoContext, refused: Refused): Response {
+  const { status, headers } = refused;
+  return c.body(bodyOf(refused), status, Object.fromEntries(headers));
+}
+
+/** `@hono/node-server` leaves a response alone that something else has written. */
+function sentElsewhere(): Response {
+  const response = new Response(null, { headers: { 'x-hono-already-sent': 'true' } });
+  // It looks for the field only in a real response, which its own light one becomes when its type is read.
+  void response.type;
+  return response;
 }
 
 /** What `@hono/node-server` hands to `app.fetch` as `env`. */

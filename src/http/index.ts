@@ -1,6 +1,7 @@
 export { clientAddress, identifyByAddress } from './client-address.ts';
 export { createGuard } from './guard.ts';
 export { decisionOf } from './request-decision.ts';
+export { whenEnded } from './request-end.ts';
 
 export type {
   AddressOptions,
@@ -10,7 +11,9 @@ export type {
 } from './client-address.ts';
 export type { ForwardedHeader } from './forwarded.ts';
 export type { TrustedProxies } from './trusted-proxies.ts';
-export type { Guard, Outcome, Pass, Refuse, Verdict } from './guard.ts';
+export type { Guard, Pass, Refused, Verdict } from './guard.ts';
 export type { GuardOptions } from './guard-options.ts';
 export type { Decided, HeaderContext, HeaderFields, HeaderProfile } from './headers.ts';
 export type { Refusal, Replacement } from './refusal.ts';
+export type { Finish, NodeResponse, RequestEnd } from './request-end.ts';
+export type { FieldRecord } from './application-fields.ts';

@@ -4,7 +4,9 @@ import type { LimiterOptions } from '../limiter-options.ts';
 import type { AddressSource } from './client-address.ts';
 import { guardOf } from './guard.ts';
 import type { GuardOptions } from './guard-options.ts';
-import { whenEnded, writeFields } from './node-http.ts';
+import { keepFieldsOnError } from './koa-error.ts';
+import { letPass, writeFields } from './node-response.ts';
+import { isUnanswered } from './request-end.ts';
 
 export { clientAddress, identifyByAddress } from './client-address.ts';
 export { decisionOf } from './request-decision.ts';
@@ -19,6 +21,10 @@ export interface KoaContext {
   status: number;
   body: unknown;
   get(field: string): string;
+  /** False: Koa leaves the response alone. */
+  respond?: boolean | undefined;
+  /** Answers an error; absent from contexts that are not Koa's own. */
+  onerror?(error: unknown): void;
 }
 
 /** Middleware of Koa. */
@@ -47,16 +53,20 @@ export function rateLimit<Context extends KoaContext = KoaContext>(
   });
   const limit = async (ctx: Context, next: () => Promise<unknown>): Promise<void> => {
     const verdict = await guard.check(ctx);
-    writeFields(verdict.headers, ctx.res);
-    if (!verdict.pass) {
+    if (verdict.pass) {
+      if (letPass(verdict, ctx.res)) {
+        keepFieldsOnError(ctx, verdict.headers);
+        await next();
+      }
+    } else if (isUnanswered(ctx.res)) {
+      writeFields(verdict.headers, ctx.res);
+      keepFieldsOnError(ctx, verdict.headers);
       ctx.status = verdict.status;
       ctx.body = verdict.body;
-      return;
+    } else {
+      // Koa would end a response that is being written elsewhere.
+      ctx.respond = false;
     }
-    if (verdict.finish !== undefined) {
-      whenEnded(ctx.res, verdict.finish);
-    }
-    await next();
   };
   return Object.assign(limit, { limiter: guard.limiter });
 }

@@ -2,13 +2,11 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import type { RateLimiter } from '../limiter.ts';
 import type { LimiterOptions } from '../limiter-options.ts';
-import type { AddressSource } from './client-address.ts';
 import { guardOf } from './guard.ts';
-import type { Adapter, Outcome, Verdict } from './guard.ts';
 import type { GuardOptions } from './guard-options.ts';
-import { joinsList } from './headers.ts';
-import type { HeaderFields } from './headers.ts';
+import { nodeAdapter, obey } from './node-response.ts';
 import { FAILED, PROBLEM_JSON } from './problem.ts';
+import { isUnanswered } from './request-end.ts';
 
 export { clientAddress, identifyByAddress } from './client-address.ts';
 export { decisionOf } from './request-decision.ts';
@@ -59,7 +57,9 @@ export function rateLimit<Request extends NodeRequest = IncomingMessage>(
             { type: 'RateLimiterWarning', code: 'DRL_REQUEST_FAILED' },
           );
         }
-        response.writeHead(500, { 'Content-Type': PROBLEM_JSON }).end(FAILED);
+        if (isUnanswered(response)) {
+          response.writeHead(500, { 'Content-Type': PROBLEM_JSON }).end(FAILED);
+        }
         return;
       }
       if (goesOn) {
@@ -67,48 +67,4 @@ export function rateLimit<Request extends NodeRequest = IncomingMessage>(
       }
     };
   return Object.assign(limit, { limiter: guard.limiter });
-}
-
-/** For requests that are Node's own, whatever is added to them. */
-export function nodeAdapter(factory: Function): Adapter<unknown> {
-  return {
-    addressOf: (request) => request as AddressSource,
-    requestOf: (request) => request,
-    factory,
-  };
-}
-
-/** Writes a verdict to a response of Node's; says whether the request goes on. */
-export function obey(verdict: Verdict, response: NodeResponse): boolean {
-  if (!verdict.pass) {
-    response.statusCode = verdict.status;
-    writeFields(verdict.headers, response);
-    response.setHeader('Content-Length', Buffer.byteLength(verdict.body));
-    response.end(verdict.body);
-    return false;
-  }
-  writeFields(verdict.headers, response);
-  if (verdict.finish !== undefined) {
-    whenEnded(response, verdict.finish);
-  }
-  return true;
-}
-
-/** Adds fields to a response of Node's; lists join what other limiters wrote. */
-export function writeFields(fields: HeaderFields, response: NodeResponse): void {
-  for (const [name, value] of fields) {
-    const present = joinsList(name, value) ? response.getHeader(name) : undefined;
-    response.setHeader(name, present === undefined ? value : `${String(present)}, ${value}`);
-  }
-}
-
-/** Tells how a response of Node's ends: complete, or aborted, which may already be the case. */
-export function whenEnded(response: NodeResponse, finish: (outcome: Outcome) => void): void {
-  const { stream } = response as { stream?: { readonly destroyed: boolean } };
-  if (response.closed || response.destroyed || stream?.destroyed === true) {
-    finish('aborted');
-    return;
-  }
-  response.once('finish', () => finish(response.statusCode));
-  response.once('close', () => finish('aborted'));
 }

@@ -1,4 +1,5 @@
 import type { Decision } from '../decision.ts';
+import type { FieldRecord } from './application-fields.ts';
 import type { HeaderFields } from './headers.ts';
 
 /** The response that a guard is about to send in place of the route's own. */
@@ -14,30 +15,56 @@ export interface Refusal {
 
 /** What to send in place of a guard's own response. What is left out stays as it was. */
 export interface Replacement {
+  /** From 200 to 599. */
   status?: number;
-  /** Beside the guard's own fields, or in their place where they have the same name. */
-  headers?: Readonly<Record<string, string>>;
+  /**
+   * Beside the guard's own fields, or in their place where they have the same name. Numbers are written in digits,
+   * undefined values are left out.
+   */
+  headers?: FieldRecord;
   /** Text, or what is to be sent as `application/json`. */
   body?: string | object;
 }
 
-/** The response with what the application has put in its place. */
+/** HTTP has no body in responses of these statuses. */
+const BODILESS: readonly number[] = [204, 205, 304];
+
+/**
+ * The response with what the application has put in its place; `added` are its fields, once they are read.
+ *
+ * @throws {TypeError} where the status or the body cannot be sent
+ */
 export function replace(
-  { status, headers, body }: Refusal,
+  refusal: Refusal,
   given: Replacement,
+  added: HeaderFields,
 ): { status: number; headers: HeaderFields; body: string } {
-  const fields = new Map(headers.map(([name, value]) => [name.toLowerCase(), [name, value]]));
-  if (typeof given.body === 'object') {
-    fields.set('content-type', ['Content-Type', 'application/json']);
-  } else if (given.body !== undefined) {
-    fields.set('content-type', ['Content-Type', 'text/plain; charset=utf-8']);
+  const { status = refusal.status, body } = given;
+  if (!Number.isInteger(status) || status < 200 || status > 599) {
+    throw new TypeError('`status` must be from 200 to 599.');
   }
-  for (const [name, value] of Object.entries(given.headers ?? {})) {
-    fields.set(name.toLowerCase(), [name, value]);
+  const text = body === undefined ? refusal.body : typeof body === 'string' ? body : toJson(body);
+  const fields = new Map(
+    refusal.headers.map((field): [string, HeaderFields[number]] => [field[0].toLowerCase(), field]),
+  );
+  if (body !== undefined) {
+    const type = typeof body === 'string' ? 'text/plain; charset=utf-8' : 'application/json';
+    fields.set('content-type', ['Content-Type', type]);
+  }
+  for (const field of added) {
+    fields.set(field[0].toLowerCase(), field);
   }
   return {
-    status: given.status ?? status,
-    headers: [...fields.values()] as unknown as HeaderFields,
-    body: typeof given.body === 'object' ? JSON.stringify(given.body) : (given.body ?? body),
+    status,
+    headers: [...fields.values()],
+    body: BODILESS.includes(status) ? '' : text,
   };
+}
+
+function toJson(body: unknown): string {
+  const text = typeof body === 'object' ? JSON.stringify(body) : undefined;
+  if (text === undefined) {
+    throw new TypeError('`body` must be text or JSON.');
+  }
+  return text;
 }

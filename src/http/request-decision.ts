@@ -25,6 +25,6 @@ export function decisionOf(request: object): Decision | undefined {
 export function shareDecision(from: object, to: object): void {
   const decision = decisions.get(from);
   if (decision !== undefined) {
-    decisions.set(to, decision);
+    noteDecision(to, decision);
   }
 }

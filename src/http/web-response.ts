@@ -1,29 +1,55 @@
-import type { Outcome, Refuse } from './guard.ts';
+import type { Refused } from './guard.ts';
 import { joinsList } from './headers.ts';
 import type { HeaderFields } from './headers.ts';
+import type { Finish } from './request-end.ts';
+
+/** Statuses whose responses have no body, not even an empty one. */
+const BODILESS: readonly number[] = [204, 205, 304];
 
 /** The response that refuses. */
-export function refusalOf({ status, headers, body }: Refuse): Response {
-  return new Response(body, { status, headers: Object.fromEntries(headers) });
+export function refusalOf(refused: Refused): Response {
+  const { status, headers } = refused;
+  return new Response(bodyOf(refused), { status, headers: Object.fromEntries(headers) });
 }
 
-/** Tells of a client that goes away before the response is there, or has gone already. */
-export function whenAborted(request: Request, finish: (outcome: Outcome) => void): void {
-  const { signal } = request;
-  if (signal.aborted) {
+export function bodyOf({ status, body }: Refused): string | null {
+  return BODILESS.includes(status) ? null : body;
+}
+
+/** For a client that has gone: nobody reads it, but a handler's caller wants one. */
+export function unreadResponse(): Response {
+  return new Response(null, { status: 499 });
+}
+
+/** Tells of a client that goes away before the response is there. False: it has gone already, and that was told. */
+export function whenAborted(request: Request, finish: Finish): boolean {
+  // What stands in for a request may have no signal.
+  const { signal } = (request ?? {}) as Partial<Request>;
+  if (signal?.aborted === true) {
     finish('aborted');
-  } else {
-    signal.addEventListener('abort', () => finish('aborted'), { once: true });
+    return false;
   }
+  signal?.addEventListener('abort', () => finish('aborted'), { once: true });
+  return true;
+}
+
+/** Whether it is a response, of whatever realm or library. */
+export function isResponse(value: unknown): value is Response {
+  const { status, headers } = (value ?? {}) as Partial<Response>;
+  return typeof status === 'number' && typeof headers?.get === 'function';
 }
 
 /** A response with these fields; a new one where its own are immutable, as those of a redirect or of `fetch` are. */
-export function withFields(response: Response, fields: HeaderFields): Response {
+export function withFields(
+  response: Response,
+  fields: HeaderFields,
+  add: (headers: Headers, fields: HeaderFields) => void = addFields,
+): Response {
   if (fields.length === 0 || !isCopiable(response)) {
     return response;
   }
   try {
-    addFields(response.headers, fields);
+    add(response.headers, fields);
     return response;
   } catch (error) {
     if (!(error instanceof TypeError)) {
@@ -31,7 +57,7 @@ export function withFields(response: Response, fields: HeaderFields): Response {
     }
   }
   const copy = new Response(response.body, response);
-  addFields(copy.headers, fields);
+  add(copy.headers, fields);
   return copy;
 }
 
@@ -49,14 +75,17 @@ function isCopiable({ status }: Response): boolean {
 }
 
 /** The same response; tells when its body has been read to its end, has failed, or is no longer wanted. */
-export function watch(
-  response: Response,
-  { method }: Request,
-  finish: (outcome: Outcome) => void,
-): Response {
+export function watch(response: Response, request: Request, finish: Finish): Response {
   const { body, status } = response;
-  // The body of an answer to HEAD is dropped unread; one that somebody else reads fails where it is sent.
-  if (body === null || body.locked || method === 'HEAD' || !isCopiable(response)) {
+  // The body of an answer to HEAD is dropped unread; one that somebody else reads fails where it is sent; another
+  // library's may be no stream of the web's.
+  const isUnseen =
+    body === null ||
+    body.locked ||
+    typeof body.getReader !== 'function' ||
+    request?.method === 'HEAD' ||
+    !isCopiable(response);
+  if (isUnseen) {
     finish(status);
     return response;
   }
@@ -64,13 +93,13 @@ export function watch(
 }
 
 /** A body that is dropped unread, by what replaced the response, is never told of in another way. */
-const dropped = new FinalizationRegistry<(outcome: Outcome) => void>((finish) => finish('aborted'));
+const dropped = new FinalizationRegistry<Finish>((finish) => finish('aborted'));
 
 /** The same bytes, read no sooner than somebody asks for them. */
 function watchedBody(
   body: NonNullable<Response['body']>,
   status: number,
-  finish: (outcome: Outcome) => void,
+  finish: Finish,
 ): ReadableStream<Uint8Array> {
   const reader = body.getReader();
   const watched = new ReadableStream<Uint8Array>(

@@ -7,10 +7,18 @@ import { readFunction } from '../options.ts';
 import type { AddressSource } from './client-address.ts';
 import { forgetCharges } from './counted-twice.ts';
 import { guardOf } from './guard.ts';
+import type { Pass } from './guard.ts';
 import type { GuardOptions } from './guard-options.ts';
 import type { Refusal, Replacement } from './refusal.ts';
 import { shareDecision } from './request-decision.ts';
-import { refusalOf, watch, whenAborted, withFields } from './web-response.ts';
+import {
+  isResponse,
+  refusalOf,
+  unreadResponse,
+  watch,
+  whenAborted,
+  withFields,
+} from './web-response.ts';
 
 export { clientAddress, identifyByAddress } from './client-address.ts';
 export { decisionOf } from './request-decision.ts';
@@ -104,19 +112,7 @@ export function rateLimit<Asked extends Request = Request, Rest extends unknown[
       if (!verdict.pass) {
         return refusalOf(verdict);
       }
-      const { headers, finish } = verdict;
-      if (finish === undefined) {
-        return withFields(await handler(...call), headers);
-      }
-      whenAborted(request, finish);
-      let response: Response;
-      try {
-        response = await handler(...call);
-      } catch (error) {
-        finish(500);
-        throw error;
-      }
-      return withFields(watch(response, request, finish), headers);
+      return letThrough(verdict, request, () => handler(...call));
     };
     return async (...call: Call<Asked, Rest>): Promise<Response> => {
       try {
@@ -127,6 +123,45 @@ export function rateLimit<Asked extends Request = Request, Rest extends unknown[
     };
   };
   return Object.assign(limit as unknown as WebRateLimit<Asked, Rest>, { limiter: guard.limiter });
+}
+
+/**
+ * Calls the handler, adds the fields to its response, and tells the guard how the request ended. What is no response,
+ * such as nothing for a connection that became a WebSocket, is handed on: the runtime knows what to make of it.
+ */
+async function letThrough(
+  { headers, finish }: Pass,
+  request: Request,
+  handle: () => OrPromise<Response>,
+): Promise<Response> {
+  if (finish !== undefined && !whenAborted(request, finish)) {
+    return unreadResponse();
+  }
+  const finished = (response: Response): Response => {
+    try {
+      const watched = finish === undefined ? response : watch(response, request, finish);
+      return withFields(watched, headers);
+    } catch (error) {
+      finish?.('aborted');
+      throw error;
+    }
+  };
+  let response: unknown;
+  try {
+    response = await handle();
+  } catch (thrown) {
+    if (isResponse(thrown)) {
+      // oxlint-disable-next-line only-throw-error -- frameworks take a thrown response for an answer
+      throw finished(thrown);
+    }
+    finish?.(500);
+    throw thrown;
+  }
+  if (isResponse(response)) {
+    return finished(response);
+  }
+  finish?.('aborted');
+  return response as Response;
 }
 
 /** The options as the guard knows them: it knows one request, which here is all that a handler gets. */

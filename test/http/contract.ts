@@ -17,6 +17,7 @@ import { ManualClock } from 'distributed-rate-limiter/testing';
 import { parseList } from 'structured-headers';
 import { deferred } from './deferred.ts';
 import type { Answer, Framework, Handler, Served } from './framework.ts';
+import { lifeContract } from './life-contract.ts';
 
 /** Such as a database's driver has. */
 class ObjectId {
@@ -44,6 +45,8 @@ export function frameworkContract<Request extends object>(framework: Framework<R
     open.push(served);
     return { ...served, call };
   }
+
+  lifeContract(framework);
 
   const open: Served[] = [];
   const clock = new ManualClock();

@@ -1,9 +1,15 @@
-import { createServer } from 'node:http';
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import { once } from 'node:events';
+import { Agent, createServer, get, ServerResponse } from 'node:http';
+import type { IncomingMessage } from 'node:http';
+import { connect } from 'node:net';
+import { concurrency, MemoryStore, RateLimiter } from 'distributed-rate-limiter';
 import { rateLimit } from 'distributed-rate-limiter/express';
 import express5 from 'express';
 import express4 from 'express4';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { frameworkContract } from './contract.ts';
+import { deferred } from './deferred.ts';
+import type { Served } from './framework.ts';
 import { listen, nodeRequest, send } from './node-server.ts';
 
 for (const [version, express] of [
@@ -33,3 +39,103 @@ for (const [version, express] of [
     },
   });
 }
+
+describe('Express', () => {
+  const open: Served[] = [];
+  afterEach(async () => {
+    for (const served of open.splice(0)) await served.close();
+  });
+  const places = (): RateLimiter =>
+    new RateLimiter({ store: new MemoryStore(), limits: [concurrency({ max: 1, ttl: '30s' })] });
+  const left = async (limiter: RateLimiter): Promise<number | undefined> =>
+    (await limiter.peek('all')).remaining;
+  const identify = (): string => 'all';
+
+  it.each([
+    ['5', express5],
+    ['4', express4],
+  ] as const)('%s frees the place of an upgrade when its connection ends', async (_, express) => {
+    const limiter = places();
+    const app = express();
+    app.use(rateLimit(limiter, { identify }));
+    const upgraded = deferred<void>();
+    app.use((_request, response) => {
+      response.end();
+      upgraded.resolve();
+    });
+    const server = createServer();
+    server.on('upgrade', (request, socket) => {
+      // As a WebSocket library does.
+      socket.resume().once('end', () => socket.end());
+      app(request, new ServerResponse(request));
+    });
+    const served = await listen(server);
+    open.push(served);
+    const socket = connect(Number(new URL(served.origin).port), '127.0.0.1');
+    socket.write('GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n');
+    await upgraded.promise;
+    expect(await left(limiter)).toBe(0);
+    socket.destroy();
+    await vi.waitFor(async () => expect(await left(limiter)).toBe(1));
+  });
+
+  it('adds no listener per request to a connection that is kept alive', async () => {
+    const counts: number[] = [];
+    const app = express5();
+    app.use((request, _response, next) => {
+      counts.push(request.socket.listenerCount('close'));
+      next();
+    });
+    app.use(rateLimit(places(), { identify }));
+    app.use((_request, response) => void response.end('done'));
+    const served = await listen(createServer(app));
+    open.push(served);
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    for (let i = 0; i < 5; i++) {
+      const asked = get(served.origin, { agent });
+      const [response] = (await once(asked, 'response')) as [IncomingMessage];
+      await response.resume().toArray();
+      await new Promise(setImmediate);
+    }
+    agent.destroy();
+    expect(new Set(counts.slice(1)).size).toBe(1);
+  });
+
+  it.each([
+    ['5', express5],
+    ['4', express4],
+  ] as const)(
+    '%s keeps the fields on its own answer to an error, and on 404',
+    async (_, express) => {
+      const app = express().set('env', 'test');
+      app.use(rateLimit({ store: new MemoryStore(), rate: 5, period: '1h' }, { identify }));
+      app.get('/broken', () => {
+        throw Object.assign(new Error('broken'), { status: 418 });
+      });
+      const { origin, close } = await listen(createServer(app));
+      open.push({ origin, close });
+      for (const [path, status] of [
+        ['/broken', 418],
+        ['/none', 404],
+      ] as const) {
+        const response = await fetch(origin + path);
+        expect(response.status).toBe(status);
+        expect(response.headers.get('ratelimit')).toMatch(/^"default";r=[34]/);
+      }
+    },
+  );
+
+  it('lets a request go on whose head is out already, and adds no fields', async () => {
+    const app = express5();
+    app.use((_request, response, next) => {
+      response.writeHead(200).write('one,');
+      next();
+    });
+    app.use(rateLimit({ store: new MemoryStore(), rate: 5, period: '1h' }, { identify }));
+    app.use((_request, response) => void response.end('two'));
+    const served = await listen(createServer(app));
+    open.push(served);
+    const response = await fetch(served.origin);
+    expect([await response.text(), response.headers.get('ratelimit')]).toEqual(['one,two', null]);
+  });
+});

@@ -9,6 +9,7 @@ import { rateLimit, rateLimitHook } from 'distributed-rate-limiter/fastify';
 import type { RouteRateLimit } from 'distributed-rate-limiter/fastify';
 import { deferred } from './deferred.ts';
 import { frameworkContract } from './contract.ts';
+import { responseOn } from './framework.ts';
 import type { Framework, Route } from './framework.ts';
 
 declare module 'fastify' {
@@ -17,9 +18,10 @@ declare module 'fastify' {
   }
 }
 
-const request: Pick<Framework<FastifyRequest>, 'header' | 'method'> = {
+const request: Pick<Framework<FastifyRequest>, 'header' | 'method' | 'responseOf'> = {
   header: ({ headers }, name) => headers[name] as string | undefined,
   method: ({ method }) => method,
+  responseOf: ({ raw }) => responseOn(raw),
 };
 
 async function serve(app: FastifyInstance): Promise<{ origin: string; close(): Promise<void> }> {

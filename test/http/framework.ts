@@ -1,3 +1,4 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { RateLimiter } from 'distributed-rate-limiter';
 import type { GuardOptions } from 'distributed-rate-limiter/http';
 
@@ -29,6 +30,16 @@ export interface Framework<Request = unknown> {
   /** A header field of a request, as the framework gives it. */
   header(request: Request, name: string): string | undefined;
   method(request: Request): string;
+  /** Node's response to a request, where a request of the framework leads to it. */
+  readonly responseOf?: (request: Request) => ServerResponse;
+  /** False: the server answers what a handler throws, out of an adapter's reach. */
+  readonly answersErrors?: false;
   /** Serves the routes, for every method, on a free port of loopback. A handler that throws is answered with 500. */
   serve(routes: readonly Route<Request>[]): Promise<Served>;
+}
+
+/** The response that is being written on a request's connection. */
+export function responseOn({ socket }: Pick<IncomingMessage, 'socket'>): ServerResponse {
+  // oxlint-disable-next-line no-underscore-dangle -- Node's own name for it
+  return (socket as unknown as { _httpMessage: ServerResponse })._httpMessage;
 }

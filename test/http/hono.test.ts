@@ -1,24 +1,33 @@
 import { createServer } from 'node:http';
+import type { ServerResponse } from 'node:http';
 import { Hono } from 'hono';
 import type { Context } from 'hono';
 import { etag } from 'hono/etag';
+import { HTTPException } from 'hono/http-exception';
+import { timeout } from 'hono/timeout';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { concurrency, MemoryStore, RateLimiter } from 'distributed-rate-limiter';
 import { rateLimit } from 'distributed-rate-limiter/hono';
 import { frameworkContract } from './contract.ts';
+import { deferred } from './deferred.ts';
 import type { Served } from './framework.ts';
 import { listen } from './node-server.ts';
 import { listenerOf, toResponse } from './web-server.ts';
 
 /** Without bindings of Node's Hono is as it is on another runtime: it knows a Request and no socket. */
-for (const [name, fetchOf] of [
-  ['Hono on Node', (app: Hono) => app.fetch],
-  ['Hono on another runtime', (app: Hono) => (request: Request) => app.fetch(request)],
+for (const [name, fetchOf, bindings] of [
+  [
+    'Hono on Node',
+    (app: Hono) => app.fetch,
+    { responseOf: (c: Context) => (c.env as { outgoing: ServerResponse }).outgoing },
+  ],
+  ['Hono on another runtime', (app: Hono) => (request: Request) => app.fetch(request), {}],
 ] as const) {
   frameworkContract<Context>({
     name,
     header: (c, field) => c.req.header(field),
     method: (c) => c.req.method,
+    ...bindings,
     async serve(routes) {
       const app = new Hono();
       for (const { path, guards, handler } of routes) {
@@ -135,5 +144,128 @@ describe('Hono', () => {
     const origin = await serve(app);
     expect([await statusOf(origin), await statusOf(origin)]).toEqual([200, 429]);
     expect((await limiter.peek('127.0.0.1')).remaining).toBe(0);
+  });
+
+  describe.each([
+    ['on Node', (app: Hono) => app.fetch],
+    ['on another runtime', (app: Hono) => (request: Request) => app.fetch(request)],
+  ] as const)('an error %s', (where, fetchOf) => {
+    const FIELDS = '"default";r=4;t=720';
+    const five = (): RateLimiter => memory({ rate: 5, period: '1h' });
+    async function answerOf(app: Hono): Promise<Response> {
+      const served = await listen(createServer(listenerOf(fetchOf(app))));
+      open.push(served);
+      return fetch(served.origin);
+    }
+    const limited = (): Hono => new Hono().use(rateLimit(five(), { identify: () => 'all' }));
+    const failing: [what: string, status: number, app: () => Hono][] = [
+      [
+        'for `onError`',
+        500,
+        () => {
+          const app = limited().get('/', () => {
+            throw new Error('broken');
+          });
+          app.onError((_, c) => c.text('broken', 500));
+          return app;
+        },
+      ],
+      [
+        'for an `onError` that returns a response of its own',
+        500,
+        () => {
+          const app = limited().get('/', () => {
+            throw new Error('broken');
+          });
+          app.onError(() => new Response('broken', { status: 500 }));
+          return app;
+        },
+      ],
+      [
+        'that is an HTTPException',
+        403,
+        () =>
+          limited().get('/', () => {
+            throw new HTTPException(403);
+          }),
+      ],
+      [
+        'that is an HTTPException with a response',
+        402,
+        () =>
+          limited().get('/', () => {
+            throw new HTTPException(402, { res: Response.json({ pay: true }, { status: 402 }) });
+          }),
+      ],
+      ['of no route', 404, limited],
+      [
+        'of a `notFound` of the application',
+        404,
+        () => {
+          const app = limited();
+          app.notFound(() => new Response('nowhere', { status: 404 }));
+          return app;
+        },
+      ],
+      [
+        'of middleware further out',
+        418,
+        () => {
+          const app = new Hono();
+          app.use(async (_, next) => {
+            await next();
+            throw new HTTPException(418);
+          });
+          return app.route(
+            '/',
+            limited().get('/', (c) => c.text('done')),
+          );
+        },
+      ],
+      [
+        'of a timeout further out, before the handler has answered',
+        504,
+        () =>
+          new Hono().use(timeout(30)).route(
+            '/',
+            limited().get('/', () => deferred<Response>().promise),
+          ),
+      ],
+    ];
+    it.each(failing)('has the fields: %s', async (_, status, make) => {
+      const response = await answerOf(make());
+      expect([response.status, response.headers.get('ratelimit')]).toEqual([status, FIELDS]);
+    });
+
+    it.runIf(where === 'on Node')(
+      'has the fields where no error was thrown, but text',
+      async () => {
+        const response = await answerOf(limited().get('/', () => Promise.reject('text')));
+        expect([response.status, response.headers.get('ratelimit')]).toEqual([500, FIELDS]);
+      },
+    );
+  });
+
+  it('joins the fields of an upstream whose response is handed on', async () => {
+    const upstream = await listen(
+      createServer((_, response) => response.setHeader('RateLimit', '"up";r=1').end()),
+    );
+    open.push(upstream);
+    const app = new Hono().use(rateLimit(memory())).get('/', () => fetch(upstream.origin));
+    const { headers } = await fetch(await serve(app));
+    expect(headers.get('ratelimit')).toBe('"default";r=0;t=3600, "up";r=1');
+  });
+
+  it('frees a place where middleware finishes no response', async () => {
+    const limiter = new RateLimiter({
+      store: new MemoryStore(),
+      limits: [concurrency({ max: 1, ttl: '30s' })],
+    });
+    const app = new Hono();
+    app.use(rateLimit(limiter, { identify: () => 'all' }));
+    app.use(async () => {});
+    app.onError((_, c) => c.text('broken', 500));
+    await Promise.resolve(app.request('/')).catch(() => {});
+    expect((await limiter.peek('all')).remaining).toBe(1);
   });
 });

@@ -39,6 +39,7 @@ frameworkContract<Koa.Context>({
   name: 'Koa',
   header: (ctx, name) => ctx.req.headers[name] as string | undefined,
   method: (ctx) => ctx.method,
+  responseOf: (ctx) => ctx.res,
   async serve([route]) {
     const app = quiet();
     for (const [limiter, options] of route!.guards) app.use(rateLimit(limiter, options));
@@ -110,5 +111,87 @@ describe('Koa', () => {
     expect(rateLimit(one).limiter).toBeInstanceOf(RateLimiter);
     const limiter = new RateLimiter(one);
     expect(rateLimit(limiter).limiter).toBe(limiter);
+  });
+
+  describe('an error', () => {
+    const FIELDS = '"default";r=8;t=720';
+    const five = (): RateLimiter =>
+      new RateLimiter({ store: new MemoryStore(), rate: 5, period: '1h' });
+    const limited = (...after: Koa.Middleware[]): Koa => {
+      const app = quiet();
+      app.use(rateLimit(new RateLimiter({ store: new MemoryStore(), rate: 9, period: '108m' })));
+      for (const each of after) app.use(each);
+      return app;
+    };
+    const broken = new Error('broken');
+    const throwing: [how: string, status: number, app: () => Koa][] = [
+      ['thrown', 500, () => limited(() => Promise.reject(broken))],
+      ['that is none', 500, () => limited(() => Promise.reject('text'))],
+      ['of `ctx.throw`', 403, () => limited((ctx) => ctx.throw(403))],
+      ['of `ctx.assert`', 401, () => limited((ctx) => ctx.assert(undefined, 401))],
+      [
+        'with fields of its own',
+        405,
+        () => limited((ctx) => ctx.throw(405, { headers: { allow: 'GET' } })),
+      ],
+      [
+        'of middleware further out',
+        500,
+        () => {
+          const app = quiet();
+          app.use(async (_, next) => {
+            await next();
+            throw broken;
+          });
+          app.use(
+            rateLimit(new RateLimiter({ store: new MemoryStore(), rate: 9, period: '108m' })),
+          );
+          app.use((ctx) => void (ctx.body = 'done'));
+          return app;
+        },
+      ],
+      ['no handler', 404, () => limited()],
+    ];
+    it.each(throwing)('keeps the fields: %s', async (_, status, make) => {
+      const response = await fetch(await serve(make()));
+      expect([response.status, response.headers.get('ratelimit')]).toEqual([status, FIELDS]);
+      if (status === 405) expect(response.headers.get('allow')).toBe('GET');
+    });
+
+    it('is told to the application as it was thrown', async () => {
+      const app = limited(() => Promise.reject(broken));
+      const told: unknown[] = [];
+      app.on('error', (error) => told.push(error));
+      await fetch(await serve(app));
+      expect(told[0]).toBe(broken);
+    });
+
+    it('keeps the fields of several limiters, joined', async () => {
+      const app = limited(rateLimit(five()) as Koa.Middleware, (ctx) => ctx.throw(403));
+      const { headers } = await fetch(await serve(app));
+      expect(headers.get('ratelimit')).toBe(`${FIELDS}, "default";r=4;t=720`);
+    });
+
+    it('gives no field back that the application has removed', async () => {
+      const app = quiet();
+      app.use(async (ctx, next) => {
+        await next().finally(() => ctx.remove('RateLimit'));
+      });
+      app.use(rateLimit(five())).use((ctx) => ctx.throw(403));
+      const { headers } = await fetch(await serve(app));
+      expect([headers.get('ratelimit'), headers.get('ratelimit-policy')]).toEqual([
+        null,
+        '"default";q=5;w=3600',
+      ]);
+    });
+
+    it('does not tell one request of the fields of another', async () => {
+      const app = quiet();
+      app.use(rateLimit(five(), { skip: (ctx) => ctx.path === '/free' }));
+      app.use(() => Promise.reject(broken));
+      const origin = await serve(app);
+      await fetch(origin);
+      expect((await fetch(`${origin}/free`)).headers.get('ratelimit')).toBeNull();
+    });
   });
 });

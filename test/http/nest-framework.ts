@@ -1,9 +1,10 @@
-import type { ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type * as Common from '@nestjs/common';
 import type * as Core from '@nestjs/core';
 import { MemoryStore, RateLimiter } from 'distributed-rate-limiter';
 import type * as Adapter from 'distributed-rate-limiter/nest';
 import type { NestRequest } from 'distributed-rate-limiter/nest';
+import { responseOn } from './framework.ts';
 import type { Answer, Framework } from './framework.ts';
 import { decorate, parameter } from './nest-decorate.ts';
 import { send } from './node-server.ts';
@@ -26,6 +27,8 @@ export function nestFramework(name: string, nest: Nest): Framework<NestRequest> 
     name,
     header: (request, field) => request.headers[field] as string | undefined,
     method: (request) => request.method,
+    responseOf: (request) =>
+      responseOn((request as { raw?: IncomingMessage }).raw ?? (request as never)),
     async serve(routes) {
       const controllers = routes.map(({ path, guards, handler }) => {
         class Routes {

@@ -1,12 +1,14 @@
 import { once } from 'node:events';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { responseOn } from './framework.ts';
 import type { Answer, Framework, Served } from './framework.ts';
 
 /** How a request of Node's is read, by whatever framework hands it on. */
-export const nodeRequest: Pick<Framework<IncomingMessage>, 'header' | 'method'> = {
+export const nodeRequest: Pick<Framework<IncomingMessage>, 'header' | 'method' | 'responseOf'> = {
   header: (request, name) => request.headers[name] as string | undefined,
   method: (request) => request.method!,
+  responseOf: responseOn,
 };
 
 /** Writes an answer; one in pieces as they come, for as long as somebody reads it. */

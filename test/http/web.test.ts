@@ -13,6 +13,7 @@ frameworkContract<Request>({
   name: 'web-standard handlers',
   header: (request, name) => request.headers.get(name) ?? undefined,
   method: (request) => request.method,
+  answersErrors: false,
   serve([route]) {
     const handler = route!.guards.reduceRight<WebHandler<Request, []>>(
       (inner, [limiter, options]) => rateLimit(limiter, options as WebGuardOptions)(inner),
@@ -217,6 +218,59 @@ describe('web-standard handlers', () => {
         throw new Error('broken');
       });
       await expect(failing(new Request(url))).rejects.toThrow('broken');
+      await vi.waitFor(async () => expect(await free(limiter)).toBe(true));
+    });
+
+    it('asks no handler for a client that has gone before the verdict', async () => {
+      const handler = vi.fn<() => Response>(() => new Response('x'));
+      const limited = rateLimit(places(), { identify })(handler);
+      const response = await limited(new Request(url, { signal: AbortSignal.abort() }));
+      expect([response.status, handler.mock.calls.length]).toEqual([499, 0]);
+    });
+
+    const nothings: [what: string, result: unknown][] = [
+      ['undefined', undefined],
+      ['null', null],
+      ['a number', 7],
+      ['text', 'hello'],
+      ['an object', { ok: true }],
+      ['a promise of nothing', Promise.resolve()],
+    ];
+    it.each(nothings)('frees it, and hands on what the handler returned: %s', async (_, result) => {
+      const limiter = places();
+      const limited = rateLimit(limiter, { identify })(() => result as Response);
+      expect(await limited(new Request(url))).toEqual(await result);
+      expect(await free(limiter)).toBe(true);
+      const uncounted = rateLimit(memory(), { identify })(() => result as Response);
+      expect(await uncounted(new Request(url))).toEqual(await result);
+    });
+
+    it('frees it where the response cannot be read, and rejects with that', async () => {
+      const unreadable = Object.defineProperty(new Response('x'), 'body', {
+        get() {
+          throw new Error('unreadable');
+        },
+      });
+      const limiter = places();
+      await expect(taken(limiter, unreadable)).rejects.toThrow('unreadable');
+      expect(await free(limiter)).toBe(true);
+    });
+
+    it('adds the fields to a response that the handler throws, and frees the place', async () => {
+      const limiter = places();
+      const limited = rateLimit(limiter, { identify })(() => {
+        // oxlint-disable-next-line only-throw-error -- as frameworks have it
+        throw Response.redirect(`${url}elsewhere`, 303);
+      });
+      const thrown = (await limited(new Request(url)).catch((error: unknown) => error)) as Response;
+      expect([thrown.status, thrown.headers.get('ratelimit')]).toEqual([303, '"default";r=0']);
+      expect(await free(limiter)).toBe(true);
+    });
+
+    it('takes what stands in for a request, without a signal', async () => {
+      const limiter = places();
+      const limited = rateLimit(limiter, { identify })(() => new Response(null));
+      await limited({ method: 'GET' } as Request);
       await vi.waitFor(async () => expect(await free(limiter)).toBe(true));
     });
 

@@ -1,6 +1,6 @@
 import { STATUS_CODES } from 'node:http';
 import { HttpException } from '@nestjs/common';
-import type { Refuse } from '../guard.ts';
+import type { Refused } from '../guard.ts';
 import type { HeaderFields } from '../headers.ts';
 
 /**
@@ -21,7 +21,7 @@ export class RateLimitException extends HttpException {
   /** The fields of the answer, `Retry-After` among them. */
   readonly headers: HeaderFields;
 
-  constructor({ status, headers, body }: Pick<Refuse, 'status' | 'headers' | 'body'>) {
+  constructor({ status, headers, body }: Pick<Refused, 'status' | 'headers' | 'body'>) {
     const response = jsonTypeOf(headers) === undefined ? body : read(body);
     super(response, status);
     this.headers = headers;

@@ -4,7 +4,8 @@ import type { CanActivate, ExecutionContext } from '@nestjs/common';
 import { RateLimiterError } from '../../errors.ts';
 import type { Verdict } from '../guard.ts';
 import type { HeaderFields } from '../headers.ts';
-import { whenEnded, writeFields } from '../node-http.ts';
+import { letPass, writeFields } from '../node-response.ts';
+import { isUnanswered, whenEnded } from '../request-end.ts';
 import { readCall } from './call.ts';
 import type { Call } from './call.ts';
 import { isJson, jsonTypeOf, RateLimitException } from './exception.ts';
@@ -39,9 +40,27 @@ export class RateLimitGuard implements CanActivate {
     // Elsewhere several calls share what stands for the request: the fields of a query, the messages of a client.
     const part = call.kind === 'http' ? undefined : context;
     for (const route of guards) {
-      obey(await route.guard.check(call.request, part), route, call);
+      if (!(await this.#passes(route, call, part))) {
+        // The response was sent meanwhile, or the client has gone. Nest would answer whatever this settles with, and so
+        // end a response that is being written elsewhere. A promise that nothing refers to is garbage-collected.
+        return new Promise(() => {});
+      }
     }
     return true;
+  }
+
+  async #passes(route: RouteGuard, call: Call, part: object | undefined): Promise<boolean> {
+    let verdict: Verdict;
+    try {
+      verdict = await route.guard.check(call.request, part);
+    } catch (error) {
+      const own = responseFor(call);
+      if (own !== undefined && !isUnanswered(own)) {
+        return false;
+      }
+      throw error;
+    }
+    return obey(verdict, route, call);
   }
 }
 
@@ -49,26 +68,36 @@ export class RateLimitGuard implements CanActivate {
 Injectable()(RateLimitGuard);
 Inject(RouteGuards)(RateLimitGuard, undefined, 0);
 
-function obey(verdict: Verdict, { count }: RouteGuard, { kind, response }: Call): void {
-  // The fields of a GraphQL query would speak of each of its parts, in a response that they share.
-  const own = kind === 'graphql' ? undefined : response;
+/** Whether the call goes on; false where its response is somebody else's by now. */
+function obey(verdict: Verdict, { count }: RouteGuard, call: Call): boolean {
+  const { kind, response } = call;
+  const own = responseFor(call);
   if (!verdict.pass) {
     if (own !== undefined) {
+      if (!isUnanswered(own)) {
+        return false;
+      }
       answerWith(verdict.headers, own);
     }
     throw new RateLimitException(verdict);
   }
-  if (own !== undefined) {
-    writeFields(verdict.headers, own);
-  }
-  if (verdict.finish === undefined) {
-    return;
-  }
-  if (response === undefined || (kind === 'graphql' && count !== 'all')) {
-    verdict.finish('aborted');
+  const { finish } = verdict;
+  if (finish !== undefined && (response === undefined || (kind === 'graphql' && count !== 'all'))) {
+    finish('aborted');
     throw endUnseen(kind, count);
   }
-  whenEnded(response, verdict.finish);
+  if (own !== undefined) {
+    return letPass(verdict, own);
+  }
+  if (finish !== undefined && response !== undefined) {
+    whenEnded(response, finish);
+  }
+  return true;
+}
+
+/** The response that answers this call alone. The parts of a GraphQL query share one, and its fields. */
+function responseFor({ kind, response }: Call): ServerResponse | undefined {
+  return kind === 'graphql' ? undefined : response;
 }
 
 /** A place held for ever, or a count that counts something else, would be worse than none. */

@@ -1,0 +1,146 @@
+import type { EventEmitter } from 'node:events';
+import type { ServerResponse } from 'node:http';
+import type { Http2ServerResponse, ServerHttp2Stream } from 'node:http2';
+
+/**
+ * How a request ended: with the status of its complete response, or `'aborted'`, because the client went away or the
+ * response broke off first.
+ */
+export type RequestEnd = number | 'aborted';
+
+/** Told how a request ended. */
+export type Finish = (end: RequestEnd) => void;
+
+/** A response of `node:http`, or of `node:http2`'s compatible interface. */
+export type NodeResponse = ServerResponse | Http2ServerResponse;
+
+/** One entry per response, so that any number of limiters cost it one listener per event. */
+const watched = new WeakMap<NodeResponse, Finish[]>();
+
+/** Calls `finish` once, when the response ends, or at once where it has ended already. */
+export function whenEnded(response: NodeResponse, finish: Finish): void {
+  const waiting = watched.get(response);
+  if (waiting !== undefined) {
+    waiting.push(finish);
+    return;
+  }
+  const end = endOf(response);
+  if (end !== undefined) {
+    finish(end);
+    return;
+  }
+  const told = [finish];
+  watched.set(response, told);
+  listen(response, (how) => {
+    if (watched.delete(response)) {
+      for (const tell of told) {
+        tell(how);
+      }
+    }
+  });
+}
+
+/** Whether nothing can be answered any more: the response was sent, or the client has gone. */
+export function isOver(response: NodeResponse): boolean {
+  const stream = streamOf(response);
+  return (
+    response.writableEnded ||
+    (stream === undefined ? isCutOff(response) : stream.closed || stream.writableEnded)
+  );
+}
+
+/** Whether the guard's own answer can still be sent. */
+export function isUnanswered(response: NodeResponse): boolean {
+  return !response.headersSent && !isOver(response);
+}
+
+function listen(response: NodeResponse, settle: Finish): void {
+  const stream = streamOf(response);
+  if (stream !== undefined) {
+    stream.once('close', () => settle(endOfStream(stream, response)));
+    return;
+  }
+  const socket = socketOf(response);
+  const aborted = (): void => settle('aborted');
+  const stopListening = socket === undefined ? undefined : whenClosed(socket, aborted);
+  response.once('finish', () => {
+    stopListening?.();
+    // Node also says `finish` of a body that was cut off while it waited for a slow client.
+    settle(socket?.destroyed === true ? 'aborted' : response.statusCode);
+  });
+  response.once('close', () => {
+    stopListening?.();
+    aborted();
+  });
+}
+
+/** Undefined while the response goes on. */
+function endOf(response: NodeResponse): RequestEnd | undefined {
+  const stream = streamOf(response);
+  if (stream !== undefined) {
+    return stream.destroyed ? endOfStream(stream, response) : undefined;
+  }
+  // A response that is ended after its socket has died counts as written, and keeps that socket.
+  const { writableFinished, socket, statusCode } = response as ServerResponse;
+  if (writableFinished && socket?.destroyed !== true) {
+    return statusCode;
+  }
+  return isCutOff(response) ? 'aborted' : undefined;
+}
+
+/**
+ * How a stream of HTTP/2 ended. `finish` of its response does not tell: Node emits it for each stream that closes, and
+ * ends the writable side of a stream that the client has reset.
+ */
+function endOfStream(stream: ServerHttp2Stream, response: NodeResponse): RequestEnd {
+  const { headersSent, aborted, writableFinished, rstCode, sentHeaders } = stream;
+  const written = headersSent && !aborted && writableFinished;
+  // A file counts as written before it is sent. A client may also reset a stream whose response it has in full, to end
+  // its own upload; that is known only of responses which were ended as such.
+  return written && (rstCode === 0 || response.writableEnded)
+    ? Number(sentHeaders[':status'])
+    : 'aborted';
+}
+
+function isCutOff(response: NodeResponse): boolean {
+  return response.destroyed || response.closed || socketOf(response)?.destroyed === true;
+}
+
+function streamOf(response: NodeResponse): ServerHttp2Stream | undefined {
+  const { stream } = response as { stream?: ServerHttp2Stream };
+  return typeof stream?.rstCode === 'number' ? stream : undefined;
+}
+
+interface SocketLike extends EventEmitter {
+  readonly destroyed: boolean;
+}
+
+/**
+ * The request's socket. A response has none of its own while it waits behind another one on its connection, or where
+ * the request asks for an upgrade, and is then never told that the client has gone.
+ */
+function socketOf({ req }: NodeResponse): SocketLike | undefined {
+  const { socket } = (req ?? {}) as { socket?: SocketLike | null };
+  return typeof socket?.once === 'function' ? socket : undefined;
+}
+
+/** One listener per socket, however many requests are under way on it. */
+const sockets = new WeakMap<SocketLike, Set<() => void>>();
+
+/** Returns a function that stops listening. */
+function whenClosed(socket: SocketLike, call: () => void): () => void {
+  let calls = sockets.get(socket);
+  if (calls === undefined) {
+    const all = new Set<() => void>();
+    calls = all;
+    sockets.set(socket, all);
+    socket.once('close', () => {
+      for (const each of all) {
+        each();
+      }
+    });
+  }
+  const waiting = calls;
+  waiting.add(call);
+  return () => void waiting.delete(call);
+}
