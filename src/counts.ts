@@ -1,4 +1,6 @@
 import type { Rule } from './algorithms/shape.ts';
+import { systemClock } from './clock.ts';
+import type { Clock } from './clock.ts';
 import type { Decision } from './decision.ts';
 import type { StoreError } from './errors.ts';
 import { HeldLeases } from './held-leases.ts';
@@ -18,7 +20,7 @@ export class LimitCounts {
 
 /** What is counted of one limiter, always: integers, and nothing is made for a decision. */
 export class LimiterCounts {
-  readonly heldLeases: HeldLeases = new HeldLeases();
+  readonly heldLeases: HeldLeases;
   readonly #namespace: string;
   readonly #failStrategy: FailStrategy;
   impossible = 0;
@@ -31,7 +33,9 @@ export class LimiterCounts {
   #overloaded = 0;
   readonly #limits = new Map<string, LimitCounts>();
 
-  constructor(namespace: string, failStrategy: FailStrategy) {
+  /** `time` is the store's, by which leases end. */
+  constructor(namespace: string, failStrategy: FailStrategy, time: Clock = systemClock) {
+    this.heldLeases = new HeldLeases(time);
     this.#namespace = namespace;
     this.#failStrategy = failStrategy;
   }

@@ -98,6 +98,9 @@ export interface Degraded extends NoFacts {
  */
 export type Decision = Allowed | Limited | Blocked | Impossible | Degraded;
 
+/** A decision that lets its call pass: what `wait` resolves with. */
+export type PassedDecision = Allowed | (Degraded & { readonly allowed: true });
+
 /** The answer to `allowUpTo`: a decision, and how many units it lets pass; 0 where it is not allowed. */
 export type Grant = Decision & { readonly granted: number };
 

@@ -1,3 +1,4 @@
+import type { Clock } from './clock.ts';
 import type { LimitCounts } from './counts.ts';
 
 /** How many of the leases counted longest ago each new one looks at: two for every one that comes. */
@@ -5,7 +6,7 @@ const SWEPT_PER_LEASE = 2;
 
 /** One lease as it is counted. Nothing of its holder hangs on it, so that counting keeps no limiter alive. */
 export class HeldLease {
-  /** On the clock of `performance.now()`; Infinity where it does not end by itself. */
+  /** Microseconds on the store's clock; Infinity where it does not end by itself. */
   until: number;
   readonly #limits: readonly LimitCounts[];
   readonly #all: Set<HeldLease>;
@@ -35,11 +36,17 @@ export class HeldLease {
  * being told, so such ones are looked for as new ones come, and before the count is read.
  */
 export class HeldLeases {
+  readonly #clock: Clock;
   readonly #held = new Set<HeldLease>();
   #looking: Iterator<HeldLease> = this.#held.values();
 
+  /** `clock` is the one by which leases end. */
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
   take(until: number, limits: readonly LimitCounts[]): HeldLease {
-    const now = performance.now();
+    const now = this.#clock.nowMicros();
     for (let i = 0; i < SWEPT_PER_LEASE; i++) {
       const next = this.#looking.next();
       if (next.done === true) {
@@ -52,7 +59,7 @@ export class HeldLeases {
   }
 
   sweep(): void {
-    const now = performance.now();
+    const now = this.#clock.nowMicros();
     for (const lease of this.#held) {
       endIfOver(lease, now);
     }

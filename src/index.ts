@@ -28,6 +28,7 @@ export type {
   Limited,
   LimitState,
   NoFacts,
+  PassedDecision,
 } from './decision.ts';
 export type { Duration } from './duration.ts';
 export type { ErrorCode, StoreFailure } from './errors.ts';

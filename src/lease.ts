@@ -1,3 +1,5 @@
+import { wakeAt } from './clock.ts';
+import type { Clock } from './clock.ts';
 import type { Decision } from './decision.ts';
 import { RateLimiterError } from './errors.ts';
 import type { HeldLease } from './held-leases.ts';
@@ -54,29 +56,31 @@ export interface Terms {
   readonly ttlMs: number;
   /** How often it is renewed by itself, in milliseconds; undefined for never. */
   readonly heartbeatMs: number | undefined;
-  /** When the call was made, on the clock of `performance.now()`. */
+  /** The store's time. */
+  readonly clock: Clock;
+  /** When the call was made: microseconds on that clock. */
   readonly sentAt: number;
   /** The place as it is counted; not where no limit that is enforced lends it. */
   readonly counted: HeldLease | undefined;
-  /** Asks the store; says whether the lease was held. */
-  ask(verb: 'renew' | 'release'): Promise<boolean>;
+  /** Asks the store; says whether the lease was held, and tells `heard` so in the turn in which the store answers. */
+  ask(verb: 'renew' | 'release', heard?: (held: boolean) => void): Promise<boolean>;
 }
 
 /** A place as its holder sees it. */
 class Holding {
   readonly #terms: Terms;
-  /** On the clock of `performance.now()`; from here on the holder does not believe in the lease. */
+  /** Microseconds on the store's clock; from here on the holder does not believe in the lease. */
   #until: number;
   #ended = false;
   #lost: RateLimiterError | undefined;
   #controller: AbortController | undefined;
   #releasing: Promise<boolean> | undefined;
-  #heartbeat: NodeJS.Timeout | undefined;
-  #lapse: NodeJS.Timeout | undefined;
+  #stopHeartbeat: (() => void) | undefined;
+  #stopWatching: (() => void) | undefined;
 
   constructor(terms: Terms) {
     this.#terms = terms;
-    this.#until = terms.sentAt + terms.ttlMs;
+    this.#until = terms.sentAt + terms.ttlMs * 1_000;
     this.#beatLater();
   }
 
@@ -98,19 +102,25 @@ class Holding {
     if (this.#hasEnded()) {
       return false;
     }
-    const sentAt = performance.now();
-    const held = await this.#terms.ask('renew');
+    const sentAt = this.#terms.clock.nowMicros();
+    const held = await this.#terms.ask('renew', (isHeld) => {
+      if (isHeld) {
+        this.#extend(sentAt);
+      }
+    });
     if (!held) {
       this.#lose('the store no longer holds it');
     }
-    if (this.#ended) {
-      return false;
+    return !this.#ended;
+  }
+
+  #extend(sentAt: number): void {
+    const { ttlMs, counted } = this.#terms;
+    // Two renewals may be under way at a time.
+    this.#until = Math.max(this.#until, sentAt + ttlMs * 1_000);
+    if (counted !== undefined) {
+      counted.until = this.#until;
     }
-    this.#until = sentAt + this.#terms.ttlMs;
-    if (this.#terms.counted !== undefined) {
-      this.#terms.counted.until = this.#until;
-    }
-    return true;
   }
 
   release(): Promise<boolean> {
@@ -123,7 +133,7 @@ class Holding {
   }
 
   #hasEnded(): boolean {
-    if (!this.#ended && performance.now() >= this.#until) {
+    if (!this.#ended && this.#terms.clock.nowMicros() >= this.#until) {
       this.#lose('it was not renewed in time');
     }
     return this.#ended;
@@ -143,32 +153,32 @@ class Holding {
   #end(): void {
     this.#ended = true;
     this.#terms.counted?.end();
-    clearTimeout(this.#heartbeat);
-    clearTimeout(this.#lapse);
+    this.#stopHeartbeat?.();
+    this.#stopWatching?.();
   }
 
   #beatLater(): void {
-    const { heartbeatMs } = this.#terms;
+    const { clock, heartbeatMs } = this.#terms;
     if (heartbeatMs !== undefined && !this.#ended) {
-      this.#heartbeat = setTimeout(() => void this.#beat(), heartbeatMs).unref();
+      const at = clock.nowMicros() + Math.ceil(heartbeatMs * 1_000);
+      this.#stopHeartbeat = wakeAt(clock, at, this.#beat, false);
     }
   }
 
-  /** A renewal that fails is tried again at the next beat, for as long as the holder believes in the lease. */
-  async #beat(): Promise<void> {
-    try {
-      await this.renew();
-    } catch {
+  /**
+   * A renewal that fails is tried again at the next beat, for as long as the holder believes in the lease. The next beat
+   * does not wait for the answer: a clock that a test moves by several beats at once makes all of them.
+   */
+  readonly #beat = (): void => {
+    this.renew().catch(() => {
       // `onError` was told.
-    }
-    if (!this.#hasEnded()) {
-      this.#beatLater();
-    }
-  }
+    });
+    this.#beatLater();
+  };
 
   readonly #watch = (): void => {
-    if (!this.#hasEnded() && this.#until !== Number.POSITIVE_INFINITY) {
-      this.#lapse = setTimeout(this.#watch, Math.max(1, this.#until - performance.now())).unref();
+    if (!this.#hasEnded()) {
+      this.#stopWatching = wakeAt(this.#terms.clock, this.#until, this.#watch, false);
     }
   };
 }

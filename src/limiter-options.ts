@@ -275,7 +275,7 @@ function readSettings(options: unknown): Settings {
   const failStrategy = has('failStrategy')
     ? readOneOf('failStrategy', given['failStrategy'], ['open', 'closed', 'throw'])
     : 'open';
-  const counts = new LimiterCounts(namespace, failStrategy);
+  const counts = new LimiterCounts(namespace, failStrategy, place.store.time);
   const limits = readable('limits', () =>
     readLimitSet(given, has, namespace, blocks, counts, place.store.clock),
   );

@@ -15,7 +15,7 @@ import { Calls, NOTHING } from './calls.ts';
 import type { Outcome } from './calls.ts';
 import { noteKeeping } from './charged-keys.ts';
 import { decisionOf, degraded, impossible } from './decision.ts';
-import type { Decision, Grant } from './decision.ts';
+import type { Decision, Grant, PassedDecision } from './decision.ts';
 import { readDuration } from './duration.ts';
 import type { Duration } from './duration.ts';
 import { invalidOption, RateLimiterError } from './errors.ts';
@@ -32,6 +32,8 @@ import { blockShape, LimitSet } from './limit-set.ts';
 import { readLimiterOptions } from './limiter-options.ts';
 import type { LimiterOptions, Settings } from './limiter-options.ts';
 import { readable } from './options.ts';
+import { RateLimitExceeded } from './rate-limit-exceeded.ts';
+import type { Refusal } from './rate-limit-exceeded.ts';
 import { attachReceipt, redeem } from './receipt.ts';
 import { PendingReservation } from './reservation.ts';
 import type { Reservation } from './reservation.ts';
@@ -39,10 +41,19 @@ import { seesShards } from './shard-probe.ts';
 import { checkSharding } from './sharding.ts';
 import type { LimiterStats } from './stats.ts';
 import { Waiting } from './waiting.ts';
+import type { Ask, Listener } from './waiting.ts';
 
 /** Two parts, so that no caller's own identity is ever this one. */
 const PROBE: Identity = ['distributed-rate-limiter', 'ready'];
 const LONGEST_BLOCK_MS = 10 * 366 * 86_400_000;
+
+/** What is particular about a caller: the lease it asks for, or that it waits. */
+interface Caller {
+  readonly lease?: string;
+  readonly listener?: Listener;
+}
+
+const ORDINARY: Caller = {};
 
 /**
  * One or several limits, where their state lives, and what happens when that place is away.
@@ -57,7 +68,7 @@ export class RateLimiter {
   readonly #limitsOfCalls = new WeakMap<readonly Limit[], LimitSet>();
   readonly #hooks: HookCaller;
   readonly #calls: Calls;
-  readonly #waiting = new Waiting();
+  readonly #waiting: Waiting;
   readonly #endStats: () => void;
   #closing: Promise<void> | undefined;
 
@@ -65,6 +76,11 @@ export class RateLimiter {
     this.#settings = readLimiterOptions(options);
     this.#hooks = new HookCaller(this.#settings.hooks);
     this.#calls = new Calls(this.#settings, (error) => this.#hooks.report(error));
+    this.#waiting = new Waiting({
+      clock: this.#settings.store.time,
+      isShared: this.#settings.store.isShared,
+      giveBack: (decision) => this.#giveBack(decision),
+    });
     noteKeySpace(this.#settings);
     noteKeeping(this, this.#settings);
     const { counts, namespace } = this.#settings;
@@ -155,22 +171,33 @@ export class RateLimiter {
   }
 
   /**
-   * Waits until the call passes, and answers as `allow` does: first come, first served for each identity within
-   * this process. Asks at the instants that refusals announce, so nothing is polled. A degraded or impossible
-   * decision is answered at once.
+   * Waits until the call passes: first come, first served for each identity within this process. Asks at the instants
+   * that refusals announce, so nothing is polled. A block is waited for like a limit. Waits on the store's clock: in
+   * real time on Redis, on its `clock` for a `MemoryStore`.
    *
-   * @throws (rejects) `ERR_WAIT_TIMEOUT` as soon as it is known that the call will not pass in time,
-   * `ERR_WAIT_QUEUE_FULL`, the signal's reason; otherwise as `allow` does. Ended by `close()`.
+   * Resolves with a decision that lets the call pass; that is a degraded one under `failStrategy: 'open'`. Under
+   * `'closed'` a call with a finite `timeoutMs` goes on waiting while the store gives no answer, and asks again at
+   * intervals of up to a second. A caller that no longer waits is not charged: what came too late is given back.
+   *
+   * @throws (rejects) `RateLimitExceeded` where waiting does not help: the cost is impossible, or the store gave no
+   * answer under `'closed'` and there is no `timeoutMs`. `ERR_WAIT_TIMEOUT` as soon as it is known that the call will
+   * not pass in time, `ERR_WAIT_QUEUE_FULL`, the signal's reason; otherwise as `allow` does. Ended by `close()`.
    * @example
    * await limiter.wait('api.example.com', { timeoutMs: 30_000, signal: AbortSignal.timeout(60_000) });
    */
-  async wait(identity: Identity, options?: WaitOptions): Promise<Decision> {
+  async wait(identity: Identity, options?: WaitOptions): Promise<PassedDecision> {
     const { bounds, call } = readable('options', () => readWaitOptions(options));
     const { limits } = this.#readCall(call);
     checkLeaseless(limits);
     const key = this.#keyOf(limits, identity);
-    const decision = this.#waiting.wait(key, () => this.#check('allow', identity, call), bounds);
-    return this.#hooks.after(identity, decision);
+    const ask: Ask = (listener) => {
+      this.#check('allow', identity, call, { listener }).catch(listener.failed);
+    };
+    const decision = await this.#hooks.after(identity, this.#waiting.wait(key, ask, bounds));
+    if (!decision.allowed) {
+      throw new RateLimitExceeded(decision as Refusal);
+    }
+    return decision as PassedDecision;
   }
 
   /**
@@ -199,8 +226,9 @@ export class RateLimiter {
     }
     const key = this.#keyOf(limits, identity);
     const id = randomUUID();
-    const sentAt = performance.now();
-    const decision = await this.#check('acquire', identity, call, id);
+    const clock = this.#settings.store.time;
+    const sentAt = clock.nowMicros();
+    const decision = await this.#check('acquire', identity, call, { lease: id });
     const lease = leaseOf(
       decision,
       decision.allowed && !decision.degraded
@@ -208,17 +236,18 @@ export class RateLimiter {
             id,
             ttlMs: Math.min(...limits.enforcedTtlsMs),
             heartbeatMs: heartbeat ? Math.min(...limits.ttlsMs) / 3 : undefined,
+            clock,
             sentAt,
             counted:
               limits.leaseCounts.length === 0
                 ? undefined
                 : this.#settings.counts.heldLeases.take(
-                    sentAt + Math.min(...limits.enforcedTtlsMs),
+                    sentAt + Math.min(...limits.enforcedTtlsMs) * 1_000,
                     limits.leaseCounts,
                   ),
-            ask: async (verb) => {
+            ask: async (leaseVerb, heard) => {
               this.#checkOpen();
-              return this.#askLease(verb, limits, key, id);
+              return this.#askLease(leaseVerb, limits, key, id, heard);
             },
           }
         : undefined,
@@ -268,6 +297,7 @@ export class RateLimiter {
     const key = this.#keyOf(limits, identity);
     const pending = new PendingReservation(cost, {
       timeoutMs: this.#settings.timeoutMs,
+      clock: this.#settings.store.time,
       checkOpen: () => this.#checkOpen(),
       send: (record, details, read) =>
         this.#calls.submit(
@@ -423,7 +453,7 @@ export class RateLimiter {
     verb: 'allow' | 'peek' | 'acquire',
     identity: Identity,
     options: CallOptions | undefined,
-    lease?: string,
+    caller: Caller = ORDINARY,
   ): Promise<Decision> {
     try {
       const { limits, cost } = this.#readCall(options);
@@ -432,10 +462,10 @@ export class RateLimiter {
       }
       const key = this.#keyOf(limits, identity);
       if (!checks.hasSubscribers) {
-        return this.#decide(verb, limits, key, cost, lease);
+        return this.#decide(verb, limits, key, cost, caller);
       }
       const message: CheckMessage = { operation: verb, namespace: this.#settings.namespace, cost };
-      return checks.tracePromise(() => this.#decide(verb, limits, key, cost, lease), message);
+      return checks.tracePromise(() => this.#decide(verb, limits, key, cost, caller), message);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -446,15 +476,20 @@ export class RateLimiter {
     limits: LimitSet,
     key: string,
     cost: number,
-    lease: string | undefined,
+    { lease, listener }: Caller,
   ): Promise<Decision> {
     if (cost > limits.maxCost) {
       if (verb !== 'peek') {
         this.#settings.counts.impossible += 1;
       }
-      return Promise.resolve(impossible(limits.maxCost));
+      const decision = impossible(limits.maxCost);
+      listener?.decided(decision);
+      return Promise.resolve(decision);
     }
     const asked = { key, shape: limits.shape(verb, cost) };
+    if (listener !== undefined) {
+      return this.#calls.submit(asked, this.#heard(listener));
+    }
     if (lease === undefined) {
       return this.#calls.submit(asked, verb === 'peek' ? this.#looked : this.#charged);
     }
@@ -477,10 +512,17 @@ export class RateLimiter {
     limits: LimitSet,
     key: string,
     lease: string,
+    heard?: (held: boolean) => void,
   ): Promise<boolean> {
     return this.#calls.submit(
       { key, shape: limits.shape(verb, 1), details: [lease] },
-      { read: (_, reply, at) => readHeld(reply, at) },
+      {
+        read: (_, reply, at) => {
+          const held = readHeld(reply, at);
+          heard?.(held);
+          return held;
+        },
+      },
     );
   }
 
@@ -528,6 +570,32 @@ export class RateLimiter {
       this.#withReceipt(this.#counted(readDecision(asked, reply, at), asked), asked, reply, at),
     degrade: (error) => this.#degraded(error),
   };
+
+  /** A decision that can be refunded, for one who has to know of it in the turn in which it is made. */
+  #heard({ decided, chargedLate }: Listener): Outcome<Decision> {
+    const tell = (decision: Decision): Decision => {
+      decided(decision);
+      return decision;
+    };
+    return {
+      decides: true,
+      read: (asked, reply, at) => tell(this.#charged.read(asked, reply, at)),
+      degrade: (error) => tell(this.#degraded(error)),
+      late: (late, reply, at) => {
+        const decision = readDecision(late, reply, at);
+        if (decision.allowed) {
+          chargedLate(this.#withReceipt(decision, late, reply, at));
+        }
+      },
+    };
+  }
+
+  /** Refunds a charge that nobody wanted any more; where the store gives no answer it stays. */
+  #giveBack(decision: Decision): void {
+    this.#calls.submit(redeem(decision, this), NOTHING).catch(() => {
+      // `onError` was told.
+    });
+  }
 
   #counted(decision: Decision, { shape }: Entry): Decision {
     this.#settings.counts.decided(decision, shape.rules);

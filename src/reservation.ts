@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { readSettled } from './algorithms/answer.ts';
 import { settleDetails } from './algorithms/shape.ts';
+import type { Clock } from './clock.ts';
 import { MAX_UNITS } from './algorithms/limit.ts';
 import type { Decision } from './decision.ts';
 import { RateLimiterError, show } from './errors.ts';
@@ -57,6 +58,8 @@ const KEPT_DEADLINES = 10;
 /** What a pending reservation asks of its limiter. */
 export interface Settler {
   readonly timeoutMs: number;
+  /** The store's time, by which records end. */
+  readonly clock: Clock;
   /** Throws where no more calls may be made. */
   checkOpen(): void;
   /** Sends `settle` for the record with these details, and resolves with what `read` makes of the answer. */
@@ -77,7 +80,7 @@ export class PendingReservation {
   #granted = false;
   #degraded = false;
   #settlement: Promise<Settlement> | undefined;
-  #firstTriedAt: number | undefined;
+  #firstTriedAtMs: number | undefined;
 
   constructor(cost: number, settler: Settler) {
     this.#cost = cost;
@@ -130,12 +133,12 @@ export class PendingReservation {
   }
 
   #send(actual: number): Promise<Settlement> {
-    const now = performance.now();
+    const nowMs = this.#settler.clock.nowMicros() / 1_000;
     const keptMs = KEPT_DEADLINES * this.#settler.timeoutMs;
-    this.#firstTriedAt ??= now;
+    this.#firstTriedAtMs ??= nowMs;
     // What was never reserved is charged directly, and the result is what keeps that from happening twice: so
     // no longer than it is surely kept.
-    const unreserved = this.#degraded && now - this.#firstTriedAt < keptMs;
+    const unreserved = this.#degraded && nowMs - this.#firstTriedAtMs < keptMs;
     const details = settleDetails(actual, this.#degraded ? 2 * keptMs : keptMs, unreserved);
     return this.#settler.send(this.record, details, (reply, at) => {
       const settled = readSettled(reply, at);

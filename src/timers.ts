@@ -1,6 +1,7 @@
 import { performance } from 'node:perf_hooks';
 import * as timers from 'node:timers';
 import * as timersPromises from 'node:timers/promises';
+import type { Clock } from './clock.ts';
 
 /**
  * The runtime's own timers and monotonic clock, read once, when this module is loaded. Deadlines, batches and everything
@@ -16,3 +17,15 @@ export const nextTick: typeof process.nextTick = process.nextTick.bind(process);
 /** Milliseconds since the process started. Never steps back. */
 export const monotonicMs: () => number = performance.now.bind(performance);
 export const sleep: typeof timersPromises.setTimeout = timersPromises.setTimeout;
+
+/** Real time, whatever a test does to it: for what waits on a server. Its zero is the start of the process. */
+export const realTime: Required<Clock> = {
+  nowMicros: () => Math.floor(monotonicMs() * 1_000),
+  wakeAfter(ms, wake, keepAlive) {
+    const timer = setTimeout(wake, ms);
+    if (!keepAlive) {
+      timer.unref();
+    }
+    return () => clearTimeout(timer);
+  },
+};

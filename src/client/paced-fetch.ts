@@ -1,3 +1,5 @@
+import { listenForAbort } from '../abort.ts';
+import { systemClock, wakeAt } from '../clock.ts';
 import { invalidOption } from '../errors.ts';
 import { readable, readFunction, readInteger, readOptions } from '../options.ts';
 import { parseRateLimit } from './parse-rate-limit.ts';
@@ -46,7 +48,7 @@ export interface PacedFetchOptions {
    * instant: 0 to 100. Default 10.
    */
   readonly jitterPercent?: number | undefined;
-  /** For tests. Default: the system's clock and timers. */
+  /** For tests: a `ManualClock`, or another one. Default: the system's clock and timers. */
   readonly clock?: PacingClock | undefined;
 }
 
@@ -88,14 +90,12 @@ type Settings = {
 /** The longest that a timer can take, less what jitter and rounding add. */
 const LONGEST_WAIT_MS = 2_147_483_000;
 
-const systemClock: PacingClock = {
-  // Unlike Date.now() it does not step when the machine's clock is set.
-  now: () => Math.floor(performance.timeOrigin + performance.now()),
+const ordinaryClock: PacingClock = {
+  now: () => Math.floor(systemClock.nowMicros() / 1_000),
   sleep: (ms, signal) =>
     new Promise<void>((resolve) => {
-      // A timer may fire up to 1 ms early.
-      const timer = setTimeout(resolve, ms + 1);
-      signal.addEventListener('abort', () => clearTimeout(timer), { once: true });
+      const cancel = wakeAt(systemClock, systemClock.nowMicros() + ms * 1_000, resolve, true);
+      signal.addEventListener('abort', cancel, { once: true });
     }),
 };
 
@@ -119,7 +119,7 @@ function readPacedFetchOptions(options: unknown): Settings {
     retryStatuses = [429, 503],
     key = ({ url }: PacedRequest) => url.origin,
     jitterPercent = 10,
-    clock = systemClock,
+    clock = ordinaryClock,
   } = given;
   return {
     fetch: readFunction('fetch', send) as Fetch,
@@ -146,7 +146,12 @@ function readClock(value: unknown): PacingClock {
     typeof clock?.now !== 'function' ||
     typeof clock.sleep !== 'function'
   ) {
-    throw invalidOption('clock', 'an object with now() and sleep()', value, 'Leave it out.');
+    throw invalidOption(
+      'clock',
+      'an object with now() and sleep()',
+      value,
+      'Pass a ManualClock, or leave it out.',
+    );
   }
   return clock;
 }
@@ -344,15 +349,16 @@ async function untilAborted(
 ): Promise<void> {
   signal?.throwIfAborted();
   const ended = new AbortController();
-  let onAbort: (() => void) | undefined;
+  let stopListening: (() => void) | undefined;
   const aborted = new Promise<never>((_, reject) => {
-    onAbort = () => reject(signal!.reason as Error);
-    signal?.addEventListener('abort', onAbort);
+    if (signal !== null) {
+      stopListening = listenForAbort(signal, () => reject(signal.reason as Error));
+    }
   });
   try {
     await Promise.race([wait(ended.signal), aborted]);
   } finally {
-    signal?.removeEventListener('abort', onAbort!);
+    stopListening?.();
     ended.abort();
   }
 }

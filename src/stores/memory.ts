@@ -50,6 +50,8 @@ function isClock(clock: unknown): boolean {
 export class MemoryStore implements Store {
   /** @internal */
   readonly clock: Clock;
+  /** @internal */
+  readonly isShared = false;
   readonly #maxKeys: number;
   readonly #kept = new Map<string, Kept>();
   #sweep: Iterator<[string, Kept]> = this.#kept.entries();
@@ -74,9 +76,21 @@ export class MemoryStore implements Store {
         : readInteger('maxKeys', given['maxKeys'], 1, 10_000_000);
   }
 
+  /** @internal */
+  get time(): Clock {
+    return this.clock;
+  }
+
   /** Keys held, expired ones included until they are met. */
   get size(): number {
     return this.#kept.size;
+  }
+
+  /** Forgets everything that any identity has used: between two tests. */
+  clear(): void {
+    this.#kept.clear();
+    this.#sweep = this.#kept.entries();
+    this.#noneExpiresBefore = 0;
   }
 
   /** @internal */

@@ -1,8 +1,10 @@
+import type { Clock } from '../clock.ts';
 import { show, StoreError } from '../errors.ts';
 import { warn } from '../redis/client-warnings.ts';
 import { connectionOfClient, connectionOfUrl } from '../redis/connect.ts';
 import type { Held, RedisClient } from '../redis/connect.ts';
 import type { Script } from '../redis/script.ts';
+import { realTime } from '../timers.ts';
 import { encodeCalls } from './encode.ts';
 import { decideScript } from './scripts.gen.ts';
 import type { Call, Store } from './store.ts';
@@ -98,6 +100,8 @@ function sharedError(failures: Map<string, StoreError>, message: string): StoreE
 
 /** State in Redis, shared by every process: each decision is made there, by one script, on Redis's own clock. */
 export class RedisStore implements Store {
+  readonly time: Clock = realTime;
+  readonly isShared = true;
   readonly #redis: string | RedisClient;
   readonly #cluster: boolean;
   readonly #timeoutMs: number;

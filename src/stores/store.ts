@@ -27,6 +27,10 @@ export interface Call extends Entry {
 export interface Store {
   /** The clock that decides, where this process can read it: calendar windows are planned by it. */
   readonly clock?: Clock;
+  /** What callers of this store wait on. It goes on as the clock that decides does. */
+  readonly time: Clock;
+  /** Whether other processes use the same states. */
+  readonly isShared: boolean;
   submit(call: Call): void;
   /** Waits for the store's first connection, if it needs one, then for `probe`, which submits calls. */
   ready(probe: () => Promise<void>): Promise<void>;

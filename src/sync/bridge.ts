@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { MessageChannel, receiveMessageOnPort, Worker } from 'node:worker_threads';
 import type { MessagePort } from 'node:worker_threads';
 import { RateLimiterError, StoreError } from '../errors.ts';
+import { monotonicMs } from '../timers.ts';
 import { ENDED, SENT, unpack } from './exchange.ts';
 import type { Answer, Asked, Question, Start } from './exchange.ts';
 import type { PlainOptions } from './options.ts';
@@ -23,7 +24,7 @@ export class Bridge {
   readonly #signal = new Int32Array(new SharedArrayBuffer(8));
   readonly #worker: Worker;
   readonly #port: MessagePort;
-  readonly #madeAt = performance.now();
+  readonly #madeAt = monotonicMs();
   #started = false;
   #answered = false;
   #lastId = 0;
@@ -55,7 +56,7 @@ export class Bridge {
 
   /** Whether it is time for another one. */
   get replaceable(): boolean {
-    return this.ended && (this.#started || performance.now() - this.#madeAt > 2 * LONGEST_START_MS);
+    return this.ended && (this.#started || monotonicMs() - this.#madeAt > 2 * LONGEST_START_MS);
   }
 
   /**

@@ -1,21 +1,38 @@
 import { readDuration } from '../duration.ts';
 import type { Duration } from '../duration.ts';
 import type { Clock } from '../clock.ts';
+import { invalidOption } from '../errors.ts';
 
 const CENTURY_MS = 100 * 366 * 86_400_000;
+/** The last instant that a `Date` can hold. */
+const LAST_MS = 8_640_000_000_000_000;
+
+interface Sleeper {
+  readonly atMicros: number;
+  /** Sleepers of the same instant are woken in the order in which they came. */
+  readonly order: number;
+  /** Undefined once it was cancelled. */
+  wake: (() => void) | undefined;
+}
 
 /**
- * A clock that stands still until it is told to go on, for tests of code that is limited.
+ * A clock that stands still until it is told to go on, for tests of code that is limited. Whatever waits on it is woken,
+ * in the order of time, before `advance` or `set` returns: calls that `wait`, lease heartbeats, and `pacedFetch`, whose
+ * `clock` it may be, too.
  *
  * @example
  * const clock = new ManualClock();
  * const limiter = new RateLimiter({ store: new MemoryStore({ clock }), rate: 1, period: '10s' });
  * await limiter.allow('a');            // passes
+ * const second = limiter.wait('a');
  * clock.advance('10s');
- * await limiter.allow('a');            // passes again
+ * await second;                        // passes, too
  */
 export class ManualClock implements Clock {
   #micros: number;
+  /** A binary heap: the next one comes first. */
+  readonly #sleepers: Sleeper[] = [];
+  #order = 0;
 
   /** `startMs`: Unix milliseconds at which it stands first. Default: 2026-01-01T00:00:00Z. */
   constructor(startMs: number = Date.UTC(2026, 0, 1)) {
@@ -26,8 +43,107 @@ export class ManualClock implements Clock {
     return this.#micros;
   }
 
+  /** Unix milliseconds. */
+  now(): number {
+    return Math.floor(this.#micros / 1_000);
+  }
+
   /** Goes on by a duration, or by a number of seconds in whole milliseconds. */
   advance(duration: Duration | number): void {
-    this.#micros += readDuration('duration', duration, 0, CENTURY_MS) * 1_000;
+    this.#goOnTo(this.#micros + readDuration('duration', duration, 0, CENTURY_MS) * 1_000);
   }
+
+  /** Stands at this instant from now on: Unix milliseconds, or a `Date`. Going back wakes nobody. */
+  set(time: number | Date): void {
+    const ms = Number(time);
+    if (!Number.isInteger(ms) || ms < 0 || ms > LAST_MS) {
+      throw invalidOption(
+        'time',
+        'a Date or whole Unix milliseconds, not before 1970',
+        time,
+        'Pass Date.UTC(2026, 0, 31).',
+      );
+    }
+    if (ms * 1_000 > this.#micros) {
+      this.#goOnTo(ms * 1_000);
+    } else {
+      this.#micros = ms * 1_000;
+    }
+  }
+
+  /** Resolves when the clock has gone on by `ms`. Rejects with the reason of `signal` when that is aborted before. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      signal?.throwIfAborted();
+      const cancel = this.wakeAfter(ms, () => {
+        signal?.removeEventListener('abort', abort);
+        resolve();
+      });
+      const abort = (): void => {
+        cancel();
+        reject(signal!.reason as Error);
+      };
+      signal?.addEventListener('abort', abort, { once: true });
+    });
+  }
+
+  /** Calls `wake` when the clock has gone on by `ms`. Returns a function that cancels this. */
+  wakeAfter(ms: number, wake: () => void): () => void {
+    const atMicros = this.#micros + Math.ceil(ms * 1_000);
+    const sleeper: Sleeper = { atMicros, order: this.#order++, wake };
+    const heap = this.#sleepers;
+    let place = heap.length;
+    while (place > 0) {
+      const parent = (place - 1) >> 1;
+      if (!isBefore(sleeper, heap[parent]!)) {
+        break;
+      }
+      heap[place] = heap[parent]!;
+      place = parent;
+    }
+    heap[place] = sleeper;
+    return () => {
+      sleeper.wake = undefined;
+    };
+  }
+
+  #goOnTo(micros: number): void {
+    for (
+      let [next] = this.#sleepers;
+      next !== undefined && next.atMicros <= micros;
+      [next] = this.#sleepers
+    ) {
+      this.#removeFirst();
+      if (next.wake !== undefined) {
+        this.#micros = Math.max(this.#micros, next.atMicros);
+        next.wake();
+      }
+    }
+    this.#micros = Math.max(this.#micros, micros);
+  }
+
+  #removeFirst(): void {
+    const heap = this.#sleepers;
+    const moved = heap.pop()!;
+    if (heap.length === 0) {
+      return;
+    }
+    let place = 0;
+    for (;;) {
+      let child = 2 * place + 1;
+      if (child + 1 < heap.length && isBefore(heap[child + 1]!, heap[child]!)) {
+        child += 1;
+      }
+      if (child >= heap.length || !isBefore(heap[child]!, moved)) {
+        break;
+      }
+      heap[place] = heap[child]!;
+      place = child;
+    }
+    heap[place] = moved;
+  }
+}
+
+function isBefore(a: Sleeper, b: Sleeper): boolean {
+  return a.atMicros === b.atMicros ? a.order < b.order : a.atMicros < b.atMicros;
 }

@@ -330,7 +330,7 @@ describe('as its holder sees it', () => {
   });
 
   it('no timer is left of a thousand leases', async () => {
-    const limiter = new RateLimiter({ store: memory(), ...two, max: 100 });
+    const limiter = new RateLimiter({ store: new MemoryStore(), ...two, max: 100 });
     const timers = watchTimers();
     const round = async (): Promise<void> => {
       const leases = await Promise.all(

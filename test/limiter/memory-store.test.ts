@@ -168,3 +168,17 @@ describe('time', () => {
     expect(await limiter.allow('user')).toMatchObject({ allowed: true });
   });
 });
+
+describe('clear', () => {
+  test('forgets what every identity has used, and bounds what comes after as before', async () => {
+    const store = new MemoryStore({ clock: new ManualClock(), maxKeys: 2 });
+    const limiter = new RateLimiter({ store, rate: 1, period: '1h' });
+    for (let round = 0; round < 2; round++) {
+      expect((await limiter.allow('a')).allowed).toBe(true);
+      expect((await limiter.allow('b')).allowed).toBe(true);
+      expect((await limiter.allow('c')).reason).toBe('overloaded');
+      store.clear();
+      expect(store.size).toBe(0);
+    }
+  });
+});
