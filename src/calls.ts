@@ -35,7 +35,14 @@ export class Calls {
   submit<T>(asked: Entry, outcome: Outcome<T>): Promise<T> {
     this.#pending += 1;
     return new Promise((resolve, reject) => {
-      this.settings.store.submit(new SentCall(this, asked, outcome, resolve, reject));
+      const call = new SentCall(this, asked, outcome, resolve, reject);
+      try {
+        this.settings.store.submit(call);
+      } catch (error) {
+        // A fault of the program's own client: the call ends with it, so that `close()` does not wait for it.
+        reject(error);
+        this.ended(undefined);
+      }
     });
   }
 

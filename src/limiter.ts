@@ -83,7 +83,8 @@ export class RateLimiter {
     });
     noteKeySpace(this.#settings);
     noteKeeping(this, this.#settings);
-    const { counts, namespace } = this.#settings;
+    const { counts, namespace, store } = this.#settings;
+    store.prepare?.();
     this.#endStats = liveLimiters.announce(this, namespace, counts);
   }
 
@@ -379,8 +380,9 @@ export class RateLimiter {
 
   /**
    * Connects, and runs the decision script once on an identity of its own, so that what is wrong shows before
-   * traffic does. Optional. Waits for a first connection up to ten times `timeoutMs`. Warns with `DRL_SHARDED` where
-   * it sees that several servers share the keys out and the option `sharding` does not say so.
+   * traffic does. Optional: the first calls wait for the first connection as well, for ten times `timeoutMs`, but not less
+   * than a second nor more than five. A connection that is known to be away is not waited for. Warns with
+   * `DRL_SHARDED` where it sees that several servers share the keys out and the option `sharding` does not say so.
    *
    * @throws (rejects) `ERR_CLIENT_MISSING`, or a `StoreError`: no connection, `NOAUTH`, `NOPERM`, …
    * @example
@@ -388,25 +390,23 @@ export class RateLimiter {
    */
   async ready(): Promise<void> {
     this.#checkOpen();
-    const { store, limits } = this.#settings;
+    const { limits } = this.#settings;
     const key = this.#keyOf(limits, PROBE);
-    await store.ready(async () => {
-      const probe = (verb: 'allow' | 'peek' | 'reset') =>
-        this.#calls.submit(
-          verb === 'allow' && limits.ttlsMs.length > 0
-            ? { key, shape: limits.shape('acquire', 1), details: [randomUUID()] }
-            : { key, shape: limits.shape(verb, 1) },
-          NOTHING,
-        );
-      // Every command of the script: a key that occurs twice is read and written by the driver (GET, PSETEX), a fresh
-      // one alone by lone.lua (SET), and a reset deletes.
-      await probe('reset');
-      await Promise.all([probe('allow'), probe('peek')]);
-      await probe('reset');
-      await probe('allow');
-      await probe('reset');
-      await this.#warnOfShards();
-    });
+    const probe = (verb: 'allow' | 'peek' | 'reset') =>
+      this.#calls.submit(
+        verb === 'allow' && limits.ttlsMs.length > 0
+          ? { key, shape: limits.shape('acquire', 1), details: [randomUUID()] }
+          : { key, shape: limits.shape(verb, 1) },
+        NOTHING,
+      );
+    // Every command of the script: a key that occurs twice is read and written by the driver (GET, PSETEX), a fresh
+    // one alone by lone.lua (SET), and a reset deletes.
+    await probe('reset');
+    await Promise.all([probe('allow'), probe('peek')]);
+    await probe('reset');
+    await probe('allow');
+    await probe('reset');
+    await this.#warnOfShards();
   }
 
   async #warnOfShards(): Promise<void> {

@@ -7,6 +7,7 @@ import type { IoredisClient } from './ioredis.ts';
 import { isNodeRedis, isNodeRedisSentinel, isInLegacyMode, nodeRedisPort } from './node-redis.ts';
 import type { NodeRedisClient, NodeRedisCluster } from './node-redis.ts';
 import { OpenedPort } from './open.ts';
+import type { ClientLibrary } from './client-library.ts';
 import { isRedisPort } from './port.ts';
 import type { RedisPort } from './port.ts';
 import type { Script } from './script.ts';
@@ -60,12 +61,13 @@ export function connectionOfUrl<C extends Sendable>(
   cluster: boolean,
   timeoutMs: number,
   sharded: boolean,
+  library: Promise<ClientLibrary>,
   script: Script<C>,
 ): Held<C> {
   const name = `${cluster} ${timeoutMs} ${sharded} ${url}`;
   let opened = byUrl.get(name);
   if (opened === undefined) {
-    const port = new OpenedPort(readRedisUrl(url), cluster, timeoutMs, sharded);
+    const port = new OpenedPort(library, readRedisUrl(url), cluster, timeoutMs, sharded);
     const connection = new Connection(port, script);
     opened = { connection: connection as unknown as Connection<never>, port, holders: 0 };
     byUrl.set(name, opened);

@@ -3,12 +3,17 @@ import { StoreError } from '../errors.ts';
 import type { RateLimiterError, StoreFailure } from '../errors.ts';
 import { endStoreCall, liveStores, storeCalls, storeSubmits, UNNAMED } from '../events.ts';
 import type { NodeState, StoreSubmission } from '../events.ts';
+import { answerInTurn } from '../same-turn.ts';
+import { monotonicMs, nextTick, setImmediate, setTimeout } from '../timers.ts';
 import { causeOf } from './cause.ts';
+import { ConnectionState } from './connection-state.ts';
 import { InFlight } from './in-flight.ts';
 import { Lane } from './lane.ts';
 import type { Batch } from './lane.ts';
+import { Lateness } from './lateness.ts';
 import { Outage } from './outage.ts';
 import type { RedisPort } from './port.ts';
+import { Pulse } from './pulse.ts';
 import type { Script } from './script.ts';
 import { slotOf } from './slot.ts';
 import { StoreCounts } from './store-counts.ts';
@@ -37,6 +42,9 @@ const ALONE = 1.5;
 /** The part that the last flush has in that average. */
 const LATEST = 1 / 8;
 
+/** Asks a server whether it is there, by a command that every user of the library may run; charges nothing. */
+const QUESTION = 'return 1';
+
 type Made<C> = Pick<Batch<C>, 'lane' | 'slot' | 'encoded' | 'sentAt' | 'dueAt' | 'timeoutMs'>;
 
 /** Calls are sent outside of any caller's async context, so that no timer or socket pins one. */
@@ -56,11 +64,14 @@ export class Connection<C extends Sendable> {
   readonly #lanes = new Map<string, Lane<C>>();
   readonly #dirty = new Set<Lane<C>>();
   readonly #batches = new InFlight<C>({ overdue: (batch) => this.#expire(batch) });
+  readonly #state: ConnectionState;
+  readonly #pulse = new Pulse();
+  /** Measured until the server has answered, or failed to, for the first time. */
+  readonly #lateness = new Lateness();
+  #starting = true;
   readonly #outage: Outage;
   /** A plain-looking endpoint turned out to be a cluster: it wants the keys of one slot per call. */
   #oneSlotPerCall: boolean;
-  /** Who waits for the first attempt to connect to end. */
-  readonly #settling = new Set<() => void>();
   #calls = 0;
   #flushScheduled = false;
   /** How many calls a flush has had of late. */
@@ -72,9 +83,11 @@ export class Connection<C extends Sendable> {
     this.#script = script;
     this.#oneSlotPerCall = port.nodeOf !== undefined;
     this.#name = port.address ?? UNNAMED;
-    this.#outage = new Outage(port, this.#name);
+    this.#state = new ConnectionState(port);
+    this.#outage = new Outage(this.#state, this.#name);
     this.#endStats = liveStores.announce(this, this.#name, this.#counts);
-    port.onStateChange(() => outside.runInAsyncScope(() => this.#onStateChange()));
+    this.#state.follow(this.#isSilent); // what is so from the start is no change to be told
+    port.onStateChange(this.#onPortChange);
   }
 
   /** Calls that the client has not settled yet. */
@@ -84,7 +97,7 @@ export class Connection<C extends Sendable> {
 
   /** How each node is right now; on anything but a cluster there is one, without a name. */
   get nodes(): Readonly<Record<string, NodeState>> {
-    const { state } = this.port;
+    const state = this.#state.port;
     const lanes = [...this.#lanes].map(
       ([node, lane]) => [node, state === 'ready' && lane.isHung ? 'hung' : state] as const,
     );
@@ -94,24 +107,27 @@ export class Connection<C extends Sendable> {
   /** It is about to be closed on purpose: that is no news, and its counts are complete. */
   end(): void {
     this.#outage.end();
+    this.#pulse.end();
+    this.#lateness.stop();
     this.#endStats();
   }
 
   /** Sends the call with the others of this turn, or answers it in this turn. */
   submit(call: C): void {
-    if (this.port.state === 'away') {
-      call.fail(this.#outage.awayError());
+    this.#follow();
+    if (this.#state.phase !== 'ready' && this.#heldUntil(call.timeoutMs) <= monotonicMs()) {
+      this.#refuse(call, this.#outage.awayError());
       return;
     }
     if (this.#calls >= call.maxInFlight) {
-      call.fail(this.#overloadedError(call.maxInFlight));
+      this.#refuse(call, this.#overloadedError(call.maxInFlight));
       return;
     }
     const slot = this.#oneSlotPerCall ? slotOf(call.key) : -1;
     const lane = this.#laneOf(slot);
     const hung = lane.refusal(call.timeoutMs);
     if (hung !== undefined) {
-      call.fail(hung);
+      this.#refuse(call, hung);
       return;
     }
     if (storeSubmits.hasSubscribers) {
@@ -127,27 +143,25 @@ export class Connection<C extends Sendable> {
       // A lone call need not wait for the others that the sockets of this poll may bring. Under load the first of a
       // poll would leave them behind, and cost a script call of its own.
       if (this.#calls === 1 && this.#company <= ALONE) {
-        process.nextTick(this.#flush);
+        nextTick(this.#flush);
       } else {
         setImmediate(this.#flush);
       }
     }
   }
 
-  /** Resolves when the first attempt to connect has ended, well or badly, or after `timeoutMs`. */
-  settled(timeoutMs: number): Promise<void> {
-    if (this.port.state !== 'connecting') {
-      return Promise.resolve();
-    }
-    return new Promise((resolve) => {
-      const settle = (): void => {
-        clearTimeout(timer);
-        this.#settling.delete(settle);
-        resolve();
-      };
-      const timer = setTimeout(settle, timeoutMs);
-      this.#settling.add(settle);
-    });
+  get #isConnecting(): boolean {
+    const { phase } = this.#state;
+    return phase === 'opening' || phase === 'reopening';
+  }
+
+  #heldUntil(timeoutMs: number): number {
+    return this.#state.heldUntil(timeoutMs, this.#lateness.lostMs);
+  }
+
+  /** Answers a call that is not sent, in this turn. */
+  #refuse(call: C, error: RateLimiterError): void {
+    answerInTurn(() => call.fail(error));
   }
 
   #laneOf(slot: number): Lane<C> {
@@ -180,15 +194,17 @@ export class Connection<C extends Sendable> {
   }
 
   #makeBatches(lane: Lane<C>, slot: number, calls: readonly C[]): void {
-    const now = performance.now();
-    for (let from = 0; from < calls.length;) {
-      const encoded = this.#script.encode(calls, from);
-      const mine = calls.slice(from, from + encoded.taken);
-      from += encoded.taken;
-      // From here, not from the call's own instant: what lies between is this process's doing, and a loop that
-      // was blocked in between would make an outage of its own.
-      const timeoutMs = mine.reduce((least, call) => Math.min(least, call.timeoutMs), Infinity);
-      this.#start({ lane, slot, encoded, sentAt: now, dueAt: now + timeoutMs, timeoutMs }, mine);
+    // From here, not from the call's own instant: what lies between is this process's doing, and a loop that
+    // was blocked in between would make an outage of its own.
+    const now = monotonicMs();
+    for (const mine of byDeadline(calls)) {
+      const { timeoutMs } = mine[0]!;
+      for (let from = 0; from < mine.length;) {
+        const encoded = this.#script.encode(mine, from);
+        const batch = { lane, slot, encoded, sentAt: now, dueAt: now + timeoutMs, timeoutMs };
+        this.#start(batch, mine.slice(from, from + encoded.taken));
+        from += encoded.taken;
+      }
     }
   }
 
@@ -205,15 +221,66 @@ export class Connection<C extends Sendable> {
       sent: false,
       sentAt,
       dueAt,
+      lostMs: this.#lateness.lostMs,
       graced: false,
       message: undefined,
     };
+    this.#follow();
+    const { phase } = this.#state;
+    if (phase !== 'ready') {
+      batch.dueAt = this.#heldUntil(timeoutMs);
+    }
+    if (this.#starting) {
+      this.#lateness.start();
+    }
     this.#batches.add(batch);
-    if (this.port.state === 'ready') {
-      this.#send(batch, 'EVALSHA');
-    } else if (this.port.state === 'away') {
+    if (phase === 'ready') {
+      this.#dispatch(batch);
+    } else if (!this.#isConnecting) {
       this.#answer(batch, this.#outage.awayError());
       this.#forget(batch);
+    }
+  }
+
+  /** Sends a batch; after a pause of this process or of the traffic, once the server has shown that it is there. */
+  #dispatch(batch: Batch<C>): void {
+    const { lane } = batch;
+    if (lane.heardSince(this.#pulse.traffic(batch.sentAt))) {
+      this.#send(batch, 'EVALSHA');
+    } else if (!lane.asking) {
+      this.#ask(lane, batch.encoded.keys[0]!);
+    }
+  }
+
+  /** A batch that is sent over a connection which is gone is lost; so the first word after a pause charges nothing. */
+  #ask(lane: Lane<C>, key: string): void {
+    lane.asking = true;
+    const told = (error: unknown, isAnswer: boolean): void => {
+      lane.asking = false;
+      if (isAnswer) {
+        this.#noteAnswer(lane);
+      }
+      if (this.#state.port !== 'ready') {
+        return; // the batches wait for the connection, or have been answered
+      }
+      for (const batch of this.#batches) {
+        if (batch.lane === lane && !batch.sent && batch.calls !== undefined) {
+          if (isAnswer) {
+            this.#send(batch, 'EVALSHA');
+          } else {
+            this.#answer(batch, this.#errorOf(error, false, messageOf(error)));
+            this.#forget(batch);
+          }
+        }
+      }
+    };
+    try {
+      this.port.send('EVAL', [QUESTION, '1', key], key).then(
+        () => told(undefined, true),
+        (error: unknown) => told(error, this.port.isReply(error)),
+      );
+    } catch (error) {
+      told(error, false);
     }
   }
 
@@ -222,7 +289,7 @@ export class Connection<C extends Sendable> {
     const script = command === 'EVAL' ? this.#script.source.text : this.#script.source.sha1;
     if (!batch.sent) {
       batch.sent = true;
-      batch.sentAt = performance.now();
+      batch.sentAt = monotonicMs();
       this.#counts.calls += 1;
       this.#counts.entries += batch.size;
       this.#counts.keys += keys.length;
@@ -263,7 +330,7 @@ export class Connection<C extends Sendable> {
     if (message !== undefined) {
       batch.message = undefined;
       const outcome = error === undefined ? 'answered' : reasonOf(error);
-      endStoreCall(message, performance.now() - batch.sentAt, outcome, error);
+      endStoreCall(message, monotonicMs() - batch.sentAt, outcome, error);
     }
   }
 
@@ -300,14 +367,14 @@ export class Connection<C extends Sendable> {
 
   #onError(batch: Batch<C>, command: 'EVALSHA' | 'EVAL', error: unknown): void {
     const isReply = this.port.isReply(error);
-    const message = error instanceof Error ? error.message : '';
+    const message = messageOf(error);
     if (isReply) {
       this.#noteAnswer(batch.lane);
       if (batch.calls === undefined) {
         this.#counts.lateReplies += 1;
       }
       // These prove that nothing ran: the only answers after which a call may be sent again.
-      if (batch.calls !== undefined && this.port.state === 'ready') {
+      if (batch.calls !== undefined && this.#state.port === 'ready') {
         if (command === 'EVALSHA' && message.startsWith('NOSCRIPT')) {
           this.#counts.noScript += 1;
           this.#send(batch, 'EVAL');
@@ -329,9 +396,10 @@ export class Connection<C extends Sendable> {
   }
 
   #tryAgain(batch: Batch<C>, command: 'EVALSHA' | 'EVAL'): void {
-    if (batch.calls !== undefined && this.port.state === 'ready') {
+    if (batch.calls !== undefined && this.#state.port === 'ready') {
       this.#send(batch, command);
     } else {
+      this.#answer(batch, this.#outage.awayError());
       this.#forget(batch);
     }
   }
@@ -356,7 +424,7 @@ export class Connection<C extends Sendable> {
     if (isReply) {
       return new StoreError('store_error', `Redis refused: ${firstWord(message)}`, { cause });
     }
-    if (this.port.state !== 'ready') {
+    if (this.#state.port !== 'ready') {
       return this.#outage.awayError();
     }
     return /timed?.?out/i.test(message)
@@ -389,42 +457,92 @@ export class Connection<C extends Sendable> {
   }
 
   #noteAnswer(lane: Lane<C>): void {
+    this.#state.answered();
+    this.#endStart();
     this.#outage.answered();
     if (lane.answered()) {
       this.#outage.tell('ready', lane.node);
     }
   }
 
-  #onStateChange(): void {
-    const { state } = this.port;
-    if (state === 'connecting') {
-      return;
+  /** Takes in what the client says of its connection, which it may say before it tells its listeners. */
+  #follow(): void {
+    if (this.#state.follow(this.#isSilent)) {
+      outside.runInAsyncScope(() => this.#onPhaseChange());
     }
-    for (const settle of this.#settling) {
-      settle();
+  }
+
+  #onPhaseChange(): void {
+    if (this.#state.phase === 'ready') {
+      this.#onReady();
+    } else {
+      this.#onLoss();
     }
-    if (state === 'ready') {
+  }
+
+  /** The client told that something has changed: its state, or when its attempt begins. */
+  readonly #onPortChange = (): void => {
+    this.#follow();
+    if (this.#isConnecting) {
+      outside.runInAsyncScope(() => this.#holdAll());
+    } else if (this.#state.phase === 'ready') {
       this.#outage.over();
-      for (const lane of this.#lanes.values()) {
-        lane.answered(); // a handshake was answered
-      }
-      this.#outage.tell('ready', '');
-      for (const batch of this.#batches) {
-        if (!batch.sent && batch.calls !== undefined) {
-          this.#send(batch, 'EVALSHA');
-        }
-      }
-      return;
+      this.#forgetSilence(); // a handshake was answered
     }
-    const error = this.#outage.awayError();
+  };
+
+  readonly #isSilent = (): boolean => [...this.#lanes.values()].some(({ isHung }) => isHung);
+
+  #onReady(): void {
+    this.#outage.over();
+    this.#forgetSilence();
+    this.#outage.tell('ready', '');
+    const now = monotonicMs();
+    for (const batch of this.#batches) {
+      if (!batch.sent && batch.calls !== undefined) {
+        this.#batches.postpone(batch, now + batch.timeoutMs);
+        this.#send(batch, 'EVALSHA');
+      }
+    }
+  }
+
+  /** There is no connection. What was sent is answered, for it may have run; what was not sent may wait for the next. */
+  #onLoss(): void {
+    this.#forgetSilence(); // a new connection may lead to another server
     for (const lane of this.#lanes.values()) {
-      lane.answered(); // a new connection is a new server, as far as its answering goes
+      lane.asking = false;
+    }
+    if (!this.#isConnecting) {
+      this.#endStart();
+      this.#outage.awayError(); // told even where no call waits
     }
     for (const batch of this.#batches) {
-      this.#answer(batch, error);
-      if (!batch.sent) {
-        this.#forget(batch);
+      if (batch.sent && batch.calls !== undefined) {
+        this.#answer(batch, this.#outage.awayError());
       }
+    }
+    this.#holdAll();
+  }
+
+  /** Sets until when calls that were not sent wait for the connection, and answers those that need not wait. */
+  #holdAll(): void {
+    const now = monotonicMs();
+    for (const batch of this.#batches) {
+      if (!batch.sent && batch.calls !== undefined) {
+        const until = this.#heldUntil(batch.timeoutMs);
+        if (until > now) {
+          this.#batches.postpone(batch, until);
+        } else {
+          this.#answer(batch, this.#outage.awayError());
+          this.#forget(batch);
+        }
+      }
+    }
+  }
+
+  #forgetSilence(): void {
+    for (const lane of this.#lanes.values()) {
+      lane.answered();
     }
   }
 
@@ -437,11 +555,28 @@ export class Connection<C extends Sendable> {
   }
 
   #expire(batch: Batch<C>): void {
+    const lostMs = this.#lateness.lostMs - batch.lostMs;
     if (batch.calls === undefined) {
       this.#counts.writtenOff += 1;
       this.#forget(batch);
-      return;
+    } else if (lostMs > 0) {
+      batch.lostMs += lostMs;
+      this.#batches.postpone(batch, monotonicMs() + lostMs);
+    } else if (this.#state.phase === 'ready') {
+      this.#timeOut(batch);
+    } else {
+      this.#answer(batch, this.#outage.awayError());
+      this.#forget(batch);
     }
+  }
+
+  #endStart(): void {
+    this.#starting = false;
+    this.#lateness.stop();
+  }
+
+  #timeOut(batch: Batch<C>): void {
+    this.#endStart();
     const error = new StoreError(
       'store_timeout',
       `Redis did not answer within ${batch.timeoutMs} ms`,
@@ -457,6 +592,28 @@ export class Connection<C extends Sendable> {
       this.#forget(batch);
     }
   }
+}
+
+/** Calls with one deadline each, in their order: a batch is as patient as each of its calls. */
+function byDeadline<C extends Sendable>(calls: readonly C[]): Iterable<readonly C[]> {
+  const first = calls[0]?.timeoutMs;
+  if (calls.every(({ timeoutMs }) => timeoutMs === first)) {
+    return [calls];
+  }
+  const groups = new Map<number, C[]>();
+  for (const call of calls) {
+    const group = groups.get(call.timeoutMs);
+    if (group === undefined) {
+      groups.set(call.timeoutMs, [call]);
+    } else {
+      group.push(call);
+    }
+  }
+  return groups.values();
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : '';
 }
 
 /**

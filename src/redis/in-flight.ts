@@ -1,3 +1,4 @@
+import { clearTimeout, monotonicMs, setImmediate, setTimeout } from '../timers.ts';
 import type { Batch } from './lane.ts';
 
 /** A timer that fires this much late says that the event loop was blocked, not Redis. */
@@ -74,14 +75,14 @@ export class InFlight<C> {
     }
     clearTimeout(this.#timer);
     this.#timerDue = dueAt;
-    this.#timer = setTimeout(this.#onTimer, Math.max(1, dueAt - performance.now()));
+    this.#timer = setTimeout(this.#onTimer, Math.max(1, dueAt - monotonicMs()));
     if (this.#waiting === 0) {
       this.#timer.unref();
     }
   }
 
   readonly #onTimer = (): void => {
-    const now = performance.now();
+    const now = monotonicMs();
     const late = now - this.#timerDue > BLOCKED_LOOP_MS;
     this.#timer = undefined;
     this.#timerDue = Number.POSITIVE_INFINITY;

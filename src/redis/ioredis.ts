@@ -1,3 +1,4 @@
+import { monotonicMs } from '../timers.ts';
 import type { PortState, RedisPort } from './port.ts';
 
 /** A client of ioredis (5 or 6) or of iovalkey, plain, sentinel or cluster, known by its shape. */
@@ -6,7 +7,7 @@ export interface IoredisClient {
   call(command: string, ...args: string[]): Promise<unknown>;
   connect(): Promise<unknown>;
   disconnect(): void;
-  on(event: string, listener: (error?: unknown) => void): unknown;
+  on(event: string, listener: (what?: unknown) => void): unknown;
   listenerCount?(event: string): number;
   readonly options: {
     readonly autoResendUnfulfilledCommands?: boolean | undefined;
@@ -82,15 +83,32 @@ class IoredisPort implements RedisPort {
   protected readonly client: IoredisClient;
   readonly address: string | undefined;
   lastError: unknown;
-  #failed = false;
+  attemptAt: number | undefined;
+  #wasReady: boolean;
+  /** The attempt to connect that calls could wait for has failed. */
+  #failed: boolean;
   readonly #listeners: (() => void)[] = [];
 
   constructor(client: IoredisClient) {
     this.client = client;
     this.address = addressOf(client.options);
+    this.#wasReady = client.status === 'ready';
+    this.#failed = client.status === 'reconnecting';
     client.on('error', (error) => (this.lastError = error));
-    client.on('ready', () => this.#note(false));
-    client.on('close', () => this.#note(true));
+    client.on('ready', () => {
+      this.#wasReady = true;
+      this.#note(false);
+    });
+    client.on('close', () => {
+      const lost = this.#wasReady;
+      this.#wasReady = false;
+      this.#note(!lost);
+    });
+    // A plain client tells after how many milliseconds it will try.
+    client.on('reconnecting', (delayMs) => {
+      this.attemptAt = typeof delayMs === 'number' ? monotonicMs() + delayMs : undefined;
+      this.#note(this.#failed);
+    });
     client.on('end', () => this.#note(true));
     if (client.status === 'wait') {
       client.connect().catch((error: unknown) => (this.lastError = error));
@@ -102,6 +120,8 @@ class IoredisPort implements RedisPort {
       case 'ready':
         return 'ready';
       case 'wait':
+      case 'close':
+      case 'reconnecting':
       case 'connecting':
       case 'connect':
         return this.#failed ? 'away' : 'connecting';

@@ -1,5 +1,6 @@
 import type { StoreError } from '../errors.ts';
 import type { StoreCallMessage } from '../events.ts';
+import { monotonicMs } from '../timers.ts';
 import type { Encoded } from './script.ts';
 
 /** Calls that travel together. */
@@ -18,30 +19,45 @@ export interface Batch<C> {
   sentAt: number;
   /** When who waits is told, and after that, when the batch is written off. */
   dueAt: number;
+  /** What this process had lost to its own slowness, in milliseconds, when `dueAt` was set. */
+  lostMs: number;
   /** The event loop was blocked once, and more time was given. */
   graced: boolean;
   /** What its subscribers see of it, where there are any, until it ends. */
   message: StoreCallMessage | undefined;
 }
 
+/** What calls of one deadline are answered while the server hangs, and when the next of them is sent as a probe. */
+interface Hang {
+  readonly error: StoreError;
+  nextProbeAt: number;
+}
+
 /**
- * One server as one caller sees it: what is queued for it, and whether it answers. It is *hung* when a batch
- * has waited for its whole deadline and nothing has answered since it was sent. Then one call goes out as a
- * probe per deadline, and all others are answered at once; any answer ends it.
+ * One server: what is queued for it, and whether it answers. It *hangs* for calls of one deadline when a batch of
+ * theirs has waited for that deadline and nothing has answered since it was sent. Then one such call per deadline is
+ * sent as a probe, and all others are answered at once. Calls that wait longer go on as before. Any answer ends it.
  */
 export class Lane<C> {
   readonly node: string;
+  /** A question is under way whose answer this lane's batches wait for. */
+  asking = false;
   #queue = new Map<number, C[]>();
-  #lastAnswerAt = Number.NEGATIVE_INFINITY;
-  #hung: StoreError | undefined;
-  #nextProbeAt = 0;
+  #lastAnswerAt = monotonicMs();
+  /** By deadline. */
+  readonly #hangs = new Map<number, Hang>();
 
   constructor(node: string) {
     this.node = node;
   }
 
   get isHung(): boolean {
-    return this.#hung !== undefined;
+    return this.#hangs.size > 0;
+  }
+
+  /** Whether something was answered at this instant or later. A lane that is new counts as answered. */
+  heardSince(instant: number): boolean {
+    return this.#lastAnswerAt >= instant;
   }
 
   enqueue(slot: number, call: C): void {
@@ -59,34 +75,34 @@ export class Lane<C> {
     return queue;
   }
 
-  /** Why a call is not to be sent now, if the server is hung and no probe is due. */
+  /** Why a call with this deadline is not to be sent now: the server hangs and no probe is due. */
   refusal(timeoutMs: number): StoreError | undefined {
-    if (this.#hung === undefined) {
+    const hang = this.#hangs.get(timeoutMs);
+    if (hang === undefined) {
       return undefined;
     }
-    const now = performance.now();
-    if (now < this.#nextProbeAt) {
-      return this.#hung;
+    const now = monotonicMs();
+    if (now < hang.nextProbeAt) {
+      return hang.error;
     }
-    this.#nextProbeAt = now + timeoutMs;
+    hang.nextProbeAt = now + timeoutMs;
     return undefined;
   }
 
   /** Notes a sign of life; true where it ends a hang. */
   answered(): boolean {
-    this.#lastAnswerAt = performance.now();
-    const wasHung = this.#hung !== undefined;
-    this.#hung = undefined;
+    this.#lastAnswerAt = monotonicMs();
+    const wasHung = this.isHung;
+    this.#hangs.clear();
     return wasHung;
   }
 
-  /** Notes a deadline that passed; true where a hang begins. */
-  missed(batch: Batch<C>, error: StoreError): boolean {
-    if (this.#hung !== undefined || this.#lastAnswerAt > batch.sentAt) {
+  /** Notes a deadline that passed; true where the first hang begins. */
+  missed({ sentAt, timeoutMs }: Batch<C>, error: StoreError): boolean {
+    if (this.#hangs.has(timeoutMs) || this.#lastAnswerAt > sentAt) {
       return false;
     }
-    this.#hung = error;
-    this.#nextProbeAt = performance.now() + batch.timeoutMs;
-    return true;
+    this.#hangs.set(timeoutMs, { error, nextProbeAt: monotonicMs() + timeoutMs });
+    return this.#hangs.size === 1;
   }
 }

@@ -83,32 +83,45 @@ abstract class NodeRedisPort<Client extends NodeRedisBase> {
   protected readonly client: Client;
   readonly address: string | undefined;
   lastError: unknown;
+  #wasReady: boolean;
+  /** The connection was lost just now: if the client reconnects, it says so in this turn. */
+  #lost = false;
+  /** The attempt to connect that calls could wait for has failed, or there is none. */
   #failed = false;
+  /** The connection stood before the present one, or an attempt failed. */
+  #reconnecting = false;
   #outOfStep = false;
   readonly #listeners: (() => void)[] = [];
 
   constructor(client: Client) {
     this.client = client;
     this.address = addressOf(client);
+    this.#wasReady = isReady(client);
     client.on('error', (error) => {
       this.lastError = error;
       if (isOutOfStep(error)) {
         this.#outOfStep = true;
         this.note(true);
       } else if (!isReady(client)) {
-        this.note(true);
+        this.#noteLoss();
       }
+    });
+    client.on('reconnecting', () => {
+      this.note(!this.#lost);
+      this.#lost = false;
     });
     client.on('ready', () => {
       this.#outOfStep = false;
-      if (this.#failed && client.destroy === undefined) {
+      this.#wasReady = true;
+      if (this.#reconnecting && client.destroy === undefined) {
         void this.#proveInStep();
       }
+      this.#reconnecting = false;
     });
     for (const event of ['ready', 'connect']) {
       client.on(event, () => this.note(this.#failed && !isReady(client)));
     }
-    for (const event of ['reconnecting', 'terminated', 'end', 'disconnect']) {
+    for (const event of ['terminated', 'end', 'disconnect']) {
       client.on(event, () => this.note(true));
     }
   }
@@ -140,6 +153,18 @@ abstract class NodeRedisPort<Client extends NodeRedisBase> {
 
   async close(): Promise<void> {
     endNodeRedis(this.client);
+  }
+
+  #noteLoss(): void {
+    this.#reconnecting = true;
+    this.#failed = true;
+    this.#lost = this.#wasReady;
+    this.#wasReady = false;
+    // A client that reconnects says so after the error: only then is it known whether calls may wait.
+    queueMicrotask(() => {
+      this.#lost = false;
+      this.note(this.#failed);
+    });
   }
 
   /**

@@ -1,10 +1,12 @@
 import { isIP } from 'node:net';
-import { RateLimiterError } from '../errors.ts';
+import { monotonicMs, setImmediate } from '../timers.ts';
 import { ioredisPort } from './ioredis.ts';
 import type { IoredisClient } from './ioredis.ts';
 import { endNodeRedis, isOutOfStep, nodeRedisPort } from './node-redis.ts';
 import type { NodeRedisClient, NodeRedisCluster } from './node-redis.ts';
 import type { PortState, RedisPort } from './port.ts';
+import { unusable } from './client-library.ts';
+import type { ClientLibrary } from './client-library.ts';
 import type { RedisAddress } from './url.ts';
 
 const CONNECT_TIMEOUT_MS = 1_000;
@@ -16,25 +18,26 @@ const SILENT_DEADLINES = 10;
 const MIN_SILENCE_MS = 1_000;
 /** So that real decisions are back within this time of the server's own return. */
 const MAX_RECONNECT_DELAY_MS = 1_000;
+/** ioredis counts attempts from 1, node-redis from 0. */
+const FIRST_ATTEMPT = 1;
+/** A library that has not been loaded by then is not waited for any longer. */
+const MAX_LOAD_MS = 30_000;
 
-/** Doubles from 50 ms to the cap; a tenth of it is left to chance, so that processes do not come back in step. */
-function reconnectDelay(attempt: number): number {
-  return (
-    Math.min(MAX_RECONNECT_DELAY_MS, 50 * 2 ** Math.min(attempt, 10)) * (0.9 + Math.random() / 10)
-  );
-}
-
-/** A client library that a URL needs. Its name is a variable, so that no bundler looks for a peer that is not there. */
-async function load(library: string): Promise<Record<string, unknown> | undefined> {
-  try {
-    return (await import(library)) as Record<string, unknown>;
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code === 'ERR_MODULE_NOT_FOUND' && message.includes(`'${library}'`)) {
-      return undefined;
+/**
+ * When to connect again: at once after a loss, once a second at most; then after 50 ms, doubling up to a second. A tenth
+ * is left to chance, so that processes do not come back in step.
+ */
+function reconnectDelays(): (attempt: number) => number {
+  let atOnceAt = Number.NEGATIVE_INFINITY;
+  return (attempt) => {
+    const now = monotonicMs();
+    if (attempt <= FIRST_ATTEMPT && now - atOnceAt > MAX_RECONNECT_DELAY_MS) {
+      atOnceAt = now;
+      return 0;
     }
-    throw error;
-  }
+    const delayMs = Math.min(MAX_RECONNECT_DELAY_MS, 50 * 2 ** Math.min(attempt, 10));
+    return delayMs * (0.9 + Math.random() / 10);
+  };
 }
 
 /** TLS names servers by name only; an address is checked against the certificate all the same. */
@@ -85,7 +88,7 @@ function openIoredis(
       retryDelayOnFailover: 0,
       retryDelayOnClusterDown: 0,
       slotsRefreshTimeout: CONNECT_TIMEOUT_MS,
-      clusterRetryStrategy: reconnectDelay,
+      clusterRetryStrategy: reconnectDelays(),
       lazyConnect: true,
     });
   }
@@ -95,7 +98,7 @@ function openIoredis(
     ...(path === undefined ? { host, port } : { path }),
     db: database,
     enableOfflineQueue: false,
-    retryStrategy: reconnectDelay,
+    retryStrategy: reconnectDelays(),
   });
 }
 
@@ -119,7 +122,7 @@ function openNodeRedis(
     ...(tls ? { tls: true, ...serverName(host) } : {}),
     connectTimeout: CONNECT_TIMEOUT_MS,
     socketTimeout: silenceMs,
-    reconnectStrategy: reconnectDelay,
+    reconnectStrategy: reconnectDelays(),
   };
   if (cluster) {
     const { host: _host, port: _port, ...everyNode } = socket as Record<string, unknown>;
@@ -149,23 +152,37 @@ export class OpenedPort implements RedisPort {
   #silentSince: number | undefined;
   #closed = false;
   readonly #opening: Promise<void>;
+  /** While the library is being loaded: the latest instant at which it is expected. Then when it was there. */
+  #loadedAt = monotonicMs() + MAX_LOAD_MS;
 
-  constructor(address: RedisAddress, cluster: boolean, timeoutMs: number, sharded = false) {
+  constructor(
+    library: Promise<ClientLibrary>,
+    address: RedisAddress,
+    cluster: boolean,
+    timeoutMs: number,
+    sharded = false,
+  ) {
     if (cluster) {
       this.nodeOf = (slot) => this.#port?.nodeOf?.(slot);
     }
     this.address = address.path ?? `${address.host}:${address.port}`;
     const silenceMs = Math.max(MIN_SILENCE_MS, SILENT_DEADLINES * timeoutMs);
     this.#silenceMs = silenceMs;
-    this.#opening = this.#open({ address, cluster, silenceMs, sharded }).catch((error: unknown) => {
-      this.#error = error;
-      this.#failed = true;
-      this.#changed();
-    });
+    this.#opening = this.#open(library, { address, cluster, silenceMs, sharded }).catch(
+      (error: unknown) => {
+        this.#error = error;
+        this.#failed = true;
+        this.#changed();
+      },
+    );
   }
 
   get lastError(): unknown {
     return this.#error ?? this.#port?.lastError;
+  }
+
+  get attemptAt(): number | undefined {
+    return this.#port?.attemptAt ?? this.#loadedAt;
   }
 
   get state(): PortState {
@@ -193,7 +210,7 @@ export class OpenedPort implements RedisPort {
 
   /** Writing alone keeps the socket's own timer from firing: what counts is when the server was last heard. */
   #watch(reply: Promise<unknown>): void {
-    const now = performance.now();
+    const now = monotonicMs();
     const since = (this.#silentSince ??= now);
     const heard = (): void => {
       this.#silentSince = undefined;
@@ -216,17 +233,24 @@ export class OpenedPort implements RedisPort {
     await this.#port?.close?.();
   }
 
-  async #open(opening: Opening): Promise<void> {
-    const ioredis = await load('ioredis');
-    const nodeRedis = ioredis === undefined ? await load('redis') : undefined;
-    if (this.#closed) {
-      return;
+  async #open(loading: Promise<ClientLibrary>, opening: Opening): Promise<void> {
+    const library = await loading;
+    this.#loadedAt = monotonicMs();
+    if (!this.#closed) {
+      try {
+        this.#connect(library, opening);
+      } catch (cause) {
+        throw unusable(library, cause);
+      }
     }
-    if (ioredis !== undefined) {
-      const client = openIoredis(ioredis, opening);
+  }
+
+  #connect(library: ClientLibrary, opening: Opening): void {
+    if (library.name === 'ioredis') {
+      const client = openIoredis(library.exports, opening);
       this.#listen(client, ioredisPort(client));
-    } else if (nodeRedis !== undefined) {
-      const client = openNodeRedis(nodeRedis, opening);
+    } else {
+      const client = openNodeRedis(library.exports, opening);
       const connect = (): void => {
         client.connect().catch(() => {}); // the event `error` tells as well
       };
@@ -242,11 +266,6 @@ export class OpenedPort implements RedisPort {
       const port = nodeRedisPort(client);
       connect();
       this.#listen(client, port);
-    } else {
-      throw new RateLimiterError(
-        'ERR_CLIENT_MISSING',
-        '`redis` is a URL, and neither of the client libraries ioredis and redis can be found. Run `npm install ioredis`, or pass a client as `redis`.',
-      );
     }
   }
 

@@ -2,19 +2,19 @@ import { RateLimiterError, StoreError } from '../errors.ts';
 import { publishStoreState } from '../events.ts';
 import type { StoreStateMessage } from '../events.ts';
 import { causeOf } from './cause.ts';
-import type { RedisPort } from './port.ts';
+import type { ConnectionState } from './connection-state.ts';
 
 /** Why a server does not answer, as far as the client knows; and what is told of its coming and going. */
 export class Outage {
-  readonly #port: RedisPort;
+  readonly #state: ConnectionState;
   readonly #name: string;
   #away: RateLimiterError | undefined;
   /** What the client had last failed with when all was well again: no cause of anything that came later. */
   #outlived: unknown;
   #ended = false;
 
-  constructor(port: RedisPort, name: string) {
-    this.#port = port;
+  constructor(state: ConnectionState, name: string) {
+    this.#state = state;
     this.#name = name;
   }
 
@@ -25,7 +25,7 @@ export class Outage {
 
   /** Something was answered. */
   answered(): void {
-    this.#outlived = this.#port.lastError;
+    this.#outlived = this.#state.lastError;
   }
 
   /** The connection stands. */
@@ -36,7 +36,7 @@ export class Outage {
 
   /** What the client says of the present trouble, if it says anything. */
   get cause(): unknown {
-    const { lastError } = this.#port;
+    const { lastError } = this.#state;
     return lastError === this.#outlived ? undefined : causeOf(lastError);
   }
 

@@ -1,6 +1,8 @@
 /**
- * `connecting` until the first connection stands or has failed: calls are held, up to their deadline. `ready`:
- * calls are sent. `away`: calls are answered in the same turn, and nothing is sent.
+ * `ready`: the connection stands and calls are sent. `connecting`: an attempt to connect is under way or announced,
+ * the first one or the first after a loss; calls are held for a bounded time. `away`: there is no connection, and the
+ * last attempt failed; calls are answered in the same turn, and nothing is sent. A port that goes from `ready` to
+ * `connecting` has lost its connection.
  */
 export type PortState = 'connecting' | 'ready' | 'away';
 
@@ -23,6 +25,11 @@ export interface RedisPort {
   readonly address?: string | undefined;
   /** What last kept the connection from standing, if the client tells. */
   readonly lastError?: unknown;
+  /**
+   * Of `connecting`, if the client tells: when the attempt began or will begin, in milliseconds by `performance.now()`.
+   * A call is not held for an attempt that begins after the call's deadline.
+   */
+  readonly attemptAt?: number | undefined;
   /** Calls the listener after every change of `state`. */
   onStateChange(listener: () => void): void;
   /**

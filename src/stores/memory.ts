@@ -4,8 +4,9 @@ import { keysOf } from '../algorithms/shape.ts';
 import type { Verb } from '../algorithms/shape.ts';
 import { systemClock } from '../clock.ts';
 import type { Clock } from '../clock.ts';
-import { invalidOption, StoreError } from '../errors.ts';
+import { invalidOption, RateLimiterError, StoreError } from '../errors.ts';
 import { readable, readInteger, readOptions } from '../options.ts';
+import { answerInTurn } from '../same-turn.ts';
 import type { Call, Store } from './store.ts';
 
 /** The bounds of a `MemoryStore`. */
@@ -95,7 +96,21 @@ export class MemoryStore implements Store {
 
   /** @internal */
   submit(call: Call): void {
-    const now = this.clock.nowMicros();
+    answerInTurn(() => this.#decide(call));
+  }
+
+  #decide(call: Call): void {
+    let now: number;
+    try {
+      now = this.clock.nowMicros();
+    } catch (cause) {
+      call.fail(
+        new RateLimiterError('ERR_INVALID_OPTION', '`clock`.nowMicros() failed: see `cause`', {
+          cause,
+        }),
+      );
+      return;
+    }
     const most = call.shape.rules.length + (call.record === undefined ? 0 : 1);
     if (this.#kept.size + most > this.#maxKeys && this.#isFull(call, now)) {
       call.fail(
@@ -128,11 +143,6 @@ export class MemoryStore implements Store {
     } else {
       call.fail(new StoreError('store_error', `The memory store refused: ${reply[1]!}`));
     }
-  }
-
-  /** @internal */
-  ready(probe: () => Promise<void>): Promise<void> {
-    return probe();
   }
 
   /** @internal */

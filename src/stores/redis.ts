@@ -3,14 +3,13 @@ import { show, StoreError } from '../errors.ts';
 import { warn } from '../redis/client-warnings.ts';
 import { connectionOfClient, connectionOfUrl } from '../redis/connect.ts';
 import type { Held, RedisClient } from '../redis/connect.ts';
+import { loadClientLibrary } from '../redis/client-library.ts';
+import type { ClientLibrary } from '../redis/client-library.ts';
 import type { Script } from '../redis/script.ts';
 import { realTime } from '../timers.ts';
 import { encodeCalls } from './encode.ts';
 import { decideScript } from './scripts.gen.ts';
 import type { Call, Store } from './store.ts';
-
-/** The first connection may take this many deadlines: a library is loaded, TLS is agreed on. */
-const CONNECT_DEADLINES = 10;
 
 /** The decision script as a typed value: calls in, verdicts out. */
 export const decideBatch: Script<Call> = {
@@ -106,6 +105,7 @@ export class RedisStore implements Store {
   readonly #cluster: boolean;
   readonly #timeoutMs: number;
   readonly #sharded: boolean;
+  #library: Promise<ClientLibrary> | undefined;
   #held: Held<Call> | undefined;
 
   constructor(redis: string | RedisClient, cluster: boolean, timeoutMs: number, sharded: boolean) {
@@ -115,13 +115,15 @@ export class RedisStore implements Store {
     this.#sharded = sharded;
   }
 
-  submit(call: Call): void {
-    this.#hold().connection.submit(call);
+  /** Loads the client library that a URL needs, so that the first call does not spend its time on it. */
+  prepare(): void {
+    if (typeof this.#redis === 'string') {
+      void this.#load();
+    }
   }
 
-  async ready(probe: () => Promise<void>): Promise<void> {
-    await this.#hold().connection.settled(CONNECT_DEADLINES * this.#timeoutMs);
-    await probe();
+  submit(call: Call): void {
+    this.#hold().connection.submit(call);
   }
 
   warn(code: string, text: string): void {
@@ -136,8 +138,21 @@ export class RedisStore implements Store {
   #hold(): Held<Call> {
     this.#held ??=
       typeof this.#redis === 'string'
-        ? connectionOfUrl(this.#redis, this.#cluster, this.#timeoutMs, this.#sharded, decideBatch)
+        ? connectionOfUrl(
+            this.#redis,
+            this.#cluster,
+            this.#timeoutMs,
+            this.#sharded,
+            this.#load(),
+            decideBatch,
+          )
         : connectionOfClient(this.#redis, decideBatch);
     return this.#held;
+  }
+
+  #load(): Promise<ClientLibrary> {
+    const library = (this.#library ??= loadClientLibrary());
+    library.catch(() => {}); // every call is told
+    return library;
   }
 }

@@ -31,9 +31,9 @@ export interface Store {
   readonly time: Clock;
   /** Whether other processes use the same states. */
   readonly isShared: boolean;
+  /** Begins what takes long and connects nowhere; called once, when a limiter is made. */
+  prepare?(): void;
   submit(call: Call): void;
-  /** Waits for the store's first connection, if it needs one, then for `probe`, which submits calls. */
-  ready(probe: () => Promise<void>): Promise<void>;
   /** One process warning for each code about where the state lives; not there where no server is asked. */
   warn?(code: string, text: string): void;
   /** Gives back what was opened for this store. Calls that are still under way settle first. */

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { MessageChannel, receiveMessageOnPort, Worker } from 'node:worker_threads';
 import type { MessagePort } from 'node:worker_threads';
 import { RateLimiterError, StoreError } from '../errors.ts';
+import { openingMs } from '../opening.ts';
 import { monotonicMs } from '../timers.ts';
 import { ENDED, SENT, unpack } from './exchange.ts';
 import type { Answer, Asked, Question, Start } from './exchange.ts';
@@ -9,8 +10,8 @@ import type { PlainOptions } from './options.ts';
 
 /** A thread starts in a tenth of this on a busy machine. Where it does not, another is tried no sooner than after as long. */
 const LONGEST_START_MS = 10_000;
-/** Before its first answer the other thread connects and looks, at most as long as `ready` does: ten deadlines and five calls. */
-const FIRST_DEADLINES = 16;
+/** Before its first answer the other thread loads the client library, for as long as this, and connects. */
+const LONGEST_LOAD_MS = 10_000;
 /** By how much an answer may come after its deadline, which the other thread keeps. */
 const GRACE_MS = 1_000;
 /** Waiting is counted in pieces, so that a process that was stopped for a while has waited one piece and no more. */
@@ -69,8 +70,10 @@ export class Bridge {
     // oxlint-disable-next-line unicorn/require-post-message-target-origin -- it is no window
     this.#port.postMessage({ ...question, id } satisfies Asked);
     this.#started ||= this.#receive(0, LONGEST_START_MS) !== undefined;
-    const deadlines = this.#answered ? 1 : FIRST_DEADLINES;
-    const answer = this.#started ? this.#receive(id, deadlines * timeoutMs + GRACE_MS) : undefined;
+    const openingTimeMs = this.#answered ? 0 : LONGEST_LOAD_MS + openingMs(timeoutMs);
+    const answer = this.#started
+      ? this.#receive(id, openingTimeMs + timeoutMs + GRACE_MS)
+      : undefined;
     if (answer === undefined) {
       const { ended } = this;
       this.end();

@@ -14,12 +14,6 @@ const limiter = new RateLimiter({
   onError: (error) => reported.push(error),
 });
 
-/**
- * The first question waits for the client library and the connection, as `ready` does: a script often has only one,
- * and within a single deadline it would be answered without Redis. What is wrong then is told by the question itself.
- */
-const connected = limiter.ready().catch(() => {});
-
 process.once('exit', () => {
   Atomics.store(signal, ENDED, 1);
   wake();
@@ -41,7 +35,6 @@ async function ask({ verb, identity, cost }: Asked): Promise<Decision | void> {
   if (verb === 'close') {
     return limiter.close();
   }
-  await connected;
   switch (verb) {
     case 'reset':
       return limiter.reset(identity);

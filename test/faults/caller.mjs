@@ -1,6 +1,7 @@
 // @ts-check
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
+import { openingMs } from './opening.mjs';
 import { RateLimiter, StoreError, tokenBucket } from 'distributed-rate-limiter';
 
 /**
@@ -36,6 +37,8 @@ export class Caller {
   failStrategy;
   /** How long the event loop was blocked, on purpose or known to be: no call can settle while it is. */
   blockedMs = 0;
+  /** How long calls may wait for the first connection. */
+  openingMs = 0;
   calls = 0;
   /** Real decisions that let a call pass. */
   granted = 0;
@@ -128,6 +131,11 @@ export class Caller {
     return answered;
   }
 
+  /** Calls may also wait for the first connection. */
+  allowForOpening() {
+    this.openingMs = openingMs(this.timeoutMs);
+  }
+
   /** From here to the end of the first call the measured standstills of the event loop count as `blockedMs`. */
   allowForTheFirstCall() {
     let last = performance.now();
@@ -147,6 +155,7 @@ export class Caller {
   allowForNothing() {
     this.#stopWatching();
     this.blockedMs = 0;
+    this.openingMs = 0;
   }
 
   /** What `spend` uses up. */
@@ -206,7 +215,7 @@ export class Caller {
   /** What must hold of every call in every scenario; throws otherwise. */
   verify() {
     assert.equal(this.#outcomes.length, this.calls, 'every call has settled');
-    const bound = this.timeoutMs + this.blockedMs + MARGIN_MS;
+    const bound = this.boundMs;
     assert.ok(this.maxMs <= bound, `settled after ${Math.round(this.maxMs)} ms, of ${bound}`);
 
     const decisions = this.#outcomes.filter(isDecision);
@@ -228,12 +237,17 @@ export class Caller {
     assert.equal(this.errors.length, failures.size, 'onError hears of no store call twice');
   }
 
+  /** No call may take longer. */
+  get boundMs() {
+    return this.openingMs + this.timeoutMs + this.blockedMs + MARGIN_MS;
+  }
+
   get maxMs() {
     return Math.max(0, ...this.#settleMs);
   }
 
   get lateMs() {
-    return Math.max(0, this.maxMs - this.timeoutMs - this.blockedMs);
+    return Math.max(0, this.maxMs - this.openingMs - this.timeoutMs - this.blockedMs);
   }
 
   get p99Ms() {

@@ -2,7 +2,7 @@
 import { writeSync } from 'node:fs';
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Caller, MARGIN_MS } from './caller.mjs';
+import { Caller } from './caller.mjs';
 import { clients } from './clients.mjs';
 
 /** Closes its limiter with calls in flight, when told to, and then has nothing left to do. */
@@ -10,6 +10,7 @@ const [kind = '', url = '', ready] = process.argv.slice(2);
 const client = clients[/** @type {keyof typeof clients} */ (kind)];
 const { redis, close } = await client.open(url);
 const caller = new Caller(redis, 'open');
+if (ready !== 'true') caller.allowForOpening();
 if (client.opensSlowly) caller.allowForTheFirstCall();
 if (ready === 'true') await caller.limiter.ready();
 await new Promise((resolve) => {
@@ -27,7 +28,6 @@ close();
 const closed = performance.now();
 process.once('exit', () => {
   const exitMs = performance.now() - closed;
-  const boundMs = caller.timeoutMs + caller.blockedMs + MARGIN_MS;
-  writeSync(1, JSON.stringify({ closeMs, boundMs, exitMs }));
+  writeSync(1, JSON.stringify({ closeMs, boundMs: caller.boundMs, exitMs }));
 });
 process.disconnect();

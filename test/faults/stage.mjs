@@ -71,6 +71,7 @@ class Stage {
     this.closeClient = close;
     this.target = redis;
     this.caller = new Caller(redis, this.failStrategy, options);
+    this.caller.allowForOpening();
     if (this.client.opensSlowly) this.caller.allowForTheFirstCall();
     return this.caller;
   }

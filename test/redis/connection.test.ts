@@ -1,3 +1,4 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { RateLimiterError } from '../../src/errors.ts';
 import { Connection } from '../../src/redis/connection.ts';
@@ -5,6 +6,8 @@ import { slotOf } from '../../src/redis/slot.ts';
 import { ReplyError } from '../support/fake-client.ts';
 import { EchoCall, echoScript } from './echo-script.ts';
 import { FakePort } from './fake-port.ts';
+
+vi.mock(import('../../src/timers.ts'), () => import('../support/live-timers.ts'));
 
 // Immediates stay real: what is promised about them is their place among sockets and ticks.
 beforeEach(() => {
@@ -24,6 +27,9 @@ function open(port = new FakePort()) {
   return { port, connection, call };
 }
 
+/** The timer that notices pauses of the process, for half a minute after the last traffic. */
+const PULSE = 1;
+
 const immediate = () => new Promise((resolve) => setImmediate(resolve));
 
 /** This turn of the loop and the next, so that what an immediate made has run as well. */
@@ -31,32 +37,19 @@ const turn = async (): Promise<void> => {
   await immediate();
   await immediate();
 };
+/** A connection whose server has answered before. */
+const started = async () => {
+  const made = open();
+  made.call('first');
+  await turn();
+  made.port.sent.splice(0).forEach((sent) => sent.reply());
+  await turn();
+  return made;
+};
 const pass = async (ms: number): Promise<void> => {
   vi.advanceTimersByTime(ms);
   await turn();
 };
-
-describe('waiting for the first attempt to connect', () => {
-  test('ends when the attempt has, and when time is up; who waits leaves no listener behind', async () => {
-    const port = new FakePort('connecting');
-    const { connection } = open(port);
-    const { listeners } = port;
-    const ends: string[] = [];
-    void connection.settled(50).then(() => ends.push('in time'));
-    void connection.settled(5).then(() => ends.push('too late'));
-    await pass(10);
-    expect(ends).toEqual(['too late']);
-    port.become('connecting');
-    await turn();
-    expect(ends).toEqual(['too late']);
-    port.become('ready');
-    await turn();
-    expect(ends).toEqual(['too late', 'in time']);
-    await connection.settled(50);
-    expect(port.listeners).toBe(listeners);
-    expect(vi.getTimerCount()).toBe(0);
-  });
-});
 
 describe('batches', () => {
   test('a lone call goes out on the next tick, without waiting for a timer', async () => {
@@ -137,14 +130,16 @@ describe('batches', () => {
   });
 
   test('a thousand calls have one timer, and none once they are answered and due', async () => {
-    const { port, call } = open();
+    const { port, call } = await started();
     for (let i = 0; i < 1_000; i++) call(`k${i}`);
     await turn();
     expect(port.sent).toHaveLength(250);
-    expect(vi.getTimerCount()).toBe(1);
+    expect(vi.getTimerCount()).toBe(1 + PULSE);
     for (const sent of port.sent) sent.reply();
     await pass(250);
     await turn();
+    expect(vi.getTimerCount()).toBe(PULSE);
+    await pass(31_000);
     expect(vi.getTimerCount()).toBe(0);
   });
 });
@@ -167,12 +162,26 @@ describe('the deadline', () => {
     },
   );
 
-  test('is the shortest of a batch', async () => {
-    const { call } = open();
+  test('of a call is its own: beside a shorter one it goes on waiting', async () => {
+    const { port, call } = open();
     const [patient, hasty] = [call('a', { timeoutMs: 500 }), call('b', { timeoutMs: 50 })];
     await turn();
     await pass(50);
-    expect([patient.reason, hasty.reason]).toEqual(['store_timeout', 'store_timeout']);
+    expect([patient.times, hasty.reason]).toEqual([0, 'store_timeout']);
+    port.sent.find(({ key }) => key === 'a')!.reply();
+    await turn();
+    expect(patient).toMatchObject({ answer: 'answer to a', times: 1 });
+  });
+
+  test('of one call never makes a server hang for calls that wait longer', async () => {
+    const { port, call } = open();
+    call('a', { timeoutMs: 10 });
+    await turn();
+    await pass(10);
+    const [hasty, patient] = [call('b', { timeoutMs: 10 }), call('c', { timeoutMs: 500 })];
+    await turn();
+    expect([hasty.reason, patient.times]).toEqual(['store_timeout', 0]);
+    expect(port.sent.map(({ key }) => key)).toEqual(['a', 'c']);
   });
 
   test('an answer that comes between the timer and the next turn of the loop still counts', async () => {
@@ -187,7 +196,7 @@ describe('the deadline', () => {
   });
 
   test('a loop that was blocked past it gives an answer a moment more, once', async () => {
-    const { port, call } = open();
+    const { port, call } = await started();
     const [read, lost] = [call('a'), call('b')];
     await turn();
     const first = port.sent[0]!;
@@ -274,7 +283,7 @@ describe('a server that hangs', () => {
     expect(connection.inFlight).toBe(2);
     await pass(2);
     expect(connection.inFlight).toBe(0);
-    expect(vi.getTimerCount()).toBe(0);
+    expect(vi.getTimerCount()).toBe(PULSE);
   });
 
   test('one node of a cluster is not the others', async () => {
@@ -564,16 +573,92 @@ describe('the connection', () => {
     expect(made.answer).toBe('answer to a');
   });
 
-  test('that takes too long: calls are answered by their deadline, and never sent', async () => {
+  test.each([
+    [20, 1_000],
+    [250, 2_500],
+    [60_000, 5_000],
+  ])('a call with a deadline of %i ms waits %i ms for the first one', async (timeoutMs, heldMs) => {
     const { port, connection, call } = open(new FakePort('connecting'));
-    const made = call('a');
+    const made = call('a', { timeoutMs });
     await turn();
-    await pass(250);
-    expect(made.reason).toBe('store_timeout');
+    await pass(heldMs - 1);
+    expect(made.times).toBe(0);
+    await pass(1);
+    expect(made.reason).toBe('store_away');
     expect(connection.inFlight).toBe(0);
+    const next = call('b', { timeoutMs });
+    expect(next.reason).toBe('store_away');
     port.become('ready');
     await turn();
     expect(port.sent).toHaveLength(0);
+  });
+
+  test('the time for the first one counts from when the client begins it', async () => {
+    const port = new FakePort('connecting');
+    port.attemptAt = performance.now() + 30_000; // a library is being loaded
+    const { call } = open(port);
+    const made = call('a');
+    await pass(8_000);
+    port.attemptAt = performance.now();
+    port.become('connecting');
+    await pass(2_499);
+    expect(made.times).toBe(0);
+    await pass(1);
+    expect(made.reason).toBe('store_away');
+  });
+
+  test('a process that is slow to start is not taken for an outage', async () => {
+    const port = new FakePort('connecting');
+    const { call } = open(port);
+    const real = performance.now.bind(performance);
+    const made = call('a');
+    await turn();
+    // Its clock runs five times as fast as its timers: it gets a fifth of a processor.
+    const begun = real();
+    vi.spyOn(performance, 'now').mockImplementation(() => begun + 5 * (real() - begun));
+    await pass(700);
+    expect(performance.now() - begun).toBeGreaterThan(3_000);
+    expect(made.times).toBe(0);
+    port.become('ready');
+    await pass(100);
+    expect(made.times).toBe(0);
+    port.sent[0]!.reply();
+    await turn();
+    expect(made.answer).toBe('answer to a');
+    vi.restoreAllMocks();
+  });
+
+  test('the deadline of a call that was held counts from when the connection stands', async () => {
+    const { port, call } = open(new FakePort('connecting'));
+    const made = call('a');
+    await pass(2_000);
+    port.become('ready');
+    expect(port.sent).toHaveLength(1);
+    await pass(249);
+    expect(made.times).toBe(0);
+    await pass(1);
+    expect(made.reason).toBe('store_timeout');
+  });
+
+  test('a client that goes on trying after its first attempt failed is not waited for', async () => {
+    const { port, call } = open(new FakePort('connecting'));
+    call('a');
+    await turn();
+    port.become('away');
+    port.become('connecting');
+    expect(call('b')).toMatchObject({ reason: 'store_away', times: 1 });
+  });
+
+  test('a port that has not begun to connect when it is given is waited for once it has', async () => {
+    const { port, call } = open(new FakePort('away'));
+    expect(call('a').reason).toBe('store_away');
+    port.become('connecting');
+    const made = call('b');
+    await turn();
+    port.become('ready');
+    port.sent[0]!.reply();
+    await turn();
+    expect(made.answer).toBe('answer to b');
   });
 
   test('that cannot be made: held calls are answered at once', async () => {
@@ -622,6 +707,269 @@ describe('the connection', () => {
     expect(made.times).toBe(1);
   });
 
+  describe('that is lost while the client connects again', () => {
+    async function lose({ inMs }: { inMs?: number } = {}) {
+      const made = open();
+      const first = made.call('first');
+      await turn();
+      made.port.sent[0]!.reply();
+      await turn();
+      expect(first.times).toBe(1);
+      made.port.attemptAt = inMs === undefined ? undefined : performance.now() + inMs;
+      made.port.become('connecting');
+      made.port.sent.splice(0);
+      return made;
+    }
+
+    test('holds calls, and sends them when it stands again', async () => {
+      const { port, call } = await lose();
+      const made = call('a');
+      await turn();
+      expect([made.times, port.sent.length]).toEqual([0, 0]);
+      port.become('ready');
+      port.sent[0]!.reply();
+      await turn();
+      expect(made.answer).toBe('answer to a');
+    });
+
+    test('sends calls of the turn in which it was lost', async () => {
+      const { port, call } = open();
+      call('first');
+      await turn();
+      port.sent[0]!.reply();
+      await turn();
+      const made = call('a');
+      port.become('connecting');
+      await turn();
+      expect(made.times).toBe(0);
+      port.become('ready');
+      expect(port.sent.map(({ key }) => key)).toEqual(['first', 'a']);
+    });
+
+    test('answers at once what had been sent, and never sends it again', async () => {
+      const { port, call } = open();
+      call('first');
+      await turn();
+      port.sent[0]!.reply();
+      const sent = call('a');
+      await turn();
+      port.become('connecting');
+      expect(sent).toMatchObject({ reason: 'store_away', times: 1 });
+      port.become('ready');
+      await turn();
+      expect(port.sent.map(({ key }) => key)).toEqual(['first', 'a']);
+    });
+
+    test('holds a call until the loss and its deadline are past, not longer', async () => {
+      const { connection, call } = await lose();
+      await pass(100);
+      const [short, long] = [call('a', { timeoutMs: 150 }), call('b', { timeoutMs: 500 })];
+      await pass(49);
+      expect(short.times).toBe(0);
+      await pass(1);
+      expect([short.reason, long.times]).toEqual(['store_away', 0]);
+      expect(call('c', { timeoutMs: 150 })).toMatchObject({ reason: 'store_away', times: 1 });
+      await pass(350);
+      expect(long.reason).toBe('store_away');
+      expect(connection.inFlight).toBe(0);
+    });
+
+    test('answers in the same turn where the announced attempt comes too late', async () => {
+      const { call } = await lose({ inMs: 250 });
+      expect(call('a', { timeoutMs: 250 })).toMatchObject({ reason: 'store_away', times: 1 });
+      expect(call('b', { timeoutMs: 300 }).times).toBe(0);
+    });
+
+    test('answers held calls when the attempt fails, and waits for no other', async () => {
+      const { port, call } = await lose();
+      const made = call('a');
+      await turn();
+      port.become('away');
+      expect(made.reason).toBe('store_away');
+      port.become('connecting');
+      expect(call('b')).toMatchObject({ reason: 'store_away', times: 1 });
+    });
+
+    test('is away at once where nothing was ever answered on it', async () => {
+      const { port, call } = open();
+      port.become('connecting');
+      expect(call('a')).toMatchObject({ reason: 'store_away', times: 1 });
+    });
+
+    test('is away at once where the server had stopped answering', async () => {
+      const { port, call } = open();
+      call('a');
+      await turn();
+      port.sent[0]!.reply();
+      await turn();
+      call('b');
+      await turn();
+      await pass(250);
+      port.become('connecting');
+      expect(call('c')).toMatchObject({ reason: 'store_away', times: 1 });
+    });
+
+    test('counts held calls among those in flight', async () => {
+      const { call } = await lose();
+      call('a', { maxInFlight: 1 });
+      expect(call('b', { maxInFlight: 1 })).toMatchObject({ reason: 'overloaded', times: 1 });
+    });
+
+    test('is no news where nothing was lost with it', async () => {
+      const { port } = open();
+      const told: unknown[] = [];
+      const listen = (message: unknown): void => void told.push(message);
+      subscribe('distributed-rate-limiter:store', listen);
+      port.become('connecting');
+      unsubscribe('distributed-rate-limiter:store', listen);
+      const proven = await lose();
+      subscribe('distributed-rate-limiter:store', listen);
+      proven.port.become('ready');
+      unsubscribe('distributed-rate-limiter:store', listen);
+      expect(told).toMatchObject([{ state: 'away' }, { state: 'ready' }]);
+    });
+
+    test('answers a call that was about to be tried again', async () => {
+      const { port, connection, call } = open();
+      const made = call('{a}1');
+      await turn();
+      port.sent[0]!.reject(new ReplyError('TRYAGAIN Multiple keys request during rehashing'));
+      await turn();
+      port.become('connecting');
+      await pass(20);
+      expect(made).toMatchObject({ reason: 'store_away', times: 1 });
+      expect([port.sent.length, connection.inFlight]).toEqual([1, 0]);
+    });
+  });
+
+  describe('after a pause', () => {
+    /** Lets the clock run on without its timers, as it does for a process that is frozen. */
+    function freeze(ms: number): void {
+      const real = performance.now.bind(performance);
+      vi.spyOn(performance, 'now').mockImplementation(() => real() + ms);
+    }
+    afterEach(() => vi.restoreAllMocks());
+
+    async function pause({ ms = 5_000 } = {}) {
+      const made = open();
+      made.call('first');
+      await turn();
+      made.port.sent[0]!.reply();
+      await turn();
+      made.port.sent.splice(0);
+      freeze(ms);
+      return made;
+    }
+
+    test('the first calls go out when the server has answered a question that charges nothing', async () => {
+      const { port, call } = await pause();
+      const calls = [call('a'), call('b')];
+      await turn();
+      const later = call('c');
+      await turn();
+      expect(port.sent.map(({ command, script }) => [command, script])).toEqual([
+        ['EVAL', 'return 1'],
+      ]);
+      port.sent[0]!.reply();
+      await turn();
+      expect(port.sent.slice(1).map(({ keys }) => keys)).toEqual([['a', 'b'], ['c']]);
+      for (const sent of port.sent.slice(1)) sent.reply();
+      await turn();
+      expect([...calls, later].map(({ times }) => times)).toEqual([1, 1, 1]);
+      call('d');
+      await turn();
+      expect(port.sent.at(-1)!.command).toBe('EVALSHA');
+    });
+
+    test('a connection that turns out to be gone costs no call', async () => {
+      const { port, call } = await pause();
+      const made = call('a');
+      await turn();
+      port.become('connecting');
+      port.sent[0]!.reject(new Error('the socket was closed'));
+      await turn();
+      port.become('ready');
+      expect(port.sent.map(({ command }) => command)).toEqual(['EVAL', 'EVALSHA']);
+      port.sent[1]!.reply();
+      await turn();
+      expect(made.answer).toBe('answer to a');
+    });
+
+    test('a client that says no answers the calls that waited', async () => {
+      const { port, connection, call } = await pause();
+      const made = call('a');
+      await turn();
+      port.sent[0]!.reject(new Error('the client is closed'));
+      await turn();
+      expect(made.reason).toBe('store_away');
+      expect(connection.inFlight).toBe(0);
+    });
+
+    test('a server that says nothing is asked once, and calls keep their deadline', async () => {
+      const { port, call } = await pause();
+      const made = call('a');
+      await turn();
+      await pass(250 + 45); // a process that stood still gives answers a moment more
+      expect(made.reason).toBe('store_timeout');
+      expect(port.sent).toHaveLength(1);
+    });
+
+    test('an error reply is an answer', async () => {
+      const { port, call } = await pause();
+      call('a');
+      await turn();
+      port.sent[0]!.reject(new ReplyError('NOPERM this user may not'));
+      await turn();
+      expect(port.sent.at(-1)!.command).toBe('EVALSHA');
+    });
+
+    test('of a second and less nothing is asked', async () => {
+      const { port, call } = await pause({ ms: 1_000 });
+      call('a');
+      await turn();
+      expect(port.sent.map(({ command }) => command)).toEqual(['EVALSHA']);
+    });
+
+    test.each([
+      [29_000, 'EVALSHA'],
+      [40_000, 'EVAL'],
+    ])('of the traffic, %i ms long, the first word is %s', async (ms, command) => {
+      const { port, call } = open();
+      call('first');
+      await turn();
+      port.sent[0]!.reply();
+      for (let passed = 0; passed < ms; passed += 500) await pass(500);
+      call('a');
+      await turn();
+      expect(port.sent[1]!.command).toBe(command);
+    });
+  });
+
+  test('a getter of the port that throws is a connection that is away', async () => {
+    const port = new FakePort();
+    const { call } = open(port);
+    const cause = new Error('the port has a fault');
+    vi.spyOn(port, 'state', 'get').mockImplementation(() => {
+      throw cause;
+    });
+    const made = call('a');
+    await turn();
+    expect(made).toMatchObject({ reason: 'store_away', times: 1, error: { cause } });
+    vi.restoreAllMocks();
+  });
+
+  test('a loop over answers that need no server lets it come back', async () => {
+    const { port, call } = open(new FakePort('away'));
+    setImmediate(() => port.become('ready'));
+    let turns = 0;
+    do {
+      const made = call('a');
+      while (made.times === 0 && port.state === 'away') await turn();
+      turns += 1;
+    } while (port.state === 'away' && turns < 1_000_000);
+    expect(port.state).toBe('ready');
+  });
+
   test('that comes back ends a hang: another server may answer', async () => {
     const { port, call } = open();
     call('a');
@@ -662,24 +1010,5 @@ describe('the connection', () => {
     port.lastError = new RateLimiterError('ERR_CLIENT_MISSING', 'npm install ioredis');
     const { call } = open(port);
     expect(call('a').error).toBe(port.lastError);
-  });
-
-  test('settled() waits for the first attempt, and no longer than it was told to', async () => {
-    const { port, connection } = open(new FakePort('connecting'));
-    let done = 0;
-    void connection.settled(1_000).then(() => (done += 1));
-    await pass(999);
-    expect(done).toBe(0);
-    await pass(1);
-    expect(done).toBe(1);
-    void connection.settled(1_000).then(() => (done += 1));
-    port.become('connecting');
-    await turn();
-    expect(done).toBe(1);
-    port.become('away');
-    await turn();
-    expect(done).toBe(2);
-    await connection.settled(1_000);
-    expect(vi.getTimerCount()).toBe(0);
   });
 });

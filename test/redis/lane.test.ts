@@ -3,6 +3,8 @@ import { StoreError } from '../../src/errors.ts';
 import { Lane } from '../../src/redis/lane.ts';
 import type { Batch } from '../../src/redis/lane.ts';
 
+vi.mock(import('../../src/timers.ts'), () => import('../support/live-timers.ts'));
+
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ['performance'] });
 });
@@ -22,6 +24,7 @@ const batchOf = (lane: Lane<string>): Batch<string> => ({
   sent: true,
   sentAt: performance.now(),
   dueAt: performance.now() + 100,
+  lostMs: 0,
   graced: false,
   message: undefined,
 });

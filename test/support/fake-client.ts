@@ -16,6 +16,7 @@ export class ReplyError extends Error {}
 /** A client without a network, in the state that the test puts it in. What becomes of a send, others say. */
 export abstract class FakeClient implements RedisPort {
   lastError: unknown;
+  attemptAt: number | undefined;
   #state: PortState;
   readonly #listeners: (() => void)[] = [];
 
