@@ -64,13 +64,14 @@ export interface StoreCallMessage {
   error?: unknown;
 }
 
+// Both type arguments are the message: @types/node 26 has them in another order than earlier ones.
 /** Spans one `allow`, `peek` or `acquire`. Without subscribers it costs one read of a property. */
-export const checks: TracingChannel<unknown, CheckMessage> = tracingChannel(
+export const checks: TracingChannel<CheckMessage, CheckMessage> = tracingChannel(
   'distributed-rate-limiter:check',
 );
 
 /** Spans one script call. Without subscribers it costs a few reads for each of those, and none for a decision. */
-export const storeCalls: TracingChannel<unknown, StoreCallMessage> = tracingChannel(
+export const storeCalls: TracingChannel<StoreCallMessage, StoreCallMessage> = tracingChannel(
   'distributed-rate-limiter:store-call',
 );
 

@@ -1,0 +1,108 @@
+import { spawnSync } from 'node:child_process';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import process from 'node:process';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { ensurePackagesOf } from '../../scripts/bootstrap.mjs';
+import { entries, unpackInto } from '../support/packed.ts';
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+const folder = fileURLToPath(new URL('declarations/', import.meta.url));
+
+/** Declarations of others that some entries stand on: theirs need not compile everywhere. */
+const others = /^node_modules\/(?:@nestjs|@opentelemetry|reflect-metadata|rxjs|vitest)\/|^\.\.\//;
+
+let packed = '';
+const projects: string[] = [];
+const newFolder = (): string => {
+  const made = realpathSync(mkdtempSync(path.join(os.tmpdir(), 'drl-declarations-')));
+  projects.push(made);
+  return made;
+};
+
+beforeAll(() => {
+  ensurePackagesOf(folder, 'the versions of @types/node and TypeScript to test');
+  packed = newFolder();
+  unpackInto(packed);
+}, 120_000);
+afterAll(() => {
+  for (const project of projects) rmSync(project, { recursive: true, force: true });
+});
+
+/** A project with the packed package and one version of @types/node, whose every declaration file is checked. */
+function projectWith(nodeTypes: string): string {
+  const project = newFolder();
+  const modules = path.join(project, 'node_modules');
+  cpSync(path.join(packed, 'node_modules'), modules, { recursive: true });
+  mkdirSync(path.join(modules, '@types'), { recursive: true });
+  const types = path.join(folder, 'node_modules', nodeTypes);
+  cpSync(types, path.join(modules, '@types/node'), { recursive: true });
+  const undici = [`${types}/node_modules`, `${folder}node_modules`]
+    .map((where) => path.join(where, 'undici-types'))
+    .find((where) => existsSync(where));
+  cpSync(undici!, path.join(modules, 'undici-types'), { recursive: true });
+  for (const name of ['@nestjs', '@opentelemetry', 'reflect-metadata', 'rxjs']) {
+    symlinkSync(path.join(root, 'node_modules', name), path.join(modules, name));
+  }
+  writeFileSync(path.join(project, 'package.json'), '{ "private": true, "type": "module" }');
+  return project;
+}
+
+/** What the compiler says of a program that imports every entry. */
+function diagnose(project: string, compiler: string): string[] {
+  const program = entries.map((entry, i) => `export * as e${i} from '${entry}';`).join('\n');
+  writeFileSync(path.join(project, 'index.ts'), program);
+  const { stdout } = spawnSync(
+    process.execPath,
+    [
+      compiler,
+      '--noEmit',
+      '--strict',
+      '--exactOptionalPropertyTypes',
+      '--skipLibCheck',
+      'false',
+      '--module',
+      'nodenext',
+      '--target',
+      'es2023',
+      '--lib',
+      'es2023,esnext.disposable',
+      '--types',
+      'node',
+      'index.ts',
+    ],
+    { cwd: project, encoding: 'utf8' },
+  );
+  return stdout.split('\n').filter((line) => line.includes('error TS'));
+}
+
+const typescript5 = path.join(folder, 'node_modules/typescript-5/bin/tsc');
+const typescript7 = path.join(root, 'node_modules/typescript/bin/tsc');
+
+// TypeScript 5 takes ten times as long, so it looks at the oldest and the newest only.
+test.each([
+  ['TypeScript 7', '20', typescript7],
+  ['TypeScript 7', '22', typescript7],
+  ['TypeScript 7', '24', typescript7],
+  ['TypeScript 7', '25', typescript7],
+  ['TypeScript 7', '26', typescript7],
+  ['TypeScript 5.9', '20', typescript5],
+  ['TypeScript 5.9', '26', typescript5],
+])(
+  '%s compiles all declarations under @types/node %s without skipLibCheck',
+  (_, version, compiler) => {
+    const said = diagnose(projectWith(`types-node-${version}`), compiler);
+    expect(said.filter((line) => !others.test(line))).toEqual([]);
+  },
+);
