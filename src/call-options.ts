@@ -1,9 +1,11 @@
 import { YEAR_MS } from './algorithms/limit.ts';
 import type { Limit } from './algorithms/limit.ts';
-import { readDuration } from './duration.ts';
+import { readDurationString } from './duration.ts';
 import type { Duration } from './duration.ts';
 import { invalidOption, RateLimiterError, show } from './errors.ts';
-import { readBoolean, readInteger, readOptions } from './options.ts';
+import { ACQUIRE, CALL, RESERVE, WAIT } from './option-sets.ts';
+import { GivenOptions, readBoolean, readInteger } from './options.ts';
+import type { OptionSet } from './options.ts';
 import type { WaitBounds } from './waiting.ts';
 
 /** What one call may say for itself. */
@@ -43,63 +45,68 @@ export interface ReserveOptions extends CallOptions {
 }
 
 export function readCallOptions(options: unknown): { cost: number; limits: unknown } {
-  const given = readOptions('this call', options, ['cost', 'limits'], COST_ALIASES);
-  return {
-    cost: given['cost'] === undefined ? 1 : readCost('cost', given['cost']),
-    limits: given['limits'],
-  };
+  const given = new GivenOptions(CALL, options);
+  const cost = given.optional('cost', readCost, 1);
+  given.end();
+  return { cost, limits: given.values['limits'] };
 }
 
 export function readAcquireOptions(options: AcquireOptions | undefined): {
   heartbeat: boolean;
   call: CallOptions;
 } {
-  const known = ['cost', 'limits', 'heartbeat'];
-  const { heartbeat, ...call } = readOptions('this call', options ?? {}, known, COST_ALIASES);
-  return { heartbeat: heartbeat !== undefined && readBoolean('heartbeat', heartbeat), call };
+  const given = new GivenOptions(ACQUIRE, options ?? {});
+  const heartbeat = given.optional('heartbeat', readBoolean, false);
+  return { heartbeat, call: readCall(given) };
 }
 
-export function readWaitOptions(options: unknown): { bounds: WaitBounds; call: CallOptions } {
-  const known = ['cost', 'limits', 'timeoutMs', 'signal', 'maxQueue'];
-  const given = readOptions('this call', options ?? {}, known, COST_ALIASES);
-  const { cost, limits, timeoutMs, signal, maxQueue } = given;
-  if (signal !== undefined && !(signal instanceof AbortSignal)) {
-    throw invalidOption('signal', 'an AbortSignal', signal, 'Pass `controller.signal`.');
-  }
-  return {
-    bounds: {
-      timeoutMs:
-        timeoutMs === undefined || timeoutMs === Number.POSITIVE_INFINITY
-          ? Number.POSITIVE_INFINITY
-          : readInteger('timeoutMs', timeoutMs, 0, Number.MAX_SAFE_INTEGER),
-      maxQueue: maxQueue === undefined ? 1_000 : readInteger('maxQueue', maxQueue, 0, 1_000_000),
-      signal,
-    },
-    call: {
-      ...(cost === undefined ? {} : { cost: readCost('cost', cost) }),
-      ...(limits === undefined ? {} : { limits: limits as readonly Limit[] }),
-    },
+export function readWaitOptions(
+  options: unknown,
+  set: OptionSet = WAIT,
+): { bounds: WaitBounds; call: CallOptions } {
+  const given = new GivenOptions(set, options ?? {});
+  const bounds = {
+    timeoutMs: given.optional('timeoutMs', readTimeout, Number.POSITIVE_INFINITY),
+    maxQueue: given.optional(
+      'maxQueue',
+      (option, value) => readInteger(option, value, 0, 1_000_000),
+      1_000,
+    ),
+    signal: given.optional('signal', readSignal, undefined),
   };
+  return { bounds, call: readCall(given) };
 }
 
 export function readReserveOptions(options: unknown): { ttlMs: number; call: CallOptions } {
-  const given = readOptions('reserve', options, ['cost', 'limits', 'ttl'], RESERVE_ALIASES);
-  const { cost, limits, ttl } = given;
-  if (ttl === undefined || typeof ttl === 'number') {
-    throw invalidOption(
-      'ttl',
-      "a duration such as '2m'",
-      ttl,
-      'Write how long the work takes at most, with its unit.',
-    );
-  }
+  const given = new GivenOptions(RESERVE, options);
+  const ttlMs = given.required('ttl', (option, value) =>
+    readDurationString(option, value, 1, YEAR_MS, '2m'),
+  );
+  return { ttlMs, call: readCall(given) };
+}
+
+/** What `readCallOptions` reads again, where the call is made. Ends the reading. */
+function readCall(given: GivenOptions): CallOptions {
+  const cost = given.optional('cost', readCost, undefined);
+  given.end();
+  const { limits } = given.values;
   return {
-    ttlMs: readDuration('ttl', ttl, 1, YEAR_MS),
-    call: {
-      ...(cost === undefined ? {} : { cost: readCost('cost', cost) }),
-      ...(limits === undefined ? {} : { limits: limits as readonly Limit[] }),
-    },
+    ...(cost === undefined ? {} : { cost }),
+    ...(limits === undefined ? {} : { limits: limits as readonly Limit[] }),
   };
+}
+
+function readTimeout(option: string, value: unknown): number {
+  return value === Number.POSITIVE_INFINITY
+    ? value
+    : readInteger(option, value, 0, Number.MAX_SAFE_INTEGER);
+}
+
+function readSignal(option: string, value: unknown): AbortSignal {
+  if (!(value instanceof AbortSignal)) {
+    throw invalidOption(option, 'an AbortSignal', value, 'Pass `controller.signal`.');
+  }
+  return value;
 }
 
 export function readCost(option: string, cost: unknown): number {
@@ -111,20 +118,3 @@ export function readCost(option: string, cost: unknown): number {
   }
   return cost as number;
 }
-
-const COST_ALIASES: Readonly<Record<string, string>> = {
-  weight: 'cost',
-  tokens: 'cost',
-  points: 'cost',
-  timeout: 'timeoutMs',
-  maxQueueSize: 'maxQueue',
-};
-
-const RESERVE_ALIASES: Readonly<Record<string, string>> = {
-  ...COST_ALIASES,
-  estimate: 'cost',
-  duration: 'ttl',
-  expiresIn: 'ttl',
-  timeout: 'ttl',
-  ttlMs: 'ttl',
-};

@@ -1,3 +1,4 @@
+import { checkLimiterOptions } from './limiter-options.ts';
 import type { LimiterOptions } from './limiter-options.ts';
 import { RateLimiter } from './limiter.ts';
 import { readable } from './options.ts';
@@ -5,6 +6,13 @@ import { readable } from './options.ts';
 /** The limiter that was given, or a new one of the options that were. */
 export function limiterOf(given: RateLimiter | LimiterOptions): RateLimiter {
   return isLimiter(given) ? given : new RateLimiter(given);
+}
+
+/** Throws what `limiterOf` would throw, and makes nothing. */
+export function checkLimiterOrOptions(given: unknown): void {
+  if (!isLimiter(given as RateLimiter | LimiterOptions)) {
+    checkLimiterOptions(given);
+  }
 }
 
 /** By its shape: an application may hold two copies of the package. */

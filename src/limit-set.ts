@@ -175,7 +175,7 @@ export function readLimits(
   return [...(limits as Limit[])];
 }
 
-function isOfThisCopy(limit: unknown): limit is Limit {
+export function isOfThisCopy(limit: unknown): limit is Limit {
   return limit instanceof Limit;
 }
 

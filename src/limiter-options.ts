@@ -9,22 +9,22 @@ import { slidingWindowLog } from './algorithms/sliding-window-log.ts';
 import type { SlidingWindowLogOptions } from './algorithms/sliding-window-log.ts';
 import { tokenBucket } from './algorithms/token-bucket.ts';
 import type { TokenBucketOptions } from './algorithms/token-bucket.ts';
-import type { Clock } from './clock.ts';
 import { LimiterCounts } from './counts.ts';
 import type { Decision } from './decision.ts';
 import { invalidOption, RateLimiterError } from './errors.ts';
 import type { StoreError } from './errors.ts';
 import type { Identity } from './identity.ts';
-import { LimitSet } from './limit-set.ts';
+import { isOfThisCopy, LimitSet, readLimits } from './limit-set.ts';
+import { LIMIT_NUMBERS, limiterOptions, numbersOf } from './option-sets.ts';
 import {
+  GivenOptions,
+  readable,
   readBoolean,
   readFunction,
   readInteger,
   readNamespace,
   readOneOf,
-  readOptions,
   readSecret,
-  readable,
 } from './options.ts';
 import { checkClient } from './redis/connect.ts';
 import type { RedisClient } from './redis/connect.ts';
@@ -189,118 +189,61 @@ export interface Settings {
   readonly hooks: Hooks;
 }
 
-const KNOWN = [
-  'redis',
-  'cluster',
-  'store',
-  'rate',
-  'period',
-  'burst',
-  'timeZone',
-  'max',
-  'ttl',
-  'algorithm',
-  'limits',
-  'namespace',
-  'blocks',
-  'failStrategy',
-  'timeoutMs',
-  'maxInFlight',
-  'sharding',
-  'hashSecret',
-  'onAllow',
-  'onBlock',
-  'onError',
-] as const;
-
-/** Other libraries' names, and the original's. */
-const ALIASES: Readonly<Record<string, string>> = {
-  capacity: 'burst',
-  client: 'redis',
-  duration: 'period',
-  failOpen: 'failStrategy',
-  interval: 'period',
-  keyPrefix: 'namespace',
-  limit: 'rate',
-  points: 'rate',
-  prefix: 'namespace',
-  proxy: 'sharding',
-  redisUrl: 'redis',
-  requests: 'rate',
-  shard: 'sharding',
-  sharded: 'sharding',
-  shards: 'sharding',
-  storeClient: 'redis',
-  timeout: 'timeoutMs',
-  timeWindow: 'period',
-  twemproxy: 'sharding',
-  blockDuration: 'blocks',
-  url: 'redis',
-  window: 'period',
-  windowMs: 'period',
-};
-
 export function readLimiterOptions(options: unknown): Settings {
-  return readable('options', () => readSettings(options));
+  const { limits, openStore, ...read } = readable('options', () => readParts(options));
+  const { namespace, blocks, failStrategy } = read;
+  const place = openStore(read.timeoutMs);
+  const counts = new LimiterCounts(namespace, failStrategy, place.store.time);
+  return {
+    ...read,
+    ...place,
+    counts,
+    limits: new LimitSet(namespace, limits, blocks, counts, place.store.clock),
+  };
 }
 
-function readSettings(options: unknown): Settings {
-  const given = readOptions('RateLimiter', options, KNOWN, ALIASES);
-  const has = (name: string): boolean => given[name] !== undefined;
+/** Throws what `readLimiterOptions` would throw, and opens nothing. */
+export function checkLimiterOptions(options: unknown): void {
+  readable('options', () => readParts(options));
+}
 
-  if (has('redis') === has('store')) {
-    throw new RateLimiterError(
-      'ERR_INVALID_OPTION',
-      `\`redis\` or \`store\` must be given, one of them, got ${has('redis') ? 'both' : 'neither'}. Pass \`redis\`, or \`store: new MemoryStore()\` for one process.`,
-    );
-  }
-  for (const name of ['cluster', 'timeoutMs', 'maxInFlight', 'sharding']) {
-    if (has('store') && has(name)) {
-      throw invalidOption(
-        name,
-        'left out where `store` is given',
-        given[name],
-        'It concerns Redis alone.',
-      );
-    }
-  }
-  const timeoutMs = has('timeoutMs')
-    ? readInteger('timeoutMs', given['timeoutMs'], 1, 60_000)
-    : 250;
-  const namespace = has('namespace')
-    ? readNamespace('namespace', given['namespace'])
-    : 'rate-limit';
-  const place = readable('redis', () => readStore(given, has, timeoutMs));
-  const blocks = has('blocks') && readBoolean('blocks', given['blocks']);
-  const failStrategy = has('failStrategy')
-    ? readOneOf('failStrategy', given['failStrategy'], ['open', 'closed', 'throw'])
-    : 'open';
-  const counts = new LimiterCounts(namespace, failStrategy, place.store.time);
-  const limits = readable('limits', () =>
-    readLimitSet(given, has, namespace, blocks, counts, place.store.clock),
-  );
-  const sharding = has('sharding')
-    ? readOneOf('sharding', given['sharding'], ['key', 'hash_tag'])
-    : undefined;
-  checkSharding(sharding, 'limits', limits.limits.length);
-  checkSharding(sharding, 'blocks', limits.limits.length + (blocks ? 1 : 0));
-  return {
-    namespace,
-    blocks,
-    counts,
-    timeoutMs,
-    maxInFlight: has('maxInFlight')
-      ? readInteger('maxInFlight', given['maxInFlight'], 1, 1_000_000)
-      : 10_000,
-    failStrategy,
-    hashSecret: has('hashSecret')
-      ? readable('hashSecret', () => readSecret('hashSecret', given['hashSecret']))
-      : undefined,
+/** Options that are right, before anything is opened. */
+interface Parts extends Omit<Settings, 'limits' | 'counts' | 'store' | 'place'> {
+  readonly limits: readonly Limit[];
+  readonly openStore: (timeoutMs: number) => Place;
+}
+
+function readParts(options: unknown): Parts {
+  const given = new GivenOptions(limiterOptions(plainAlgorithmOf(options)), options);
+  const parts: Parts = {
+    namespace: given.optional('namespace', readNamespace, 'rate-limit'),
+    blocks: given.optional('blocks', readBoolean, false),
+    failStrategy: given.optional('failStrategy', readFailStrategy, 'open'),
+    timeoutMs: given.optional('timeoutMs', integer(1, 60_000), 250),
+    maxInFlight: given.optional('maxInFlight', integer(1, 1_000_000), 10_000),
+    sharding: given.optional('sharding', readSharding, undefined),
+    hashSecret: given.optional('hashSecret', readSecret, undefined),
     hooks: readHooks(given),
-    limits,
-    sharding,
-    ...place,
+    limits: readLimitsOf(given),
+    openStore: readPlace(given),
   };
+  const { sharding, limits, blocks } = parts;
+  given.attempt('limits', () => checkSharding(sharding, 'limits', limits?.length ?? 0));
+  given.attempt('blocks', () => checkSharding(sharding, 'blocks', blocks ? 2 : 1));
+  given.end();
+  return parts;
+}
+
+function integer(min: number, max: number): (option: string, value: unknown) => number {
+  return (option, value) => readInteger(option, value, min, max);
+}
+
+function readSharding(option: string, value: unknown): Sharding {
+  return readOneOf(option, value, ['key', 'hash_tag']);
+}
+
+function readFailStrategy(option: string, value: unknown): FailStrategy {
+  return readOneOf(option, value, ['open', 'closed', 'throw']);
 }
 
 /** Each algorithm's factory, and what of a limiter's options is its own. */
@@ -312,83 +255,124 @@ export const FACTORIES: Readonly<Record<AlgorithmName, (numbers: never) => Limit
   concurrency,
 };
 
-const NUMBERS = ['rate', 'period', 'burst', 'timeZone', 'max', 'ttl'];
+const ALGORITHMS = Object.keys(FACTORIES) as AlgorithmName[];
 
-function readLimitSet(
-  given: Record<string, unknown>,
-  has: (name: string) => boolean,
-  namespace: string,
-  blocks: boolean,
-  counts: LimiterCounts,
-  clock: Clock | undefined,
-): LimitSet {
-  if (!has('limits')) {
-    const algorithm = has('algorithm')
-      ? readOneOf('algorithm', given['algorithm'], Object.keys(FACTORIES) as AlgorithmName[])
-      : 'token_bucket';
-    const numbers = Object.fromEntries(NUMBERS.filter(has).map((name) => [name, given[name]]));
-    return new LimitSet(namespace, [FACTORIES[algorithm](numbers as never)], blocks, counts, clock);
-  }
-  for (const name of [...NUMBERS, 'algorithm']) {
-    if (has(name)) {
-      throw invalidOption(
-        name,
-        'left out where `limits` is given',
-        given[name],
-        'Put it into one of the limits.',
-      );
-    }
-  }
-  return new LimitSet(namespace, given['limits'], blocks, counts, clock);
+/** The algorithm of a limiter that is given the numbers of its only limit; undefined where it is not, or is wrong. */
+function plainAlgorithmOf(options: unknown): AlgorithmName | undefined {
+  const { limits, algorithm = 'token_bucket' } = (options ?? {}) as Record<string, unknown>;
+  return limits === undefined && ALGORITHMS.includes(algorithm as AlgorithmName)
+    ? (algorithm as AlgorithmName)
+    : undefined;
 }
 
-function readStore(
-  given: Record<string, unknown>,
-  has: (name: string) => boolean,
-  timeoutMs: number,
-): Pick<Settings, 'store' | 'place'> {
-  const { store, redis } = given;
-  if (has('store')) {
-    if (!(store instanceof MemoryStore)) {
-      throw invalidOption(
-        'store',
-        'a MemoryStore',
-        store,
-        'Pass `new MemoryStore()`, or give `redis` instead.',
-      );
+/** The limits, from `limits` or from the numbers of the only one. */
+function readLimitsOf(given: GivenOptions): readonly Limit[] {
+  const { limits } = given.values;
+  if (limits !== undefined) {
+    for (const name of ['algorithm', ...LIMIT_NUMBERS]) {
+      given.refuse(name, 'left out where `limits` is given', 'Put it into one of the limits.');
     }
-    return { store, place: store };
+    return given.attempt('limits', () => readLimits(limits, isOfThisCopy));
   }
-  const cluster = has('cluster') && readBoolean('cluster', given['cluster']);
-  if (cluster && has('sharding')) {
-    throw invalidOption(
+  const algorithm = given.optional('algorithm', readAlgorithm, 'token_bucket');
+  // A limit of an algorithm that is unknown has numbers that are unknown.
+  return given.attempt('limits', () =>
+    algorithm === undefined ? [] : [FACTORIES[algorithm](numbersIn(given, algorithm) as never)],
+  );
+}
+
+function readAlgorithm(option: string, value: unknown): AlgorithmName {
+  return readOneOf(option, value, ALGORITHMS);
+}
+
+/** With those that are undefined: the limit says so of them. */
+function numbersIn({ values }: GivenOptions, algorithm: AlgorithmName): Record<string, unknown> {
+  const names = numbersOf(algorithm).filter((name) => name in values);
+  return Object.fromEntries(names.map((name) => [name, values[name]]));
+}
+
+type Place = Pick<Settings, 'store' | 'place'>;
+
+/** Checks where state is to live, and returns what opens it. */
+function readPlace(given: GivenOptions): (timeoutMs: number) => Place {
+  const { store, redis } = given.values;
+  if (store !== undefined || ('store' in given.values && !('redis' in given.values))) {
+    if (redis !== undefined) {
+      given.attempt('redis', () => {
+        throw oneStore('both');
+      });
+    }
+    for (const name of ['cluster', 'timeoutMs', 'maxInFlight', 'sharding']) {
+      given.refuse(name, 'left out where `store` is given', 'It concerns Redis alone.');
+    }
+    const memory = given.required('store', readMemoryStore);
+    return () => ({ store: memory, place: memory });
+  }
+  const cluster = given.optional('cluster', readBoolean, false);
+  if (cluster === true) {
+    given.refuse(
       'sharding',
       'left out where `cluster` is true',
-      given['sharding'],
       'The client of a Redis Cluster knows where each key is.',
     );
   }
-  if (typeof redis === 'string') {
-    readRedisUrl(redis);
-  } else {
-    checkClient(redis);
-    if (has('cluster')) {
-      throw invalidOption(
-        'cluster',
-        'left out where `redis` is a client',
-        given['cluster'],
-        'The client knows what it is.',
-      );
-    }
+  if (typeof redis === 'object' && redis !== null) {
+    given.refuse('cluster', 'left out where `redis` is a client', 'The client knows what it is.');
   }
-  return { store: new RedisStore(redis, cluster, timeoutMs, has('sharding')), place: redis };
+  const client = given.required('redis', (option, value) => {
+    if (value === undefined) {
+      throw option in given.values
+        ? invalidOption(
+            option,
+            'a URL or a client',
+            value,
+            'Pass one, or `store: new MemoryStore()` for one process.',
+          )
+        : oneStore('neither');
+    }
+    return readRedis(value);
+  });
+  const sharded = given.values['sharding'] !== undefined;
+  return (timeoutMs) => ({
+    store: new RedisStore(client, cluster, timeoutMs, sharded),
+    place: client,
+  });
 }
 
-function readHooks(given: Record<string, unknown>): Hooks {
+function oneStore(got: 'both' | 'neither'): RateLimiterError {
+  return new RateLimiterError(
+    'ERR_INVALID_OPTION',
+    `\`redis\` or \`store\` must be given, one of them, got ${got}. Pass \`redis\`, or \`store: new MemoryStore()\` for one process.`,
+  );
+}
+
+function readRedis(redis: unknown): string | RedisClient {
+  if (typeof redis === 'string') {
+    readRedisUrl(redis);
+    return redis;
+  }
+  checkClient(redis);
+  return redis;
+}
+
+function readMemoryStore(option: string, store: unknown): MemoryStore {
+  if (!(store instanceof MemoryStore)) {
+    throw invalidOption(
+      option,
+      'a MemoryStore',
+      store,
+      'Pass `new MemoryStore()`, or give `redis` instead.',
+    );
+  }
+  return store;
+}
+
+function readHooks(given: GivenOptions): Hooks {
   const hooks: Record<string, unknown> = {};
   for (const name of ['onAllow', 'onBlock', 'onError']) {
-    if (given[name] !== undefined) {
-      hooks[name] = readFunction(name, given[name]);
+    const hook = given.optional(name, readFunction, undefined);
+    if (hook !== undefined) {
+      hooks[name] = hook;
     }
   }
   return hooks;

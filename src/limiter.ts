@@ -16,7 +16,7 @@ import type { Outcome } from './calls.ts';
 import { noteKeeping } from './charged-keys.ts';
 import { decisionOf, degraded, impossible } from './decision.ts';
 import type { Decision, Grant, PassedDecision } from './decision.ts';
-import { readDuration } from './duration.ts';
+import { readDurationString } from './duration.ts';
 import type { Duration } from './duration.ts';
 import { invalidOption, RateLimiterError } from './errors.ts';
 import type { StoreError } from './errors.ts';
@@ -340,13 +340,8 @@ export class RateLimiter {
    */
   async block(identity: Identity, duration: Duration): Promise<void> {
     this.#checkBlocks();
-    if (typeof duration === 'number') {
-      throw invalidOption('duration', "a duration such as '15m'", duration, 'Write the unit.');
-    }
-    await this.#setBlock(
-      identity,
-      blockShape('penalize', readDuration('duration', duration, 1, LONGEST_BLOCK_MS)),
-    );
+    const ms = readDurationString('duration', duration, 1, LONGEST_BLOCK_MS, '15m');
+    await this.#setBlock(identity, blockShape('penalize', ms));
   }
 
   /**

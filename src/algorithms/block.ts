@@ -79,4 +79,4 @@ class Block extends Limit {
   }
 }
 
-export const block: Limit = new Block({});
+export const block: Limit = new Block();

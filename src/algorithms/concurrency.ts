@@ -1,7 +1,7 @@
-import { readDuration } from '../duration.ts';
+import { readDurationString } from '../duration.ts';
 import type { Duration } from '../duration.ts';
-import { invalidOption } from '../errors.ts';
-import { readInteger, readOptions } from '../options.ts';
+import { CONCURRENCY } from '../option-sets.ts';
+import { GivenOptions, readInteger } from '../options.ts';
 import { FIRST_INEXACT, JITTER, Limit } from './limit.ts';
 import type { Algorithm, LimitOptions, Plan, Saved, State, Verdict } from './limit.ts';
 import { ttlOf } from './ttl.ts';
@@ -178,19 +178,6 @@ function concurrencyPlan(max: number, ttl: number): ConcurrencyPlan {
   };
 }
 
-/** Other libraries' names. */
-const ALIASES: Readonly<Record<string, string>> = {
-  concurrency: 'max',
-  duration: 'ttl',
-  expires: 'ttl',
-  lease: 'ttl',
-  limit: 'max',
-  maxConcurrent: 'max',
-  period: 'ttl',
-  rate: 'max',
-  timeout: 'ttl',
-};
-
 export class Concurrency extends Limit {
   readonly algorithm = 'concurrency';
   readonly twin: Algorithm = concurrencyTwin;
@@ -200,14 +187,15 @@ export class Concurrency extends Limit {
   readonly ttlMs: number;
 
   constructor(options: ConcurrencyOptions) {
-    const given = readOptions('concurrency', options, ['name', 'shadow', 'max', 'ttl'], ALIASES);
+    const given = new GivenOptions(CONCURRENCY, options);
     super(given);
-    this.capacity = readInteger('max', given['max'], 1, MAX_PLACES);
-    const { ttl } = given;
-    if (typeof ttl === 'number') {
-      throw invalidOption('ttl', "a duration such as '30s'", ttl, 'Write the unit.');
-    }
-    this.ttlMs = readDuration('ttl', ttl, 1, DAY_MS);
+    this.capacity = given.required('max', (option, value) =>
+      readInteger(option, value, 1, MAX_PLACES),
+    );
+    this.ttlMs = given.required('ttl', (option, value) =>
+      readDurationString(option, value, 1, DAY_MS, '30s'),
+    );
+    given.end();
     Object.freeze(this);
   }
 

@@ -1,12 +1,12 @@
-import { readDuration } from '../duration.ts';
 import type { Duration } from '../duration.ts';
 import { invalidOption } from '../errors.ts';
-import { readInteger } from '../options.ts';
+import { FIXED_WINDOW } from '../option-sets.ts';
+import { GivenOptions } from '../options.ts';
 import { Calendar, CALENDAR_UNITS } from './calendar.ts';
 import type { CalendarUnit } from './calendar.ts';
 import { counting } from './counting.ts';
 import type { CountingPlan } from './counting.ts';
-import { FIRST_INEXACT, JITTER, Limit, MAX_UNITS, readLimitOptions, YEAR_MS } from './limit.ts';
+import { FIRST_INEXACT, JITTER, Limit, readPeriod, readUnits } from './limit.ts';
 import type { Algorithm, LimitOptions, Saved, State, Verdict } from './limit.ts';
 import { ttlOf } from './ttl.ts';
 
@@ -203,26 +203,22 @@ class FixedWindow extends Limit {
   readonly #calendar: Calendar | undefined;
 
   constructor(options: FixedWindowOptions) {
-    const given = readLimitOptions('fixedWindow', options, ['rate', 'period', 'timeZone']);
+    const given = new GivenOptions(FIXED_WINDOW, options);
     super(given);
-    this.rate = readInteger('rate', given['rate'], 1, MAX_UNITS);
-    const { period, timeZone } = given;
+    this.rate = given.required('rate', readUnits);
+    const { period, timeZone = 'UTC' } = given.values;
     if (CALENDAR_UNITS.includes(period as CalendarUnit)) {
-      const zone = timeZone === undefined ? 'UTC' : timeZone;
-      this.#calendar = readCalendar(period as CalendarUnit, zone);
-      this.#kind = `${period as CalendarUnit}@${(zone as string).replaceAll(':', '')}`;
+      this.#calendar = given.attempt('timeZone', () =>
+        readCalendar(period as CalendarUnit, timeZone),
+      );
+      const zone = typeof timeZone === 'string' ? timeZone : '';
+      this.#kind = `${period as CalendarUnit}@${zone.replaceAll(':', '')}`;
     } else {
-      if (timeZone !== undefined) {
-        throw invalidOption(
-          'timeZone',
-          "left out unless `period` is 'minute', 'hour', 'day', 'week', 'month' or 'year'",
-          timeZone,
-          'Windows of a fixed length begin at multiples of it since the epoch.',
-        );
-      }
-      this.#period = readDuration('period', period, 1, YEAR_MS) * 1_000;
+      given.optional('timeZone', refuseTimeZone, undefined);
+      this.#period = given.required('period', readPeriod) * 1_000;
       this.#kind = String(this.#period);
     }
+    given.end();
     Object.freeze(this);
   }
 
@@ -263,6 +259,15 @@ function fixedWindowPlan(
     period,
     bounds,
   };
+}
+
+function refuseTimeZone(option: string, value: unknown): never {
+  throw invalidOption(
+    option,
+    "left out unless `period` is 'minute', 'hour', 'day', 'week', 'month' or 'year'",
+    value,
+    'Windows of a fixed length begin at multiples of it since the epoch.',
+  );
 }
 
 function readCalendar(unit: CalendarUnit, timeZone: unknown): Calendar {

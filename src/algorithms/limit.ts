@@ -1,4 +1,6 @@
-import { readBoolean, readInteger, readName, readOptions } from '../options.ts';
+import { readDuration } from '../duration.ts';
+import { readBoolean, readInteger, readName } from '../options.ts';
+import type { GivenOptions } from '../options.ts';
 
 /** Algorithm names, as they stand in options and in keys. */
 export type AlgorithmName =
@@ -151,38 +153,25 @@ export abstract class Limit {
   abstract readonly twin: Algorithm;
 
   /** @internal */
-  constructor(given: Record<string, unknown>) {
-    this.name = given['name'] === undefined ? UNNAMED : readName('name', given['name']);
-    this.shadow = given['shadow'] !== undefined && readBoolean('shadow', given['shadow']);
-    this.maxDebt =
-      given['maxDebt'] === undefined ? 0 : readInteger('maxDebt', given['maxDebt'], 0, MAX_UNITS);
+  constructor(given?: GivenOptions) {
+    this.name = given?.optional('name', readName, undefined) ?? UNNAMED;
+    this.shadow = given?.optional('shadow', readBoolean, undefined) ?? false;
+    this.maxDebt = given?.optional('maxDebt', readDebt, undefined) ?? 0;
   }
 
   /** @internal */
   abstract plan(cost: number, nowMs: number): Plan;
 }
 
-/** Other libraries' names. */
-const ALIASES: Readonly<Record<string, string>> = {
-  capacity: 'burst',
-  duration: 'period',
-  interval: 'period',
-  limit: 'rate',
-  max: 'rate',
-  points: 'rate',
-  timezone: 'timeZone',
-  tokens: 'burst',
-  tz: 'timeZone',
-  window: 'period',
-  ttl: 'period',
-  windowMs: 'period',
-};
+function readDebt(option: string, value: unknown): number {
+  return readInteger(option, value, 0, MAX_UNITS);
+}
 
-/** The options of one limit, of its own names and those of every limit. */
-export function readLimitOptions(
-  factory: string,
-  options: unknown,
-  known: readonly string[],
-): Record<string, unknown> {
-  return readOptions(factory, options, ['name', 'shadow', 'maxDebt', ...known], ALIASES);
+export function readUnits(option: string, value: unknown): number {
+  return readInteger(option, value, 1, MAX_UNITS);
+}
+
+/** In milliseconds. */
+export function readPeriod(option: string, value: unknown): number {
+  return readDuration(option, value, 1, YEAR_MS);
 }

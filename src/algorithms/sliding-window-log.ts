@@ -1,4 +1,5 @@
 import type { Duration } from '../duration.ts';
+import { SLIDING_WINDOW_LOG } from '../option-sets.ts';
 import { counting } from './counting.ts';
 import type { CountingPlan } from './counting.ts';
 import { FIRST_INEXACT, JITTER } from './limit.ts';
@@ -334,7 +335,7 @@ class SlidingWindowLog extends WindowLimit {
   readonly twin: Algorithm = slidingWindowLogTwin;
 
   constructor(options: SlidingWindowLogOptions) {
-    super('slidingWindowLog', options);
+    super(SLIDING_WINDOW_LOG, options);
     Object.freeze(this);
   }
 

@@ -1,4 +1,5 @@
 import type { Duration } from '../duration.ts';
+import { SLIDING_WINDOW } from '../option-sets.ts';
 import { counting } from './counting.ts';
 import type { CountingPlan } from './counting.ts';
 import { FIRST_INEXACT, JITTER } from './limit.ts';
@@ -271,7 +272,7 @@ class SlidingWindow extends WindowLimit {
   readonly twin: Algorithm = slidingWindowTwin;
 
   constructor(options: SlidingWindowOptions) {
-    super('slidingWindow', options);
+    super(SLIDING_WINDOW, options);
     Object.freeze(this);
   }
 

@@ -1,8 +1,8 @@
-import { readDuration } from '../duration.ts';
 import type { Duration } from '../duration.ts';
 import { invalidOption } from '../errors.ts';
-import { readInteger } from '../options.ts';
-import { FIRST_INEXACT, JITTER, Limit, MAX_UNITS, readLimitOptions, YEAR_MS } from './limit.ts';
+import { TOKEN_BUCKET } from '../option-sets.ts';
+import { GivenOptions } from '../options.ts';
+import { FIRST_INEXACT, JITTER, Limit, readPeriod, readUnits } from './limit.ts';
 import type { Algorithm, LimitOptions, Plan, Saved, State, Verdict } from './limit.ts';
 import { ttlOf } from './ttl.ts';
 
@@ -10,7 +10,7 @@ import { ttlOf } from './ttl.ts';
 export interface TokenBucketOptions extends LimitOptions {
   /** Units allowed per period: a whole number from 1 to 1,000,000,000. */
   rate: number;
-  /** The time that `rate` refers to: `'1m'`, or a number of seconds; from 1 ms to 366 days. */
+  /** The time that `rate` refers to: `'1m'`, or a number of seconds such as `60`; from 1 ms to 366 days. */
   period: Duration | number;
   /** Most units that may pass at once; a whole number from 1 to 1,000,000,000. Default: `rate`. */
   burst?: number;
@@ -318,14 +318,15 @@ class TokenBucket extends Limit {
   readonly #spacing: Spacing;
 
   constructor(options: TokenBucketOptions) {
-    const given = readLimitOptions('tokenBucket', options, ['rate', 'period', 'burst']);
+    const given = new GivenOptions(TOKEN_BUCKET, options);
     super(given);
-    const rate = readInteger('rate', given['rate'], 1, MAX_UNITS);
-    const periodMs = readDuration('period', given['period'], 1, YEAR_MS);
-    this.capacity =
-      given['burst'] === undefined ? rate : readInteger('burst', given['burst'], 1, MAX_UNITS);
+    const rate = given.required('rate', readUnits);
+    const periodMs = given.required('period', readPeriod);
+    const burst = given.optional('burst', readUnits, undefined);
+    given.end();
+    this.capacity = burst ?? rate;
     this.#spacing = spacingOf(rate, periodMs * 1_000);
-    this.#checkRange(given['burst']);
+    this.#checkRange(burst);
     Object.freeze(this);
   }
 

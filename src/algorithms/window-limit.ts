@@ -1,6 +1,6 @@
-import { readDuration } from '../duration.ts';
-import { readInteger } from '../options.ts';
-import { Limit, MAX_UNITS, readLimitOptions, YEAR_MS } from './limit.ts';
+import { GivenOptions } from '../options.ts';
+import type { OptionSet } from '../options.ts';
+import { Limit, readPeriod, readUnits } from './limit.ts';
 
 /** A limit of so many units per window of one length. */
 export abstract class WindowLimit extends Limit {
@@ -8,11 +8,12 @@ export abstract class WindowLimit extends Limit {
   /** The length of a window. */
   readonly windowMs: number;
 
-  constructor(factory: string, options: unknown) {
-    const given = readLimitOptions(factory, options, ['rate', 'period']);
+  constructor(set: OptionSet, options: unknown) {
+    const given = new GivenOptions(set, options);
     super(given);
-    this.rate = readInteger('rate', given['rate'], 1, MAX_UNITS);
-    this.windowMs = readDuration('period', given['period'], 1, YEAR_MS);
+    this.rate = given.required('rate', readUnits);
+    this.windowMs = given.required('period', readPeriod);
+    given.end();
   }
 
   get capacity(): number {

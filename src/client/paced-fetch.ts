@@ -1,7 +1,9 @@
 import { listenForAbort } from '../abort.ts';
 import { systemClock, wakeAt } from '../clock.ts';
 import { invalidOption } from '../errors.ts';
-import { readable, readFunction, readInteger, readOptions } from '../options.ts';
+import { GivenOptions, readable, readFunction, readInteger } from '../options.ts';
+import type { OptionSet } from '../options.ts';
+import { choice } from '../other-names.ts';
 import { parseRateLimit } from './parse-rate-limit.ts';
 
 /** The signature of `fetch`. */
@@ -99,47 +101,56 @@ const ordinaryClock: PacingClock = {
     }),
 };
 
+const OPTIONS: OptionSet = {
+  of: 'pacedFetch',
+  names: ['fetch', 'maxWaitMs', 'maxRetries', 'retryStatuses', 'key', 'jitterPercent', 'clock'],
+  otherNames: {
+    retries: 'maxRetries',
+    maxWait: 'maxWaitMs',
+    maxRetryAfter: 'maxWaitMs',
+    jitter: choice('jitterPercent', 'a percentage: 10 for a tenth', [
+      [true, '10'],
+      [false, '0'],
+    ]),
+    statuses: 'retryStatuses',
+    statusCodes: 'retryStatuses',
+  },
+};
+
 function readPacedFetchOptions(options: unknown): Settings {
-  const given = readOptions(
-    'pacedFetch',
-    options,
-    ['fetch', 'maxWaitMs', 'maxRetries', 'retryStatuses', 'key', 'jitterPercent', 'clock'],
-    {
-      retries: 'maxRetries',
-      maxWait: 'maxWaitMs',
-      jitter: 'jitterPercent',
-      statuses: 'retryStatuses',
-    },
-  );
-  const {
+  const given = new GivenOptions(OPTIONS, options);
+  const settings: Settings = {
     // Looked up at each call: whoever instruments fetch may come later.
-    fetch: send = (...args: Parameters<Fetch>) => fetch(...args),
-    maxWaitMs = 30_000,
-    maxRetries = 3,
-    retryStatuses = [429, 503],
-    key = ({ url }: PacedRequest) => url.origin,
-    jitterPercent = 10,
-    clock = ordinaryClock,
-  } = given;
-  return {
-    fetch: readFunction('fetch', send) as Fetch,
-    maxWaitMs: readInteger('maxWaitMs', maxWaitMs, 0, LONGEST_WAIT_MS),
-    maxRetries: readInteger('maxRetries', maxRetries, 0, 100),
-    retryStatuses: readStatuses(retryStatuses),
-    key: readFunction('key', key) as Settings['key'],
-    jitterPercent: readInteger('jitterPercent', jitterPercent, 0, 100),
-    clock: readClock(clock),
+    fetch: given.optional('fetch', readFunction, (...args: Parameters<Fetch>) =>
+      fetch(...args),
+    ) as Fetch,
+    maxWaitMs: given.optional('maxWaitMs', integer(0, LONGEST_WAIT_MS), 30_000),
+    maxRetries: given.optional('maxRetries', integer(0, 100), 3),
+    retryStatuses: given.optional('retryStatuses', readStatuses, [429, 503]),
+    key: given.optional(
+      'key',
+      readFunction,
+      ({ url }: PacedRequest) => url.origin,
+    ) as Settings['key'],
+    jitterPercent: given.optional('jitterPercent', integer(0, 100), 10),
+    clock: given.optional('clock', readClock, ordinaryClock),
   };
+  given.end();
+  return settings;
 }
 
-function readStatuses(value: unknown): readonly number[] {
+function integer(min: number, max: number): (option: string, value: unknown) => number {
+  return (option, value) => readInteger(option, value, min, max);
+}
+
+function readStatuses(option: string, value: unknown): readonly number[] {
   if (!Array.isArray(value)) {
-    throw invalidOption('retryStatuses', 'an array of statuses', value, 'Pass [429, 503].');
+    throw invalidOption(option, 'an array of statuses', value, 'Pass [429, 503].');
   }
-  return value.map((status, i) => readInteger(`retryStatuses[${i}]`, status, 400, 599));
+  return value.map((status, i) => readInteger(`${option}[${i}]`, status, 400, 599));
 }
 
-function readClock(value: unknown): PacingClock {
+function readClock(option: string, value: unknown): PacingClock {
   const clock = value as PacingClock | null;
   if (
     typeof clock !== 'object' ||
@@ -147,7 +158,7 @@ function readClock(value: unknown): PacingClock {
     typeof clock.sleep !== 'function'
   ) {
     throw invalidOption(
-      'clock',
+      option,
       'an object with now() and sleep()',
       value,
       'Pass a ManualClock, or leave it out.',

@@ -85,7 +85,7 @@ export function parseRateLimit(
 type ReadField = (name: string) => string | undefined;
 
 function readNow(options: unknown): number {
-  const { now = Date.now() } = readOptions('parseRateLimit', options, ['now']);
+  const { now = Date.now() } = readOptions({ of: 'parseRateLimit', names: ['now'] }, options);
   // The range of Date, from 1970.
   if (typeof now !== 'number' || !(now >= 0 && now <= 8.64e15)) {
     throw invalidOption('now', 'Unix milliseconds', now, 'Pass Date.now(), or leave it out.');

@@ -1,5 +1,6 @@
-import { RateLimiterError, show } from '../errors.ts';
-import { readable, readInteger, readOneOf, readOptions } from '../options.ts';
+import { invalidOption, RateLimiterError, show } from '../errors.ts';
+import { CLIENT_ADDRESS, IDENTIFY_BY_ADDRESS } from '../option-sets.ts';
+import { GivenOptions, readInteger, readOneOf } from '../options.ts';
 import { groupOf, isDotted, parseNode } from './address.ts';
 import type { Address } from './address.ts';
 import { hopsFromTheRight } from './forwarded.ts';
@@ -60,23 +61,6 @@ export interface ClientAddressOptions extends AddressOptions {
   remoteAddress?: string | undefined;
 }
 
-const KNOWN = ['trustedProxies', 'forwardedHeader', 'ipv6Prefix'] as const;
-
-/** Other libraries' names. */
-const ALIASES: Readonly<Record<string, string>> = {
-  trustProxy: 'trustedProxies',
-  'trust proxy': 'trustedProxies',
-  trustedProxy: 'trustedProxies',
-  proxies: 'trustedProxies',
-  proxy: 'trustedProxies',
-  hops: 'trustedProxies',
-  maxIpsCount: 'trustedProxies',
-  header: 'forwardedHeader',
-  proxyIpHeader: 'forwardedHeader',
-  ipv6Subnet: 'ipv6Prefix',
-  subnet: 'ipv6Prefix',
-};
-
 /** Whether the process has been warned about calls of `clientAddress`, which leave no reader behind. */
 let warnedOfCalls = false;
 
@@ -105,20 +89,13 @@ export function clientAddress(
   request: AddressRequest | AddressSource,
   options: ClientAddressOptions = {},
 ): string | undefined {
-  const { remoteAddress, ...rest } = readable('options', () =>
-    readOptions('clientAddress', options, [...KNOWN, 'remoteAddress'], ALIASES),
-  );
-  const read = addressReader(rest, warnedOfCalls, () => {
+  const given = new GivenOptions(CLIENT_ADDRESS, options);
+  const remoteAddress = given.optional('remoteAddress', readRemoteAddress, undefined);
+  const read = addressReader(given, warnedOfCalls, () => {
     warnedOfCalls = true;
   });
   if (remoteAddress === undefined) {
     return read(request);
-  }
-  if (typeof remoteAddress !== 'string') {
-    throw new RateLimiterError(
-      'ERR_INVALID_OPTION',
-      `\`remoteAddress\` must be a string, got ${show(remoteAddress)}. Pass the address of who is connected.`,
-    );
   }
   remoteAddressOf(request);
   return read({ remoteAddress, header: (name) => headerOf(request, name) });
@@ -138,24 +115,35 @@ export function clientAddress(
 export function identifyByAddress(
   options: AddressOptions = {},
 ): (request: AddressRequest | AddressSource) => string | undefined {
-  const given = readable('options', () =>
-    readOptions('identifyByAddress', options, KNOWN, ALIASES),
-  );
-  return addressReader(given, false, () => {});
+  return addressReader(new GivenOptions(IDENTIFY_BY_ADDRESS, options), false, () => {});
 }
 
+function readRemoteAddress(option: string, value: unknown): string {
+  if (typeof value !== 'string') {
+    throw invalidOption(option, 'a string', value, 'Pass the address of who is connected.');
+  }
+  return value;
+}
+
+function readHeaderName(option: string, value: unknown): ForwardedHeader {
+  return readOneOf(option, value, ['x-forwarded-for', 'forwarded']);
+}
+
+function readPrefix(option: string, value: unknown): number {
+  return readInteger(option, value, 32, 128);
+}
+
+/** Ends the reading of the options. */
 function addressReader(
-  given: Readonly<Record<string, unknown>>,
+  given: GivenOptions,
   alreadyWarned: boolean,
   onWarning: () => void,
 ): (request: AddressRequest | AddressSource) => string | undefined {
-  const { trustedProxies, forwardedHeader, ipv6Prefix } = given;
-  const trust = readable('trustedProxies', () => readTrustedProxies(trustedProxies));
-  const header =
-    forwardedHeader === undefined
-      ? 'x-forwarded-for'
-      : readOneOf('forwardedHeader', forwardedHeader, ['x-forwarded-for', 'forwarded']);
-  const prefix = ipv6Prefix === undefined ? 64 : readInteger('ipv6Prefix', ipv6Prefix, 32, 128);
+  const { trustedProxies } = given.values;
+  const trust = given.attempt('trustedProxies', () => readTrustedProxies(trustedProxies));
+  const header = given.optional('forwardedHeader', readHeaderName, 'x-forwarded-for');
+  const prefix = given.optional('ipv6Prefix', readPrefix, 64);
+  given.end();
 
   if (!trust.none) {
     return (request) => {

@@ -4,8 +4,8 @@ import { readDuration } from '../duration.ts';
 import type { Duration } from '../duration.ts';
 import type { Identity } from '../identity.ts';
 import { readLimits } from '../limit-set.ts';
-import { readFunction, readOneOf, readOptions, readSecret } from '../options.ts';
-import { invalidOption } from '../errors.ts';
+import { ADDRESS_OPTIONS, GUARD } from '../option-sets.ts';
+import { GivenOptions, readFunction, readOneOf, readSecret } from '../options.ts';
 import { identifyByAddress } from './client-address.ts';
 import type { AddressOptions, AddressRequest, AddressSource } from './client-address.ts';
 import { readHeaderProfile } from './headers.ts';
@@ -83,74 +83,59 @@ export interface GuardSettings<Request> {
   readonly partitionSecret: string | Uint8Array | undefined;
 }
 
-export const ADDRESS_OPTIONS = ['trustedProxies', 'forwardedHeader', 'ipv6Prefix'] as const;
-
+const DAY_MS = 86_400_000;
 /** Timers of Node's go no further. */
-const MAX_HOLD_MS = 24 * 86_400_000;
-
-const KNOWN = [
-  'identify',
-  'cost',
-  'limits',
-  'skip',
-  'onLimited',
-  'headers',
-  'count',
-  'maxHold',
-  'unidentified',
-  'partitionSecret',
-  ...ADDRESS_OPTIONS,
-] as const;
-
-/** Other libraries' names. */
-const ALIASES: Readonly<Record<string, string>> = {
-  allowList: 'skip',
-  errorResponseBuilder: 'onLimited',
-  getTracker: 'identify',
-  handler: 'onLimited',
-  identifier: 'identify',
-  key: 'identify',
-  keyGenerator: 'identify',
-  legacyHeaders: 'headers',
-  message: 'onLimited',
-  onBlock: 'onLimited',
-  onExceeded: 'onLimited',
-  skipFailedRequests: 'count',
-  skipIf: 'skip',
-  skipSuccessfulRequests: 'count',
-  standardHeaders: 'headers',
-  trustProxy: 'trustedProxies',
-  ipv6Subnet: 'ipv6Prefix',
-  weight: 'cost',
-};
+const MAX_HOLD_MS = 24 * DAY_MS;
 
 export function readGuardOptions<Request>(
   options: GuardOptions<Request>,
   addressOf: (request: Request) => AddressRequest | AddressSource,
 ): GuardSettings<Request> {
-  const given = readOptions('the guard', options, KNOWN, ALIASES);
-  const { cost, limits, partitionSecret } = given;
-  return {
+  const given = new GivenOptions(GUARD, options);
+  const settings = {
     identify: readIdentify(given, addressOf),
-    cost:
-      cost === undefined
-        ? 1
-        : typeof cost === 'function'
-          ? (cost as (request: Request) => number)
-          : readCost('cost', cost),
-    limits:
-      limits === undefined || typeof limits === 'function'
-        ? (limits as GuardSettings<Request>['limits'])
-        : readLimits(limits),
-    skip: optional(given, 'skip') as GuardSettings<Request>['skip'],
-    onLimited: optional(given, 'onLimited') as GuardSettings<Request>['onLimited'],
-    writeHeaders: readHeaderProfile(given['headers'] ?? 'draft-11'),
-    count: readOneOf('count', given['count'] ?? 'all', ['all', 'failures', 'successes']),
-    maxHoldMs: readDuration('maxHold', given['maxHold'] ?? '1d', 10, MAX_HOLD_MS),
-    unidentified: readOneOf('unidentified', given['unidentified'] ?? 'refuse', ['refuse', 'pass']),
-    partitionSecret:
-      partitionSecret === undefined ? undefined : readSecret('partitionSecret', partitionSecret),
+    cost: given.optional('cost', readCostOption, 1) as GuardSettings<Request>['cost'],
+    limits: given.optional(
+      'limits',
+      readLimitsOption,
+      undefined,
+    ) as GuardSettings<Request>['limits'],
+    skip: given.optional('skip', readFunction, undefined) as GuardSettings<Request>['skip'],
+    onLimited: given.optional(
+      'onLimited',
+      readFunction,
+      undefined,
+    ) as GuardSettings<Request>['onLimited'],
+    writeHeaders: given.attempt('headers', () =>
+      readHeaderProfile(given.values['headers'] ?? 'draft-11'),
+    ),
+    count: given.optional('count', readCount, 'all'),
+    maxHoldMs: given.optional('maxHold', readMaxHold, DAY_MS),
+    unidentified: given.optional('unidentified', readUnidentified, 'refuse'),
+    partitionSecret: given.optional('partitionSecret', readSecret, undefined),
   };
+  given.end();
+  return settings;
+}
+
+function readCostOption(option: string, cost: unknown): unknown {
+  return typeof cost === 'function' ? cost : readCost(option, cost);
+}
+
+function readLimitsOption(_option: string, limits: unknown): unknown {
+  return typeof limits === 'function' ? limits : readLimits(limits);
+}
+
+function readCount(option: string, value: unknown): 'all' | 'failures' | 'successes' {
+  return readOneOf(option, value, ['all', 'failures', 'successes']);
+}
+
+function readMaxHold(option: string, value: unknown): number {
+  return readDuration(option, value, 10, MAX_HOLD_MS);
+}
+
+function readUnidentified(option: string, value: unknown): 'refuse' | 'pass' {
+  return readOneOf(option, value, ['refuse', 'pass']);
 }
 
 /** Options for a part, which go before those for the whole. */
@@ -169,29 +154,22 @@ export function overrideGuardOptions<Request>(
   return options;
 }
 
-function optional(given: Record<string, unknown>, name: string): unknown {
-  return given[name] === undefined ? undefined : readFunction(name, given[name]);
-}
-
+/** Leaves a problem behind, and undefined, where the options are wrong. */
 function readIdentify<Request>(
-  given: Record<string, unknown>,
+  given: GivenOptions,
   addressOf: (request: Request) => AddressRequest | AddressSource,
 ): (request: Request) => OrPromise<unknown> {
-  const addressOptions = ADDRESS_OPTIONS.filter((name) => given[name] !== undefined);
-  if (given['identify'] === undefined) {
-    const identify = identifyByAddress(
-      Object.fromEntries(addressOptions.map((name) => [name, given[name]])),
-    );
-    return (request) => identify(addressOf(request));
+  if (given.values['identify'] !== undefined) {
+    for (const name of ADDRESS_OPTIONS) {
+      given.refuse(
+        name,
+        'left out where `identify` is given',
+        'Call `clientAddress` in `identify` instead.',
+      );
+    }
+    return given.required('identify', readFunction) as (request: Request) => unknown;
   }
-  const [useless] = addressOptions;
-  if (useless !== undefined) {
-    throw invalidOption(
-      useless,
-      'left out where `identify` is given',
-      given[useless],
-      'Call `clientAddress` in `identify` instead.',
-    );
-  }
-  return readFunction('identify', given['identify']) as (request: Request) => unknown;
+  const options = Object.fromEntries(ADDRESS_OPTIONS.map((name) => [name, given.values[name]]));
+  const identify = given.attempt('identify', () => identifyByAddress(options));
+  return (request) => identify(addressOf(request));
 }

@@ -1,12 +1,12 @@
 import type { Limit } from '../algorithms/limit.ts';
 import type { Allowed, Decision } from '../decision.ts';
-import { limiterOf } from '../given-limiter.ts';
+import { checkLimiterOrOptions, limiterOf } from '../given-limiter.ts';
 import { faultOfIdentity } from '../identity.ts';
 import type { Identity } from '../identity.ts';
 import type { RateLimiter } from '../limiter.ts';
 import type { LimiterOptions } from '../limiter-options.ts';
 import { lendsPlaces } from '../limit-set.ts';
-import { readable } from '../options.ts';
+import { Problems } from '../problems.ts';
 import { FieldError, readFields } from './application-fields.ts';
 import type { AddressRequest, AddressSource } from './client-address.ts';
 import { noteCharge } from './counted-twice.ts';
@@ -91,11 +91,14 @@ export function guardOf<Request>(
   options: GuardOptions<Request> | undefined,
   adapter: Adapter<Request>,
 ): Guard<Request> {
-  const settings = readable('guard options', () =>
+  const problems = new Problems('the guard and of its limiter');
+  const settings = problems.attempt(() =>
     readGuardOptions(options === undefined ? {} : options, (request: Request) =>
       adapter.addressOf(request),
     ),
   );
+  problems.attempt(() => checkLimiterOrOptions(limiter));
+  problems.throwAll();
   return new LimiterGuard(limiterOf(limiter), settings, adapter);
 }
 

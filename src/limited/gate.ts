@@ -2,14 +2,15 @@ import type { Limit } from '../algorithms/limit.ts';
 import { readCost, readWaitOptions } from '../call-options.ts';
 import type { CallOptions, WaitOptions } from '../call-options.ts';
 import { invalidOption } from '../errors.ts';
-import { limiterOf } from '../given-limiter.ts';
+import { checkLimiterOrOptions, limiterOf } from '../given-limiter.ts';
 import { digestIdentity } from '../identity.ts';
 import type { Identity } from '../identity.ts';
 import type { Lease } from '../lease.ts';
 import { lendsPlaces, maxCostOf, readLimits } from '../limit-set.ts';
 import type { LimiterOptions } from '../limiter-options.ts';
 import type { RateLimiter } from '../limiter.ts';
-import { readable, readBoolean, readOptions } from '../options.ts';
+import { limitedOptions, WAIT_OF_LIMITED } from '../option-sets.ts';
+import { GivenOptions, readBoolean } from '../options.ts';
 import { RateLimitExceeded } from '../rate-limit-exceeded.ts';
 import type { Refusal } from '../rate-limit-exceeded.ts';
 
@@ -54,22 +55,6 @@ export interface LimitedOptions<This, Args extends readonly unknown[]> {
   heartbeat?: boolean;
 }
 
-const KNOWN = ['limiter', 'identify', 'cost', 'limits', 'wait', 'heartbeat'];
-
-/** Other libraries' names. */
-const ALIASES: Readonly<Record<string, string>> = {
-  id: 'identify',
-  identity: 'identify',
-  key: 'identify',
-  keyGenerator: 'identify',
-  weight: 'cost',
-  tokens: 'cost',
-  points: 'cost',
-  plan: 'limits',
-  plans: 'limits',
-  rateLimiter: 'limiter',
-};
-
 /** Stands before a function: lets a call pass, or throws. */
 export class Gate<This, Args extends readonly unknown[]> {
   readonly limiter: RateLimiter;
@@ -81,17 +66,15 @@ export class Gate<This, Args extends readonly unknown[]> {
 
   /** `where` is whose options they are, for an error. */
   constructor(where: string, options: LimitedOptions<This, Args>) {
-    const given = readOptions(where, options, KNOWN, ALIASES);
-    this.#identify = readable('identify', () => readIdentify(given['identify']));
-    this.#cost = given['cost'] === undefined ? undefined : readCostOption(given['cost']);
-    this.#limits =
-      given['limits'] === undefined
-        ? undefined
-        : readable('limits', () => readLimitsOption(given['limits']));
-    this.#wait = given['wait'] === undefined ? undefined : readWait(given['wait']);
-    this.#heartbeat =
-      given['heartbeat'] !== undefined && readBoolean('heartbeat', given['heartbeat']);
-    this.limiter = readLimiter(given['limiter']);
+    const given = new GivenOptions(limitedOptions(where), options);
+    this.#identify = given.required('identify', readIdentify);
+    this.#cost = given.optional('cost', readCostOption, undefined);
+    this.#limits = given.optional('limits', readLimitsOption, undefined);
+    this.#wait = given.optional('wait', readWait, undefined);
+    this.#heartbeat = given.optional('heartbeat', readBoolean, false);
+    const limiter = given.required('limiter', readLimiter);
+    given.end();
+    this.limiter = limiterOf(limiter);
     this.#checkTogether();
   }
 
@@ -171,23 +154,24 @@ function waitsForPlaces(limits: unknown): Error {
   );
 }
 
-function readLimiter(limiter: unknown): RateLimiter {
+function readLimiter(option: string, limiter: unknown): RateLimiter | LimiterOptions {
   if (typeof limiter !== 'object' || limiter === null) {
     throw invalidOption(
-      'limiter',
+      option,
       'a RateLimiter, or the options of one',
       limiter,
       'Pass `new RateLimiter({ redis, rate, period })`.',
     );
   }
-  return limiterOf(limiter as RateLimiter | LimiterOptions);
+  checkLimiterOrOptions(limiter);
+  return limiter as RateLimiter | LimiterOptions;
 }
 
-function readIdentify(identify: unknown): never {
+function readIdentify(option: string, identify: unknown): never {
   if (typeof identify !== 'function') {
     if (!['string', 'number', 'bigint'].includes(typeof identify) && !Array.isArray(identify)) {
       throw invalidOption(
-        'identify',
+        option,
         "a function of the call's arguments, or the identity of all calls",
         identify,
         'Pass who is limited: (userId) => userId.',
@@ -198,22 +182,18 @@ function readIdentify(identify: unknown): never {
   return (Array.isArray(identify) ? [...identify] : identify) as never;
 }
 
-function readCostOption(cost: unknown): never {
-  return (typeof cost === 'function' ? cost : readCost('cost', cost)) as never;
+function readCostOption(option: string, cost: unknown): never {
+  return (typeof cost === 'function' ? cost : readCost(option, cost)) as never;
 }
 
-function readLimitsOption(limits: unknown): never {
+function readLimitsOption(_option: string, limits: unknown): never {
   return (typeof limits === 'function' ? limits : readLimits(limits)) as never;
 }
 
-function readWait(wait: unknown): WaitBounds | undefined {
+function readWait(_option: string, wait: unknown): WaitBounds | undefined {
   if (typeof wait === 'boolean') {
     return wait ? {} : undefined;
   }
-  const given = readOptions('wait', wait, ['timeoutMs', 'signal', 'maxQueue'], {
-    timeout: 'timeoutMs',
-    maxQueueSize: 'maxQueue',
-  });
-  const { signal, ...bounds } = readWaitOptions({ ...given }).bounds;
+  const { signal, ...bounds } = readWaitOptions(wait, WAIT_OF_LIMITED).bounds;
   return { ...bounds, ...(signal === undefined ? {} : { signal }) };
 }

@@ -5,7 +5,8 @@ import type { Verb } from '../algorithms/shape.ts';
 import { systemClock } from '../clock.ts';
 import type { Clock } from '../clock.ts';
 import { invalidOption, RateLimiterError, StoreError } from '../errors.ts';
-import { readable, readInteger, readOptions } from '../options.ts';
+import { MEMORY_STORE } from '../option-sets.ts';
+import { GivenOptions, readable, readInteger } from '../options.ts';
 import { answerInTurn } from '../same-turn.ts';
 import type { Call, Store } from './store.ts';
 
@@ -36,8 +37,20 @@ const ADDING: ReadonlySet<Verb> = new Set([
 /** How many keys each write looks at for expired ones: two for every one that it can add. */
 const SWEPT_PER_WRITE = 2;
 
-function isClock(clock: unknown): boolean {
-  return typeof (clock as Partial<Clock> | null)?.nowMicros === 'function';
+function readClock(option: string, value: unknown): Clock {
+  const isClock = readable(
+    option,
+    () => typeof (value as Partial<Clock> | null)?.nowMicros === 'function',
+  );
+  if (!isClock) {
+    throw invalidOption(
+      option,
+      'an object with nowMicros()',
+      value,
+      'Pass a ManualClock, or leave it out.',
+    );
+  }
+  return value as Clock;
 }
 
 /**
@@ -60,21 +73,14 @@ export class MemoryStore implements Store {
   #noneExpiresBefore = 0;
 
   constructor(options: MemoryStoreOptions = {}) {
-    const given = readOptions('MemoryStore', options, ['clock', 'maxKeys']);
-    const clock = given['clock'] === undefined ? systemClock : given['clock'];
-    if (!readable('clock', () => isClock(clock))) {
-      throw invalidOption(
-        'clock',
-        'an object with nowMicros()',
-        clock,
-        'Pass a ManualClock, or leave it out.',
-      );
-    }
-    this.clock = clock as Clock;
-    this.#maxKeys =
-      given['maxKeys'] === undefined
-        ? 100_000
-        : readInteger('maxKeys', given['maxKeys'], 1, 10_000_000);
+    const given = new GivenOptions(MEMORY_STORE, options);
+    this.clock = given.optional('clock', readClock, systemClock);
+    this.#maxKeys = given.optional(
+      'maxKeys',
+      (option, value) => readInteger(option, value, 1, 10_000_000),
+      100_000,
+    );
+    given.end();
   }
 
   /** @internal */

@@ -5,9 +5,10 @@ import type { SlidingWindowOptions } from '../algorithms/sliding-window.ts';
 import type { SlidingWindowLogOptions } from '../algorithms/sliding-window-log.ts';
 import type { TokenBucketOptions } from '../algorithms/token-bucket.ts';
 import { invalidOption } from '../errors.ts';
-import { FACTORIES, readLimiterOptions } from '../limiter-options.ts';
+import { checkLimiterOptions, FACTORIES, readLimiterOptions } from '../limiter-options.ts';
 import type { LimiterOptions, Settings } from '../limiter-options.ts';
 import { readable, readOneOf } from '../options.ts';
+import { Problems } from '../problems.ts';
 
 /** One limit as plain numbers, since what `tokenBucket(…)` makes cannot be handed to another thread. */
 export type LimitNumbers =
@@ -50,40 +51,51 @@ export type PlainOptions = Readonly<Record<string, unknown>>;
 
 const HOOKS = ['onAllow', 'onBlock', 'onError'];
 
+/** Options of the limiter that make no sense here: name, rule and cure. */
+const REFUSED = [
+  ['store', 'left out here', 'State that one process keeps needs no other thread: give `redis`.'],
+  ['maxInFlight', 'left out here', 'There is one call at a time.'],
+] as const;
+
+const ANY_URL = 'redis://localhost';
+
 /** Checked as the limiter itself checks them, in the calling thread; and what of them goes to the other one. */
 export function readSyncOptions(options: unknown): { settings: Settings; plain: PlainOptions } {
   if (typeof options !== 'object' || options === null) {
     return { settings: readLimiterOptions(options), plain: {} };
   }
   const given: Record<string, unknown> = readable('options', () => ({ ...options }));
-  if (given['store'] !== undefined) {
-    throw invalidOption(
-      'store',
-      'left out here',
-      given['store'],
-      'State that one process keeps needs no other thread: give `redis`.',
-    );
-  }
-  if (given['maxInFlight'] !== undefined) {
-    throw invalidOption(
-      'maxInFlight',
-      'left out here',
-      given['maxInFlight'],
-      'There is one call at a time.',
-    );
+  const problems = new Problems('RateLimiter');
+  for (const [name, rule, cure] of REFUSED) {
+    if (given[name] !== undefined) {
+      problems.add(invalidOption(name, rule, given[name], cure));
+      delete given[name];
+      // Without them the rest is checked as if it were for Redis.
+      given['redis'] ??= ANY_URL;
+    }
   }
   if (given['redis'] !== undefined && typeof given['redis'] !== 'string') {
-    throw invalidOption(
-      'redis',
-      'a URL here',
-      given['redis'],
-      'A client cannot be handed to another thread: pass what it connects to.',
+    problems.add(
+      invalidOption(
+        'redis',
+        'a URL here',
+        given['redis'],
+        'A client cannot be handed to another thread: pass what it connects to.',
+      ),
     );
+    given['redis'] = ANY_URL;
   }
   if (given['limits'] !== undefined) {
-    given['limits'] = readable('limits', () => readNumbers(given['limits']));
+    given['limits'] = problems.attempt(() =>
+      readable('limits', () => readNumbers(given['limits'])),
+    );
   }
-  const settings = readLimiterOptions(withLimits(given));
+  const made = problems.attempt(() => readable('limits', () => withLimits(given)));
+  if (made !== undefined) {
+    problems.attempt(() => checkLimiterOptions(made));
+  }
+  problems.throwAll();
+  const settings = readLimiterOptions(made);
   const plain = Object.fromEntries(
     Object.entries(given).filter(([name, value]) => value !== undefined && !HOOKS.includes(name)),
   );

@@ -8,11 +8,15 @@ import { noteKeySpace } from '../key-space.ts';
 import { readCost } from '../call-options.ts';
 import type { CallOptions } from '../call-options.ts';
 import type { Settings } from '../limiter-options.ts';
-import { readOptions } from '../options.ts';
+import { CALL } from '../option-sets.ts';
+import { GivenOptions } from '../options.ts';
+import type { OptionSet } from '../options.ts';
 import { Bridge } from './bridge.ts';
 import type { Answer, Question } from './exchange.ts';
 import { readSyncOptions } from './options.ts';
 import type { PlainOptions, SyncLimiterOptions } from './options.ts';
+
+const SYNC_CALL: OptionSet = { ...CALL, names: ['cost'] };
 
 /** What one call may say for itself. */
 type SyncCallOptions = Pick<CallOptions, 'cost'>;
@@ -114,12 +118,10 @@ export class RateLimiterSync {
     identity: Identity,
     options: SyncCallOptions | undefined,
   ): Decision {
-    const { cost = 1 } = readOptions('this call', options ?? {}, ['cost']);
-    const question = {
-      verb,
-      identity: this.#read(identity),
-      cost: readCost('cost', cost),
-    };
+    const given = new GivenOptions(SYNC_CALL, options ?? {});
+    const cost = given.optional('cost', readCost, 1);
+    given.end();
+    const question = { verb, identity: this.#read(identity), cost };
     const { decision, error } = this.#ask(question);
     if (decision !== undefined) {
       return decision;

@@ -1,7 +1,8 @@
 import { invalidOption } from '../errors.ts';
 import { describeStoreState, storeStates, Troubles } from '../events.ts';
 import type { StoreStateMessage } from '../events.ts';
-import { readOptions } from '../options.ts';
+import { GivenOptions } from '../options.ts';
+import type { OptionSet } from '../options.ts';
 
 /** A logger, known by its shape: `console`, pino, winston. */
 export interface StoreStateLogger {
@@ -9,6 +10,19 @@ export interface StoreStateLogger {
   warn(text: string): void;
   /** Told when it is back; without it, `warn` is. */
   info?(text: string): void;
+}
+
+const OPTIONS: OptionSet = {
+  of: 'logStoreState',
+  names: ['logger'],
+  otherNames: { log: 'logger' },
+};
+
+function readLogger(option: string, value: unknown): StoreStateLogger {
+  if (typeof (value as Partial<StoreStateLogger> | null | undefined)?.warn !== 'function') {
+    throw invalidOption(option, 'an object with warn(text)', value, 'Pass `console`, for one.');
+  }
+  return value as StoreStateLogger;
 }
 
 /**
@@ -23,11 +37,9 @@ export interface StoreStateLogger {
  * // Redis at localhost:6379 answers again.
  */
 export function logStoreState(options: { logger: StoreStateLogger }): () => void {
-  const { logger: given } = readOptions('logStoreState', options, ['logger'], { log: 'logger' });
-  if (typeof (given as Partial<StoreStateLogger> | null | undefined)?.warn !== 'function') {
-    throw invalidOption('logger', 'an object with warn(text)', given, 'Pass `console`, for one.');
-  }
-  const logger = given as StoreStateLogger;
+  const given = new GivenOptions(OPTIONS, options);
+  const logger = given.required('logger', readLogger);
+  given.end();
   const troubles = new Troubles();
   const onState = (message: unknown): void => {
     const state = message as StoreStateMessage;

@@ -38,16 +38,13 @@ export function readerOf(limiters: readonly Counted[] | undefined): () => Readin
   });
 }
 
-export function readLimiters(limiters: unknown): readonly Counted[] | undefined {
-  if (limiters === undefined) {
-    return undefined;
-  }
+export function readLimiters(option: string, limiters: unknown): readonly Counted[] {
   if (
     !Array.isArray(limiters) ||
     !limiters.every((limiter) => typeof (limiter as Counted | null)?.stats === 'function')
   ) {
     throw invalidOption(
-      'limiters',
+      option,
       'an array of RateLimiters',
       limiters,
       'Leave it out for all of this process.',

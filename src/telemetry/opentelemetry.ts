@@ -20,7 +20,8 @@ import type {
 import { invalidOption } from '../errors.ts';
 import { storeCalls, storeSubmits } from '../events.ts';
 import type { StoreCallMessage, StoreSubmission } from '../events.ts';
-import { readOptions } from '../options.ts';
+import { GivenOptions } from '../options.ts';
+import type { OptionSet } from '../options.ts';
 import { BATCH_SIZE, DURATION, METRICS, readerOf, readLimiters } from './metrics.ts';
 import type { Counted } from './metrics.ts';
 
@@ -28,6 +29,12 @@ const SCOPE = 'distributed-rate-limiter';
 const PREFIX = 'distributed_rate_limiter';
 /** What an SDK keeps of a span's links unless it is told otherwise. */
 const MAX_LINKS = 128;
+
+const METRICS_OPTIONS: OptionSet = {
+  of: 'openTelemetryMetrics',
+  names: ['meterProvider', 'limiters'],
+};
+const SPANS_OPTIONS: OptionSet = { of: 'openTelemetrySpans', names: ['tracerProvider'] };
 
 const CALLER = Symbol('caller');
 
@@ -63,9 +70,15 @@ export interface OpenTelemetrySpansOptions {
  * openTelemetryMetrics();
  */
 export function openTelemetryMetrics(options: OpenTelemetryMetricsOptions = {}): () => void {
-  const given = readOptions('openTelemetryMetrics', options, ['meterProvider', 'limiters']);
-  const provider = (readProvider(given, 'meterProvider', 'getMeter') ?? metrics) as MeterProvider;
-  const read = readerOf(readLimiters(given['limiters']));
+  const given = new GivenOptions(METRICS_OPTIONS, options);
+  const provider = given.optional(
+    'meterProvider',
+    providerWith('getMeter'),
+    metrics,
+  ) as MeterProvider;
+  const limiters = given.optional('limiters', readLimiters, undefined);
+  given.end();
+  const read = readerOf(limiters);
   const meter = provider.getMeter(SCOPE);
 
   const instruments = METRICS.map((metric) => {
@@ -122,8 +135,13 @@ export function openTelemetryMetrics(options: OpenTelemetryMetricsOptions = {}):
  * openTelemetrySpans();
  */
 export function openTelemetrySpans(options: OpenTelemetrySpansOptions = {}): () => void {
-  const given = readOptions('openTelemetrySpans', options, ['tracerProvider']);
-  const provider = (readProvider(given, 'tracerProvider', 'getTracer') ?? trace) as TracerProvider;
+  const given = new GivenOptions(SPANS_OPTIONS, options);
+  const provider = given.optional(
+    'tracerProvider',
+    providerWith('getTracer'),
+    trace,
+  ) as TracerProvider;
+  given.end();
   const tracer = provider.getTracer(SCOPE);
   const spans = new WeakMap<StoreCallMessage, Span>();
 
@@ -192,22 +210,16 @@ function attributesOf(labels: Readonly<Record<string, string>>): Attributes {
   );
 }
 
-function readProvider(
-  given: Readonly<Record<string, unknown>>,
-  option: string,
-  method: string,
-): unknown {
-  const provider = given[option];
-  if (
-    provider !== undefined &&
-    typeof (provider as Record<string, unknown> | null)?.[method] !== 'function'
-  ) {
-    throw invalidOption(
-      option,
-      `an object with ${method}()`,
-      provider,
-      'Pass a provider of the SDK.',
-    );
-  }
-  return provider;
+function providerWith(method: string): (option: string, value: unknown) => unknown {
+  return (option, value) => {
+    if (typeof (value as Record<string, unknown> | null)?.[method] !== 'function') {
+      throw invalidOption(
+        option,
+        `an object with ${method}()`,
+        value,
+        'Pass a provider of the SDK.',
+      );
+    }
+    return value;
+  };
 }

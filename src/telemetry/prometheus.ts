@@ -1,7 +1,8 @@
 import { invalidOption } from '../errors.ts';
 import { storeCalls } from '../events.ts';
 import type { StoreCallMessage } from '../events.ts';
-import { readOptions } from '../options.ts';
+import { GivenOptions } from '../options.ts';
+import type { OptionSet } from '../options.ts';
 import { Histogram } from './histogram.ts';
 import { BATCH_SIZE, DURATION, METRICS, readerOf, readLimiters } from './metrics.ts';
 import type { Counted, Metric, Readings } from './metrics.ts';
@@ -19,6 +20,12 @@ export interface PrometheusOptions {
   /** Whose decisions are exported. Default: those of every limiter of this process, also of ones made later. */
   limiters?: readonly Counted[];
 }
+
+const OPTIONS: OptionSet = {
+  of: 'prometheusMetrics',
+  names: ['register', 'limiters'],
+  otherNames: { registry: 'register', registers: 'register' },
+};
 
 interface Value {
   readonly value: number;
@@ -49,24 +56,11 @@ interface Collected {
  * app.get('/metrics', async (_, response) => response.type(register.contentType).send(await register.metrics()));
  */
 export function prometheusMetrics(options: PrometheusOptions): () => void {
-  const given = readOptions('prometheusMetrics', options, ['register', 'limiters'], {
-    registry: 'register',
-    registers: 'register',
-  });
-  const register = given['register'] as Partial<PrometheusRegistry> | null | undefined;
-  if (
-    typeof register?.registerMetric !== 'function' ||
-    typeof register.removeSingleMetric !== 'function'
-  ) {
-    throw invalidOption(
-      'register',
-      'a registry of prom-client',
-      register,
-      "Pass `register` of 'prom-client', or a Registry of yours.",
-    );
-  }
-  const into = register as PrometheusRegistry;
-  const read = readerOf(readLimiters(given['limiters']));
+  const given = new GivenOptions(OPTIONS, options);
+  const into = given.required('register', readRegister);
+  const limiters = given.optional('limiters', readLimiters, undefined);
+  given.end();
+  const read = readerOf(limiters);
   const durations = new CollectedHistogram(DURATION, ['store', 'outcome']);
   const sizes = new CollectedHistogram(BATCH_SIZE, ['store']);
   const collectors = [...METRICS.map((metric) => new Reading(metric, read)), durations, sizes];
@@ -148,6 +142,22 @@ class Reading extends Collector {
 
   /** The limiters' own numbers are not ours to change. */
   reset(): void {}
+}
+
+function readRegister(option: string, value: unknown): PrometheusRegistry {
+  const register = value as Partial<PrometheusRegistry> | null | undefined;
+  if (
+    typeof register?.registerMetric !== 'function' ||
+    typeof register.removeSingleMetric !== 'function'
+  ) {
+    throw invalidOption(
+      option,
+      'a registry of prom-client',
+      value,
+      "Pass `register` of 'prom-client', or a Registry of yours.",
+    );
+  }
+  return register as PrometheusRegistry;
 }
 
 class CollectedHistogram extends Collector {

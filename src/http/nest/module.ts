@@ -70,7 +70,10 @@ export class RateLimitModule {
     options: RateLimitModuleAsyncOptions<Dependencies, Request>,
   ): DynamicModule {
     const { imports, inject, useFactory, global } = options;
-    readOptions('forRootAsync', options, ['imports', 'inject', 'useFactory', 'global']);
+    readOptions(
+      { of: 'forRootAsync', names: ['imports', 'inject', 'useFactory', 'global'] },
+      options,
+    );
     readFunction('useFactory', useFactory);
     const provider: FactoryProvider = {
       provide: RouteGuards,

@@ -1,9 +1,10 @@
 import type { RateLimiter } from '../../limiter.ts';
-import { readLimiterOptions } from '../../limiter-options.ts';
 import type { LimiterOptions } from '../../limiter-options.ts';
 import { invalidOption } from '../../errors.ts';
-import { isLimiter } from '../../given-limiter.ts';
-import { ADDRESS_OPTIONS, readGuardOptions } from '../guard-options.ts';
+import { checkLimiterOrOptions } from '../../given-limiter.ts';
+import { ADDRESS_OPTIONS } from '../../option-sets.ts';
+import { Problems } from '../../problems.ts';
+import { readGuardOptions } from '../guard-options.ts';
 import type { GuardOptions } from '../guard-options.ts';
 import { addressesOf } from './call.ts';
 import type { NestRequest } from './call.ts';
@@ -36,10 +37,12 @@ export function checkRule(where: string, rule: unknown): void {
     throw invalidOption(`${where} options`, 'an object', rule, 'Pass the options by name.');
   }
   const { limiter, ...options } = rule as Rule;
-  readGuardOptions(options, addressesOf);
-  if (limiter !== undefined && !isLimiter(limiter)) {
-    readLimiterOptions(limiter);
+  const problems = new Problems(where);
+  problems.attempt(() => readGuardOptions(options, addressesOf));
+  if (limiter !== undefined) {
+    problems.attempt(() => checkLimiterOrOptions(limiter));
   }
+  problems.throwAll();
 }
 
 /**
