@@ -154,8 +154,31 @@ const cutEvery20Ms = {
   },
 };
 
+/** @type {Scenario} */
+const cutWhileIdle = {
+  name: 'an idle connection is cut: calls wait for the next one, and are real',
+  async run(stage) {
+    const { proxy } = stage;
+    const caller = await stage.openReady({ timeoutMs: 1_000 });
+    for (let i = 0; i < 4; i++) {
+      (await caller.burst(20)).forEach(expectReal);
+      await proxy.cut({ reset: i % 2 === 1 });
+      await sleep(20); // the client has heard of it, and has not necessarily connected again
+      (await caller.burst(20)).forEach(expectReal);
+    }
+  },
+};
+
 /** @type {readonly Scenario[]} */
-export const outages = [stopped, stalledFromTheStart, killed, restarted, refusing, cutEvery20Ms];
+export const outages = [
+  stopped,
+  stalledFromTheStart,
+  killed,
+  restarted,
+  refusing,
+  cutEvery20Ms,
+  cutWhileIdle,
+];
 
 /**
  * For as long as there is no connection, every call is answered in its own turn, and all share one error.

@@ -12,6 +12,7 @@ const TELLING = [
   'half a reply',
   'replies dropped',
   'cut in place',
+  'cut: calls wait',
   'stopped',
 ];
 

@@ -1,0 +1,19 @@
+// @ts-check
+import process from 'node:process';
+import { RateLimiter } from 'distributed-rate-limiter';
+import { clients } from './clients.mjs';
+
+/** A process that calls when it is told to, as a function on a platform that freezes it between requests. */
+const [kind = '', url = ''] = process.argv.slice(2);
+const client = clients[/** @type {keyof typeof clients} */ (kind)];
+const { redis, close } = await client.open(url);
+const limiter = new RateLimiter({ redis, rate: 1_000, period: '1m', timeoutMs: 1_000 });
+process.on('message', async () => {
+  const decisions = await Promise.all([limiter.allow('a'), limiter.allow('b')]);
+  process.send?.(decisions.map(({ reason }) => reason));
+});
+process.once('disconnect', async () => {
+  await limiter.close();
+  close();
+});
+process.send?.('started');
