@@ -309,7 +309,7 @@ function readPlace(given: GivenOptions): (timeoutMs: number) => Place {
     return () => ({ store: memory, place: memory });
   }
   const cluster = given.optional('cluster', readBoolean, false);
-  if (cluster === true) {
+  if (cluster) {
     given.refuse(
       'sharding',
       'left out where `cluster` is true',
