@@ -61,11 +61,12 @@ function openIoredis(
   library: Record<string, unknown>,
   { address, cluster, silenceMs, sharded }: Opening,
 ): IoredisClient {
-  const { host, port, path, tls, username, password, database } = address;
+  const { host, port, path, tls, username, password, database, family } = address;
   const options = {
     ...(username === undefined ? {} : { username }),
     ...(password === undefined ? {} : { password }),
     ...(tls ? { tls: serverName(host) } : {}),
+    ...(family === undefined ? {} : { family }),
     connectTimeout: CONNECT_TIMEOUT_MS,
     // ioredis waits this long for a server that it leaves, even where the socket is closed already, and its timer
     // keeps the process alive.
@@ -106,7 +107,7 @@ function openNodeRedis(
   library: Record<string, unknown>,
   { address, cluster, silenceMs, sharded }: Opening,
 ): NodeRedisClient | NodeRedisCluster {
-  const { host, port, path, tls, username, password, database } = address;
+  const { host, port, path, tls, username, password, database, family } = address;
   const options = {
     ...(username === undefined ? {} : { username }),
     ...(password === undefined ? {} : { password }),
@@ -120,6 +121,7 @@ function openNodeRedis(
   const socket = {
     ...(path === undefined ? { host, port } : { path }),
     ...(tls ? { tls: true, ...serverName(host) } : {}),
+    ...(family === undefined ? {} : { family }),
     connectTimeout: CONNECT_TIMEOUT_MS,
     socketTimeout: silenceMs,
     reconnectStrategy: reconnectDelays(),

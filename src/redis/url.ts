@@ -10,10 +10,80 @@ export interface RedisAddress {
   readonly username?: string;
   readonly password?: string;
   readonly database: number;
+  /** The IP version by which the host's name is looked up; 0 is either. Undefined leaves it to the client library. */
+  readonly family?: 0 | 4 | 6;
 }
 
 const CURE =
-  "Write 'redis://[user:password@]host[:port][/database]', 'rediss://…' for TLS, or 'unix:///path/to.sock[?db=N]'.";
+  "Write 'redis://[user:password@]host[:port][/database]', 'rediss://…' for TLS, or 'unix:///path/to.sock[?db=N]'. `?family=0`, 4 or 6 names the IP version, `?db=N` the database.";
+
+/**
+ * Queries that others' URLs carry, by their names in small letters without `-` and `_`, and what to do instead. A name
+ * that is not among them is not repeated in an error: what looks like one may be the end of a password with a `?`.
+ */
+const CURES: ReadonlyMap<string, string> = new Map([
+  ...cures("Write 'rediss://' for TLS.", ['tls', 'ssl', 'usetls', 'usessl']),
+  ...cures(
+    'Name a private authority by NODE_EXTRA_CA_CERTS, or pass a client that has the TLS options.',
+    ['sslcertreqs', 'sslverify', 'sslcacerts', 'rejectunauthorized', 'tlsinsecure', 'skipverify'],
+  ),
+  ...cures("Write them before the host: 'redis://user:password@host'.", [
+    'password',
+    'pass',
+    'auth',
+    'username',
+    'user',
+  ]),
+  ...cures('Set `namespace`.', ['prefix', 'keyprefix']),
+  ...cures('Set `cluster: true`.', ['cluster']),
+  ...cures('Pass a client that knows the Sentinels.', [
+    'sentinel',
+    'sentinels',
+    'sentinelmaster',
+    'mastername',
+    'mymaster',
+    'name',
+    'role',
+  ]),
+  ...cures('Leave it out and set `timeoutMs`: the library keeps its own deadlines.', [
+    'timeout',
+    'connecttimeout',
+    'connectiontimeout',
+    'sockettimeout',
+    'socketconnecttimeout',
+    'commandtimeout',
+    'readtimeout',
+    'writetimeout',
+    'dialtimeout',
+    'retryonerror',
+    'maxretries',
+    'maxretriesperrequest',
+  ]),
+  ...cures('Leave it out: one connection carries all calls.', [
+    'poolsize',
+    'poolmaxconnections',
+    'connectionlimit',
+    'maxconnections',
+    'minidleconns',
+  ]),
+  ...cures('Leave it out, or pass a client that has it.', [
+    'protocol',
+    'resp',
+    'clientname',
+    'connectionname',
+    'lazyconnect',
+    'enablereadycheck',
+    'enableofflinequeue',
+    'keepalive',
+    'nodelay',
+    'tlsservername',
+    'servername',
+  ]),
+]);
+
+function cures(cure: string, names: readonly string[]): readonly (readonly [string, string])[] {
+  return names.map((name) => [name, cure] as const);
+}
 
 /** Reads `redis://`, `rediss://` and `unix://` URLs. No error repeats a URL: it may hold a password. */
 export function readRedisUrl(url: string): RedisAddress {
@@ -31,11 +101,12 @@ export function readRedisUrl(url: string): RedisAddress {
     if (parsed.pathname.length < 2) {
       throw refused('a URL with the path of a socket');
     }
-    const database = readDatabase(parsed.searchParams.get('db') ?? '');
+    const path = decode(parsed.pathname);
+    const { database = 0 } = readQuery(parsed, ['db']);
     return {
       host: '',
       port: 0,
-      path: decode(parsed.pathname),
+      path,
       tls: false,
       database,
       ...credentials,
@@ -44,15 +115,53 @@ export function readRedisUrl(url: string): RedisAddress {
   if (parsed.protocol !== 'redis:' && parsed.protocol !== 'rediss:') {
     throw refused("a URL that begins with 'redis://', 'rediss://' or 'unix://'");
   }
-  if (parsed.search !== '' || parsed.hash !== '') {
-    throw refused('a URL without query or fragment');
+  if (parsed.hash !== '') {
+    throw refused('a URL without a fragment');
+  }
+  const path = parsed.pathname.slice(1);
+  const query = readQuery(parsed, ['db', 'family']);
+  const database = path === '' ? (query.database ?? 0) : readDatabase(path);
+  if (query.database !== undefined && query.database !== database) {
+    throw refused('a URL with one database');
   }
   return {
     host: parsed.hostname === '' ? '127.0.0.1' : parsed.hostname.replace(/^\[|\]$/g, ''),
     port: parsed.port === '' ? 6379 : Number(parsed.port),
     tls: parsed.protocol === 'rediss:',
-    database: readDatabase(parsed.pathname.slice(1)),
+    database,
+    ...(query.family === undefined ? {} : { family: query.family }),
     ...credentials,
+  };
+}
+
+type Query = 'db' | 'family';
+
+function readQuery(
+  { searchParams }: URL,
+  known: readonly Query[],
+): { database?: number; family?: 0 | 4 | 6 } {
+  const names = [...searchParams.keys()];
+  for (const [i, name] of names.entries()) {
+    if (!known.includes(name as Query)) {
+      const cure = CURES.get(name.toLowerCase().replaceAll(/[_-]/g, ''));
+      throw cure === undefined
+        ? refused(`a URL without a query other than ${known.join(' and ')}`)
+        : refused(`a URL without the query ${name}`, cure);
+    }
+    if (names.indexOf(name) < i) {
+      throw refused(`a URL with at most one ${name}`);
+    }
+  }
+  const [db, family] = [searchParams.get('db'), searchParams.get('family')];
+  if (db === '') {
+    throw refused('a URL whose database is a number');
+  }
+  if (family !== null && !['0', '4', '6'].includes(family)) {
+    throw refused('a URL whose family is 0, 4 or 6');
+  }
+  return {
+    ...(db === null ? {} : { database: readDatabase(db) }),
+    ...(family === null ? {} : { family: Number(family) as 0 | 4 | 6 }),
   };
 }
 
@@ -71,9 +180,9 @@ function decode(text: string): string {
   }
 }
 
-function refused(rule: string): RateLimiterError {
+function refused(rule: string, cure = CURE): RateLimiterError {
   return new RateLimiterError(
     'ERR_INVALID_OPTION',
-    `\`redis\` must be ${rule}, and is not (the value is not repeated, it may hold a password). ${CURE}`,
+    `\`redis\` must be ${rule}, and is not (the value is not repeated, it may hold a password). ${cure}`,
   );
 }

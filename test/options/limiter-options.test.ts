@@ -432,7 +432,7 @@ describe('redis and store', () => {
     'redis://user:hunter2@localhost/1/2',
     'redis://user:hunter2@localhost/1.5',
     'redis://user:hunter2@localhost/123456',
-    'redis://user:hunter2@localhost?db=1',
+    'redis://user:hunter2@localhost?db=one',
     'redis://user:hunter2@localhost#1',
     'redis://user:hunter2%zz@localhost',
     'redis://user%zz:hunter2@localhost',

@@ -49,6 +49,13 @@ describe('readRedisUrl', () => {
       { ...plain, host: 'localhost', username: 'user', password: 'p@ss/w:rd%', database: 2 },
     ],
     ['redis://user@localhost', { ...plain, host: 'localhost', username: 'user' }],
+    [
+      'redis://redis.railway.internal?family=0',
+      { ...plain, host: 'redis.railway.internal', family: 0 },
+    ],
+    ['rediss://h/2?family=6', { ...plain, host: 'h', tls: true, database: 2, family: 6 }],
+    ['redis://h?db=3&family=4', { ...plain, host: 'h', database: 3, family: 4 }],
+    ['redis://h/3?db=3', { ...plain, host: 'h', database: 3 }],
     ['unix:///run/redis.sock', { ...plain, host: '', port: 0, path: '/run/redis.sock' }],
     [
       'unix://user:secret@localhost/run/a%20b.sock?db=3',
@@ -68,5 +75,35 @@ describe('readRedisUrl', () => {
       ...address,
       host: address.host.toLowerCase(),
     });
+  });
+
+  test.each([
+    ['redis://h?ssl_cert_reqs=CERT_NONE', 'without the query ssl_cert_reqs', 'NODE_EXTRA_CA_CERTS'],
+    ['redis://h?tls=true', 'without the query tls', 'rediss://'],
+    ['redis://h?password=hunter2', 'without the query password', 'user:password@host'],
+    ['redis://h?keyPrefix=a', 'without the query keyPrefix', '`namespace`'],
+    ['redis://h?connectTimeout=5', 'without the query connectTimeout', '`timeoutMs`'],
+    ['redis://h?pool_size=5', 'without the query pool_size', 'one connection'],
+    ['redis://h?protocol=3', 'without the query protocol', 'pass a client'],
+    ['redis://h?cluster=true', 'without the query cluster', '`cluster: true`'],
+    ['redis://h?family=5', 'whose family is 0, 4 or 6', 'family=0'],
+    ['redis://h?family=', 'whose family is 0, 4 or 6', 'family=0'],
+    ['redis://h?family=4&family=6', 'with at most one family', 'family=0'],
+    ['redis://h/1?db=2', 'with one database', 'database'],
+    ['redis://h?db=', 'whose database is a number', 'database'],
+    ['redis://h?hunter2@host', 'without a query other than db and family', 'family=0'],
+    ['redis://h?constructor=1', 'without a query other than db and family', 'family=0'],
+    ['unix:///run/redis.sock?family=4', 'without a query other than db', 'unix://'],
+    ['redis://h#hunter2', 'without a fragment', 'redis://'],
+  ])('refuses %s, and says what to do instead', (url, rule, cure) => {
+    let message = '';
+    try {
+      readRedisUrl(url);
+    } catch (error) {
+      ({ message } = error as Error);
+    }
+    expect(message).toContain(`must be a URL ${rule}, and is not`);
+    expect(message.slice(message.indexOf('). '))).toContain(cure);
+    expect(message).not.toContain('hunter2');
   });
 });
