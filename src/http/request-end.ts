@@ -1,6 +1,7 @@
 import type { EventEmitter } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import type { Http2ServerResponse, ServerHttp2Stream } from 'node:http2';
+import { whenClosed as whenStreamClosed } from './gone-streams.ts';
 
 /**
  * How a request ended: with the status of its complete response, or `'aborted'`, because the client went away or the
@@ -57,12 +58,12 @@ export function isUnanswered(response: NodeResponse): boolean {
 function listen(response: NodeResponse, settle: Finish): void {
   const stream = streamOf(response);
   if (stream !== undefined) {
-    stream.once('close', () => settle(endOfStream(stream, response)));
+    whenStreamClosed(stream, () => settle(endOfStream(stream, response)));
     return;
   }
   const socket = socketOf(response);
   const aborted = (): void => settle('aborted');
-  const stopListening = socket === undefined ? undefined : whenClosed(socket, aborted);
+  const stopListening = socket === undefined ? undefined : whenSocketClosed(socket, aborted);
   response.once('finish', () => {
     stopListening?.();
     // Node also says `finish` of a body that was cut off while it waited for a slow client.
@@ -128,7 +129,7 @@ function socketOf({ req }: NodeResponse): SocketLike | undefined {
 const sockets = new WeakMap<SocketLike, Set<() => void>>();
 
 /** Returns a function that stops listening. */
-function whenClosed(socket: SocketLike, call: () => void): () => void {
+function whenSocketClosed(socket: SocketLike, call: () => void): () => void {
   let calls = sockets.get(socket);
   if (calls === undefined) {
     const all = new Set<() => void>();

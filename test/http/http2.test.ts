@@ -11,7 +11,7 @@ import { fastify } from 'fastify';
 import { Hono } from 'hono';
 import Koa from 'koa';
 import { afterEach, describe, expect, test } from 'vitest';
-import { concurrency, MemoryStore, RateLimiter } from 'distributed-rate-limiter';
+import { concurrency, MemoryStore, RateLimiter, tokenBucket } from 'distributed-rate-limiter';
 import type { GuardOptions } from 'distributed-rate-limiter/http';
 import { rateLimit as limitExpress } from 'distributed-rate-limiter/express';
 import { rateLimit as limitFastify } from 'distributed-rate-limiter/fastify';
@@ -20,6 +20,7 @@ import { rateLimit as limitKoa } from 'distributed-rate-limiter/koa';
 import { RateLimitModule } from 'distributed-rate-limiter/nest';
 import { rateLimit as limitNode } from 'distributed-rate-limiter/node-http';
 import { rateLimit as limitWeb } from 'distributed-rate-limiter/web';
+import { CHECKS_UNTIL_GONE, checkStreams } from '../../src/http/gone-streams.ts';
 import { waitUntil } from '../kit/index.mjs';
 import { deferred } from './deferred.ts';
 import { create } from './nest-app.ts';
@@ -346,3 +347,35 @@ function nextStreamOf(server: Server): Promise<void> {
 async function settled(): Promise<void> {
   for (let i = 0; i < 5; i++) await new Promise(setImmediate);
 }
+
+test('keeps a request charged whose stream is reset without an error while its answer waits for flow control', async () => {
+  const limiter = new RateLimiter({
+    store: new MemoryStore(),
+    limits: [
+      concurrency({ name: 'places', max: 1, ttl: '1h' }),
+      tokenBucket({ name: 'rate', rate: 2, period: '1h' }),
+    ],
+  });
+  const written = deferred<ServerHttp2Stream>();
+  const limited = limitNode<Http2ServerRequest>(limiter, { identify, count: 'failures' });
+  const server = listening(
+    http2.createServer(
+      limited((_, response: Http2ServerResponse) => {
+        response.end('x'.repeat(1_000_000));
+        written.resolve(response.stream as ServerHttp2Stream);
+      }),
+    ),
+  );
+  const session = await connect(server);
+  closing.push(() => written.promise.then((stream) => stream.session?.destroy()));
+  const stream = session.request({ ':path': '/' });
+  stream.on('error', () => {});
+  await once(stream, 'data');
+  const serverStream = await written.promise;
+  stream.resume().close(http2.constants.NGHTTP2_NO_ERROR);
+  await waitUntil('the server to have read the reset', async () => serverStream.closed);
+  const remaining = async (): Promise<unknown> =>
+    (await limiter.peek('all')).limits.map((limit) => limit.remaining);
+  for (let i = 0; i < CHECKS_UNTIL_GONE; i++) checkStreams();
+  expect(await remaining()).toEqual([1, 1]);
+});
