@@ -4,6 +4,7 @@ import type { RateLimiterError, StoreFailure } from '../errors.ts';
 import { endStoreCall, liveStores, storeCalls, storeSubmits, UNNAMED } from '../events.ts';
 import type { NodeState, StoreSubmission } from '../events.ts';
 import { answerInTurn } from '../same-turn.ts';
+import { openingMs } from '../opening.ts';
 import { monotonicMs, nextTick, setImmediate, setTimeout } from '../timers.ts';
 import { causeOf } from './cause.ts';
 import { ConnectionState } from './connection-state.ts';
@@ -230,7 +231,7 @@ export class Connection<C extends Sendable> {
     if (phase !== 'ready') {
       batch.dueAt = this.#heldUntil(timeoutMs);
     }
-    if (this.#starting) {
+    if (this.#starting && phase === 'opening') {
       this.#lateness.start();
     }
     this.#batches.add(batch);
@@ -559,7 +560,7 @@ export class Connection<C extends Sendable> {
     if (batch.calls === undefined) {
       this.#counts.writtenOff += 1;
       this.#forget(batch);
-    } else if (lostMs > 0) {
+    } else if (lostMs > 0 && !this.#isOverdue(batch)) {
       batch.lostMs += lostMs;
       this.#batches.postpone(batch, monotonicMs() + lostMs);
     } else if (this.#state.phase === 'ready') {
@@ -568,6 +569,11 @@ export class Connection<C extends Sendable> {
       this.#answer(batch, this.#outage.awayError());
       this.#forget(batch);
     }
+  }
+
+  /** Once it was sent, a batch is given no more time than its calls had for the first connection. */
+  #isOverdue({ sent, sentAt, timeoutMs }: Batch<C>): boolean {
+    return sent && monotonicMs() - sentAt > openingMs(timeoutMs);
   }
 
   #endStart(): void {

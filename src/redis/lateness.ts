@@ -1,6 +1,10 @@
 import { clearTimeout, monotonicMs, setTimeout } from '../timers.ts';
 
-const TICK_MS = 10;
+const TICK_MS = 20;
+/** A timer is late by this much on any machine. */
+const USUAL_MS = 5;
+/** However slow a machine is, waiting ends. */
+const MAX_LOST_MS = 30_000;
 
 /**
  * Measures how much time this process lost while it ran: because the machine had no processor for it, or because its
@@ -33,7 +37,8 @@ export class Lateness {
 
   #note(): void {
     const now = monotonicMs();
-    this.#lostMs += Math.max(0, now - this.#tickAt - TICK_MS);
+    const lostMs = Math.max(0, now - this.#tickAt - TICK_MS - USUAL_MS);
+    this.#lostMs = Math.min(MAX_LOST_MS, this.#lostMs + lostMs);
     this.#tickAt = now;
   }
 
