@@ -23,6 +23,14 @@ export class RateLimitExceeded extends RateLimiterError {
   readonly decision: Refusal;
   /** Milliseconds until this same cost could pass if nobody else spends; undefined where that is not known, or never. */
   readonly retryAfterMs: number | undefined;
+  /**
+   * Only of an error that an HTTP guard throws because its `onRefused` returned `'throw'`: 429, or 503 where
+   * `decision.degraded` is true. `statusCode` is the same.
+   */
+  declare readonly status?: 429 | 503;
+  declare readonly statusCode?: 429 | 503;
+  /** Of the same errors: the header fields of the answer by name, `Retry-After` among them. */
+  declare readonly headers?: Readonly<Record<string, string>>;
 
   constructor(decision: Refusal) {
     super(

@@ -154,7 +154,7 @@ function addressReader(
   let watching = trustedProxies === undefined && !alreadyWarned;
   return (request) => {
     const peer = remoteAddressOf(request);
-    if (watching && isForwarded(request)) {
+    if (watching && isForwarded(request) && !isNamed(peer, request)) {
       watching = false;
       onWarning();
       process.emitWarning(
@@ -263,6 +263,25 @@ function headerOf(
   }
   const value = (headers as Readonly<Record<string, string | readonly string[] | undefined>>)[name];
   return typeof value === 'object' ? value.join(', ') : value;
+}
+
+/**
+ * Whether the address of who is connected stands in a forwarding header: then the application has read that header
+ * itself, as behind a platform that hides the connection, and there is nothing to warn of.
+ */
+function isNamed(peer: string | undefined, request: AddressRequest | AddressSource): boolean {
+  const address = peer === undefined ? undefined : parsePeer(peer);
+  if (address === undefined) {
+    return false;
+  }
+  for (const header of ['x-forwarded-for', 'forwarded'] as const) {
+    for (const hop of hopsFromTheRight(headerOf(request, header) ?? '', header)) {
+      if (hop !== undefined && hop.join() === address.join()) {
+        return true;
+      }
+    }
+  }
+  return false;
 }
 
 function isForwarded(request: AddressRequest | AddressSource): boolean {

@@ -3,7 +3,7 @@ import type { RateLimiter } from '../limiter.ts';
 import type { LimiterOptions } from '../limiter-options.ts';
 import { guardOf } from './guard.ts';
 import type { GuardOptions } from './guard-options.ts';
-import { nodeAdapter, obey } from './node-response.ts';
+import { nodeAdapter, obey, writeFieldsOfError } from './node-response.ts';
 import { isOver } from './request-end.ts';
 
 export { clientAddress, identifyByAddress } from './client-address.ts';
@@ -41,6 +41,7 @@ export function rateLimit<Request extends IncomingMessage = IncomingMessage>(
     } catch (error) {
       // For an error after the response Express would cut the connection.
       if (!isOver(response)) {
+        writeFieldsOfError(error, response);
         next(error);
       }
       return;

@@ -14,6 +14,7 @@ import { joinsList } from './headers.ts';
 import type { HeaderFields } from './headers.ts';
 import { letPass } from './node-response.ts';
 import { isUnanswered } from './request-end.ts';
+import { fieldsOfError } from './thrown-refusal.ts';
 
 export { clientAddress, identifyByAddress } from './client-address.ts';
 export { decisionOf } from './request-decision.ts';
@@ -314,6 +315,7 @@ async function decide<Request>(
     goesOn = obey(await guard.check(request), reply);
   } catch (error) {
     if (!reply.sent && isUnanswered(reply.raw)) {
+      addFields(fieldsOfError(error), reply);
       done(error as Error);
     }
     return;

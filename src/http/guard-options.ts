@@ -10,7 +10,7 @@ import { identifyByAddress } from './client-address.ts';
 import type { AddressOptions, AddressRequest, AddressSource } from './client-address.ts';
 import { readHeaderProfile } from './headers.ts';
 import type { HeaderProfile, HeaderWriter } from './headers.ts';
-import type { Refusal, Replacement } from './refusal.ts';
+import type { OnRefused, Refusal } from './refusal.ts';
 
 type OrPromise<T> = T | Promise<T>;
 
@@ -39,8 +39,12 @@ export interface GuardOptions<Request> extends AddressOptions {
   limits?: readonly Limit[] | ((request: Request) => OrPromise<readonly Limit[] | undefined>);
   /** Requests that are let through without being counted. */
   skip?: (request: Request) => OrPromise<boolean>;
-  /** Called before the guard answers a request itself; what it returns is sent instead. What it throws is one process warning. */
-  onLimited?: (request: Request, refusal: Refusal) => OrPromise<Replacement | undefined | void>;
+  /**
+   * Called before the guard answers a request itself, with status 429, 503 or 400. It returns what is sent instead;
+   * undefined or `'default'` for the guard's own answer; or `'throw'`, and the framework's error handling gets an error
+   * with `status`, `headers` and `decision` (`RateLimitExceeded`). What it throws itself goes there as well.
+   */
+  onRefused?: (request: Request, refusal: Refusal) => OrPromise<OnRefused>;
   /** Default `'draft-11'`. */
   headers?: HeaderProfile;
   /**
@@ -75,7 +79,7 @@ export interface GuardSettings<Request> {
     | undefined
     | ((request: Request) => OrPromise<readonly Limit[] | undefined>);
   readonly skip: ((request: Request) => OrPromise<boolean>) | undefined;
-  readonly onLimited: GuardOptions<Request>['onLimited'];
+  readonly onRefused: GuardOptions<Request>['onRefused'];
   readonly writeHeaders: HeaderWriter;
   readonly count: 'all' | 'failures' | 'successes';
   readonly maxHoldMs: number;
@@ -101,11 +105,11 @@ export function readGuardOptions<Request>(
       undefined,
     ) as GuardSettings<Request>['limits'],
     skip: given.optional('skip', readFunction, undefined) as GuardSettings<Request>['skip'],
-    onLimited: given.optional(
-      'onLimited',
+    onRefused: given.optional(
+      'onRefused',
       readFunction,
       undefined,
-    ) as GuardSettings<Request>['onLimited'],
+    ) as GuardSettings<Request>['onRefused'],
     writeHeaders: given.attempt('headers', () =>
       readHeaderProfile(given.values['headers'] ?? 'draft-11'),
     ),

@@ -18,10 +18,11 @@ import type { HeaderFields } from './headers.ts';
 import { Making } from './made-per-request.ts';
 import { partitionOf } from './partition.ts';
 import { PROBLEM_JSON, problemOf, UNIDENTIFIED } from './problem.ts';
-import { replace } from './refusal.ts';
+import { replace, replacementOf } from './refusal.ts';
 import type { Refusal, Replacement } from './refusal.ts';
 import { noteDecision } from './request-decision.ts';
 import type { Finish } from './request-end.ts';
+import { thrownRefusal } from './thrown-refusal.ts';
 
 /** The request goes on. */
 export interface Pass {
@@ -48,8 +49,9 @@ export interface Guard<Request> {
   readonly limiter: RateLimiter;
   /**
    * @param part what of the request is decided here, if it is decided in parts: such as one field of a GraphQL query
-   * @throws (rejects) what `identify`, `skip`, `cost` and `limits` throw, a cost or limits that are never right, and a
-   * `StoreError` under `failStrategy: 'throw'`: all for the framework's own handling of errors.
+   * @throws (rejects) what `identify`, `skip`, `cost`, `limits` and `onRefused` throw, a cost or limits that are never
+   * right, a `StoreError` under `failStrategy: 'throw'`, and a refusal for which `onRefused` returned `'throw'`: all for
+   * the framework's own handling of errors.
    */
   check(request: Request, part?: object): Promise<Verdict>;
 }
@@ -272,14 +274,18 @@ class LimiterGuard<Request> implements Guard<Request> {
 
   async #refuse(request: Request, refusal: Refusal): Promise<Refused> {
     const { status, headers, body } = refusal;
-    try {
-      const replacement = await this.#settings.onLimited?.(request, refusal);
-      if (replacement !== undefined) {
+    const answer = await this.#settings.onRefused?.(request, refusal);
+    if (answer === 'throw') {
+      throw thrownRefusal(refusal);
+    }
+    if (answer !== undefined && answer !== 'default') {
+      try {
+        const replacement = answer instanceof Response ? await replacementOf(answer) : answer;
         const added = this.#addedFields(replacement);
         return { pass: false, ...replace(refusal, replacement, added) };
+      } catch {
+        this.#warnOf('onRefused');
       }
-    } catch {
-      this.#warnOf('onLimited');
     }
     return { pass: false, status, headers, body };
   }
@@ -288,7 +294,7 @@ class LimiterGuard<Request> implements Guard<Request> {
     try {
       return readFields(headers);
     } catch (error) {
-      this.#warnOf('onLimited.headers', error);
+      this.#warnOf('onRefused.headers', error);
       return [];
     }
   }
@@ -317,8 +323,8 @@ class LimiterGuard<Request> implements Guard<Request> {
 /** If a function of the application throws, only its own result is missing from the request. */
 const CONSEQUENCES = {
   headers: 'which gets no rate limit fields',
-  onLimited: 'which gets the usual answer',
-  'onLimited.headers': 'which gets the answer without these fields',
+  onRefused: 'which gets the usual answer',
+  'onRefused.headers': 'which gets the answer without these fields',
 } as const;
 
 function isPromise(value: unknown): value is PromiseLike<unknown> {

@@ -20,7 +20,7 @@ export interface HeaderContext {
  * fields, and the first time it is one process warning.
  *
  * - `'draft-11'`: `RateLimit-Policy` and `RateLimit` as lists of named items, draft-ietf-httpapi-ratelimit-headers-11;
- *   drafts 8 to 10 have the same format.
+ *   `'draft-8'`, `'draft-9'` and `'draft-10'` are the same format.
  * - `'draft-7'`: `RateLimit: limit=…, remaining=…, reset=…` and `RateLimit-Policy`.
  * - `'draft-6'`: `RateLimit-Limit`, `RateLimit-Remaining`, `RateLimit-Reset` in seconds, and `RateLimit-Policy`.
  * - `'legacy'`: `X-RateLimit-Limit`, `X-RateLimit-Remaining`, and `X-RateLimit-Reset` as Unix seconds.
@@ -34,6 +34,9 @@ export interface HeaderContext {
  */
 export type HeaderProfile =
   | 'draft-11'
+  | 'draft-10'
+  | 'draft-9'
+  | 'draft-8'
   | 'draft-7'
   | 'draft-6'
   | 'legacy'
@@ -52,6 +55,9 @@ export type HeaderWriter = (
 
 const WRITERS: Readonly<Record<Exclude<HeaderProfile, Function>, HeaderWriter>> = {
   'draft-11': writeDraft11,
+  'draft-10': writeDraft11,
+  'draft-9': writeDraft11,
+  'draft-8': writeDraft11,
   'draft-7': writeDraft7,
   'draft-6': writeDraft6,
   legacy: writeLegacy,

@@ -1,6 +1,8 @@
 import type { ServerResponse } from 'node:http';
+import type { Context, Env, MiddlewareHandler, Next } from 'hono';
 import type { RateLimiter } from '../limiter.ts';
 import type { LimiterOptions } from '../limiter-options.ts';
+import { readable } from '../options.ts';
 import type { AddressSource } from './client-address.ts';
 import { forgetCharges } from './counted-twice.ts';
 import { guardOf } from './guard.ts';
@@ -9,6 +11,8 @@ import type { GuardOptions } from './guard-options.ts';
 import { announce, joinAnnounced } from './hono-fields.ts';
 import { writeFields } from './node-response.ts';
 import { isOver, isUnanswered, whenEnded } from './request-end.ts';
+import { fieldsOfError } from './thrown-refusal.ts';
+import { readAddressOption, toldAddress } from './told-address.ts';
 import { bodyOf, unreadResponse, watch, whenAborted, withFields } from './web-response.ts';
 
 export { clientAddress, identifyByAddress } from './client-address.ts';
@@ -16,14 +20,9 @@ export { decisionOf } from './request-decision.ts';
 export type { GuardOptions } from './guard-options.ts';
 
 /** What is used of Hono's `c`. */
-export interface HonoContext {
+interface HonoContext {
   readonly env: unknown;
-  readonly req: {
-    readonly raw: Request;
-    readonly method: string;
-    readonly path: string;
-    header(name: string): string | undefined;
-  };
+  readonly req: { readonly raw: Request };
   get res(): Response;
   set res(response: Response | undefined);
   readonly finalized: boolean;
@@ -31,32 +30,48 @@ export interface HonoContext {
   body(body: string | null, status: number, headers: Record<string, string>): Response;
 }
 
-/** Middleware of Hono. */
-export interface Middleware<Context> {
-  (c: Context, next: () => Promise<void>): Promise<Response | void>;
-  readonly limiter: RateLimiter;
+/**
+ * Options of the middleware: a guard's, whose functions get Hono's `c`.
+ *
+ * @example
+ * const options: HonoGuardOptions = { address: (c) => getConnInfo(c).remote.address };
+ */
+export interface HonoGuardOptions<C = Context> extends GuardOptions<C> {
+  /**
+   * The address of who is connected, for runtimes other than Node, where Hono does not tell: the default `identify` then
+   * limits by it, for which `trustedProxies`, `forwardedHeader` and `ipv6Prefix` are. Undefined: nobody is known. Not
+   * beside `identify`. Default under `@hono/node-server`: the socket's.
+   */
+  address?: (c: C) => string | undefined;
 }
 
 /**
  * Limits the routes behind it. On Node, under `@hono/node-server`, a client is by default who is connected. Other
- * runtimes keep that to themselves: there `identify` has to be given, or every request is answered with status 400.
+ * runtimes do not tell: there `address` or `identify` has to be given, or every request is answered with status 400.
+ * Name the application's `Env` for `c.get` and `c.var` to be typed.
  *
  * @param limiter a limiter, or the options of a new one, which is then `limiter` of what is returned, to be closed
  * @throws {RateLimiterError} `ERR_INVALID_OPTION`
  * @example
  * app.use(rateLimit({ redis: 'redis://localhost:6379', rate: 100, period: '1m' }));
  * app.use('/api/*', rateLimit(keys, { identify: (c) => c.req.header('x-api-key') }));
+ * app.use('/user/*', rateLimit<Env>(users, { identify: (c) => c.get('user')?.id }));
  */
-export function rateLimit<Context extends HonoContext = HonoContext>(
+// oxlint-disable-next-line no-explicit-any -- as Hono's own middleware is typed: it fits every application
+export function rateLimit<E extends Env = any, P extends string = any>(
   limiter: RateLimiter | LimiterOptions,
-  options?: GuardOptions<Context>,
-): Middleware<Context> {
-  const guard = guardOf<Context>(limiter, options, {
-    addressOf: addressReader(),
+  options?: HonoGuardOptions<Context<E, P>>,
+): MiddlewareHandler<E, P> & { readonly limiter: RateLimiter } {
+  const { address, ...rest } = readable('guard options', () =>
+    readAddressOption<HonoGuardOptions<Context<E, P>>>(options),
+  );
+  const guard = guardOf<Context<E, P>>(limiter, rest, {
+    addressOf:
+      address === undefined ? addressReader() : (c) => toldAddress(address(c), c.req.raw.headers),
     requestOf,
     factory: rateLimit,
   });
-  const limit = async (c: Context, next: () => Promise<void>): Promise<Response | void> => {
+  const limit = async (c: Context<E, P>, next: Next): Promise<Response | void> => {
     const outgoing = nodeOf(c)?.outgoing;
     let verdict: Verdict;
     try {
@@ -65,12 +80,14 @@ export function rateLimit<Context extends HonoContext = HonoContext>(
       if (outgoing !== undefined && !isUnanswered(outgoing)) {
         return sentElsewhere();
       }
+      forgetCharges(requestOf(c));
+      announce(c, fieldsOfError(error));
       throw error;
     }
     if (!verdict.pass) {
       forgetCharges(requestOf(c));
       return outgoing === undefined || isUnanswered(outgoing)
-        ? refuse(c, verdict)
+        ? refuse(c as HonoContext, verdict)
         : sentElsewhere();
     }
     const { headers, finish } = verdict;
@@ -162,7 +179,7 @@ function addressReader(): (c: HonoContext) => AddressSource {
       warned = true;
       process.emitWarning(
         'A request has no client address, because Hono does not run under @hono/node-server here, and nobody can be limited. ' +
-          'Pass `identify`: a user, an API key, or `(c) => getConnInfo(c).remote.address` with the `getConnInfo` of this runtime.',
+          'Pass `address: (c) => getConnInfo(c).remote.address` with the `getConnInfo` of this runtime, or `identify`: a user, an API key.',
         { type: 'RateLimiterWarning', code: 'DRL_NO_ADDRESS' },
       );
     }

@@ -14,6 +14,6 @@ export type { TrustedProxies } from './trusted-proxies.ts';
 export type { Guard, Pass, Refused, Verdict } from './guard.ts';
 export type { GuardOptions } from './guard-options.ts';
 export type { Decided, HeaderContext, HeaderFields, HeaderProfile } from './headers.ts';
-export type { Refusal, Replacement } from './refusal.ts';
+export type { OnRefused, Refusal, Replacement } from './refusal.ts';
 export type { Finish, NodeResponse, RequestEnd } from './request-end.ts';
 export type { FieldRecord } from './application-fields.ts';

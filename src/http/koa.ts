@@ -5,8 +5,9 @@ import type { AddressSource } from './client-address.ts';
 import { guardOf } from './guard.ts';
 import type { GuardOptions } from './guard-options.ts';
 import { keepFieldsOnError } from './koa-error.ts';
-import { letPass, writeFields } from './node-response.ts';
+import { letPass, writeFields, writeFieldsOfError } from './node-response.ts';
 import { isUnanswered } from './request-end.ts';
+import { fieldsOfError } from './thrown-refusal.ts';
 
 export { clientAddress, identifyByAddress } from './client-address.ts';
 export { decisionOf } from './request-decision.ts';
@@ -52,7 +53,11 @@ export function rateLimit<Context extends KoaContext = KoaContext>(
     factory: rateLimit,
   });
   const limit = async (ctx: Context, next: () => Promise<unknown>): Promise<void> => {
-    const verdict = await guard.check(ctx);
+    const verdict = await guard.check(ctx).catch((error: unknown) => {
+      writeFieldsOfError(error, ctx.res);
+      keepFieldsOnError(ctx, fieldsOfError(error));
+      throw error;
+    });
     if (verdict.pass) {
       if (letPass(verdict, ctx.res)) {
         keepFieldsOnError(ctx, verdict.headers);

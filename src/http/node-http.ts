@@ -7,6 +7,7 @@ import type { GuardOptions } from './guard-options.ts';
 import { nodeAdapter, obey } from './node-response.ts';
 import { FAILED, PROBLEM_JSON } from './problem.ts';
 import { isUnanswered } from './request-end.ts';
+import { refusalOfError } from './thrown-refusal.ts';
 
 export { clientAddress, identifyByAddress } from './client-address.ts';
 export { decisionOf } from './request-decision.ts';
@@ -23,8 +24,9 @@ export type Handler<
 > = (request: Request, response: Response) => unknown;
 
 /**
- * Limits a handler of `node:http` or of `node:http2`'s compatible interface. Nobody there handles errors: what `cost`,
- * `limits` or `skip` throws is answered with status 500, and the first time it is one process warning.
+ * Limits a handler of `node:http` or of `node:http2`'s compatible interface. Nobody there handles errors: what
+ * `identify`, `cost`, `limits`, `skip` or `onRefused` throws is answered with status 500, and the first time it is one
+ * process warning. `onRefused` that returns `'throw'` gets the guard's own answer.
  *
  * @param limiter a limiter, or the options of a new one, which is then `limiter` of what is returned, to be closed
  * @throws {RateLimiterError} `ERR_INVALID_OPTION`
@@ -50,6 +52,12 @@ export function rateLimit<Request extends NodeRequest = IncomingMessage>(
       try {
         goesOn = obey(await guard.check(request), response);
       } catch (error) {
+        const refusal = refusalOfError(error);
+        if (refusal !== undefined) {
+          // `onRefused` handed it to the framework, which is this.
+          obey({ ...refusal, pass: false }, response);
+          return;
+        }
         if (!reported) {
           reported = true;
           process.emitWarning(

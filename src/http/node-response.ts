@@ -4,6 +4,7 @@ import { joinsList } from './headers.ts';
 import type { HeaderFields } from './headers.ts';
 import { isOver, isUnanswered, whenEnded } from './request-end.ts';
 import type { NodeResponse } from './request-end.ts';
+import { fieldsOfError } from './thrown-refusal.ts';
 
 /** For requests that are Node's own, whatever is added to them. */
 export function nodeAdapter(factory: Function): Adapter<unknown> {
@@ -55,6 +56,13 @@ export function letPass(
     }
   }
   return true;
+}
+
+/** Adds the fields of a refusal that goes to the framework's error handling; of other errors nothing. */
+export function writeFieldsOfError(error: unknown, response: NodeResponse): void {
+  if (!response.headersSent) {
+    writeFields(fieldsOfError(error), response);
+  }
 }
 
 /** Adds fields to a response of Node's; lists join what other limiters wrote. */

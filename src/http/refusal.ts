@@ -26,6 +26,15 @@ export interface Replacement {
   body?: string | object;
 }
 
+/** What `onRefused` may return: another answer, `'default'` for the guard's own, or `'throw'` for the framework's. */
+export type OnRefused = Replacement | Response | 'default' | 'throw' | undefined | void;
+
+/** A web `Response` as plain values. */
+export async function replacementOf(response: Response): Promise<Replacement> {
+  const { status, headers } = response;
+  return { status, headers: Object.fromEntries(headers), body: await response.text() };
+}
+
 /** HTTP has no body in responses of these statuses. */
 const BODILESS: readonly number[] = [204, 205, 304];
 
@@ -39,6 +48,9 @@ export function replace(
   given: Replacement,
   added: HeaderFields,
 ): { status: number; headers: HeaderFields; body: string } {
+  if (typeof given !== 'object') {
+    throw new TypeError("It must be { status, headers, body }, a Response, 'default' or 'throw'.");
+  }
   const { status = refusal.status, body } = given;
   if (!Number.isInteger(status) || status < 200 || status > 599) {
     throw new TypeError('`status` must be from 200 to 599.');

@@ -3,14 +3,14 @@ import { invalidOption } from '../errors.ts';
 import type { Identity } from '../identity.ts';
 import type { RateLimiter } from '../limiter.ts';
 import type { LimiterOptions } from '../limiter-options.ts';
-import { readFunction } from '../options.ts';
 import type { AddressSource } from './client-address.ts';
 import { forgetCharges } from './counted-twice.ts';
 import { guardOf } from './guard.ts';
 import type { Pass } from './guard.ts';
 import type { GuardOptions } from './guard-options.ts';
-import type { Refusal, Replacement } from './refusal.ts';
+import type { OnRefused, Refusal } from './refusal.ts';
 import { shareDecision } from './request-decision.ts';
+import { readAddressOption, toldAddress } from './told-address.ts';
 import {
   isResponse,
   refusalOf,
@@ -37,8 +37,12 @@ interface WebFunctions<Asked extends Request, Rest extends unknown[]> {
     | ((...call: Call<Asked, Rest>) => OrPromise<readonly Limit[] | undefined>);
   /** Requests that are let through without being counted. */
   skip?: (...call: Call<Asked, Rest>) => OrPromise<boolean>;
-  /** Called before a request is answered here; what it returns is sent instead. */
-  onLimited?: (request: Asked, refusal: Refusal) => OrPromise<Replacement | undefined | void>;
+  /**
+   * Called before a request is answered here. It returns what is sent instead; undefined or `'default'` for the guard's
+   * own answer; or `'throw'`, and the handler's promise is rejected with an error with `status`, `headers`, `decision` and
+   * `getResponse()`.
+   */
+  onRefused?: (request: Asked, refusal: Refusal) => OrPromise<OnRefused>;
 }
 
 /** Who is limited: a web `Request` does not know who is connected, so one of the two has to be given. */
@@ -180,37 +184,22 @@ function readWho<Asked extends Request, Rest extends unknown[]>(
       'A web Request does not know who is connected: say who is limited, or pass `address`, which tells the address.',
     );
   }
-  if (rest['identify'] !== undefined && address !== undefined) {
-    throw invalidOption(
-      'address',
-      'left out where `identify` is given',
-      address,
-      'Call `clientAddress` in `identify` instead.',
-    );
-  }
+  readAddressOption(options);
   for (const name of ['identify', 'cost', 'limits', 'skip']) {
     const given = rest[name];
     if (typeof given === 'function') {
       rest[name] = (call: Call<Asked, Rest>): unknown => given(...call);
     }
   }
-  const { onLimited } = rest;
-  if (typeof onLimited === 'function') {
-    rest['onLimited'] = ([request]: Call<Asked, Rest>, refusal: Refusal): unknown =>
-      onLimited(request, refusal);
+  const { onRefused } = rest;
+  if (typeof onRefused === 'function') {
+    rest['onRefused'] = ([request]: Call<Asked, Rest>, refusal: Refusal): unknown =>
+      onRefused(request, refusal);
   }
   const read =
-    address === undefined
-      ? undefined
-      : (readFunction('address', address) as (...call: Call<Asked, Rest>) => unknown);
+    address === undefined ? undefined : (address as (...call: Call<Asked, Rest>) => unknown);
   return {
     guardOptions: rest,
-    addressOf: (call) => {
-      const source: unknown = {
-        socket: { remoteAddress: read?.(...call) },
-        headers: call[0].headers,
-      };
-      return source as AddressSource;
-    },
+    addressOf: (call) => toldAddress(read?.(...call), call[0].headers),
   };
 }

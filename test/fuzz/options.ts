@@ -152,7 +152,7 @@ const GUARD_NAMES = [
   'cost',
   'limits',
   'skip',
-  'onLimited',
+  'onRefused',
   'headers',
   'count',
   'unidentified',

@@ -16,7 +16,7 @@ import type { GuardOptions } from 'distributed-rate-limiter/http';
 import { ManualClock } from 'distributed-rate-limiter/testing';
 import { parseList } from 'structured-headers';
 import { deferred } from './deferred.ts';
-import type { Answer, Framework, Handler, Served } from './framework.ts';
+import type { Answer, ErrorHandling, Framework, Handler, Served } from './framework.ts';
 import { lifeContract } from './life-contract.ts';
 
 /** Such as a database's driver has. */
@@ -35,8 +35,9 @@ export function frameworkContract<Request extends object>(framework: Framework<R
   async function serve(
     guards: readonly (readonly [RateLimiter, GuardOptions<Request>?])[],
     handler: Handler<Request> = ok,
+    errors: ErrorHandling = '500',
   ): Promise<Served & { call: (init?: RequestInit & { user?: string }) => Promise<Response> }> {
-    const served = await framework.serve([{ path: '/', guards, handler }]);
+    const served = await framework.serve([{ path: '/', guards, handler }], errors);
     const call = (init: RequestInit & { user?: string } = {}): Promise<Response> =>
       fetch(`${served.origin}/`, {
         ...init,
@@ -320,13 +321,13 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       expect((await call({ user: 'probe' })).status).toBe(200);
     });
 
-    it('sends what `onLimited` returns instead', async () => {
-      const onLimited: GuardOptions<Request>['onLimited'] = async (request, { decision }) => ({
+    it('sends what `onRefused` returns instead', async () => {
+      const onRefused: GuardOptions<Request>['onRefused'] = async (request, { decision }) => ({
         status: 420,
         headers: { 'X-Calm': user(request)! },
         body: { error: decision?.reason },
       });
-      const { call } = await serve([[inMemory(1), { identify: user, onLimited }]]);
+      const { call } = await serve([[inMemory(1), { identify: user, onRefused }]]);
       await call();
       const response = await call();
       expect([response.status, response.headers.get('x-calm')]).toEqual([420, 'anna']);
@@ -335,19 +336,66 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       expect(await response.json()).toEqual({ error: 'limited' });
     });
 
-    it('sends its own answer where `onLimited` throws', async () => {
-      const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
-      try {
-        const onLimited = (): never => {
+    it('sends a web Response that `onRefused` returns', async () => {
+      const onRefused = (): Response => Response.json({ calm: true }, { status: 420 });
+      const { call } = await serve([[inMemory(1), { identify: user, onRefused }]]);
+      await call();
+      const response = await call();
+      expect([response.status, await response.json()]).toEqual([420, { calm: true }]);
+      expect(response.headers.get('content-type')).toContain('application/json');
+      expect(response.headers.get('retry-after')).toBe('60');
+    });
+
+    it.each([
+      ["'default'", () => 'default' as const],
+      ['nothing', () => undefined],
+      ['a promise of nothing', async () => {}],
+    ])('sends its own answer where `onRefused` returns %s', async (_, onRefused) => {
+      const { call } = await serve([[inMemory(1), { identify: user, onRefused }]]);
+      await call();
+      const response = await call();
+      expect(response.status).toBe(429);
+      expect(await response.json()).toMatchObject({ type: QUOTA_EXCEEDED });
+    });
+
+    it.each([
+      [
+        'throws',
+        () => {
           throw new Error('no');
-        };
-        const { call } = await serve([[inMemory(1), { identify: user, onLimited }]]);
-        await call();
-        expect((await call()).status).toBe(429);
-        expect(warn).toHaveBeenCalledTimes(1);
-      } finally {
-        warn.mockRestore();
-      }
+        },
+      ],
+      ['rejects', () => Promise.reject(new Error('no'))],
+    ])('hands the error to the framework where `onRefused` %s', async (_, onRefused) => {
+      let handled = 0;
+      const { call } = await serve([[inMemory(1), { identify: user, onRefused }]], async () => {
+        handled += 1;
+        return ok();
+      });
+      await call();
+      expect([(await call()).status, handled]).toEqual([500, 1]);
+    });
+
+    it("throws a refusal where `onRefused` returns 'throw', and an error handler answers it with its fields", async () => {
+      const onRefused = () => 'throw' as const;
+      const { call } = await serve(
+        [[inMemory(1), { identify: user, onRefused }]],
+        ok,
+        'as the error says',
+      );
+      expect((await call()).status).toBe(200);
+      const response = await call();
+      expect(response.status).toBe(429);
+      expect(response.headers.get('retry-after')).toBe('60');
+      expect(response.headers.get('ratelimit')).toBe('"default";r=0;t=60');
+    });
+
+    it.each<[status: number, options: () => readonly [RateLimiter, GuardOptions<Request>]]>([
+      [400, () => [inMemory(1), { identify: () => undefined, onRefused: () => 'throw' }]],
+      [503, () => [away, { identify: user, onRefused: () => 'throw' }]],
+    ])('throws a refusal of status %i alike', async (status, options) => {
+      const { call } = await serve([options()], ok, 'as the error says');
+      expect((await call()).status).toBe(status);
     });
 
     it('names each of several limits, as an independent parser reads them', async () => {

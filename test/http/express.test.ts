@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { Agent, createServer, get, ServerResponse } from 'node:http';
 import type { IncomingMessage } from 'node:http';
 import { connect } from 'node:net';
-import { concurrency, MemoryStore, RateLimiter } from 'distributed-rate-limiter';
+import { concurrency, MemoryStore, RateLimiter, RateLimitExceeded } from 'distributed-rate-limiter';
 import { rateLimit } from 'distributed-rate-limiter/express';
 import express5 from 'express';
 import express4 from 'express4';
@@ -19,7 +19,7 @@ for (const [version, express] of [
   frameworkContract<IncomingMessage>({
     ...nodeRequest,
     name: `Express ${version}`,
-    async serve(routes) {
+    async serve(routes, errors) {
       const app = express();
       for (const { path, guards, handler } of routes) {
         app.all(
@@ -30,13 +30,38 @@ for (const [version, express] of [
           },
         );
       }
-      // Express's own would write the error to the console.
-      app.use((_error: unknown, _: unknown, response: ServerResponse, next: () => void) => {
-        if (response.headersSent) next();
-        else response.writeHead(500).end();
-      });
+      // Express's own would write the error to the console. It keeps no field but those of `error.headers`.
+      if (errors !== 'as the error says') {
+        app.use((_error: unknown, _: unknown, response: ServerResponse, next: () => void) => {
+          if (response.headersSent) next();
+          else response.writeHead(500).end();
+        });
+      }
       return listen(createServer(app));
     },
+  });
+
+  it(`Express ${version}: an error handler of the application finds the fields on the response, and the decision`, async () => {
+    const app = express();
+    const limiter = { store: new MemoryStore(), rate: 1, period: '1m' } as const;
+    app.use(rateLimit(limiter, { onRefused: () => 'throw' }));
+    app.get('/', (_, response) => void response.end('x'));
+    app.use((error: Error, _: unknown, response: ServerResponse, next: (error: Error) => void) => {
+      if (!(error instanceof RateLimitExceeded)) {
+        next(error);
+        return;
+      }
+      response.statusCode = error.status!;
+      response.end(`${error.decision.reason} ${error.headers!['Retry-After']}`);
+    });
+    const served = await listen(createServer(app));
+    await fetch(served.origin);
+    const refused = await fetch(served.origin);
+    expect([refused.status, await refused.text()]).toEqual([429, 'limited 60']);
+    expect(refused.headers.get('retry-after')).toBe('60');
+    expect(refused.headers.get('ratelimit')).toBe('"default";r=0;t=60');
+    expect(refused.headers.get('content-type')).toBeNull();
+    await served.close();
   });
 }
 

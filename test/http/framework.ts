@@ -18,6 +18,9 @@ export interface Route<Request> {
   readonly handler: Handler<Request>;
 }
 
+/** What becomes of errors: always 500, or what their `status` says, as the framework or the application handles them. */
+export type ErrorHandling = '500' | 'as the error says';
+
 export interface Served {
   /** `http://127.0.0.1:` and the port. */
   readonly origin: string;
@@ -35,7 +38,7 @@ export interface Framework<Request = unknown> {
   /** False: the server answers what a handler throws, out of an adapter's reach. */
   readonly answersErrors?: false;
   /** Serves the routes, for every method, on a free port of loopback. A handler that throws is answered with 500. */
-  serve(routes: readonly Route<Request>[]): Promise<Served>;
+  serve(routes: readonly Route<Request>[], errors?: ErrorHandling): Promise<Served>;
 }
 
 /** The response that is being written on a request's connection. */

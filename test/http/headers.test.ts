@@ -90,6 +90,18 @@ describe('what the profiles write', () => {
     });
   });
 
+  it.each(['draft-8', 'draft-9', 'draft-10'] as const)(
+    '%s has the fields of draft 11',
+    async (headers) => {
+      const [old, current] = [
+        await fieldsOf([perMinute], 3, { headers }),
+        await fieldsOf([perMinute], 3, { headers: 'draft-11' }),
+      ];
+      expect(old).toEqual(current);
+      expect(old[0]).toHaveProperty('RateLimit');
+    },
+  );
+
   it('a function of one’s own gets the decision and the limits', async () => {
     const [fields] = await fieldsOf([perMinute], 1, {
       headers: ({ decision, limits }) => ({

@@ -28,14 +28,14 @@ for (const [name, fetchOf, bindings] of [
     header: (c, field) => c.req.header(field),
     method: (c) => c.req.method,
     ...bindings,
-    async serve(routes) {
+    async serve(routes, errors) {
       const app = new Hono();
       for (const { path, guards, handler } of routes) {
         for (const [limiter, options] of guards) app.use(path, rateLimit(limiter, options));
         app.all(path, async (c) => toResponse(await handler(c)));
       }
       // Hono's own would write the error to the console.
-      app.onError((_, c) => c.text('broken', 500));
+      if (errors !== 'as the error says') app.onError((_, c) => c.text('broken', 500));
       return listen(createServer(listenerOf(fetchOf(app))));
     },
   });
@@ -117,7 +117,88 @@ describe('Hono', () => {
     await vi.waitFor(async () => expect((await limiter.peek('all')).remaining).toBe(1));
   });
 
-  it('answers 400 where no address is known, and says once that `identify` is missing', async () => {
+  describe('address', () => {
+    type Bindings = { ip?: string };
+    const address = (c: Context<{ Bindings: Bindings }>): string | undefined => c.env.ip;
+    const ask = async (app: Hono<{ Bindings: Bindings }>, ip?: string): Promise<number> =>
+      (await app.request('/', {}, ip === undefined ? {} : { ip })).status;
+
+    it.each([
+      ['a /64 of IPv6', ['2001:db8::1', '2001:db8::2', '2001:db8::ffff:3']],
+      ['IPv4 and its mapped form', ['203.0.113.7', '::ffff:203.0.113.7', '::ffff:cb00:7107']],
+    ])('is one client for %s', async (_, addresses) => {
+      const app = new Hono<{ Bindings: Bindings }>();
+      app.use(rateLimit(memory(), { address }));
+      app.get('/', (c) => c.text('x'));
+      const seen: number[] = [];
+      for (const ip of addresses) seen.push(await ask(app, ip));
+      expect(seen).toEqual([200, 429, 429]);
+      expect(await ask(app, '198.51.100.1')).toBe(200);
+    });
+
+    it('believes the proxies that are trusted, and no others', async () => {
+      const app = new Hono<{ Bindings: Bindings }>();
+      app.use(rateLimit(memory(), { address, trustedProxies: ['10.0.0.0/8'], ipv6Prefix: 48 }));
+      app.get('/', (c) => c.text('x'));
+      const from = async (ip: string, client: string): Promise<number> =>
+        (await app.request('/', { headers: { 'x-forwarded-for': client } }, { ip })).status;
+      expect(await from('10.0.0.1', '2001:db8:0:1::1')).toBe(200);
+      expect(await from('10.0.0.2', '2001:db8:0:2::1')).toBe(429);
+      expect(await from('192.0.2.1', '2001:db8:5::1')).toBe(200);
+      expect(await from('192.0.2.1', '2001:db8:6::1')).toBe(429);
+    });
+
+    it('goes before the socket under @hono/node-server', async () => {
+      const app = new Hono();
+      app.use(rateLimit(memory(), { address: (c) => c.req.header('cf-connecting-ip') }));
+      app.get('/', (c) => c.text('x'));
+      const origin = await serve(app);
+      const from = async (ip: string): Promise<number> =>
+        (await fetch(origin, { headers: { 'cf-connecting-ip': ip } })).status;
+      expect([await from('192.0.2.1'), await from('192.0.2.2')]).toEqual([200, 200]);
+    });
+
+    it('is an error where it is none, or stands beside `identify`', async () => {
+      expect(() => rateLimit(memory(), { address: '192.0.2.1' as never })).toThrow('`address`');
+      expect(() => rateLimit(memory(), { address: () => '', identify: () => 'a' })).toThrow(
+        '`address` must be left out',
+      );
+      const app = new Hono();
+      const errors: Error[] = [];
+      app.onError((error, c) => {
+        errors.push(error);
+        return c.text('broken', 500);
+      });
+      app.use(rateLimit(memory(), { address: () => ({ address: '192.0.2.1' }) as never }));
+      expect((await app.request('/')).status).toBe(500);
+      expect(errors[0]!.message).toContain('`address` must be a function that returns');
+    });
+
+    it('that reads a forwarding header itself is not told that nobody reads it; another is', async () => {
+      const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
+      try {
+        const app = new Hono();
+        app.use(
+          rateLimit(memory(), {
+            address: (c) => c.req.header('x-forwarded-for')?.split(',').at(-1)?.trim(),
+          }),
+        );
+        const headers = { 'x-forwarded-for': '198.51.100.7, 2001:DB8::7' };
+        await app.request('/', { headers });
+        expect(warn.mock.calls).toEqual([]);
+        const other = new Hono();
+        other.use(rateLimit(memory(), { address: () => '10.0.0.1' }));
+        await other.request('/', { headers });
+        expect(warn.mock.calls).toEqual([
+          [expect.any(String), expect.objectContaining({ code: 'DRL_UNTRUSTED_FORWARDED' })],
+        ]);
+      } finally {
+        warn.mockRestore();
+      }
+    });
+  });
+
+  it('answers 400 where no address is known, and says once that `address` is missing', async () => {
     const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
     try {
       const app = new Hono();
@@ -127,7 +208,7 @@ describe('Hono', () => {
       expect((await app.request('/', {}, { KV: {} })).status).toBe(400);
       expect(warn.mock.calls).toEqual([
         [
-          expect.stringContaining('`identify`'),
+          expect.stringContaining('Pass `address: (c) => getConnInfo(c).remote.address`'),
           { type: 'RateLimiterWarning', code: 'DRL_NO_ADDRESS' },
         ],
       ]);

@@ -177,8 +177,8 @@ export function lifeContract<Request extends object>(framework: Framework<Reques
       it.each(written)('writes %s, or leaves it out', async (_, value, text) => {
         const limiter = places();
         const fields = { 'X-Before': 'a', 'X-Own': value as string, 'X-After': 'b' };
-        const onLimited = (): object => ({ headers: fields });
-        const origin = await serve(limiter, { identify: anna, headers: () => fields, onLimited });
+        const onRefused = (): object => ({ headers: fields });
+        const origin = await serve(limiter, { identify: anna, headers: () => fields, onRefused });
         const passed = await fetch(origin);
         await passed.text();
         expect(await leftOf(limiter, 1)).toBe(1);
@@ -242,16 +242,16 @@ export function lifeContract<Request extends object>(framework: Framework<Reques
       );
 
       it.each(unsendable)(
-        'refuses without fields of `onLimited` that hold %s',
+        'refuses without fields of `onRefused` that hold %s',
         async (_, fields) => {
           const limiter = perHour(1);
           const warnings = await withoutWarnings(async () => {
-            const onLimited = (): object => ({
+            const onRefused = (): object => ({
               status: 420,
               body: 'calm',
               headers: make(fields) as unknown,
             });
-            const origin = await serve(limiter, { identify: anna, onLimited });
+            const origin = await serve(limiter, { identify: anna, onRefused });
             await fetch(origin);
             for (let i = 0; i < 2; i++) {
               const refused = await fetch(origin);
@@ -262,7 +262,7 @@ export function lifeContract<Request extends object>(framework: Framework<Reques
             }
           });
           expect(warnings).toMatchObject([
-            [expect.stringContaining('`onLimited.headers`'), { code: 'DRL_HOOK_FAILED' }],
+            [expect.stringContaining('`onRefused.headers`'), { code: 'DRL_HOOK_FAILED' }],
           ]);
         },
       );
@@ -277,11 +277,12 @@ export function lifeContract<Request extends object>(framework: Framework<Reques
         ['a body with a bigint', { body: { n: 1n } }],
         ['a body that is a number', { body: 7 }],
         ['null', null],
-      ])('refuses as usual where `onLimited` returns %s', async (_, replacement) => {
+        ['text', 'slow down'],
+      ])('refuses as usual where `onRefused` returns %s', async (_, replacement) => {
         const limiter = perHour(1);
         const warnings = await withoutWarnings(async () => {
-          const onLimited = (): never => replacement as never;
-          const origin = await serve(limiter, { identify: anna, onLimited });
+          const onRefused = (): never => replacement as never;
+          const origin = await serve(limiter, { identify: anna, onRefused });
           await fetch(origin);
           const refused = await fetch(origin);
           expect(refused.status).toBe(429);
@@ -292,7 +293,7 @@ export function lifeContract<Request extends object>(framework: Framework<Reques
 
       it.each([204, 304])('refuses with status %i and no body', async (status) => {
         const limiter = perHour(1);
-        const origin = await serve(limiter, { identify: anna, onLimited: () => ({ status }) });
+        const origin = await serve(limiter, { identify: anna, onRefused: () => ({ status }) });
         await fetch(origin);
         const refused = await fetch(origin);
         expect([refused.status, await refused.text()]).toEqual([status, '']);

@@ -445,12 +445,12 @@ describe.each([
     expect(response.headers.get('ratelimit')).toBe('"module";r=0;t=60');
   });
 
-  it("get text of `onLimited` as the exception's message, which Nest sends in its own way", async () => {
+  it("get text of `onRefused` as the exception's message, which Nest sends in its own way", async () => {
     const limiter = named('module', 1);
-    const onLimited = () => ({ body: 'Slow down.' });
+    const onRefused = () => ({ body: 'Slow down.' });
     const call = await serve(
       {
-        imports: [RateLimitModule.forRoot({ limiter, identify: anna, onLimited })],
+        imports: [RateLimitModule.forRoot({ limiter, identify: anna, onRefused })],
         controllers: [controller()],
       },
       adapter(),

@@ -1,12 +1,20 @@
 import { ReadableStream } from 'node:stream/web';
 import { getRequestListener } from '@hono/node-server';
 import type { RequestListener } from 'node:http';
-import type { Answer } from './framework.ts';
+import type { Answer, ErrorHandling } from './framework.ts';
 
 /** A web-standard handler behind a server of Node's; an error of its own is answered with 500. */
-export function listenerOf(fetch: Parameters<typeof getRequestListener>[0]): RequestListener {
+export function listenerOf(
+  fetch: Parameters<typeof getRequestListener>[0],
+  errors?: ErrorHandling,
+): RequestListener {
   const listener = getRequestListener(fetch, {
-    errorHandler: () => new Response('broken', { status: 500 }),
+    errorHandler: (error) => {
+      const { getResponse } = error as { getResponse?: () => Response };
+      return errors === 'as the error says' && getResponse !== undefined
+        ? getResponse()
+        : new Response('broken', { status: 500 });
+    },
   });
   return (incoming, outgoing) => void listener(incoming, outgoing);
 }

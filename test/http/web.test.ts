@@ -14,12 +14,12 @@ frameworkContract<Request>({
   header: (request, name) => request.headers.get(name) ?? undefined,
   method: (request) => request.method,
   answersErrors: false,
-  serve([route]) {
+  serve([route], errors) {
     const handler = route!.guards.reduceRight<WebHandler<Request, []>>(
       (inner, [limiter, options]) => rateLimit(limiter, options as WebGuardOptions)(inner),
       async (request) => toResponse(await route!.handler(request)),
     );
-    return listen(createServer(listenerOf((request) => handler(request))));
+    return listen(createServer(listenerOf((request) => handler(request), errors)));
   },
 });
 

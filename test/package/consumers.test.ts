@@ -24,6 +24,8 @@ beforeAll(() => {
     '@nestjs',
     '@opentelemetry',
     '@types',
+    'fastify',
+    'hono',
     'reflect-metadata',
     'rxjs',
     'undici-types',

@@ -40,6 +40,7 @@ const refused: readonly (readonly [string, string, string])[] = [
     layer,
   ],
   ['src/http/d.ts', "import { x } from '@nestjs/common';", layer],
+  ['src/http/hono.ts', "import { x } from 'hono';", layer],
   ['src/telemetry/a.ts', "import { x } from '../limiter.ts';", layer],
   ['src/telemetry/b.ts', "import type { X } from '../redis/x.ts';", layer],
   ['src/telemetry/c.ts', "import type { X } from '../stores/x.ts';", layer],
@@ -101,6 +102,10 @@ const accepted: readonly (readonly [string, string])[] = [
   [
     'src/http/ok.ts',
     "import { x } from '../limiter.ts';\nimport { RateLimitExceeded } from '../rate-limit-exceeded.ts';\nexport const z = [x, RateLimitExceeded];",
+  ],
+  [
+    'src/http/fastify.ts',
+    "import type { X } from 'fastify';\nimport { z } from './guard.ts';\nexport const all: X[] = [z];",
   ],
   [
     'src/http/nest/ok.ts',

@@ -58,6 +58,14 @@ test('Hono', () => {
   app.use(forHono(limiter));
   app.use('/a/*', forHono(limiter, { identify: (c) => c.req.header('x-api-key') }));
   app.use(forHono(limiter, { identify: (c: HonoContext<Env>) => c.get('user') }));
+  app.use(forHono(limiter, { identify: (c) => c.get('user') }));
+  app.use(forHono(limiter, { address: (c) => c.req.header('cf-connecting-ip') }));
+  app.use('/b/*', forHono<Env>(limiter, { identify: (c) => c.get('user') }));
+  app.use('/c/*', forHono<Env>(limiter, { identify: ({ var: { user } }) => user, cost: 2 }));
+  // @ts-expect-error a variable that the application does not have
+  app.use(forHono<Env>(limiter, { identify: (c) => c.get('usr') }));
+  // @ts-expect-error a variable that the application does not have
+  app.use(forHono<Env>(limiter, { identify: (c) => c.var.usr }));
   app.get('/', forHono(limiter, { cost: 2 }), (c) => c.text(c.get('user')));
   expectTypeOf(forHono(limiter).limiter).toEqualTypeOf<RateLimiter>();
 });

@@ -43,7 +43,7 @@ export class RateLimitException extends HttpException {
   }
 }
 
-/** `onLimited` may call JSON what is none. */
+/** `onRefused` may call JSON what is none. */
 function read(body: string): object | string {
   try {
     const value: unknown = JSON.parse(body);

@@ -4,7 +4,7 @@ import type { CanActivate, ExecutionContext } from '@nestjs/common';
 import { RateLimiterError } from '../../errors.ts';
 import type { Verdict } from '../guard.ts';
 import type { HeaderFields } from '../headers.ts';
-import { letPass, writeFields } from '../node-response.ts';
+import { letPass, writeFields, writeFieldsOfError } from '../node-response.ts';
 import { isUnanswered, whenEnded } from '../request-end.ts';
 import { readCall } from './call.ts';
 import type { Call } from './call.ts';
@@ -57,6 +57,9 @@ export class RateLimitGuard implements CanActivate {
       const own = responseFor(call);
       if (own !== undefined && !isUnanswered(own)) {
         return false;
+      }
+      if (own !== undefined) {
+        writeFieldsOfError(error, own);
       }
       throw error;
     }

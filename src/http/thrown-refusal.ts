@@ -1,0 +1,46 @@
+import { RateLimiterError } from '../errors.ts';
+import { RateLimitExceeded } from '../rate-limit-exceeded.ts';
+import type { Refusal as RefusedDecision } from '../rate-limit-exceeded.ts';
+import type { HeaderFields } from './headers.ts';
+import type { Refusal } from './refusal.ts';
+
+const thrown = new WeakMap<object, Refusal>();
+
+/**
+ * A refusal as an error for the framework's own error handling, in the properties that frameworks read: `status` and
+ * `statusCode`, `headers` (an object), `expose` (Koa), `getResponse()` (Hono). A `RateLimitExceeded`; for status 400,
+ * where nothing was decided, a `RateLimiterError` with `ERR_INVALID_IDENTITY`.
+ */
+export function thrownRefusal(refusal: Refusal): RateLimiterError {
+  const { status, headers, body, decision } = refusal;
+  const error =
+    decision === undefined
+      ? new RateLimiterError('ERR_INVALID_IDENTITY', 'The request does not say who makes it.')
+      : new RateLimitExceeded(decision as RefusedDecision);
+  Object.assign(error, {
+    status,
+    statusCode: status,
+    expose: true,
+    headers: Object.fromEntries(withoutType(headers)),
+  });
+  Object.defineProperty(error, 'getResponse', {
+    value: () => new Response(body, { status, headers: Object.fromEntries(headers) }),
+  });
+  thrown.set(error, refusal);
+  return error;
+}
+
+/** The refusal that the error stands for; undefined for every other error. */
+export function refusalOfError(error: unknown): Refusal | undefined {
+  return typeof error === 'object' && error !== null ? thrown.get(error) : undefined;
+}
+
+/** The fields of a refusal that was thrown, for the response that the framework will make; none for other errors. */
+export function fieldsOfError(error: unknown): HeaderFields {
+  return withoutType(refusalOfError(error)?.headers ?? []);
+}
+
+/** Whoever makes the body says of what type it is. */
+function withoutType(headers: HeaderFields): HeaderFields {
+  return headers.filter(([name]) => name.toLowerCase() !== 'content-type');
+}
