@@ -13,6 +13,7 @@ import { nest } from './nest.mjs';
 import { next, nextWebpack } from './next.mjs';
 import { nodeRedis } from './node-redis.mjs';
 import { quickstart } from './quickstart.mjs';
+import { types } from './types.mjs';
 
 /** In the order in which they run: the quick ones first. @type {readonly import('../trial.mjs').Trial[]} */
 export const trials = [
@@ -21,6 +22,7 @@ export const trials = [
   express,
   fastify,
   hono,
+  types,
   nodeRedis,
   llm,
   migrants,
