@@ -20,6 +20,7 @@ const checks = [
   { name: 'attw', command: 'attw --pack . --profile esm-only' },
   { name: 'knip', command: 'knip --no-progress' },
   { name: 'size', command: 'size-limit' },
+  { name: 'try', command: 'node scripts/try.mjs commonjs express fastify' },
 ];
 
 /**

@@ -60,6 +60,8 @@ async function startAtOnce(project, file) {
   );
   return ended.map(({ code, output }) => {
     const got = /^GOT (.*)$/m.exec(output)?.[1];
-    return code === 0 && got !== undefined ? got : `exit code ${code}: ${output.slice(-500)}`;
+    if (code !== 0 || got === undefined) return `exit code ${code}: ${output.slice(-500)}`;
+    const warning = /Warning: (.*)/.exec(output)?.[1];
+    return warning === undefined ? got : `${got} (${warning})`;
   });
 }
