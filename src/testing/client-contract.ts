@@ -115,6 +115,8 @@ interface Link {
 /** The connection's own promise: `timeoutMs`, and what a busy machine may add to it. */
 const TIMEOUT_MS = 250;
 const MARGIN_MS = 500;
+/** For cases in which nothing fails: no machine is so slow. */
+const PATIENT_TIMEOUT_MS = 20_000;
 
 const COUNT = "redis.call('PEXPIRE', KEYS[1], 60000) return redis.call('INCR', KEYS[1])";
 const ECHO = 'return {KEYS[1], ARGV[1], ARGV[2], 7}';
@@ -268,15 +270,15 @@ const CHECKS: Checks<Link> = {
   },
 
   'says away when the connection is lost, and ready when it is back': async (link) => {
-    const limiter = limiterOn(link.redis);
+    const limiter = limiterOn(link.redis, TIMEOUT_MS);
     await limiter.ready();
     await link.faults.lose();
     await link.isLost(limiter);
-    const { decision, tookMs } = await timed(limiter);
+    const { decision, inTime } = await timed(limiter);
     assert.equal(decision.degraded, true);
     if (link.tellsOfLoss) {
       assert.equal(decision.reason, 'store_away');
-      assert.ok(tookMs < MARGIN_MS, `answered after ${tookMs} ms`);
+      inTime(MARGIN_MS);
     }
     await link.faults.restore();
     await realAgain(limiter);
@@ -284,7 +286,7 @@ const CHECKS: Checks<Link> = {
   },
 
   'a send that is under way when the connection is lost does not hang for ever': async (link) => {
-    const limiter = limiterOn(link.redis);
+    const limiter = limiterOn(link.redis, TIMEOUT_MS);
     const key = newKey();
     await limiter.ready();
     await link.port.send('EVAL', [COUNT, '1', key], key);
@@ -305,29 +307,29 @@ const CHECKS: Checks<Link> = {
 
   'no decision outlasts its deadline while the server is silent, and then all is well again':
     async (link) => {
-      const limiter = limiterOn(link.redis);
+      const limiter = limiterOn(link.redis, TIMEOUT_MS);
       await limiter.ready();
       await link.faults.stall();
       const first = await timed(limiter);
       assert.equal(first.decision.reason, 'store_timeout');
-      assert.ok(first.tookMs < TIMEOUT_MS + MARGIN_MS, `answered after ${first.tookMs} ms`);
+      first.inTime(TIMEOUT_MS + MARGIN_MS);
       const next = await timed(limiter);
       assert.equal(next.decision.degraded, true);
-      assert.ok(next.tookMs < TIMEOUT_MS + MARGIN_MS, `answered after ${next.tookMs} ms`);
+      next.inTime(TIMEOUT_MS + MARGIN_MS);
       await link.faults.restore();
       await realAgain(limiter);
     },
 
   'no decision outlasts its deadline when the server goes away meanwhile': async (link) => {
-    const limiter = limiterOn(link.redis);
+    const limiter = limiterOn(link.redis, TIMEOUT_MS);
     await limiter.ready();
     await link.faults.stall();
     const pending = Promise.all(Array.from({ length: 20 }, () => timed(limiter)));
     await sleep(20);
     await link.faults.lose();
-    for (const { decision, tookMs } of await pending) {
+    for (const { decision, inTime } of await pending) {
       assert.equal(decision.degraded, true);
-      assert.ok(tookMs < TIMEOUT_MS + MARGIN_MS, `answered after ${tookMs} ms`);
+      inTime(TIMEOUT_MS + MARGIN_MS);
     }
     await link.faults.restore();
     await realAgain(limiter);
@@ -377,23 +379,40 @@ class CountedPort implements RedisPort {
 }
 
 /** Its burst of two is per identity and for the whole of a case. */
-function limiterOn(redis: RedisClient): RateLimiter {
-  return new RateLimiter({
-    redis,
-    namespace: newKey(),
-    rate: 2,
-    period: '10m',
-    timeoutMs: TIMEOUT_MS,
-  });
+function limiterOn(redis: RedisClient, timeoutMs = PATIENT_TIMEOUT_MS): RateLimiter {
+  return new RateLimiter({ redis, namespace: newKey(), rate: 2, period: '10m', timeoutMs });
 }
 
+/** How often it is looked whether this process comes to its turn. */
+const TICK_MS = 10;
+
+/** A decision, and a check that it was made within a time in which this process was not kept from working. */
 async function timed(limiter: RateLimiter): Promise<{
   decision: Awaited<ReturnType<RateLimiter['allow']>>;
-  tookMs: number;
+  inTime(mostMs: number): void;
 }> {
   const start = performance.now();
+  let last = start;
+  let keptMs = 0;
+  const tick = (): void => {
+    const now = performance.now();
+    keptMs += Math.max(0, now - last - 2 * TICK_MS);
+    last = now;
+  };
+  const ticking = setInterval(tick, TICK_MS);
   const decision = await limiter.allow('user');
-  return { decision, tookMs: Math.round(performance.now() - start) };
+  tick();
+  clearInterval(ticking);
+  const tookMs = Math.round(performance.now() - start);
+  return {
+    decision,
+    inTime: (mostMs) => {
+      assert.ok(
+        tookMs - keptMs < mostMs,
+        `answered after ${tookMs} ms, of which this process worked ${Math.round(tookMs - keptMs)} ms`,
+      );
+    },
+  };
 }
 
 async function realAgain(limiter: RateLimiter): Promise<void> {

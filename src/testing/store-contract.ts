@@ -70,6 +70,9 @@ interface Bench {
   readonly advance: (ms: number) => Promise<void>;
 }
 
+/** As the contract promises to whoever lets time go by. */
+const LONGEST_ADVANCE_MS = 200;
+
 /** So slow a refill that none comes while a case runs. */
 const SLOW = '100d';
 
@@ -128,10 +131,15 @@ const CHECKS: Checks<Bench> = {
 
   'says of a call that is refused exactly this much': async ({ make }) => {
     const limiter = make({ rate: 4, period: '1h', burst: 2 });
-    const [, refused] = await many(2, () => limiter.allow('user', { cost: 2 }));
+    const {
+      result: [first, refused],
+      elapsedMs,
+    } = await measured(() => many(2, () => limiter.allow('user', { cost: 2 })));
+    const { resetAtMs } = allowedOf(first!);
     const decision = limitedOf(refused!);
-    const { resetAtMs } = decision;
-    // Both calls are of one instant: the second one waits for all that the first one took.
+    // The second one waits for all that the first one took.
+    const { retryAfterMs } = decision;
+    assertWithin(retryAfterMs, 1_800_000, elapsedMs);
     assert.deepEqual(decision, {
       allowed: false,
       degraded: false,
@@ -142,16 +150,16 @@ const CHECKS: Checks<Bench> = {
           algorithm: 'token_bucket',
           limit: 2,
           remaining: 0,
-          resetAfterMs: 1_800_000,
+          resetAfterMs: retryAfterMs,
           refused: true,
           shadow: false,
-          retryAfterMs: 1_800_000,
+          retryAfterMs,
         },
       ],
       remaining: 0,
-      resetAfterMs: 1_800_000,
+      resetAfterMs: retryAfterMs,
       resetAtMs,
-      retryAfterMs: 1_800_000,
+      retryAfterMs,
       limitedBy: ['default'],
     });
   },
@@ -211,12 +219,26 @@ const CHECKS: Checks<Bench> = {
   },
 
   'lets a refused call pass after its retryAfterMs': async ({ make, advance }) => {
-    const limiter = make({ rate: 1, period: '150ms' });
-    const [, refused] = await many(2, () => limiter.allow('user'));
-    const { retryAfterMs } = limitedOf(refused!);
-    assert.equal(retryAfterMs, 150);
-    await advance(retryAfterMs);
-    allowedOf(await limiter.allow('user'));
+    // On a slow machine the period may be over before the second call is decided: then a longer one is tried.
+    for (let periodMs = 150; ; periodMs *= 2) {
+      const limiter = make({ limits: [tokenBucket({ rate: 1, period: `${periodMs}ms` })] });
+      const identity = `user:${periodMs}`;
+      const {
+        result: [, second],
+        elapsedMs,
+      } = await measured(() => many(2, () => limiter.allow(identity)));
+      if (known(second!).allowed) {
+        assert.ok(elapsedMs >= periodMs, `two calls passed within ${elapsedMs} of ${periodMs} ms`);
+        continue;
+      }
+      const { retryAfterMs } = limitedOf(second!);
+      assertWithin(retryAfterMs, periodMs, elapsedMs);
+      for (let leftMs = retryAfterMs; leftMs > 0; leftMs -= LONGEST_ADVANCE_MS) {
+        await advance(Math.min(leftMs, LONGEST_ADVANCE_MS));
+      }
+      allowedOf(await limiter.allow(identity));
+      return;
+    }
   },
 
   'is as if never used after resetAfterMs': async ({ make, advance }) => {
@@ -297,10 +319,13 @@ const CHECKS: Checks<Bench> = {
         tokenBucket({ name: 'three', rate: 1, period: '2h' }),
       ],
     });
-    const [, refused] = await many(2, () => limiter.allow('user'));
+    const {
+      result: [, refused],
+      elapsedMs,
+    } = await measured(() => many(2, () => limiter.allow('user')));
     const { limitedBy, retryAfterMs } = limitedOf(refused!);
     assert.deepEqual(limitedBy, ['one', 'three']);
-    assert.equal(retryAfterMs, 7_200_000);
+    assertWithin(retryAfterMs, 7_200_000, elapsedMs);
   },
 
   'keeps what was used when a call brings its own limits': async ({ make }) => {
@@ -332,21 +357,19 @@ const CHECKS: Checks<Bench> = {
 
   'is exact for rates that do not divide their period': async ({ make }) => {
     const limiter = make({ rate: 7, period: '100d' });
-    // 100 days by seven, in milliseconds, rounded up.
-    const wait = 1_234_285_715;
-    for (let attempt = 1; ; attempt++) {
-      const decisions = await many(9, () => limiter.allow(['user', `${attempt}`]));
-      assert.deepEqual(
-        decisions.map(({ remaining }) => remaining),
-        [6, 5, 4, 3, 2, 1, 0, 0, 0],
-      );
-      const { retryAfterMs } = limitedOf(decisions[7]!);
-      // A store that reads its clock for each call may have read a later one by then: another identity is asked.
-      if (retryAfterMs >= wait || attempt === 20) {
-        assert.equal(retryAfterMs, wait);
-        return;
-      }
+    for (let cost = 1; cost <= 7; cost++) {
+      const { resetAfterMs } = allowedOf(await limiter.allow(`user:${cost}`, { cost }));
+      // So many sevenths of 100 days, in milliseconds, rounded up.
+      assert.equal(resetAfterMs, Math.ceil((8_640_000_000 * cost) / 7));
     }
+    const { result: decisions, elapsedMs } = await measured(() =>
+      many(9, () => limiter.allow('user')),
+    );
+    assert.deepEqual(
+      decisions.map(({ remaining }) => remaining),
+      [6, 5, 4, 3, 2, 1, 0, 0, 0],
+    );
+    assertWithin(limitedOf(decisions[7]!).retryAfterMs, 1_234_285_715, elapsedMs);
   },
 
   'takes any text for an identity, and never two for one': async ({ make }) => {
@@ -443,6 +466,22 @@ const CHECKS: Checks<Bench> = {
     await assert.rejects(limiter.allow('user'), { code: 'ERR_LIMITER_CLOSED' });
   },
 };
+
+/** How long it took: a store that reads its clock for each call may have read a later one by so much. */
+async function measured<T>(run: () => Promise<T>): Promise<{ result: T; elapsedMs: number }> {
+  const start = performance.now();
+  const result = await run();
+  return { result, elapsedMs: Math.ceil(performance.now() - start) };
+}
+
+/** A time that began to run in a call before, which may have been so much earlier. */
+function assertWithin(ms: number, fullMs: number, elapsedMs: number): void {
+  // Two clocks that are rounded may differ by one millisecond more.
+  assert.ok(
+    ms <= fullMs && ms >= fullMs - elapsedMs - 1,
+    `${ms} ms is not within ${elapsedMs} ms of ${fullMs} ms`,
+  );
+}
 
 /** Calls made in one turn. */
 function many(count: number, call: (i: number) => Promise<Decision>): Promise<Decision[]> {

@@ -21,3 +21,19 @@ describe('MemoryStore on its own clock', () => {
   });
   declare(contract);
 });
+
+describe('a machine so slow that the clock goes on between two calls of one turn', () => {
+  const slowClock = {
+    nowMicros: (): number => {
+      const readyAt = performance.now() + 1.1;
+      while (performance.now() < readyAt);
+      return Math.floor((performance.timeOrigin + performance.now()) * 1_000);
+    },
+  };
+  const store = new MemoryStore({ clock: slowClock });
+  const contract = storeContract({
+    makeLimiter: (options) => new RateLimiter({ ...options, store }),
+    advance: (ms) => new Promise((resolve) => setTimeout(resolve, ms + 1)),
+  });
+  declare(contract);
+});
