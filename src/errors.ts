@@ -99,16 +99,34 @@ export function invalidOption(
   );
 }
 
+const LONG_BIGINT = 10n ** 40n;
+
+/** Two searches and no pattern: the text may come from a request, and be long. */
+function mayHoldPassword(text: string): boolean {
+  const scheme = text.indexOf('://');
+  return scheme !== -1 && text.includes('@', scheme);
+}
+
+/** For an object that another copy of this package made, where its inside matters. `got` is what it is: "a limit". */
+export function ofAnotherCopy(option: string, got: string): RateLimiterError {
+  return new RateLimiterError(
+    'ERR_INVALID_OPTION',
+    `\`${option}\` must come from the copy of distributed-rate-limiter that is asked, got ${got} of another copy. ` +
+      'Two copies of the package are loaded: `npm ls distributed-rate-limiter` lists them, and `npm dedupe` leaves one where their versions allow it.',
+  );
+}
+
 /** A value as an error message shows it: short, with its type where that is the point, never a whole object. */
 export function show(value: unknown): string {
-  if (typeof value === 'string' && /:\/\/.*@/s.test(value)) {
+  if (typeof value === 'string' && mayHoldPassword(value)) {
     return 'a URL (not repeated, it may hold a password)';
   }
   if (typeof value === 'string') {
     return JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}…` : value);
   }
   if (typeof value === 'bigint') {
-    return `${value}n (bigint)`;
+    // A bigint of many digits takes long to print.
+    return value < LONG_BIGINT && value > -LONG_BIGINT ? `${value}n (bigint)` : 'a long bigint';
   }
   if (typeof value === 'number') {
     return Object.is(value, -0) ? '-0' : String(value);

@@ -2,11 +2,11 @@ import { block } from './algorithms/block.ts';
 import { Concurrency } from './algorithms/concurrency.ts';
 import { shapeOf } from './algorithms/shape.ts';
 import type { Rule, Shape, Verb } from './algorithms/shape.ts';
-import { Limit, UNNAMED } from './algorithms/limit.ts';
+import { Limit, LIMIT_BRAND, UNNAMED } from './algorithms/limit.ts';
 import type { Clock } from './clock.ts';
 import { LimiterCounts } from './counts.ts';
 import type { LimitCounts } from './counts.ts';
-import { invalidOption, RateLimiterError, show } from './errors.ts';
+import { carries, invalidOption, ofAnotherCopy, RateLimiterError, show } from './errors.ts';
 
 const MAX_LIMITS = 16;
 /** Costs beyond this many are planned anew at each call, so that costs taken from requests hold no memory. */
@@ -144,23 +144,18 @@ export function readLimits(
   limits: unknown,
   isLimit: (limit: unknown) => limit is Limit = isOfSomeCopy,
 ): readonly Limit[] {
-  if (!Array.isArray(limits) || limits.length < 1 || limits.length > MAX_LIMITS) {
-    throw invalidOption(
-      'limits',
-      `an array of 1 to ${MAX_LIMITS} limits`,
-      limits,
-      'Pass limits made by tokenBucket({ rate, period }).',
-    );
-  }
+  checkCount(limits);
   const names = new Set<string>();
   for (const limit of limits) {
     if (!isLimit(limit)) {
-      throw invalidOption(
-        'limits',
-        'made of limits',
-        limit,
-        'Make each with tokenBucket({ rate, period }).',
-      );
+      throw carries(limit, LIMIT_BRAND)
+        ? ofAnotherCopy('limits', 'a limit')
+        : invalidOption(
+            'limits',
+            'made of limits',
+            limit,
+            'Make each with tokenBucket({ rate, period }).',
+          );
     }
     if (names.has(limit.name)) {
       throw new RateLimiterError(
@@ -173,6 +168,18 @@ export function readLimits(
     names.add(limit.name);
   }
   return [...(limits as Limit[])];
+}
+
+/** How many there are comes first: an array from a request may be long. */
+export function checkCount(limits: unknown): asserts limits is readonly unknown[] {
+  if (!Array.isArray(limits) || limits.length < 1 || limits.length > MAX_LIMITS) {
+    throw invalidOption(
+      'limits',
+      `an array of 1 to ${MAX_LIMITS} limits`,
+      limits,
+      'Pass limits made by tokenBucket({ rate, period }).',
+    );
+  }
 }
 
 export function isOfThisCopy(limit: unknown): limit is Limit {

@@ -11,7 +11,7 @@ import { tokenBucket } from './algorithms/token-bucket.ts';
 import type { TokenBucketOptions } from './algorithms/token-bucket.ts';
 import { LimiterCounts } from './counts.ts';
 import type { Decision } from './decision.ts';
-import { invalidOption, RateLimiterError } from './errors.ts';
+import { carries, invalidOption, ofAnotherCopy, RateLimiterError } from './errors.ts';
 import type { StoreError } from './errors.ts';
 import type { Identity } from './identity.ts';
 import { isOfThisCopy, LimitSet, readLimits } from './limit-set.ts';
@@ -31,7 +31,7 @@ import type { RedisClient } from './redis/connect.ts';
 import { readRedisUrl } from './redis/url.ts';
 import { checkSharding } from './sharding.ts';
 import type { Sharding } from './sharding.ts';
-import { MemoryStore } from './stores/memory.ts';
+import { MEMORY_STORE_BRAND, MemoryStore } from './stores/memory.ts';
 import { RedisStore } from './stores/redis.ts';
 import type { Store } from './stores/store.ts';
 
@@ -357,12 +357,14 @@ function readRedis(redis: unknown): string | RedisClient {
 
 function readMemoryStore(option: string, store: unknown): MemoryStore {
   if (!(store instanceof MemoryStore)) {
-    throw invalidOption(
-      option,
-      'a MemoryStore',
-      store,
-      'Pass `new MemoryStore()`, or give `redis` instead.',
-    );
+    throw carries(store, MEMORY_STORE_BRAND)
+      ? ofAnotherCopy(option, 'a MemoryStore')
+      : invalidOption(
+          option,
+          'a MemoryStore',
+          store,
+          'Pass `new MemoryStore()`, or give `redis` instead.',
+        );
   }
   return store;
 }

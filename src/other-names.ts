@@ -109,6 +109,9 @@ const UNIT_OF: Readonly<Record<string, Unit>> = {
   hours: 'h',
 };
 
+/** Longer names come from a request, if anybody, and are not searched for a unit. */
+const LONGEST_NAME = 80;
+
 /** A name that ends in its unit, such as `windowMs`, `ttlInSeconds` or `duration_s`: what is before it, and the unit. */
 const NAME_AND_UNIT = /^(.{1,60}?)(?:In|_in)?(?:_([a-z]+)|(MS|[A-Z][a-z]*))$/;
 
@@ -121,7 +124,7 @@ export function timeNamed(
   known: readonly string[],
   otherNames: OtherNames,
 ): Rewritten | undefined {
-  const match = NAME_AND_UNIT.exec(name);
+  const match = name.length > LONGEST_NAME ? null : NAME_AND_UNIT.exec(name);
   const unit = UNIT_OF[(match?.[2] ?? match?.[3] ?? '').toLowerCase()];
   if (unit === undefined) {
     return undefined;

@@ -163,6 +163,10 @@ export abstract class Limit {
   abstract plan(cost: number, nowMs: number): Plan;
 }
 
+/** What every copy of the package marks its limits with. */
+export const LIMIT_BRAND: unique symbol = Symbol.for('distributed-rate-limiter.Limit');
+Object.defineProperty(Limit.prototype, LIMIT_BRAND, { value: true });
+
 function readDebt(option: string, value: unknown): number {
   return readInteger(option, value, 0, MAX_UNITS);
 }

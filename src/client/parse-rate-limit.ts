@@ -118,19 +118,23 @@ function fieldsOf(headers: unknown): ReadField {
   for (const [name, value] of Object.entries(headers)) {
     const lower = name.length > LONGEST_NAME ? '' : name.toLowerCase();
     if (FIELD_NAMES.has(lower)) {
-      lines.set(lower, [...(lines.get(lower) ?? []), ...(Array.isArray(value) ? value : [value])]);
+      lines.set(lower, [...(lines.get(lower) ?? []), value]);
     }
   }
   return (name) => join(lines.get(name) ?? []);
 }
 
 /** Lines of one field as one (RFC 9110 §5.3); undefined where there are none or too much of them. */
-function join(lines: readonly unknown[]): string | undefined {
+function join(values: readonly unknown[]): string | undefined {
   let joined: string | undefined;
-  for (const line of lines) {
-    if (typeof line === 'string' || typeof line === 'number') {
-      joined = joined === undefined ? String(line) : `${joined}, ${line}`;
-      if (joined.length > MAX_FIELD_CHARACTERS) return undefined;
+  let count = 0;
+  for (const value of values) {
+    for (const line of Array.isArray(value) ? (value as readonly unknown[]) : [value]) {
+      if (++count > MAX_FIELD_CHARACTERS) return undefined;
+      if (typeof line === 'string' || typeof line === 'number') {
+        joined = joined === undefined ? String(line) : `${joined}, ${line}`;
+        if (joined.length > MAX_FIELD_CHARACTERS) return undefined;
+      }
     }
   }
   return joined;

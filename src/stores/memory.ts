@@ -188,3 +188,7 @@ export class MemoryStore implements Store {
     return added > 0 && this.#kept.size + added > this.#maxKeys;
   }
 }
+
+/** What every copy of the package marks its memory stores with. */
+export const MEMORY_STORE_BRAND: unique symbol = Symbol.for('distributed-rate-limiter.MemoryStore');
+Object.defineProperty(MemoryStore.prototype, MEMORY_STORE_BRAND, { value: true });

@@ -5,6 +5,7 @@ import type { SlidingWindowOptions } from '../algorithms/sliding-window.ts';
 import type { SlidingWindowLogOptions } from '../algorithms/sliding-window-log.ts';
 import type { TokenBucketOptions } from '../algorithms/token-bucket.ts';
 import { invalidOption } from '../errors.ts';
+import { checkCount } from '../limit-set.ts';
 import { checkLimiterOptions, FACTORIES, readLimiterOptions } from '../limiter-options.ts';
 import type { LimiterOptions, Settings } from '../limiter-options.ts';
 import { readable, readOneOf } from '../options.ts';
@@ -85,12 +86,15 @@ export function readSyncOptions(options: unknown): { settings: Settings; plain: 
     );
     given['redis'] = ANY_URL;
   }
-  if (given['limits'] !== undefined) {
-    given['limits'] = problems.attempt(() =>
-      readable('limits', () => readNumbers(given['limits'])),
-    );
-  }
-  const made = problems.attempt(() => readable('limits', () => withLimits(given)));
+  const made = problems.attempt(() =>
+    readable('limits', () =>
+      withLimits(
+        given['limits'] === undefined
+          ? given
+          : Object.assign(given, { limits: readNumbers(given['limits']) }),
+      ),
+    ),
+  );
   if (made !== undefined) {
     problems.attempt(() => checkLimiterOptions(made));
   }
@@ -110,10 +114,8 @@ export function withLimits(plain: PlainOptions): LimiterOptions {
     : plain) as unknown as LimiterOptions;
 }
 
-function readNumbers(limits: unknown): unknown {
-  if (!Array.isArray(limits)) {
-    return limits;
-  }
+function readNumbers(limits: unknown): readonly object[] {
+  checkCount(limits);
   return limits.map((limit: unknown) => {
     // A made limit, of whichever copy of the package, has a twin.
     if (typeof limit !== 'object' || limit === null || 'twin' in limit) {
