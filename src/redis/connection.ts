@@ -16,7 +16,7 @@ import { Outage } from './outage.ts';
 import type { RedisPort } from './port.ts';
 import { Pulse } from './pulse.ts';
 import type { Script } from './script.ts';
-import { slotOf } from './slot.ts';
+import { servingNodes, slotOf } from './slot.ts';
 import { StoreCounts } from './store-counts.ts';
 
 /** What a connection needs to know of a call. */
@@ -96,8 +96,9 @@ export class Connection<C extends Sendable> {
     return this.#calls;
   }
 
-  /** How each node is right now; on anything but a cluster there is one, without a name. */
+  /** How each node is right now that serves a slot; on anything but a cluster there is one, without a name. */
   get nodes(): Readonly<Record<string, NodeState>> {
+    this.#forgetGoneNodes();
     const state = this.#state.port;
     const lanes = [...this.#lanes].map(
       ([node, lane]) => [node, state === 'ready' && lane.isHung ? 'hung' : state] as const,
@@ -169,10 +170,27 @@ export class Connection<C extends Sendable> {
     const node = this.port.nodeOf?.(slot) ?? '';
     let lane = this.#lanes.get(node);
     if (lane === undefined) {
+      this.#forgetGoneNodes();
       lane = new Lane(node);
       this.#lanes.set(node, lane);
     }
     return lane;
+  }
+
+  /** A node that serves no slot any more is not asked again, so that no answer would ever end its hang. */
+  #forgetGoneNodes(): void {
+    const { port } = this;
+    const serving =
+      this.#lanes.size === 0
+        ? undefined
+        : port.nodeOf && servingNodes((slot) => port.nodeOf?.(slot));
+    if (serving !== undefined) {
+      for (const node of this.#lanes.keys()) {
+        if (!serving.has(node)) {
+          this.#lanes.delete(node);
+        }
+      }
+    }
   }
 
   readonly #flush = (): void => {

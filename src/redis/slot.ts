@@ -25,3 +25,14 @@ export function slotOf(key: string): number {
   }
   return crc % SLOTS;
 }
+
+/** The nodes that serve a slot, '' for slots whose node is not known; undefined while no node is known. */
+export function servingNodes(
+  nodeOf: (slot: number) => string | undefined,
+): ReadonlySet<string> | undefined {
+  const nodes = new Set<string>();
+  for (let slot = 0; slot < SLOTS; slot++) {
+    nodes.add(nodeOf(slot) ?? '');
+  }
+  return nodes.size === 1 && nodes.has('') ? undefined : nodes;
+}

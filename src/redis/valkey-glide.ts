@@ -9,8 +9,10 @@ export interface GlideClient {
 
 /** valkey-glide's `Decoder.String`: replies as texts, whatever the client's `defaultDecoder`. */
 const AS_TEXT = { decoder: 1 };
-/** The nodes are asked for anew at most this often, and only after a call that was not answered. */
+/** The nodes are asked for anew at most this often after calls that were not answered, … */
 const REFRESH_MS = 1_000;
+/** … and this often without any: the client follows a slot that moves without telling. */
+const LATEST_REFRESH_MS = 10_000;
 const SLOTS = 16_384;
 /**
  * How long a call stays unanswered beyond the client's own deadline. Were that an answer, a server that hangs would
@@ -137,6 +139,13 @@ class GlideClusterPort extends GlidePort implements RedisPort {
     return this.#nodes[slot];
   }
 
+  override async send(command: string, args: readonly string[]): Promise<unknown> {
+    if (monotonicMs() - this.#askedAt > LATEST_REFRESH_MS) {
+      void this.#askForNodes();
+    }
+    return super.send(command, args);
+  }
+
   protected override noteFailure(error: unknown): unknown {
     if (monotonicMs() - this.#askedAt > REFRESH_MS) {
       void this.#askForNodes();
@@ -147,8 +156,15 @@ class GlideClusterPort extends GlidePort implements RedisPort {
   async #askForNodes(): Promise<void> {
     this.#askedAt = monotonicMs();
     try {
-      const ranges = await this.client.customCommand(['CLUSTER', 'SLOTS'], AS_TEXT);
-      for (const [first, last, [host, port]] of ranges as readonly SlotRange[]) {
+      const ranges = (await this.client.customCommand(
+        ['CLUSTER', 'SLOTS'],
+        AS_TEXT,
+      )) as readonly SlotRange[];
+      // A node that has left the cluster answers as well, and knows none.
+      if (ranges.length > 0) {
+        this.#nodes.fill(undefined);
+      }
+      for (const [first, last, [host, port]] of ranges) {
         this.#nodes.fill(`${host}:${port}`, first, last + 1);
       }
     } catch (error) {

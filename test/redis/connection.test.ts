@@ -1012,3 +1012,33 @@ describe('the connection', () => {
     expect(call('a').error).toBe(port.lastError);
   });
 });
+
+describe('nodes', () => {
+  test('names those that serve a slot: one that hung and is gone is named no longer', async () => {
+    const port = new FakePort('ready', { cluster: true });
+    const { connection, call } = open(port);
+    const keyOf = (parity: number): string =>
+      ['a', 'b', 'c', 'd', 'e'].find((key) => slotOf(key) % 2 === parity)!;
+    call(keyOf(0));
+    call(keyOf(1));
+    await turn();
+    port.sent.find(({ keys }) => keys[0] === keyOf(0))!.reply();
+    await pass(250);
+    expect(connection.nodes).toEqual({ 'node-0': 'ready', 'node-1': 'hung' });
+    port.nodeOf = (slot) => `node-${slot % 2 === 0 ? 0 : 2}`;
+    expect(connection.nodes).toEqual({ 'node-0': 'ready' });
+    call(keyOf(1));
+    await turn();
+    expect(connection.nodes).toEqual({ 'node-0': 'ready', 'node-2': 'ready' });
+  });
+
+  test('names those that were known while the client knows none', async () => {
+    const port = new FakePort('ready', { cluster: true });
+    const { connection, call } = open(port);
+    call('a');
+    await turn();
+    const { nodes } = connection;
+    port.nodeOf = () => undefined;
+    expect(connection.nodes).toEqual(nodes);
+  });
+});
