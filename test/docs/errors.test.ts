@@ -1,0 +1,26 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect, test } from 'vitest';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const page = readFileSync(path.join(root, 'docs/errors.md'), 'utf8');
+
+/** The codes in quotes in the source: those that it makes errors and warnings with, or compares. */
+function codesInSource(): Set<string> {
+  const source = path.join(root, 'src');
+  const texts = readdirSync(source, { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.ts'))
+    .map((file) => readFileSync(path.join(source, file), 'utf8'));
+  return new Set(texts.flatMap((text) => text.match(/(?<=')(?:ERR|DRL)_[A-Z_]+(?=')/g) ?? []));
+}
+
+/** Codes of Node's that are compared. */
+const NODES = new Set(['ERR_MODULE_NOT_FOUND']);
+
+test('the page of errors and warnings has a row for every code, and for no other', () => {
+  const rows = page.match(/(?<=^\| `)(?:ERR|DRL)_[A-Z_]+(?=` \|)/gm) ?? [];
+  const codes = [...codesInSource()].filter((code) => !NODES.has(code));
+  expect(codes.length).toBeGreaterThan(25);
+  expect(rows.toSorted()).toEqual(codes.toSorted());
+});
