@@ -48,18 +48,14 @@ const given = {
 function follow(options, message) {
   const next = { ...options };
   for (const name of Object.keys(options)) {
-    const known = ['redis', 'namespace', 'rate', 'period', 'burst'].includes(name);
-    if (!message.includes('\`' + name + '\`') && !message.includes('\`' + name + ':')) continue;
-    const after = message.slice(message.indexOf('\`' + name));
-    const spelt = /\`(\\w+): '([^'\`]+)'\`/.exec(after);
-    const instead = /Did you mean \`(\\w+)\`/.exec(after);
-    if (spelt !== null && (known ? spelt[1] === name : true)) {
-      if (!known) delete next[name];
-      next[spelt[1]] = spelt[2];
-    } else if (!known && instead !== null) {
-      delete next[name];
-      next[instead[1]] = options[name];
-    }
+    const line = message.split('\\n').find((each) => each.includes('\`' + name + '\`'));
+    if (line === undefined) continue;
+    const spelt = /\`(\\w+): '([^'\`]+)'\`/.exec(line);
+    const instead = /Did you mean \`(\\w+)\`/.exec(line);
+    if (spelt === null && instead === null) continue;
+    delete next[name];
+    if (spelt === null) next[instead[1]] = options[name];
+    else next[spelt[1]] = spelt[2];
   }
   return next;
 }
