@@ -68,14 +68,16 @@ export class Calls {
 /** One call on its way. A class, and not closures: every decision makes one. */
 class SentCall<T> implements Call {
   readonly key: Call['key'];
-  readonly shape: Call['shape'];
+  shape: Call['shape'];
   readonly record: Call['record'];
   readonly details: Call['details'];
-  readonly timeoutMs: number;
+  timeoutMs: number;
   readonly maxInFlight: number;
   readonly home: Call['home'];
   readonly late: Call['late'];
   submission: Call['submission'] = undefined;
+  server: Call['server'] = undefined;
+  replans = 0;
   readonly #calls: Calls;
   readonly #outcome: Outcome<T>;
   readonly #resolve: (value: T) => void;
@@ -97,7 +99,7 @@ class SentCall<T> implements Call {
     const { sharding } = calls.settings;
     this.home = sharding === undefined ? asked.home : homeOf(sharding, asked);
     this.late =
-      outcome.late === undefined ? undefined : (reply, at) => outcome.late?.(asked, reply, at);
+      outcome.late === undefined ? undefined : (reply, at) => outcome.late?.(this, reply, at);
     this.#calls = calls;
     this.#outcome = outcome;
     this.#resolve = resolve;

@@ -1,14 +1,15 @@
 import { block } from './algorithms/block.ts';
 import { Concurrency } from './algorithms/concurrency.ts';
-import { shapeOf } from './algorithms/shape.ts';
+import { currentShape, planningTime, shapeOf } from './algorithms/shape.ts';
 import type { Rule, Shape, Verb } from './algorithms/shape.ts';
 import { Limit, LIMIT_BRAND, UNNAMED } from './algorithms/limit.ts';
+import { systemClock } from './clock.ts';
 import type { Clock } from './clock.ts';
 import { LimiterCounts } from './counts.ts';
 import type { LimitCounts } from './counts.ts';
 import { carries, invalidOption, ofAnotherCopy, RateLimiterError, show } from './errors.ts';
 
-const MAX_LIMITS = 16;
+export const MAX_LIMITS = 16;
 /** Costs beyond this many are planned anew at each call, so that costs taken from requests hold no memory. */
 const MAX_PLANNED_COSTS = 64;
 
@@ -27,19 +28,17 @@ export class LimitSet {
   readonly keyPrefix: string;
   /** Whether an identity's block is heeded. */
   readonly #blocks: boolean;
-  /** Undefined where the store's own cannot be read here: then the wall clock is the nearest to it. */
-  readonly #clock: Clock | undefined;
+  /** The store's, by which windows of the calendar are planned. */
+  readonly #clock: Clock;
   readonly #counts: readonly LimitCounts[];
   readonly #planned = new Map<Verb, Map<number, Shape>>();
-  /** Unix ms until which what is planned holds. */
-  #until = Number.POSITIVE_INFINITY;
 
   constructor(
     namespace: string,
     limits: unknown,
     blocks: boolean,
     counts: LimiterCounts = new LimiterCounts(namespace, 'open'),
-    clock?: Clock,
+    clock: Clock = systemClock,
   ) {
     this.#clock = clock;
     this.limits = readLimits(limits, isOfThisCopy);
@@ -59,38 +58,27 @@ export class LimitSet {
 
   /** `units` is the cost of the call, or what the verb is about. */
   shape(verb: Verb, units: number): Shape {
-    if (this.#until !== Number.POSITIVE_INFINITY && this.#nowMs() >= this.#until) {
-      this.#until = Number.POSITIVE_INFINITY;
-      this.#planned.clear();
-    }
     let planned = this.#planned.get(verb);
     if (planned === undefined) {
       planned = new Map();
       this.#planned.set(verb, planned);
     }
-    let shape = planned.get(units);
-    if (shape === undefined) {
-      shape = this.#plan(verb, units);
-      if (planned.size < MAX_PLANNED_COSTS) {
-        planned.set(units, shape);
-      }
+    const known = planned.get(units);
+    const shape = known === undefined ? this.#plan(verb, units) : currentShape(known, this.#clock);
+    if (shape !== known && (known !== undefined || planned.size < MAX_PLANNED_COSTS)) {
+      planned.set(units, shape);
     }
     return shape;
   }
 
-  #nowMs(): number {
-    return this.#clock === undefined ? Date.now() : Math.floor(this.#clock.nowMicros() / 1_000);
-  }
-
   #plan(verb: Verb, units: number): Shape {
     const decides = ['allow', 'peek', 'acquire', 'reserve'].includes(verb);
-    const nowMs = this.#nowMs();
+    const nowMs = planningTime(this.#clock);
     const ofLease = verb === 'renew' || verb === 'release';
     const rules: Rule[] = [];
     for (const [i, limit] of this.limits.entries()) {
       if (!ofLease || limit.twin.lending !== undefined) {
         const plan = limit.plan(decides ? units : 1, nowMs);
-        this.#until = Math.min(this.#until, plan.until ?? this.#until);
         rules.push({ limit, plan, suffix: suffixOf(limit), counts: this.#counts[i]! });
       }
     }

@@ -29,6 +29,7 @@ import { noteKeySpace } from './key-space.ts';
 import { leaseOf } from './lease.ts';
 import type { Lease } from './lease.ts';
 import { blockShape, LimitSet } from './limit-set.ts';
+import { LimitSets } from './limit-sets.ts';
 import { readLimiterOptions } from './limiter-options.ts';
 import type { LimiterOptions, Settings } from './limiter-options.ts';
 import { readable } from './options.ts';
@@ -65,7 +66,7 @@ const ORDINARY: Caller = {};
  */
 export class RateLimiter {
   readonly #settings: Settings;
-  readonly #limitsOfCalls = new WeakMap<readonly Limit[], LimitSet>();
+  readonly #limitsOfCalls: LimitSets;
   readonly #hooks: HookCaller;
   readonly #calls: Calls;
   readonly #waiting: Waiting;
@@ -81,6 +82,7 @@ export class RateLimiter {
       isShared: this.#settings.store.isShared,
       giveBack: (decision) => this.#giveBack(decision),
     });
+    this.#limitsOfCalls = new LimitSets((limits) => this.#makeLimits(limits));
     noteKeySpace(this.#settings);
     noteKeeping(this, this.#settings);
     const { counts, namespace, store } = this.#settings;
@@ -155,11 +157,11 @@ export class RateLimiter {
     const { limits } = this.#readCall(options);
     checkLeaseless(limits);
     const shape = limits.shape('up_to', readCost('units', units));
-    const asked = { key: this.#keyOf(limits, identity), shape };
-    const grant = this.#calls.submit<Grant>(asked, {
+    const call = { key: this.#keyOf(limits, identity), shape };
+    const grant = this.#calls.submit<Grant>(call, {
       decides: true,
-      read: (_, reply, at) => {
-        const granted = readGranted(shape, reply, at);
+      read: (asked, reply, at) => {
+        const granted = readGranted(asked.shape, reply, at);
         const decision = this.#counted(readDecision(asked, reply, at), asked);
         return this.#withReceipt({ ...decision, granted }, asked, reply, at);
       },
@@ -646,16 +648,13 @@ export class RateLimiter {
   }
 
   #limitsOfCall(limits: unknown): LimitSet {
-    const known = this.#limitsOfCalls.get(limits as readonly Limit[]);
-    if (known !== undefined) {
-      return known;
-    }
-    const set = readable('limits', () => {
-      const { namespace, blocks, counts, store } = this.#settings;
-      return new LimitSet(namespace, limits, blocks, counts, store.clock);
-    });
-    checkSharding(this.#settings.sharding, 'limits', set.limits.length);
-    this.#limitsOfCalls.set(limits as readonly Limit[], set);
+    return readable('limits', () => this.#limitsOfCalls.of(limits));
+  }
+
+  #makeLimits(limits: unknown): LimitSet {
+    const { namespace, blocks, counts, store, sharding } = this.#settings;
+    const set = new LimitSet(namespace, limits, blocks, counts, store.clock);
+    checkSharding(sharding, 'limits', set.limits.length);
     return set;
   }
 

@@ -23,6 +23,9 @@ const LENGTH_MS: Readonly<Partial<Record<CalendarUnit, number>>> = {
 };
 /** No zone is further from UTC than this. */
 const FARTHEST = 16 * HOUR;
+/** Windows kept for each calendar: a process may count by several clocks, and a wrong one may be put right. */
+const MAX_FOUND = 4;
+const MAX_CALENDARS = 256;
 
 /**
  * Calendar windows of one unit in one time zone. Days of 23 and 25 hours, midnights that do not exist and hours
@@ -32,6 +35,8 @@ const FARTHEST = 16 * HOUR;
 export class Calendar {
   readonly #unit: CalendarUnit;
   readonly #format: Intl.DateTimeFormat;
+  /** The bounds found last, the latest first: finding them takes milliseconds of time zone arithmetic. */
+  #found: readonly Bounds[] = [];
 
   /** Throws a RangeError for a zone that this runtime does not know. */
   constructor(unit: CalendarUnit, timeZone: string) {
@@ -56,8 +61,13 @@ export class Calendar {
   }
 
   boundsAround(at: number): Bounds {
-    const [start, stop] = this.#windowOf(at);
-    return [this.#windowOf(start - 1)[0], start, stop, this.#windowOf(stop)[1]];
+    let bounds = this.#found.find(([, start, stop]) => start <= at && at < stop);
+    if (bounds === undefined) {
+      const [start, stop] = this.#windowOf(at);
+      bounds = [this.#windowOf(start - 1)[0], start, stop, this.#windowOf(stop)[1]];
+      this.#found = [bounds, ...this.#found.slice(0, MAX_FOUND - 1)];
+    }
+    return bounds;
   }
 
   #windowOf(at: number): [start: number, stop: number] {
@@ -109,6 +119,23 @@ export class Calendar {
     const { year, month, day, hour, minute, second } = shown;
     return Date.UTC(year!, month! - 1, day, hour, minute, second) + mod(at, 1_000);
   }
+}
+
+/** The calendars made so far. What is derived from one is derived once for all limits that go by it. */
+const calendars = new Map<string, Calendar>();
+
+/** Throws a RangeError for a zone that this runtime does not know. */
+export function calendarOf(unit: CalendarUnit, timeZone: string): Calendar {
+  const name = `${unit}@${timeZone}`;
+  let calendar = calendars.get(name);
+  if (calendar === undefined) {
+    calendar = new Calendar(unit, timeZone);
+    if (calendars.size >= MAX_CALENDARS) {
+      calendars.delete(calendars.keys().next().value!);
+    }
+    calendars.set(name, calendar);
+  }
+  return calendar;
 }
 
 /** The first instant in (from, to] that `holds`, where it holds at `to` and, once it does, goes on. */

@@ -2,8 +2,8 @@ import type { Duration } from '../duration.ts';
 import { invalidOption } from '../errors.ts';
 import { FIXED_WINDOW } from '../option-sets.ts';
 import { GivenOptions } from '../options.ts';
-import { Calendar, CALENDAR_UNITS } from './calendar.ts';
-import type { CalendarUnit } from './calendar.ts';
+import { CALENDAR_UNITS, calendarOf } from './calendar.ts';
+import type { Calendar, CalendarUnit } from './calendar.ts';
 import { counting } from './counting.ts';
 import type { CountingPlan } from './counting.ts';
 import { FIRST_INEXACT, JITTER, Limit, readPeriod, readUnits } from './limit.ts';
@@ -252,7 +252,7 @@ function fixedWindowPlan(
       kind,
       ...[rate, rate + maxDebt, cost, bounds.length, ...bounds].map(String),
     ],
-    ...(bounds.length === 0 ? {} : { until: bounds[2]! / 1_000 }),
+    ...(bounds.length === 0 ? {} : { from: bounds[1]! / 1_000, until: bounds[2]! / 1_000 }),
     kind,
     rate,
     ceiling: rate + maxDebt,
@@ -273,7 +273,7 @@ function refuseTimeZone(option: string, value: unknown): never {
 function readCalendar(unit: CalendarUnit, timeZone: unknown): Calendar {
   try {
     if (typeof timeZone === 'string') {
-      return new Calendar(unit, timeZone);
+      return calendarOf(unit, timeZone);
     }
   } catch {
     // Below: it is no zone that this runtime knows.

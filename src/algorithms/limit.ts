@@ -28,7 +28,8 @@ export interface Plan {
   readonly width: number;
   /** The algorithm's name and arguments, as the Lua twin reads them. */
   readonly args: readonly string[];
-  /** Unix ms by this process's clock until which the plan holds; not there where it always does. */
+  /** The store's time, in Unix milliseconds, from which and before which the plan holds; not there where it always does. */
+  readonly from?: number;
   readonly until?: number;
 }
 
@@ -152,11 +153,21 @@ export abstract class Limit {
   /** @internal */
   abstract readonly twin: Algorithm;
 
+  readonly #given: Readonly<Record<string, unknown>> | undefined;
+  #spelling: string | undefined;
+
   /** @internal */
   constructor(given?: GivenOptions) {
+    this.#given = given?.values;
     this.name = given?.optional('name', readName, undefined) ?? UNNAMED;
     this.shadow = given?.optional('shadow', readBoolean, undefined) ?? false;
     this.maxDebt = given?.optional('maxDebt', readDebt, undefined) ?? 0;
+  }
+
+  /** @internal Two limits of one spelling decide alike. */
+  get spelling(): string {
+    this.#spelling ??= `${this.algorithm} ${JSON.stringify(this.#given)}`;
+    return this.#spelling;
   }
 
   /** @internal */

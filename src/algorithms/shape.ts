@@ -1,3 +1,4 @@
+import type { Clock } from '../clock.ts';
 import type { LimitCounts } from '../counts.ts';
 import type { Limit, Plan } from './limit.ts';
 
@@ -50,7 +51,13 @@ export interface Shape {
   readonly head: number;
   /** How many it has in all. */
   readonly width: number;
+  /** As those of its plans: from the latest to the earliest. */
+  readonly from: number;
+  readonly until: number;
 }
+
+/** In the year 2254: later microseconds are no whole numbers any more. */
+const LAST_PLANNED_MS = 8_970_000_000_000;
 
 const HEADS: Readonly<Partial<Record<Verb, number>>> = {
   up_to: 1,
@@ -94,7 +101,34 @@ export function shapeOf(verb: Verb, units: number, rules: readonly Rule[]): Shap
         : undefined,
     head,
     width: widths.reduce((sum, width) => sum + width, head),
+    from: rules.reduce((latest, { plan }) => Math.max(latest, plan.from ?? latest), -Infinity),
+    until: rules.reduce(
+      (earliest, { plan }) => Math.min(earliest, plan.until ?? earliest),
+      Infinity,
+    ),
   };
+}
+
+/** The shape itself where its windows are those of the clock's time; else the same with the windows of that time. */
+export function currentShape(shape: Shape, clock: Clock): Shape {
+  if (shape.until === Infinity) {
+    return shape;
+  }
+  const nowMs = planningTime(clock);
+  if (shape.from <= nowMs && nowMs < shape.until) {
+    return shape;
+  }
+  const rules = shape.rules.map((rule) =>
+    rule.plan.until === undefined
+      ? rule
+      : { ...rule, plan: rule.limit.plan(rule.plan.cost, nowMs) },
+  );
+  return shapeOf(shape.verb, shape.units, rules);
+}
+
+/** The clock's time in whole Unix milliseconds; of a clock that is far off an instant for which windows can be planned. */
+export function planningTime(clock: Clock): number {
+  return Math.min(Math.max(Math.floor(clock.nowMicros() / 1_000), 0), LAST_PLANNED_MS);
 }
 
 function isLone({ limit }: Rule): boolean {

@@ -28,33 +28,35 @@ export async function loadClientLibrary(): Promise<ClientLibrary> {
   } catch (error) {
     failures.push(error);
   }
-  library ??= loadAtRunTime(failures);
+  library ??= await loadAtRunTime(failures);
   if (library === undefined) {
     throw missing(failures);
   }
   return library;
 }
 
-/** Looks for both where Node would, in a way that bundlers do not follow. */
-function loadAtRunTime(failures: unknown[]): ClientLibrary | undefined {
+/** Looks for both where Node would. The comments keep bundlers from following these names. */
+async function loadAtRunTime(failures: unknown[]): Promise<ClientLibrary | undefined> {
   let library: ClientLibrary | undefined;
   try {
-    library = ioredisOf(requireAtRunTime('ioredis'));
+    library = ioredisOf(
+      await import(
+        /* webpackIgnore: true */ /* turbopackIgnore: true */ /* @vite-ignore */ 'ioredis'
+      ),
+    );
   } catch (error) {
     failures.push(error);
   }
   try {
-    library ??= nodeRedisOf(requireAtRunTime('redis'));
+    library ??= nodeRedisOf(
+      await import(
+        /* webpackIgnore: true */ /* turbopackIgnore: true */ /* @vite-ignore */ 'redis'
+      ),
+    );
   } catch (error) {
     failures.push(error);
   }
   return library;
-}
-
-/** Both libraries are CommonJS. An `import()` would need a literal, which a bundler follows. */
-function requireAtRunTime(name: string): object {
-  const { createRequire } = process.getBuiltinModule('node:module');
-  return createRequire(import.meta.url)(name) as object;
 }
 
 /** Undefined for the empty module that some bundlers put in place of a library that is not installed. */
@@ -101,9 +103,7 @@ export function unusable({ name }: ClientLibrary, cause: unknown): RateLimiterEr
   );
 }
 
-/** Whether the library itself is not there, as opposed to something that it needs. */
 function isNotFound(failure: unknown): boolean {
-  const { code, message } = failure as { code?: unknown; message?: unknown };
-  const isMissing = code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND';
-  return isMissing && /(?:package|module) '(?:ioredis|redis)'/i.test(String(message));
+  const { code } = failure as { code?: unknown };
+  return code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND';
 }

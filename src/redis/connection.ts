@@ -363,7 +363,7 @@ export class Connection<C extends Sendable> {
       return;
     }
     try {
-      this.#script.settle(calls, reply);
+      this.#script.settle(calls, reply, batch.sentAt);
       this.#publishEnd(batch);
     } catch (cause) {
       const error = new StoreError('store_error', 'Redis sent a reply of another form', { cause });

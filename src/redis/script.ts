@@ -17,8 +17,11 @@ export interface Encoded {
 export interface Script<C> {
   readonly source: ScriptSource;
   encode(calls: readonly C[], from: number): Encoded;
-  /** Settles every call, from the reply to the batch that they made. Throws on a reply of another form. */
-  settle(calls: readonly C[], reply: unknown): void;
+  /**
+   * Settles every call, from the reply to the batch that they made, which was sent at `sentAtMs` of the monotonic clock.
+   * Throws on a reply of another form. A call that the reply proves not to have run may be submitted again instead.
+   */
+  settle(calls: readonly C[], reply: unknown, sentAtMs: number): void;
   /** The same for calls that have failed before the reply came: they took effect all the same. */
   settleLate?(calls: readonly C[], reply: unknown): void;
 }

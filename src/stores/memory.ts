@@ -1,6 +1,6 @@
 import { decide } from '../algorithms/decide.ts';
 import type { Table } from '../algorithms/decide.ts';
-import { keysOf } from '../algorithms/shape.ts';
+import { currentShape, keysOf } from '../algorithms/shape.ts';
 import type { Verb } from '../algorithms/shape.ts';
 import { systemClock } from '../clock.ts';
 import type { Clock } from '../clock.ts';
@@ -117,6 +117,7 @@ export class MemoryStore implements Store {
       );
       return;
     }
+    call.shape = currentShape(call.shape, this.clock);
     const most = call.shape.rules.length + (call.record === undefined ? 0 : 1);
     if (this.#kept.size + most > this.#maxKeys && this.#isFull(call, now)) {
       call.fail(

@@ -6,10 +6,12 @@ import type { Held, RedisClient } from '../redis/connect.ts';
 import { loadClientLibrary } from '../redis/client-library.ts';
 import type { ClientLibrary } from '../redis/client-library.ts';
 import type { Script } from '../redis/script.ts';
-import { realTime } from '../timers.ts';
+import { monotonicMs, realTime } from '../timers.ts';
 import { encodeCalls } from './encode.ts';
 import { decideScript } from './scripts.gen.ts';
-import type { Call, Store } from './store.ts';
+import { serverOf } from './server.ts';
+import type { Server } from './server.ts';
+import type { Call, Skew, Store } from './store.ts';
 
 /** The decision script as a typed value: calls in, verdicts out. */
 export const decideBatch: Script<Call> = {
@@ -17,18 +19,26 @@ export const decideBatch: Script<Call> = {
 
   encode: encodeCalls,
 
-  settle(calls, reply): void {
-    readReplies(calls, reply, (call, failure, place) => {
-      if (failure !== undefined) {
-        call.fail(failure);
-      } else {
+  settle(calls, reply, sentAtMs): void {
+    const failures = new Map<string, StoreError>();
+    let skew: Skew | undefined;
+    readReplies(calls, reply, (call, nowMicros, failure, place) => {
+      if (failure === undefined) {
         call.settle(reply as readonly number[], place);
+        return;
       }
+      if (failure.startsWith('SKEWED')) {
+        skew ??= { nowMicros, tookMs: monotonicMs() - sentAtMs, shapes: new Map() };
+        if (call.server?.askAgain(call, skew) === true) {
+          return;
+        }
+      }
+      call.fail(sharedError(failures, failure));
     });
   },
 
   settleLate(calls, reply): void {
-    readReplies(calls, reply, (call, failure, place) => {
+    readReplies(calls, reply, (call, _, failure, place) => {
       if (failure === undefined) {
         call.late?.(reply as readonly number[], place);
       }
@@ -36,11 +46,11 @@ export const decideBatch: Script<Call> = {
   },
 };
 
-/** Tells of each call how it failed, or where its integers begin in the reply. */
+/** Tells of each call when it was decided, and how it failed, or where its integers begin in the reply. */
 function readReplies(
   calls: readonly Call[],
   reply: unknown,
-  tell: (call: Call, failure: StoreError | undefined, place: number) => void,
+  tell: (call: Call, now: number, failure: string | undefined, place: number) => void,
 ): void {
   const expected = calls.reduce((sum, call) => sum + call.shape.width, 1);
   if (!Array.isArray(reply) || reply.length !== expected) {
@@ -49,12 +59,12 @@ function readReplies(
   if (readIntegers(reply, 0, 1) !== undefined) {
     throw new Error('expected a time first');
   }
-  const failures = new Map<string, StoreError>();
+  const now = reply[0] as number;
+  calls[0]?.server?.heard(now);
   let place = 1;
   for (const call of calls) {
     const end = place + call.shape.width;
-    const failure = readIntegers(reply, place, end);
-    tell(call, failure === undefined ? undefined : sharedError(failures, failure), place);
+    tell(call, now, readIntegers(reply, place, end), place);
     place = end;
   }
 }
@@ -99,6 +109,9 @@ function sharedError(failures: Map<string, StoreError>, message: string): StoreE
 
 /** State in Redis, shared by every process: each decision is made there, by one script, on Redis's own clock. */
 export class RedisStore implements Store {
+  readonly clock: Clock = {
+    nowMicros: () => this.#server?.nowMicros() ?? Date.now() * 1_000,
+  };
   readonly time: Clock = realTime;
   readonly isShared = true;
   readonly #redis: string | RedisClient;
@@ -107,6 +120,7 @@ export class RedisStore implements Store {
   readonly #sharded: boolean;
   #library: Promise<ClientLibrary> | undefined;
   #held: Held<Call> | undefined;
+  #server: Server | undefined;
 
   constructor(redis: string | RedisClient, cluster: boolean, timeoutMs: number, sharded: boolean) {
     this.#redis = redis;
@@ -123,7 +137,8 @@ export class RedisStore implements Store {
   }
 
   submit(call: Call): void {
-    this.#hold().connection.submit(call);
+    this.#server ??= serverOf(this.#hold().connection);
+    this.#server.submit(call);
   }
 
   warn(code: string, text: string): void {

@@ -1,4 +1,4 @@
-import type { Entry } from '../algorithms/shape.ts';
+import type { Entry, Shape } from '../algorithms/shape.ts';
 import type { Clock } from '../clock.ts';
 import type { RateLimiterError } from '../errors.ts';
 import type { StoreSubmission } from '../events.ts';
@@ -8,11 +8,16 @@ import type { StoreSubmission } from '../events.ts';
  * still call `late`, once.
  */
 export interface Call extends Entry {
+  /** A store plans windows of the calendar anew where its clock shows others. */
+  shape: Shape;
   /** How long a store may take, and how many calls it may have in flight; a store that needs neither ignores them. */
-  readonly timeoutMs: number;
+  timeoutMs: number;
   readonly maxInFlight: number;
   /** A store's own note, for those who trace the call. */
   submission?: StoreSubmission | undefined;
+  /** A store's own notes: which server is asked, and how often the call was planned anew. */
+  server?: AskedServer | undefined;
+  replans: number;
   /**
    * `reply[0]` is the store's clock at the decision, in whole microseconds since the Unix epoch; the integers of
    * this call's shape begin at `reply[at]`.
@@ -23,10 +28,31 @@ export interface Call extends Entry {
   late?: ((reply: readonly number[], at: number) => void) | undefined;
 }
 
+/** The server that a call was sent to. */
+export interface AskedServer {
+  /** Notes the server's time, in microseconds, as a reply has it. */
+  heard(nowMicros: number): void;
+  /**
+   * The server's clock showed another window than the call was planned for, so nothing ran. Asks again with the windows
+   * of the server's time, within what is left of the call's deadline; false where nothing is left.
+   */
+  askAgain(call: Call, skew: Skew): boolean;
+}
+
+/** What the calls of one reply that were planned for other windows have in common, so that they travel together again. */
+export interface Skew {
+  /** The server's time. */
+  readonly nowMicros: number;
+  /** From when the calls were sent until the reply. */
+  readonly tookMs: number;
+  /** The new shapes, by the old ones. */
+  readonly shapes: Map<Shape, Shape>;
+}
+
 /** Where state lives: Redis, or this process's memory. */
 export interface Store {
-  /** The clock that decides, where this process can read it: calendar windows are planned by it. */
-  readonly clock?: Clock;
+  /** The clock that decides, as well as this process knows it: windows of the calendar are planned by it. */
+  readonly clock: Clock;
   /** What callers of this store wait on. It goes on as the clock that decides does. */
   readonly time: Clock;
   /** Whether other processes use the same states. */

@@ -69,9 +69,9 @@ await runAsWorker(
         tell('encoded', text, asked);
         return { keys, args: [...args, tagOfSlot(slotOfKey(keys[0] ?? ''))], taken };
       },
-      settle: (calls, reply) => {
+      settle: (calls, reply, sentAtMs) => {
         hear(calls, reply);
-        decideBatch.settle(calls, reply);
+        decideBatch.settle(calls, reply, sentAtMs);
       },
       settleLate: (calls, reply) => {
         hear(calls, reply);

@@ -51,11 +51,11 @@ await runAsWorker(
     const recording = {
       source: data.source,
       encode: (calls, from) => decideBatch.encode(calls, from),
-      settle: (calls, reply) => {
+      settle: (calls, reply, sentAtMs) => {
         const values = /** @type {(number | string)[]} */ (reply);
         const sequence = Number(values.pop());
         const present = String(values.pop());
-        decideBatch.settle(calls, values);
+        decideBatch.settle(calls, values, sentAtMs);
         history.batches.push({
           sequence,
           present,
