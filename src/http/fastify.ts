@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
+import type { FastifyPluginAsync, FastifyRequest } from 'fastify';
 import { invalidOption } from '../errors.ts';
 import type { RateLimiter } from '../limiter.ts';
 import type { LimiterOptions } from '../limiter-options.ts';
@@ -50,13 +51,13 @@ export interface RateLimitHook<Request> {
  * Options of the plugin.
  *
  * @example
- * const options: RateLimitOptions<FastifyRequest> = {
+ * const options: RateLimitOptions = {
  *   limiter: { redis: 'redis://localhost:6379', rate: 100, period: '1m' },
  *   hook: 'preHandler',
  *   identify: (request) => request.user?.id,
  * };
  */
-export interface RateLimitOptions<Request = RequestLike> extends GuardOptions<Request> {
+export interface RateLimitOptions<Request = FastifyRequest> extends GuardOptions<Request> {
   /** A limiter, or the options of a new one, which is closed with the application. */
   limiter: RateLimiter | LimiterOptions;
   /** Whether routes that say nothing are limited, and requests that match no route. Default true. */
@@ -78,11 +79,11 @@ export interface RateLimitOptions<Request = RequestLike> extends GuardOptions<Re
  * @example
  * declare module 'fastify' {
  *   interface FastifyContextConfig {
- *     rateLimit?: RouteRateLimit<FastifyRequest>;
+ *     rateLimit?: RouteRateLimit;
  *   }
  * }
  */
-export type RouteRateLimit<Request = RequestLike> = boolean | RouteOptions<Request>;
+export type RouteRateLimit<Request = FastifyRequest> = boolean | RouteOptions<Request>;
 
 export interface RouteOptions<Request> extends GuardOptions<Request> {
   /** In place of the plugin's: a limiter, or the options of a new one, which is closed with the application. */
@@ -95,10 +96,7 @@ export interface InstanceLike {
 }
 
 /** The plugin. */
-export type RateLimitPlugin = <Request extends RequestLike = RequestLike>(
-  instance: InstanceLike,
-  options: RateLimitOptions<Request>,
-) => Promise<void>;
+export type RateLimitPlugin = FastifyPluginAsync<RateLimitOptions>;
 
 /**
  * Limits all routes of the instance that it is registered with and of those below, each as its `config.rateLimit` says,
@@ -112,11 +110,14 @@ export type RateLimitPlugin = <Request extends RequestLike = RequestLike>(
  * app.get('/health', { config: { rateLimit: false } }, health);
  * app.post('/login', { config: { rateLimit: { limiter: logins, count: 'failures' } } }, login);
  */
-export const rateLimit: RateLimitPlugin = Object.assign(register, {
+export const rateLimit: RateLimitPlugin = Object.assign(register as RateLimitPlugin, {
   [Symbol.for('skip-override')]: true,
   [Symbol.for('fastify.display-name')]: 'distributed-rate-limiter',
   [Symbol.for('plugin-meta')]: { name: 'distributed-rate-limiter', fastify: '>=5' },
 });
+
+/** For `register(import('distributed-rate-limiter/fastify'))`. */
+export default rateLimit;
 
 async function register<Request extends RequestLike>(
   instance: InstanceLike,
@@ -279,7 +280,7 @@ class RouteHooks<Request extends RequestLike> {
  * const perUser = rateLimitHook(users, { identify: (request) => request.headers['x-user'] });
  * app.post('/export', { onRequest: [rateLimitHook(addresses), perUser] }, handler);
  */
-export function rateLimitHook<Request extends RequestLike = RequestLike>(
+export function rateLimitHook<Request extends RequestLike = FastifyRequest>(
   limiter: RateLimiter | LimiterOptions,
   options?: GuardOptions<Request>,
 ): RateLimitHook<NoInfer<Request>> {

@@ -87,7 +87,7 @@ export function rateLimit<E extends Env = any, P extends string = any>(
     if (!verdict.pass) {
       forgetCharges(requestOf(c));
       return outgoing === undefined || isUnanswered(outgoing)
-        ? refuse(c as HonoContext, verdict)
+        ? refuse(c, verdict)
         : sentElsewhere();
     }
     const { headers, finish } = verdict;

@@ -14,7 +14,7 @@ import type { Framework, Route } from './framework.ts';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    rateLimit?: RouteRateLimit<FastifyRequest>;
+    rateLimit?: RouteRateLimit;
   }
 }
 
@@ -70,7 +70,7 @@ for (const hook of ['onRequest', 'preHandler'] as const) {
       const app = application();
       for (const route of routes) {
         for (const [limiter, options] of route.guards) {
-          app.register(rateLimit<FastifyRequest>, { limiter, hook, ...options });
+          app.register(rateLimit, { limiter, hook, ...options });
         }
         app.all(route.path, answering(route));
       }
@@ -110,6 +110,13 @@ describe('Fastify', () => {
     );
   });
 
+  it('is registered by a module that is imported, as its default', async () => {
+    const app = create();
+    app.register(import('distributed-rate-limiter/fastify'), { limiter: memory() });
+    app.get('/', ok);
+    expect(await statuses(app, '/', '/')).toEqual([200, 429]);
+  });
+
   it('limits what is below the instance that it is registered with, and no more', async () => {
     const app = create();
     app.get('/outside', ok);
@@ -141,11 +148,7 @@ describe('Fastify', () => {
       expect(await statuses(app, '/', '/')).toEqual([200, 200]);
     });
 
-    const overrides: [
-      what: string,
-      own: () => RouteRateLimit<FastifyRequest>,
-      statuses: number[],
-    ][] = [
+    const overrides: [what: string, own: () => RouteRateLimit, statuses: number[]][] = [
       ['a limiter', () => ({ limiter: memory(1) }), [200, 429, 429]],
       ['limits', () => ({ limits: [tokenBucket({ rate: 2, period: '1h' })] }), [200, 200, 429]],
       ['a cost', () => ({ cost: 4 }), [200, 429, 429]],
@@ -260,27 +263,27 @@ describe('Fastify', () => {
         "a route's own, which stands before the plugin",
         (app, limiter) => {
           app.get('/', { preHandler: [authenticate] }, ok);
-          app.register(rateLimit, options(limiter) as never);
+          app.register(rateLimit, options(limiter));
         },
       ],
       [
         "a route's own, which stands after the plugin",
         (app, limiter) => {
-          app.register(rateLimit, options(limiter) as never);
+          app.register(rateLimit, options(limiter));
           app.get('/', { preHandler: authenticate }, ok);
         },
       ],
       [
         "a route's own, added when the plugin has been awaited",
         async (app, limiter) => {
-          await app.register(rateLimit, options(limiter) as never);
+          await app.register(rateLimit, options(limiter));
           app.get('/', { preHandler: [authenticate] }, ok);
         },
       ],
       [
         'hooks that are added after the plugin',
         async (app, limiter) => {
-          await app.register(rateLimit, options(limiter) as never);
+          await app.register(rateLimit, options(limiter));
           app.addHook('preHandler', authenticate);
           app.get('/', ok);
         },
@@ -288,7 +291,7 @@ describe('Fastify', () => {
       [
         'hooks of an instance below',
         (app, limiter) => {
-          app.register(rateLimit, options(limiter) as never);
+          app.register(rateLimit, options(limiter));
           app.register(async (below) => {
             below.get('/', ok);
             below.addHook('preHandler', authenticate);
@@ -302,7 +305,7 @@ describe('Fastify', () => {
             below.addHook('preHandler', authenticate);
             below.get('/', ok);
           });
-          app.register(rateLimit, options(limiter) as never);
+          app.register(rateLimit, options(limiter));
         },
       ],
     ])('runs after %s; HEAD too', async (_, build) => {
@@ -318,7 +321,7 @@ describe('Fastify', () => {
     it('leaves lists alone that several routes share', async () => {
       const app = create();
       const preHandler = [authenticate];
-      app.register(rateLimit, options(memory(3)) as never);
+      app.register(rateLimit, options(memory(3)));
       app.get('/a', { preHandler }, ok);
       app.get('/b', { preHandler }, ok);
       expect(await statuses(app, '/a', '/b', '/a', '/b')).toEqual([200, 200, 200, 429]);

@@ -139,6 +139,77 @@ describe('which limiters decide', () => {
     expect([response.status, policiesOf(response)]).toEqual([200, expected]);
   });
 
+  describe('@SkipRateLimit with names', () => {
+    const plan = (...names: string[]): RateLimiter['limits'] =>
+      names.map((name, i) => tokenBucket({ name, rate: 100 + i, period: '1m' }));
+    const three = (): RateLimiter =>
+      new RateLimiter({
+        store,
+        namespace: `n${(limiters += 1)}`,
+        limits: plan('short', 'medium', 'long'),
+      });
+    const other = (): RateLimiter => named('other');
+    const byPlan = plan('short', 'medium');
+
+    it.each<[what: string, own: ClassDecorator[], handlers: MethodDecorator[], expected: string[]]>(
+      [
+        ['those limits of a handler', [], [SkipRateLimit('short')], ['medium', 'long']],
+        ['several limits', [], [SkipRateLimit('short', 'long')], ['medium']],
+        ['all limits by their names', [], [SkipRateLimit('short', 'medium', 'long')], []],
+        ['those of a controller', [SkipRateLimit('long')], [], ['short', 'medium']],
+        ['both of two decorators', [], [SkipRateLimit('short'), SkipRateLimit('long')], ['medium']],
+        ['all, if one of two says no name', [], [SkipRateLimit('short'), SkipRateLimit()], []],
+        [
+          'those of a controller and those of its handler',
+          [SkipRateLimit('short')],
+          [SkipRateLimit('medium')],
+          ['long'],
+        ],
+        [
+          'those of a controller, where a handler changes other options',
+          [SkipRateLimit('short')],
+          [RateLimit({ cost: 2 })],
+          ['medium', 'long'],
+        ],
+        [
+          'none of a limiter that a handler has in its place',
+          [SkipRateLimit('short')],
+          [RateLimit({ limiter: other() })],
+          ['other'],
+        ],
+        [
+          'those of a plan that depends on the request',
+          [RateLimit({ limits: () => byPlan })],
+          [SkipRateLimit('short')],
+          ['medium'],
+        ],
+        [
+          'a request of whose plan nothing is left',
+          [RateLimit({ limits: async () => plan('short') })],
+          [SkipRateLimit('short')],
+          [],
+        ],
+      ],
+    )('skips %s', async (_, own, handlers, expected) => {
+      const call = await serve({
+        imports: [RateLimitModule.forRoot({ limiter: three(), identify: anna })],
+        controllers: [controller(own, handlers)],
+      });
+      for (let i = 0; i < 2; i++) {
+        const response = await call();
+        expect([response.status, policiesOf(response)]).toEqual([200, expected]);
+      }
+    });
+
+    it('answers 500 where no limit of the route has the name', async () => {
+      const call = await serve({
+        imports: [RateLimitModule.forRoot({ limiter: three(), identify: anna })],
+        controllers: [controller([], [SkipRateLimit('shrot')])],
+      });
+      expect((await call()).status).toBe(500);
+    });
+  });
+
   it("a parent's decorators, until a controller has its own", async () => {
     class Parent {
       get(): string {
@@ -362,6 +433,49 @@ describe('refused options', () => {
       'a misspelt option of forRootAsync',
       () => RateLimitModule.forRootAsync({ useFacotry: () => ({ limiter }) } as never),
       'Did you mean `useFactory`?',
+    ],
+    ['an array in a decorator', () => RateLimit([] as never), '`@RateLimit options`'],
+    [
+      'a limiter in place of the options of a decorator',
+      () => RateLimit(limiter as never),
+      'Pass it by name: `{ limiter }`.',
+    ],
+    [
+      'a limiter in place of the options of the module',
+      () => RateLimitModule.forRoot(limiter as never),
+      '`limiter`',
+    ],
+    [
+      'a second argument of a decorator',
+      () => (RateLimit as (...given: unknown[]) => unknown)({}, { cost: 2 }),
+      'got 2 arguments',
+    ],
+    [
+      'a decorator that is not called, on a class',
+      () => (RateLimit as (target: unknown) => unknown)(class {}),
+      '`@RateLimit options` must be an object',
+    ],
+    [
+      'a decorator that is not called, on a method',
+      () => (RateLimit as (...given: unknown[]) => unknown)({}, 'get', {}),
+      'Write @RateLimit({ … }), or @RateLimit()',
+    ],
+    [
+      'limits that are skipped by an object',
+      () => SkipRateLimit({ short: true, long: false } as never),
+      "Write @SkipRateLimit('short').",
+    ],
+    [
+      'a limit that is skipped by nothing',
+      () => SkipRateLimit(''),
+      '`@SkipRateLimit` must be called',
+    ],
+    ['limits that are skipped by a list', () => SkipRateLimit(['short'] as never), 'got an array'],
+    ['`true` for what is skipped', () => SkipRateLimit(true as never), 'got true'],
+    [
+      'a `@SkipRateLimit` that is not called',
+      () => (SkipRateLimit as (...given: unknown[]) => unknown)({}, 'get', {}),
+      "Write @SkipRateLimit() or @SkipRateLimit('short').",
     ],
     [
       'both decorators on one target',

@@ -10,7 +10,6 @@ import { expectTypeOf, test } from 'vitest';
 import type { RateLimiter } from 'distributed-rate-limiter';
 import { rateLimit as forExpress } from 'distributed-rate-limiter/express';
 import { rateLimit as forFastify, rateLimitHook } from 'distributed-rate-limiter/fastify';
-import type { RequestLike } from 'distributed-rate-limiter/fastify';
 import { rateLimit as forHono } from 'distributed-rate-limiter/hono';
 import { rateLimit as forKoa } from 'distributed-rate-limiter/koa';
 import type { KoaContext } from 'distributed-rate-limiter/koa';
@@ -30,19 +29,28 @@ test('Fastify', () => {
   const app = Fastify();
   app.register(forFastify, { limiter, global: false, hook: 'preHandler' });
   app.register(forFastify, { limiter, identify: (request: FastifyRequest) => request.ip });
-  app.register(forFastify<FastifyRequest>, {
+  app.register(forFastify, {
     limiter,
-    identify: ({ ip, hostname }) => ip + hostname,
+    identify: (request) => {
+      expectTypeOf(request).toEqualTypeOf<FastifyRequest>();
+      return request.ip + request.hostname;
+    },
+    cost: ({ query }) => (query === undefined ? 1 : 2),
   });
+  app.register(import('distributed-rate-limiter/fastify'), { limiter, identify: ({ ip }) => ip });
+  Fastify({ http2: true }).register(forFastify, { limiter, identify: (request) => request.ip });
+  Fastify({ https: {} }).register(forFastify, { limiter, identify: (request) => request.ip });
   // @ts-expect-error an option that does not exist
-  app.register(forFastify<FastifyRequest>, { limiter, gloabl: false });
+  app.register(forFastify, { limiter, gloabl: false });
+  // @ts-expect-error a property that no request has
+  app.register(forFastify, { limiter, identify: (request) => request.ipp });
   app.get('/', { onRequest: [rateLimitHook(limiter), rateLimitHook(limiter)] }, async () => 'x');
   app.get('/a', { preHandler: rateLimitHook(limiter, { cost: 2 }) }, async () => 'x');
   const mine = rateLimitHook(limiter, { identify: (request: FastifyRequest) => request.ip });
   app.get('/b', { onRequest: mine }, async () => 'x');
   rateLimitHook(limiter, {
     identify: (request) => {
-      expectTypeOf(request).toEqualTypeOf<RequestLike>();
+      expectTypeOf(request).toEqualTypeOf<FastifyRequest>();
       return request.headers.authorization;
     },
   });

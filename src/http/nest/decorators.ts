@@ -3,13 +3,19 @@ import { Reflector } from '@nestjs/core';
 import { RateLimiterError } from '../../errors.ts';
 import { checkRule } from './rule.ts';
 import type { RateLimitOptions, Rule } from './rule.ts';
+import { readSkipped } from './skipped-limits.ts';
 import type { NestRequest } from './call.ts';
 
-/** What the decorators of one class or method said: rules, or that there are none. */
+/** That limits are skipped: those of these names, or all where there are none. */
+interface Skip {
+  readonly skipped: readonly string[];
+}
+
+/** What the decorators of one class or method said. */
 interface Said {
   /** A subclass inherits what its parent's decorators said; its own say something else, not something more. */
   readonly of: object;
-  readonly rules: readonly Rule[] | 'skip';
+  readonly rules: readonly Rule[] | Skip;
 }
 
 const SAID = 'distributed-rate-limiter:rules';
@@ -30,12 +36,20 @@ const SAID = 'distributed-rate-limiter:rules';
  */
 export function RateLimit<Request = NestRequest>(
   options: RateLimitOptions<Request> = {},
+  ...more: []
 ): ClassDecorator & MethodDecorator {
+  const { length } = more as unknown[];
+  if (length > 0) {
+    throw new RateLimiterError(
+      'ERR_INVALID_OPTION',
+      `\`@RateLimit\` must be called with one object of options, got ${length + 1} arguments. Write @RateLimit({ … }), or @RateLimit() for no options.`,
+    );
+  }
   checkRule('@RateLimit', options);
   return on((target) => {
     const said = saidOf(target);
     const own = said?.of === target ? said.rules : [];
-    if (own === 'skip') {
+    if (isSkip(own)) {
       throw contradiction();
     }
     // Decorators apply from the bottom.
@@ -44,9 +58,11 @@ export function RateLimit<Request = NestRequest>(
 }
 
 /**
- * Lets the calls of a controller or a handler through, uncounted. A handler's own `@RateLimit` overrides it.
+ * Lets the calls of a controller or a handler through, uncounted; with names, uncounted under the limits of these
+ * names. A handler's own `@RateLimit` with a `limiter` or `limits` overrides it, and any that overrides all limits.
  *
- * @throws {RateLimiterError} `ERR_INVALID_OPTION` beside `@RateLimit` on one target.
+ * @throws {RateLimiterError} `ERR_INVALID_OPTION` for what is no name, and beside `@RateLimit` on one target; at the
+ * first call for a name that no limit of the route has.
  * @example
  * ```ts
  * @SkipRateLimit()
@@ -54,18 +70,27 @@ export function RateLimit<Request = NestRequest>(
  * health() {}
  * ```
  */
-export function SkipRateLimit(): ClassDecorator & MethodDecorator {
+export function SkipRateLimit(...names: string[]): ClassDecorator & MethodDecorator {
+  const skipped = readSkipped(names);
   return on((target) => {
     const said = saidOf(target);
-    if (said?.of === target && said.rules !== 'skip') {
+    if (said?.of !== target) {
+      return { skipped };
+    }
+    if (!isSkip(said.rules)) {
       throw contradiction();
     }
-    return 'skip';
+    const all = skipped.length === 0 || said.rules.skipped.length === 0;
+    return { skipped: all ? [] : [...said.rules.skipped, ...skipped] };
   });
 }
 
+export function isSkip(rules: readonly Rule[] | Skip): rules is Skip {
+  return 'skipped' in rules;
+}
+
 /** What was said of a controller class or of a handler; undefined for nothing. */
-export function rulesOf(target: object): readonly Rule[] | 'skip' | undefined {
+export function rulesOf(target: object): readonly Rule[] | Skip | undefined {
   return saidOf(target)?.rules;
 }
 

@@ -5,9 +5,10 @@ import { isLimiter } from '../../given-limiter.ts';
 import { guardOf } from '../guard.ts';
 import type { Guard } from '../guard.ts';
 import { addressesOf, requestOf } from './call.ts';
-import { rulesOf } from './decorators.ts';
+import { isSkip, rulesOf } from './decorators.ts';
 import { override } from './rule.ts';
 import type { CompleteRule } from './rule.ts';
+import { withoutLimits } from './skipped-limits.ts';
 
 /** One of the guards of a route. */
 export interface RouteGuard {
@@ -54,7 +55,7 @@ export class RouteGuards implements OnApplicationShutdown {
     }
     let guards = handlers.get(handler);
     if (guards === undefined) {
-      guards = this.#rulesOf(controller, handler).map((rule) => this.#guardOf(rule));
+      guards = this.#rulesOf(controller, handler).flatMap((rule) => this.#guardOf(rule));
       handlers.set(handler, guards);
     }
     return guards;
@@ -64,22 +65,30 @@ export class RouteGuards implements OnApplicationShutdown {
     let rules: readonly CompleteRule[] = [this.#base];
     for (const place of [controller, handler]) {
       const said = rulesOf(place);
-      if (said === 'skip') {
-        rules = [];
-      } else if (said !== undefined) {
+      if (said === undefined) {
+        continue;
+      }
+      if (isSkip(said)) {
+        rules = skip(rules, said.skipped);
+      } else {
         rules = override(rules.length === 0 ? [this.#base] : rules, said);
       }
     }
     return rules;
   }
 
-  #guardOf({ limiter, ...options }: CompleteRule): RouteGuard {
-    const guard = guardOf<never>(this.#limiterOf(limiter), options, {
+  #guardOf({ limiter: given, skipped, ...own }: CompleteRule): RouteGuard[] {
+    const limiter = this.#limiterOf(given);
+    const options = skipped === undefined ? own : withoutLimits(limiter, own, skipped);
+    if (options === undefined) {
+      return [];
+    }
+    const guard = guardOf<never>(limiter, options, {
       addressOf: addressesOf,
       requestOf,
       factory: undefined,
     });
-    return { guard, count: options.count ?? 'all' };
+    return [{ guard, count: options.count ?? 'all' }];
   }
 
   #limiterOf(given: RateLimiter | LimiterOptions): RateLimiter {
@@ -93,4 +102,10 @@ export class RouteGuards implements OnApplicationShutdown {
     }
     return limiter;
   }
+}
+
+function skip(rules: readonly CompleteRule[], names: readonly string[]): readonly CompleteRule[] {
+  return names.length === 0
+    ? []
+    : rules.map((rule) => ({ ...rule, skipped: [...(rule.skipped ?? []), ...names] }));
 }

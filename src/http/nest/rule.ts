@@ -1,7 +1,7 @@
 import type { RateLimiter } from '../../limiter.ts';
 import type { LimiterOptions } from '../../limiter-options.ts';
 import { invalidOption } from '../../errors.ts';
-import { checkLimiterOrOptions } from '../../given-limiter.ts';
+import { checkLimiterOrOptions, isLimiter } from '../../given-limiter.ts';
 import { ADDRESS_OPTIONS } from '../../option-sets.ts';
 import { Problems } from '../../problems.ts';
 import { readGuardOptions } from '../guard-options.ts';
@@ -29,12 +29,22 @@ export type Rule = RateLimitOptions<never>;
 /** A rule with everything that it takes from further out. */
 export interface CompleteRule extends GuardOptions<never> {
   readonly limiter: RateLimiter | LimiterOptions;
+  /** Names of limits that do not hold, of those that would. */
+  readonly skipped?: readonly string[];
 }
 
 /** @throws {RateLimiterError} `ERR_INVALID_OPTION`, so that a mistake ends the start and no request. */
 export function checkRule(where: string, rule: unknown): void {
-  if (typeof rule !== 'object' || rule === null) {
+  if (typeof rule !== 'object' || rule === null || Array.isArray(rule)) {
     throw invalidOption(`${where} options`, 'an object', rule, 'Pass the options by name.');
+  }
+  if (isLimiter(rule as RateLimiter)) {
+    throw invalidOption(
+      `${where} options`,
+      'options, and not a limiter itself',
+      rule,
+      'Pass it by name: `{ limiter }`.',
+    );
   }
   const { limiter, ...options } = rule as Rule;
   const problems = new Problems(where);
@@ -56,10 +66,14 @@ export function override(outer: readonly CompleteRule[], inner: readonly Rule[])
 }
 
 function combine(under: CompleteRule, rule: Rule): CompleteRule {
-  const combined: CompleteRule = { ...under };
+  const combined: { -readonly [K in keyof CompleteRule]: CompleteRule[K] } = { ...under };
   if (rule.limiter !== undefined) {
     delete combined.limits;
     delete combined.cost;
+  }
+  if (rule.limiter !== undefined || rule.limits !== undefined) {
+    // The names were those of other limits.
+    delete combined.skipped;
   }
   // Who is limited is one question: its options do not mix across places.
   if (rule.identify !== undefined || ADDRESS_OPTIONS.some((name) => rule[name] !== undefined)) {
