@@ -1,0 +1,88 @@
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { MemoryStore, RateLimiter } from 'distributed-rate-limiter';
+import { expect, test } from 'vitest';
+import {
+  ACQUIRE,
+  CALL,
+  CONCURRENCY,
+  FIXED_WINDOW,
+  GUARD,
+  limiterOptions,
+  MEMORY_STORE,
+  RESERVE,
+  SLIDING_WINDOW,
+  SLIDING_WINDOW_LOG,
+  TOKEN_BUCKET,
+  WAIT,
+} from '../../src/option-sets.ts';
+import { FakeRedis } from '../support/fake-redis.ts';
+
+const page = readFileSync(fileURLToPath(new URL('../../docs/options.md', import.meta.url)), 'utf8');
+
+/** The rows of the tables of a section, as their cells' names in backticks. */
+function rowsOf(heading: string): readonly (readonly (readonly string[])[])[] {
+  const section = page.split(/^## /m).find((text) => text.startsWith(`${heading}\n`)) ?? '';
+  return section
+    .split('\n')
+    .filter((line) => line.startsWith('| `'))
+    .map((line) =>
+      line
+        .split('|')
+        .slice(1, -1)
+        .map((cell) => Array.from(cell.matchAll(/`(\w+)`/g), ([, name]) => name!)),
+    );
+}
+
+/** The names in the first column. */
+function namesIn(heading: string): readonly string[] {
+  return rowsOf(heading).flatMap(([first]) => first ?? []);
+}
+
+test.each([
+  ['RateLimiter', limiterOptions(undefined).names],
+  ['MemoryStore', MEMORY_STORE.names],
+  ['The guard of HTTP adapters', GUARD.names],
+])('the page of options lists those of %s, and no others', (heading, names) => {
+  expect(namesIn(heading).toSorted()).toEqual(names.toSorted());
+});
+
+test('the page of options lists those of each limit, and no others', () => {
+  const limits = [TOKEN_BUCKET, SLIDING_WINDOW, SLIDING_WINDOW_LOG, FIXED_WINDOW, CONCURRENCY];
+  const rows = rowsOf('Limits').slice(0, limits.length);
+  expect(rows).toEqual(limits.map(({ of, names }) => [[of], names]));
+});
+
+test('the page of options lists those of each call, and no others', () => {
+  const rows = rowsOf('Calls');
+  expect(rows.slice(0, 4)).toEqual([
+    [['allow', 'peek'], CALL.names],
+    [['acquire'], ACQUIRE.names],
+    [['wait'], WAIT.names],
+    [['reserve'], RESERVE.names],
+  ]);
+  const described = rows.slice(4).flatMap(([first]) => first ?? []);
+  const all = new Set([CALL, ACQUIRE, WAIT, RESERVE].flatMap(({ names }) => names));
+  expect(described.toSorted()).toEqual([...all].toSorted());
+});
+
+test('the page of options lists every field of a decision, and no others', async () => {
+  const limiter = new RateLimiter({
+    store: new MemoryStore(),
+    rate: 1,
+    period: '1h',
+    blocks: true,
+  });
+  const away = new RateLimiter({ redis: new FakeRedis('away'), rate: 1, period: '1h' });
+  await limiter.block('blocked', '1h');
+  const decisions = [
+    await limiter.allow('user'),
+    await limiter.allow('user'),
+    await limiter.allow('user', { cost: 2 }),
+    await limiter.allow('blocked'),
+    await away.allow('user'),
+  ];
+  expect(new Set(decisions.map(({ reason }) => reason)).size).toBe(5);
+  const fields = new Set(decisions.flatMap((decision) => Object.keys(decision)));
+  expect(namesIn('Decision').toSorted()).toEqual([...fields].toSorted());
+});
