@@ -71,6 +71,7 @@ export class RateLimiter {
   readonly #calls: Calls;
   readonly #waiting: Waiting;
   readonly #endStats: () => void;
+  #warnedOfPenalty = false;
   #closing: Promise<void> | undefined;
 
   constructor(options: LimiterOptions) {
@@ -314,7 +315,8 @@ export class RateLimiter {
 
   /**
    * Charges a cost whatever is left, for what turned out worse than it looked: into debt up to each limit's
-   * `maxDebt`, which has to be made up for before anything passes again. Answers what a call of cost 1 would now
+   * `maxDebt`, which has to be made up for before anything passes again. Where no limit has `maxDebt`, an identity that
+   * has nothing left is not penalized; one process warning says so. Answers what a call of cost 1 would now
    * be answered.
    *
    * @throws (rejects) as `allow` does.
@@ -328,6 +330,13 @@ export class RateLimiter {
   ): Promise<Decision> {
     const { limits } = this.#readCall(options);
     const shape = limits.shape('penalize', readCost('cost', cost));
+    if (!this.#warnedOfPenalty && !limits.limits.some(({ maxDebt }) => maxDebt > 0)) {
+      this.#warnedOfPenalty = true;
+      process.emitWarning(
+        '`penalize` was called where no limit has `maxDebt`: it takes what is left, and does nothing where nothing is left. Give a limit `maxDebt`, the units that may be owed.',
+        { type: 'RateLimiterWarning', code: 'DRL_PENALTY_WITHOUT_DEBT' },
+      );
+    }
     return this.#calls.submit({ key: this.#keyOf(limits, identity), shape }, this.#looked);
   }
 

@@ -11,6 +11,7 @@ import type { Decision, Limit, LimiterOptions } from 'distributed-rate-limiter';
 import { ManualClock } from 'distributed-rate-limiter/testing';
 import { describe, expect, test } from 'vitest';
 import { Random, seedOfRun } from '../support/random.ts';
+import { collectWarnings } from '../support/warnings.ts';
 
 const KINDS = [
   ['token_bucket', tokenBucket],
@@ -428,4 +429,19 @@ test('over random mixes the order of limits changes nothing, and a refusal charg
   }
   expect(refusals).toBeGreaterThan(500);
   expect(passes).toBeGreaterThan(500);
+});
+
+describe('what helps to see why', () => {
+  const warnings = collectWarnings();
+
+  test('penalize says once that nothing can be owed, and what to give; not where something can', async () => {
+    const { limiter } = make([tokenBucket({ rate: 1, period: '1h' })]);
+    const owing = make([tokenBucket({ rate: 1, period: '1h', maxDebt: 5 })]).limiter;
+    await limiter.allow('a');
+    await limiter.penalize('a', 3);
+    await limiter.penalize('a', 3);
+    await owing.penalize('a', 3);
+    const told = (await warnings()).filter(({ code }) => code === 'DRL_PENALTY_WITHOUT_DEBT');
+    expect(told.map(({ message }) => message)).toEqual([expect.stringContaining('`maxDebt`')]);
+  });
 });
