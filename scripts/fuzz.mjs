@@ -1,5 +1,5 @@
 /**
- * `npm run fuzz -- --cases 1000000 --seed 7`: random options, identities, headers, replies and stored states, each
+ * `npm run fuzz -- --cases 1000000 --seed 7`: random options, identities, headers, replies, stored states and lives of requests, each
  * against what must hold of it. Without --seed a new one, which is printed; a failure prints the seed of its own case.
  * `--area replies` runs one of them alone.
  */

@@ -5,6 +5,7 @@ import { identities } from './identities.ts';
 import { options } from './options.ts';
 import { replies } from './replies.ts';
 import { requestHeaders } from './request-headers.ts';
+import { requestLives } from './request-lives.ts';
 import { responseHeaders } from './response-headers.ts';
 import { states } from './states.ts';
 import { verbs } from './verbs.ts';
@@ -13,6 +14,7 @@ const AREAS: readonly Area[] = [
   options,
   identities,
   requestHeaders,
+  requestLives,
   responseHeaders,
   replies,
   verbs,

@@ -65,7 +65,7 @@ function isGroup(text: string, prefix: number): boolean {
 /** Whatever stands in `X-Forwarded-For` and `Forwarded`: an address's group, or nothing; never an error. */
 export const requestHeaders: Area = {
   name: 'request headers',
-  percent: 15,
+  percent: 14,
 
   open: () => ({
     run(random) {

@@ -422,6 +422,48 @@ describe('Fastify', () => {
     expect(await statuses(app, '/')).toEqual([500]);
   });
 
+  it('has the fields on every answer to an error', async () => {
+    const app = create({ bodyLimit: 10 });
+    await app.register(rateLimit, { limiter: memory(100) });
+    app.get('/throws', async () => {
+      throw Object.assign(new Error('broken'), { statusCode: 409, headers: { 'x-own': '1' } });
+    });
+    app.get('/missing', (_, reply) => reply.callNotFound());
+    app.post('/', ok);
+    app.register(
+      async (below) => {
+        below.setErrorHandler((_, __, reply) => reply.code(418).send('own'));
+        below.setNotFoundHandler((_, reply) => reply.code(410).send('own'));
+        below.get('/own', async () => {
+          throw new Error('broken');
+        });
+        below.get('/gone', (_, reply) => reply.callNotFound());
+      },
+      { prefix: '/below' },
+    );
+    const json = { 'content-type': 'application/json' };
+    const asked = [
+      [409, app.inject('/throws')],
+      [404, app.inject('/missing')],
+      [404, app.inject('/none')],
+      [418, app.inject('/below/own')],
+      [410, app.inject('/below/gone')],
+      [400, app.inject({ method: 'POST', url: '/', headers: json, payload: '{' })],
+      [413, app.inject({ method: 'POST', url: '/', headers: json, payload: '"0123456789"' })],
+      [
+        415,
+        app.inject({ method: 'POST', url: '/', headers: { 'content-type': 'a/b' }, payload: 'x' }),
+      ],
+    ] as const;
+    for (const [status, answer] of asked) {
+      const { statusCode, headers } = await answer;
+      expect([statusCode, headers['ratelimit']]).toEqual([
+        status,
+        expect.stringMatching(/^"default";r=9\d;t=\d+$/),
+      ]);
+    }
+  });
+
   it('frees a place where a handler has taken over the response', async () => {
     const limiter = new RateLimiter({
       store: new MemoryStore(),

@@ -362,7 +362,7 @@ test('keeps a request charged whose stream is reset without an error while its a
     http2.createServer(
       limited((_, response: Http2ServerResponse) => {
         response.end('x'.repeat(1_000_000));
-        written.resolve(response.stream as ServerHttp2Stream);
+        written.resolve(response.stream);
       }),
     ),
   );

@@ -311,6 +311,22 @@ export function lifeContract<Request extends object>(framework: Framework<Reques
     });
 
     const { responseOf } = framework;
+    it.runIf(responseOf !== undefined)(
+      'keeps a request charged whose client goes away while the body waits for it',
+      async () => {
+        const limiter = perHour(2);
+        const origin = await serve(limiter, { identify: anna, count: 'failures' }, async () => ({
+          status: 200,
+          body: 'x'.repeat(20_000_000),
+        }));
+        const socket = await dial(origin, '/');
+        await once(socket, 'readable');
+        socket.destroy();
+        await seenByServer();
+        expect(await left(limiter)).toBe(1);
+      },
+    );
+
     describe.runIf(responseOf !== undefined)('a verdict that comes too late', () => {
       /** Asks once; `meanwhile` runs while the guard decides. Resolves with the client's view. */
       async function late(

@@ -577,6 +577,53 @@ describe.each([
   });
 });
 
+describe('an error of a handler', () => {
+  class Mine {
+    catch(_: Error, host: ArgumentsHost): void {
+      const { httpAdapter } = adapterHost!;
+      httpAdapter.reply(host.switchToHttp().getResponse(), { mine: true }, 418);
+    }
+  }
+  decorate(Mine, [Catch(Error)]);
+  let adapterHost: HttpAdapterHost | undefined;
+  class Failing {
+    constructor(host: HttpAdapterHost) {
+      adapterHost = host;
+    }
+    refused(): never {
+      throw new HttpException('no', 403);
+    }
+    broken(): never {
+      throw new Error('broken');
+    }
+    filtered(): never {
+      throw new Error('broken');
+    }
+  }
+  decorate(Failing, [Controller()], {
+    refused: [Get('refused')],
+    broken: [Get('broken')],
+    filtered: [Get('filtered'), UseFilters(new Mine())],
+  });
+  Inject(HttpAdapterHost)(Failing, undefined, 0);
+
+  it.each([
+    ['Express', () => new ExpressAdapter()],
+    ['Fastify', () => new FastifyAdapter()],
+  ] as const)('is answered with the fields on %s', async (_, adapter) => {
+    const imports = [RateLimitModule.forRoot({ limiter: named('module'), identify: anna })];
+    const call = await serve({ imports, controllers: [Failing] }, adapter());
+    for (const [path, status] of [
+      ['/refused', 403],
+      ['/broken', 500],
+      ['/filtered', 418],
+    ] as const) {
+      const response = await call(path);
+      expect([response.status, policiesOf(response)]).toEqual([status, ['module']]);
+    }
+  });
+});
+
 describe('shutting down', () => {
   it('closes limiters that were made from options, once, and none that was passed', async () => {
     const close = vi.spyOn(RateLimiter.prototype, 'close');
