@@ -6,31 +6,31 @@
  * @type {Readonly<Record<string, { file: string, limit: string, external?: readonly string[], browser?: true }>>}
  */
 const budgets = {
-  '': { file: 'index', limit: '36 kB' },
-  '/http': { file: 'http/index', limit: '42 kB' },
-  '/node-http': { file: 'http/node-http', limit: '42 kB' },
-  '/express': { file: 'http/express', limit: '42 kB' },
-  '/fastify': { file: 'http/fastify', limit: '42.5 kB' },
-  '/hono': { file: 'http/hono', limit: '42.5 kB' },
-  '/koa': { file: 'http/koa', limit: '42 kB' },
-  '/web': { file: 'http/web', limit: '42.5 kB' },
+  '': { file: 'index', limit: '46 kB' },
+  '/http': { file: 'http/index', limit: '54 kB' },
+  '/node-http': { file: 'http/node-http', limit: '54 kB' },
+  '/express': { file: 'http/express', limit: '54 kB' },
+  '/fastify': { file: 'http/fastify', limit: '55 kB' },
+  '/hono': { file: 'http/hono', limit: '55 kB' },
+  '/koa': { file: 'http/koa', limit: '54 kB' },
+  '/web': { file: 'http/web', limit: '55 kB' },
   // Beside Nest itself, which is there already.
   '/nest': {
     file: 'http/nest/index',
-    limit: '43.5 kB',
+    limit: '56.5 kB',
     external: ['@nestjs/common', '@nestjs/core'],
   },
-  '/limited': { file: 'limited/index', limit: '37 kB' },
-  '/sync': { file: 'sync/index', limit: '33 kB' },
+  '/limited': { file: 'limited/index', limit: '47 kB' },
+  '/sync': { file: 'sync/index', limit: '41.5 kB' },
   // The contract suites.
-  '/testing': { file: 'testing/index', limit: '41 kB' },
+  '/testing': { file: 'testing/index', limit: '51.5 kB' },
   // Beside them nothing of the core.
-  '/client': { file: 'client/index', limit: '5.5 kB', browser: true },
-  '/log': { file: 'telemetry/log', limit: '2 kB' },
-  '/prometheus': { file: 'telemetry/prometheus', limit: '4 kB' },
+  '/client': { file: 'client/index', limit: '7.5 kB', browser: true },
+  '/log': { file: 'telemetry/log', limit: '4 kB' },
+  '/prometheus': { file: 'telemetry/prometheus', limit: '6 kB' },
   '/opentelemetry': {
     file: 'telemetry/opentelemetry',
-    limit: '4 kB',
+    limit: '6 kB',
     external: ['@opentelemetry/api'],
   },
 };
@@ -43,6 +43,7 @@ export default Object.entries(budgets).map(([subpath, { file, limit, external, b
   modifyEsbuildConfig: (/** @type {import('esbuild').BuildOptions} */ options) => ({
     ...options,
     ...(browser ? {} : { platform: 'node' }),
-    ...(external === undefined ? {} : { external }),
+    // A URL's client library is beside the package, not in it.
+    external: ['ioredis', 'redis', ...(external ?? [])],
   }),
 }));

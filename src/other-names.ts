@@ -47,7 +47,7 @@ export function duration(to: string, unit?: Unit): Rewritten {
 }
 
 /** A time that is a number of milliseconds here. */
-export function milliseconds(to: string, unit: Unit): Rewritten {
+function milliseconds(to: string, unit: Unit): Rewritten {
   return {
     to,
     write: (value) => {

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { Random, seedOfRun } from '../support/random.ts';
 import type { Area } from './area.ts';
+import { connections } from './connections.ts';
 import { identities } from './identities.ts';
 import { options } from './options.ts';
 import { replies } from './replies.ts';
@@ -16,6 +17,7 @@ const AREAS: readonly Area[] = [
   requestHeaders,
   requestLives,
   responseHeaders,
+  connections,
   replies,
   verbs,
   states,

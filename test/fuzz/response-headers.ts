@@ -126,7 +126,7 @@ const MAX_RETRIES = 3;
 /** Whatever a server answers: it is read without an error, and nobody waits longer, or asks more often, than was said. */
 export const responseHeaders: Area = {
   name: 'response headers',
-  percent: 20,
+  percent: 18,
 
   open: () => ({
     async run(random) {
