@@ -1,5 +1,6 @@
 import { decide } from '../algorithms/decide.ts';
 import type { Table } from '../algorithms/decide.ts';
+import type { Saved } from '../algorithms/limit.ts';
 import { currentShape, keysOf } from '../algorithms/shape.ts';
 import type { Verb } from '../algorithms/shape.ts';
 import { systemClock } from '../clock.ts';
@@ -8,6 +9,8 @@ import { invalidOption, RateLimiterError, StoreError } from '../errors.ts';
 import { MEMORY_STORE } from '../option-sets.ts';
 import { GivenOptions, readable, readInteger } from '../options.ts';
 import { answerInTurn } from '../same-turn.ts';
+import { ExpiryQueue } from './expiry-queue.ts';
+import type { Kept } from './expiry-queue.ts';
 import type { Call, Store } from './store.ts';
 
 /** The bounds of a `MemoryStore`. */
@@ -16,12 +19,6 @@ export interface MemoryStoreOptions {
   clock?: Clock;
   /** Most keys held at once, one per identity and limit; from 1 to 10,000,000. Default 100,000. */
   maxKeys?: number;
-}
-
-interface Kept {
-  value: unknown;
-  /** Microseconds, on the store's clock. */
-  expiresAt: number;
 }
 
 /** What can make a key that was not there. */
@@ -34,8 +31,8 @@ const ADDING: ReadonlySet<Verb> = new Set([
   'settle',
 ]);
 
-/** How many keys each write looks at for expired ones: two for every one that it can add. */
-const SWEPT_PER_WRITE = 2;
+/** How many expired states each write removes at most: two for every one that it can add. */
+const REMOVED_PER_WRITE = 2;
 
 function readClock(option: string, value: unknown): Clock {
   const isClock = readable(
@@ -68,9 +65,7 @@ export class MemoryStore implements Store {
   readonly isShared = false;
   readonly #maxKeys: number;
   readonly #kept = new Map<string, Kept>();
-  #sweep: Iterator<[string, Kept]> = this.#kept.entries();
-  /** No state expires before this: a full store is searched for expired states at most once until then. */
-  #noneExpiresBefore = 0;
+  readonly #expiries = new ExpiryQueue();
 
   constructor(options: MemoryStoreOptions = {}) {
     const given = new GivenOptions(MEMORY_STORE, options);
@@ -96,8 +91,7 @@ export class MemoryStore implements Store {
   /** Forgets everything that any identity has used: between two tests. */
   clear(): void {
     this.#kept.clear();
-    this.#sweep = this.#kept.entries();
-    this.#noneExpiresBefore = 0;
+    this.#expiries.clear();
   }
 
   /** @internal */
@@ -134,14 +128,7 @@ export class MemoryStore implements Store {
         return kept === undefined || kept.expiresAt <= now ? undefined : kept.value;
       },
       write: (key, saved) => {
-        if (saved === undefined) {
-          this.#kept.delete(key);
-          return;
-        }
-        const expiresAt = now + saved.ttlMs * 1_000;
-        this.#kept.set(key, { value: saved.value, expiresAt });
-        this.#noneExpiresBefore = Math.min(this.#noneExpiresBefore, expiresAt);
-        this.#dropExpired(now);
+        this.#write(key, saved, now);
       },
     };
     const reply = decide([call], now, table);
@@ -157,31 +144,39 @@ export class MemoryStore implements Store {
     return Promise.resolve();
   }
 
-  #dropExpired(now: number): void {
-    for (let i = 0; i < SWEPT_PER_WRITE; i++) {
-      const next = this.#sweep.next();
-      if (next.done === true) {
-        this.#sweep = this.#kept.entries();
+  #write(key: string, saved: Saved | undefined, now: number): void {
+    const known = this.#kept.get(key);
+    if (saved !== undefined) {
+      const expiresAt = now + saved.ttlMs * 1_000;
+      if (known !== undefined && expiresAt >= known.queuedFor) {
+        known.value = saved.value;
+        known.expiresAt = expiresAt;
         return;
       }
-      if (next.value[1].expiresAt <= now) {
-        this.#kept.delete(next.value[0]);
+      const state = { key, value: saved.value, expiresAt, gone: false, queuedFor: expiresAt };
+      this.#kept.set(key, state);
+      this.#expiries.add(state);
+      this.#dropExpired(now, REMOVED_PER_WRITE);
+    } else {
+      this.#kept.delete(key);
+    }
+    if (known !== undefined) {
+      this.#expiries.remove(known);
+    }
+  }
+
+  #dropExpired(now: number, most: number): void {
+    for (let i = 0; i < most; i++) {
+      const ended = this.#expiries.takeEnded(now);
+      if (ended === undefined) {
+        return;
       }
+      this.#kept.delete(ended.key);
     }
   }
 
   #isFull(call: Call, now: number): boolean {
-    if (now >= this.#noneExpiresBefore) {
-      let soonest = Number.POSITIVE_INFINITY;
-      for (const [key, { expiresAt }] of this.#kept) {
-        if (expiresAt <= now) {
-          this.#kept.delete(key);
-        } else {
-          soonest = Math.min(soonest, expiresAt);
-        }
-      }
-      this.#noneExpiresBefore = soonest;
-    }
+    this.#dropExpired(now, Number.POSITIVE_INFINITY);
     if (!ADDING.has(call.shape.verb)) {
       return false;
     }

@@ -74,16 +74,41 @@ describe('its bound', () => {
     expect(store.size).toBe(0);
   });
 
-  test('a full store is not searched again for each call', async () => {
+  test('a full store is never searched as a whole, also while its states end one by one', async () => {
     const time = clock();
     const store = new MemoryStore({ maxKeys: 10_000, clock: time });
     const limiter = new RateLimiter({ store, rate: 1, period: '1h' });
-    await Promise.all(Array.from({ length: 10_000 }, (_, i) => limiter.allow(`a${i}`)));
+    for (let i = 0; i < 10_000; i++) {
+      await limiter.allow(`a${i}`);
+      time.advance('1ms');
+    }
+    expect(await limiter.allow('too many')).toMatchObject({ reason: 'overloaded' });
+    time.advance('3590001ms'); // the first state has just ended
     const walks = vi.spyOn(Map.prototype, Symbol.iterator);
-    for (let i = 0; i < 100; i++) await limiter.allow(`b${i}`);
-    const long = walks.mock.contexts.filter((map) => (map as Map<unknown, unknown>).size >= 10_000);
+    const entries = vi.spyOn(Map.prototype, 'entries');
+    let admitted = 0;
+    for (let i = 0; i < 1_000; i++) {
+      admitted += (await limiter.allow(`b${i}`)).degraded ? 0 : 1;
+      time.advance('1ms');
+    }
+    const long = [...walks.mock.contexts, ...entries.mock.contexts].filter(
+      (map) => (map as Map<unknown, unknown>).size >= 9_000,
+    );
     walks.mockRestore();
-    expect(long).toHaveLength(1);
+    entries.mockRestore();
+    expect(long).toEqual([]);
+    expect(admitted).toBeGreaterThan(990);
+    expect(store.size).toBeLessThanOrEqual(10_000);
+  });
+
+  test('states that are reset and written again and again leave nothing behind', async () => {
+    const store = new MemoryStore({ maxKeys: 2, clock: clock() });
+    const limiter = new RateLimiter({ store, rate: 1, period: '1h' });
+    for (let i = 0; i < 10_000; i++) {
+      expect(await limiter.allow('a')).toMatchObject({ allowed: true });
+      await limiter.reset('a');
+    }
+    expect(store.size).toBe(0);
   });
 });
 

@@ -1,0 +1,112 @@
+/** A state with its key and the time at which it ends. */
+export interface Kept {
+  readonly key: string;
+  value: unknown;
+  /** Microseconds, on the store's clock. */
+  expiresAt: number;
+  /** Removed from the store; its place in the queue is given up later. */
+  gone: boolean;
+  /** Its place in the queue: never later than `expiresAt`. */
+  queuedFor: number;
+}
+
+/** Below this length a queue is not worth compacting. */
+const SMALL = 64;
+
+/**
+ * States by the time at which they end: a binary heap in which an extended state keeps its old place until that comes
+ * up. So a write of a known state costs nothing here, and finding what has ended costs as much as was written since.
+ */
+export class ExpiryQueue {
+  #heap: Kept[] = [];
+  #gone = 0;
+
+  add(state: Kept): void {
+    state.queuedFor = state.expiresAt;
+    this.#heap.push(state);
+    this.#siftUp(this.#heap.length - 1);
+  }
+
+  /** For a state that was removed before its end. */
+  remove(state: Kept): void {
+    state.gone = true;
+    this.#gone += 1;
+    if (this.#heap.length > SMALL && this.#gone > this.#heap.length / 2) {
+      this.#heap = this.#heap.filter(({ gone }) => !gone);
+      this.#gone = 0;
+      for (let at = this.#heap.length >> 1; at >= 0; at--) {
+        this.#siftDown(at);
+      }
+    }
+  }
+
+  /** The next state that has ended, taken out; undefined where none has. */
+  takeEnded(now: number): Kept | undefined {
+    for (let first = this.#heap[0]; first !== undefined && first.queuedFor <= now;) {
+      if (!first.gone && first.expiresAt > now) {
+        first.queuedFor = first.expiresAt;
+        this.#siftDown(0);
+      } else {
+        this.#removeFirst();
+        if (!first.gone) {
+          return first;
+        }
+        this.#gone -= 1;
+      }
+      first = this.#heap[0];
+    }
+    return undefined;
+  }
+
+  clear(): void {
+    this.#heap = [];
+    this.#gone = 0;
+  }
+
+  #removeFirst(): void {
+    const last = this.#heap.pop()!;
+    if (this.#heap.length > 0) {
+      this.#heap[0] = last;
+      this.#siftDown(0);
+    }
+  }
+
+  #siftUp(from: number): void {
+    const heap = this.#heap;
+    const state = heap[from]!;
+    let at = from;
+    while (at > 0) {
+      const above = (at - 1) >> 1;
+      if (heap[above]!.queuedFor <= state.queuedFor) {
+        break;
+      }
+      heap[at] = heap[above]!;
+      at = above;
+    }
+    heap[at] = state;
+  }
+
+  #siftDown(from: number): void {
+    const heap = this.#heap;
+    const state = heap[from];
+    if (state === undefined) {
+      return;
+    }
+    let at = from;
+    for (;;) {
+      let below = 2 * at + 1;
+      if (below >= heap.length) {
+        break;
+      }
+      if (below + 1 < heap.length && heap[below + 1]!.queuedFor < heap[below]!.queuedFor) {
+        below += 1;
+      }
+      if (heap[below]!.queuedFor >= state.queuedFor) {
+        break;
+      }
+      heap[at] = heap[below]!;
+      at = below;
+    }
+    heap[at] = state;
+  }
+}
