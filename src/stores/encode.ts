@@ -5,7 +5,8 @@ import type { Call } from './store.ts';
 
 /** More keys block other clients for longer than they save: 128 take the server about half a millisecond. */
 const MAX_KEYS = 128;
-const MAX_ENTRIES = 1_024;
+/** Limits that are decided, one for each limit of each call: a thousand take the server some milliseconds. */
+const MAX_LIMITS = 1_024;
 
 /**
  * As many calls from the front of a queue as one script call takes, as decide.lua reads them. Neighbours that
@@ -30,9 +31,11 @@ export function encodeCalls(calls: readonly Call[], from: number): Encoded {
   };
   const home = calls[from]?.home;
   let to = from;
-  for (; to < calls.length && to - from < MAX_ENTRIES; to++) {
+  let limits = 0;
+  for (; to < calls.length; to++) {
     const call = calls[to]!;
-    if (call.home !== home) {
+    limits += call.shape.rules.length;
+    if (call.home !== home || (limits > MAX_LIMITS && to > from)) {
       break;
     }
     // What brings details of its own repeats its key.

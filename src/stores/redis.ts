@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.ts';
 import { show, StoreError } from '../errors.ts';
+import { causeOf } from '../redis/cause.ts';
 import { warn } from '../redis/client-warnings.ts';
 import { connectionOfClient, connectionOfUrl } from '../redis/connect.ts';
 import type { Held, RedisClient } from '../redis/connect.ts';
@@ -100,7 +101,7 @@ function sharedError(failures: Map<string, StoreError>, message: string): StoreE
         ? ' The key holds what this library did not write; `reset` of this identity removes it.'
         : '';
     error = new StoreError('store_error', `Redis refused: ${kind}.${cure}`, {
-      cause: new Error(message),
+      cause: causeOf(new Error(message)),
     });
     failures.set(message, error);
   }

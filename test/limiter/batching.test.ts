@@ -1,6 +1,9 @@
 import { createHash } from 'node:crypto';
 import { RateLimiter, tokenBucket } from 'distributed-rate-limiter';
 import { describe, expect, test } from 'vitest';
+import { LimitSet } from '../../src/limit-set.ts';
+import { encodeCalls } from '../../src/stores/encode.ts';
+import type { Call } from '../../src/stores/store.ts';
 import { FakeRedis, entriesOf } from '../support/fake-redis.ts';
 
 /** So slow a refill that no unit comes back while a test runs. */
@@ -44,6 +47,22 @@ describe('the calls of one turn', () => {
     expect(decisions.map(({ remaining }) => remaining)).toEqual(
       Array.from({ length: count }, (_, i) => BURST - 1 - i),
     );
+  });
+
+  test.each([
+    [2, 512],
+    [3, 341],
+    [16, 64],
+    [1, 1_024],
+  ])('under %i limits each are script calls of %i entries at most', (limits, entries) => {
+    const each = Array.from({ length: limits }, (_, i) =>
+      tokenBucket({ name: `l${i}`, rate: BURST, period: '365d' }),
+    );
+    const shape = new LimitSet('batching', each, false).shape('allow', 1);
+    const call = { key: 'user', shape } as Call;
+    const calls = Array<Call>(1_100).fill(call);
+    expect(encodeCalls(calls, 0).taken).toBe(entries);
+    expect(encodeCalls(calls, 1_099).taken).toBe(1);
   });
 
   test('of two limiters on one client share a call, in the order in which they were made', async () => {
