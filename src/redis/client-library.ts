@@ -28,35 +28,29 @@ export async function loadClientLibrary(): Promise<ClientLibrary> {
   } catch (error) {
     failures.push(error);
   }
-  library ??= await loadAtRunTime(failures);
+  library ??= await loadAtRunTime();
   if (library === undefined) {
     throw missing(failures);
   }
   return library;
 }
 
-/** Looks for both where Node would. The comments keep bundlers from following these names. */
-async function loadAtRunTime(failures: unknown[]): Promise<ClientLibrary | undefined> {
-  let library: ClientLibrary | undefined;
-  try {
-    library = ioredisOf(
-      await import(
-        /* webpackIgnore: true */ /* turbopackIgnore: true */ /* @vite-ignore */ 'ioredis'
-      ),
-    );
-  } catch (error) {
-    failures.push(error);
-  }
-  try {
-    library ??= nodeRedisOf(
-      await import(
-        /* webpackIgnore: true */ /* turbopackIgnore: true */ /* @vite-ignore */ 'redis'
-      ),
-    );
-  } catch (error) {
-    failures.push(error);
-  }
-  return library;
+/** Looks for both where Node would. Why that fails is not kept: what the imports above threw says more. */
+async function loadAtRunTime(): Promise<ClientLibrary | undefined> {
+  return (
+    ioredisOf(await importUnseen('ioredis').catch(() => ({}))) ??
+    nodeRedisOf(await importUnseen('redis').catch(() => ({})))
+  );
+}
+
+/**
+ * An import that no bundler follows: the name is a variable, as esbuild follows a literal whatever the comments say,
+ * and the comments keep webpack, Turbopack and Vite from warning of it.
+ */
+async function importUnseen(name: string): Promise<object> {
+  return (await import(
+    /* webpackIgnore: true */ /* turbopackIgnore: true */ /* @vite-ignore */ name
+  )) as object;
 }
 
 /** Undefined for the empty module that some bundlers put in place of a library that is not installed. */
@@ -103,7 +97,9 @@ export function unusable({ name }: ClientLibrary, cause: unknown): RateLimiterEr
   );
 }
 
+/** Whether the library itself is not there, as opposed to something that it needs. */
 function isNotFound(failure: unknown): boolean {
-  const { code } = failure as { code?: unknown };
-  return code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND';
+  const { code, message } = failure as { code?: unknown; message?: unknown };
+  const isMissing = code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND';
+  return isMissing && /(?:package|module) '(?:ioredis|redis)'/i.test(String(message));
 }

@@ -140,6 +140,11 @@ function openNodeRedis(
   });
 }
 
+/** Whether a client gave up an attempt to connect by a timer of its own. */
+function isTimeout(error: unknown): boolean {
+  return error instanceof Error && /ETIMEDOUT|Connection timeout/.test(error.message);
+}
+
 /** A connection that this library opens itself, from a URL, with settings under which nothing is ever sent twice. */
 export class OpenedPort implements RedisPort {
   nodeOf?: (slot: number) => string | undefined;
@@ -148,6 +153,7 @@ export class OpenedPort implements RedisPort {
   readonly #listeners: (() => void)[] = [];
   #port: RedisPort | undefined;
   #failed = false;
+  #wasReady = false;
   readonly #silenceMs: number;
   /** node-redis does not end a connection that is silent or out of step by itself. */
   #reconnect: (() => void) | undefined;
@@ -191,7 +197,10 @@ export class OpenedPort implements RedisPort {
     if (this.#failed || this.#closed) {
       return 'away';
     }
-    return this.#port?.state ?? 'connecting';
+    const state = this.#port?.state ?? 'connecting';
+    // A process that is slow to start may not have read its socket before the client's own timer was due. The client
+    // tries again at once, and how long calls wait is not for that timer to say.
+    return state === 'away' && !this.#wasReady && isTimeout(this.lastError) ? 'connecting' : state;
   }
 
   onStateChange(listener: () => void): void {
@@ -278,6 +287,7 @@ export class OpenedPort implements RedisPort {
   }
 
   #changed(): void {
+    this.#wasReady ||= this.#port?.state === 'ready';
     for (const listener of this.#listeners) {
       listener();
     }
