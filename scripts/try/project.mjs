@@ -60,9 +60,9 @@ export class Project {
    * Runs a program of the project to its end. Programs of packages are found as npm's scripts find them.
    * @param {readonly string[]} command
    * @param {{ env?: Record<string, string>, timeoutMs?: number }} [options]
-   * @returns {Promise<Ended>} `code` is null where it was ended for taking longer than `timeoutMs`, 5 minutes
+   * @returns {Promise<Ended>} `code` is null where it was ended for taking longer than `timeoutMs`, 10 minutes
    */
-  async run([program = '', ...args], { env = {}, timeoutMs = 300_000 } = {}) {
+  async run([program = '', ...args], { env = {}, timeoutMs = 600_000 } = {}) {
     const child = own(
       spawn(program, args, {
         cwd: this.folder,

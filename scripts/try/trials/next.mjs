@@ -96,7 +96,7 @@ async function withoutClient(trial, project, flags) {
   trial.must(
     'the error says what to install',
     output().includes('ERR_CLIENT_MISSING'),
-    output().slice(0, 600),
+    /^.*ERR_CLIENT_MISSING.*$|RateLimiterError: .*/m.exec(output())?.[0] ?? output().slice(-600),
   );
 }
 
