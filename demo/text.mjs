@@ -175,7 +175,7 @@ ${rows.map(([name = '', factory = '', rule = '']) => `  ${paint('bold', name.pad
 
 /**
  * @typedef {object} Shown what is shown of a decision
- * @property {readonly import('distributed-rate-limiter').LimitState[]} limits
+ * @property {readonly Readonly<{ name: string, limit: number, remaining?: number | undefined }>[]} limits
  * @property {boolean} [allowed]
  * @property {string} [reason]
  * @property {number | undefined} [retryAfterMs]
@@ -194,7 +194,7 @@ export function togetherHeading(title) {
  */
 export function leaseRow(number, what, decision) {
   const { limits, allowed } = decision;
-  const left = limits.map(({ name, limit, remaining }) => {
+  const left = limits.map(({ name, limit, remaining = 0 }) => {
     const text = `${name} ${bar(remaining, limit)} ${String(remaining).padStart(String(limit).length)}`;
     return decision.reason === 'limited' && decision.limitedBy?.includes(name) === true
       ? paint('red', text)

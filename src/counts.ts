@@ -65,7 +65,7 @@ export class LimiterCounts {
       if (counts === undefined) {
         continue;
       }
-      const { refused, shadow, remaining, limit } = limits[i]!;
+      const { refused, shadow, remaining = 0, limit } = limits[i]!;
       if (!refused) {
         counts.allowed += 1;
         if (allowed && remaining * 5 <= limit) {

@@ -1,5 +1,5 @@
 import type { Shape } from './algorithms/shape.ts';
-import type { AlgorithmName, Verdict } from './algorithms/limit.ts';
+import type { AlgorithmName, Limit, Verdict } from './algorithms/limit.ts';
 import type { StoreError, StoreFailure } from './errors.ts';
 
 /** What one limit says of one call. */
@@ -70,8 +70,20 @@ export interface Blocked extends Facts {
   readonly retryAfterMs: number;
 }
 
+/** A limit of a call that the store was not asked about: nothing is known of its state. */
+export interface UnaskedLimit
+  extends
+    Pick<LimitState, 'name' | 'algorithm' | 'limit' | 'shadow'>,
+    Partial<Record<'remaining' | 'resetAfterMs' | 'retryAfterMs', undefined>> {
+  /** Whether the cost is more than this limit can ever let pass at once. */
+  readonly refused: boolean;
+}
+
 /** The call asked for more than can ever pass at once: waiting does not help. Nothing was sent to the store. */
-export interface Impossible extends NoFacts {
+export interface Impossible extends Omit<NoFacts, 'limits'> {
+  readonly limits: readonly UnaskedLimit[];
+  /** The names of the limits that refused. */
+  readonly limitedBy: readonly string[];
   readonly allowed: false;
   readonly degraded: false;
   readonly reason: 'impossible';
@@ -170,8 +182,19 @@ export function decisionOf(
     : { allowed: false, degraded: false, reason: 'limited', ...facts, remaining, limitedBy };
 }
 
-export function impossible(maxCost: number): Impossible {
-  return { allowed: false, degraded: false, reason: 'impossible', limits: [], maxCost };
+/** `maxCost` is the greatest that can pass all limits that are enforced. */
+export function impossible(given: readonly Limit[], cost: number, maxCost: number): Impossible {
+  const limits = given.map(({ name, algorithm, capacity, shadow }) => ({
+    name,
+    algorithm: algorithm as AlgorithmName,
+    limit: capacity,
+    refused: algorithm !== 'concurrency' && cost > capacity,
+    shadow,
+  }));
+  const limitedBy = limits
+    .filter(({ refused, shadow }) => refused && !shadow)
+    .map(({ name }) => name);
+  return { allowed: false, degraded: false, reason: 'impossible', limits, limitedBy, maxCost };
 }
 
 export function degraded(allowed: boolean, error: StoreError): Degraded {

@@ -29,6 +29,7 @@ export type {
   LimitState,
   NoFacts,
   PassedDecision,
+  UnaskedLimit,
 } from './decision.ts';
 export type { Duration } from './duration.ts';
 export type { ErrorCode, StoreFailure } from './errors.ts';

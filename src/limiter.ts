@@ -488,7 +488,7 @@ export class RateLimiter {
       if (verb !== 'peek') {
         this.#settings.counts.impossible += 1;
       }
-      const decision = impossible(limits.maxCost);
+      const decision = impossible(limits.limits, cost, limits.maxCost);
       listener?.decided(decision);
       return Promise.resolve(decision);
     }
@@ -541,7 +541,7 @@ export class RateLimiter {
   ): Promise<Decision> {
     if (cost > limits.maxCost) {
       this.#settings.counts.impossible += 1;
-      return Promise.resolve(impossible(limits.maxCost));
+      return Promise.resolve(impossible(limits.limits, cost, limits.maxCost));
     }
     return this.#calls.submit(
       {

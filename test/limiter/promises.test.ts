@@ -201,7 +201,7 @@ async function check(history: History, random: Random, counts: Counts): Promise<
       expect(state).not.toHaveProperty('retryAfterMs');
     } else {
       counts.shadows += state.shadow ? 1 : 0;
-      expect(itself(state)).toEqual(itself(alone.limits[0]!));
+      expect(itself(state as LimitState)).toEqual(itself(alone.limits[0] as LimitState));
     }
   }
 }

@@ -445,3 +445,28 @@ describe('what helps to see why', () => {
     expect(told.map(({ message }) => message)).toEqual([expect.stringContaining('`maxDebt`')]);
   });
 });
+
+test('an impossible decision names the limits that refused, and says all of them without their state', async () => {
+  const { limiter } = make([
+    tokenBucket({ name: 'small', rate: 3, period: '1h' }),
+    tokenBucket({ name: 'large', rate: 10, period: '1h' }),
+    tokenBucket({ name: 'dark', rate: 1, period: '1h', shadow: true }),
+  ]);
+  const expected = {
+    reason: 'impossible',
+    maxCost: 3,
+    limitedBy: ['small'],
+    limits: [
+      { name: 'small', algorithm: 'token_bucket', limit: 3, refused: true, shadow: false },
+      { name: 'large', algorithm: 'token_bucket', limit: 10, refused: false, shadow: false },
+      { name: 'dark', algorithm: 'token_bucket', limit: 1, refused: true, shadow: true },
+    ],
+  };
+  expect(await limiter.allow('a', { cost: 4 })).toEqual({
+    allowed: false,
+    degraded: false,
+    ...expected,
+  });
+  expect(await limiter.peek('a', { cost: 4 })).toMatchObject(expected);
+  expect(await limiter.reserve('a', { cost: 4, ttl: '1m' })).toMatchObject(expected);
+});

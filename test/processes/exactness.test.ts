@@ -97,7 +97,7 @@ describe(`${PROCESSES} processes with ${IN_FLIGHT} calls in flight each`, () => 
     const left = await Promise.all(
       rounds.flat().map(async ({ identity, limits }) => {
         const decision = await limiter.peek(identity, { limits: limits.map(tokenBucket) });
-        return decision.limits.map(({ limit, remaining }) => limit - remaining);
+        return decision.limits.map(({ limit, remaining }) => limit - remaining!);
       }),
     );
     end();

@@ -23,7 +23,7 @@ const PROCESSES = 8;
 const DECISIONS = isLong ? 125_000 : 8_000;
 const SEQUENCE = 'history-sequence';
 /** What `ready` asks for. */
-const PROBES = 6;
+const PROBES = 6 + 32;
 const POISON = 'not a state';
 
 const plans: Record<string, Numbers[]> = {

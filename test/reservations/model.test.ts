@@ -190,7 +190,7 @@ async function usedOf(limits: readonly Limit[], id: string): Promise<readonly nu
   const observer = new RateLimiter({ redis: server.url, limits, timeoutMs: 5_000 });
   const decision = await observer.peek(id);
   await observer.close();
-  return decision.limits.map(({ limit, remaining }) => limit - remaining);
+  return decision.limits.map(({ limit, remaining }) => limit - remaining!);
 }
 
 test('with answers lost, retries, crashes and expiry every settlement takes effect exactly once', async () => {

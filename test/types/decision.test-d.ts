@@ -10,6 +10,7 @@ import type {
   RateLimiter,
   StoreError,
   StoreFailure,
+  UnaskedLimit,
 } from 'distributed-rate-limiter';
 
 declare const decision: Decision;
@@ -25,7 +26,9 @@ test('before narrowing, only what every decision has is certain', () => {
   expectTypeOf(decision.remaining).toEqualTypeOf<number | undefined>();
   expectTypeOf(decision.resetAfterMs).toEqualTypeOf<number | undefined>();
   expectTypeOf(decision.resetAtMs).toEqualTypeOf<number | undefined>();
-  expectTypeOf(decision.limits).toEqualTypeOf<readonly LimitState[] | readonly []>();
+  expectTypeOf(decision.limits).toEqualTypeOf<
+    readonly LimitState[] | readonly UnaskedLimit[] | readonly []
+  >();
   // @ts-expect-error there is an error only on a degraded one
   void decision.error;
   // @ts-expect-error only a refusal names limits
@@ -56,7 +59,8 @@ test('the reason decides', () => {
     case 'impossible':
       expectTypeOf(decision).toEqualTypeOf<Impossible>();
       expectTypeOf(decision.maxCost).toEqualTypeOf<number>();
-      expectTypeOf(decision.limits).toEqualTypeOf<readonly []>();
+      expectTypeOf(decision.limits).toEqualTypeOf<readonly UnaskedLimit[]>();
+      expectTypeOf(decision.limitedBy).toEqualTypeOf<readonly string[]>();
       expectTypeOf(decision.remaining).toEqualTypeOf<undefined>();
       expectTypeOf(decision.resetAtMs).toEqualTypeOf<undefined>();
       expectTypeOf(decision.retryAfterMs).toEqualTypeOf<undefined>();
