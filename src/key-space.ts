@@ -9,27 +9,54 @@ interface KeySpace {
   readonly hashSecret: string | Uint8Array | undefined;
 }
 
-/** Of each place where state lives: the numbers of every limit that was ever set on it, by the form of its keys. */
-const byObject = new WeakMap<object, Map<string, string>>();
-const byUrl = new Map<string, Map<string, string>>();
+/** The live limiters that use keys of one form, counted by the numbers that they limit by. */
+interface Users {
+  readonly byNumbers: Map<string, number>;
+  warned: boolean;
+}
+
+/** By the form of the keys. */
+type Spaces = Map<string, Users>;
+
+const byObject = new WeakMap<object, Spaces>();
+const byUrl = new Map<string, Spaces>();
+
+/** Releases what a limiter used that was garbage-collected without having been closed. */
+const collected = new FinalizationRegistry<() => void>((release) => release());
 
 /**
- * Warns, once per key space, when two limiters of one process share state but not numbers: almost always two
- * limits that were meant to be different ones. What they admit together stays within one extra burst.
+ * Warns, once per key space, when two live limiters of one process share state but not numbers: almost always two
+ * limits that were meant to be different ones. What they admit together stays within one extra burst. Call what it
+ * returns when the limiter is closed, so that a configuration that is loaded again is not compared with the old one.
  */
-export function noteKeySpace({ place, limits, hashSecret }: KeySpace): void {
+export function noteKeySpace(limiter: object, keySpace: KeySpace): () => void {
+  const release = use(keySpace);
+  collected.register(limiter, release, release);
+  return () => {
+    collected.unregister(release);
+    release();
+  };
+}
+
+/** Must not hold the limiter, or it would never be garbage-collected. */
+function use({ place, limits, hashSecret }: KeySpace): () => void {
   const spaces = spacesOf(place);
   // Another secret makes other keys.
   const secret =
     hashSecret === undefined ? '' : digestIdentity('key space', hashSecret).slice(0, 8);
+  const used: [space: string, numbers: string][] = [];
   for (const limit of limits.limits) {
     const space = `${limits.keyPrefix}${secret}…${suffixOf(limit)}`;
     const numbers = limit.plan(1, 0).args.join(' ');
-    const others = spaces.get(space);
-    if (others === undefined) {
-      spaces.set(space, numbers);
-    } else if (others !== numbers && others !== WARNED) {
-      spaces.set(space, WARNED);
+    let users = spaces.get(space);
+    if (users === undefined) {
+      users = { byNumbers: new Map(), warned: false };
+      spaces.set(space, users);
+    }
+    users.byNumbers.set(numbers, (users.byNumbers.get(numbers) ?? 0) + 1);
+    used.push([space, numbers]);
+    if (users.byNumbers.size > 1 && !users.warned) {
+      users.warned = true;
       process.emitWarning(
         `Two limiters of this process share the keys '${space}' but limit by different numbers. ` +
           'Give one another `namespace`, or its limit another `name`.',
@@ -37,11 +64,31 @@ export function noteKeySpace({ place, limits, hashSecret }: KeySpace): void {
       );
     }
   }
+  const url = typeof place === 'string' ? place : undefined;
+  return () => {
+    for (const [space, numbers] of used.splice(0)) {
+      release(spaces, space, numbers);
+    }
+    if (url !== undefined && spaces.size === 0 && byUrl.get(url) === spaces) {
+      byUrl.delete(url);
+    }
+  };
 }
 
-const WARNED = 'warned';
+function release(spaces: Spaces, space: string, numbers: string): void {
+  const users = spaces.get(space);
+  const count = users?.byNumbers.get(numbers) ?? 0;
+  if (count > 1) {
+    users?.byNumbers.set(numbers, count - 1);
+    return;
+  }
+  users?.byNumbers.delete(numbers);
+  if (users?.byNumbers.size === 0) {
+    spaces.delete(space);
+  }
+}
 
-function spacesOf(place: string | object): Map<string, string> {
+function spacesOf(place: string | object): Spaces {
   let spaces = typeof place === 'string' ? byUrl.get(place) : byObject.get(place);
   if (spaces === undefined) {
     spaces = new Map();

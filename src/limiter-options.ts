@@ -28,7 +28,7 @@ import {
 } from './options.ts';
 import { checkClient } from './redis/connect.ts';
 import type { RedisClient } from './redis/connect.ts';
-import { readRedisUrl } from './redis/url.ts';
+import { digestOfUrl, readRedisUrl } from './redis/url.ts';
 import { checkSharding } from './sharding.ts';
 import type { Sharding } from './sharding.ts';
 import { MEMORY_STORE_BRAND, MemoryStore } from './stores/memory.ts';
@@ -178,7 +178,7 @@ export interface Settings {
   readonly limits: LimitSet;
   readonly counts: LimiterCounts;
   readonly store: Store;
-  /** What the store's state belongs to: a client, a URL, or the memory store itself. */
+  /** What the store's state belongs to: a client, the digest of a URL, or the memory store itself. */
   readonly place: string | object;
   readonly blocks: boolean;
   readonly failStrategy: FailStrategy;
@@ -335,7 +335,7 @@ function readPlace(given: GivenOptions): (timeoutMs: number) => Place {
   const sharded = given.values['sharding'] !== undefined;
   return (timeoutMs) => ({
     store: new RedisStore(client, cluster, timeoutMs, sharded),
-    place: client,
+    place: typeof client === 'string' ? digestOfUrl(client) : client,
   });
 }
 

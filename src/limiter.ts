@@ -71,6 +71,7 @@ export class RateLimiter {
   readonly #calls: Calls;
   readonly #waiting: Waiting;
   readonly #endStats: () => void;
+  readonly #leaveKeySpace: () => void;
   #warnedOfPenalty = false;
   #closing: Promise<void> | undefined;
 
@@ -84,7 +85,7 @@ export class RateLimiter {
       giveBack: (decision) => this.#giveBack(decision),
     });
     this.#limitsOfCalls = new LimitSets((limits) => this.#makeLimits(limits));
-    noteKeySpace(this.#settings);
+    this.#leaveKeySpace = noteKeySpace(this, this.#settings);
     noteKeeping(this, this.#settings);
     const { counts, namespace, store } = this.#settings;
     store.prepare?.();
@@ -449,6 +450,7 @@ export class RateLimiter {
   }
 
   async #close(): Promise<void> {
+    this.#leaveKeySpace();
     this.#waiting.close(closed());
     await this.#calls.idle();
     this.#endStats();

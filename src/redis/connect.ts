@@ -11,7 +11,7 @@ import type { ClientLibrary } from './client-library.ts';
 import { isRedisPort } from './port.ts';
 import type { RedisPort } from './port.ts';
 import type { Script } from './script.ts';
-import { readRedisUrl } from './url.ts';
+import { digestOfUrl, readRedisUrl } from './url.ts';
 import { glidePort, isGlide } from './valkey-glide.ts';
 import type { GlideClient } from './valkey-glide.ts';
 
@@ -41,7 +41,7 @@ interface Opened {
   holders: number;
 }
 
-/** Connections that were opened here: limiters with the same URL and deadline share one. */
+/** Connections that were opened here, by what stands for their URL: limiters with the same URL and deadline share one. */
 const byUrl = new Map<string, Opened>();
 
 export function connectionOfClient<C extends Sendable>(
@@ -64,7 +64,7 @@ export function connectionOfUrl<C extends Sendable>(
   library: Promise<ClientLibrary>,
   script: Script<C>,
 ): Held<C> {
-  const name = `${cluster} ${timeoutMs} ${sharded} ${url}`;
+  const name = `${cluster} ${timeoutMs} ${sharded} ${digestOfUrl(url)}`;
   let opened = byUrl.get(name);
   if (opened === undefined) {
     const port = new OpenedPort(library, readRedisUrl(url), cluster, timeoutMs, sharded);

@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import { RateLimiterError } from '../errors.ts';
 
 /** Where a server is and how to greet it, as both client libraries want it said. */
@@ -83,6 +84,11 @@ const CURES: ReadonlyMap<string, string> = new Map([
 
 function cures(cure: string, names: readonly string[]): readonly (readonly [string, string])[] {
   return names.map((name) => [name, cure] as const);
+}
+
+/** Stands for a URL where it is remembered: a URL may hold a password. */
+export function digestOfUrl(url: string): string {
+  return hash('sha256', url, 'hex');
 }
 
 /** Reads `redis://`, `rediss://` and `unix://` URLs. No error repeats a URL: it may hold a password. */

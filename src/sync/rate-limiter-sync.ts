@@ -37,6 +37,7 @@ export class RateLimiterSync {
   readonly #settings: Settings;
   readonly #plain: PlainOptions;
   readonly #hooks: HookCaller;
+  readonly #leaveKeySpace: () => void;
   #bridge: Bridge;
   #closed = false;
 
@@ -46,7 +47,7 @@ export class RateLimiterSync {
     this.#plain = plain;
     this.#hooks = new HookCaller(settings.hooks);
     this.#bridge = new Bridge(plain);
-    noteKeySpace(settings);
+    this.#leaveKeySpace = noteKeySpace(this, settings);
   }
 
   /**
@@ -99,6 +100,7 @@ export class RateLimiterSync {
   close(): void {
     if (!this.#closed) {
       this.#closed = true;
+      this.#leaveKeySpace();
       try {
         this.#bridge.ask({ verb: 'close', identity: '', cost: 1 }, this.#settings.timeoutMs);
       } catch {

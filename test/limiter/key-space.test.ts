@@ -1,5 +1,8 @@
 import { MemoryStore, RateLimiter, tokenBucket } from 'distributed-rate-limiter';
-import { expect, test } from 'vitest';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { describe, expect, test } from 'vitest';
+import { waitUntil } from '../kit/index.mjs';
 import { FakeRedis } from '../support/fake-redis.ts';
 import { collectWarnings } from '../support/warnings.ts';
 
@@ -69,4 +72,57 @@ test.each<[string, () => void]>([
 ])('%s: no warning', async (_, make) => {
   make();
   expect(await shared()).toEqual([]);
+});
+
+describe('a limiter that is gone is not compared with', () => {
+  const places = {
+    'a client': () => ({ redis: new FakeRedis() }),
+    'a URL': () => ({ redis: `redis://127.0.0.1:1/${(urls += 1)}` }),
+    'a memory store': () => ({ store: new MemoryStore() }),
+  } as const;
+  let urls = 0;
+
+  test.each(Object.keys(places) as (keyof typeof places)[])(
+    'on %s: one that was closed when its configuration was loaded again',
+    async (name) => {
+      const place = places[name]();
+      for (const rate of [1, 2, 3]) {
+        const limiter = new RateLimiter({ ...place, rate, period: '1m' });
+        void limiter.close();
+      }
+      expect(await shared()).toEqual([]);
+    },
+  );
+
+  test.each(Object.keys(places) as (keyof typeof places)[])(
+    'on %s: one that was garbage-collected without having been closed',
+    async (name) => {
+      setFlagsFromString('--expose-gc');
+      const collect = runInNewContext('gc') as () => void;
+      const place = places[name]();
+      const make = (rate: number): void =>
+        void new RateLimiter({ ...place, rate, period: '1m', namespace: 'collected' });
+      make(1);
+      const forgotten = new Set<string>();
+      const registry = new FinalizationRegistry<string>((what) => forgotten.add(what));
+      (() => registry.register(new RateLimiter({ ...place, rate: 1, period: '1m' }), name))();
+      // Finalizers run in the order in which they were registered, after a turn of their own.
+      await waitUntil('the limiters to be collected', () => {
+        collect();
+        return forgotten.has(name);
+      });
+      make(2);
+      expect(await shared()).toEqual([]);
+    },
+  );
+
+  test('but one that is still open is, whatever else was closed', async () => {
+    const redis = new FakeRedis();
+    const first = new RateLimiter({ redis, rate: 1, period: '1m' });
+    const second = new RateLimiter({ redis, rate: 1, period: '1m' });
+    await first.close();
+    void new RateLimiter({ redis, rate: 2, period: '1m' });
+    expect(await shared()).toHaveLength(1);
+    await second.close();
+  });
 });
