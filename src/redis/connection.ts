@@ -43,8 +43,11 @@ const ALONE = 1.5;
 /** The part that the last flush has in that average. */
 const LATEST = 1 / 8;
 
-/** Asks a server whether it is there, by a command that every user of the library may run; charges nothing. */
-const QUESTION = 'return 1';
+/**
+ * The hash of no script. A server that answers `NOSCRIPT` is there: a command that every user of the library may run,
+ * that charges nothing and leaves nothing in the script cache.
+ */
+const NO_SCRIPT = '0'.repeat(40);
 
 type Made<C> = Pick<Batch<C>, 'lane' | 'slot' | 'encoded' | 'sentAt' | 'dueAt' | 'timeoutMs'>;
 
@@ -294,7 +297,7 @@ export class Connection<C extends Sendable> {
       }
     };
     try {
-      this.port.send('EVAL', [QUESTION, '1', key], key).then(
+      this.port.send('EVALSHA', [NO_SCRIPT, '1', key], key).then(
         () => told(undefined, true),
         (error: unknown) => told(error, this.port.isReply(error)),
       );

@@ -27,6 +27,9 @@ function open(port = new FakePort()) {
   return { port, connection, call };
 }
 
+/** The hash of no script, by which a server is asked whether it is there. */
+const QUESTION = '0'.repeat(40);
+
 /** The timer that notices pauses of the process, for half a minute after the last traffic. */
 const PULSE = 1;
 
@@ -867,10 +870,8 @@ describe('the connection', () => {
       await turn();
       const later = call('c');
       await turn();
-      expect(port.sent.map(({ command, script }) => [command, script])).toEqual([
-        ['EVAL', 'return 1'],
-      ]);
-      port.sent[0]!.reply();
+      expect(port.sent.map(({ script }) => script)).toEqual([QUESTION]);
+      port.sent[0]!.reject(new ReplyError('NOSCRIPT No matching script'));
       await turn();
       expect(port.sent.slice(1).map(({ keys }) => keys)).toEqual([['a', 'b'], ['c']]);
       for (const sent of port.sent.slice(1)) sent.reply();
@@ -878,7 +879,7 @@ describe('the connection', () => {
       expect([...calls, later].map(({ times }) => times)).toEqual([1, 1, 1]);
       call('d');
       await turn();
-      expect(port.sent.at(-1)!.command).toBe('EVALSHA');
+      expect(port.sent.at(-1)!.script).toBe('the sha1');
     });
 
     test('a connection that turns out to be gone costs no call', async () => {
@@ -889,7 +890,7 @@ describe('the connection', () => {
       port.sent[0]!.reject(new Error('the socket was closed'));
       await turn();
       port.become('ready');
-      expect(port.sent.map(({ command }) => command)).toEqual(['EVAL', 'EVALSHA']);
+      expect(port.sent.map(({ script }) => script)).toEqual([QUESTION, 'the sha1']);
       port.sent[1]!.reply();
       await turn();
       expect(made.answer).toBe('answer to a');
@@ -920,20 +921,20 @@ describe('the connection', () => {
       await turn();
       port.sent[0]!.reject(new ReplyError('NOPERM this user may not'));
       await turn();
-      expect(port.sent.at(-1)!.command).toBe('EVALSHA');
+      expect(port.sent.at(-1)!.script).toBe('the sha1');
     });
 
     test('of a second and less nothing is asked', async () => {
       const { port, call } = await pause({ ms: 1_000 });
       call('a');
       await turn();
-      expect(port.sent.map(({ command }) => command)).toEqual(['EVALSHA']);
+      expect(port.sent.map(({ script }) => script)).toEqual(['the sha1']);
     });
 
     test.each([
-      [29_000, 'EVALSHA'],
-      [40_000, 'EVAL'],
-    ])('of the traffic, %i ms long, the first word is %s', async (ms, command) => {
+      [29_000, 'the sha1'],
+      [40_000, QUESTION],
+    ])('of the traffic, %i ms long, the first word is %s', async (ms, script) => {
       const { port, call } = open();
       call('first');
       await turn();
@@ -941,7 +942,7 @@ describe('the connection', () => {
       for (let passed = 0; passed < ms; passed += 500) await pass(500);
       call('a');
       await turn();
-      expect(port.sent[1]!.command).toBe(command);
+      expect(port.sent[1]!.script).toBe(script);
     });
   });
 
