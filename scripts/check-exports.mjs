@@ -58,7 +58,11 @@ function checkShape(subpath, target) {
 async function checkLoads(subpath) {
   const specifier = `${manifest.name}${subpath.slice(1)}`;
   try {
-    const required = Object.keys(require(specifier)).sort().join();
+    // `require` of a module with a default export has the mark `__esModule` beside it.
+    const required = Object.keys(require(specifier))
+      .filter((name) => name !== '__esModule')
+      .sort()
+      .join();
     const imported = Object.keys(await import(specifier))
       .sort()
       .join();

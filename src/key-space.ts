@@ -22,7 +22,7 @@ const byObject = new WeakMap<object, Spaces>();
 const byUrl = new Map<string, Spaces>();
 
 /** Releases what a limiter used that was garbage-collected without having been closed. */
-const collected = new FinalizationRegistry<() => void>((release) => release());
+const collected = new FinalizationRegistry<() => void>((endUse) => endUse());
 
 /**
  * Warns, once per key space, when two live limiters of one process share state but not numbers: almost always two
@@ -30,11 +30,11 @@ const collected = new FinalizationRegistry<() => void>((release) => release());
  * returns when the limiter is closed, so that a configuration that is loaded again is not compared with the old one.
  */
 export function noteKeySpace(limiter: object, keySpace: KeySpace): () => void {
-  const release = use(keySpace);
-  collected.register(limiter, release, release);
+  const endUse = use(keySpace);
+  collected.register(limiter, endUse, endUse);
   return () => {
-    collected.unregister(release);
-    release();
+    collected.unregister(endUse);
+    endUse();
   };
 }
 

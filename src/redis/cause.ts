@@ -12,7 +12,7 @@ const QUOTED = /(?<!\w)(["'`])(.*?)\1(?!\w)/gs;
 const DIGESTED = /\S*[0-9a-f]{16,}\S*/gi;
 
 /** A text without what it quotes, so that no key, identity or password comes into a log by way of an error. */
-export function withoutData(text: string): string {
+function withoutData(text: string): string {
   return text
     .replace(ARGUMENTS, 'with arguments (not repeated)')
     .replace(QUOTED, (quoted, _mark, inner: string) => (COMMANDS.test(inner) ? quoted : "'…'"))

@@ -389,7 +389,7 @@ const TICK_MS = 10;
 /** A decision, and a check that it was made within a time in which this process was not kept from working. */
 async function timed(limiter: RateLimiter): Promise<{
   decision: Awaited<ReturnType<RateLimiter['allow']>>;
-  inTime(mostMs: number): void;
+  readonly inTime: (mostMs: number) => void;
 }> {
   const start = performance.now();
   let last = start;

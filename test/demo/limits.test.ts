@@ -85,7 +85,7 @@ test('without --once it goes on until it is told to end', async () => {
 test('without that Redis it says what to do, and ends', async () => {
   const run = demo(['--once'], { REDIS_URL: `redis://127.0.0.1:${await freePort()}` });
   expect(await run.exitCode).toBe(1);
-  expect(run.output()).toMatch(/^Redis \(127\.0\.0\.1:\d+\) cannot be used: /);
+  expect(run.output()).toMatch(/^Redis \(127\.0\.0\.1:\d+\) cannot be used: /m);
   expect(run.output()).not.toMatch(/\n {4}at /);
 });
 

@@ -8,12 +8,14 @@ const [kind = '', url = ''] = process.argv.slice(2);
 const client = clients[/** @type {keyof typeof clients} */ (kind)];
 const { redis, close } = await client.open(url);
 const limiter = new RateLimiter({ redis, rate: 1_000, period: '1m', timeoutMs: 1_000 });
-process.on('message', async () => {
+async function call() {
   const decisions = await Promise.all([limiter.allow('a'), limiter.allow('b')]);
   process.send?.(decisions.map(({ reason }) => reason));
-});
-process.once('disconnect', async () => {
+}
+async function end() {
   await limiter.close();
   close();
-});
+}
+process.on('message', () => void call());
+process.once('disconnect', () => void end());
 process.send?.('started');

@@ -78,7 +78,8 @@ async function oneConnection(random: Random): Promise<void> {
     .flatMap(({ keys }) => keys);
   if (new Set(sends).size !== sends.length) throw new Finding('a call was sent twice', sends);
   for (const call of calls) {
-    const shown = { weather, ...call, tookMs: call.tookMs };
+    const { key, timeoutMs, times, reason, tookMs } = call;
+    const shown = { weather, key, timeoutMs, times, reason, tookMs };
     if (call.times !== 1) throw new Finding(`a call was answered ${call.times} times`, shown);
     if (call.tookMs > 5_000 + MARGIN_MS) throw new Finding('a call was answered too late', shown);
     if (call.reason === 'store_timeout') {

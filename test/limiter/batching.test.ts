@@ -60,7 +60,7 @@ describe('the calls of one turn', () => {
     );
     const shape = new LimitSet('batching', each, false).shape('allow', 1);
     const call = { key: 'user', shape } as Call;
-    const calls = Array<Call>(1_100).fill(call);
+    const calls = Array.from({ length: 1_100 }, () => call);
     expect(encodeCalls(calls, 0).taken).toBe(entries);
     expect(encodeCalls(calls, 1_099).taken).toBe(1);
   });

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import { array, assert, constantFrom, nat, property, tuple } from 'fast-check';
 import { expect, test } from 'vitest';
 import { ExpiryQueue } from '../../src/stores/expiry-queue.ts';
 import type { Kept } from '../../src/stores/expiry-queue.ts';
@@ -12,18 +12,18 @@ const stateOf = (key: string, expiresAt: number): Kept => ({
 });
 
 type Step = readonly ['add' | 'extend' | 'remove' | 'pass', number, number];
-const steps = fc.array(
-  fc.tuple(
-    fc.constantFrom('add' as const, 'extend' as const, 'remove' as const, 'pass' as const),
-    fc.nat(200),
-    fc.nat(100),
+const steps = array(
+  tuple(
+    constantFrom('add' as const, 'extend' as const, 'remove' as const, 'pass' as const),
+    nat(200),
+    nat(100),
   ),
   { maxLength: 600 },
 );
 
 test('takes out exactly what has ended, whatever was extended or removed before', () => {
-  fc.assert(
-    fc.property(steps, (history: readonly Step[]) => {
+  assert(
+    property(steps, (history: readonly Step[]) => {
       const queue = new ExpiryQueue();
       const live = new Map<string, Kept>();
       let now = 0;
