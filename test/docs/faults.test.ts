@@ -4,10 +4,10 @@ import { expect, test } from 'vitest';
 const read = (file: string): string =>
   readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8');
 
-test('the page has twenty-one faults, each with a test of that name', () => {
+test('each fault of the page has a number and a test of that name', () => {
   const rows = [...read('docs/faults.md').matchAll(/^\| (\d+) \|.*\| `(test\/[^`]+)`: (.+) \|$/gm)];
   expect(rows.map(([, number]) => Number(number))).toEqual(
-    Array.from({ length: 21 }, (_, i) => i + 1),
+    Array.from({ length: 22 }, (_, i) => i + 1),
   );
   for (const [, , file = '', words = ''] of rows) expect(read(file)).toContain(words);
 });

@@ -21,7 +21,8 @@ const root = fileURLToPath(new URL('../../', import.meta.url));
 const folder = fileURLToPath(new URL('declarations/', import.meta.url));
 
 /** Declarations of others that some entries stand on: theirs need not compile everywhere. */
-const others = /^node_modules\/(?:@nestjs|@opentelemetry|reflect-metadata|rxjs|vitest)\/|^\.\.\//;
+const others =
+  /^node_modules\/(?:@fastify|@nestjs|@opentelemetry|fastify|hono|reflect-metadata|rxjs|vitest)\/|^\.\.\//;
 
 let packed = '';
 const projects: string[] = [];
@@ -52,7 +53,7 @@ function projectWith(nodeTypes: string): string {
     .map((where) => path.join(where, 'undici-types'))
     .find((where) => existsSync(where));
   cpSync(undici!, path.join(modules, 'undici-types'), { recursive: true });
-  for (const name of ['@nestjs', '@opentelemetry', 'reflect-metadata', 'rxjs']) {
+  for (const name of ['@nestjs', '@opentelemetry', 'fastify', 'hono', 'reflect-metadata', 'rxjs']) {
     symlinkSync(path.join(root, 'node_modules', name), path.join(modules, name));
   }
   writeFileSync(path.join(project, 'package.json'), '{ "private": true, "type": "module" }');

@@ -16,6 +16,8 @@ const supported: Readonly<Record<string, readonly [lowest: string, newest: strin
   '@nestjs/core': ['11.0.0', '12.5.1'],
   '@opentelemetry/api': ['1.9.0', '1.10.0'],
   '@valkey/valkey-glide': ['2.0.1', '2.5.2'],
+  fastify: ['5.0.0', '5.12.8'],
+  hono: ['4.0.0', '4.13.19'],
   ioredis: ['5.0.0', '6.0.0'],
   iovalkey: ['0.4.0', '0.4.0'],
   redis: ['4.0.0', '6.3.1'],

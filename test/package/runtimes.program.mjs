@@ -17,7 +17,11 @@ for (const entry of entries) {
   imported[entry] = Object.keys(await import(entry))
     .sort()
     .join();
-  required[entry] = Object.keys(require(entry)).sort().join();
+  // `require` of a module with a default export has the mark `__esModule` beside it.
+  required[entry] = Object.keys(require(entry))
+    .filter((name) => name !== '__esModule')
+    .sort()
+    .join();
 }
 
 /** @type {typeof import('../../src/index.ts')} */
