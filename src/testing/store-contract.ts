@@ -343,7 +343,10 @@ const CHECKS: Checks<Bench> = {
       allowed: false,
       degraded: false,
       reason: 'impossible',
-      limits: [],
+      limits: [
+        { name: 'default', algorithm: 'token_bucket', limit: 3, refused: true, shadow: false },
+      ],
+      limitedBy: ['default'],
       maxCost: 3,
     });
     assert.equal(allowedOf(await limiter.allow('user', { cost: 3 })).remaining, 0);
