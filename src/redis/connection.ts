@@ -275,7 +275,7 @@ export class Connection<C extends Sendable> {
   }
 
   /** A batch that is sent over a connection which is gone is lost; so the first word after a pause charges nothing. */
-  #ask(lane: Lane<C>, key: string): void {
+  #ask(lane: Lane<C>, key: string, isRepeated = false): void {
     lane.asking = true;
     const told = (error: unknown, isAnswer: boolean): void => {
       lane.asking = false;
@@ -284,6 +284,12 @@ export class Connection<C extends Sendable> {
       }
       if (this.#state.port !== 'ready') {
         return; // the batches wait for the connection, or have been answered
+      }
+      if (!isAnswer && !isRepeated) {
+        // A client may refuse to write before it tells that its connection is lost.
+        lane.asking = true;
+        setTimeout(() => this.#askAgain(lane, key), TRY_AGAIN_MS);
+        return;
       }
       for (const batch of this.#batches) {
         if (batch.lane === lane && !batch.sent && batch.calls !== undefined) {
@@ -328,6 +334,12 @@ export class Connection<C extends Sendable> {
       );
     } catch (error) {
       this.#onError(batch, command, error);
+    }
+  }
+
+  #askAgain(lane: Lane<C>, key: string): void {
+    if (lane.asking && this.#state.port === 'ready') {
+      this.#ask(lane, key, true);
     }
   }
 

@@ -19,6 +19,7 @@ afterAll(async () => {
 
 const worker = fileURLToPath(new URL('thaw.worker.mjs', import.meta.url));
 const KINDS = [
+  'urlWithIoredis',
   'urlWithNodeRedis',
   'ioredis',
   'ioredis5',

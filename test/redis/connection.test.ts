@@ -896,11 +896,30 @@ describe('the connection', () => {
       expect(made.answer).toBe('answer to a');
     });
 
+    test('a client that refuses before it tells of the loss costs no call', async () => {
+      const { port, call } = await pause();
+      const made = call('a');
+      await turn();
+      port.sent[0]!.reject(new Error('the stream is not writable'));
+      await turn();
+      port.become('connecting');
+      port.become('ready');
+      await pass(20);
+      expect(port.sent.map(({ script }) => script)).toEqual([QUESTION, 'the sha1']);
+      port.sent[1]!.reply();
+      await turn();
+      expect(made.answer).toBe('answer to a');
+    });
+
     test('a client that says no answers the calls that waited', async () => {
       const { port, connection, call } = await pause();
       const made = call('a');
       await turn();
       port.sent[0]!.reject(new Error('the client is closed'));
+      await turn();
+      await pass(20);
+      expect(made.times).toBe(0); // its connection may be lost, which it has yet to tell
+      port.sent[1]!.reject(new Error('the client is closed'));
       await turn();
       expect(made.reason).toBe('store_away');
       expect(connection.inFlight).toBe(0);
