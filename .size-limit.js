@@ -8,11 +8,11 @@
 const budgets = {
   '': { file: 'index', limit: '46 kB' },
   '/http': { file: 'http/index', limit: '54 kB' },
-  '/node-http': { file: 'http/node-http', limit: '54 kB' },
+  '/node-http': { file: 'http/node-http', limit: '54.5 kB' },
   '/express': { file: 'http/express', limit: '54 kB' },
   '/fastify': { file: 'http/fastify', limit: '55 kB' },
   '/hono': { file: 'http/hono', limit: '55 kB' },
-  '/koa': { file: 'http/koa', limit: '54 kB' },
+  '/koa': { file: 'http/koa', limit: '54.5 kB' },
   '/web': { file: 'http/web', limit: '55 kB' },
   // Beside Nest itself, which is there already.
   '/nest': {

@@ -1,6 +1,6 @@
 import type { AlgorithmName } from './algorithms/limit.ts';
-import { choice, duration, writeDurations } from './other-names.ts';
-import type { OtherNames } from './other-names.ts';
+import { allOf, choice, duration, writeDurations } from './other-names.ts';
+import type { Instead, OtherNames } from './other-names.ts';
 import type { OptionSet, Place } from './options.ts';
 
 /**
@@ -14,54 +14,37 @@ const ANY_LIMIT = ['name', 'shadow', 'maxDebt'] as const;
 /** Options of a limit without a name, which a limiter may be given directly. */
 const RATE = ['rate', 'period'] as const;
 
+const BURST_OTHER_NAMES = allOf('capacity bucketSize maxTokens', 'burst');
+const DEBT_OTHER_NAMES: OtherNames = { debt: 'maxDebt' };
+const TIME_ZONE_OTHER_NAMES = allOf('timezone tz', 'timeZone');
+
 const RATE_OTHER_NAMES: OtherNames = {
-  limit: 'rate',
-  max: 'rate',
-  maxRequests: 'rate',
-  points: 'rate',
-  requests: 'rate',
-  intervalCap: 'rate',
-  refillRate: 'rate',
-  tokensPerInterval: 'rate',
+  ...allOf(
+    'limit max maxRequests points requests intervalCap refillRate tokensPerInterval',
+    'rate',
+  ),
+  ...BURST_OTHER_NAMES,
+  ...DEBT_OTHER_NAMES,
+  ...TIME_ZONE_OTHER_NAMES,
+  ...allOf('windowMs timeWindow interval reservoirRefreshInterval', duration('period', 'ms')),
+  ...allOf('refillInterval window duration expire ttl', duration('period')),
   tokens: {
     instead: () =>
       'Did you mean `rate`, the units per `period`, or `burst`, the most units at once (token bucket)?',
   },
-  capacity: 'burst',
-  bucketSize: 'burst',
-  maxTokens: 'burst',
-  windowMs: duration('period', 'ms'),
-  timeWindow: duration('period', 'ms'),
-  interval: duration('period', 'ms'),
-  reservoirRefreshInterval: duration('period', 'ms'),
-  refillInterval: duration('period'),
-  window: duration('period'),
-  duration: duration('period'),
-  expire: duration('period'),
-  ttl: duration('period'),
-  debt: 'maxDebt',
-  timezone: 'timeZone',
-  tz: 'timeZone',
 };
 
+const countsPlaces = (means: string): Instead => ({
+  instead: () =>
+    `It counts places and no rate: ${means}. For a rate use \`tokenBucket({ rate, period })\`.`,
+});
+
 const PLACES_OTHER_NAMES: OtherNames = {
-  concurrency: 'max',
-  limit: 'max',
-  maxConcurrency: 'max',
-  maxConcurrent: 'max',
-  duration: duration('ttl'),
-  expiration: duration('ttl'),
-  expires: duration('ttl'),
-  lease: duration('ttl'),
+  ...allOf('concurrency limit maxConcurrency maxConcurrent', 'max'),
+  ...allOf('duration expiration expires lease', duration('ttl')),
   timeout: duration('ttl', 'ms'),
-  rate: {
-    instead: () =>
-      'It counts places and no rate: `max` is how many are held at once. For a rate use `tokenBucket({ rate, period })`.',
-  },
-  period: {
-    instead: () =>
-      'It counts places and no rate: `ttl` is how long a place is held at most. For a rate use `tokenBucket({ rate, period })`.',
-  },
+  rate: countsPlaces('`max` is how many are held at once'),
+  period: countsPlaces('`ttl` is how long a place is held at most'),
 };
 
 /** The options that each algorithm has of its own, and what other libraries call them. */
@@ -115,25 +98,13 @@ const BLOCKS = {
 };
 
 const LIMITER_OTHER_NAMES: OtherNames = {
-  client: 'redis',
-  connection: 'redis',
-  redisClient: 'redis',
-  redisUrl: 'redis',
-  storeClient: 'redis',
-  url: 'redis',
-  keyPrefix: 'namespace',
-  prefix: 'namespace',
+  ...allOf('client connection redisClient redisUrl storeClient url', 'redis'),
+  ...allOf('keyPrefix prefix', 'namespace'),
   timeout: 'timeoutMs',
-  proxy: 'sharding',
-  shard: 'sharding',
-  sharded: 'sharding',
-  shards: 'sharding',
-  twemproxy: 'sharding',
-  failOpen: onFailure("'closed'"),
-  passOnStoreError: onFailure("'closed'"),
+  ...allOf('proxy shard sharded shards twemproxy', 'sharding'),
+  ...allOf('failOpen passOnStoreError', onFailure("'closed'")),
   skipOnError: onFailure("'throw'"),
-  banDuration: BLOCKS,
-  blockDuration: BLOCKS,
+  ...allOf('banDuration blockDuration', BLOCKS),
   limiter: {
     instead: () =>
       'Pass a limiter itself in place of these options; write its limits as `limits: [slidingWindow({ rate, period })]`.',
@@ -141,7 +112,7 @@ const LIMITER_OTHER_NAMES: OtherNames = {
 };
 
 /** Options of the guard that have no meaning elsewhere. */
-const GUARD_NAMES = [
+export const GUARD_NAMES = [
   'identify',
   'skip',
   'onRefused',
@@ -155,35 +126,26 @@ const GUARD_NAMES = [
 /** Options of the guard that say where a request's address is found. */
 export const ADDRESS_OPTIONS = ['trustedProxies', 'forwardedHeader', 'ipv6Prefix'] as const;
 
-const ADDRESS_OTHER_NAMES: OtherNames = {
-  trustProxy: 'trustedProxies',
+export const ADDRESS_OTHER_NAMES: OtherNames = {
+  ...allOf('trustProxy trustedProxy proxies proxy hops maxIpsCount', 'trustedProxies'),
   'trust proxy': 'trustedProxies',
-  trustedProxy: 'trustedProxies',
-  proxies: 'trustedProxies',
-  proxy: 'trustedProxies',
-  hops: 'trustedProxies',
-  maxIpsCount: 'trustedProxies',
-  header: 'forwardedHeader',
-  proxyIpHeader: 'forwardedHeader',
-  ipv6Subnet: 'ipv6Prefix',
-  subnet: 'ipv6Prefix',
+  ...allOf('header proxyIpHeader', 'forwardedHeader'),
+  ...allOf('ipv6Subnet subnet', 'ipv6Prefix'),
 };
 
 const PROFILES = "the name of a profile such as 'draft-11' or 'legacy', or a function";
 
-const GUARD_OTHER_NAMES: OtherNames = {
+const counting = (whenTrue: string) =>
+  choice('count', "'all', 'failures' or 'successes'", [
+    [true, whenTrue],
+    [false, "'all'"],
+  ]);
+
+export const GUARD_OTHER_NAMES: OtherNames = {
   ...ADDRESS_OTHER_NAMES,
-  allowList: 'skip',
-  skipIf: 'skip',
-  errorResponseBuilder: 'onRefused',
-  handler: 'onRefused',
-  message: 'onRefused',
-  onExceeded: 'onRefused',
-  onLimited: 'onRefused',
-  getTracker: 'identify',
-  identifier: 'identify',
-  key: 'identify',
-  keyGenerator: 'identify',
+  ...allOf('allowList skipIf', 'skip'),
+  ...allOf('errorResponseBuilder handler message onExceeded onLimited', 'onRefused'),
+  ...allOf('getTracker identifier key keyGenerator', 'identify'),
   legacyHeaders: choice('headers', PROFILES, [[true, "'legacy'"]]),
   standardHeaders: choice('headers', PROFILES, [
     [true, "'draft-6'"],
@@ -192,24 +154,18 @@ const GUARD_OTHER_NAMES: OtherNames = {
     ['draft-8', "'draft-11'"],
     [false, "'none'"],
   ]),
-  skipFailedRequests: choice('count', "'all', 'failures' or 'successes'", [
-    [true, "'successes'"],
-    [false, "'all'"],
-  ]),
-  skipSuccessfulRequests: choice('count', "'all', 'failures' or 'successes'", [
-    [true, "'failures'"],
-    [false, "'all'"],
-  ]),
+  skipFailedRequests: counting("'successes'"),
+  skipSuccessfulRequests: counting("'failures'"),
   limiter: { instead: () => 'Pass the limiter first: `rateLimit(limiter, options)`.' },
   throttlers: {
     instead: () => 'Write `limiter: { redis, limits: [tokenBucket({ rate, period })] }`.',
   },
 };
 
-const COST_OTHER_NAMES: OtherNames = { weight: 'cost', tokens: 'cost', points: 'cost' };
+export const COST_OTHER_NAMES: OtherNames = allOf('weight tokens points', 'cost');
 
 /** Where a call or a request may have limits of its own, and its limiter has a rate. */
-const LIMIT_OTHER_NAMES: OtherNames = {
+export const LIMIT_OTHER_NAMES: OtherNames = {
   limit: {
     instead: () =>
       'Did you mean `limits`? Write `limits: [tokenBucket({ rate, period })]`, or give the limiter a `rate`.',
@@ -223,7 +179,7 @@ const OF_A_CALL: Place = {
   code: (option) => `limiter.allow(identity, { ${option} })`,
 };
 
-const OF_ACQUIRE: Place = {
+export const OF_ACQUIRE: Place = {
   of: '`acquire`',
   names: ['heartbeat'],
   code: (option) => `limiter.acquire(identity, { ${option} })`,
@@ -248,21 +204,21 @@ const OF_A_MIDDLEWARE: Place = {
   code: (option) => `rateLimit(limiter, { ${option} })`,
 };
 
-const OF_A_LIMITER: Place = {
+export const OF_A_LIMITER: Place = {
   of: 'a limiter',
   names: [...LIMITER_NAMES, 'rate', 'period', 'burst', 'timeZone'],
   otherNames: { ...RATE_OTHER_NAMES, ...LIMITER_OTHER_NAMES },
   code: (option) => `new RateLimiter({ ${option} })`,
 };
 
-const OF_A_LIMIT: Place = {
+export const OF_A_LIMIT: Place = {
   of: 'a limit',
   names: ANY_LIMIT,
-  otherNames: { debt: 'maxDebt' },
+  otherNames: DEBT_OTHER_NAMES,
   code: (option) => `limits: [tokenBucket({ rate, period, ${option} })]`,
 };
 
-const OF_LIMITED: Place = {
+export const OF_LIMITED: Place = {
   of: '`limited`',
   names: ['wait'],
   code: (option) => `limited(fn, { ${option} })`,
@@ -277,14 +233,14 @@ const OF_MEMORY_STORE: Place = {
 const OF_A_TOKEN_BUCKET: Place = {
   of: 'a token bucket',
   names: ['burst'],
-  otherNames: { capacity: 'burst', bucketSize: 'burst', maxTokens: 'burst' },
+  otherNames: BURST_OTHER_NAMES,
   code: (option) => `tokenBucket({ rate, period, ${option} })`,
 };
 
 const OF_A_FIXED_WINDOW: Place = {
   of: 'a fixed window',
   names: ['timeZone'],
-  otherNames: { timezone: 'timeZone', tz: 'timeZone' },
+  otherNames: TIME_ZONE_OTHER_NAMES,
   code: (option) => `fixedWindow({ rate, period: 'day', ${option} })`,
 };
 
@@ -350,30 +306,6 @@ function limitOptions(algorithm: AlgorithmName, common: readonly string[]): Opti
   };
 }
 
-export const GUARD: OptionSet = {
-  of: 'the guard',
-  names: [...GUARD_NAMES, 'cost', 'limits', ...ADDRESS_OPTIONS],
-  otherNames: {
-    ...GUARD_OTHER_NAMES,
-    ...COST_OTHER_NAMES,
-    ...LIMIT_OTHER_NAMES,
-    onBlock: 'onRefused',
-  },
-  places: [OF_A_LIMITER, OF_A_LIMIT, OF_ACQUIRE, OF_LIMITED],
-};
-
-export const CLIENT_ADDRESS: OptionSet = {
-  of: 'clientAddress',
-  names: [...ADDRESS_OPTIONS, 'remoteAddress'],
-  otherNames: ADDRESS_OTHER_NAMES,
-};
-
-export const IDENTIFY_BY_ADDRESS: OptionSet = {
-  of: 'identifyByAddress',
-  names: ADDRESS_OPTIONS,
-  otherNames: ADDRESS_OTHER_NAMES,
-};
-
 const OF_A_LIMIT_OF_A_CALL: Place = {
   of: 'a limit',
   names: ['rate', 'period', 'burst', 'timeZone', 'max', 'name', 'shadow', 'maxDebt'],
@@ -411,9 +343,7 @@ export const RESERVE: OptionSet = {
   otherNames: {
     ...CALL.otherNames,
     estimate: 'cost',
-    duration: duration('ttl'),
-    expiresIn: duration('ttl'),
-    timeout: duration('ttl'),
+    ...allOf('duration expiresIn timeout', duration('ttl')),
   },
   places: AROUND_A_CALL,
 };
@@ -421,7 +351,7 @@ export const RESERVE: OptionSet = {
 export const MEMORY_STORE: OptionSet = {
   of: 'MemoryStore',
   names: MEMORY_STORE_NAMES,
-  otherNames: { max: 'maxKeys', maxSize: 'maxKeys' },
+  otherNames: allOf('max maxSize', 'maxKeys'),
   places: [{ ...OF_A_LIMITER, code: (option) => `new RateLimiter({ store, ${option} })` }],
 };
 
@@ -431,14 +361,10 @@ export function limitedOptions(of: string): OptionSet {
     of,
     names: ['limiter', 'identify', 'cost', 'limits', 'wait', 'heartbeat'],
     otherNames: {
-      id: 'identify',
-      identity: 'identify',
-      key: 'identify',
-      keyGenerator: 'identify',
+      ...allOf('id identity key keyGenerator', 'identify'),
       ...COST_OTHER_NAMES,
       ...LIMIT_OTHER_NAMES,
-      plan: 'limits',
-      plans: 'limits',
+      ...allOf('plan plans', 'limits'),
       rateLimiter: 'limiter',
     },
     places: [

@@ -30,6 +30,11 @@ export interface Written {
 
 export type OtherNames = Readonly<Record<string, OtherName>>;
 
+/** Several names, with spaces between them, of the same meaning. */
+export function allOf(theirs: string, ours: OtherName): OtherNames {
+  return Object.fromEntries(theirs.split(' ').map((name) => [name, ours]));
+}
+
 type Unit = 'ms' | 's' | 'm' | 'h';
 
 const MS_PER: Readonly<Record<Unit, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };

@@ -1,5 +1,5 @@
 import { invalidOption, RateLimiterError, show } from '../errors.ts';
-import { CLIENT_ADDRESS, IDENTIFY_BY_ADDRESS } from '../option-sets.ts';
+import { CLIENT_ADDRESS, IDENTIFY_BY_ADDRESS } from './option-sets.ts';
 import { GivenOptions, readInteger, readOneOf } from '../options.ts';
 import { groupOf, isDotted, parseNode } from './address.ts';
 import type { Address } from './address.ts';

@@ -7,7 +7,6 @@ import {
   CALL,
   CONCURRENCY,
   FIXED_WINDOW,
-  GUARD,
   limiterOptions,
   MEMORY_STORE,
   RESERVE,
@@ -16,6 +15,7 @@ import {
   TOKEN_BUCKET,
   WAIT,
 } from '../../src/option-sets.ts';
+import { GUARD } from '../../src/http/option-sets.ts';
 import { FakeRedis } from '../support/fake-redis.ts';
 
 const page = readFileSync(fileURLToPath(new URL('../../docs/options.md', import.meta.url)), 'utf8');
