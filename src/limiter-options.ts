@@ -69,9 +69,10 @@ interface CommonOptions extends Hooks {
 interface OnRedis {
   /**
    * `redis://`, `rediss://` (TLS) or `unix://` and a path: connected to on first use, with ioredis or else with
-   * node-redis, whichever is installed. Or a client that you already have.
+   * node-redis, whichever is installed. Or a client that you already have. The type takes undefined for
+   * `process.env.REDIS_URL`; where that is not set, the constructor throws `ERR_INVALID_OPTION`.
    */
-  redis: string | RedisClient;
+  redis: string | RedisClient | undefined;
   /** Whether the URL is of a node of a Redis Cluster. A client says so itself. Default false. */
   cluster?: boolean;
   /** No call waits longer than this many milliseconds, whatever Redis does; from 1 to 60,000. Default 250. */

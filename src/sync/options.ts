@@ -20,8 +20,11 @@ export type LimitNumbers =
   | ({ algorithm: 'concurrency' } & ConcurrencyOptions);
 
 interface ByUrl {
-  /** `redis://`, `rediss://` (TLS) or `unix://` and a path; a client cannot be handed to another thread. */
-  redis: string;
+  /**
+   * `redis://`, `rediss://` (TLS) or `unix://` and a path; a client cannot be handed to another thread. The type takes
+   * undefined for `process.env.REDIS_URL`; where that is not set, the constructor throws `ERR_INVALID_OPTION`.
+   */
+  redis: string | undefined;
 }
 
 /** For each kind of options that the limiter takes: the same, by URL, with limits as plain numbers, and one call at a time. */

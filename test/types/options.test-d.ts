@@ -86,8 +86,18 @@ test('redis or store, one of them', () => {
   void new RateLimiter({ redis: Promise.resolve(port), rate: 5, period: '1m' });
   // @ts-expect-error a URL is a string here
   void new RateLimiter({ redis: new URL(redis), rate: 5, period: '1m' });
-  // @ts-expect-error absent is absent
-  void new RateLimiter({ redis: undefined, rate: 5, period: '1m' });
+  // @ts-expect-error null is no URL
+  void new RateLimiter({ redis: null, rate: 5, period: '1m' });
+});
+
+test('redis takes a variable of the environment as it is', () => {
+  const url = process.env['REDIS_URL'];
+  expectTypeOf(url).toEqualTypeOf<string | undefined>();
+  void new RateLimiter({ redis: url, rate: 5, period: '1m' });
+  void new RateLimiter({ redis: url, algorithm: 'fixed_window', rate: 5, period: 'day' });
+  void new RateLimiter({ redis: url, limits: [tokenBucket({ rate: 5, period: '1m' })] });
+  // @ts-expect-error beside a store
+  void new RateLimiter({ redis: url, store, rate: 5, period: '1m' });
 });
 
 test('limits or rate, one of them', () => {

@@ -18,6 +18,14 @@ test('answers are there at once', () => {
   limiter.allow('user', { limits: [] });
 });
 
+test('redis takes a variable of the environment as it is', () => {
+  const url = process.env['REDIS_URL'];
+  expectTypeOf(url).toEqualTypeOf<string | undefined>();
+  void new RateLimiterSync({ redis: url, rate: 5, period: '1m' });
+  // @ts-expect-error left out
+  void new RateLimiterSync({ rate: 5, period: '1m' });
+});
+
 test('plain options', () => {
   void new RateLimiterSync({
     redis,
@@ -60,5 +68,5 @@ test('plain options', () => {
   void new RateLimiterSync({ store: new MemoryStore(), rate: 5, period: '1m' });
   // @ts-expect-error there is one call at a time
   void new RateLimiterSync({ redis, rate: 5, period: '1m', maxInFlight: 5 });
-  expectTypeOf<SyncLimiterOptions['redis']>().toEqualTypeOf<string>();
+  expectTypeOf<SyncLimiterOptions['redis']>().toEqualTypeOf<string | undefined>();
 });
