@@ -12,6 +12,29 @@ import type { PlainOptions } from './options.ts';
 const LONGEST_START_MS = 10_000;
 /** Before its first answer the other thread loads the client library, for as long as this, and connects. */
 const LONGEST_LOAD_MS = 10_000;
+/**
+ * The thread's first code, which loads its file. It needs no file itself, and so can tell of one that is not there or
+ * cannot run: this thread is blocked meanwhile, and hears of no event. Written so that it runs as CommonJS and as ESM.
+ */
+const LOADER = `import('node:worker_threads').then(async ({ workerData }) => {
+  const { file, port, signal } = workerData;
+  const wake = () => {
+    Atomics.add(signal, ${SENT}, 1);
+    Atomics.notify(signal, ${SENT});
+  };
+  process.once('exit', () => {
+    Atomics.store(signal, ${ENDED}, 1);
+    wake();
+  });
+  try {
+    (await import(file)).start(workerData);
+  } catch (error) {
+    const { name, message, stack, code } = Object(error);
+    port.postMessage({ id: 0, reported: [], error: { packed: true, name, message: message ?? String(error), stack, code } });
+    wake();
+    throw error;
+  }
+});`;
 /** By how much an answer may come after its deadline, which the other thread keeps. */
 const GRACE_MS = 1_000;
 /** Waiting is counted in pieces, so that a process that was stopped for a while has waited one piece and no more. */
@@ -27,6 +50,10 @@ export class Bridge {
   readonly #port: MessagePort;
   readonly #madeAt = monotonicMs();
   #started = false;
+  /** Why the thread could not start, where it said so. */
+  #failure: unknown;
+  /** Whether this thread ended the other one, which may have been in order, because it gave no answer in time. */
+  #gaveUp = false;
   #answered = false;
   #lastId = 0;
 
@@ -35,16 +62,16 @@ export class Bridge {
     const file = workerFile();
     const { port1, port2 } = new MessageChannel();
     this.#port = port1;
-    const start: Start = { port: port2, signal: this.#signal, options };
-    this.#worker = new Worker(file, {
-      workerData: start,
-      transferList: [port2],
-      // A script given on the command line says so to its threads as well, which then refuse to run a file.
-      ...(process.execArgv.some((option) => option.startsWith('--input-type'))
-        ? { execArgv: [] }
-        : {}),
+    const start: Start = { file: file.href, port: port2, signal: this.#signal, options };
+    try {
+      this.#worker = new Worker(LOADER, { eval: true, workerData: start, transferList: [port2] });
+    } catch (cause) {
+      throw cannotStart(cause);
+    }
+    this.#worker.on('error', (error) => {
+      this.#failure ??= error;
+      this.#end();
     });
-    this.#worker.on('error', () => this.#end());
     this.#worker.on('exit', () => this.#end());
     this.#worker.unref();
     this.#port.unref();
@@ -63,19 +90,24 @@ export class Bridge {
   /**
    * Blocks until there is an answer.
    *
-   * @throws {StoreError} where none comes, or none will. The thread is then ended.
+   * @throws {RateLimiterError} `ERR_WORKER_MISSING` where the thread cannot start.
+   * @throws {StoreError} where no answer comes, or none will. The thread is then ended.
    */
   ask(question: Question, timeoutMs: number): Answer {
     const id = (this.#lastId += 1);
     // oxlint-disable-next-line unicorn/require-post-message-target-origin -- it is no window
     this.#port.postMessage({ ...question, id } satisfies Asked);
-    this.#started ||= this.#receive(0, LONGEST_START_MS) !== undefined;
+    this.#started ||= this.#starts();
     const openingTimeMs = this.#answered ? 0 : LONGEST_LOAD_MS + openingMs(timeoutMs);
     const answer = this.#started
       ? this.#receive(id, openingTimeMs + timeoutMs + GRACE_MS)
       : undefined;
     if (answer === undefined) {
       const { ended } = this;
+      if (ended && !this.#started && !this.#gaveUp) {
+        throw cannotStart(this.#failure);
+      }
+      this.#gaveUp = true;
       this.end();
       throw ended
         ? new StoreError('store_away', 'The thread that asks the store has ended')
@@ -92,6 +124,16 @@ export class Bridge {
 
   #end(): void {
     Atomics.store(this.#signal, ENDED, 1);
+  }
+
+  /** Blocks until the thread is there, or has failed. */
+  #starts(): boolean {
+    const hello = this.#receive(0, LONGEST_START_MS);
+    if (hello?.error !== undefined) {
+      this.#failure = hello.error;
+      this.#end();
+    }
+    return hello !== undefined && hello.error === undefined;
   }
 
   #receive(id: number, boundMs: number): Answer | undefined {
@@ -121,7 +163,7 @@ export class Bridge {
 
 function workerFile(): URL {
   try {
-    const file = new URL('./worker.js', import.meta.url);
+    const file = new URL('./limiter-thread.js', import.meta.url);
     if (existsSync(file)) {
       return file;
     }
@@ -130,6 +172,23 @@ function workerFile(): URL {
   }
   throw new RateLimiterError(
     'ERR_WORKER_MISSING',
-    'The worker file of `distributed-rate-limiter/sync` is not beside it. Leave the package out of the bundle, as an external.',
+    `The worker file of \`distributed-rate-limiter/sync\` is not beside it. ${CURE}`,
   );
+}
+
+const CURE = 'Leave the package out of the bundle, as an external.';
+const IN_A_BUNDLE = 'In a bundle, leave the package out, as an external.';
+
+/** A mistake of the program, as an outage is not: it is thrown whatever the failure strategy. */
+function cannotStart(cause: unknown): RateLimiterError {
+  return cause === undefined
+    ? new RateLimiterError(
+        'ERR_WORKER_MISSING',
+        `The worker thread of \`distributed-rate-limiter/sync\` ended before it was there. ${IN_A_BUNDLE}`,
+      )
+    : new RateLimiterError(
+        'ERR_WORKER_MISSING',
+        `The worker thread of \`distributed-rate-limiter/sync\` cannot start: \`cause\` says why. ${IN_A_BUNDLE}`,
+        { cause },
+      );
 }

@@ -7,6 +7,8 @@ import type { PlainOptions } from './options.ts';
 
 /** What the worker is given when it is made. */
 export interface Start {
+  /** Where the code of the thread is. */
+  readonly file: string;
   readonly port: MessagePort;
   readonly signal: Int32Array;
   readonly options: PlainOptions;
@@ -26,7 +28,7 @@ export interface Question {
 /** A question on its way; ids rise from 1. */
 export type Asked = Question & { readonly id: number };
 
-/** What the worker answers; the one with id 0 says that it is there. */
+/** What the worker answers; the one with id 0 says that it is there or, with an error, why it cannot be. */
 export interface Answer {
   readonly id: number;
   readonly decision?: Decision;

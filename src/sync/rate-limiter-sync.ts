@@ -27,7 +27,8 @@ type SyncCallOptions = Pick<CallOptions, 'cost'>;
  * It makes the same decisions on the same keys, in a worker thread of its own, which ends with the process. The first
  * call also waits for that thread and its connection, at most as long as `ready` would: ten times `timeoutMs`.
  *
- * @throws {RateLimiterError} `ERR_INVALID_OPTION` as `RateLimiter` does; `ERR_WORKER_MISSING` in a bundle.
+ * @throws {RateLimiterError} `ERR_INVALID_OPTION` as `RateLimiter` does; `ERR_WORKER_MISSING` where the file of
+ * the thread is not there, as in a bundle; the first call throws it where that file cannot start.
  * @example
  * const limiter = new RateLimiterSync({ redis: 'redis://localhost:6379', rate: 5, period: '1h', namespace: 'deploy' });
  * const decision = limiter.allow('production');
@@ -54,7 +55,7 @@ export class RateLimiterSync {
    * Decides one call and charges it if it passes: under all limits, or under none. `onAllow` or `onBlock` is called
    * before it returns.
    *
-   * @throws {RateLimiterError} as `RateLimiter`'s `allow` rejects.
+   * @throws {RateLimiterError} as `RateLimiter`'s `allow` rejects; `ERR_WORKER_MISSING` where the thread cannot start.
    * @example
    * const { allowed } = limiter.allow('user:12345', { cost: 3 });
    */

@@ -360,33 +360,96 @@ describe('the thread', () => {
     }
   });
 
+  const bundles: { [format in 'esm' | 'cjs']?: Promise<string> } = {};
+  async function bundle(format: 'esm' | 'cjs'): Promise<string> {
+    const outcome = await build({
+      entryPoints: [fileURLToPath(new URL('../../src/sync/index.ts', import.meta.url))],
+      bundle: true,
+      format,
+      platform: 'node',
+      write: false,
+      logLevel: 'silent',
+    });
+    return outcome.outputFiles[0]!.text;
+  }
+
+  /** `/sync` as a bundler leaves it: one file, and beside it whatever came out of the file of the thread. */
+  async function bundled(
+    format: 'esm' | 'cjs',
+    thread: string | undefined,
+    use: (module: { RateLimiterSync: typeof FromSources }) => void,
+  ): Promise<void> {
+    bundles[format] ??= bundle(format);
+    const folder = mkdtempSync(path.join(os.tmpdir(), 'distributed-rate-limiter-bundle-'));
+    try {
+      const file = path.join(folder, format === 'esm' ? 'bundle.mjs' : 'bundle.cjs');
+      writeFileSync(file, await bundles[format]);
+      if (thread !== undefined) {
+        writeFileSync(path.join(folder, 'limiter-thread.js'), thread);
+      }
+      use(await import(pathToFileURL(file).href));
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  }
+
   test.each(['esm', 'cjs'] as const)(
     'in a %s bundle, without its file, it says what to do',
-    async (format) => {
-      const outcome = await build({
-        entryPoints: [fileURLToPath(new URL('../../src/sync/index.ts', import.meta.url))],
-        bundle: true,
-        format,
-        platform: 'node',
-        write: false,
-        logLevel: 'silent',
-      });
-      const folder = mkdtempSync(path.join(os.tmpdir(), 'distributed-rate-limiter-bundle-'));
-      try {
-        const file = path.join(folder, format === 'esm' ? 'bundle.mjs' : 'bundle.cjs');
-        writeFileSync(file, outcome.outputFiles[0]!.text);
-        const bundle: { RateLimiterSync: typeof FromSources } = await import(
-          pathToFileURL(file).href
-        );
+    (format) =>
+      bundled(format, undefined, (module) => {
         expect(
-          thrownBy(() => new bundle.RateLimiterSync({ redis: redis.url, rate: 1, period: '1s' })),
+          thrownBy(() => new module.RateLimiterSync({ redis: redis.url, rate: 1, period: '1s' })),
         ).toMatchObject({
           code: 'ERR_WORKER_MISSING',
           message: expect.stringContaining('as an external'),
         });
-      } finally {
-        rmSync(folder, { recursive: true, force: true });
-      }
+      }),
+  );
+
+  test.each<[how: string, thread: string, cause: unknown]>([
+    ['cannot be parsed', 'export export', { message: expect.any(String) }],
+    ['misses a file', "require('./missing.js');", { code: 'MODULE_NOT_FOUND' }],
+    ['throws while it loads', "throw new Error('loading');", { message: 'loading' }],
+    ['throws what is no error', 'throw undefined;', { message: 'undefined' }],
+    [
+      'throws while it starts',
+      "exports.start = () => { throw new Error('starting'); };",
+      { message: 'starting' },
+    ],
+    ['is another program', 'exports.other = 1;', { message: expect.stringContaining('start') }],
+    ['ends at once', 'process.exit(0);', undefined],
+    ['ends while it starts', 'exports.start = () => process.exit(1);', undefined],
+    ['never says that it is there', 'exports.start = () => {};', undefined],
+  ])(
+    'a file that %s is ERR_WORKER_MISSING, whatever the failure strategy',
+    async (_, thread, cause) => {
+      await bundled('esm', thread, (module) => {
+        for (const failStrategy of ['open', 'closed', 'throw'] as const) {
+          const onError = vi.fn<(error: StoreError) => void>();
+          const limiter = new module.RateLimiterSync({
+            redis: redis.url,
+            rate: 1,
+            period: '1s',
+            failStrategy,
+            onError,
+          });
+          for (const call of [
+            () => limiter.allow('user'),
+            () => limiter.peek('user'),
+            () => limiter.reset('user'),
+          ]) {
+            const error = thrownBy(call);
+            expect(error).toMatchObject({
+              code: 'ERR_WORKER_MISSING',
+              message: expect.stringContaining('as an external'),
+              ...(cause === undefined ? {} : { cause }),
+            });
+            expect(error).not.toBeInstanceOf(StoreError);
+          }
+          expect(onError).not.toHaveBeenCalled();
+          limiter.close();
+        }
+      });
     },
   );
 });
