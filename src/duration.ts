@@ -4,9 +4,10 @@ type Symbols = 'ms' | 's' | 'm' | 'h' | 'd';
 type Words = 'millisecond' | 'second' | 'minute' | 'hour' | 'day';
 
 /**
- * A length of time: a whole number and its unit, with or without a space between them. Units are `ms`, `s`, `m`, `h`,
- * `d` and their words, singular or plural: `'250ms'`, `'10 s'`, `'1 minute'`, `'15 minutes'`, `'2 days'`. There are no
- * months and years: they differ in length.
+ * A length of time: a whole number of at most 15 digits and its unit, with one space between them or none. Units are
+ * `ms`, `s`, `m`, `h`, `d` and their words in small letters, singular or plural: `'250ms'`, `'10 s'`, `'1 minute'`,
+ * `'15 minutes'`, `'2 days'`. No sign, no fraction, one unit: `'90s'`, not `'1.5m'` or `'1m 30s'`. There are no weeks,
+ * months and years. Each option says its bounds, and whether it also takes a number of seconds.
  *
  * @example
  * tokenBucket({ rate: 100, period: '1m' });
