@@ -36,6 +36,17 @@ export class TrialRun {
   }
 
   /**
+   * A project in which these packages are installed, by `name` or `name@version`. The trial ends where they cannot be.
+   * @param {readonly string[]} packages
+   * @param {Parameters<TrialRun['project']>[0]} [options]
+   */
+  async installed(packages, options) {
+    const project = this.project(options);
+    await this.step(`npm install ${packages.join(' ')}`, project.install(...packages));
+    return project;
+  }
+
+  /**
    * What a user must see. A trial goes on after a failure: later claims may say more.
    * @param {string} claim
    * @param {boolean} holds

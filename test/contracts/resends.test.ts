@@ -69,6 +69,37 @@ async function loseReply(
   return { charges: await charged(), warned: codes.includes('DRL_CLIENT_RESENDS') };
 }
 
+/** `setup` is read when a test runs: what it tells of is started before. */
+function testEach(
+  rows: readonly Row[],
+  setup: () => { direct: RedisClient; proxies: readonly Proxy[] },
+): void {
+  test.each(rows)(
+    '$client $settings: a call whose reply was lost is sent again and warned of: $resends',
+    async (row) => {
+      const { direct, proxies } = setup();
+      expect(await loseReply(row, direct, proxies)).toEqual({
+        charges: row.resends ? 2 : 1,
+        warned: row.resends,
+      });
+    },
+  );
+}
+
+/** The rows of a client by how it is set, each opened in the same way. */
+function rowsOf(
+  client: string,
+  settings: readonly (readonly [settings: string, options: object])[],
+  open: (options: object) => Promise<Opened>,
+): Row[] {
+  return settings.map(([name, options]) => ({
+    client,
+    settings: name,
+    resends: false,
+    open: () => open(options),
+  }));
+}
+
 /** node-redis 5 throws where the client of one of its nodes is closed already. */
 function endIfOpen(client: Parameters<typeof endNodeRedis>[0]): void {
   try {
@@ -88,6 +119,11 @@ const nodeRedises = [
   ['node-redis 5', loadClient('redis-5')],
   ['node-redis 4', loadClient('redis-4')],
 ] as const;
+
+const GLIDE_SETTINGS: readonly (readonly [settings: string, options: object])[] = [
+  ['as recommended', glideSettings],
+  ['with its defaults', {}],
+];
 
 describe('on one server', () => {
   let server: Awaited<ReturnType<typeof startRedis>>;
@@ -132,50 +168,33 @@ describe('on one server', () => {
         }),
       ];
     }),
-    ...nodeRedises.flatMap(([client, library]): Row[] =>
-      [
-        ['as recommended', nodeRedisSettings],
-        ['with its defaults', { socket: {} }],
-      ].map(([settings, options]): Row => ({
+    ...nodeRedises.flatMap(([client, library]) =>
+      rowsOf(
         client,
-        settings: settings as string,
-        resends: false,
-        open: async () => {
+        [
+          ['as recommended', nodeRedisSettings],
+          ['with its defaults', { socket: {} }],
+        ],
+        async (options) => {
           const { socket, ...rest } = options as typeof nodeRedisSettings;
           const made = library.createClient({ ...rest, socket: { ...socket, port: proxy.port } });
           made.on('error', () => {});
           await made.connect();
           return { redis: made, close: () => endNodeRedis(made) };
         },
-      })),
+      ),
     ),
-    ...[
-      ['as recommended', glideSettings],
-      ['with its defaults', {}],
-    ].map(([settings, options]): Row => ({
-      client: 'valkey-glide',
-      settings: settings as string,
-      resends: false,
-      open: async () => {
-        const { host, port } = proxy;
-        const made = await GlideClient.createClient({
-          ...(options as object),
-          addresses: [{ host, port }],
-        });
-        return { redis: made, close: () => made.close() };
-      },
-    })),
+    ...rowsOf('valkey-glide', GLIDE_SETTINGS, async (options) => {
+      const { host, port } = proxy;
+      const made = await GlideClient.createClient({
+        ...options,
+        addresses: [{ host, port }],
+      });
+      return { redis: made, close: () => made.close() };
+    }),
   ];
 
-  test.each(rows)(
-    '$client $settings: a call whose reply was lost is sent again and warned of: $resends',
-    async (row) => {
-      expect(await loseReply(row, direct, [proxy])).toEqual({
-        charges: row.resends ? 2 : 1,
-        warned: row.resends,
-      });
-    },
-  );
+  testEach(rows, () => ({ direct, proxies: [proxy] }));
 });
 
 describe('on a cluster', () => {
@@ -237,18 +256,17 @@ describe('on a cluster', () => {
         }),
       ];
     }),
-    ...nodeRedises.flatMap(([client, library]): Row[] =>
-      [
-        ['as recommended', { defaults: nodeRedisSettings }],
-        ['with its defaults', {}],
-        ['with many redirections', { maxCommandRedirections: 64 }],
-      ].map(([settings, options]): Row => ({
+    ...nodeRedises.flatMap(([client, library]) =>
+      rowsOf(
         client,
-        settings: settings as string,
-        resends: false,
-        open: async () => {
+        [
+          ['as recommended', { defaults: nodeRedisSettings }],
+          ['with its defaults', {}],
+          ['with many redirections', { maxCommandRedirections: 64 }],
+        ],
+        async (options) => {
           const made = library.createCluster({
-            ...(options as object),
+            ...options,
             rootNodes: Object.values(natMap).map((socket) => ({ socket })),
             nodeAddressMap: natMap,
           });
@@ -256,36 +274,20 @@ describe('on a cluster', () => {
           await made.connect();
           return { redis: made, close: () => endIfOpen(made) };
         },
-      })),
+      ),
     ),
-    ...[
-      ['as recommended', glideSettings],
-      ['with its defaults', {}],
-    ].map(([settings, options]): Row => ({
-      client: 'valkey-glide',
-      settings: settings as string,
-      resends: false,
-      open: async () => {
-        const made = await GlideClusterClient.createClient({
-          ...(options as object),
-          addresses: Object.values(natMap),
-          addressResolver: (host, port) => {
-            const address = natMap[`${host}:${port}`];
-            return address ? [address.host, address.port] : [host, port];
-          },
-        });
-        return { redis: made, close: () => made.close() };
-      },
-    })),
+    ...rowsOf('valkey-glide', GLIDE_SETTINGS, async (options) => {
+      const made = await GlideClusterClient.createClient({
+        ...options,
+        addresses: Object.values(natMap),
+        addressResolver: (host, port) => {
+          const address = natMap[`${host}:${port}`];
+          return address ? [address.host, address.port] : [host, port];
+        },
+      });
+      return { redis: made, close: () => made.close() };
+    }),
   ];
 
-  test.each(rows)(
-    '$client $settings: a call whose reply was lost is sent again and warned of: $resends',
-    async (row) => {
-      expect(await loseReply(row, direct, proxies)).toEqual({
-        charges: row.resends ? 2 : 1,
-        warned: row.resends,
-      });
-    },
-  );
+  testEach(rows, () => ({ direct, proxies }));
 });

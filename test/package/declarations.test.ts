@@ -1,21 +1,12 @@
 import { spawnSync } from 'node:child_process';
-import {
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  realpathSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
-import os from 'node:os';
+import { cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ensurePackagesOf } from '../../scripts/bootstrap.mjs';
 import { entries, unpackInto } from '../support/packed.ts';
+import { linkLibraries, newProject } from '../support/project.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const folder = fileURLToPath(new URL('declarations/', import.meta.url));
@@ -27,7 +18,7 @@ const others =
 let packed = '';
 const projects: string[] = [];
 const newFolder = (): string => {
-  const made = realpathSync(mkdtempSync(path.join(os.tmpdir(), 'drl-declarations-')));
+  const made = newProject('declarations');
   projects.push(made);
   return made;
 };
@@ -53,9 +44,14 @@ function projectWith(nodeTypes: string): string {
     .map((where) => path.join(where, 'undici-types'))
     .find((where) => existsSync(where));
   cpSync(undici!, path.join(modules, 'undici-types'), { recursive: true });
-  for (const name of ['@nestjs', '@opentelemetry', 'fastify', 'hono', 'reflect-metadata', 'rxjs']) {
-    symlinkSync(path.join(root, 'node_modules', name), path.join(modules, name));
-  }
+  linkLibraries(project, [
+    '@nestjs',
+    '@opentelemetry',
+    'fastify',
+    'hono',
+    'reflect-metadata',
+    'rxjs',
+  ]);
   writeFileSync(path.join(project, 'package.json'), '{ "private": true, "type": "module" }');
   return project;
 }

@@ -1,23 +1,13 @@
 import { spawnSync } from 'node:child_process';
-import {
-  copyFileSync,
-  mkdtempSync,
-  realpathSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
-import os from 'node:os';
+import { copyFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import process from 'node:process';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { installRuntime } from '../../scripts/runtimes.mjs';
 import { startRedis } from '../kit/index.mjs';
 import type { RedisServer } from '../kit/index.mjs';
 import { entries, unpackInto } from '../support/packed.ts';
-
-const root = fileURLToPath(new URL('../../', import.meta.url));
+import { linkLibraries, newProject } from '../support/project.ts';
 
 /** The clients that a URL finds, and what some of the entries need of their own. */
 const NEEDED = ['ioredis', 'redis', '@nestjs', '@opentelemetry', 'reflect-metadata', 'rxjs'];
@@ -26,14 +16,9 @@ let project = '';
 let redis: RedisServer;
 
 beforeAll(async () => {
-  project = realpathSync(mkdtempSync(path.join(os.tmpdir(), 'distributed-rate-limiter-runtimes-')));
+  project = newProject('runtimes');
   unpackInto(project);
-  for (const needed of NEEDED) {
-    symlinkSync(
-      path.join(root, 'node_modules', needed),
-      path.join(project, 'node_modules', needed),
-    );
-  }
+  linkLibraries(project, NEEDED);
   writeFileSync(path.join(project, 'package.json'), '{ "name": "consumer", "private": true }');
   copyFileSync(new URL('runtimes.program.mjs', import.meta.url), path.join(project, 'main.mjs'));
   redis = await startRedis();

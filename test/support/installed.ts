@@ -1,16 +1,8 @@
 import { spawn } from 'node:child_process';
-import {
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  realpathSync,
-  rmSync,
-  symlinkSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpSync, existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { linkLibraries, newProject } from './project.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 
@@ -32,16 +24,13 @@ export function install(
 ): Installed {
   if (!existsSync(join(root, 'dist/testing/index.js')))
     throw new Error('Run `npm run build` first.');
-  const project = realpathSync(mkdtempSync(join(tmpdir(), 'distributed-rate-limiter-installed-')));
-  const modules = join(project, 'node_modules');
-  const own = join(modules, 'distributed-rate-limiter');
+  const project = newProject('installed');
+  const own = join(project, 'node_modules', 'distributed-rate-limiter');
   mkdirSync(own, { recursive: true });
   // Copied, not linked: a linked package would find the libraries beside its real place.
   cpSync(join(root, 'dist'), join(own, 'dist'), { recursive: true });
   cpSync(join(root, 'package.json'), join(own, 'package.json'));
-  for (const library of libraries) {
-    symlinkSync(places[library] ?? join(root, 'node_modules', library), join(modules, library));
-  }
+  linkLibraries(project, libraries, places);
   return {
     run: (file, args, env = {}) => {
       const copy = join(project, 'main.mjs');

@@ -3,8 +3,7 @@ export const bullmq = {
   name: 'bullmq',
   title: "A BullMQ worker that keeps to somebody else's limit, on the queue's own Redis",
   async run(trial) {
-    const project = trial.project();
-    await trial.step('npm install ioredis bullmq', project.install('ioredis', 'bullmq'));
+    const project = await trial.installed(['ioredis', 'bullmq']);
     project.write('main.js', MAIN);
     for (const way of ['url', 'client']) {
       const { code, printed, output } = await project.run(['node', 'main.js', way], {

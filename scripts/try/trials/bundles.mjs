@@ -35,10 +35,9 @@ export const bundles = {
     'Bundles by URL: esbuild, rolldown, webpack, Vite, ncc; with ioredis, with node-redis, with neither',
   async run(trial) {
     for (const library of ['ioredis', 'redis', undefined]) {
-      const project = trial.project({ type: 'commonjs' });
       const tools = ['esbuild', 'rolldown', 'webpack', 'webpack-cli', 'vite', '@vercel/ncc'];
       const packages = library === undefined ? tools : [...tools, library];
-      await trial.step(`npm install ${packages.join(' ')}`, project.install(...packages));
+      const project = await trial.installed(packages, { type: 'commonjs' });
       project.write('main.mjs', MAIN);
       project.write('vite.config.mjs', VITE_CONFIG);
       for (const [bundler, [build, file]] of Object.entries(BUNDLES)) {

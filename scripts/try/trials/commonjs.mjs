@@ -5,8 +5,7 @@ export const commonjs = {
   name: 'commonjs',
   title: 'A plain CommonJS script',
   async run(trial) {
-    const project = trial.project({ type: 'commonjs' });
-    await trial.step('npm install ioredis', project.install('ioredis'));
+    const project = await trial.installed(['ioredis'], { type: 'commonjs' });
     project.write('main.js', MAIN);
     const output = await trial.step(
       'node main.js ends by itself',

@@ -9,9 +9,8 @@ export const express = {
   name: 'express',
   title: 'Express 5 and TypeScript behind a proxy: "In front of an API" of the README',
   async run(trial) {
-    const project = trial.project();
     const packages = ['ioredis', 'express', 'typescript', '@types/express', '@types/node'];
-    await trial.step(`npm install ${packages.join(' ')}`, project.install(...packages));
+    const project = await trial.installed(packages);
     project.write(
       'main.ts',
       `${blockOf('README.md', trial.redis.url, '/express', 'app.post')}${TAIL}`,

@@ -3,8 +3,7 @@ export const fakeTimers = {
   name: 'fake-timers',
   title: "vitest: the README's clock, `wait` on it, fake timers, and Redis beside fake timers",
   async run(trial) {
-    const project = trial.project();
-    await trial.step('npm install vitest ioredis', project.install('vitest', 'ioredis'));
+    const project = await trial.installed(['vitest', 'ioredis']);
     project.write('limit.test.js', TESTS);
     const { printed, output } = await project.run(['vitest', 'run', '--reporter=json'], {
       timeoutMs: 120_000,

@@ -6,8 +6,7 @@ export const fastify = {
   name: 'fastify',
   title: 'Fastify 5: "One line" of docs/http.md',
   async run(trial) {
-    const project = trial.project();
-    await trial.step('npm install ioredis fastify', project.install('ioredis', 'fastify'));
+    const project = await trial.installed(['ioredis', 'fastify']);
     const documented = blockOf('docs/http.md', trial.redis.url, 'distributed-rate-limiter/fastify');
     project.write('main.js', `${HEAD}${documented}${TAIL}`);
 

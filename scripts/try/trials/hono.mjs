@@ -6,9 +6,8 @@ export const hono = {
   name: 'hono',
   title: 'Hono on Node: "One line" of docs/http.md',
   async run(trial) {
-    const project = trial.project();
     const packages = ['ioredis', 'hono', '@hono/node-server'];
-    await trial.step(`npm install ${packages.join(' ')}`, project.install(...packages));
+    const project = await trial.installed(packages);
     const documented = blockOf('docs/http.md', trial.redis.url, 'distributed-rate-limiter/hono');
     project.write('main.js', `${HEAD}${documented}${TAIL}`);
 

@@ -5,8 +5,7 @@ export const jest = {
   name: 'jest',
   title: "Jest in its default mode, which is CommonJS: the README's test",
   async run(trial) {
-    const project = trial.project({ type: 'commonjs' });
-    await trial.step('npm install jest', project.install('jest'));
+    const project = await trial.installed(['jest'], { type: 'commonjs' });
     project.write('limit.test.js', TEST);
     const { output } = await project.run(['jest']);
     const passes = /Tests:\s+1 passed/.test(output);

@@ -12,8 +12,7 @@ export const lambda = {
   async run(trial) {
     const proxy = await startFaultProxy(trial.redis);
     trial.onEnd(() => proxy.close());
-    const project = trial.project({ redisUrl: proxy.url });
-    await trial.step('npm install ioredis', project.install('ioredis'));
+    const project = await trial.installed(['ioredis'], { redisUrl: proxy.url });
     project.write('main.js', MAIN);
     for (const cut of [false, true]) {
       const handler = await project.serve(['node', 'main.js', `frozen-${cut}`]);

@@ -5,8 +5,7 @@ export const llm = {
   name: 'llm',
   title: 'An LLM gateway: docs/reservations.md with a provider that tells its usage afterwards',
   async run(trial) {
-    const project = trial.project();
-    await trial.step('npm install ioredis', project.install('ioredis'));
+    const project = await trial.installed(['ioredis']);
     // The documented function has the types of TypeScript: two words of them.
     const documented = blockOf('docs/reservations.md', trial.redis.url, 'reserve(', 'settle(usage')
       .replace('prompt: string', 'prompt')

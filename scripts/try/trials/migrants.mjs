@@ -3,8 +3,7 @@ export const migrants = {
   name: 'migrants',
   title: 'Coming from other libraries with their options, doing what the errors say',
   async run(trial) {
-    const project = trial.project();
-    await trial.step('npm install ioredis', project.install('ioredis'));
+    const project = await trial.installed(['ioredis']);
     project.write('main.js', MAIN);
     const printed = await trial.step('node main.js', project.run(['node', 'main.js']));
     /** @type {{ from: string, messages: string[], options: object, policy: { limit: number, recoversMs: number } | null }[]} */

@@ -6,7 +6,6 @@ export const nest = {
   name: 'nest',
   title: 'NestJS 12: docs/nest.md, and two named limits with overrides',
   async run(trial) {
-    const project = trial.project();
     const packages = [
       'ioredis',
       '@nestjs/common',
@@ -17,7 +16,7 @@ export const nest = {
       'typescript',
       '@types/node',
     ];
-    await trial.step(`npm install ${packages.join(' ')}`, project.install(...packages));
+    const project = await trial.installed(packages);
     project.write(
       'documented.ts',
       blockOf('docs/nest.md', trial.redis.url, 'RateLimitModule.forRoot'),

@@ -20,7 +20,6 @@ export const nextWebpack = {
  * @param {readonly string[]} flags of `next build`
  */
 async function tryNext(trial, flags) {
-  const project = trial.project();
   const packages = [
     'ioredis',
     'next',
@@ -30,7 +29,7 @@ async function tryNext(trial, flags) {
     '@types/react',
     '@types/node',
   ];
-  await trial.step(`npm install ${packages.join(' ')}`, project.install(...packages));
+  const project = await trial.installed(packages);
   const route = blockOf(
     'docs/http.md',
     trial.redis.url,

@@ -9,8 +9,7 @@ export const quickstart = {
   name: 'quickstart',
   title: `The README's first example and its login limiter by URL, ${PROCESSES} processes started at once`,
   async run(trial) {
-    const project = trial.project();
-    await trial.step('npm install ioredis', project.install('ioredis'));
+    const project = await trial.installed(['ioredis']);
 
     const first = blockOf(
       'README.md',

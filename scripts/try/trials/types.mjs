@@ -3,9 +3,8 @@ export const types = {
   name: 'types',
   title: "TypeScript, strict: names users in Fastify's and Hono's own types, without annotations",
   async run(trial) {
-    const project = trial.project();
     const packages = ['typescript', '@types/node', 'fastify', 'hono'];
-    await trial.step(`npm install ${packages.join(' ')}`, project.install(...packages));
+    const project = await trial.installed(packages);
     for (const [name, text] of Object.entries(FILES)) {
       project.write(`${name}.ts`, text);
       project.write('tsconfig.json', JSON.stringify({ ...SETTINGS, files: [`${name}.ts`] }));

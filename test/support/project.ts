@@ -1,0 +1,25 @@
+import { mkdirSync, mkdtempSync, realpathSync, symlinkSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const ours = fileURLToPath(new URL('../../node_modules/', import.meta.url));
+
+/** An empty folder for a project of a user, by its real path: a link before it would be followed by modules. */
+export function newProject(name: string): string {
+  const folder = mkdtempSync(path.join(os.tmpdir(), `distributed-rate-limiter-${name}-`));
+  return realpathSync(folder);
+}
+
+/** Links libraries of this repository into the project. `places`: by name, where a library is that is not among ours. */
+export function linkLibraries(
+  project: string,
+  libraries: readonly string[],
+  places: Readonly<Record<string, string>> = {},
+): void {
+  const modules = path.join(project, 'node_modules');
+  mkdirSync(modules, { recursive: true });
+  for (const library of libraries) {
+    symlinkSync(places[library] ?? path.join(ours, library), path.join(modules, library));
+  }
+}
