@@ -423,8 +423,9 @@ describe('under a concurrency limit', () => {
       [true, 0],
       [false, 1],
     ] as const) {
+      const clock = new ManualClock();
       const call = limited(work, {
-        limiter: { store: new MemoryStore(), algorithm: 'concurrency', max: 1, ttl: '150ms' },
+        limiter: { store: memory(clock), ...onePlace },
         identify: 'user',
         heartbeat,
       });
@@ -432,7 +433,10 @@ describe('under a concurrency limit', () => {
       await vi.waitFor(async () => {
         expect((await call.limiter.peek('user')).remaining).toBe(0);
       });
-      await new Promise((resolve) => setTimeout(resolve, 400));
+      for (let i = 0; i < 5; i++) {
+        clock.advance('4s');
+        await later(undefined);
+      }
       expect((await call.limiter.peek('user')).remaining).toBe(remaining);
       end();
       expect(await running, 'a lease that is gone masks no result').toBe('done');
