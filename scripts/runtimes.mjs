@@ -16,6 +16,7 @@ const PROGRAMS = {
   deno: [
     `@deno/${platform}-${arch}${platform === 'linux' ? '-glibc' : ''}/deno${platform === 'win32' ? '.exe' : ''}`,
   ],
+  workerd: [`@cloudflare/workerd-${platform}-${arch === 'x64' ? '64' : arch}/bin/workerd`],
 };
 
 /**

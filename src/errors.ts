@@ -12,6 +12,7 @@ export type ErrorCode =
   | 'ERR_RATE_LIMIT_EXCEEDED'
   | 'ERR_CLIENT_MISSING'
   | 'ERR_WORKER_MISSING'
+  | 'ERR_RUNTIME_UNSUPPORTED'
   | 'ERR_STORE_TIMEOUT'
   | 'ERR_STORE_AWAY'
   | 'ERR_STORE'
@@ -113,6 +114,15 @@ export function ofAnotherCopy(option: string, got: string): RateLimiterError {
     'ERR_INVALID_OPTION',
     `\`${option}\` must come from the copy of distributed-rate-limiter that is asked, got ${got} of another copy. ` +
       'Two copies of the package are loaded: `npm ls distributed-rate-limiter` lists them, and `npm dedupe` leaves one where their versions allow it.',
+  );
+}
+
+/** For a connection that workerd keeps from a request. `cause`: what workerd said, where it was asked. */
+export function betweenRequests(cause?: unknown): RateLimiterError {
+  return new RateLimiterError(
+    'ERR_RUNTIME_UNSUPPORTED',
+    '`redis` must be a client made in the request that uses it: on Cloudflare Workers (workerd) no request can use a connection of another. Make client and limiter in the request or in a Durable Object, pass `store: new MemoryStore()` to limit each isolate by itself, or limit in a service on Node.js.',
+    { cause },
   );
 }
 

@@ -34,6 +34,7 @@ import type { Sharding } from './sharding.ts';
 import { MEMORY_STORE_BRAND, MemoryStore } from './stores/memory.ts';
 import { RedisStore } from './stores/redis.ts';
 import type { Store } from './stores/store.ts';
+import { checkRequest } from './workerd.ts';
 
 /** What a call is answered when the store gives no answer: `true`, `false`, or a rejection with the error. */
 export type FailStrategy = 'open' | 'closed' | 'throw';
@@ -350,9 +351,10 @@ function oneStore(got: 'both' | 'neither'): RateLimiterError {
 function readRedis(redis: unknown): string | RedisClient {
   if (typeof redis === 'string') {
     readRedisUrl(redis);
-    return redis;
+  } else {
+    checkClient(redis);
   }
-  checkClient(redis);
+  checkRequest(redis);
   return redis;
 }
 

@@ -59,7 +59,8 @@ const ORDINARY: Caller = {};
 /**
  * One or several limits, where their state lives, and what happens when that place is away.
  *
- * @throws {RateLimiterError} `ERR_INVALID_OPTION` for every misspelt, nonsensical or missing option.
+ * @throws {RateLimiterError} `ERR_INVALID_OPTION` for every misspelt, nonsensical or missing option;
+ * `ERR_RUNTIME_UNSUPPORTED` on Cloudflare Workers for a URL, or a client that was not made in this request.
  * @example
  * const limiter = new RateLimiter({ redis: 'redis://localhost:6379', rate: 100, period: '1m', burst: 20 });
  * const { allowed, remaining, retryAfterMs } = await limiter.allow('user:12345');
@@ -119,8 +120,8 @@ export class RateLimiter {
    * `timeoutMs`. A store that gives no answer makes a degraded decision, by the failure strategy.
    *
    * @throws (rejects) `ERR_INVALID_IDENTITY`, `ERR_INVALID_COST`, `ERR_INVALID_OPTION` for what is never right,
-   * `ERR_LEASE_REQUIRED` under a concurrency limit, `ERR_LIMITER_CLOSED` after `close()`, `ERR_CLIENT_MISSING` where a URL finds no client library; a
-   * `StoreError` only under `failStrategy: 'throw'`.
+   * `ERR_LEASE_REQUIRED` under a concurrency limit, `ERR_LIMITER_CLOSED` after `close()`, `ERR_CLIENT_MISSING` where a URL finds no client library,
+   * `ERR_RUNTIME_UNSUPPORTED` in another request on Cloudflare Workers; a `StoreError` only under `failStrategy: 'throw'`.
    * @example
    * const decision = await limiter.allow('user:12345', { cost: 3 });
    * if (!decision.allowed) respond(decision.degraded ? 503 : 429);

@@ -7,6 +7,7 @@ import type { RateLimiter } from '../limiter.ts';
 import type { LimiterOptions } from '../limiter-options.ts';
 import { lendsPlaces } from '../limit-set.ts';
 import { Problems } from '../problems.ts';
+import { onWorkerd } from '../workerd.ts';
 import { FieldError, readFields } from './application-fields.ts';
 import type { AddressRequest, AddressSource } from './client-address.ts';
 import { noteCharge } from './counted-twice.ts';
@@ -117,7 +118,8 @@ class LimiterGuard<Request> implements Guard<Request> {
     this.limiter = limiter;
     this.#settings = settings;
     this.#adapter = adapter;
-    this.#making = adapter.factory && new Making(adapter.factory);
+    // On workerd a guard on Redis has to be made for each request.
+    this.#making = adapter.factory && !onWorkerd ? new Making(adapter.factory) : undefined;
   }
 
   /** Awaits only what is a promise: each `await` of a plain value would cost every request a turn. */

@@ -1,4 +1,4 @@
-import { RateLimiterError } from '../errors.ts';
+import { betweenRequests, RateLimiterError } from '../errors.ts';
 
 /** Commands that a text may quote. Whatever else it quotes may be a key, an identity or a password. */
 const COMMANDS =
@@ -21,7 +21,8 @@ function withoutData(text: string): string {
 
 /**
  * A client library's error as the cause of ours: its words without data, its code and stack, and nothing else that
- * hangs on it. ioredis hangs the command there, and with `AUTH` and `HELLO` the password.
+ * hangs on it. ioredis hangs the command there, and with `AUTH` and `HELLO` the password. What workerd refuses is no
+ * outage, and becomes an error that says so.
  */
 export function causeOf(error: unknown): unknown {
   if (error instanceof RateLimiterError) {
@@ -38,6 +39,9 @@ export function causeOf(error: unknown): unknown {
   const frames = stack?.replace(error.message, () => message);
   for (const [key, value] of Object.entries({ name, stack: frames })) {
     Object.defineProperty(copy, key, { value, configurable: true, writable: true });
+  }
+  if (message.includes('on behalf of a different request')) {
+    return betweenRequests(copy);
   }
   return typeof code === 'string' ? Object.assign(copy, { code }) : copy;
 }

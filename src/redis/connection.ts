@@ -1,6 +1,6 @@
 import { AsyncResource } from 'node:async_hooks';
-import { StoreError } from '../errors.ts';
-import type { RateLimiterError, StoreFailure } from '../errors.ts';
+import { RateLimiterError, StoreError } from '../errors.ts';
+import type { StoreFailure } from '../errors.ts';
 import { endStoreCall, liveStores, storeCalls, storeSubmits, UNNAMED } from '../events.ts';
 import type { NodeState, StoreSubmission } from '../events.ts';
 import { answerInTurn } from '../same-turn.ts';
@@ -457,6 +457,10 @@ export class Connection<C extends Sendable> {
     const cause = causeOf(raised);
     if (isReply) {
       return new StoreError('store_error', `Redis refused: ${firstWord(message)}`, { cause });
+    }
+    // A mistake of the program, and no outage; what a port raised itself stays a cause.
+    if (cause !== raised && cause instanceof RateLimiterError) {
+      return cause;
     }
     if (this.#state.port !== 'ready') {
       return this.#outage.awayError();

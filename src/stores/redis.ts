@@ -7,6 +7,7 @@ import type { Held, RedisClient } from '../redis/connect.ts';
 import { loadClientLibrary } from '../redis/client-library.ts';
 import type { ClientLibrary } from '../redis/client-library.ts';
 import type { Script } from '../redis/script.ts';
+import { checkRequest } from '../workerd.ts';
 import { monotonicMs, realTime } from '../timers.ts';
 import { encodeCalls } from './encode.ts';
 import { decideScript } from './scripts.gen.ts';
@@ -138,6 +139,7 @@ export class RedisStore implements Store {
   }
 
   submit(call: Call): void {
+    checkRequest(this.#redis);
     this.#server ??= serverOf(this.#hold().connection);
     this.#server.submit(call);
   }

@@ -1,0 +1,224 @@
+// @ts-check
+/** What workerd runs: each path of the URL is one way to limit, and answers with what came of it, as JSON. */
+import { Hono } from 'hono';
+import { Redis } from 'ioredis';
+import { createClient } from 'redis';
+import { MemoryStore, RateLimiter } from 'distributed-rate-limiter';
+import * as express from 'distributed-rate-limiter/express';
+import * as hono from 'distributed-rate-limiter/hono';
+import * as http from 'distributed-rate-limiter/http';
+import * as koa from 'distributed-rate-limiter/koa';
+import * as limited from 'distributed-rate-limiter/limited';
+import * as nodeHttp from 'distributed-rate-limiter/node-http';
+import * as web from 'distributed-rate-limiter/web';
+
+/** @typedef {{ PORT: string, OBJECTS: { idFromName(name: string): object, get(id: object): { fetch(request: Request): Promise<Response> } } }} Env */
+
+const RATE = /** @type {const} */ ({ rate: 5, period: '1h' });
+
+const ONE = { identify: () => 'user:1' };
+
+/** @param {string} port */
+function openIoredis(port) {
+  const client = new Redis({
+    host: '127.0.0.1',
+    port: Number(port),
+    maxRetriesPerRequest: 0,
+    lazyConnect: true,
+  });
+  client.on('error', () => {});
+  return { client, end: () => client.disconnect() };
+}
+
+/** @param {string} port */
+function openNodeRedis(port) {
+  const client = createClient({ url: `redis://127.0.0.1:${port}` });
+  client.on('error', () => {});
+  client.connect().catch(() => {});
+  return { client, end: () => client.destroy() };
+}
+
+/** @param {string} port */
+function openPort(port) {
+  const { client, end } = openIoredis(port);
+  /** @type {import('../../src/index.ts').RedisPort} */
+  const redisPort = {
+    state: 'ready',
+    onStateChange() {},
+    send: (command, args) => client.call(command, ...args),
+    isReply: (error) => error instanceof Error && error.name === 'ReplyError',
+  };
+  return { client: redisPort, end };
+}
+
+const CLIENTS = { ioredis: openIoredis, 'node-redis': openNodeRedis, RedisPort: openPort };
+
+/** @typedef {keyof typeof CLIENTS} Library */
+
+/** @param {unknown} error */
+const codeOf = (error) => /** @type {{ code?: unknown }} */ (error).code ?? String(error);
+
+/** @param {Promise<import('../../src/index.ts').Decision>} decision */
+const told = (decision) =>
+  decision.then(
+    ({ reason, degraded }) => (degraded ? `degraded: ${reason}` : reason),
+    (error) => codeOf(error),
+  );
+
+/** @param {() => unknown} make */
+function thrownBy(make) {
+  try {
+    make();
+    return 'made';
+  } catch (error) {
+    return codeOf(error);
+  }
+}
+
+// What a program makes once, when it is loaded.
+const store = new MemoryStore();
+const inMemory = new RateLimiter({ store, namespace: 'core', ...RATE });
+const guardedByWeb = web.rateLimit(
+  { store, namespace: 'web', ...RATE },
+  ONE,
+)(() => new Response('done'));
+const app = new Hono();
+app.use(hono.rateLimit({ store, namespace: 'hono', ...RATE }, ONE));
+app.get('*', (c) => c.text('done'));
+
+const outside = thrownBy(
+  () => new RateLimiter({ redis: new Redis({ lazyConnect: true }), ...RATE }),
+);
+
+/** @type {Record<string, (redis: any) => unknown>} */
+const WAYS_IN = {
+  RateLimiter: (redis) => new RateLimiter({ redis, ...RATE }),
+  '/express': (redis) => express.rateLimit({ redis, ...RATE }),
+  '/hono': (redis) => hono.rateLimit({ redis, ...RATE }, ONE),
+  '/http': (redis) => http.createGuard({ redis, ...RATE }, ONE),
+  '/koa': (redis) => koa.rateLimit({ redis, ...RATE }),
+  '/limited': (redis) => limited.limited(async () => 1, { limiter: { redis, ...RATE }, ...ONE }),
+  '/node-http': (redis) => nodeHttp.rateLimit({ redis, ...RATE }),
+  '/web': (redis) => web.rateLimit({ redis, ...RATE }, ONE),
+};
+
+/** Limiters that the first request makes, and later ones use. @type {Map<string, RateLimiter>} */
+const kept = new Map();
+/** Clients that the first request makes, and later ones use. @type {Map<string, any>} */
+const keptClients = new Map();
+
+/**
+ * @template T
+ * @param {Map<string, T>} among
+ * @param {string} name
+ * @param {() => T} make
+ * @returns {T}
+ */
+function keep(among, name, make) {
+  const found = among.get(name) ?? make();
+  among.set(name, found);
+  return found;
+}
+
+/** @type {string[]} */
+const warnings = [];
+process.on('warning', ({ name, message }) => warnings.push(`${name}: ${message}`));
+
+/**
+ * @param {Request} request
+ * @param {Env} env
+ * @returns {Promise<unknown>}
+ */
+async function answer(request, { PORT, OBJECTS }) {
+  const { pathname, search } = new URL(request.url);
+  const [, what = '', library = 'ioredis', failStrategy] = pathname.split('/');
+  const open = CLIENTS[/** @type {Library} */ (library)];
+  const options = {
+    namespace: `${what}-${library}`,
+    ...RATE,
+    ...(failStrategy ? { failStrategy: /** @type {'open'} */ (failStrategy) } : {}),
+  };
+  switch (what) {
+    case 'memory':
+      return told(inMemory.allow('user:1'));
+    case 'web':
+      return (await guardedByWeb(request)).status;
+    case 'hono':
+      return (await app.fetch(request)).status;
+    case 'outside':
+      return outside;
+    case 'url':
+      return Object.fromEntries(
+        Object.entries(WAYS_IN).map(([way, make]) => [
+          way,
+          thrownBy(() => make(`redis://127.0.0.1:${PORT}`)),
+        ]),
+      );
+    case 'shared-limiter': {
+      const make = () => new RateLimiter({ redis: open(PORT).client, ...options });
+      return told(keep(kept, pathname, make).allow('user:1'));
+    }
+    case 'shared-client': {
+      const client = keep(keptClients, library, () => open(PORT).client);
+      return Object.fromEntries(
+        Object.entries(WAYS_IN).map(([way, make]) => [way, thrownBy(() => make(client))]),
+      );
+    }
+    case 'used-client': {
+      const client = keep(keptClients, `used-${library}`, () => open(PORT).client);
+      if (search === '?use') return await client.ping();
+      return told(new RateLimiter({ redis: client, ...options }).allow('user:1')).catch(codeOf);
+    }
+    case 'own': {
+      const { client, end } = open(PORT);
+      const limiter = new RateLimiter({ redis: client, ...options });
+      const decisions = await Promise.all([
+        told(limiter.allow('user:1')),
+        told(limiter.allow('user:1')),
+      ]);
+      await limiter.close();
+      end();
+      return decisions;
+    }
+    case 'own-web': {
+      const { client, end } = open(PORT);
+      const limit = web.rateLimit({ redis: client, ...options }, ONE);
+      const { status } = await limit(() => new Response('done'))(request);
+      await limit.limiter.close();
+      end();
+      return status;
+    }
+    case 'object':
+      return (await OBJECTS.get(OBJECTS.idFromName('one')).fetch(request)).json();
+    case 'warnings':
+      return warnings;
+    default:
+      return 'ready';
+  }
+}
+
+export default {
+  /**
+   * @param {Request} request
+   * @param {Env} env
+   */
+  async fetch(request, env) {
+    return Response.json(await answer(request, env).catch((error) => codeOf(error)));
+  },
+};
+
+/** A Durable Object: all its requests may use what one of them opened. */
+export class LimiterObject {
+  /**
+   * @param {object} _
+   * @param {Env} env
+   */
+  constructor(_, env) {
+    const { client } = openIoredis(env.PORT);
+    this.limiter = new RateLimiter({ redis: client, namespace: 'object', ...RATE });
+  }
+
+  async fetch() {
+    return Response.json(await told(this.limiter.allow('user:1')));
+  }
+}
