@@ -4,6 +4,7 @@ import { wakeAt } from './clock.ts';
 import type { Clock } from './clock.ts';
 import type { Decision, Degraded } from './decision.ts';
 import { RateLimiterError } from './errors.ts';
+import { onWorkerd } from './workerd.ts';
 
 /** Spreads out processes that wait for one identity, so that they do not all ask in the same millisecond. */
 const MAX_JITTER_MS = 50;
@@ -129,9 +130,15 @@ class Queue {
 export class Waiting {
   readonly #settings: WaitingSettings;
   readonly #queues = new Map<string, Queue>();
+  /**
+   * Not where requests on workerd share a limiter: a request's timers end with it, and whoever waited behind it would
+   * wait for ever. There each caller asks for itself.
+   */
+  readonly #keepsQueues: boolean;
 
   constructor(settings: WaitingSettings) {
     this.#settings = settings;
+    this.#keepsQueues = settings.isShared || !onWorkerd;
   }
 
   /**
@@ -142,7 +149,7 @@ export class Waiting {
   wait(key: string, ask: Ask, { timeoutMs, maxQueue, signal }: WaitBounds): Promise<Decision> {
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted();
-      const queue = this.#queues.get(key) ?? new Queue(key);
+      const queue = (this.#keepsQueues && this.#queues.get(key)) || new Queue(key);
       if (queue.size > maxQueue) {
         throw new RateLimiterError(
           'ERR_WAIT_QUEUE_FULL',
@@ -156,7 +163,9 @@ export class Waiting {
         waiter.stopListening = listenForAbort(signal, () => this.#abort(waiter));
       }
       queue.add(waiter);
-      this.#queues.set(key, queue);
+      if (this.#keepsQueues) {
+        this.#queues.set(key, queue);
+      }
       if (queue.first === waiter) {
         this.#serve(queue);
       } else {

@@ -78,6 +78,13 @@ function thrownBy(make) {
 // What a program makes once, when it is loaded.
 const store = new MemoryStore();
 const inMemory = new RateLimiter({ store, namespace: 'core', ...RATE });
+const waitsInMemory = new RateLimiter({
+  store,
+  namespace: 'wait',
+  rate: 20,
+  burst: 1,
+  period: '1s',
+});
 const guardedByWeb = web.rateLimit(
   { store, namespace: 'web', ...RATE },
   ONE,
@@ -141,6 +148,10 @@ async function answer(request, { PORT, OBJECTS }) {
   switch (what) {
     case 'memory':
       return told(inMemory.allow('user:1'));
+    case 'memory-wait': {
+      const waiting = told(waitsInMemory.wait('user:1'));
+      return search === '?leave' ? 'left' : waiting;
+    }
     case 'web':
       return (await guardedByWeb(request)).status;
     case 'hono':

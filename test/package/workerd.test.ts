@@ -92,6 +92,11 @@ describe.runIf(program !== undefined)('on workerd, the runtime of Cloudflare Wor
     expect(tally(await eightTimes('memory'))).toEqual({ within_limit: 4, limited: 4 });
   });
 
+  test('a call that waits on a MemoryStore passes, whatever becomes of requests before it', async () => {
+    expect(tally(await eightTimes('memory-wait?leave'))).toEqual({ left: 8 });
+    expect(tally(await eightTimes('memory-wait'))).toEqual({ within_limit: 8 });
+  });
+
   test.each(['web', 'hono'])('the adapter /%s limits with a MemoryStore', async (adapter) => {
     expect(tally(await eightTimes(adapter))).toEqual({ 200: 5, 429: 3 });
   });
