@@ -121,7 +121,7 @@ export function ofAnotherCopy(option: string, got: string): RateLimiterError {
 export function betweenRequests(cause?: unknown): RateLimiterError {
   return new RateLimiterError(
     'ERR_RUNTIME_UNSUPPORTED',
-    '`redis` must be a client made in the request that uses it: on Cloudflare Workers (workerd) no request can use a connection of another. Make client and limiter in the request or in a Durable Object, pass `store: new MemoryStore()` to limit each isolate by itself, or limit in a service on Node.js.',
+    "`redis` must be a client made in the request that uses it: on Cloudflare Workers (workerd) no request can use another's connection. Make client and limiter in the request or a Durable Object; or pass `store: new MemoryStore()`, which limits each isolate by itself; or limit on Node.js.",
     { cause },
   );
 }
