@@ -6,24 +6,24 @@
  * @type {Readonly<Record<string, { file: string, limit: string, external?: readonly string[], browser?: true }>>}
  */
 const budgets = {
-  '': { file: 'index', limit: '46 kB' },
-  '/http': { file: 'http/index', limit: '54 kB' },
+  '': { file: 'index', limit: '46.5 kB' },
+  '/http': { file: 'http/index', limit: '54.5 kB' },
   '/node-http': { file: 'http/node-http', limit: '54.5 kB' },
-  '/express': { file: 'http/express', limit: '54 kB' },
-  '/fastify': { file: 'http/fastify', limit: '55 kB' },
-  '/hono': { file: 'http/hono', limit: '55 kB' },
+  '/express': { file: 'http/express', limit: '54.5 kB' },
+  '/fastify': { file: 'http/fastify', limit: '55.5 kB' },
+  '/hono': { file: 'http/hono', limit: '55.5 kB' },
   '/koa': { file: 'http/koa', limit: '54.5 kB' },
   '/web': { file: 'http/web', limit: '55 kB' },
   // Beside Nest itself, which is there already.
   '/nest': {
     file: 'http/nest/index',
-    limit: '56.5 kB',
+    limit: '57 kB',
     external: ['@nestjs/common', '@nestjs/core'],
   },
-  '/limited': { file: 'limited/index', limit: '47 kB' },
-  '/sync': { file: 'sync/index', limit: '41.5 kB' },
+  '/limited': { file: 'limited/index', limit: '47.5 kB' },
+  '/sync': { file: 'sync/index', limit: '42 kB' },
   // The contract suites.
-  '/testing': { file: 'testing/index', limit: '51.5 kB' },
+  '/testing': { file: 'testing/index', limit: '52 kB' },
   // Beside them nothing of the core.
   '/client': { file: 'client/index', limit: '7.5 kB', browser: true },
   '/log': { file: 'telemetry/log', limit: '4 kB' },
