@@ -15,9 +15,9 @@ export default {
     'scripts/*.mjs',
     'demo/main.mjs',
     'examples/*.mjs',
-    'test/kit/index.mjs',
+    'test/kit/servers/index.mjs',
     'test/**/*.test.ts',
-    'test/types/**/*.test-d.ts',
+    'test/unit/types/**/*.test-d.ts',
   ],
   project: [
     'src/**/*.ts',
@@ -30,5 +30,5 @@ export default {
   ignoreDependencies: ['@arethetypeswrong/cli', 'publint', 'autocannon'],
   ignoreBinaries: ['openssl'],
   // Fastify's own documents register a plugin by `import()`, which takes the default export.
-  ignoreIssues: { 'src/http/fastify.ts': ['duplicates'] },
+  ignoreIssues: { 'src/http/adapters/fastify.ts': ['duplicates'] },
 };

@@ -36,7 +36,7 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     typecheck: {
       enabled: true,
-      include: ['test/types/**/*.test-d.ts'],
+      include: ['test/unit/types/**/*.test-d.ts'],
       tsconfig: './tsconfig.json',
       // Errors elsewhere are those of the check `typecheck`; here they would fail even a run of one test.
       ignoreSourceErrors: true,

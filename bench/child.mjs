@@ -1,7 +1,7 @@
 // @ts-check
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { own } from '../test/kit/reaper.mjs';
+import { own } from '../test/kit/servers/reaper.mjs';
 
 /**
  * A process of its own, so that its processor time and its compiled code are its own. It stays for the whole run.

@@ -11,7 +11,7 @@ import { parseArgs } from 'node:util';
 import { ensurePackages } from '../scripts/bootstrap.mjs';
 import { build } from '../scripts/build.mjs';
 import { ensureRedisServer } from '../scripts/redis-server.mjs';
-import { startRedis } from '../test/kit/index.mjs';
+import { startRedis } from '../test/kit/servers/index.mjs';
 import { startChild } from './child.mjs';
 import { ensurePeers } from './install.mjs';
 import { align, median } from './report.mjs';

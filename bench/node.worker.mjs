@@ -25,9 +25,9 @@ const nextTurn = () => new Promise((resolve) => setImmediate(resolve, true));
 async function prepare(url) {
   /** @type {typeof import('../dist/index.js')} */
   const { RateLimiter, tokenBucket } = await import(`${url}/index.js`);
-  /** @type {typeof import('../dist/identity.js')} */
+  /** @type {typeof import('../dist/base/identity.js')} */
   const { digestIdentity } = await import(`${url}/identity.js`);
-  /** @type {typeof import('../dist/limit-set.js')} */
+  /** @type {typeof import('../dist/limiter/limit-set.js')} */
   const { LimitSet } = await import(`${url}/limit-set.js`);
   /** @type {typeof import('../dist/stores/redis.js')} */
   const { decideBatch } = await import(`${url}/stores/redis.js`);

@@ -14,7 +14,7 @@ import { parseArgs } from 'node:util';
 import { ensurePackages } from '../scripts/bootstrap.mjs';
 import { build } from '../scripts/build.mjs';
 import { ensureRedisServer } from '../scripts/redis-server.mjs';
-import { startCluster, startRedis, startReplicated } from '../test/kit/index.mjs';
+import { startCluster, startRedis, startReplicated } from '../test/kit/servers/index.mjs';
 import { startChild } from './child.mjs';
 import { ensurePeers } from './install.mjs';
 import { median } from './report.mjs';
@@ -22,7 +22,7 @@ import { fillIn, tables } from './scale/page.mjs';
 import { plot } from './scale/plot.mjs';
 
 /**
- * @typedef {import('../test/kit/index.mjs').RedisServer} RedisServer
+ * @typedef {import('../test/kit/servers/index.mjs').RedisServer} RedisServer
  * @typedef {import('./child.mjs').Child} Child
  * @typedef {import('./load.mjs').LoadResult} LoadResult
  *

@@ -8,7 +8,7 @@
  * the reply, included.
  */
 import { randomUUID } from 'node:crypto';
-import { openResp, startRedis } from '../test/kit/index.mjs';
+import { openResp, startRedis } from '../test/kit/servers/index.mjs';
 import { readBuilds } from './builds.mjs';
 import { makeIdentities } from './identities.mjs';
 import { align, median } from './report.mjs';
@@ -133,7 +133,7 @@ async function prepare(url, namespace, measured) {
   const { limits, verb = 'allow', entries, state } = measured;
   /** @type {Library} */
   const library = await import(`${url}/index.js`);
-  /** @type {typeof import('../dist/limit-set.js')} */
+  /** @type {typeof import('../dist/limiter/limit-set.js')} */
   const { LimitSet } = await import(`${url}/limit-set.js`);
   /** @type {typeof import('../dist/stores/encode.js')} */
   const { encodeCalls } = await import(`${url}/stores/encode.js`);

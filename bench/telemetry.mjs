@@ -12,7 +12,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { ensurePackages } from '../scripts/bootstrap.mjs';
 import { build } from '../scripts/build.mjs';
 import { ensureRedisServer } from '../scripts/redis-server.mjs';
-import { startRedis } from '../test/kit/index.mjs';
+import { startRedis } from '../test/kit/servers/index.mjs';
 import { startChild } from './child.mjs';
 import { align, median } from './report.mjs';
 

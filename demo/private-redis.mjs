@@ -1,6 +1,6 @@
 /** A redis-server for this run alone, with nothing saved. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { startRedis } from '../test/kit/redis-server.mjs';
+import { startRedis } from '../test/kit/servers/redis-server.mjs';
 import { Problem } from './problem.mjs';
 
 const LOOK_EVERY_MS = 200;

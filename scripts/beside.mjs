@@ -22,7 +22,7 @@ const failed = revisions.filter((revision) => {
     [
       vitest,
       'run',
-      'test/beside',
+      'test/compatibility',
       '--typecheck.enabled=false',
       '--disable-console-intercept=true',
       '--reporter=verbose',

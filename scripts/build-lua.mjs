@@ -1,13 +1,13 @@
 #!/usr/bin/env node
 // Assembles the Lua twins into the one script that production sends, checks it, and embeds its text and
-// SHA-1 in src/stores/scripts.gen.ts. With --check it writes nothing and fails when that file is stale.
+// SHA-1 in src/script/script.gen.ts. With --check it writes nothing and fails when that file is stale.
 import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import luaparse from 'luaparse';
 
 const SOURCES = new URL('../src/algorithms/', import.meta.url);
-const TARGET = new URL('../src/stores/scripts.gen.ts', import.meta.url);
+const TARGET = new URL('../src/script/script.gen.ts', import.meta.url);
 
 /** In this order: each include sees the locals of those before it. */
 export const INCLUDES = [
@@ -130,7 +130,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     writeFileSync(TARGET, next);
   } else if (readFileSync(TARGET, 'utf8') !== next) {
     console.error(
-      'src/stores/scripts.gen.ts is stale: run `npm run build:lua` and commit the result.',
+      'src/script/script.gen.ts is stale: run `npm run build:lua` and commit the result.',
     );
     process.exit(1);
   }

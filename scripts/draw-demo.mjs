@@ -8,10 +8,10 @@ import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
-import { startDemo } from '../test/demo/running.mjs';
-import { ensureChromium } from '../test/kit/chromium.mjs';
-import { startRedis } from '../test/kit/redis-server.mjs';
-import { waitUntil } from '../test/kit/wait-until.mjs';
+import { startDemo } from '../test/system/demo/running.mjs';
+import { ensureChromium } from '../test/kit/servers/chromium.mjs';
+import { startRedis } from '../test/kit/servers/redis-server.mjs';
+import { waitUntil } from '../test/kit/servers/wait-until.mjs';
 
 const FOLDER = new URL('../docs/images/', import.meta.url);
 const MOST_BYTES = 200_000;

@@ -7,12 +7,12 @@ import { spawn } from 'node:child_process';
 import path from 'node:path';
 import process from 'node:process';
 import { createInterface } from 'node:readline';
-import { ensureClients } from '../test/clients/install.mjs';
+import { ensureClients } from '../test/installs/clients/install.mjs';
 import { ensurePackages, root } from './bootstrap.mjs';
 import { build } from './build.mjs';
 import { ensureRedisServer } from './redis-server.mjs';
 
-/** @typedef {import('../test/faults/stage.mjs').Row} Row */
+/** @typedef {import('../test/system/faults/stage.mjs').Row} Row */
 
 ensurePackages();
 ensureClients();
@@ -20,9 +20,9 @@ ensureRedisServer();
 build();
 
 // Not before there is something to import.
-const { clients } = await import('../test/faults/clients.mjs');
-const { closings, runClosing } = await import('../test/faults/closing.mjs');
-const { tableOf } = await import('../test/faults/table.mjs');
+const { clients } = await import('../test/system/faults/clients.mjs');
+const { closings, runClosing } = await import('../test/system/faults/closing.mjs');
+const { tableOf } = await import('../test/system/faults/table.mjs');
 
 const EFFORT = 2;
 /** More at once than cores would measure each other. */
@@ -74,7 +74,7 @@ process.exitCode = failures.length === 0 ? 0 : 1;
  * @returns {Promise<(Row & { extra?: number })[]>}
  */
 async function runKind(kind) {
-  const file = path.join(root, 'test/faults/table.worker.mjs');
+  const file = path.join(root, 'test/system/faults/table.worker.mjs');
   // Clients with their own defaults are warned of them: told hundreds of times, it would hide the table.
   const flags = ['--unhandled-rejections=strict', '--disable-warning=DRL_CLIENT_RESENDS'];
   const args = [...flags, file, kind, String(EFFORT), words];
@@ -83,7 +83,7 @@ async function runKind(kind) {
   /** @type {(Row & { extra?: number })[]} */
   const held = [];
   for await (const text of createInterface({ input: child.stdout })) {
-    /** @type {import('../test/faults/table.worker.mjs').Line} */
+    /** @type {import('../test/system/faults/table.worker.mjs').Line} */
     const line = JSON.parse(text);
     if ('row' in line) held.push(line.row);
     else failures.push(line.failure);

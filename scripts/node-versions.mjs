@@ -10,7 +10,7 @@ import { ensurePackages, root } from './bootstrap.mjs';
 import { installRuntime } from './runtimes.mjs';
 
 const [major, ...files] = process.argv.slice(2);
-const majors = readdirSync(path.join(root, 'test/runtimes')).flatMap((name) =>
+const majors = readdirSync(path.join(root, 'test/installs')).flatMap((name) =>
   name.startsWith('node-') ? [name.slice('node-'.length)] : [],
 );
 if (major === undefined || !majors.includes(major)) {

@@ -1,6 +1,6 @@
 /**
  * The runtimes that the package is tested on beside the one that runs: each in a folder of its own under
- * test/runtimes, from npm, installed when it is first asked for. A download is 42 to 57 MB, and takes 90 to 210 MB.
+ * test/installs, from npm, installed when it is first asked for. A download is 42 to 57 MB, and takes 90 to 210 MB.
  */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
@@ -20,11 +20,11 @@ const PROGRAMS = {
 };
 
 /**
- * @param {string} name a folder of test/runtimes: `node-22`, `bun`
+ * @param {string} name a folder of test/installs: `node-22`, `bun`
  * @returns {string | undefined} the program; undefined where npm has none for this platform
  */
 export function installRuntime(name) {
-  const folder = path.join(root, 'test/runtimes', name);
+  const folder = path.join(root, 'test/installs', name);
   ensurePackagesOf(folder, name);
   const [kind = ''] = name.split('-');
   return (PROGRAMS[kind] ?? [])

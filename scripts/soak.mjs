@@ -24,7 +24,7 @@ ensurePackages();
 ensureRedisServer();
 build();
 // Not before there is something to import.
-const { growth, soak } = await import('../test/soak/soak.mjs');
+const { growth, soak } = await import('../test/system/soak/soak.mjs');
 
 const { samples, tally, exitMs, exitCode, keysWithoutTtl } = await soak({
   minutes: Number(minutes),

@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import path from 'node:path';
 import process from 'node:process';
-import { ensureClients } from '../test/clients/install.mjs';
+import { ensureClients } from '../test/installs/clients/install.mjs';
 import { ensurePackages, root } from './bootstrap.mjs';
 import { build } from './build.mjs';
 import { ensureRedisServer } from './redis-server.mjs';

@@ -5,7 +5,7 @@
 import { execFileSync } from 'node:child_process';
 import path from 'node:path';
 import process from 'node:process';
-import { privateFolder, startRedis } from '../test/kit/index.mjs';
+import { privateFolder, startRedis } from '../test/kit/servers/index.mjs';
 import { ensurePackages, root } from './bootstrap.mjs';
 import { build } from './build.mjs';
 import { ensureRedisServer } from './redis-server.mjs';

@@ -1,12 +1,12 @@
-export { RateLimiter } from './limiter.ts';
+export { RateLimiter } from './limiter/rate-limiter.ts';
 export { concurrency } from './algorithms/concurrency.ts';
 export { fixedWindow } from './algorithms/fixed-window.ts';
 export { slidingWindow } from './algorithms/sliding-window.ts';
 export { slidingWindowLog } from './algorithms/sliding-window-log.ts';
 export { tokenBucket } from './algorithms/token-bucket.ts';
 export { MemoryStore } from './stores/memory.ts';
-export { RateLimiterError, StoreError } from './errors.ts';
-export { RateLimitExceeded } from './rate-limit-exceeded.ts';
+export { RateLimiterError, StoreError } from './base/errors.ts';
+export { RateLimitExceeded } from './limiter/rate-limit-exceeded.ts';
 
 export type { CalendarUnit } from './algorithms/calendar.ts';
 export type { ConcurrencyOptions } from './algorithms/concurrency.ts';
@@ -15,8 +15,13 @@ export type { AlgorithmName, Limit, LimitOptions } from './algorithms/limit.ts';
 export type { SlidingWindowOptions } from './algorithms/sliding-window.ts';
 export type { SlidingWindowLogOptions } from './algorithms/sliding-window-log.ts';
 export type { TokenBucketOptions } from './algorithms/token-bucket.ts';
-export type { AcquireOptions, CallOptions, ReserveOptions, WaitOptions } from './call-options.ts';
-export type { Clock } from './clock.ts';
+export type {
+  AcquireOptions,
+  CallOptions,
+  ReserveOptions,
+  WaitOptions,
+} from './limiter/call-options.ts';
+export type { Clock } from './base/clock.ts';
 export type {
   Allowed,
   Blocked,
@@ -30,22 +35,22 @@ export type {
   NoFacts,
   PassedDecision,
   UnaskedLimit,
-} from './decision.ts';
-export type { Duration } from './duration.ts';
-export type { ErrorCode, StoreFailure } from './errors.ts';
+} from './base/decision.ts';
+export type { Duration } from './base/duration.ts';
+export type { ErrorCode, StoreFailure } from './base/errors.ts';
 export type {
   CheckMessage,
   StoreCallMessage,
   StoreStateMessage,
   StoreSubmission,
-} from './events.ts';
-export type { Identity } from './identity.ts';
-export type { Lease, LeaseHandle } from './lease.ts';
-export type { FailStrategy, Hooks, LimiterOptions } from './limiter-options.ts';
-export type { Reservation, Settleable, Settlement } from './reservation.ts';
-export type { RedisClient } from './redis/connect.ts';
-export type { Refusal } from './rate-limit-exceeded.ts';
-export type { PortState, RedisPort } from './redis/port.ts';
+} from './observe/channels.ts';
+export type { Identity } from './base/identity.ts';
+export type { Lease, LeaseHandle } from './limiter/lease.ts';
+export type { FailStrategy, Hooks, LimiterOptions } from './limiter/limiter-options.ts';
+export type { Reservation, Settleable, Settlement } from './limiter/reservation.ts';
+export type { RedisClient } from './redis/clients/connect.ts';
+export type { Refusal } from './limiter/rate-limit-exceeded.ts';
+export type { PortState, RedisPort } from './redis/clients/port.ts';
 export type {
   LimiterStats,
   LimitStats,
@@ -53,5 +58,5 @@ export type {
   Outcome,
   ReasonCounts,
   StoreStats,
-} from './stats.ts';
+} from './observe/stats.ts';
 export type { MemoryStoreOptions } from './stores/memory.ts';

@@ -4,7 +4,7 @@ import express from 'express';
 import { rateLimit as theirs } from 'express-rate-limit';
 import { Redis } from 'ioredis';
 import { RedisStore } from 'rate-limit-redis';
-import { rateLimit as ours } from '../../dist/http/express.js';
+import { rateLimit as ours } from '../../dist/http/adapters/express.js';
 import { RateLimiter } from '../../dist/index.js';
 import { ANSWER, NEVER_REFUSES, WINDOW_MS } from './index.mjs';
 

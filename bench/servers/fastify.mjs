@@ -3,7 +3,7 @@ import theirs from '@fastify/rate-limit';
 import fastify from 'fastify';
 import { Redis } from 'ioredis';
 import { RateLimiter } from '../../dist/index.js';
-import { rateLimit as ours } from '../../dist/http/fastify.js';
+import { rateLimit as ours } from '../../dist/http/adapters/fastify.js';
 import { ANSWER, NEVER_REFUSES, WINDOW_MS } from './index.mjs';
 
 const identify = (/** @type {import('fastify').FastifyRequest} */ request) =>

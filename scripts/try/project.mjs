@@ -3,8 +3,8 @@ import { spawn } from 'node:child_process';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import process from 'node:process';
-import { startCommand } from '../../test/kit/command.mjs';
-import { own, privateFolder } from '../../test/kit/index.mjs';
+import { startCommand } from '../../test/kit/servers/command.mjs';
+import { own, privateFolder } from '../../test/kit/servers/index.mjs';
 import { withVersion } from './versions.mjs';
 
 /** @typedef {{ code: number | null, printed: string, output: string }} Ended `output` has what went to stderr as well */
@@ -22,7 +22,7 @@ export class Project {
   folder = privateFolder('try');
   #tarball;
   #redisUrl;
-  /** @type {import('../../test/kit/command.mjs').Running[]} */
+  /** @type {import('../../test/kit/servers/command.mjs').Running[]} */
   #running = [];
 
   /**

@@ -11,7 +11,7 @@ import { Project } from './project.mjs';
 /** @typedef {'ok' | 'FAILED' | 'gap'} Result */
 
 export class TrialRun {
-  /** @type {import('../../test/kit/index.mjs').RedisServer} */
+  /** @type {import('../../test/kit/servers/index.mjs').RedisServer} */
   redis;
   /** @type {{ claim: string, result: Result }[]} */
   claims = [];
@@ -20,7 +20,7 @@ export class TrialRun {
   #endings = [];
 
   /**
-   * @param {import('../../test/kit/index.mjs').RedisServer} redis
+   * @param {import('../../test/kit/servers/index.mjs').RedisServer} redis
    * @param {string} tarball
    */
   constructor(redis, tarball) {

@@ -1,7 +1,7 @@
-import { readDurationString } from '../duration.ts';
-import type { Duration } from '../duration.ts';
-import { CONCURRENCY } from '../option-sets.ts';
-import { GivenOptions, readInteger } from '../options.ts';
+import { readDurationString } from '../base/duration.ts';
+import type { Duration } from '../base/duration.ts';
+import { CONCURRENCY } from '../options/option-sets.ts';
+import { GivenOptions, readInteger } from '../options/read-options.ts';
 import { FIRST_INEXACT, JITTER, Limit } from './limit.ts';
 import type { Algorithm, LimitOptions, Plan, Saved, State, Verdict } from './limit.ts';
 import { ttlOf } from './ttl.ts';

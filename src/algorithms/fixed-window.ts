@@ -1,7 +1,7 @@
-import type { Duration } from '../duration.ts';
-import { invalidOption } from '../errors.ts';
-import { FIXED_WINDOW } from '../option-sets.ts';
-import { GivenOptions } from '../options.ts';
+import type { Duration } from '../base/duration.ts';
+import { invalidOption } from '../base/errors.ts';
+import { FIXED_WINDOW } from '../options/option-sets.ts';
+import { GivenOptions } from '../options/read-options.ts';
 import { CALENDAR_UNITS, calendarOf } from './calendar.ts';
 import type { Calendar, CalendarUnit } from './calendar.ts';
 import { counting } from './counting.ts';

@@ -1,6 +1,6 @@
-import { readDuration } from '../duration.ts';
-import { readBoolean, readInteger, readName } from '../options.ts';
-import type { GivenOptions } from '../options.ts';
+import { readDuration } from '../base/duration.ts';
+import { readBoolean, readInteger, readName } from '../options/read-options.ts';
+import type { GivenOptions } from '../options/read-options.ts';
 
 /** Algorithm names, as they stand in options and in keys. */
 export type AlgorithmName =

@@ -1,5 +1,5 @@
-import type { Duration } from '../duration.ts';
-import { SLIDING_WINDOW } from '../option-sets.ts';
+import type { Duration } from '../base/duration.ts';
+import { SLIDING_WINDOW } from '../options/option-sets.ts';
 import { counting } from './counting.ts';
 import type { CountingPlan } from './counting.ts';
 import { FIRST_INEXACT, JITTER } from './limit.ts';

@@ -1,7 +1,7 @@
-import type { Duration } from '../duration.ts';
-import { invalidOption } from '../errors.ts';
-import { TOKEN_BUCKET } from '../option-sets.ts';
-import { GivenOptions } from '../options.ts';
+import type { Duration } from '../base/duration.ts';
+import { invalidOption } from '../base/errors.ts';
+import { TOKEN_BUCKET } from '../options/option-sets.ts';
+import { GivenOptions } from '../options/read-options.ts';
 import { FIRST_INEXACT, JITTER, Limit, readPeriod, readUnits } from './limit.ts';
 import type { Algorithm, LimitOptions, Plan, Saved, State, Verdict } from './limit.ts';
 import { ttlOf } from './ttl.ts';

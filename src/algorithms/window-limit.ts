@@ -1,5 +1,5 @@
-import { GivenOptions } from '../options.ts';
-import type { OptionSet } from '../options.ts';
+import { GivenOptions } from '../options/read-options.ts';
+import type { OptionSet } from '../options/read-options.ts';
 import { Limit, readPeriod, readUnits } from './limit.ts';
 
 /** A limit of so many units per window of one length. */

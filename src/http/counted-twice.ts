@@ -1,7 +1,7 @@
 import type { Limit } from '../algorithms/limit.ts';
-import { chargedKeysOf } from '../charged-keys.ts';
-import { digestIdentity } from '../identity.ts';
-import type { Identity } from '../identity.ts';
+import { chargedKeysOf } from '../limiter/charged-keys.ts';
+import { digestIdentity } from '../base/identity.ts';
+import type { Identity } from '../base/identity.ts';
 
 /** What one guard has charged for a request, before it what guards before that one did. */
 interface Charge {

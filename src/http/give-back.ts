@@ -1,7 +1,7 @@
-import type { Decision } from '../decision.ts';
-import type { Lease } from '../lease.ts';
-import type { RateLimiter } from '../limiter.ts';
-import { clearTimeout, setTimeout } from '../timers.ts';
+import type { Decision } from '../base/decision.ts';
+import type { Lease } from '../limiter/lease.ts';
+import type { RateLimiter } from '../limiter/rate-limiter.ts';
+import { clearTimeout, setTimeout } from '../base/timers.ts';
 import type { Finish } from './request-end.ts';
 
 /** Which requests count, and for how long one may hold a place. */

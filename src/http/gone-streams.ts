@@ -1,5 +1,5 @@
 import type { ServerHttp2Stream } from 'node:http2';
-import { clearInterval, setInterval } from '../timers.ts';
+import { clearInterval, setInterval } from '../base/timers.ts';
 
 const CHECK_MS = 2_000;
 

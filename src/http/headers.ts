@@ -1,6 +1,6 @@
 import type { Limit } from '../algorithms/limit.ts';
-import type { Allowed, Blocked, Limited, LimitState } from '../decision.ts';
-import { invalidOption } from '../errors.ts';
+import type { Allowed, Blocked, Limited, LimitState } from '../base/decision.ts';
+import { invalidOption } from '../base/errors.ts';
 import { readFields } from './application-fields.ts';
 import type { FieldRecord } from './application-fields.ts';
 

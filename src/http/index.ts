@@ -1,4 +1,4 @@
-export { clientAddress, identifyByAddress } from './client-address.ts';
+export { clientAddress, identifyByAddress } from './address/client-address.ts';
 export { createGuard } from './guard.ts';
 export { decisionOf } from './request-decision.ts';
 export { whenEnded } from './request-end.ts';
@@ -8,9 +8,9 @@ export type {
   AddressRequest,
   AddressSource,
   ClientAddressOptions,
-} from './client-address.ts';
-export type { ForwardedHeader } from './forwarded.ts';
-export type { TrustedProxies } from './trusted-proxies.ts';
+} from './address/client-address.ts';
+export type { ForwardedHeader } from './address/forwarded.ts';
+export type { TrustedProxies } from './address/trusted-proxies.ts';
 export type { Guard, Pass, Refused, Verdict } from './guard.ts';
 export type { GuardOptions } from './guard-options.ts';
 export type { Decided, HeaderContext, HeaderFields, HeaderProfile } from './headers.ts';

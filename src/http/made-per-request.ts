@@ -1,5 +1,5 @@
-import { configurationOf } from '../charged-keys.ts';
-import type { RateLimiter } from '../limiter.ts';
+import { configurationOf } from '../limiter/charged-keys.ts';
+import type { RateLimiter } from '../limiter/rate-limiter.ts';
 
 /** One place in the program: the function, and the position in it. */
 interface Frame {

@@ -1,4 +1,4 @@
-import type { Decision } from '../decision.ts';
+import type { Decision } from '../base/decision.ts';
 import type { Limit } from '../algorithms/limit.ts';
 
 /** The media type of every body here: RFC 9457. */

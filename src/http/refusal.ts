@@ -1,4 +1,4 @@
-import type { Decision } from '../decision.ts';
+import type { Decision } from '../base/decision.ts';
 import type { FieldRecord } from './application-fields.ts';
 import type { HeaderFields } from './headers.ts';
 

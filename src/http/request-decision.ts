@@ -1,4 +1,4 @@
-import type { Decision } from '../decision.ts';
+import type { Decision } from '../base/decision.ts';
 
 const decisions = new WeakMap<object, Decision>();
 

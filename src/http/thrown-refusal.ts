@@ -1,6 +1,6 @@
-import { RateLimiterError } from '../errors.ts';
-import { RateLimitExceeded } from '../rate-limit-exceeded.ts';
-import type { Refusal as RefusedDecision } from '../rate-limit-exceeded.ts';
+import { RateLimiterError } from '../base/errors.ts';
+import { RateLimitExceeded } from '../limiter/rate-limit-exceeded.ts';
+import type { Refusal as RefusedDecision } from '../limiter/rate-limit-exceeded.ts';
 import type { HeaderFields } from './headers.ts';
 import type { Refusal } from './refusal.ts';
 

@@ -1,18 +1,18 @@
 import type { Limit } from '../algorithms/limit.ts';
-import { readCost, readWaitOptions } from '../call-options.ts';
-import type { CallOptions, WaitOptions } from '../call-options.ts';
-import { invalidOption } from '../errors.ts';
-import { checkLimiterOrOptions, limiterOf } from '../given-limiter.ts';
-import { digestIdentity } from '../identity.ts';
-import type { Identity } from '../identity.ts';
-import type { Lease } from '../lease.ts';
-import { lendsPlaces, maxCostOf, readLimits } from '../limit-set.ts';
-import type { LimiterOptions } from '../limiter-options.ts';
-import type { RateLimiter } from '../limiter.ts';
-import { limitedOptions, WAIT_OF_LIMITED } from '../option-sets.ts';
-import { GivenOptions, readBoolean } from '../options.ts';
-import { RateLimitExceeded } from '../rate-limit-exceeded.ts';
-import type { Refusal } from '../rate-limit-exceeded.ts';
+import { readCost, readWaitOptions } from '../limiter/call-options.ts';
+import type { CallOptions, WaitOptions } from '../limiter/call-options.ts';
+import { invalidOption } from '../base/errors.ts';
+import { checkLimiterOrOptions, limiterOf } from '../limiter/limiter-or-options.ts';
+import { digestIdentity } from '../base/identity.ts';
+import type { Identity } from '../base/identity.ts';
+import type { Lease } from '../limiter/lease.ts';
+import { lendsPlaces, maxCostOf, readLimits } from '../limiter/limit-set.ts';
+import type { LimiterOptions } from '../limiter/limiter-options.ts';
+import type { RateLimiter } from '../limiter/rate-limiter.ts';
+import { limitedOptions, WAIT_OF_LIMITED } from '../options/option-sets.ts';
+import { GivenOptions, readBoolean } from '../options/read-options.ts';
+import { RateLimitExceeded } from '../limiter/rate-limit-exceeded.ts';
+import type { Refusal } from '../limiter/rate-limit-exceeded.ts';
 
 /** How long, and in how long a queue, calls wait. */
 export type WaitBounds = Pick<WaitOptions, 'timeoutMs' | 'signal' | 'maxQueue'>;

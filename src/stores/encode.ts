@@ -1,6 +1,6 @@
-import { keysOf } from '../algorithms/shape.ts';
-import type { Shape } from '../algorithms/shape.ts';
-import type { Encoded } from '../redis/script.ts';
+import { keysOf } from '../script/call-shape.ts';
+import type { Shape } from '../script/call-shape.ts';
+import type { Encoded } from '../redis/connection/script.ts';
 import type { Call } from './store.ts';
 
 /** More keys block other clients for longer than they save: 128 take the server about half a millisecond. */

@@ -1,18 +1,18 @@
-import type { Clock } from '../clock.ts';
-import { show, StoreError } from '../errors.ts';
-import { causeOf } from '../redis/cause.ts';
-import { warn } from '../redis/client-warnings.ts';
-import { connectionOfClient, connectionOfUrl } from '../redis/connect.ts';
-import type { Held, RedisClient } from '../redis/connect.ts';
-import { loadClientLibrary } from '../redis/client-library.ts';
-import type { ClientLibrary } from '../redis/client-library.ts';
-import type { Script } from '../redis/script.ts';
-import { checkRequest } from '../workerd.ts';
-import { monotonicMs, realTime } from '../timers.ts';
+import type { Clock } from '../base/clock.ts';
+import { show, StoreError } from '../base/errors.ts';
+import { causeOf } from '../redis/connection/clean-cause.ts';
+import { warn } from '../redis/clients/settings-warnings.ts';
+import { connectionOfClient, connectionOfUrl } from '../redis/clients/connect.ts';
+import type { Held, RedisClient } from '../redis/clients/connect.ts';
+import { loadClientLibrary } from '../redis/clients/client-library.ts';
+import type { ClientLibrary } from '../redis/clients/client-library.ts';
+import type { Script } from '../redis/connection/script.ts';
+import { checkRequest } from '../base/workerd.ts';
+import { monotonicMs, realTime } from '../base/timers.ts';
 import { encodeCalls } from './encode.ts';
-import { decideScript } from './scripts.gen.ts';
-import { serverOf } from './server.ts';
-import type { Server } from './server.ts';
+import { decideScript } from '../script/script.gen.ts';
+import { serverOf } from './server-clock.ts';
+import type { Server } from './server-clock.ts';
 import type { Call, Skew, Store } from './store.ts';
 
 /** The decision script as a typed value: calls in, verdicts out. */

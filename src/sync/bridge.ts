@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
 import { MessageChannel, receiveMessageOnPort, Worker } from 'node:worker_threads';
 import type { MessagePort } from 'node:worker_threads';
-import { RateLimiterError, StoreError } from '../errors.ts';
-import { openingMs } from '../opening.ts';
-import { monotonicMs } from '../timers.ts';
+import { RateLimiterError, StoreError } from '../base/errors.ts';
+import { openingMs } from '../base/opening.ts';
+import { monotonicMs } from '../base/timers.ts';
 import { ENDED, SENT, unpack } from './exchange.ts';
 import type { Answer, Asked, Question, Start } from './exchange.ts';
 import type { PlainOptions } from './options.ts';

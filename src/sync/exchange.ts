@@ -1,8 +1,8 @@
 import type { MessagePort } from 'node:worker_threads';
-import type { Decision } from '../decision.ts';
-import { RateLimiterError, StoreError } from '../errors.ts';
-import type { ErrorCode, StoreFailure } from '../errors.ts';
-import type { Identity } from '../identity.ts';
+import type { Decision } from '../base/decision.ts';
+import { RateLimiterError, StoreError } from '../base/errors.ts';
+import type { ErrorCode, StoreFailure } from '../base/errors.ts';
+import type { Identity } from '../base/identity.ts';
 import type { PlainOptions } from './options.ts';
 
 /** What the worker is given when it is made. */

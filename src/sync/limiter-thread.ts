@@ -1,6 +1,6 @@
 /** The other thread: a limiter like any other, which answers one question after another. */
-import type { Decision } from '../decision.ts';
-import { RateLimiter } from '../limiter.ts';
+import type { Decision } from '../base/decision.ts';
+import { RateLimiter } from '../limiter/rate-limiter.ts';
 import { pack, SENT } from './exchange.ts';
 import type { Answer, Asked, Start } from './exchange.ts';
 import { withLimits } from './options.ts';

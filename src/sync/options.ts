@@ -4,12 +4,12 @@ import type { AlgorithmName, Limit } from '../algorithms/limit.ts';
 import type { SlidingWindowOptions } from '../algorithms/sliding-window.ts';
 import type { SlidingWindowLogOptions } from '../algorithms/sliding-window-log.ts';
 import type { TokenBucketOptions } from '../algorithms/token-bucket.ts';
-import { invalidOption } from '../errors.ts';
-import { checkCount } from '../limit-set.ts';
-import { checkLimiterOptions, FACTORIES, readLimiterOptions } from '../limiter-options.ts';
-import type { LimiterOptions, Settings } from '../limiter-options.ts';
-import { readable, readOneOf } from '../options.ts';
-import { Problems } from '../problems.ts';
+import { invalidOption } from '../base/errors.ts';
+import { checkCount } from '../limiter/limit-set.ts';
+import { checkLimiterOptions, FACTORIES, readLimiterOptions } from '../limiter/limiter-options.ts';
+import type { LimiterOptions, Settings } from '../limiter/limiter-options.ts';
+import { readable, readOneOf } from '../options/read-options.ts';
+import { Problems } from '../options/option-problems.ts';
 
 /** One limit as plain numbers, since what `tokenBucket(…)` makes cannot be handed to another thread. */
 export type LimitNumbers =

@@ -1,8 +1,8 @@
-import { invalidOption } from '../errors.ts';
-import { describeStoreState, storeStates, Troubles } from '../events.ts';
-import type { StoreStateMessage } from '../events.ts';
-import { GivenOptions } from '../options.ts';
-import type { OptionSet } from '../options.ts';
+import { invalidOption } from '../base/errors.ts';
+import { describeStoreState, storeStates, Troubles } from '../observe/channels.ts';
+import type { StoreStateMessage } from '../observe/channels.ts';
+import { GivenOptions } from '../options/read-options.ts';
+import type { OptionSet } from '../options/read-options.ts';
 
 /** A logger, known by its shape: `console`, pino, winston. */
 export interface StoreStateLogger {

@@ -1,6 +1,6 @@
-import { liveLimiters, liveStores, statsByNamespace } from '../events.ts';
-import type { LimiterStats, LimitStats, Source, StoreStats } from '../events.ts';
-import { invalidOption } from '../errors.ts';
+import { liveLimiters, liveStores, statsByNamespace } from '../observe/channels.ts';
+import type { LimiterStats, LimitStats, Source, StoreStats } from '../observe/channels.ts';
+import { invalidOption } from '../base/errors.ts';
 
 /** What can be passed as one of an exporter's `limiters`: a `RateLimiter`. */
 export type Counted = Source<LimiterStats>;

@@ -17,11 +17,11 @@ import type {
   SpanContext,
   TracerProvider,
 } from '@opentelemetry/api';
-import { invalidOption } from '../errors.ts';
-import { storeCalls, storeSubmits } from '../events.ts';
-import type { StoreCallMessage, StoreSubmission } from '../events.ts';
-import { GivenOptions } from '../options.ts';
-import type { OptionSet } from '../options.ts';
+import { invalidOption } from '../base/errors.ts';
+import { storeCalls, storeSubmits } from '../observe/channels.ts';
+import type { StoreCallMessage, StoreSubmission } from '../observe/channels.ts';
+import { GivenOptions } from '../options/read-options.ts';
+import type { OptionSet } from '../options/read-options.ts';
 import { BATCH_SIZE, DURATION, METRICS, readerOf, readLimiters } from './metrics.ts';
 import type { Counted } from './metrics.ts';
 

@@ -1,8 +1,8 @@
-import { invalidOption } from '../errors.ts';
-import { storeCalls } from '../events.ts';
-import type { StoreCallMessage } from '../events.ts';
-import { GivenOptions } from '../options.ts';
-import type { OptionSet } from '../options.ts';
+import { invalidOption } from '../base/errors.ts';
+import { storeCalls } from '../observe/channels.ts';
+import type { StoreCallMessage } from '../observe/channels.ts';
+import { GivenOptions } from '../options/read-options.ts';
+import type { OptionSet } from '../options/read-options.ts';
 import { Histogram } from './histogram.ts';
 import { BATCH_SIZE, DURATION, METRICS, readerOf, readLimiters } from './metrics.ts';
 import type { Counted, Metric, Readings } from './metrics.ts';

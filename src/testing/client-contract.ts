@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { createHash, randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { RateLimiter } from '../limiter.ts';
-import { portOf } from '../redis/connect.ts';
-import type { RedisClient } from '../redis/connect.ts';
-import type { PortState, RedisPort } from '../redis/port.ts';
-import { slotOf } from '../redis/slot.ts';
+import { RateLimiter } from '../limiter/rate-limiter.ts';
+import { portOf } from '../redis/clients/connect.ts';
+import type { RedisClient } from '../redis/clients/connect.ts';
+import type { PortState, RedisPort } from '../redis/clients/port.ts';
+import { slotOf } from '../redis/connection/slot.ts';
 import { casesOf } from './contract.ts';
 import type { Checks, ContractCase } from './contract.ts';
 

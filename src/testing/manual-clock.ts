@@ -1,7 +1,7 @@
-import { readDuration } from '../duration.ts';
-import type { Duration } from '../duration.ts';
-import type { Clock } from '../clock.ts';
-import { invalidOption } from '../errors.ts';
+import { readDuration } from '../base/duration.ts';
+import type { Duration } from '../base/duration.ts';
+import type { Clock } from '../base/clock.ts';
+import { invalidOption } from '../base/errors.ts';
 
 const CENTURY_MS = 100 * 366 * 86_400_000;
 /** The last instant that a `Date` can hold. */

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { tokenBucket } from '../algorithms/token-bucket.ts';
-import type { Allowed, Decision, Limited } from '../decision.ts';
-import type { LimiterOptions } from '../limiter-options.ts';
-import type { RateLimiter } from '../limiter.ts';
+import type { Allowed, Decision, Limited } from '../base/decision.ts';
+import type { LimiterOptions } from '../limiter/limiter-options.ts';
+import type { RateLimiter } from '../limiter/rate-limiter.ts';
 import { casesOf } from './contract.ts';
 import type { Checks, ContractCase } from './contract.ts';
 

@@ -4,11 +4,11 @@ import { Registry } from 'prom-client';
 import { prometheusMetrics } from 'distributed-rate-limiter/prometheus';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { BATCH_SIZE, DURATION, METRICS } from '../../src/telemetry/metrics.ts';
-import { freePort, startRedis } from '../kit/index.mjs';
-import type { RedisServer } from '../kit/index.mjs';
-import { install } from '../support/installed.ts';
-import type { Installed } from '../support/installed.ts';
-import { readExposition } from '../telemetry/exposition.ts';
+import { freePort, startRedis } from '../kit/servers/index.mjs';
+import type { RedisServer } from '../kit/servers/index.mjs';
+import { install } from '../kit/fakes/installed.ts';
+import type { Installed } from '../kit/fakes/installed.ts';
+import { readExposition } from '../redis-server/telemetry/exposition.ts';
 
 const page = readFileSync(new URL('../../docs/observability.md', import.meta.url), 'utf8');
 

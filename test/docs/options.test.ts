@@ -14,9 +14,9 @@ import {
   SLIDING_WINDOW_LOG,
   TOKEN_BUCKET,
   WAIT,
-} from '../../src/option-sets.ts';
-import { GUARD } from '../../src/http/option-sets.ts';
-import { FakeRedis } from '../support/fake-redis.ts';
+} from '../../src/options/option-sets.ts';
+import { GUARD } from '../../src/options/http-option-sets.ts';
+import { FakeRedis } from '../kit/fakes/fake-redis.ts';
 
 const page = readFileSync(fileURLToPath(new URL('../../docs/options.md', import.meta.url)), 'utf8');
 

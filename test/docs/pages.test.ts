@@ -6,10 +6,10 @@ import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { transform } from 'esbuild';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { startRedis } from '../kit/index.mjs';
-import type { RedisServer } from '../kit/index.mjs';
-import { install } from '../support/installed.ts';
-import type { Installed } from '../support/installed.ts';
+import { startRedis } from '../kit/servers/index.mjs';
+import type { RedisServer } from '../kit/servers/index.mjs';
+import { install } from '../kit/fakes/installed.ts';
+import type { Installed } from '../kit/fakes/installed.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const blocks = ['functions', 'sync'].flatMap((page) => {

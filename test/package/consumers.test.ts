@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { build as esbuild } from 'esbuild';
 import { build as rolldown } from 'rolldown';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { entries, unpackInto } from '../support/packed.ts';
+import { entries, unpackInto } from '../kit/fakes/packed.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 

@@ -5,11 +5,11 @@ import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ensurePackagesOf } from '../../scripts/bootstrap.mjs';
-import { entries, unpackInto } from '../support/packed.ts';
-import { linkLibraries, newProject } from '../support/project.ts';
+import { entries, unpackInto } from '../kit/fakes/packed.ts';
+import { linkLibraries, newProject } from '../kit/fakes/project.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
-const folder = fileURLToPath(new URL('declarations/', import.meta.url));
+const folder = fileURLToPath(new URL('../installs/declarations/', import.meta.url));
 
 /** Declarations of others that some entries stand on: theirs need not compile everywhere. */
 const others =

@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { isRoot, OwnPath } from '../support/own-path.ts';
-import type { Circumstances } from '../support/own-path.ts';
+import { isRoot, OwnPath } from '../kit/fakes/own-path.ts';
+import type { Circumstances } from '../kit/fakes/own-path.ts';
 
 let own: OwnPath;
 beforeEach(() => {

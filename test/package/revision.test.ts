@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { expect, test } from 'vitest';
 import { releaseBefore } from '../../scripts/revision.mjs';
-import { privateFolder } from '../kit/index.mjs';
+import { privateFolder } from '../kit/servers/index.mjs';
 
 function git(repository: string, ...args: string[]) {
   const author = ['-c', 'user.name=nobody', '-c', 'user.email=nobody@example.org'];

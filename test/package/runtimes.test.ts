@@ -4,10 +4,10 @@ import path from 'node:path';
 import process from 'node:process';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { installRuntime } from '../../scripts/runtimes.mjs';
-import { startRedis } from '../kit/index.mjs';
-import type { RedisServer } from '../kit/index.mjs';
-import { entries, unpackInto } from '../support/packed.ts';
-import { linkLibraries, newProject } from '../support/project.ts';
+import { startRedis } from '../kit/servers/index.mjs';
+import type { RedisServer } from '../kit/servers/index.mjs';
+import { entries, unpackInto } from '../kit/fakes/packed.ts';
+import { linkLibraries, newProject } from '../kit/fakes/project.ts';
 
 /** The clients that a URL finds, and what some of the entries need of their own. */
 const NEEDED = ['ioredis', 'redis', '@nestjs', '@opentelemetry', 'reflect-metadata', 'rxjs'];

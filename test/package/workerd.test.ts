@@ -13,11 +13,11 @@ import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { installRuntime } from '../../scripts/runtimes.mjs';
-import { startRedis } from '../kit/index.mjs';
-import type { RedisServer } from '../kit/index.mjs';
-import { unpackInto } from '../support/packed.ts';
-import { startWorkerd } from '../support/workerd.ts';
-import type { Workerd } from '../support/workerd.ts';
+import { startRedis } from '../kit/servers/index.mjs';
+import type { RedisServer } from '../kit/servers/index.mjs';
+import { unpackInto } from '../kit/fakes/packed.ts';
+import { startWorkerd } from '../kit/fakes/workerd.ts';
+import type { Workerd } from '../kit/fakes/workerd.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const program = installRuntime('workerd');

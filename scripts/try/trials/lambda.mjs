@@ -1,6 +1,6 @@
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { startFaultProxy } from '../../../test/kit/index.mjs';
+import { startFaultProxy } from '../../../test/kit/servers/index.mjs';
 import { runs } from '../requests.mjs';
 
 const FROZEN_MS = 5_000;

@@ -1,0 +1,397 @@
+import { listenForAbort } from '../base/abort.ts';
+import { systemClock, wakeAt } from '../base/clock.ts';
+import { invalidOption } from '../base/errors.ts';
+import { GivenOptions, readable, readFunction, readInteger } from '../options/read-options.ts';
+import type { OptionSet } from '../options/read-options.ts';
+import { choice } from '../options/other-names.ts';
+import { parseRateLimit } from './parse-rate-limit.ts';
+
+/** The signature of `fetch`. */
+export type Fetch = (
+  input: Parameters<typeof fetch>[0],
+  init?: Parameters<typeof fetch>[1],
+) => ReturnType<typeof fetch>;
+
+/** What `key` is told of a request. */
+export interface PacedRequest {
+  readonly url: URL;
+  /** In upper case. */
+  readonly method: string;
+}
+
+/** The time as `pacedFetch` sees it: the system's, or a test's. */
+export interface PacingClock {
+  /** Unix milliseconds. */
+  now(): number;
+  /** Resolves after `ms`; `signal` is aborted when nobody waits any more. */
+  sleep(ms: number, signal: AbortSignal): Promise<unknown>;
+}
+
+export interface PacedFetchOptions {
+  /** What sends the requests. Default: the global `fetch`, as it is at each call. */
+  readonly fetch?: Fetch | undefined;
+  /**
+   * The longest that one call waits, all its waits together, in milliseconds: 0 to 2,147,483,000. Default 30,000. A
+   * wait that would take it beyond is not begun: the request is sent, or the response returned, at once. 0: never
+   * waits, and so never retries.
+   */
+  readonly maxWaitMs?: number | undefined;
+  /** How often one call is retried at most: 0 to 100. Default 3. */
+  readonly maxRetries?: number | undefined;
+  /** Statuses after which a request may be retried: 400 to 599. Default `[429, 503]`. */
+  readonly retryStatuses?: readonly number[] | undefined;
+  /**
+   * Requests of one key wait for each other's limits. Default: the URL's origin. The 1,000 keys used last are
+   * remembered. What it throws rejects the call.
+   */
+  readonly key?: ((request: PacedRequest) => string) | undefined;
+  /**
+   * Lengthens each wait by a random part of it, at most this percentage, so that not all clients come back at one
+   * instant: 0 to 100. Default 10.
+   */
+  readonly jitterPercent?: number | undefined;
+  /** For tests: a `ManualClock`, or another one. Default: the system's clock and timers. */
+  readonly clock?: PacingClock | undefined;
+}
+
+/**
+ * A `fetch` that waits as the server asks, and no longer.
+ *
+ * - Where a response said that nothing is left (`RateLimit` with `r=0`, or an older form), or was a 429 or 503 that
+ *   said when to come back, later requests of the same `key` wait until then before they are sent.
+ * - A 429 or 503 that says when to come back is retried after that wait. A 429 was not processed, so every method is
+ *   retried; after another status only `GET`, `HEAD`, `OPTIONS`, `TRACE`, `PUT` and `DELETE` (RFC 9110 §9.2.2). A body
+ *   must be one that can be sent again: a string, `URLSearchParams`, `FormData`, `Blob`, `ArrayBuffer` or a view of
+ *   one, in `init`. A stream, or the body of a `Request`, is sent once.
+ * - A response that does not say when, or says now, is returned as it is. So is the last one, when `maxRetries` or
+ *   `maxWaitMs` is used up.
+ * - While units are left requests are not spread: they go out at once.
+ *
+ * An abort of the request's signal ends a wait at once, with the signal's reason. It throws nothing of its own but
+ * for its options; everything else is as `fetch` does it.
+ *
+ * @throws `ERR_INVALID_OPTION` for an option that is unknown or out of its range.
+ * @example
+ * const paced = pacedFetch({ maxWaitMs: 10_000 });
+ * const response = await paced('https://api.example.com/items', { signal: AbortSignal.timeout(20_000) });
+ */
+export function pacedFetch(options: PacedFetchOptions = {}): Fetch {
+  const settings = readable('pacedFetch options', () => readPacedFetchOptions(options));
+  const pauses = new Pauses(settings.clock);
+  return async (input, init) => {
+    const request = describe(input, init);
+    if (request === undefined) return settings.fetch(input, init);
+    return new Call(settings, pauses, settings.key(request), request.method).run(input, init);
+  };
+}
+
+type Settings = {
+  readonly [Name in keyof PacedFetchOptions]-?: Exclude<PacedFetchOptions[Name], undefined>;
+};
+
+/** The longest that a timer can take, less what jitter and rounding add. */
+const LONGEST_WAIT_MS = 2_147_483_000;
+
+const ordinaryClock: PacingClock = {
+  now: () => Math.floor(systemClock.nowMicros() / 1_000),
+  sleep: (ms, signal) =>
+    new Promise<void>((resolve) => {
+      const cancel = wakeAt(systemClock, systemClock.nowMicros() + ms * 1_000, resolve, true);
+      signal.addEventListener('abort', cancel, { once: true });
+    }),
+};
+
+const OPTIONS: OptionSet = {
+  of: 'pacedFetch',
+  names: ['fetch', 'maxWaitMs', 'maxRetries', 'retryStatuses', 'key', 'jitterPercent', 'clock'],
+  otherNames: {
+    retries: 'maxRetries',
+    maxWait: 'maxWaitMs',
+    maxRetryAfter: 'maxWaitMs',
+    jitter: choice('jitterPercent', 'a percentage: 10 for a tenth', [
+      [true, '10'],
+      [false, '0'],
+    ]),
+    statuses: 'retryStatuses',
+    statusCodes: 'retryStatuses',
+  },
+};
+
+function readPacedFetchOptions(options: unknown): Settings {
+  const given = new GivenOptions(OPTIONS, options);
+  const settings: Settings = {
+    // Looked up at each call: whoever instruments fetch may come later.
+    fetch: given.optional('fetch', readFunction, (...args: Parameters<Fetch>) =>
+      fetch(...args),
+    ) as Fetch,
+    maxWaitMs: given.optional('maxWaitMs', integer(0, LONGEST_WAIT_MS), 30_000),
+    maxRetries: given.optional('maxRetries', integer(0, 100), 3),
+    retryStatuses: given.optional('retryStatuses', readStatuses, [429, 503]),
+    key: given.optional(
+      'key',
+      readFunction,
+      ({ url }: PacedRequest) => url.origin,
+    ) as Settings['key'],
+    jitterPercent: given.optional('jitterPercent', integer(0, 100), 10),
+    clock: given.optional('clock', readClock, ordinaryClock),
+  };
+  given.end();
+  return settings;
+}
+
+function integer(min: number, max: number): (option: string, value: unknown) => number {
+  return (option, value) => readInteger(option, value, min, max);
+}
+
+function readStatuses(option: string, value: unknown): readonly number[] {
+  if (!Array.isArray(value)) {
+    throw invalidOption(option, 'an array of statuses', value, 'Pass [429, 503].');
+  }
+  return value.map((status, i) => readInteger(`${option}[${i}]`, status, 400, 599));
+}
+
+function readClock(option: string, value: unknown): PacingClock {
+  const clock = value as PacingClock | null;
+  if (
+    typeof clock !== 'object' ||
+    typeof clock?.now !== 'function' ||
+    typeof clock.sleep !== 'function'
+  ) {
+    throw invalidOption(
+      option,
+      'an object with now() and sleep()',
+      value,
+      'Pass a ManualClock, or leave it out.',
+    );
+  }
+  return clock;
+}
+
+const MAX_KEYS = 1_000;
+
+/** Until when a key has to wait, in Unix milliseconds. */
+interface Pause {
+  readonly until: number;
+}
+
+/** The keys that have to wait; the least recently used are forgotten. */
+class Pauses {
+  readonly #clock: PacingClock;
+  readonly #pauses = new Map<string, Pause>();
+
+  constructor(clock: PacingClock) {
+    this.#clock = clock;
+  }
+
+  get(key: string): Pause | undefined {
+    const pause = this.#pauses.get(key);
+    if (pause === undefined) return undefined;
+    this.#pauses.delete(key);
+    if (pause.until <= this.#clock.now()) return undefined;
+    this.#pauses.set(key, pause);
+    return pause;
+  }
+
+  leftMs(key: string): number {
+    const pause = this.get(key);
+    return pause === undefined ? 0 : pause.until - this.#clock.now();
+  }
+
+  /** The longer wait counts: responses do not come in the order in which they were made. */
+  extend(key: string, ms: number): void {
+    if (ms <= this.leftMs(key)) return;
+    this.#pauses.delete(key);
+    this.#pauses.set(key, { until: this.#clock.now() + ms });
+    if (this.#pauses.size > MAX_KEYS) {
+      this.#pauses.delete(this.#pauses.keys().next().value!);
+    }
+  }
+
+  /** A request that went out in spite of this pause was served. */
+  disprove(key: string, pause: Pause | undefined): void {
+    if (pause !== undefined && this.#pauses.get(key) === pause) this.#pauses.delete(key);
+  }
+}
+
+/** One call, with its waits and retries. */
+class Call {
+  readonly #settings: Settings;
+  readonly #pauses: Pauses;
+  readonly #key: string;
+  readonly #method: string;
+  #waitLeftMs: number;
+
+  constructor(settings: Settings, pauses: Pauses, key: string, method: string) {
+    this.#settings = settings;
+    this.#pauses = pauses;
+    this.#key = key;
+    this.#method = method;
+    this.#waitLeftMs = settings.maxWaitMs;
+  }
+
+  async run(...args: Parameters<Fetch>): Promise<Response> {
+    const signal = signalOf(...args);
+    const replayable = canBeSentAgain(...args);
+    for (let retries = 0; ; retries++) {
+      await this.#waitForOthers(signal);
+      const pause = this.#pauses.get(this.#key);
+      const response = await this.#settings.fetch(...args);
+      const waitMs = this.#note(response, pause);
+      if (
+        retries >= this.#settings.maxRetries ||
+        !replayable ||
+        !this.#mayRetry(response.status) ||
+        waitMs === 0 ||
+        waitMs > this.#waitLeftMs
+      ) {
+        return response;
+      }
+      const stop = drain(response);
+      try {
+        await this.#wait(waitMs, signal);
+      } finally {
+        stop();
+      }
+    }
+  }
+
+  async #waitForOthers(signal: AbortSignal | null): Promise<void> {
+    for (;;) {
+      const ms = this.#pauses.leftMs(this.#key);
+      // Of a signal that is aborted already, fetch itself says so.
+      if (ms <= 0 || ms > this.#waitLeftMs || signal?.aborted === true) return;
+      await this.#wait(ms, signal);
+    }
+  }
+
+  /** What the response asks of everyone under this key, in milliseconds from now. */
+  #note(response: Response, pause: Pause | undefined): number {
+    const { waitMs, limits } = parseRateLimit(response.headers, {
+      now: this.#settings.clock.now(),
+    });
+    // With other statuses Retry-After speaks of something else: a redirect, or a result that is not ready.
+    const refused = this.#settings.retryStatuses.includes(response.status);
+    const exhausted = limits.some(({ remaining }) => remaining === 0);
+    if (!refused && !exhausted) {
+      this.#pauses.disprove(this.#key, pause);
+      return 0;
+    }
+    this.#pauses.extend(this.#key, waitMs);
+    return waitMs;
+  }
+
+  #mayRetry(status: number): boolean {
+    return (
+      this.#settings.retryStatuses.includes(status) &&
+      (status === 429 || IDEMPOTENT.has(this.#method))
+    );
+  }
+
+  async #wait(ms: number, signal: AbortSignal | null): Promise<void> {
+    const { clock, jitterPercent } = this.#settings;
+    const jitterMs = (ms * jitterPercent * Math.random()) / 100;
+    const lengthMs = Math.min(Math.ceil(ms + jitterMs), this.#waitLeftMs);
+    this.#waitLeftMs -= lengthMs;
+    await untilAborted(signal, (ended) => clock.sleep(lengthMs, ended));
+  }
+}
+
+/** RFC 9110 §9.2.2. */
+const IDEMPOTENT: ReadonlySet<string> = new Set([
+  'GET',
+  'HEAD',
+  'OPTIONS',
+  'TRACE',
+  'PUT',
+  'DELETE',
+]);
+
+/** Undefined for what fetch itself will refuse. */
+function describe(...[input, init]: Parameters<Fetch>): PacedRequest | undefined {
+  const request = isRequest(input) ? input : undefined;
+  const method = init?.method ?? request?.method ?? 'GET';
+  const base = (globalThis as { location?: { href?: string } }).location?.href;
+  try {
+    return { url: new URL(urlOf(input), base), method: method.toUpperCase() };
+  } catch {
+    return undefined;
+  }
+}
+
+function urlOf(input: Parameters<Fetch>[0]): string {
+  if (typeof input === 'string') return input;
+  return isRequest(input) ? input.url : input.href;
+}
+
+function isRequest(input: Parameters<Fetch>[0]): input is Request {
+  return typeof input === 'object' && 'url' in input;
+}
+
+function signalOf(...[input, init]: Parameters<Fetch>): AbortSignal | null {
+  // null in `init` takes a Request's own signal away.
+  if (init?.signal !== undefined) return init.signal;
+  return isRequest(input) ? input.signal : null;
+}
+
+function canBeSentAgain(...[input, init]: Parameters<Fetch>): boolean {
+  const body = init?.body;
+  if (body === undefined || body === null) {
+    // Not every browser shows a Request's body; without one its method says enough.
+    return (
+      !isRequest(input) ||
+      input.body === null ||
+      (input.body === undefined && ['GET', 'HEAD'].includes(input.method))
+    );
+  }
+  return (
+    typeof body === 'string' ||
+    body instanceof URLSearchParams ||
+    body instanceof FormData ||
+    body instanceof Blob ||
+    body instanceof ArrayBuffer ||
+    ArrayBuffer.isView(body)
+  );
+}
+
+/** Rejects with the signal's reason as soon as it is aborted, whatever `wait` does with the signal it is given. */
+async function untilAborted(
+  signal: AbortSignal | null,
+  wait: (ended: AbortSignal) => Promise<unknown>,
+): Promise<void> {
+  signal?.throwIfAborted();
+  const ended = new AbortController();
+  let stopListening: (() => void) | undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    if (signal !== null) {
+      stopListening = listenForAbort(signal, () => reject(signal.reason as Error));
+    }
+  });
+  try {
+    await Promise.race([wait(ended.signal), aborted]);
+  } finally {
+    stopListening?.();
+    ended.abort();
+  }
+}
+
+const DRAINED_BYTES = 65_536;
+
+/**
+ * Reads the rest of a body that nobody will read, so that its socket can carry the retry; cancels a long one. What is
+ * returned cancels one that is slow.
+ */
+function drain({ body }: Response): () => void {
+  // A fetch of another make may return another kind of stream.
+  if (typeof body?.getReader !== 'function' || body.locked) return () => {};
+  const reader = body.getReader();
+  const cancel = (): void => void reader.cancel().catch(() => {});
+  void (async () => {
+    for (let left = DRAINED_BYTES; left > 0;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      left -= value.byteLength;
+    }
+    cancel();
+  })().catch(() => {});
+  return cancel;
+}

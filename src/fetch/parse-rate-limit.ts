@@ -1,0 +1,336 @@
+import { invalidOption } from '../base/errors.ts';
+import { readOptions } from '../options/read-options.ts';
+import { parseHttpDate } from './http-date.ts';
+import { MAX_FIELD_CHARACTERS, parseDictionary, parseList } from './structured-fields.ts';
+import type { BareItem, Parameters } from './structured-fields.ts';
+
+/**
+ * The headers of a response: web `Headers`, or a record such as Node's `IncomingHttpHeaders`, with names in any case
+ * and a string or several for each.
+ */
+export type ResponseHeaders =
+  | { get(name: string): string | null | undefined }
+  | Readonly<Record<string, string | number | readonly string[] | null | undefined>>;
+
+/** What a server says of one of its limits. What it did not say is undefined; nothing is guessed. */
+export interface ReportedLimit {
+  /** The policy's name; undefined in forms that have none (draft-7, draft-6, `X-RateLimit-*`). */
+  readonly name: string | undefined;
+  /** Units that the limit allows per window: `q`, or `limit`. */
+  readonly quota: number | undefined;
+  /** The limit's window in milliseconds: `w` of the policy. */
+  readonly windowMs: number | undefined;
+  /** What is counted: `qu`; `'requests'` where a policy names no other. */
+  readonly unit: string | undefined;
+  /** Units that are left: `r`, or `remaining`. */
+  readonly remaining: number | undefined;
+  /** Milliseconds from the response within which no more than `remaining` can be used: `t`, or `reset`. */
+  readonly effectiveWindowMs: number | undefined;
+  /** `pk`, in base64 as it was sent: which of its clients or resources the server counts this under. */
+  readonly partitionKey: string | undefined;
+}
+
+/** What the headers of one response say about limits. */
+export interface RateLimitReport {
+  /**
+   * Milliseconds to wait before the next request: `retryAfterMs` where the server sent that, else the longest
+   * `effectiveWindowMs` of the limits that have nothing left, else 0.
+   */
+  readonly waitMs: number;
+  /** `Retry-After` in milliseconds, 0 for an instant that has passed; undefined where there is none. */
+  readonly retryAfterMs: number | undefined;
+  /** In the order of `RateLimit-Policy`, then those that only have a count. */
+  readonly limits: readonly ReportedLimit[];
+}
+
+/**
+ * Reads what a response says about rate limits. It never throws on a header, whatever is in it: a malformed field is
+ * ignored as a whole, and so is one of more than 8,192 characters or 64 items.
+ *
+ * Understood are `RateLimit` and `RateLimit-Policy` as in draft-ietf-httpapi-ratelimit-headers-08 to -11 (and the
+ * parameters `a` and `w` that a later draft has for `r` and `t`), `RateLimit` of draft-7, `RateLimit-Limit`,
+ * `-Remaining` and `-Reset` of draft-6, `X-RateLimit-*`, `X-Rate-Limit-*`, and `Retry-After` in seconds or as a date
+ * (RFC 9110 §10.2.3). Where a server sends several forms, the first in this order that can be read counts. A `Reset`
+ * is a number of seconds below 10^9, Unix seconds below 10^11, and Unix milliseconds from there on. Dates and Unix
+ * times are compared with the response's own `Date`, so that a wrong clock does not matter.
+ *
+ * A response with a positive `Age` comes from a cache: what it says of limits is ignored, as the draft asks, and its
+ * age counts towards `Retry-After`.
+ *
+ * @param options.now Unix milliseconds at which the response came, for those without a `Date`; default `Date.now()`
+ * @throws `ERR_INVALID_OPTION` for an option that is not one.
+ * @example
+ * const response = await fetch('https://api.example.com/items');
+ * const { waitMs, limits } = parseRateLimit(response.headers);
+ * console.log(limits[0]?.remaining, 'left; wait for', waitMs, 'ms');
+ */
+export function parseRateLimit(
+  headers: ResponseHeaders,
+  options: { readonly now?: number | undefined } = {},
+): RateLimitReport {
+  const now = readNow(options);
+  const read = fieldsOf(headers);
+  const ageMs = (wholeNumber(read('age')) ?? 0) * 1_000;
+  const date = parseHttpDate(read('date') ?? '', now);
+  const serverNow = date === undefined ? now : date + ageMs;
+
+  const retryAfterMs = readRetryAfter(read('retry-after'), ageMs, serverNow);
+  const limits =
+    ageMs > 0
+      ? []
+      : withCounts(readPolicies(read('ratelimit-policy')), readCounts(read, serverNow));
+  return { waitMs: retryAfterMs ?? longestExhausted(limits), retryAfterMs, limits };
+}
+
+type ReadField = (name: string) => string | undefined;
+
+function readNow(options: unknown): number {
+  const { now = Date.now() } = readOptions({ of: 'parseRateLimit', names: ['now'] }, options);
+  // The range of Date, from 1970.
+  if (typeof now !== 'number' || !(now >= 0 && now <= 8.64e15)) {
+    throw invalidOption('now', 'Unix milliseconds', now, 'Pass Date.now(), or leave it out.');
+  }
+  return now;
+}
+
+const LEGACY_PREFIXES = ['ratelimit-', 'x-ratelimit-', 'x-rate-limit-'];
+const FIELD_NAMES: ReadonlySet<string> = new Set([
+  'age',
+  'date',
+  'ratelimit',
+  'ratelimit-policy',
+  'retry-after',
+  ...LEGACY_PREFIXES.flatMap((prefix) => [
+    `${prefix}limit`,
+    `${prefix}remaining`,
+    `${prefix}reset`,
+  ]),
+]);
+const LONGEST_NAME = Math.max(...Array.from(FIELD_NAMES, (name) => name.length));
+
+function fieldsOf(headers: unknown): ReadField {
+  if (typeof headers !== 'object' || headers === null) return () => undefined;
+  if ('get' in headers && typeof headers.get === 'function') {
+    const web = headers as { get(name: string): unknown };
+    return (name) => join([web.get(name)]);
+  }
+  const lines = new Map<string, unknown[]>();
+  for (const [name, value] of Object.entries(headers)) {
+    const lower = name.length > LONGEST_NAME ? '' : name.toLowerCase();
+    if (FIELD_NAMES.has(lower)) {
+      lines.set(lower, [...(lines.get(lower) ?? []), value]);
+    }
+  }
+  return (name) => join(lines.get(name) ?? []);
+}
+
+/** Lines of one field as one (RFC 9110 §5.3); undefined where there are none or too much of them. */
+function join(values: readonly unknown[]): string | undefined {
+  let joined: string | undefined;
+  let count = 0;
+  for (const value of values) {
+    for (const line of Array.isArray(value) ? (value as readonly unknown[]) : [value]) {
+      if (++count > MAX_FIELD_CHARACTERS) return undefined;
+      if (typeof line === 'string' || typeof line === 'number') {
+        joined = joined === undefined ? String(line) : `${joined}, ${line}`;
+        if (joined.length > MAX_FIELD_CHARACTERS) return undefined;
+      }
+    }
+  }
+  return joined;
+}
+
+function readRetryAfter(
+  field: string | undefined,
+  ageMs: number,
+  serverNow: number,
+): number | undefined {
+  if (field === undefined) return undefined;
+  const seconds = wholeNumber(field);
+  if (seconds !== undefined) return Math.max(0, seconds * 1_000 - ageMs);
+  const instant = parseHttpDate(field, serverNow);
+  return instant === undefined ? undefined : Math.max(0, instant - serverNow);
+}
+
+function longestExhausted(limits: readonly ReportedLimit[]): number {
+  return limits.reduce(
+    (longest, limit) =>
+      limit.remaining === 0 ? Math.max(longest, limit.effectiveWindowMs ?? 0) : longest,
+    0,
+  );
+}
+
+const NOTHING_SAID: ReportedLimit = {
+  name: undefined,
+  quota: undefined,
+  windowMs: undefined,
+  unit: undefined,
+  remaining: undefined,
+  effectiveWindowMs: undefined,
+  partitionKey: undefined,
+};
+
+/** `"burst";q=100;w=60` of draft-8 and later, or `100;w=60` before it. */
+function readPolicies(field: string | undefined): readonly ReportedLimit[] {
+  const items = field === undefined ? undefined : parseList(field);
+  const policies: ReportedLimit[] = [];
+  for (const { bare, parameters } of items ?? []) {
+    const named = bare.type === 'string' || bare.type === 'token';
+    const quota = named ? parameters.get('q') : bare;
+    if (
+      !isInteger(quota, 0) ||
+      !isAbsentOr(parameters, 'w', (value) => isInteger(value, 1)) ||
+      !isAbsentOr(parameters, 'qu', (value) => value.type === 'string') ||
+      !isAbsentOr(parameters, 'pk', (value) => value.type === 'bytes')
+    ) {
+      return [];
+    }
+    policies.push({
+      ...NOTHING_SAID,
+      name: named ? bare.value : undefined,
+      quota: quota.value,
+      windowMs: milliseconds(parameters, 'w'),
+      unit: named ? (text(parameters, 'qu') ?? 'requests') : undefined,
+      partitionKey: text(parameters, 'pk'),
+    });
+  }
+  return policies;
+}
+
+function readCounts(read: ReadField, serverNow: number): readonly ReportedLimit[] {
+  const field = read('ratelimit');
+  const counts = field === undefined ? [] : (readItems(field) ?? readDirectives(field));
+  if (counts.length > 0) return counts;
+  for (const prefix of LEGACY_PREFIXES) {
+    const quota = firstNumber(read(`${prefix}limit`));
+    const remaining = firstNumber(read(`${prefix}remaining`));
+    const reset = firstNumber(read(`${prefix}reset`));
+    if (quota !== undefined || remaining !== undefined || reset !== undefined) {
+      return [
+        {
+          ...NOTHING_SAID,
+          quota: quota === undefined ? undefined : Math.floor(quota),
+          remaining: remaining === undefined ? undefined : Math.floor(remaining),
+          effectiveWindowMs: reset === undefined ? undefined : untilReset(reset, serverNow),
+        },
+      ];
+    }
+  }
+  return [];
+}
+
+/** `"burst";r=50;t=30`, of draft-8 and later; undefined where it is no list, and empty where it says something else. */
+function readItems(field: string): readonly ReportedLimit[] | undefined {
+  const items = parseList(field);
+  const counts: ReportedLimit[] = [];
+  for (const { bare, parameters } of items ?? []) {
+    // The draft after draft-11 calls them `a` and `w`, and in draft-11 `w` has no meaning here.
+    const [left, within] = parameters.has('r') ? (['r', 't'] as const) : (['a', 'w'] as const);
+    const remaining = parameters.get(left);
+    if (
+      (bare.type !== 'string' && bare.type !== 'token') ||
+      !isInteger(remaining, 0) ||
+      !isAbsentOr(parameters, within, (value) => isInteger(value, 0)) ||
+      !isAbsentOr(parameters, 'pk', (value) => value.type === 'bytes')
+    ) {
+      return [];
+    }
+    counts.push({
+      ...NOTHING_SAID,
+      name: bare.value,
+      remaining: remaining.value,
+      effectiveWindowMs: milliseconds(parameters, within),
+      partitionKey: text(parameters, 'pk'),
+    });
+  }
+  return items === undefined ? undefined : counts;
+}
+
+/** `limit=100, remaining=50, reset=30`, of draft-7. */
+function readDirectives(field: string): readonly ReportedLimit[] {
+  const directives = parseDictionary(field);
+  if (
+    directives?.has('remaining') !== true ||
+    !['limit', 'remaining', 'reset'].every((name) =>
+      isAbsentOr(directives, name, (value) => isInteger(value, 0)),
+    )
+  ) {
+    return [];
+  }
+  return [
+    {
+      ...NOTHING_SAID,
+      quota: directives.get('limit')?.value as number | undefined,
+      remaining: directives.get('remaining')?.value as number,
+      effectiveWindowMs: milliseconds(directives, 'reset'),
+    },
+  ];
+}
+
+/** A count belongs to the policy of its name, or where it has none, of its quota; else it stands for itself. */
+function withCounts(
+  policies: readonly ReportedLimit[],
+  counts: readonly ReportedLimit[],
+): readonly ReportedLimit[] {
+  const limits = [...policies];
+  for (const count of counts) {
+    const itsPolicy = (policy: ReportedLimit): boolean =>
+      (count.name === undefined ? policy.quota === count.quota : policy.name === count.name) &&
+      (policy.partitionKey ?? count.partitionKey) === (count.partitionKey ?? policy.partitionKey);
+    // Of one policy there may be several counts, one for each partition.
+    const free = policies.findIndex((policy, i) => itsPolicy(policy) && limits[i] === policy);
+    const policy = policies[free] ?? policies.find(itsPolicy) ?? NOTHING_SAID;
+    limits[free === -1 ? limits.length : free] = {
+      name: count.name ?? policy.name,
+      quota: count.quota ?? policy.quota,
+      windowMs: policy.windowMs,
+      unit: policy.unit,
+      remaining: count.remaining,
+      effectiveWindowMs: count.effectiveWindowMs,
+      partitionKey: count.partitionKey ?? policy.partitionKey,
+    };
+  }
+  return limits;
+}
+
+function isInteger(
+  bare: BareItem | undefined,
+  min: number,
+): bare is BareItem & { readonly value: number } {
+  return bare?.type === 'integer' && bare.value >= min;
+}
+
+function isAbsentOr(
+  parameters: Parameters,
+  name: string,
+  fits: (value: BareItem) => boolean,
+): boolean {
+  const value = parameters.get(name);
+  return value === undefined || fits(value);
+}
+
+function milliseconds(parameters: Parameters, name: string): number | undefined {
+  const seconds = parameters.get(name)?.value;
+  return typeof seconds === 'number' ? seconds * 1_000 : undefined;
+}
+
+function text(parameters: Parameters, name: string): string | undefined {
+  const value = parameters.get(name)?.value;
+  return typeof value === 'string' ? value : undefined;
+}
+
+function wholeNumber(field: string | undefined): number | undefined {
+  return field !== undefined && /^\d{1,15}$/.test(field) ? Number(field) : undefined;
+}
+
+/** Some servers append to the number: `100, 100;w=60`. */
+function firstNumber(field: string | undefined): number | undefined {
+  const digits =
+    field === undefined ? undefined : /^(\d{1,15}(?:\.\d{1,9})?)\s*(?:[,;]|$)/.exec(field)?.[1];
+  return digits === undefined ? undefined : Number(digits);
+}
+
+function untilReset(reset: number, serverNow: number): number {
+  if (reset < 1e9) return Math.ceil(reset * 1_000);
+  return Math.max(0, Math.ceil(reset < 1e11 ? reset * 1_000 - serverNow : reset - serverNow));
+}

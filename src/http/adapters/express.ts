@@ -1,0 +1,54 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { RateLimiter } from '../../limiter/rate-limiter.ts';
+import type { LimiterOptions } from '../../limiter/limiter-options.ts';
+import { guardOf } from '../guard.ts';
+import type { GuardOptions } from '../guard-options.ts';
+import { nodeAdapter, obey, writeFieldsOfError } from './node-response.ts';
+import { isOver } from '../request-end.ts';
+
+export { clientAddress, identifyByAddress } from '../address/client-address.ts';
+export { decisionOf } from '../request-decision.ts';
+export type { GuardOptions } from '../guard-options.ts';
+
+/** Middleware of Express 4 and 5, and of whatever takes the same: Connect, Polka. */
+export interface Middleware<Request> {
+  (request: Request, response: ServerResponse, next: (error?: unknown) => void): Promise<void>;
+  readonly limiter: RateLimiter;
+}
+
+/**
+ * Limits the routes behind it, for an application, a router or one route.
+ *
+ * @param limiter a limiter, or the options of a new one, which is then `limiter` of what is returned, to be closed
+ * @throws {RateLimiterError} `ERR_INVALID_OPTION`
+ * @example
+ * app.use(rateLimit({ redis: 'redis://localhost:6379', rate: 100, period: '1m' }));
+ * app.post('/login', rateLimit(logins, { count: 'failures' }), login);
+ */
+export function rateLimit<Request extends IncomingMessage = IncomingMessage>(
+  limiter: RateLimiter | LimiterOptions,
+  options?: GuardOptions<Request>,
+): Middleware<Request> {
+  const guard = guardOf<Request>(limiter, options, nodeAdapter(rateLimit));
+  const limit = async (
+    request: Request,
+    response: ServerResponse,
+    next: (error?: unknown) => void,
+  ): Promise<void> => {
+    let goesOn: boolean;
+    try {
+      goesOn = obey(await guard.check(request), response);
+    } catch (error) {
+      // For an error after the response Express would cut the connection.
+      if (!isOver(response)) {
+        writeFieldsOfError(error, response);
+        next(error);
+      }
+      return;
+    }
+    if (goesOn) {
+      next();
+    }
+  };
+  return Object.assign(limit, { limiter: guard.limiter });
+}

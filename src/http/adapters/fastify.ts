@@ -1,0 +1,357 @@
+import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
+import type { FastifyPluginAsync, FastifyRequest } from 'fastify';
+import { invalidOption } from '../../base/errors.ts';
+import type { RateLimiter } from '../../limiter/rate-limiter.ts';
+import type { LimiterOptions } from '../../limiter/limiter-options.ts';
+import { readBoolean, readOneOf } from '../../options/read-options.ts';
+import type { AddressSource } from '../address/client-address.ts';
+import { appendPreHandler, routesOf } from './fastify-routes.ts';
+import type { Route } from './fastify-routes.ts';
+import { guardOf } from '../guard.ts';
+import type { Guard, Verdict } from '../guard.ts';
+import { overrideGuardOptions } from '../guard-options.ts';
+import type { GuardOptions } from '../guard-options.ts';
+import { joinsList } from '../headers.ts';
+import type { HeaderFields } from '../headers.ts';
+import { letPass } from './node-response.ts';
+import { isUnanswered } from '../request-end.ts';
+import { fieldsOfError } from '../thrown-refusal.ts';
+
+export { clientAddress, identifyByAddress } from '../address/client-address.ts';
+export { decisionOf } from '../request-decision.ts';
+export type { GuardOptions } from '../guard-options.ts';
+
+/** What is used of Fastify's request. */
+export interface RequestLike {
+  readonly raw: unknown;
+  readonly headers: IncomingHttpHeaders;
+  readonly method: string;
+  readonly url: string;
+}
+
+/** What is used of Fastify's reply. */
+export interface ReplyLike {
+  readonly raw: ServerResponse;
+  /** Whether it was sent, or taken over by `hijack`. */
+  readonly sent: boolean;
+  getHeader(name: string): unknown;
+  header(name: string, value: string): unknown;
+  code(status: number): unknown;
+  serializer(serialize: (payload: unknown) => string): unknown;
+  send(payload: string): unknown;
+}
+
+/** A hook of Fastify's `onRequest`, `preParsing`, `preValidation` or `preHandler`. */
+export interface RateLimitHook<Request> {
+  (request: Request, reply: ReplyLike, done: (error?: Error) => void): void;
+  readonly limiter: RateLimiter;
+}
+
+/**
+ * Options of the plugin.
+ *
+ * @example
+ * const options: RateLimitOptions = {
+ *   limiter: { redis: 'redis://localhost:6379', rate: 100, period: '1m' },
+ *   hook: 'preHandler',
+ *   identify: (request) => request.user?.id,
+ * };
+ */
+export interface RateLimitOptions<Request = FastifyRequest> extends GuardOptions<Request> {
+  /** A limiter, or the options of a new one, which is closed with the application. */
+  limiter: RateLimiter | LimiterOptions;
+  /** Whether routes that say nothing are limited, and requests that match no route. Default true. */
+  global?: boolean;
+  /**
+   * When requests are decided. `'onRequest'`: as soon as they arrive, in the order of the instance's own hooks.
+   * `'preHandler'`: right before the handler, after every other `preHandler` of the instance and of the route, so when
+   * the body has been read and authentication has taken place. Default `'onRequest'`.
+   */
+  hook?: 'onRequest' | 'preHandler';
+}
+
+/**
+ * What a route says about itself, as `config.rateLimit`: false for no limit, true for the plugin's own options, or
+ * options that go before those.
+ *
+ * For TypeScript to know it, an application says once:
+ *
+ * @example
+ * declare module 'fastify' {
+ *   interface FastifyContextConfig {
+ *     rateLimit?: RouteRateLimit;
+ *   }
+ * }
+ */
+export type RouteRateLimit<Request = FastifyRequest> = boolean | RouteOptions<Request>;
+
+export interface RouteOptions<Request> extends GuardOptions<Request> {
+  /** In place of the plugin's: a limiter, or the options of a new one, which is closed with the application. */
+  limiter?: RateLimiter | LimiterOptions;
+}
+
+/** What is used of Fastify's instance. */
+export interface InstanceLike {
+  addHook(name: string, hook: (...given: never[]) => unknown): unknown;
+}
+
+/** The plugin. */
+export type RateLimitPlugin = FastifyPluginAsync<RateLimitOptions>;
+
+/**
+ * Limits all routes of the instance that it is registered with and of those below, each as its `config.rateLimit` says,
+ * and requests that match none. It need not be awaited, and may stand before the routes or after them. For routes that
+ * were added before it was loaded, import this module before the application is made.
+ *
+ * @throws (rejects) `ERR_INVALID_OPTION`; for the options of a route when the application starts, or where the route is
+ * added if the plugin has been loaded
+ * @example
+ * app.register(rateLimit, { limiter: { redis: 'redis://localhost:6379', rate: 100, period: '1m' } });
+ * app.get('/health', { config: { rateLimit: false } }, health);
+ * app.post('/login', { config: { rateLimit: { limiter: logins, count: 'failures' } } }, login);
+ */
+export const rateLimit: RateLimitPlugin = Object.assign(register as RateLimitPlugin, {
+  [Symbol.for('skip-override')]: true,
+  [Symbol.for('fastify.display-name')]: 'distributed-rate-limiter',
+  [Symbol.for('plugin-meta')]: { name: 'distributed-rate-limiter', fastify: '>=5' },
+});
+
+/** For `register(import('distributed-rate-limiter/fastify'))`. */
+export default rateLimit;
+
+async function register<Request extends RequestLike>(
+  instance: InstanceLike,
+  options: RateLimitOptions<Request>,
+): Promise<void> {
+  const { limiter, global = true, hook = 'onRequest', ...guardOptions } = options;
+  const everywhere = readBoolean('global', global);
+  const when = readOneOf('hook', hook, ['onRequest', 'preHandler']);
+  const routes = new RouteHooks(limiter, guardOptions, everywhere);
+  instance.addHook('onClose', () => routes.close());
+  const before = routesOf(instance);
+  // A nonsensical option is an error of the start and not of a request.
+  for (const route of before ?? []) {
+    routes.hookOf(route.config?.rateLimit);
+  }
+  if (when === 'onRequest') {
+    limitOnArrival(instance, routes);
+  } else {
+    limitBeforeHandlers(instance, routes, before);
+  }
+}
+
+/** By a hook of the instance: it runs before those that are added after it, and for requests that match no route. */
+function limitOnArrival<Request extends RequestLike>(
+  instance: InstanceLike,
+  routes: RouteHooks<Request>,
+): void {
+  instance.addHook('onRoute', ({ config }: Route) => {
+    routes.hookOf(config?.rateLimit);
+  });
+  instance.addHook('onRequest', (request: Request & Routed, reply: ReplyLike, done: Done) =>
+    run(routes.hookOf(request.routeOptions.config?.rateLimit), request, reply, done),
+  );
+}
+
+/** At the end of each route's own list: a hook of the instance would run before hooks of the route. */
+function limitBeforeHandlers<Request extends RequestLike>(
+  instance: InstanceLike,
+  routes: RouteHooks<Request>,
+  before: readonly Route[] | undefined,
+): void {
+  const done = Symbol('limited by its own list');
+  const add = (route: Route): void => {
+    const limit = routes.hookOf(route.config?.rateLimit);
+    if (limit !== undefined) {
+      appendPreHandler(route, limit);
+    }
+  };
+  for (const route of before ?? []) {
+    add(route);
+  }
+  instance.addHook('onRoute', (route: Route) => {
+    add(route);
+    route.config = { ...route.config, [done]: true };
+  });
+  const decided = new WeakSet<object>();
+  // What is left: requests that match no route, and routes of before if they are not known.
+  instance.addHook('preHandler', (request: Request & Routed, reply: ReplyLike, next: Done) => {
+    const { config } = request.routeOptions;
+    const isRoute = config?.['url'] !== undefined;
+    if (isRoute && (before !== undefined || config?.[done] !== undefined)) {
+      decided.add(request);
+      next();
+    } else if (decided.has(request)) {
+      // Its handler called `reply.callNotFound()`.
+      next();
+    } else {
+      decided.add(request);
+      run(routes.hookOf(config?.rateLimit), request, reply, next);
+    }
+  });
+}
+
+function run<Request>(
+  limit: RateLimitHook<Request> | undefined,
+  request: Request,
+  reply: ReplyLike,
+  done: Done,
+): void {
+  if (limit === undefined) {
+    done();
+  } else {
+    limit(request, reply, done);
+  }
+}
+
+type Done = (error?: Error) => void;
+
+interface Routed {
+  readonly routeOptions: Pick<Route, 'config'>;
+}
+
+/** One hook for all that a plugin's routes say alike, made once. */
+class RouteHooks<Request extends RequestLike> {
+  readonly #options: GuardOptions<Request>;
+  readonly #everywhere: boolean;
+  readonly #usual: RateLimitHook<Request>;
+  readonly #own = new WeakMap<object, RateLimitHook<Request>>();
+  readonly #opened: RateLimiter[] = [];
+
+  constructor(
+    limiter: RateLimiter | LimiterOptions,
+    options: GuardOptions<Request>,
+    everywhere: boolean,
+  ) {
+    this.#options = options;
+    this.#everywhere = everywhere;
+    this.#usual = this.#hook(limiter, options);
+  }
+
+  hookOf(said: unknown): RateLimitHook<Request> | undefined {
+    if (said === undefined) {
+      return this.#everywhere ? this.#usual : undefined;
+    }
+    if (typeof said === 'boolean') {
+      return said ? this.#usual : undefined;
+    }
+    const known = this.#own.get(said as object);
+    return known ?? this.#learn(said);
+  }
+
+  /** Closes the limiters that were made here. */
+  async close(): Promise<void> {
+    await Promise.all(this.#opened.map((limiter) => limiter.close()));
+  }
+
+  #learn(said: unknown): RateLimitHook<Request> {
+    if (typeof said !== 'object' || said === null) {
+      throw invalidOption(
+        'config.rateLimit',
+        'true, false or an object',
+        said,
+        "Pass false for no limit, or options that go before the plugin's.",
+      );
+    }
+    const { limiter = this.#usual.limiter, ...options } = said as RouteOptions<Request>;
+    const hook = this.#hook(limiter, overrideGuardOptions(this.#options, options));
+    this.#own.set(said, hook);
+    return hook;
+  }
+
+  #hook(
+    limiter: RateLimiter | LimiterOptions,
+    options: GuardOptions<Request>,
+  ): RateLimitHook<Request> {
+    const hook = hookOf(limiter, options, undefined);
+    if (hook.limiter !== limiter) {
+      this.#opened.push(hook.limiter);
+    }
+    return hook;
+  }
+}
+
+/**
+ * A hook that limits, for routes with several limiters or of an application without the plugin.
+ *
+ * @param limiter a limiter, or the options of a new one, which is then `limiter` of what is returned, to be closed
+ * @throws {RateLimiterError} `ERR_INVALID_OPTION`
+ * @example
+ * const perUser = rateLimitHook(users, { identify: (request) => request.headers['x-user'] });
+ * app.post('/export', { onRequest: [rateLimitHook(addresses), perUser] }, handler);
+ */
+export function rateLimitHook<Request extends RequestLike = FastifyRequest>(
+  limiter: RateLimiter | LimiterOptions,
+  options?: GuardOptions<Request>,
+): RateLimitHook<NoInfer<Request>> {
+  return hookOf(limiter, options, rateLimitHook);
+}
+
+/** @param factory the function that the application calls for it; undefined where the plugin makes it */
+function hookOf<Request extends RequestLike>(
+  limiter: RateLimiter | LimiterOptions,
+  options: GuardOptions<Request> | undefined,
+  factory: Function | undefined,
+): RateLimitHook<Request> {
+  const guard = guardOf<Request>(limiter, options, {
+    addressOf: addressesOf,
+    requestOf: ({ raw }) => raw,
+    factory,
+  });
+  const hook = (request: Request, reply: ReplyLike, done: Done): void => {
+    void decide(guard, request, reply, done);
+  };
+  return Object.assign(hook, { limiter: guard.limiter });
+}
+
+/** Not what a hook returns: for a promise and its own callbacks Fastify would take more turns than for `done`. */
+async function decide<Request>(
+  guard: Guard<Request>,
+  request: Request,
+  reply: ReplyLike,
+  done: Done,
+): Promise<void> {
+  let goesOn: boolean;
+  try {
+    goesOn = obey(await guard.check(request), reply);
+  } catch (error) {
+    if (!reply.sent && isUnanswered(reply.raw)) {
+      addFields(fieldsOfError(error), reply);
+      done(error as Error);
+    }
+    return;
+  }
+  if (goesOn) {
+    done();
+  }
+}
+
+function addressesOf({ raw }: RequestLike): AddressSource {
+  return raw as AddressSource;
+}
+
+/** Writes a verdict to a reply; says whether the request goes on. What comes too late is not written. */
+function obey(verdict: Verdict, reply: ReplyLike): boolean {
+  if (verdict.pass) {
+    return letPass(verdict, reply.raw, (fields) => addFields(fields, reply));
+  }
+  if (!reply.sent && isUnanswered(reply.raw)) {
+    addFields(verdict.headers, reply);
+    reply.code(verdict.status);
+    // JSON has no charset, which Fastify would add to the type of text that it takes for JSON.
+    reply.serializer(asItIs);
+    reply.send(verdict.body);
+  }
+  return false;
+}
+
+function addFields(fields: HeaderFields, reply: ReplyLike): void {
+  for (const [name, value] of fields) {
+    const present = joinsList(name, value) ? reply.getHeader(name) : undefined;
+    reply.header(name, present === undefined ? value : `${present as string}, ${value}`);
+  }
+}
+
+function asItIs(payload: unknown): string {
+  return payload as string;
+}

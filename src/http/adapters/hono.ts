@@ -1,0 +1,188 @@
+import type { ServerResponse } from 'node:http';
+import type { Context, Env, MiddlewareHandler, Next } from 'hono';
+import type { RateLimiter } from '../../limiter/rate-limiter.ts';
+import type { LimiterOptions } from '../../limiter/limiter-options.ts';
+import { readable } from '../../options/read-options.ts';
+import type { AddressSource } from '../address/client-address.ts';
+import { forgetCharges } from '../counted-twice.ts';
+import { guardOf } from '../guard.ts';
+import type { Refused, Verdict } from '../guard.ts';
+import type { GuardOptions } from '../guard-options.ts';
+import { announce, joinAnnounced } from './hono-fields.ts';
+import { writeFields } from './node-response.ts';
+import { isOver, isUnanswered, whenEnded } from '../request-end.ts';
+import { fieldsOfError } from '../thrown-refusal.ts';
+import { readAddressOption, toldAddress } from '../address/told-address.ts';
+import { bodyOf, unreadResponse, watch, whenAborted, withFields } from './web-response.ts';
+
+export { clientAddress, identifyByAddress } from '../address/client-address.ts';
+export { decisionOf } from '../request-decision.ts';
+export type { GuardOptions } from '../guard-options.ts';
+
+/** What is used of Hono's `c`. */
+interface HonoContext {
+  readonly env: unknown;
+  readonly req: { readonly raw: Request };
+  get res(): Response;
+  set res(response: Response | undefined);
+  readonly finalized: boolean;
+  header(name: string, value: string): void;
+  body(body: string | null, status: number, headers: Record<string, string>): Response;
+}
+
+/**
+ * Options of the middleware: a guard's, whose functions get Hono's `c`.
+ *
+ * @example
+ * const options: HonoGuardOptions = { address: (c) => getConnInfo(c).remote.address };
+ */
+export interface HonoGuardOptions<C = Context> extends GuardOptions<C> {
+  /**
+   * The address of who is connected, for runtimes other than Node, where Hono does not tell: the default `identify` then
+   * limits by it, for which `trustedProxies`, `forwardedHeader` and `ipv6Prefix` are. Undefined: nobody is known. Not
+   * beside `identify`. Default under `@hono/node-server`: the socket's.
+   */
+  address?: (c: C) => string | undefined;
+}
+
+/**
+ * Limits the routes behind it. On Node, under `@hono/node-server`, a client is by default who is connected. Other
+ * runtimes do not tell: there `address` or `identify` has to be given, or every request is answered with status 400.
+ * Name the application's `Env` for `c.get` and `c.var` to be typed.
+ *
+ * @param limiter a limiter, or the options of a new one, which is then `limiter` of what is returned, to be closed
+ * @throws {RateLimiterError} `ERR_INVALID_OPTION`
+ * @example
+ * app.use(rateLimit({ redis: 'redis://localhost:6379', rate: 100, period: '1m' }));
+ * app.use('/api/*', rateLimit(keys, { identify: (c) => c.req.header('x-api-key') }));
+ * app.use('/user/*', rateLimit<Env>(users, { identify: (c) => c.get('user')?.id }));
+ */
+// oxlint-disable-next-line no-explicit-any -- as Hono's own middleware is typed: it fits every application
+export function rateLimit<E extends Env = any, P extends string = any>(
+  limiter: RateLimiter | LimiterOptions,
+  options?: HonoGuardOptions<Context<E, P>>,
+): MiddlewareHandler<E, P> & { readonly limiter: RateLimiter } {
+  const { address, ...rest } = readable('guard options', () =>
+    readAddressOption<HonoGuardOptions<Context<E, P>>>(options),
+  );
+  const guard = guardOf<Context<E, P>>(limiter, rest, {
+    addressOf:
+      address === undefined ? addressReader() : (c) => toldAddress(address(c), c.req.raw.headers),
+    requestOf,
+    factory: rateLimit,
+  });
+  const limit = async (c: Context<E, P>, next: Next): Promise<Response | void> => {
+    const outgoing = nodeOf(c)?.outgoing;
+    let verdict: Verdict;
+    try {
+      verdict = await guard.check(c);
+    } catch (error) {
+      if (outgoing !== undefined && !isUnanswered(outgoing)) {
+        return sentElsewhere();
+      }
+      forgetCharges(requestOf(c));
+      announce(c, fieldsOfError(error));
+      throw error;
+    }
+    if (!verdict.pass) {
+      forgetCharges(requestOf(c));
+      return outgoing === undefined || isUnanswered(outgoing)
+        ? refuse(c, verdict)
+        : sentElsewhere();
+    }
+    const { headers, finish } = verdict;
+    if (outgoing !== undefined) {
+      // Node tells how the response itself ends, whatever becomes of the one that is made here.
+      if (finish !== undefined) {
+        whenEnded(outgoing, finish);
+      }
+      if (isOver(outgoing)) {
+        return sentElsewhere();
+      }
+    } else if (finish !== undefined && !whenAborted(c.req.raw, finish)) {
+      return unreadResponse();
+    }
+    const announced = announce(c, headers);
+    try {
+      await next();
+    } catch (error) {
+      // Hono hands errors to `onError`; anything else that is thrown becomes the server's own answer.
+      finish?.(500);
+      if (outgoing?.headersSent === false) {
+        writeFields(headers, outgoing);
+      }
+      throw error;
+    } finally {
+      forgetCharges(requestOf(c));
+    }
+    if (!c.finalized) {
+      finish?.('aborted');
+      return undefined;
+    }
+    const made = c.res;
+    try {
+      const watched =
+        finish === undefined || outgoing !== undefined ? made : watch(made, c.req.raw, finish);
+      const response = withFields(watched, announced, joinAnnounced);
+      if (response !== made) {
+        // Hono would let the fields of the one before win.
+        c.res = undefined;
+        c.res = response;
+      }
+    } catch (error) {
+      finish?.('aborted');
+      throw error;
+    }
+    return undefined;
+  };
+  return Object.assign(limit, { limiter: guard.limiter });
+}
+
+function refuse(c: HonoContext, refused: Refused): Response {
+  const { status, headers } = refused;
+  return c.body(bodyOf(refused), status, Object.fromEntries(headers));
+}
+
+/** `@hono/node-server` leaves a response alone that something else has written. */
+function sentElsewhere(): Response {
+  const response = new Response(null, { headers: { 'x-hono-already-sent': 'true' } });
+  // It looks for the field only in a real response, which its own light one becomes when its type is read.
+  void response.type;
+  return response;
+}
+
+/** What `@hono/node-server` hands to `app.fetch` as `env`. */
+interface NodeBindings {
+  readonly incoming: { readonly socket: unknown };
+  readonly outgoing: ServerResponse;
+}
+
+function nodeOf({ env }: HonoContext): NodeBindings | undefined {
+  const { incoming, outgoing } = (env ?? {}) as Partial<NodeBindings>;
+  return incoming?.socket !== undefined && typeof outgoing?.once === 'function'
+    ? { incoming, outgoing }
+    : undefined;
+}
+
+function requestOf(c: HonoContext): object {
+  return nodeOf(c)?.incoming ?? c.req.raw;
+}
+
+const NOWHERE: unknown = { headers: {} };
+
+/** Says once, for each guard, that nobody is told apart where the runtime shows no socket. */
+function addressReader(): (c: HonoContext) => AddressSource {
+  let warned = false;
+  return (c) => {
+    const incoming: unknown = nodeOf(c)?.incoming;
+    if (incoming === undefined && !warned) {
+      warned = true;
+      process.emitWarning(
+        'A request has no client address, because Hono does not run under @hono/node-server here, and nobody can be limited. ' +
+          'Pass `address: (c) => getConnInfo(c).remote.address` with the `getConnInfo` of this runtime, or `identify`: a user, an API key.',
+        { type: 'RateLimiterWarning', code: 'DRL_NO_ADDRESS' },
+      );
+    }
+    return (incoming ?? NOWHERE) as AddressSource;
+  };
+}

@@ -1,0 +1,82 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { RateLimiter } from '../../limiter/rate-limiter.ts';
+import type { LimiterOptions } from '../../limiter/limiter-options.ts';
+import type { AddressSource } from '../address/client-address.ts';
+import { guardOf } from '../guard.ts';
+import type { GuardOptions } from '../guard-options.ts';
+import { keepFieldsOnError } from './koa-error.ts';
+import { letPass, writeFields, writeFieldsOfError } from './node-response.ts';
+import { isUnanswered } from '../request-end.ts';
+import { fieldsOfError } from '../thrown-refusal.ts';
+
+export { clientAddress, identifyByAddress } from '../address/client-address.ts';
+export { decisionOf } from '../request-decision.ts';
+export type { GuardOptions } from '../guard-options.ts';
+
+/** What is used of Koa's `ctx`. */
+export interface KoaContext {
+  readonly req: IncomingMessage;
+  readonly res: ServerResponse;
+  readonly method: string;
+  readonly path: string;
+  status: number;
+  body: unknown;
+  get(field: string): string;
+  /** False: Koa leaves the response alone. */
+  respond?: boolean | undefined;
+  /** Answers an error; absent from contexts that are not Koa's own. */
+  onerror?(error: unknown): void;
+}
+
+/** Middleware of Koa. */
+export interface Middleware<Context> {
+  (ctx: Context, next: () => Promise<unknown>): Promise<void>;
+  readonly limiter: RateLimiter;
+}
+
+/**
+ * Limits what is used after it. A refusal is the body and the status of `ctx`, as a handler's own would be, so that
+ * middleware around it sees it; an error of `cost`, `limits` or `skip` is thrown, for Koa to handle.
+ *
+ * @param limiter a limiter, or the options of a new one, which is then `limiter` of what is returned, to be closed
+ * @throws {RateLimiterError} `ERR_INVALID_OPTION`
+ * @example
+ * app.use(rateLimit({ redis: 'redis://localhost:6379', rate: 100, period: '1m' }));
+ */
+export function rateLimit<Context extends KoaContext = KoaContext>(
+  limiter: RateLimiter | LimiterOptions,
+  options?: GuardOptions<Context>,
+): Middleware<Context> {
+  const guard = guardOf<Context>(limiter, options, {
+    addressOf: addressesOf,
+    requestOf: ({ req }) => req,
+    factory: rateLimit,
+  });
+  const limit = async (ctx: Context, next: () => Promise<unknown>): Promise<void> => {
+    const verdict = await guard.check(ctx).catch((error: unknown) => {
+      writeFieldsOfError(error, ctx.res);
+      keepFieldsOnError(ctx, fieldsOfError(error));
+      throw error;
+    });
+    if (verdict.pass) {
+      if (letPass(verdict, ctx.res)) {
+        keepFieldsOnError(ctx, verdict.headers);
+        await next();
+      }
+    } else if (isUnanswered(ctx.res)) {
+      writeFields(verdict.headers, ctx.res);
+      keepFieldsOnError(ctx, verdict.headers);
+      ctx.status = verdict.status;
+      ctx.body = verdict.body;
+    } else {
+      // Koa would end a response that is being written elsewhere.
+      ctx.respond = false;
+    }
+  };
+  return Object.assign(limit, { limiter: guard.limiter });
+}
+
+/** Not `ctx` itself: what Koa makes of addresses depends on its own `proxy` setting. */
+function addressesOf({ req }: { readonly req: unknown }): AddressSource {
+  return req as AddressSource;
+}

@@ -1,0 +1,116 @@
+import { SetMetadata } from '@nestjs/common';
+import { Reflector } from '@nestjs/core';
+import { RateLimiterError } from '../../../base/errors.ts';
+import { checkRule } from './rule.ts';
+import type { RateLimitOptions, Rule } from './rule.ts';
+import { readSkipped } from './skipped-limits.ts';
+import type { NestRequest } from './call.ts';
+
+/** That limits are skipped: those of these names, or all where there are none. */
+interface Skip {
+  readonly skipped: readonly string[];
+}
+
+/** What the decorators of one class or method said. */
+interface Said {
+  /** A subclass inherits what its parent's decorators said; its own say something else, not something more. */
+  readonly of: object;
+  readonly rules: readonly Rule[] | Skip;
+}
+
+const SAID = 'distributed-rate-limiter:rules';
+
+/**
+ * Says how the calls of a controller, a resolver, a gateway or one of its handlers are limited. A handler's overrides
+ * its controller's, and that the module's: with a `limiter`, this one alone decides; without, the outer ones do, with
+ * these options changed. Several on one target decide one after another, from the top.
+ *
+ * @throws {RateLimiterError} `ERR_INVALID_OPTION` for every misspelt or nonsensical option, while classes are loaded.
+ * @example
+ * ```ts
+ * @RateLimit({ limiter: logins, count: 'failures' }) // no more than these failures, and
+ * @RateLimit()                                       // what holds for every route
+ * @Post('login')
+ * login() {}
+ * ```
+ */
+export function RateLimit<Request = NestRequest>(
+  options: RateLimitOptions<Request> = {},
+  ...more: []
+): ClassDecorator & MethodDecorator {
+  const { length } = more as unknown[];
+  if (length > 0) {
+    throw new RateLimiterError(
+      'ERR_INVALID_OPTION',
+      `\`@RateLimit\` must be called with one object of options, got ${length + 1} arguments. Write @RateLimit({ … }), or @RateLimit() for no options.`,
+    );
+  }
+  checkRule('@RateLimit', options);
+  return on((target) => {
+    const said = saidOf(target);
+    const own = said?.of === target ? said.rules : [];
+    if (isSkip(own)) {
+      throw contradiction();
+    }
+    // Decorators apply from the bottom.
+    return [options, ...own];
+  });
+}
+
+/**
+ * Lets the calls of a controller or a handler through, uncounted; with names, uncounted under the limits of these
+ * names. A handler's own `@RateLimit` with a `limiter` or `limits` overrides it, and any that overrides all limits.
+ *
+ * @throws {RateLimiterError} `ERR_INVALID_OPTION` for what is no name, and beside `@RateLimit` on one target; at the
+ * first call for a name that no limit of the route has.
+ * @example
+ * ```ts
+ * @SkipRateLimit()
+ * @Get('health')
+ * health() {}
+ * ```
+ */
+export function SkipRateLimit(...names: string[]): ClassDecorator & MethodDecorator {
+  const skipped = readSkipped(names);
+  return on((target) => {
+    const said = saidOf(target);
+    if (said?.of !== target) {
+      return { skipped };
+    }
+    if (!isSkip(said.rules)) {
+      throw contradiction();
+    }
+    const all = skipped.length === 0 || said.rules.skipped.length === 0;
+    return { skipped: all ? [] : [...said.rules.skipped, ...skipped] };
+  });
+}
+
+export function isSkip(rules: readonly Rule[] | Skip): rules is Skip {
+  return 'skipped' in rules;
+}
+
+/** What was said of a controller class or of a handler; undefined for nothing. */
+export function rulesOf(target: object): readonly Rule[] | Skip | undefined {
+  return saidOf(target)?.rules;
+}
+
+const reflector = new Reflector();
+
+function saidOf(target: object): Said | undefined {
+  return reflector.get<Said | undefined>(SAID, target as () => void);
+}
+
+function on(decide: (target: object) => Said['rules']): ClassDecorator & MethodDecorator {
+  return (target: object, _name?: string | symbol, descriptor?: PropertyDescriptor): void => {
+    const place = (descriptor?.value ?? target) as () => void;
+    const said: Said = { of: place, rules: decide(place) };
+    SetMetadata(SAID, said)(place);
+  };
+}
+
+function contradiction(): RateLimiterError {
+  return new RateLimiterError(
+    'ERR_INVALID_OPTION',
+    '`@RateLimit` and `@SkipRateLimit` must not stand on one target, got both. Remove one of them.',
+  );
+}

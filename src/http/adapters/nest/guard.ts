@@ -1,0 +1,143 @@
+import type { ServerResponse } from 'node:http';
+import { Inject, Injectable } from '@nestjs/common';
+import type { CanActivate, ExecutionContext } from '@nestjs/common';
+import { RateLimiterError } from '../../../base/errors.ts';
+import type { Verdict } from '../../guard.ts';
+import type { HeaderFields } from '../../headers.ts';
+import { letPass, writeFields, writeFieldsOfError } from '../node-response.ts';
+import { isUnanswered, whenEnded } from '../../request-end.ts';
+import { readCall } from './call.ts';
+import type { Call } from './call.ts';
+import { isJson, jsonTypeOf, RateLimitException } from './exception.ts';
+import { RouteGuards } from './route-guards.ts';
+import type { RouteGuard } from './route-guards.ts';
+
+/**
+ * Limits what it is bound to. `RateLimitModule` binds it to the whole application; with `global: false` it limits
+ * where `@UseGuards(RateLimitGuard)` stands. A call that it meets twice is decided once.
+ *
+ * @throws (rejects) `RateLimitException` for a refused call
+ * @example
+ * ```ts
+ * @UseGuards(RateLimitGuard)
+ * @Controller('reports')
+ * class ReportsController {}
+ * ```
+ */
+export class RateLimitGuard implements CanActivate {
+  readonly #routes: RouteGuards;
+
+  constructor(routes: RouteGuards) {
+    this.#routes = routes;
+  }
+
+  async canActivate(context: ExecutionContext): Promise<boolean> {
+    const guards = this.#routes.take(context);
+    if (guards.length === 0) {
+      return true;
+    }
+    const call = readCall(context);
+    // Elsewhere several calls share what stands for the request: the fields of a query, the messages of a client.
+    const part = call.kind === 'http' ? undefined : context;
+    for (const route of guards) {
+      if (!(await this.#passes(route, call, part))) {
+        // The response was sent meanwhile, or the client has gone. Nest would answer whatever this settles with, and so
+        // end a response that is being written elsewhere. A promise that nothing refers to is garbage-collected.
+        return new Promise(() => {});
+      }
+    }
+    return true;
+  }
+
+  async #passes(route: RouteGuard, call: Call, part: object | undefined): Promise<boolean> {
+    let verdict: Verdict;
+    try {
+      verdict = await route.guard.check(call.request, part);
+    } catch (error) {
+      const own = responseFor(call);
+      if (own !== undefined && !isUnanswered(own)) {
+        return false;
+      }
+      if (own !== undefined) {
+        writeFieldsOfError(error, own);
+      }
+      throw error;
+    }
+    return obey(verdict, route, call);
+  }
+}
+
+// Decorators as functions: their syntax is no JavaScript.
+Injectable()(RateLimitGuard);
+Inject(RouteGuards)(RateLimitGuard, undefined, 0);
+
+/** Whether the call goes on; false where its response is somebody else's by now. */
+function obey(verdict: Verdict, { count }: RouteGuard, call: Call): boolean {
+  const { kind, response } = call;
+  const own = responseFor(call);
+  if (!verdict.pass) {
+    if (own !== undefined) {
+      if (!isUnanswered(own)) {
+        return false;
+      }
+      answerWith(verdict.headers, own);
+    }
+    throw new RateLimitException(verdict);
+  }
+  const { finish } = verdict;
+  if (finish !== undefined && (response === undefined || (kind === 'graphql' && count !== 'all'))) {
+    finish('aborted');
+    throw endUnseen(kind, count);
+  }
+  if (own !== undefined) {
+    return letPass(verdict, own);
+  }
+  if (finish !== undefined && response !== undefined) {
+    whenEnded(response, finish);
+  }
+  return true;
+}
+
+/** The response that answers this call alone. The parts of a GraphQL query share one, and its fields. */
+function responseFor({ kind, response }: Call): ServerResponse | undefined {
+  return kind === 'graphql' ? undefined : response;
+}
+
+/** A place held for ever, or a count that counts something else, would be worse than none. */
+function endUnseen(kind: string, count: RouteGuard['count']): RateLimiterError {
+  return new RateLimiterError(
+    'ERR_INVALID_OPTION',
+    count === 'all'
+      ? `A concurrency limit must have an HTTP response, at whose end a place is given back, got a call of kind '${kind}' without one. Acquire and release in the handler.`
+      : `\`count\` must be 'all' where no HTTP status says how a call ended, got '${count}' for a call of kind '${kind}'. Refund in the handler.`,
+  );
+}
+
+/** Whoever writes the response, Nest or an exception filter, says what it is: a problem, if it is JSON. */
+function answerWith(headers: HeaderFields, response: ServerResponse): void {
+  const type = jsonTypeOf(headers);
+  writeFields(
+    headers.filter(([name]) => name.toLowerCase() !== 'content-type'),
+    response,
+  );
+  if (type === undefined) {
+    return;
+  }
+  const writeHead = response.writeHead.bind(response) as (...args: unknown[]) => ServerResponse;
+  // Nest's platforms call every object `application/json`, one way or another, at the last moment.
+  response.writeHead = (...args: unknown[]) => {
+    const fields = args.at(-1);
+    if (hasJsonType(fields)) {
+      args[args.length - 1] = { ...fields, 'content-type': type };
+    } else if (isJson(String(response.getHeader('Content-Type')))) {
+      response.setHeader('Content-Type', type);
+    }
+    return writeHead(...args);
+  };
+}
+
+/** Fastify passes all fields at once, by their names in lower case. */
+function hasJsonType(fields: unknown): fields is Record<string, unknown> {
+  const type = (fields as Record<string, unknown> | undefined)?.['content-type'];
+  return typeof type === 'string' && isJson(type);
+}

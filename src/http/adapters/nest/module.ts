@@ -1,0 +1,129 @@
+import { Module } from '@nestjs/common';
+import type { DynamicModule, ModuleMetadata, FactoryProvider } from '@nestjs/common';
+import { APP_GUARD } from '@nestjs/core';
+import { invalidOption } from '../../../base/errors.ts';
+import { RateLimiter } from '../../../limiter/rate-limiter.ts';
+import type { LimiterOptions } from '../../../limiter/limiter-options.ts';
+import { readBoolean, readFunction, readOptions } from '../../../options/read-options.ts';
+import type { NestRequest } from './call.ts';
+import { RateLimitGuard } from './guard.ts';
+import { RouteGuards } from './route-guards.ts';
+import { checkRule } from './rule.ts';
+import type { CompleteRule, RateLimitOptions } from './rule.ts';
+
+/** What holds for every route that says nothing else. */
+export interface RateLimitDefaults<Request = NestRequest> extends RateLimitOptions<Request> {
+  /** A limiter, which stays yours, or the options of a new one, which is closed when the application shuts down. */
+  limiter: RateLimiter | LimiterOptions;
+}
+
+interface Binding {
+  /** Whether every route is limited; otherwise those where `@UseGuards(RateLimitGuard)` stands. Default true. */
+  global?: boolean;
+}
+
+/** What `RateLimitModule.forRoot` takes. */
+export interface RateLimitModuleOptions<Request = NestRequest>
+  extends RateLimitDefaults<Request>, Binding {}
+
+/** What `RateLimitModule.forRootAsync` takes. */
+export interface RateLimitModuleAsyncOptions<Dependencies extends unknown[], Request = NestRequest>
+  extends Binding, Pick<ModuleMetadata, 'imports'> {
+  /** Tokens whose providers `useFactory` is called with. */
+  inject?: { [I in keyof Dependencies]: NonNullable<FactoryProvider['inject']>[number] };
+  useFactory: (
+    ...dependencies: Dependencies
+  ) => RateLimitDefaults<Request> | Promise<RateLimitDefaults<Request>>;
+}
+
+/**
+ * Limits the routes of a Nest application. Import it once, in the root module. The limiter can be injected everywhere,
+ * as `RateLimiter`.
+ *
+ * @example
+ * ```ts
+ * @Module({
+ *   imports: [RateLimitModule.forRoot({ limiter: { redis: 'redis://localhost:6379', rate: 100, period: '1m' } })],
+ * })
+ * class AppModule {}
+ * ```
+ */
+export class RateLimitModule {
+  /** @throws {RateLimiterError} `ERR_INVALID_OPTION` for every misspelt or nonsensical option. */
+  static forRoot<Request = NestRequest>(options: RateLimitModuleOptions<Request>): DynamicModule {
+    const { global, ...defaults } = options;
+    checkDefaults(defaults);
+    return moduleOf(global, [{ provide: RouteGuards, useFactory: () => routesOf(defaults) }]);
+  }
+
+  /**
+   * With options that need other providers.
+   *
+   * @throws {RateLimiterError} `ERR_INVALID_OPTION`; for what `useFactory` returns, when the application starts.
+   * @example
+   * RateLimitModule.forRootAsync({
+   *   inject: [ConfigService],
+   *   useFactory: (config: ConfigService) => ({ limiter: { redis: config.getOrThrow('REDIS_URL'), rate: 100, period: '1m' } }),
+   * });
+   */
+  static forRootAsync<Dependencies extends unknown[], Request = NestRequest>(
+    options: RateLimitModuleAsyncOptions<Dependencies, Request>,
+  ): DynamicModule {
+    const { imports, inject, useFactory, global } = options;
+    readOptions(
+      { of: 'forRootAsync', names: ['imports', 'inject', 'useFactory', 'global'] },
+      options,
+    );
+    readFunction('useFactory', useFactory);
+    const provider: FactoryProvider = {
+      provide: RouteGuards,
+      inject: [...(inject ?? [])] as NonNullable<FactoryProvider['inject']>,
+      useFactory: async (...dependencies: Dependencies) => {
+        const defaults = await useFactory(...dependencies);
+        checkDefaults(defaults);
+        return routesOf(defaults);
+      },
+    };
+    return { ...moduleOf(global, [provider]), imports: imports ?? [] };
+  }
+}
+
+Module({})(RateLimitModule);
+
+function checkDefaults(defaults: unknown): void {
+  checkRule('RateLimitModule', defaults);
+  if ((defaults as Partial<CompleteRule>).limiter === undefined) {
+    throw invalidOption(
+      'limiter',
+      'given',
+      undefined,
+      'Pass a RateLimiter, or options: `{ redis, rate, period }`.',
+    );
+  }
+}
+
+function routesOf<Request>(defaults: RateLimitDefaults<Request>): RouteGuards {
+  return new RouteGuards(defaults);
+}
+
+function moduleOf(
+  global: boolean | undefined,
+  providers: NonNullable<ModuleMetadata['providers']>,
+): DynamicModule {
+  const everywhere = global === undefined || readBoolean('global', global);
+  return {
+    module: RateLimitModule,
+    // Of what is exported: wherever the guard is bound it needs the routes.
+    global: true,
+    providers: [
+      ...providers,
+      {
+        provide: RateLimiter,
+        inject: [RouteGuards],
+        useFactory: ({ limiter }: RouteGuards) => limiter,
+      },
+      ...(everywhere ? [{ provide: APP_GUARD, useClass: RateLimitGuard }] : []),
+    ],
+    exports: [RouteGuards, RateLimiter],
+  };
+}

@@ -1,0 +1,111 @@
+import type { ExecutionContext, OnApplicationShutdown } from '@nestjs/common';
+import { RateLimiter } from '../../../limiter/rate-limiter.ts';
+import type { LimiterOptions } from '../../../limiter/limiter-options.ts';
+import { isLimiter } from '../../../limiter/limiter-or-options.ts';
+import { guardOf } from '../../guard.ts';
+import type { Guard } from '../../guard.ts';
+import { addressesOf, requestOf } from './call.ts';
+import { isSkip, rulesOf } from './decorators.ts';
+import { override } from './rule.ts';
+import type { CompleteRule } from './rule.ts';
+import { withoutLimits } from './skipped-limits.ts';
+
+/** One of the guards of a route. */
+export interface RouteGuard {
+  readonly guard: Guard<unknown>;
+  readonly count: 'all' | 'failures' | 'successes';
+}
+
+const NONE: readonly RouteGuard[] = [];
+
+/** The guards of each route of an application, made once, and the limiters that were made for them. */
+export class RouteGuards implements OnApplicationShutdown {
+  /** The module's own. */
+  readonly limiter: RateLimiter;
+  readonly #base: CompleteRule;
+  readonly #made = new Map<LimiterOptions, RateLimiter>();
+  readonly #routes = new WeakMap<object, WeakMap<object, readonly RouteGuard[]>>();
+  readonly #decided = new WeakSet<ExecutionContext>();
+
+  constructor(base: CompleteRule) {
+    this.#base = base;
+    this.limiter = this.#limiterOf(base.limiter);
+  }
+
+  /** None where the call was decided before: the guard may be bound to the application and to a route. */
+  take(context: ExecutionContext): readonly RouteGuard[] {
+    if (this.#decided.has(context)) {
+      return NONE;
+    }
+    this.#decided.add(context);
+    return this.#of(context.getClass(), context.getHandler());
+  }
+
+  /** After the last response: a lease is released when its response ends. */
+  async onApplicationShutdown(): Promise<void> {
+    await Promise.all([...this.#made.values()].map((limiter) => limiter.close()));
+  }
+
+  #of(controller: object, handler: object): readonly RouteGuard[] {
+    // Controllers may inherit a handler.
+    let handlers = this.#routes.get(controller);
+    if (handlers === undefined) {
+      handlers = new WeakMap();
+      this.#routes.set(controller, handlers);
+    }
+    let guards = handlers.get(handler);
+    if (guards === undefined) {
+      guards = this.#rulesOf(controller, handler).flatMap((rule) => this.#guardOf(rule));
+      handlers.set(handler, guards);
+    }
+    return guards;
+  }
+
+  #rulesOf(controller: object, handler: object): readonly CompleteRule[] {
+    let rules: readonly CompleteRule[] = [this.#base];
+    for (const place of [controller, handler]) {
+      const said = rulesOf(place);
+      if (said === undefined) {
+        continue;
+      }
+      if (isSkip(said)) {
+        rules = skip(rules, said.skipped);
+      } else {
+        rules = override(rules.length === 0 ? [this.#base] : rules, said);
+      }
+    }
+    return rules;
+  }
+
+  #guardOf({ limiter: given, skipped, ...own }: CompleteRule): RouteGuard[] {
+    const limiter = this.#limiterOf(given);
+    const options = skipped === undefined ? own : withoutLimits(limiter, own, skipped);
+    if (options === undefined) {
+      return [];
+    }
+    const guard = guardOf<never>(limiter, options, {
+      addressOf: addressesOf,
+      requestOf,
+      factory: undefined,
+    });
+    return [{ guard, count: options.count ?? 'all' }];
+  }
+
+  #limiterOf(given: RateLimiter | LimiterOptions): RateLimiter {
+    if (isLimiter(given)) {
+      return given;
+    }
+    let limiter = this.#made.get(given);
+    if (limiter === undefined) {
+      limiter = new RateLimiter(given);
+      this.#made.set(given, limiter);
+    }
+    return limiter;
+  }
+}
+
+function skip(rules: readonly CompleteRule[], names: readonly string[]): readonly CompleteRule[] {
+  return names.length === 0
+    ? []
+    : rules.map((rule) => ({ ...rule, skipped: [...(rule.skipped ?? []), ...names] }));
+}

@@ -1,0 +1,87 @@
+import type { RateLimiter } from '../../../limiter/rate-limiter.ts';
+import type { LimiterOptions } from '../../../limiter/limiter-options.ts';
+import { invalidOption } from '../../../base/errors.ts';
+import { checkLimiterOrOptions, isLimiter } from '../../../limiter/limiter-or-options.ts';
+import { ADDRESS_OPTIONS } from '../../../options/option-sets.ts';
+import { Problems } from '../../../options/option-problems.ts';
+import { readGuardOptions } from '../../guard-options.ts';
+import type { GuardOptions } from '../../guard-options.ts';
+import { addressesOf } from './call.ts';
+import type { NestRequest } from './call.ts';
+
+/**
+ * What `@RateLimit` takes. What is left out is as it is further out: at the controller, and in the end in the module.
+ *
+ * @example
+ * const options: RateLimitOptions = { cost: 10, identify: (request) => request.headers['x-api-key'] };
+ */
+export interface RateLimitOptions<Request = NestRequest> extends GuardOptions<Request> {
+  /**
+   * A limiter, or the options of a new one, which the module closes. It stands in place of those further out, and
+   * takes neither `limits` nor `cost` from there: both are in the units of a limiter.
+   */
+  limiter?: RateLimiter | LimiterOptions;
+}
+
+/** Options as they govern a route; whose requests those are is forgotten here. */
+export type Rule = RateLimitOptions<never>;
+
+/** A rule with everything that it takes from further out. */
+export interface CompleteRule extends GuardOptions<never> {
+  readonly limiter: RateLimiter | LimiterOptions;
+  /** Names of limits that do not hold, of those that would. */
+  readonly skipped?: readonly string[];
+}
+
+/** @throws {RateLimiterError} `ERR_INVALID_OPTION`, so that a mistake ends the start and no request. */
+export function checkRule(where: string, rule: unknown): void {
+  if (typeof rule !== 'object' || rule === null || Array.isArray(rule)) {
+    throw invalidOption(`${where} options`, 'an object', rule, 'Pass the options by name.');
+  }
+  if (isLimiter(rule as RateLimiter)) {
+    throw invalidOption(
+      `${where} options`,
+      'options, and not a limiter itself',
+      rule,
+      'Pass it by name: `{ limiter }`.',
+    );
+  }
+  const { limiter, ...options } = rule as Rule;
+  const problems = new Problems(where);
+  problems.attempt(() => readGuardOptions(options, addressesOf));
+  if (limiter !== undefined) {
+    problems.attempt(() => checkLimiterOrOptions(limiter));
+  }
+  problems.throwAll();
+}
+
+/**
+ * The rules of one place, in the order of its decorators, over those of the place around it. One with a limiter stands
+ * in their place; one without changes each of them.
+ */
+export function override(outer: readonly CompleteRule[], inner: readonly Rule[]): CompleteRule[] {
+  return inner.flatMap((rule) =>
+    (rule.limiter === undefined ? outer : outer.slice(0, 1)).map((under) => combine(under, rule)),
+  );
+}
+
+function combine(under: CompleteRule, rule: Rule): CompleteRule {
+  const combined: { -readonly [K in keyof CompleteRule]: CompleteRule[K] } = { ...under };
+  if (rule.limiter !== undefined) {
+    delete combined.limits;
+    delete combined.cost;
+  }
+  if (rule.limiter !== undefined || rule.limits !== undefined) {
+    // The names were those of other limits.
+    delete combined.skipped;
+  }
+  // Who is limited is one question: its options do not mix across places.
+  if (rule.identify !== undefined || ADDRESS_OPTIONS.some((name) => rule[name] !== undefined)) {
+    delete combined.identify;
+    for (const name of ADDRESS_OPTIONS) {
+      delete combined[name];
+    }
+  }
+  const given = Object.entries(rule).filter(([, value]) => value !== undefined);
+  return Object.assign(combined, Object.fromEntries(given));
+}

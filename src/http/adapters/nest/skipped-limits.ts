@@ -1,0 +1,83 @@
+import type { Limit } from '../../../algorithms/limit.ts';
+import { invalidOption, RateLimiterError } from '../../../base/errors.ts';
+import type { RateLimiter } from '../../../limiter/rate-limiter.ts';
+import type { GuardOptions } from '../../guard-options.ts';
+
+/**
+ * The arguments of `@SkipRateLimit`, checked: names of limits, or none for all limits.
+ *
+ * @throws {RateLimiterError} `ERR_INVALID_OPTION`
+ */
+export function readSkipped(names: readonly unknown[]): readonly string[] {
+  for (const name of names) {
+    if (typeof name !== 'string' || name === '') {
+      throw invalidOption(
+        '@SkipRateLimit',
+        'called with the names of limits, or with nothing for all limits',
+        name,
+        `Write ${exampleFor(name)}.`,
+      );
+    }
+  }
+  return names as readonly string[];
+}
+
+/** `{ short: true, long: false }` is how @nestjs/throttler says it. */
+function exampleFor(given: unknown): string {
+  const names =
+    typeof given === 'object' && given !== null && !Array.isArray(given)
+      ? Object.entries(given)
+          .filter(([name, skips]) => skips === true && /^[A-Za-z0-9._-]{1,64}$/.test(name))
+          .map(([name]) => `'${name}'`)
+      : [];
+  return names.length === 0
+    ? "@SkipRateLimit() or @SkipRateLimit('short')"
+    : `@SkipRateLimit(${names.join(', ')})`;
+}
+
+/**
+ * A guard's options without the limits of these names. Undefined where none is left, and the guard has nothing to do.
+ *
+ * @throws {RateLimiterError} `ERR_INVALID_OPTION` for a name that no limit has
+ */
+export function withoutLimits(
+  limiter: RateLimiter,
+  options: GuardOptions<never>,
+  skipped: readonly string[],
+): GuardOptions<never> | undefined {
+  const { limits: given, skip } = options;
+  if (typeof given !== 'function') {
+    const limits = given ?? limiter.limits;
+    checkNames(limits, skipped);
+    const left = limits.filter(({ name }) => !skipped.includes(name));
+    return left.length === 0 ? undefined : { ...options, limits: left };
+  }
+  const known = new WeakMap<readonly Limit[], readonly Limit[]>();
+  const limitsOf = async (request: never): Promise<readonly Limit[]> => {
+    const limits = (await given(request)) ?? limiter.limits;
+    let left = known.get(limits);
+    if (left === undefined) {
+      // One list for each plan: what is derived from a list is kept with it.
+      left = limits.filter(({ name }) => !skipped.includes(name));
+      known.set(limits, left);
+    }
+    return left;
+  };
+  return {
+    ...options,
+    limits: limitsOf,
+    skip: async (request: never) =>
+      ((await skip?.(request)) ?? false) || (await limitsOf(request)).length === 0,
+  };
+}
+
+function checkNames(limits: readonly Limit[], skipped: readonly string[]): void {
+  const unknown = skipped.find((name) => !limits.some((limit) => limit.name === name));
+  if (unknown !== undefined) {
+    throw new RateLimiterError(
+      'ERR_INVALID_OPTION',
+      `\`@SkipRateLimit\` must name limits that hold for the route, got '${unknown.slice(0, 80)}'. ` +
+        `They are ${limits.map(({ name }) => `'${name}'`).join(', ')}.`,
+    );
+  }
+}

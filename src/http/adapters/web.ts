@@ -1,0 +1,205 @@
+import type { Limit } from '../../algorithms/limit.ts';
+import { invalidOption } from '../../base/errors.ts';
+import type { Identity } from '../../base/identity.ts';
+import type { RateLimiter } from '../../limiter/rate-limiter.ts';
+import type { LimiterOptions } from '../../limiter/limiter-options.ts';
+import type { AddressSource } from '../address/client-address.ts';
+import { forgetCharges } from '../counted-twice.ts';
+import { guardOf } from '../guard.ts';
+import type { Pass } from '../guard.ts';
+import type { GuardOptions } from '../guard-options.ts';
+import type { OnRefused, Refusal } from '../refusal.ts';
+import { shareDecision } from '../request-decision.ts';
+import { readAddressOption, toldAddress } from '../address/told-address.ts';
+import {
+  isResponse,
+  refusalOf,
+  unreadResponse,
+  watch,
+  whenAborted,
+  withFields,
+} from './web-response.ts';
+
+export { clientAddress, identifyByAddress } from '../address/client-address.ts';
+export { decisionOf } from '../request-decision.ts';
+export type { GuardOptions } from '../guard-options.ts';
+
+type OrPromise<T> = T | Promise<T>;
+type Call<Asked extends Request, Rest extends unknown[]> = [request: Asked, ...rest: Rest];
+
+/** What is read of a request, with whatever else its handler gets. */
+interface WebFunctions<Asked extends Request, Rest extends unknown[]> {
+  /** Units that a request asks for; default 1. An error thrown here rejects the handler's promise. */
+  cost?: number | ((...call: Call<Asked, Rest>) => OrPromise<number>);
+  /** Limits in place of the limiter's own. Make them once, not per request. */
+  limits?:
+    | readonly Limit[]
+    | ((...call: Call<Asked, Rest>) => OrPromise<readonly Limit[] | undefined>);
+  /** Requests that are let through without being counted. */
+  skip?: (...call: Call<Asked, Rest>) => OrPromise<boolean>;
+  /**
+   * Called before a request is answered here. It returns what is sent instead; undefined or `'default'` for the guard's
+   * own answer; or `'throw'`, and the handler's promise is rejected with an error with `status`, `headers`, `decision` and
+   * `getResponse()`.
+   */
+  onRefused?: (request: Asked, refusal: Refusal) => OrPromise<OnRefused>;
+}
+
+/** Who is limited: a web `Request` does not know who is connected, so one of the two has to be given. */
+type Who<Asked extends Request, Rest extends unknown[]> =
+  | {
+      /** Who is limited. Undefined, null or '': nobody, see `unidentified`. */
+      identify: (...call: Call<Asked, Rest>) => OrPromise<Identity | undefined | null>;
+      address?: never;
+    }
+  | {
+      /** The address of who is connected; limits by it, for which `trustedProxies` and `ipv6Prefix` are. */
+      address: (...call: Call<Asked, Rest>) => string | undefined;
+      identify?: never;
+    };
+
+/**
+ * How requests of a web-standard handler are limited: a guard's options, whose functions get all that the handler gets.
+ *
+ * @example
+ * const options: WebGuardOptions = { identify: (request) => request.headers.get('x-api-key') };
+ */
+export type WebGuardOptions<
+  Asked extends Request = Request,
+  Rest extends unknown[] = unknown[],
+> = Omit<GuardOptions<Asked>, 'identify' | keyof WebFunctions<Asked, Rest>> &
+  WebFunctions<Asked, Rest> &
+  Who<Asked, Rest>;
+
+/** A handler: of a Next.js route, of `Bun.serve` or `Deno.serve`, or what such a one calls. */
+export type WebHandler<Asked extends Request, Rest extends unknown[]> = (
+  request: Asked,
+  ...rest: Rest
+) => OrPromise<Response>;
+
+/** Limits handlers. */
+export interface WebRateLimit<Asked extends Request, Rest extends unknown[]> {
+  <Given extends Asked, More extends [...Rest, ...unknown[]]>(
+    handler: WebHandler<Given, More>,
+  ): (request: Given, ...rest: More) => Promise<Response>;
+  readonly limiter: RateLimiter;
+}
+
+/**
+ * Limits a function from a web-standard `Request` to a `Response`. A request is over when its response's body has been
+ * read to its end, has failed or is no longer wanted, or when its `signal` says that the client has gone.
+ *
+ * @param limiter a limiter, or the options of a new one, which is then `limiter` of what is returned, to be closed
+ * @throws {RateLimiterError} `ERR_INVALID_OPTION`
+ * @example
+ * const limited = rateLimit(limiter, { identify: (request) => request.headers.get('x-api-key') });
+ * export const GET = limited(async (request) => Response.json(await find(request.url)));
+ *
+ * const byAddress = rateLimit(limiter, { address: (request, server: Bun.Server) => server.requestIP(request)?.address });
+ * Bun.serve({ fetch: byAddress((request, server) => new Response('hello')) });
+ */
+export function rateLimit<Asked extends Request = Request, Rest extends unknown[] = []>(
+  limiter: RateLimiter | LimiterOptions,
+  options: WebGuardOptions<Asked, Rest>,
+): WebRateLimit<Asked, Rest> {
+  const { guardOptions, addressOf } = readWho<Asked, Rest>(options);
+  const guard = guardOf(limiter, guardOptions, {
+    addressOf,
+    requestOf: ([request]) => request,
+    factory: rateLimit,
+  });
+  const limit = (handler: WebHandler<Asked, Rest>) => {
+    const limited = async (...call: Call<Asked, Rest>): Promise<Response> => {
+      const [request] = call;
+      const verdict = await guard.check(call);
+      shareDecision(call, request);
+      if (!verdict.pass) {
+        return refusalOf(verdict);
+      }
+      return letThrough(verdict, request, () => handler(...call));
+    };
+    return async (...call: Call<Asked, Rest>): Promise<Response> => {
+      try {
+        return await limited(...call);
+      } finally {
+        forgetCharges(call[0]);
+      }
+    };
+  };
+  return Object.assign(limit as unknown as WebRateLimit<Asked, Rest>, { limiter: guard.limiter });
+}
+
+/**
+ * Calls the handler, adds the fields to its response, and tells the guard how the request ended. What is no response,
+ * such as nothing for a connection that became a WebSocket, is handed on: the runtime knows what to make of it.
+ */
+async function letThrough(
+  { headers, finish }: Pass,
+  request: Request,
+  handle: () => OrPromise<Response>,
+): Promise<Response> {
+  if (finish !== undefined && !whenAborted(request, finish)) {
+    return unreadResponse();
+  }
+  const finished = (response: Response): Response => {
+    try {
+      const watched = finish === undefined ? response : watch(response, request, finish);
+      return withFields(watched, headers);
+    } catch (error) {
+      finish?.('aborted');
+      throw error;
+    }
+  };
+  let response: unknown;
+  try {
+    response = await handle();
+  } catch (thrown) {
+    if (isResponse(thrown)) {
+      // oxlint-disable-next-line only-throw-error -- frameworks take a thrown response for an answer
+      throw finished(thrown);
+    }
+    finish?.(500);
+    throw thrown;
+  }
+  if (isResponse(response)) {
+    return finished(response);
+  }
+  finish?.('aborted');
+  return response as Response;
+}
+
+/** The options as the guard knows them: it knows one request, which here is all that a handler gets. */
+function readWho<Asked extends Request, Rest extends unknown[]>(
+  options: WebGuardOptions<Asked, Rest>,
+): {
+  guardOptions: GuardOptions<Call<Asked, Rest>>;
+  addressOf: (call: Call<Asked, Rest>) => AddressSource;
+} {
+  const { address, ...rest } = { ...options } as Record<string, unknown>;
+  if (rest['identify'] === undefined && address === undefined) {
+    throw invalidOption(
+      'identify',
+      'a function',
+      undefined,
+      'A web Request does not know who is connected: say who is limited, or pass `address`, which tells the address.',
+    );
+  }
+  readAddressOption(options);
+  for (const name of ['identify', 'cost', 'limits', 'skip']) {
+    const given = rest[name];
+    if (typeof given === 'function') {
+      rest[name] = (call: Call<Asked, Rest>): unknown => given(...call);
+    }
+  }
+  const { onRefused } = rest;
+  if (typeof onRefused === 'function') {
+    rest['onRefused'] = ([request]: Call<Asked, Rest>, refusal: Refusal): unknown =>
+      onRefused(request, refusal);
+  }
+  const read =
+    address === undefined ? undefined : (address as (...call: Call<Asked, Rest>) => unknown);
+  return {
+    guardOptions: rest,
+    addressOf: (call) => toldAddress(read?.(...call), call[0].headers),
+  };
+}

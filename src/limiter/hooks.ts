@@ -1,0 +1,77 @@
+import type { Decision } from '../base/decision.ts';
+import type { StoreError } from '../base/errors.ts';
+import type { Identity } from '../base/identity.ts';
+import type { Hooks } from './limiter-options.ts';
+import { warnOf } from '../observe/store-warnings.ts';
+
+/** Calls a limiter's hooks. What they throw or reject with never reaches a caller: the first time it is a warning. */
+export class HookCaller {
+  readonly #hooks: Hooks;
+  readonly #failed = new Set<string>();
+  readonly #reported = new WeakSet<StoreError>();
+
+  constructor(hooks: Hooks) {
+    this.#hooks = hooks;
+  }
+
+  /** Exactly one of `onAllow` and `onBlock`, in the caller's own async context. */
+  after<T extends Decision>(identity: Identity, decision: Promise<T>): Promise<T> {
+    const { onAllow, onBlock } = this.#hooks;
+    if (onAllow === undefined && onBlock === undefined) {
+      return decision;
+    }
+    return decision.then((made) => {
+      this.decided(identity, made);
+      return made;
+    });
+  }
+
+  /** The same for a decision that is there already. */
+  decided(identity: Identity, decision: Decision): void {
+    const { onAllow, onBlock } = this.#hooks;
+    if (decision.allowed) {
+      this.#call('onAllow', onAllow, identity, decision);
+    } else {
+      this.#call('onBlock', onBlock, identity, decision);
+    }
+  }
+
+  /** One error stands for one failed store call, or for the whole time in which calls are answered without one. */
+  report(error: StoreError): void {
+    if (!this.#reported.has(error)) {
+      this.#reported.add(error);
+      if (this.#hooks.onError === undefined) {
+        warnOf(error);
+      }
+      this.#call('onError', this.#hooks.onError, error);
+    }
+  }
+
+  #call<A extends unknown[]>(
+    name: keyof Hooks,
+    hook: ((...args: A) => unknown) | undefined,
+    ...args: A
+  ): void {
+    if (hook === undefined) {
+      return;
+    }
+    try {
+      const result = hook(...args);
+      if (typeof (result as Partial<PromiseLike<unknown>> | undefined)?.then === 'function') {
+        (result as PromiseLike<unknown>).then(undefined, () => this.#warnOf(name));
+      }
+    } catch {
+      this.#warnOf(name);
+    }
+  }
+
+  #warnOf(name: keyof Hooks): void {
+    if (!this.#failed.has(name)) {
+      this.#failed.add(name);
+      process.emitWarning(
+        `The hook \`${name}\` failed. Decisions are not affected; further failures are not reported.`,
+        { type: 'RateLimiterWarning', code: 'DRL_HOOK_FAILED' },
+      );
+    }
+  }
+}

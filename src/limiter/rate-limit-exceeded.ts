@@ -1,0 +1,71 @@
+import type { Allowed, Decision } from '../base/decision.ts';
+import { carries, RateLimiterError } from '../base/errors.ts';
+
+/** A decision that does not let its call pass. */
+export type Refusal = Exclude<Decision, Allowed> & { readonly allowed: false };
+
+const RATE_LIMIT_EXCEEDED = Symbol.for('distributed-rate-limiter.RateLimitExceeded');
+
+/**
+ * The error of a call that did not pass: what a limited function rejects with instead of running. It holds the
+ * decision. Where `decision.degraded` is true no limit was reached: the store gave no answer and `failStrategy` is
+ * `'closed'`; the store's error is then in `cause`.
+ *
+ * @example
+ * try {
+ *   await send('user:12345', text);
+ * } catch (error) {
+ *   if (!(error instanceof RateLimitExceeded)) throw error;
+ *   respond(error.decision.degraded ? 503 : 429, error.retryAfterMs);
+ * }
+ */
+export class RateLimitExceeded extends RateLimiterError {
+  readonly decision: Refusal;
+  /** Milliseconds until this same cost could pass if nobody else spends; undefined where that is not known, or never. */
+  readonly retryAfterMs: number | undefined;
+  /**
+   * Only of an error that an HTTP guard throws because its `onRefused` returned `'throw'`: 429, or 503 where
+   * `decision.degraded` is true. `statusCode` is the same.
+   */
+  declare readonly status?: 429 | 503;
+  declare readonly statusCode?: 429 | 503;
+  /** Of the same errors: the header fields of the answer by name, `Retry-After` among them. */
+  declare readonly headers?: Readonly<Record<string, string>>;
+
+  constructor(decision: Refusal) {
+    super(
+      'ERR_RATE_LIMIT_EXCEEDED',
+      explain(decision),
+      decision.degraded ? { cause: decision.error } : {},
+    );
+    this.decision = decision;
+    this.retryAfterMs = decision.retryAfterMs;
+    Object.defineProperty(this, RATE_LIMIT_EXCEEDED, { value: true });
+  }
+
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return carries(value, RATE_LIMIT_EXCEEDED);
+  }
+}
+Object.defineProperty(RateLimitExceeded.prototype, 'name', { value: 'RateLimitExceeded' });
+
+function explain(decision: Refusal): string {
+  if (decision.degraded) {
+    return `Refused without an answer from the store (${decision.reason}), because \`failStrategy\` is 'closed'. Try again later.`;
+  }
+  if (decision.reason === 'impossible') {
+    return `Refused because the cost is more than can ever pass at once, which is ${decision.maxCost}. Ask for less.`;
+  }
+  const by =
+    decision.reason === 'blocked'
+      ? 'because the identity is blocked'
+      : `by the ${quoted('limit', decision.limitedBy)}`;
+  return `Refused ${by}. Try again in ${decision.retryAfterMs} ms.`;
+}
+
+function quoted(noun: string, names: readonly string[]): string {
+  const all = names.map((name) => `'${name}'`);
+  return all.length === 1
+    ? `${noun} ${all[0]}`
+    : `${noun}s ${all.slice(0, -1).join(', ')} and ${all.at(-1)}`;
+}

@@ -1,0 +1,130 @@
+import type { Entry } from '../script/call-shape.ts';
+import { StoreError } from '../base/errors.ts';
+import type { RateLimiterError } from '../base/errors.ts';
+import type { Settings } from './limiter-options.ts';
+import { homeOf } from './sharding.ts';
+import type { Call } from '../stores/store.ts';
+
+/** What becomes of a call: how its answer is read, and what stands in for one that the store did not give. */
+export interface Outcome<T> {
+  /** Whether it is a decision, and counted as such where the store did not make it. `read` counts the others. */
+  readonly decides?: boolean;
+  read(asked: Entry, reply: readonly number[], at: number): T;
+  /** Without it, or under `failStrategy: 'throw'`, a call that the store does not answer rejects. */
+  degrade?(error: StoreError): T;
+  /** What is to be done about an answer that comes after the caller has been given another. */
+  late?(asked: Entry, reply: readonly number[], at: number): void;
+}
+
+/** For calls of which nothing but the end is of interest. */
+export const NOTHING: Outcome<void> = { read: () => undefined };
+
+/** Hands one limiter's calls to its store, and knows how many are under way. */
+export class Calls {
+  readonly settings: Settings;
+  readonly #report: (error: StoreError) => void;
+  #pending = 0;
+  #onIdle: (() => void) | undefined;
+
+  /** `report` is told of every call that the store did not answer. */
+  constructor(settings: Settings, report: (error: StoreError) => void) {
+    this.settings = settings;
+    this.#report = report;
+  }
+
+  submit<T>(asked: Entry, outcome: Outcome<T>): Promise<T> {
+    this.#pending += 1;
+    return new Promise((resolve, reject) => {
+      const call = new SentCall(this, asked, outcome, resolve, reject);
+      try {
+        this.settings.store.submit(call);
+      } catch (error) {
+        // A fault of the program's own client: the call ends with it, so that `close()` does not wait for it.
+        reject(error);
+        this.ended(undefined);
+      }
+    });
+  }
+
+  /** Resolves once nothing is under way. */
+  async idle(): Promise<void> {
+    if (this.#pending > 0) {
+      await new Promise<void>((resolve) => (this.#onIdle = resolve));
+    }
+  }
+
+  /** Told by each call when it ends. */
+  ended(error: StoreError | undefined): void {
+    if (error !== undefined) {
+      this.#report(error);
+    }
+    this.#pending -= 1;
+    if (this.#pending === 0) {
+      this.#onIdle?.();
+    }
+  }
+}
+
+/** One call on its way. A class, and not closures: every decision makes one. */
+class SentCall<T> implements Call {
+  readonly key: Call['key'];
+  shape: Call['shape'];
+  readonly record: Call['record'];
+  readonly details: Call['details'];
+  timeoutMs: number;
+  readonly maxInFlight: number;
+  readonly home: Call['home'];
+  readonly late: Call['late'];
+  submission: Call['submission'] = undefined;
+  server: Call['server'] = undefined;
+  replans = 0;
+  readonly #calls: Calls;
+  readonly #outcome: Outcome<T>;
+  readonly #resolve: (value: T) => void;
+  readonly #reject: (error: RateLimiterError) => void;
+
+  constructor(
+    calls: Calls,
+    asked: Entry,
+    outcome: Outcome<T>,
+    resolve: (value: T) => void,
+    reject: (error: RateLimiterError) => void,
+  ) {
+    this.key = asked.key;
+    this.shape = asked.shape;
+    this.record = asked.record;
+    this.details = asked.details;
+    this.timeoutMs = calls.settings.timeoutMs;
+    this.maxInFlight = calls.settings.maxInFlight;
+    const { sharding } = calls.settings;
+    this.home = sharding === undefined ? asked.home : homeOf(sharding, asked);
+    this.late =
+      outcome.late === undefined ? undefined : (reply, at) => outcome.late?.(this, reply, at);
+    this.#calls = calls;
+    this.#outcome = outcome;
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  settle(reply: readonly number[], at: number): void {
+    this.#resolve(this.#outcome.read(this, reply, at));
+    this.#calls.ended(undefined);
+  }
+
+  fail(error: RateLimiterError): void {
+    if (!(error instanceof StoreError)) {
+      this.#reject(error);
+      this.#calls.ended(undefined);
+      return;
+    }
+    if (this.#outcome.decides === true) {
+      this.#calls.settings.counts.degraded(error);
+    }
+    if (this.#calls.settings.failStrategy === 'throw' || this.#outcome.degrade === undefined) {
+      this.#reject(error);
+    } else {
+      this.#resolve(this.#outcome.degrade(error));
+    }
+    this.#calls.ended(error);
+  }
+}

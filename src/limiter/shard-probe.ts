@@ -1,0 +1,69 @@
+import { randomUUID } from 'node:crypto';
+import { shapeOf } from '../script/call-shape.ts';
+import type { Rule } from '../script/call-shape.ts';
+import { readVerdicts } from '../script/read-answer.ts';
+import { tokenBucket } from '../algorithms/token-bucket.ts';
+import type { Calls } from './sent-calls.ts';
+import { NOTHING } from './sent-calls.ts';
+import { StoreError } from '../base/errors.ts';
+
+/** Keys that are tried. Of two servers all keys are on one, and tell nothing, once in 2^8 starts. */
+const TRIALS = 8;
+
+const limit = tokenBucket({ rate: 1, period: '1m' });
+const rule = (suffix: string): Rule => ({ limit, plan: limit.plan(1, 0), suffix });
+const charge = shapeOf('allow', 1, [rule('')]);
+const look = shapeOf('peek', 1, [rule('')]);
+const lookBehindTag = shapeOf('peek', 1, [rule('/beside:token_bucket'), rule('')]);
+const forget = shapeOf('reset', 1, [rule('')]);
+
+/**
+ * Whether keys that share a script call may be on different servers: charges keys, each in a script call of its own,
+ * and looks at each of them in a script call that has another key first. A look that does not find the charge was
+ * made on another server. `byTag` asks it of the keys of one identity only.
+ */
+export async function seesShards(
+  calls: Calls,
+  keyOf: (identity: string) => string,
+  byTag: boolean,
+): Promise<boolean> {
+  try {
+    return await probe(calls, keyOf, byTag);
+  } catch (error) {
+    // Where few calls may be in flight nothing is seen, and nothing is said.
+    if (error instanceof StoreError && error.reason === 'overloaded') {
+      return false;
+    }
+    throw error;
+  }
+}
+
+async function probe(
+  calls: Calls,
+  keyOf: (identity: string) => string,
+  byTag: boolean,
+): Promise<boolean> {
+  const keys = Array.from({ length: TRIALS }, () => keyOf(randomUUID()));
+  await Promise.all(keys.map((key) => calls.submit({ key, shape: charge, home: key }, NOTHING)));
+  const seen = await Promise.all(
+    keys.map(async (key) => {
+      const shape = byTag ? lookBehindTag : look;
+      const beside = byTag
+        ? undefined
+        : calls.submit({ key: keyOf(randomUUID()), shape, home: key }, NOTHING);
+      const charged = calls.submit(
+        { key, shape, home: key },
+        { read: (_, reply, at) => readVerdicts(shape, reply, at).at(-1)!.refused },
+      );
+      return (await Promise.all([charged, beside]))[0];
+    }),
+  ).catch((error: unknown) => {
+    // A server or proxy that refuses such script calls says the same in its own way.
+    if (error instanceof StoreError && error.reason === 'store_error') {
+      return [false];
+    }
+    throw error;
+  });
+  await Promise.all(keys.map((key) => calls.submit({ key, shape: forget, home: key }, NOTHING)));
+  return seen.includes(false);
+}

@@ -1,0 +1,42 @@
+import { keysOf } from '../script/call-shape.ts';
+import type { Entry } from '../script/call-shape.ts';
+import { invalidOption } from '../base/errors.ts';
+
+/**
+ * How a proxy or a client chooses among several servers: by the whole first key of a script call (`'key'`), or by what
+ * stands in that key between braces (`'hash_tag'`).
+ */
+export type Sharding = 'key' | 'hash_tag';
+
+/** Keys with the same home are on the same server, so they may share a script call. */
+export function homeOf(sharding: Sharding, entry: Entry): string {
+  return sharding === 'hash_tag' ? entry.key : keysOf(entry)[0]!;
+}
+
+/** Refuses a call whose several keys would be read and written on the server of the first. */
+export function checkSharding(
+  sharding: Sharding | undefined,
+  option: 'limits' | 'blocks' | 'reserve',
+  keys: number,
+): void {
+  if (sharding === 'key' && keys > 1) {
+    throw invalidOption(
+      'sharding',
+      `'hash_tag' for ${REASONS[option]}, which needs ${keys} keys in one script call`,
+      sharding,
+      `Let the proxy hash what stands between braces only (Twemproxy: \`hash_tag: "{}"\`; Envoy: \`enable_hashtagging: true\`) and set \`sharding: 'hash_tag'\`, or ${CURES[option]}.`,
+    );
+  }
+}
+
+const REASONS = {
+  limits: 'a call under several limits',
+  blocks: 'a limiter with `blocks: true`',
+  reserve: 'a reservation',
+} as const;
+
+const CURES = {
+  limits: 'keep to one limit per limiter',
+  blocks: 'leave `blocks` out',
+  reserve: 'call `allow`',
+} as const;

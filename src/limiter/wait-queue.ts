@@ -1,0 +1,326 @@
+import { AsyncResource } from 'node:async_hooks';
+import { listenForAbort } from '../base/abort.ts';
+import { wakeAt } from '../base/clock.ts';
+import type { Clock } from '../base/clock.ts';
+import type { Decision, Degraded } from '../base/decision.ts';
+import { RateLimiterError } from '../base/errors.ts';
+import { onWorkerd } from '../base/workerd.ts';
+
+/** Spreads out processes that wait for one identity, so that they do not all ask in the same millisecond. */
+const MAX_JITTER_MS = 50;
+/** Delays between two questions while the store gives no answer: doubled from the first to the last. */
+const FIRST_RETRY_MS = 50;
+const LAST_RETRY_MS = 1_000;
+
+export interface WaitBounds {
+  /** How long a caller waits at most; Infinity for as long as it takes. */
+  readonly timeoutMs: number;
+  /** How many callers may wait behind the first of their identity. */
+  readonly maxQueue: number;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** Receives the answer to one question to the store. */
+export interface Listener {
+  /** Called at most once, as soon as there is a decision. */
+  readonly decided: (decision: Decision) => void;
+  /** Called instead where the question itself failed. */
+  readonly failed: (error: unknown) => void;
+  /** The call was charged after all, after `decided` had been given a degraded decision or `failed` was called. */
+  readonly chargedLate: (decision: Decision) => void;
+}
+
+/** Asks the store for one caller; its listener must be told in the same turn in which the store answers. */
+export type Ask = (listener: Listener) => void;
+
+/** What a limiter's waiting needs. */
+export interface WaitingSettings {
+  /** What waiters sleep on. */
+  readonly clock: Clock;
+  /** Whether other processes may wait for the same identities. */
+  readonly isShared: boolean;
+  /** Refunds a decision that nobody waits for any more. */
+  giveBack(decision: Decision): void;
+}
+
+/** One caller. A node of its queue's linked list, so that it leaves in constant time wherever it stands. */
+class Waiter {
+  readonly queue: Queue;
+  readonly ask: Ask;
+  /** On the store's clock, in microseconds. */
+  readonly until: number;
+  readonly isPatient: boolean;
+  readonly signal: AbortSignal | undefined;
+  readonly resolve: (decision: Decision) => void;
+  readonly reject: (reason: unknown) => void;
+  /** Questions are asked in the caller's own async context, whoever makes its turn come. */
+  readonly context: AsyncResource = new AsyncResource('distributed-rate-limiter.wait');
+  before: Waiter | undefined;
+  after: Waiter | undefined;
+  /** A question is under way, or the waiter sleeps until its next one. */
+  isBusy = false;
+  /** It has not asked yet, because others were before it. */
+  isFollower = false;
+  isDone = false;
+  retryMs: number = FIRST_RETRY_MS;
+  stopSleeping: (() => void) | undefined;
+  stopListening: (() => void) | undefined;
+
+  constructor(
+    queue: Queue,
+    ask: Ask,
+    until: number,
+    signal: AbortSignal | undefined,
+    resolve: (decision: Decision) => void,
+    reject: (reason: unknown) => void,
+  ) {
+    this.queue = queue;
+    this.ask = ask;
+    this.until = until;
+    this.isPatient = until !== Number.POSITIVE_INFINITY;
+    this.signal = signal;
+    this.resolve = resolve;
+    this.reject = reject;
+  }
+}
+
+/** The callers of one identity, in the order in which they came. */
+class Queue {
+  readonly key: string;
+  first: Waiter | undefined;
+  last: Waiter | undefined;
+  size = 0;
+  /** The loop that serves it is running: an answer in the same turn must not start another. */
+  isServed = false;
+
+  constructor(key: string) {
+    this.key = key;
+  }
+
+  add(waiter: Waiter): void {
+    waiter.before = this.last;
+    if (this.last === undefined) {
+      this.first = waiter;
+    } else {
+      this.last.after = waiter;
+    }
+    this.last = waiter;
+    this.size += 1;
+  }
+
+  remove({ before, after }: Waiter): void {
+    if (before === undefined) {
+      this.first = after;
+    } else {
+      before.after = after;
+    }
+    if (after === undefined) {
+      this.last = before;
+    } else {
+      after.before = before;
+    }
+    this.size -= 1;
+  }
+}
+
+/**
+ * Lets callers wait for their turn: first come, first served for each identity within this process. Only the first
+ * of an identity's queue asks the store; it sleeps for as long as the answer says, and asks again.
+ */
+export class Waiting {
+  readonly #settings: WaitingSettings;
+  readonly #queues = new Map<string, Queue>();
+  /**
+   * Not where requests on workerd share a limiter: a request's timers end with it, and whoever waited behind it would
+   * wait for ever. There each caller asks for itself.
+   */
+  readonly #keepsQueues: boolean;
+
+  constructor(settings: WaitingSettings) {
+    this.#settings = settings;
+    this.#keepsQueues = settings.isShared || !onWorkerd;
+  }
+
+  /**
+   * Asks until the call passes, or waiting cannot change the answer. `key` says whose queue it is. A decision that is
+   * neither allowed nor `limited` nor `blocked` ends the waiting, but for a degraded one of a caller with a `timeoutMs`:
+   * that one asks again until its time is over.
+   */
+  wait(key: string, ask: Ask, { timeoutMs, maxQueue, signal }: WaitBounds): Promise<Decision> {
+    return new Promise((resolve, reject) => {
+      signal?.throwIfAborted();
+      const queue = (this.#keepsQueues && this.#queues.get(key)) || new Queue(key);
+      if (queue.size > maxQueue) {
+        throw new RateLimiterError(
+          'ERR_WAIT_QUEUE_FULL',
+          `${maxQueue} calls of this identity wait already behind the first, as many as \`maxQueue\` allows. Refuse this one, or raise \`maxQueue\`.`,
+        );
+      }
+      const { clock } = this.#settings;
+      const until = clock.nowMicros() + timeoutMs * 1_000;
+      const waiter = new Waiter(queue, ask, until, signal, resolve, reject);
+      if (signal !== undefined) {
+        waiter.stopListening = listenForAbort(signal, () => this.#abort(waiter));
+      }
+      queue.add(waiter);
+      if (this.#keepsQueues) {
+        this.#queues.set(key, queue);
+      }
+      if (queue.first === waiter) {
+        this.#serve(queue);
+      } else {
+        waiter.isFollower = true;
+        waiter.stopSleeping = wakeAt(clock, until, () => this.#tooLate(waiter), true);
+      }
+    });
+  }
+
+  /** Ends all waiting. Nobody asks any more. */
+  close(reason: RateLimiterError): void {
+    const queues = [...this.#queues.values()];
+    this.#queues.clear();
+    for (const queue of queues) {
+      queue.isServed = true;
+      while (queue.first !== undefined) {
+        this.#reject(queue.first, reason);
+      }
+    }
+  }
+
+  /** Asks for the first of the queue, and for the next ones as long as answers come in the same turn. */
+  #serve(queue: Queue): void {
+    if (queue.isServed) {
+      return;
+    }
+    queue.isServed = true;
+    let { first } = queue;
+    while (first !== undefined && !first.isBusy) {
+      if (first.signal?.aborted === true) {
+        this.#reject(first, first.signal.reason);
+      } else if (first.isFollower && this.#settings.clock.nowMicros() > first.until) {
+        this.#tooLate(first);
+      } else {
+        this.#ask(first);
+      }
+      ({ first } = queue);
+    }
+    queue.isServed = false;
+  }
+
+  #ask(waiter: Waiter): void {
+    waiter.stopSleeping?.();
+    waiter.isFollower = false;
+    waiter.isBusy = true;
+    let isTaken = false;
+    const listener: Listener = {
+      decided: (decision) => {
+        if (!waiter.isDone) {
+          isTaken = decision.allowed;
+          this.#heed(waiter, decision);
+        } else if (decision.allowed && !decision.degraded) {
+          this.#settings.giveBack(decision);
+        }
+      },
+      failed: (error) => this.#reject(waiter, error),
+      chargedLate: (decision) => {
+        if (!isTaken) {
+          this.#settings.giveBack(decision);
+        }
+      },
+    };
+    waiter.context.runInAsyncScope(waiter.ask, undefined, listener);
+  }
+
+  #heed(waiter: Waiter, decision: Decision): void {
+    if (decision.reason === 'limited' || decision.reason === 'blocked') {
+      this.#sleep(waiter, decision.retryAfterMs);
+    } else if (decision.degraded && !decision.allowed && waiter.isPatient) {
+      this.#retryLater(waiter, decision);
+    } else {
+      this.#leave(waiter);
+      waiter.resolve(decision);
+      this.#serve(waiter.queue);
+    }
+  }
+
+  #sleep(waiter: Waiter, retryAfterMs: number): void {
+    const { clock, isShared } = this.#settings;
+    const now = clock.nowMicros();
+    const opensAt = now + retryAfterMs * 1_000;
+    if (opensAt > waiter.until) {
+      this.#reject(waiter, timedOut(`it would have to wait ${retryAfterMs} ms more`));
+      return;
+    }
+    waiter.retryMs = FIRST_RETRY_MS;
+    const jitterMs = isShared ? Math.random() * Math.min(MAX_JITTER_MS, retryAfterMs / 10) : 0;
+    this.#askAt(waiter, Math.min(opensAt + Math.floor(jitterMs * 1_000), waiter.until));
+  }
+
+  /** The store gave no answer. Whether it is back is known only by asking. */
+  #retryLater(waiter: Waiter, { error }: Degraded): void {
+    const { clock } = this.#settings;
+    const retryMs = waiter.retryMs * (0.9 + Math.random() / 10);
+    waiter.retryMs = Math.min(LAST_RETRY_MS, waiter.retryMs * 2);
+    const at = clock.nowMicros() + Math.ceil(retryMs * 1_000);
+    if (at < waiter.until) {
+      this.#askAt(waiter, at);
+    } else {
+      waiter.stopSleeping = wakeAt(
+        clock,
+        waiter.until,
+        () => this.#reject(waiter, timedOut('the store gives no answer', error)),
+        true,
+      );
+    }
+  }
+
+  #askAt(waiter: Waiter, atMicros: number): void {
+    const ask = (): void => {
+      waiter.isBusy = false;
+      this.#serve(waiter.queue);
+    };
+    waiter.stopSleeping = wakeAt(this.#settings.clock, atMicros, ask, true);
+  }
+
+  #tooLate(waiter: Waiter): void {
+    this.#reject(waiter, timedOut('others of this identity were before it'));
+  }
+
+  /** The next one asks in a later turn of the promise queue: it may be aborted in this turn, too. */
+  #abort(waiter: Waiter): void {
+    const { queue } = waiter;
+    const wasFirst = queue.first === waiter;
+    this.#leave(waiter);
+    waiter.reject(waiter.signal!.reason);
+    if (wasFirst && queue.first !== undefined) {
+      void Promise.resolve().then(() => this.#serve(queue));
+    }
+  }
+
+  #reject(waiter: Waiter, reason: unknown): void {
+    if (!waiter.isDone) {
+      this.#leave(waiter);
+      waiter.reject(reason);
+      this.#serve(waiter.queue);
+    }
+  }
+
+  #leave(waiter: Waiter): void {
+    const { queue } = waiter;
+    waiter.isDone = true;
+    waiter.stopSleeping?.();
+    waiter.stopListening?.();
+    queue.remove(waiter);
+    if (queue.size === 0 && this.#queues.get(queue.key) === queue) {
+      this.#queues.delete(queue.key);
+    }
+  }
+}
+
+function timedOut(why: string, cause?: unknown): RateLimiterError {
+  return new RateLimiterError(
+    'ERR_WAIT_TIMEOUT',
+    `The call did not pass within its \`timeoutMs\`: ${why}. Wait longer, or refuse it.`,
+    cause === undefined ? {} : { cause },
+  );
+}

@@ -1,0 +1,131 @@
+import type { Rule } from '../script/call-shape.ts';
+import { systemClock } from '../base/clock.ts';
+import type { Clock } from '../base/clock.ts';
+import type { Decision } from '../base/decision.ts';
+import type { StoreError } from '../base/errors.ts';
+import { HeldLeases } from './held-leases.ts';
+import { labelOf } from './label.ts';
+import type { FailStrategy } from '../limiter/limiter-options.ts';
+import type { LimiterStats, LimitStats, Outcome, ReasonCounts } from './stats.ts';
+
+/** What is counted of one limit. Its object is found once, when the limit becomes known, and not by each decision. */
+export class LimitCounts {
+  allowed = 0;
+  refused = 0;
+  shadowRefused = 0;
+  nearLimit = 0;
+  leasesHeld = 0;
+  lends = false;
+}
+
+/** What is counted of one limiter, always: integers, and nothing is made for a decision. */
+export class LimiterCounts {
+  readonly heldLeases: HeldLeases;
+  readonly #namespace: string;
+  readonly #failStrategy: FailStrategy;
+  impossible = 0;
+  #withinLimit = 0;
+  #limited = 0;
+  #blocked = 0;
+  #timeout = 0;
+  #away = 0;
+  #error = 0;
+  #overloaded = 0;
+  readonly #limits = new Map<string, LimitCounts>();
+
+  /** `time` is the store's, by which leases end. */
+  constructor(namespace: string, failStrategy: FailStrategy, time: Clock = systemClock) {
+    this.heldLeases = new HeldLeases(time);
+    this.#namespace = namespace;
+    this.#failStrategy = failStrategy;
+  }
+
+  limit(name: string, lends: boolean): LimitCounts {
+    const known = labelOf(this.#limits, name); // limits at call time may have any names
+    let counts = this.#limits.get(known);
+    if (counts === undefined) {
+      counts = new LimitCounts();
+      this.#limits.set(known, counts);
+    }
+    counts.lends ||= lends;
+    return counts;
+  }
+
+  /** A decision that the store made, under these rules; a block's rule comes after those of its limits. */
+  decided({ allowed, reason, limits }: Decision, rules: readonly Rule[]): void {
+    if (allowed) {
+      this.#withinLimit += 1;
+    } else if (reason === 'limited') {
+      this.#limited += 1;
+    } else {
+      this.#blocked += 1;
+    }
+    for (let i = 0; i < limits.length; i++) {
+      const counts = rules[i]!.counts;
+      if (counts === undefined) {
+        continue;
+      }
+      const { refused, shadow, remaining = 0, limit } = limits[i]!;
+      if (!refused) {
+        counts.allowed += 1;
+        if (allowed && remaining * 5 <= limit) {
+          counts.nearLimit += 1;
+        }
+      } else if (shadow) {
+        counts.shadowRefused += 1;
+      } else {
+        counts.refused += 1;
+      }
+    }
+  }
+
+  /** A decision that the store did not make. */
+  degraded({ reason }: StoreError): void {
+    switch (reason) {
+      case 'store_timeout':
+        this.#timeout += 1;
+        break;
+      case 'store_away':
+        this.#away += 1;
+        break;
+      case 'store_error':
+        this.#error += 1;
+        break;
+      case 'overloaded':
+        this.#overloaded += 1;
+        break;
+    }
+  }
+
+  stats(): LimiterStats {
+    const degraded: ReasonCounts = {
+      store_timeout: this.#timeout,
+      store_away: this.#away,
+      store_error: this.#error,
+      overloaded: this.#overloaded,
+    };
+    const decisions: Record<Outcome, ReasonCounts> = {
+      allowed: { within_limit: this.#withinLimit },
+      refused: { limited: this.#limited, blocked: this.#blocked, impossible: this.impossible },
+      rejected: {},
+    };
+    const outcome = ({ open: 'allowed', closed: 'refused', throw: 'rejected' } as const)[
+      this.#failStrategy
+    ];
+    decisions[outcome] = { ...decisions[outcome], ...degraded };
+    for (const counts of Object.values(decisions)) {
+      Object.freeze(counts);
+    }
+    this.heldLeases.sweep();
+    const limits = [...this.#limits].map(([name, counts]) => [name, limitStats(counts)] as const);
+    return Object.freeze({
+      namespace: this.#namespace,
+      decisions: Object.freeze(decisions),
+      limits: Object.freeze(Object.fromEntries(limits)),
+    });
+  }
+}
+
+function limitStats({ lends, leasesHeld, ...counts }: LimitCounts): LimitStats {
+  return Object.freeze(lends ? { ...counts, leasesHeld } : { ...counts });
+}

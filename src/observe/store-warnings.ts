@@ -1,0 +1,74 @@
+import type { StoreStateMessage } from './channels.ts';
+
+/** The name of a store whose client does not tell where it leads to. */
+export const UNNAMED = 'redis';
+
+/** What a log says of a change of state. It names no caller and no key. */
+export function describeStoreState({ state, store, node, error }: StoreStateMessage): string {
+  const all = store === UNNAMED ? 'Redis' : `Redis at ${store}`;
+  const place = node === '' ? all : `Node ${node} of ${all}`;
+  const why = error instanceof Error ? ` (${messageOf(error)})` : '';
+  if (state === 'ready') {
+    return `${place} answers again.`;
+  }
+  const trouble = state === 'away' ? 'is away' : 'does not answer';
+  return `${place} ${trouble}: decisions are made by the failure strategy${why}.`;
+}
+
+/** The reason that the client gave, where it gave one, says more than ours. */
+function messageOf({ message, cause }: Error): string {
+  const text = cause instanceof Error && cause.message !== '' ? cause.message : message;
+  return text.slice(0, 200);
+}
+
+/** Which stores and nodes are in trouble, as somebody was told: so that a return is told only of those. */
+export class Troubles {
+  readonly #nodes = new Map<string, Set<string>>();
+
+  begin({ store, node }: StoreStateMessage): void {
+    const nodes = this.#nodes.get(store) ?? new Set();
+    this.#nodes.set(store, nodes.add(node));
+  }
+
+  /** Whether it ends a trouble. With all of a store its nodes are back as well. */
+  end({ store, node }: StoreStateMessage): boolean {
+    const nodes = this.#nodes.get(store);
+    const ended = nodes !== undefined && (node === '' || nodes.delete(node));
+    if (ended && (node === '' || nodes.size === 0)) {
+      this.#nodes.delete(store);
+    }
+    return ended;
+  }
+}
+
+/** Changes that nobody listened to, by their error: the first decision that suffers makes a warning of it. */
+const unheard = new WeakMap<object, StoreStateMessage>();
+const warned = new Troubles();
+
+/** A change of state without a subscriber. */
+export function noteUnheard(message: StoreStateMessage): void {
+  if (message.state === 'ready') {
+    if (warned.end(message)) {
+      warn(message);
+    }
+  } else if (typeof message.error === 'object' && message.error !== null) {
+    unheard.set(message.error, message);
+  }
+}
+
+/** A call failed with this error, and its limiter has no `onError`. */
+export function warnOf(error: object): void {
+  const message = unheard.get(error);
+  if (message !== undefined) {
+    unheard.delete(error);
+    warned.begin(message);
+    warn(message);
+  }
+}
+
+function warn(message: StoreStateMessage): void {
+  process.emitWarning(describeStoreState(message), {
+    type: 'RateLimiterWarning',
+    code: 'DRL_STORE_STATE',
+  });
+}

@@ -1,0 +1,39 @@
+import {
+  ADDRESS_OPTIONS,
+  ADDRESS_OTHER_NAMES,
+  COST_OTHER_NAMES,
+  GUARD_NAMES,
+  GUARD_OTHER_NAMES,
+  LIMIT_OTHER_NAMES,
+  OF_A_LIMIT,
+  OF_A_LIMITER,
+  OF_ACQUIRE,
+  OF_LIMITED,
+} from './option-sets.ts';
+import type { OptionSet } from './read-options.ts';
+
+/** Objects of options that only the adapters read, kept out of the core's bundle. */
+
+export const GUARD: OptionSet = {
+  of: 'the guard',
+  names: [...GUARD_NAMES, 'cost', 'limits', ...ADDRESS_OPTIONS],
+  otherNames: {
+    ...GUARD_OTHER_NAMES,
+    ...COST_OTHER_NAMES,
+    ...LIMIT_OTHER_NAMES,
+    onBlock: 'onRefused',
+  },
+  places: [OF_A_LIMITER, OF_A_LIMIT, OF_ACQUIRE, OF_LIMITED],
+};
+
+export const CLIENT_ADDRESS: OptionSet = {
+  of: 'clientAddress',
+  names: [...ADDRESS_OPTIONS, 'remoteAddress'],
+  otherNames: ADDRESS_OTHER_NAMES,
+};
+
+export const IDENTIFY_BY_ADDRESS: OptionSet = {
+  of: 'identifyByAddress',
+  names: ADDRESS_OPTIONS,
+  otherNames: ADDRESS_OTHER_NAMES,
+};

@@ -1,0 +1,391 @@
+import type { AlgorithmName } from '../algorithms/limit.ts';
+import { allOf, choice, duration, writeDurations } from './other-names.ts';
+import type { Instead, OtherNames } from './other-names.ts';
+import type { OptionSet, Place } from './read-options.ts';
+
+/**
+ * Every object of options: its names, what other libraries call them, and where a misplaced option belongs. The names
+ * of one stand beside those of the others because each is told of the others' options.
+ */
+
+/** Options of every limit. */
+const ANY_LIMIT = ['name', 'shadow', 'maxDebt'] as const;
+
+/** Options of a limit without a name, which a limiter may be given directly. */
+const RATE = ['rate', 'period'] as const;
+
+const BURST_OTHER_NAMES = allOf('capacity bucketSize maxTokens', 'burst');
+const DEBT_OTHER_NAMES: OtherNames = { debt: 'maxDebt' };
+const TIME_ZONE_OTHER_NAMES = allOf('timezone tz', 'timeZone');
+
+const RATE_OTHER_NAMES: OtherNames = {
+  ...allOf(
+    'limit max maxRequests points requests intervalCap refillRate tokensPerInterval',
+    'rate',
+  ),
+  ...BURST_OTHER_NAMES,
+  ...DEBT_OTHER_NAMES,
+  ...TIME_ZONE_OTHER_NAMES,
+  ...allOf('windowMs timeWindow interval reservoirRefreshInterval', duration('period', 'ms')),
+  ...allOf('refillInterval window duration expire ttl', duration('period')),
+  tokens: {
+    instead: () =>
+      'Did you mean `rate`, the units per `period`, or `burst`, the most units at once (token bucket)?',
+  },
+};
+
+const countsPlaces = (means: string): Instead => ({
+  instead: () =>
+    `It counts places and no rate: ${means}. For a rate use \`tokenBucket({ rate, period })\`.`,
+});
+
+const PLACES_OTHER_NAMES: OtherNames = {
+  ...allOf('concurrency limit maxConcurrency maxConcurrent', 'max'),
+  ...allOf('duration expiration expires lease', duration('ttl')),
+  timeout: duration('ttl', 'ms'),
+  rate: countsPlaces('`max` is how many are held at once'),
+  period: countsPlaces('`ttl` is how long a place is held at most'),
+};
+
+/** The options that each algorithm has of its own, and what other libraries call them. */
+const ALGORITHMS: Readonly<
+  Record<
+    AlgorithmName,
+    { readonly factory: string; readonly names: readonly string[]; readonly otherNames: OtherNames }
+  >
+> = {
+  token_bucket: { factory: 'tokenBucket', names: [...RATE, 'burst'], otherNames: RATE_OTHER_NAMES },
+  sliding_window: { factory: 'slidingWindow', names: RATE, otherNames: RATE_OTHER_NAMES },
+  sliding_window_log: { factory: 'slidingWindowLog', names: RATE, otherNames: RATE_OTHER_NAMES },
+  fixed_window: {
+    factory: 'fixedWindow',
+    names: [...RATE, 'timeZone'],
+    otherNames: RATE_OTHER_NAMES,
+  },
+  concurrency: { factory: 'concurrency', names: ['max', 'ttl'], otherNames: PLACES_OTHER_NAMES },
+};
+
+const MEMORY_STORE_NAMES = ['clock', 'maxKeys'] as const;
+
+/** Options of a limiter beside those of its limits. */
+const LIMITER_NAMES = [
+  'redis',
+  'cluster',
+  'store',
+  'algorithm',
+  'limits',
+  'namespace',
+  'blocks',
+  'failStrategy',
+  'timeoutMs',
+  'maxInFlight',
+  'sharding',
+  'hashSecret',
+  'onAllow',
+  'onBlock',
+  'onError',
+] as const;
+
+const onFailure = (refusing: string) =>
+  choice('failStrategy', "'open', 'closed' or 'throw'", [
+    [true, "'open'"],
+    [false, refusing],
+  ]);
+
+const BLOCKS = {
+  instead: (value: unknown): string =>
+    `Write \`blocks: true\` in the limiter's options, and call \`limiter.block(identity, ${writeDurations(value)[0]?.code ?? "'15m'"})\`.`,
+};
+
+const LIMITER_OTHER_NAMES: OtherNames = {
+  ...allOf('client connection redisClient redisUrl storeClient url', 'redis'),
+  ...allOf('keyPrefix prefix', 'namespace'),
+  timeout: 'timeoutMs',
+  ...allOf('proxy shard sharded shards twemproxy', 'sharding'),
+  ...allOf('failOpen passOnStoreError', onFailure("'closed'")),
+  skipOnError: onFailure("'throw'"),
+  ...allOf('banDuration blockDuration', BLOCKS),
+  limiter: {
+    instead: () =>
+      'Pass a limiter itself in place of these options; write its limits as `limits: [slidingWindow({ rate, period })]`.',
+  },
+};
+
+/** Options of the guard that have no meaning elsewhere. */
+export const GUARD_NAMES = [
+  'identify',
+  'skip',
+  'onRefused',
+  'headers',
+  'count',
+  'maxHold',
+  'unidentified',
+  'partitionSecret',
+] as const;
+
+/** Options of the guard that say where a request's address is found. */
+export const ADDRESS_OPTIONS = ['trustedProxies', 'forwardedHeader', 'ipv6Prefix'] as const;
+
+export const ADDRESS_OTHER_NAMES: OtherNames = {
+  ...allOf('trustProxy trustedProxy proxies proxy hops maxIpsCount', 'trustedProxies'),
+  'trust proxy': 'trustedProxies',
+  ...allOf('header proxyIpHeader', 'forwardedHeader'),
+  ...allOf('ipv6Subnet subnet', 'ipv6Prefix'),
+};
+
+const PROFILES = "the name of a profile such as 'draft-11' or 'legacy', or a function";
+
+const counting = (whenTrue: string) =>
+  choice('count', "'all', 'failures' or 'successes'", [
+    [true, whenTrue],
+    [false, "'all'"],
+  ]);
+
+export const GUARD_OTHER_NAMES: OtherNames = {
+  ...ADDRESS_OTHER_NAMES,
+  ...allOf('allowList skipIf', 'skip'),
+  ...allOf('errorResponseBuilder handler message onExceeded onLimited', 'onRefused'),
+  ...allOf('getTracker identifier key keyGenerator', 'identify'),
+  legacyHeaders: choice('headers', PROFILES, [[true, "'legacy'"]]),
+  standardHeaders: choice('headers', PROFILES, [
+    [true, "'draft-6'"],
+    ['draft-6', "'draft-6'"],
+    ['draft-7', "'draft-7'"],
+    ['draft-8', "'draft-11'"],
+    [false, "'none'"],
+  ]),
+  skipFailedRequests: counting("'successes'"),
+  skipSuccessfulRequests: counting("'failures'"),
+  limiter: { instead: () => 'Pass the limiter first: `rateLimit(limiter, options)`.' },
+  throttlers: {
+    instead: () => 'Write `limiter: { redis, limits: [tokenBucket({ rate, period })] }`.',
+  },
+};
+
+export const COST_OTHER_NAMES: OtherNames = allOf('weight tokens points', 'cost');
+
+/** Where a call or a request may have limits of its own, and its limiter has a rate. */
+export const LIMIT_OTHER_NAMES: OtherNames = {
+  limit: {
+    instead: () =>
+      'Did you mean `limits`? Write `limits: [tokenBucket({ rate, period })]`, or give the limiter a `rate`.',
+  },
+};
+
+const OF_A_CALL: Place = {
+  of: 'a call',
+  names: ['cost'],
+  otherNames: { weight: 'cost' },
+  code: (option) => `limiter.allow(identity, { ${option} })`,
+};
+
+export const OF_ACQUIRE: Place = {
+  of: '`acquire`',
+  names: ['heartbeat'],
+  code: (option) => `limiter.acquire(identity, { ${option} })`,
+};
+
+const OF_WAIT: Place = {
+  of: '`wait`',
+  names: ['signal', 'maxQueue'],
+  code: (option) => `limiter.wait(identity, { ${option} })`,
+};
+
+const OF_RESERVE: Place = {
+  of: '`reserve`',
+  names: ['ttl'],
+  code: (option) => `limiter.reserve(identity, { ${option} })`,
+};
+
+const OF_A_MIDDLEWARE: Place = {
+  of: 'a middleware',
+  names: [...GUARD_NAMES, ...ADDRESS_OPTIONS],
+  otherNames: GUARD_OTHER_NAMES,
+  code: (option) => `rateLimit(limiter, { ${option} })`,
+};
+
+export const OF_A_LIMITER: Place = {
+  of: 'a limiter',
+  names: [...LIMITER_NAMES, 'rate', 'period', 'burst', 'timeZone'],
+  otherNames: { ...RATE_OTHER_NAMES, ...LIMITER_OTHER_NAMES },
+  code: (option) => `new RateLimiter({ ${option} })`,
+};
+
+export const OF_A_LIMIT: Place = {
+  of: 'a limit',
+  names: ANY_LIMIT,
+  otherNames: DEBT_OTHER_NAMES,
+  code: (option) => `limits: [tokenBucket({ rate, period, ${option} })]`,
+};
+
+export const OF_LIMITED: Place = {
+  of: '`limited`',
+  names: ['wait'],
+  code: (option) => `limited(fn, { ${option} })`,
+};
+
+const OF_MEMORY_STORE: Place = {
+  of: 'MemoryStore',
+  names: MEMORY_STORE_NAMES,
+  code: (option) => `store: new MemoryStore({ ${option} })`,
+};
+
+const OF_A_TOKEN_BUCKET: Place = {
+  of: 'a token bucket',
+  names: ['burst'],
+  otherNames: BURST_OTHER_NAMES,
+  code: (option) => `tokenBucket({ rate, period, ${option} })`,
+};
+
+const OF_A_FIXED_WINDOW: Place = {
+  of: 'a fixed window',
+  names: ['timeZone'],
+  otherNames: TIME_ZONE_OTHER_NAMES,
+  code: (option) => `fixedWindow({ rate, period: 'day', ${option} })`,
+};
+
+/** Every option that is a limit's own, whatever its algorithm. */
+export const LIMIT_NUMBERS: readonly string[] = [
+  ...new Set(Object.values(ALGORITHMS).flatMap(({ names }) => names)),
+];
+
+/** The options of a limiter with one limit under this algorithm; undefined where it has `limits`. */
+export function limiterOptions(algorithm: AlgorithmName | undefined): OptionSet {
+  const { names, otherNames, factory } = ALGORITHMS[algorithm ?? 'token_bucket'];
+  const common = {
+    of: 'RateLimiter',
+    otherNames: { ...otherNames, ...LIMITER_OTHER_NAMES },
+    places: AROUND_A_LIMITER,
+  };
+  return algorithm === undefined
+    ? { ...common, names: [...LIMITER_NAMES, ...LIMIT_NUMBERS] }
+    : {
+        ...common,
+        names: [...LIMITER_NAMES, ...names],
+        excluded: { of: factory, names: LIMIT_NUMBERS.filter((name) => !names.includes(name)) },
+      };
+}
+
+const AROUND_A_LIMITER: readonly Place[] = [
+  OF_A_MIDDLEWARE,
+  OF_A_CALL,
+  OF_ACQUIRE,
+  OF_WAIT,
+  OF_LIMITED,
+  OF_A_LIMIT,
+  OF_MEMORY_STORE,
+  OF_A_TOKEN_BUCKET,
+  OF_A_FIXED_WINDOW,
+];
+
+/** The options that a limit of this algorithm has of its own. */
+export function numbersOf(algorithm: AlgorithmName): readonly string[] {
+  return ALGORITHMS[algorithm].names;
+}
+
+export const TOKEN_BUCKET: OptionSet = limitOptions('token_bucket', ANY_LIMIT);
+export const SLIDING_WINDOW: OptionSet = limitOptions('sliding_window', ANY_LIMIT);
+export const SLIDING_WINDOW_LOG: OptionSet = limitOptions('sliding_window_log', ANY_LIMIT);
+export const FIXED_WINDOW: OptionSet = limitOptions('fixed_window', ANY_LIMIT);
+export const CONCURRENCY: OptionSet = limitOptions('concurrency', ['name', 'shadow']);
+
+function limitOptions(algorithm: AlgorithmName, common: readonly string[]): OptionSet {
+  const { names, otherNames, factory } = ALGORITHMS[algorithm];
+  return {
+    of: factory,
+    names: [...common, ...names],
+    otherNames,
+    places: [
+      OF_A_CALL,
+      OF_ACQUIRE,
+      OF_A_MIDDLEWARE,
+      OF_A_TOKEN_BUCKET,
+      OF_A_FIXED_WINDOW,
+      OF_A_LIMITER,
+    ],
+  };
+}
+
+const OF_A_LIMIT_OF_A_CALL: Place = {
+  of: 'a limit',
+  names: ['rate', 'period', 'burst', 'timeZone', 'max', 'name', 'shadow', 'maxDebt'],
+  otherNames: RATE_OTHER_NAMES,
+  code: (option) => `limits: [tokenBucket({ ${option} })]`,
+};
+
+const AROUND_A_CALL: readonly Place[] = [
+  OF_ACQUIRE,
+  OF_WAIT,
+  OF_RESERVE,
+  OF_A_LIMIT_OF_A_CALL,
+  OF_A_LIMITER,
+  OF_A_MIDDLEWARE,
+];
+
+export const CALL: OptionSet = {
+  of: 'this call',
+  names: ['cost', 'limits'],
+  otherNames: { ...COST_OTHER_NAMES, ...LIMIT_OTHER_NAMES },
+  places: AROUND_A_CALL,
+};
+
+export const ACQUIRE: OptionSet = { ...CALL, names: ['cost', 'limits', 'heartbeat'] };
+
+export const WAIT: OptionSet = {
+  ...CALL,
+  names: ['cost', 'limits', 'timeoutMs', 'signal', 'maxQueue'],
+  otherNames: { ...CALL.otherNames, timeout: 'timeoutMs', maxQueueSize: 'maxQueue' },
+};
+
+export const RESERVE: OptionSet = {
+  of: 'reserve',
+  names: ['cost', 'limits', 'ttl'],
+  otherNames: {
+    ...CALL.otherNames,
+    estimate: 'cost',
+    ...allOf('duration expiresIn timeout', duration('ttl')),
+  },
+  places: AROUND_A_CALL,
+};
+
+export const MEMORY_STORE: OptionSet = {
+  of: 'MemoryStore',
+  names: MEMORY_STORE_NAMES,
+  otherNames: allOf('max maxSize', 'maxKeys'),
+  places: [{ ...OF_A_LIMITER, code: (option) => `new RateLimiter({ store, ${option} })` }],
+};
+
+/** The options of `limited` and `@Limit`, by which of them it is. */
+export function limitedOptions(of: string): OptionSet {
+  return {
+    of,
+    names: ['limiter', 'identify', 'cost', 'limits', 'wait', 'heartbeat'],
+    otherNames: {
+      ...allOf('id identity key keyGenerator', 'identify'),
+      ...COST_OTHER_NAMES,
+      ...LIMIT_OTHER_NAMES,
+      ...allOf('plan plans', 'limits'),
+      rateLimiter: 'limiter',
+    },
+    places: [
+      { ...OF_WAIT, of: '`wait`', code: (option) => `wait: { ${option} }` },
+      { ...OF_A_LIMITER, code: (option) => `limiter: { ${option} }` },
+      OF_A_LIMIT,
+      OF_A_MIDDLEWARE,
+    ],
+  };
+}
+
+/** The option `wait` of `limited`. */
+export const WAIT_OF_LIMITED: OptionSet = {
+  of: 'wait',
+  names: ['timeoutMs', 'signal', 'maxQueue'],
+  otherNames: { timeout: 'timeoutMs', maxQueueSize: 'maxQueue' },
+  places: [
+    {
+      of: '`limited`',
+      names: ['limiter', 'identify', 'cost', 'limits', 'heartbeat'],
+      code: (option) => `limited(fn, { ${option} })`,
+    },
+  ],
+};

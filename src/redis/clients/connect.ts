@@ -1,0 +1,131 @@
+import { invalidOption } from '../../base/errors.ts';
+import { warnOfSettings } from './settings-warnings.ts';
+import { Connection } from '../connection/connection.ts';
+import type { Sendable } from '../connection/connection.ts';
+import { ioredisPort, isIoredis } from './ioredis.ts';
+import type { IoredisClient } from './ioredis.ts';
+import { isNodeRedis, isNodeRedisSentinel, isInLegacyMode, nodeRedisPort } from './node-redis.ts';
+import type { NodeRedisClient, NodeRedisCluster } from './node-redis.ts';
+import { OpenedPort } from './from-url.ts';
+import type { ClientLibrary } from './client-library.ts';
+import { isRedisPort } from './port.ts';
+import type { RedisPort } from './port.ts';
+import type { Script } from '../connection/script.ts';
+import { digestOfUrl, readRedisUrl } from './url.ts';
+import { glidePort, isGlide } from './valkey-glide.ts';
+import type { GlideClient } from './valkey-glide.ts';
+
+/**
+ * A client that is already there: ioredis (5, 6), iovalkey, node-redis (4, 5, 6) or valkey-glide (2), plain or
+ * cluster, recognised by its shape; or a `RedisPort` for any other. It stays yours: this library never closes it.
+ */
+export type RedisClient =
+  | IoredisClient
+  | NodeRedisClient
+  | NodeRedisCluster
+  | GlideClient
+  | RedisPort;
+
+/** A connection as one limiter holds it. `release` ends it where this library opened it and nobody else uses it. */
+export interface Held<C extends Sendable> {
+  readonly connection: Connection<C>;
+  release(): Promise<void>;
+}
+
+/** One connection per client and script, so that all limiters on a client share its batches and its bounds. */
+const byClient = new WeakMap<object, Connection<never>>();
+
+interface Opened {
+  readonly connection: Connection<never>;
+  readonly port: OpenedPort;
+  holders: number;
+}
+
+/** Connections that were opened here, by what stands for their URL: limiters with the same URL and deadline share one. */
+const byUrl = new Map<string, Opened>();
+
+export function connectionOfClient<C extends Sendable>(
+  client: RedisClient,
+  script: Script<C>,
+): Held<C> {
+  let connection = byClient.get(client) as Connection<C> | undefined;
+  if (connection === undefined) {
+    connection = new Connection(portOf(client), script);
+    byClient.set(client, connection as unknown as Connection<never>);
+  }
+  return { connection, release: () => Promise.resolve() };
+}
+
+export function connectionOfUrl<C extends Sendable>(
+  url: string,
+  cluster: boolean,
+  timeoutMs: number,
+  sharded: boolean,
+  library: Promise<ClientLibrary>,
+  script: Script<C>,
+): Held<C> {
+  const name = `${cluster} ${timeoutMs} ${sharded} ${digestOfUrl(url)}`;
+  let opened = byUrl.get(name);
+  if (opened === undefined) {
+    const port = new OpenedPort(library, readRedisUrl(url), cluster, timeoutMs, sharded);
+    const connection = new Connection(port, script);
+    opened = { connection: connection as unknown as Connection<never>, port, holders: 0 };
+    byUrl.set(name, opened);
+  }
+  const { connection, port } = opened;
+  opened.holders += 1;
+  let held = true;
+  return {
+    connection,
+    release: async () => {
+      if (held) {
+        held = false;
+        opened.holders -= 1;
+        if (opened.holders === 0) {
+          byUrl.delete(name);
+          connection.end();
+          await port.close();
+        }
+      }
+    },
+  };
+}
+
+/** Refuses what is no client, so that a limiter is never made on it. */
+export function checkClient(client: unknown): asserts client is RedisClient {
+  if (
+    typeof client !== 'object' ||
+    client === null ||
+    !(isRedisPort(client) || isIoredis(client) || isGlide(client) || isNodeRedis(client))
+  ) {
+    throw invalidOption(
+      'redis',
+      'a URL, a client of ioredis, iovalkey, node-redis or valkey-glide, plain or cluster, or a RedisPort',
+      client,
+      cureOf(client),
+    );
+  }
+}
+
+function cureOf(client: unknown): string {
+  if (typeof client === 'object' && client !== null) {
+    if (isNodeRedisSentinel(client)) {
+      return 'A Sentinel client of node-redis may send a command twice, and does not tell: use the RedisPort for it in docs/clients.md, or ioredis.';
+    }
+    if (isInLegacyMode(client)) {
+      return 'A node-redis 4 client in legacy mode answers by callbacks: pass `client.duplicate({ legacyMode: false })`.';
+    }
+  }
+  return 'Pass the client object itself, not its promise or its options.';
+}
+
+export function portOf(client: RedisClient): RedisPort {
+  warnOfSettings(client);
+  if (isRedisPort(client)) {
+    return client;
+  }
+  if (isIoredis(client)) {
+    return ioredisPort(client);
+  }
+  return isGlide(client) ? glidePort(client) : nodeRedisPort(client);
+}

@@ -1,0 +1,295 @@
+import { isIP } from 'node:net';
+import { monotonicMs, setImmediate } from '../../base/timers.ts';
+import { ioredisPort } from './ioredis.ts';
+import type { IoredisClient } from './ioredis.ts';
+import { endNodeRedis, isOutOfStep, nodeRedisPort } from './node-redis.ts';
+import type { NodeRedisClient, NodeRedisCluster } from './node-redis.ts';
+import type { PortState, RedisPort } from './port.ts';
+import { unusable } from './client-library.ts';
+import type { ClientLibrary } from './client-library.ts';
+import type { RedisAddress } from './url.ts';
+
+const CONNECT_TIMEOUT_MS = 1_000;
+/**
+ * A server that answers nothing for this many deadlines is connected to anew: after a failover it may be
+ * another one. Long enough that a blocked event loop is not taken for a silent server.
+ */
+const SILENT_DEADLINES = 10;
+const MIN_SILENCE_MS = 1_000;
+/** So that real decisions are back within this time of the server's own return. */
+const MAX_RECONNECT_DELAY_MS = 1_000;
+/** ioredis counts attempts from 1, node-redis from 0. */
+const FIRST_ATTEMPT = 1;
+/** A library that has not been loaded by then is not waited for any longer. */
+const MAX_LOAD_MS = 30_000;
+
+/**
+ * When to connect again: at once after a loss, once a second at most; then after 50 ms, doubling up to a second. A tenth
+ * is left to chance, so that processes do not come back in step.
+ */
+function reconnectDelays(): (attempt: number) => number {
+  let atOnceAt = Number.NEGATIVE_INFINITY;
+  return (attempt) => {
+    const now = monotonicMs();
+    if (attempt <= FIRST_ATTEMPT && now - atOnceAt > MAX_RECONNECT_DELAY_MS) {
+      atOnceAt = now;
+      return 0;
+    }
+    const delayMs = Math.min(MAX_RECONNECT_DELAY_MS, 50 * 2 ** Math.min(attempt, 10));
+    return delayMs * (0.9 + Math.random() / 10);
+  };
+}
+
+/** TLS names servers by name only; an address is checked against the certificate all the same. */
+function serverName(host: string): { servername?: string } {
+  return isIP(host) === 0 ? { servername: host } : {};
+}
+
+type Ioredis = new (options: object) => IoredisClient;
+type IoredisCluster = new (nodes: readonly object[], options: object) => IoredisClient;
+
+/** Where to connect, and how long a server may be silent. */
+interface Opening {
+  readonly address: RedisAddress;
+  readonly cluster: boolean;
+  readonly silenceMs: number;
+  /** Through a proxy that shards: it may end a connection on which anything is sent but scripts and pings. */
+  readonly sharded: boolean;
+}
+
+function openIoredis(
+  library: Record<string, unknown>,
+  { address, cluster, silenceMs, sharded }: Opening,
+): IoredisClient {
+  const { host, port, path, tls, username, password, database, family } = address;
+  const options = {
+    ...(username === undefined ? {} : { username }),
+    ...(password === undefined ? {} : { password }),
+    ...(tls ? { tls: serverName(host) } : {}),
+    ...(family === undefined ? {} : { family }),
+    connectTimeout: CONNECT_TIMEOUT_MS,
+    // ioredis waits this long for a server that it leaves, even where the socket is closed already, and its timer
+    // keeps the process alive.
+    disconnectTimeout: 100,
+    socketTimeout: silenceMs,
+    // Nothing is queued, nothing is sent again: a call that was not answered is not charged a second time.
+    maxRetriesPerRequest: 0,
+    autoResendUnfulfilledCommands: false,
+    reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
+    lazyConnect: true,
+    ...(sharded ? { enableReadyCheck: false, disableClientInfo: true, protocol: 2 } : {}),
+  };
+  if (cluster) {
+    const Cluster = library['Cluster'] as IoredisCluster;
+    return new Cluster([{ host, port }], {
+      redisOptions: options,
+      // A node is connected to when it is first called; its first calls wait for that, up to their deadline.
+      enableOfflineQueue: true,
+      scaleReads: 'master',
+      retryDelayOnFailover: 0,
+      retryDelayOnClusterDown: 0,
+      slotsRefreshTimeout: CONNECT_TIMEOUT_MS,
+      clusterRetryStrategy: reconnectDelays(),
+      lazyConnect: true,
+    });
+  }
+  const Redis = library['Redis'] as Ioredis;
+  return new Redis({
+    ...options,
+    ...(path === undefined ? { host, port } : { path }),
+    db: database,
+    enableOfflineQueue: false,
+    retryStrategy: reconnectDelays(),
+  });
+}
+
+function openNodeRedis(
+  library: Record<string, unknown>,
+  { address, cluster, silenceMs, sharded }: Opening,
+): NodeRedisClient | NodeRedisCluster {
+  const { host, port, path, tls, username, password, database, family } = address;
+  const options = {
+    ...(username === undefined ? {} : { username }),
+    ...(password === undefined ? {} : { password }),
+    disableOfflineQueue: true,
+    // Without pings an idle connection would be taken for a silent one.
+    pingInterval: silenceMs / 4,
+    ...(sharded ? { disableClientInfo: true } : {}),
+    // Without it version 6 says `HELLO`; with it version 5 does.
+    ...(sharded && 'DEFAULT_RESP' in library ? { RESP: 2 } : {}),
+  };
+  const socket = {
+    ...(path === undefined ? { host, port } : { path }),
+    ...(tls ? { tls: true, ...serverName(host) } : {}),
+    ...(family === undefined ? {} : { family }),
+    connectTimeout: CONNECT_TIMEOUT_MS,
+    socketTimeout: silenceMs,
+    reconnectStrategy: reconnectDelays(),
+  };
+  if (cluster) {
+    const { host: _host, port: _port, ...everyNode } = socket as Record<string, unknown>;
+    return (library['createCluster'] as (options: object) => NodeRedisCluster)({
+      rootNodes: [{ socket }],
+      defaults: { ...options, socket: everyNode },
+    });
+  }
+  return (library['createClient'] as (options: object) => NodeRedisClient)({
+    ...options,
+    socket,
+    database,
+  });
+}
+
+/** Whether a client gave up an attempt to connect by a timer of its own. */
+function isTimeout(error: unknown): boolean {
+  return error instanceof Error && /ETIMEDOUT|Connection timeout/.test(error.message);
+}
+
+/** A connection that this library opens itself, from a URL, with settings under which nothing is ever sent twice. */
+export class OpenedPort implements RedisPort {
+  nodeOf?: (slot: number) => string | undefined;
+  readonly address: string;
+  #error: unknown;
+  readonly #listeners: (() => void)[] = [];
+  #port: RedisPort | undefined;
+  #failed = false;
+  #wasReady = false;
+  readonly #silenceMs: number;
+  /** node-redis does not end a connection that is silent or out of step by itself. */
+  #reconnect: (() => void) | undefined;
+  #silentSince: number | undefined;
+  #closed = false;
+  readonly #opening: Promise<void>;
+  /** While the library is being loaded: the latest instant at which it is expected. Then when it was there. */
+  #loadedAt = monotonicMs() + MAX_LOAD_MS;
+
+  constructor(
+    library: Promise<ClientLibrary>,
+    address: RedisAddress,
+    cluster: boolean,
+    timeoutMs: number,
+    sharded = false,
+  ) {
+    if (cluster) {
+      this.nodeOf = (slot) => this.#port?.nodeOf?.(slot);
+    }
+    this.address = address.path ?? `${address.host}:${address.port}`;
+    const silenceMs = Math.max(MIN_SILENCE_MS, SILENT_DEADLINES * timeoutMs);
+    this.#silenceMs = silenceMs;
+    this.#opening = this.#open(library, { address, cluster, silenceMs, sharded }).catch(
+      (error: unknown) => {
+        this.#error = error;
+        this.#failed = true;
+        this.#changed();
+      },
+    );
+  }
+
+  get lastError(): unknown {
+    return this.#error ?? this.#port?.lastError;
+  }
+
+  get attemptAt(): number | undefined {
+    return this.#port?.attemptAt ?? this.#loadedAt;
+  }
+
+  get state(): PortState {
+    if (this.#failed || this.#closed) {
+      return 'away';
+    }
+    const state = this.#port?.state ?? 'connecting';
+    // A process that is slow to start may not have read its socket before the client's own timer was due. The client
+    // tries again at once, and how long calls wait is not for that timer to say.
+    return state === 'away' && !this.#wasReady && isTimeout(this.lastError) ? 'connecting' : state;
+  }
+
+  onStateChange(listener: () => void): void {
+    this.#listeners.push(listener);
+  }
+
+  send(command: 'EVALSHA' | 'EVAL', args: readonly string[], key: string): Promise<unknown> {
+    const reply = this.#port!.send(command, args, key);
+    if (this.#reconnect !== undefined) {
+      this.#watch(reply);
+    }
+    return reply;
+  }
+
+  isReply(error: unknown): boolean {
+    return this.#port?.isReply(error) === true;
+  }
+
+  /** Writing alone keeps the socket's own timer from firing: what counts is when the server was last heard. */
+  #watch(reply: Promise<unknown>): void {
+    const now = monotonicMs();
+    const since = (this.#silentSince ??= now);
+    const heard = (): void => {
+      this.#silentSince = undefined;
+    };
+    reply.then(heard, heard);
+    if (now - since > this.#silenceMs) {
+      // An answer may lie in a socket that a blocked event loop has yet to read.
+      setImmediate(() => {
+        if (this.#silentSince === since && !this.#closed) {
+          this.#silentSince = undefined;
+          this.#reconnect?.();
+        }
+      });
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#opening;
+    await this.#port?.close?.();
+  }
+
+  async #open(loading: Promise<ClientLibrary>, opening: Opening): Promise<void> {
+    const library = await loading;
+    this.#loadedAt = monotonicMs();
+    if (!this.#closed) {
+      try {
+        this.#connect(library, opening);
+      } catch (cause) {
+        throw unusable(library, cause);
+      }
+    }
+  }
+
+  #connect(library: ClientLibrary, opening: Opening): void {
+    if (library.name === 'ioredis') {
+      const client = openIoredis(library.exports, opening);
+      this.#listen(client, ioredisPort(client));
+    } else {
+      const client = openNodeRedis(library.exports, opening);
+      const connect = (): void => {
+        client.connect().catch(() => {}); // the event `error` tells as well
+      };
+      this.#reconnect = () => {
+        endNodeRedis(client);
+        connect();
+      };
+      client.on('error', (error) => {
+        if (isOutOfStep(error)) {
+          this.#reconnect?.();
+        }
+      });
+      const port = nodeRedisPort(client);
+      connect();
+      this.#listen(client, port);
+    }
+  }
+
+  #listen(client: IoredisClient | NodeRedisClient | NodeRedisCluster, port: RedisPort): void {
+    port.onStateChange(() => this.#changed());
+    this.#port = port;
+    this.#changed();
+  }
+
+  #changed(): void {
+    this.#wasReady ||= this.#port?.state === 'ready';
+    for (const listener of this.#listeners) {
+      listener();
+    }
+  }
+}

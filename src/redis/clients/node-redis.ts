@@ -1,0 +1,249 @@
+import { clearInterval, clearTimeout, setInterval, setTimeout } from '../../base/timers.ts';
+import { warn } from './settings-warnings.ts';
+import type { PortState, RedisPort } from './port.ts';
+
+interface NodeRedisBase {
+  readonly isOpen: boolean;
+  readonly isReady?: boolean;
+  /** Of a plain client. */
+  readonly options?: { readonly socket?: object | undefined } | undefined;
+  connect(): Promise<unknown>;
+  destroy?(): unknown;
+  /** What `destroy` is called in version 4. */
+  disconnect?(): unknown;
+  on(event: string, listener: (error?: unknown) => void): unknown;
+  listenerCount?(event: string): number;
+}
+
+/** A client of node-redis (4, 5 or 6), known by its shape. */
+export interface NodeRedisClient extends NodeRedisBase {
+  sendCommand(args: string[]): Promise<unknown>;
+}
+
+/** A cluster client of node-redis (4, 5 or 6). */
+export interface NodeRedisCluster extends NodeRedisBase {
+  sendCommand(key: string, isReadonly: boolean, args: string[]): Promise<unknown>;
+  readonly slots: readonly ({ readonly master: { readonly address: string } } | undefined)[];
+}
+
+export function isNodeRedis(client: object): client is NodeRedisClient | NodeRedisCluster {
+  const { isOpen, sendCommand, connect } = client as Partial<NodeRedisClient>;
+  return (
+    typeof isOpen === 'boolean' &&
+    typeof sendCommand === 'function' &&
+    typeof connect === 'function' &&
+    !isNodeRedisSentinel(client) &&
+    !isInLegacyMode(client)
+  );
+}
+
+/**
+ * It sends a command again whose reply was lost, unless `maxCommandRediscovers` is 0, and keeps that setting to
+ * itself: neither could it be told apart nor warned of.
+ */
+export function isNodeRedisSentinel(client: object): boolean {
+  return 'getMasterNode' in client || 'getSentinelNode' in client;
+}
+
+/** In version 4: its `sendCommand` returns nothing, and calls back. */
+export function isInLegacyMode(client: object): boolean {
+  const { options } = client as { options?: { legacyMode?: unknown } };
+  return options?.legacyMode === true;
+}
+
+function isCluster(client: NodeRedisClient | NodeRedisCluster): client is NodeRedisCluster {
+  return 'slots' in client;
+}
+
+export function nodeRedisPort(client: NodeRedisClient | NodeRedisCluster): RedisPort {
+  return isCluster(client) ? new ClusterPort(client) : new PlainPort(client);
+}
+
+/** Ends it at once, whatever is under way. */
+export function endNodeRedis(client: NodeRedisBase): void {
+  if (client.destroy !== undefined) {
+    client.destroy();
+  } else {
+    Promise.resolve(client.disconnect?.()).catch(() => {}); // it was closed before
+  }
+}
+
+/**
+ * Bytes that are not the Redis protocol. node-redis forgets them and keeps the connection, on which every later
+ * reply then answers the command before its own.
+ */
+export function isOutOfStep(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith('Unknown RESP type');
+}
+
+const PROOF_MS = 1_000;
+const ASK_MS = 20;
+
+abstract class NodeRedisPort<Client extends NodeRedisBase> {
+  protected readonly client: Client;
+  readonly address: string | undefined;
+  lastError: unknown;
+  #wasReady: boolean;
+  /** The connection was lost just now: if the client reconnects, it says so in this turn. */
+  #lost = false;
+  /** The attempt to connect that calls could wait for has failed, or there is none. */
+  #failed = false;
+  /** The connection stood before the present one, or an attempt failed. */
+  #reconnecting = false;
+  #outOfStep = false;
+  readonly #listeners: (() => void)[] = [];
+
+  constructor(client: Client) {
+    this.client = client;
+    this.address = addressOf(client);
+    this.#wasReady = isReady(client);
+    client.on('error', (error) => {
+      this.lastError = error;
+      if (isOutOfStep(error)) {
+        this.#outOfStep = true;
+        this.note(true);
+      } else if (!isReady(client)) {
+        this.#noteLoss();
+      }
+    });
+    client.on('reconnecting', () => {
+      this.note(!this.#lost);
+      this.#lost = false;
+    });
+    client.on('ready', () => {
+      this.#outOfStep = false;
+      this.#wasReady = true;
+      if (this.#reconnecting && client.destroy === undefined) {
+        void this.#proveInStep();
+      }
+      this.#reconnecting = false;
+    });
+    for (const event of ['ready', 'connect']) {
+      client.on(event, () => this.note(this.#failed && !isReady(client)));
+    }
+    for (const event of ['terminated', 'end', 'disconnect']) {
+      client.on(event, () => this.note(true));
+    }
+  }
+
+  get state(): PortState {
+    if (isReady(this.client) && !this.#outOfStep) {
+      return 'ready';
+    }
+    return this.client.isOpen && !this.#failed ? 'connecting' : 'away';
+  }
+
+  onStateChange(listener: () => void): void {
+    this.#listeners.push(listener);
+  }
+
+  /** node-redis has a class for what the server answered, `ErrorReply`, and subclasses of it. */
+  isReply(error: unknown): boolean {
+    for (
+      let type = error?.constructor;
+      typeof type === 'function';
+      type = Object.getPrototypeOf(type)
+    ) {
+      if (type.name === 'ErrorReply') {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  async close(): Promise<void> {
+    endNodeRedis(this.client);
+  }
+
+  #noteLoss(): void {
+    this.#reconnecting = true;
+    this.#failed = true;
+    this.#lost = this.#wasReady;
+    this.#wasReady = false;
+    // A client that reconnects says so after the error: only then is it known whether calls may wait.
+    queueMicrotask(() => {
+      this.#lost = false;
+      this.note(this.#failed);
+    });
+  }
+
+  /**
+   * Version 4 keeps what it had read of an array when a connection broke off in it: later replies then fill that
+   * array, and go to the wrong commands. An array that comes back as it was asked for proves that this is not so.
+   */
+  async #proveInStep(): Promise<void> {
+    this.#outOfStep = true;
+    const refuse = (): void => {
+      const text =
+        'The node-redis 4 client is out of step with the server since its connection broke off in a reply: it is not used any more. Make a new client.';
+      this.lastError = new Error(text);
+      warn(this.client, 'DRL_CLIENT_OUT_OF_STEP', text);
+      this.note(true);
+    };
+    const word = `in step ${Math.random()}`;
+    const overdue = setTimeout(refuse, PROOF_MS);
+    overdue.unref();
+    const reply = await this.send('EVAL', ['return {ARGV[1]}', '0', word], '').catch(() => {});
+    clearTimeout(overdue);
+    if (Array.isArray(reply) && reply[0] === word) {
+      this.#outOfStep = false;
+      this.note(false);
+    } else if (reply !== undefined) {
+      refuse();
+    }
+  }
+
+  abstract send(command: string, args: readonly string[], key: string): Promise<unknown>;
+
+  protected note(failed: boolean): void {
+    this.#failed = failed;
+    for (const listener of this.#listeners) {
+      listener();
+    }
+  }
+}
+
+/** A socket's options are of several kinds, and each is optional. */
+function addressOf(client: NodeRedisBase): string | undefined {
+  if ('slots' in client) {
+    return undefined;
+  }
+  const socket: { host?: unknown; port?: unknown; path?: unknown } = client.options?.socket ?? {};
+  const { host = 'localhost', port = 6379, path } = socket;
+  return typeof path === 'string' ? path : `${String(host)}:${String(port)}`;
+}
+
+class PlainPort extends NodeRedisPort<NodeRedisClient> implements RedisPort {
+  override send(command: string, args: readonly string[]): Promise<unknown> {
+    return this.client.sendCommand([command, ...args]);
+  }
+}
+
+class ClusterPort extends NodeRedisPort<NodeRedisCluster> implements RedisPort {
+  override send(command: string, args: readonly string[], key: string): Promise<unknown> {
+    return this.client.sendCommand(key, false, [command, ...args]);
+  }
+
+  constructor(client: NodeRedisCluster) {
+    super(client);
+    if (client.destroy === undefined && !isReady(client)) {
+      // Version 4 says that it is open before it knows a node, and has no event for when it does.
+      const asking = setInterval(() => {
+        if (isReady(client)) {
+          clearInterval(asking);
+          this.note(false);
+        }
+      }, ASK_MS);
+      asking.unref();
+    }
+  }
+
+  nodeOf(slot: number): string | undefined {
+    return this.client.slots[slot]?.master.address;
+  }
+}
+
+function isReady(client: NodeRedisBase & Partial<Pick<NodeRedisCluster, 'slots'>>): boolean {
+  const knowsNodes = client.destroy !== undefined || client.slots?.[0] !== undefined;
+  return client.isReady ?? (client.isOpen && knowsNodes);
+}

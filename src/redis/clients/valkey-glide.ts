@@ -1,0 +1,184 @@
+import { monotonicMs, sleep } from '../../base/timers.ts';
+import type { PortState, RedisPort } from './port.ts';
+
+/** A client of valkey-glide (2), plain or cluster, known by its shape. */
+export interface GlideClient {
+  customCommand(args: string[], options?: { decoder?: number }): Promise<unknown>;
+  close(errorMessage?: string): void;
+}
+
+/** valkey-glide's `Decoder.String`: replies as texts, whatever the client's `defaultDecoder`. */
+const AS_TEXT = { decoder: 1 };
+/** The nodes are asked for anew at most this often after calls that were not answered, … */
+const REFRESH_MS = 1_000;
+/** … and this often without any: the client follows a slot that moves without telling. */
+const LATEST_REFRESH_MS = 10_000;
+const SLOTS = 16_384;
+/**
+ * How long a call stays unanswered beyond the client's own deadline. Were that an answer, a server that hangs would
+ * seem to be one that fails call by call, and each call would wait for its whole deadline.
+ */
+const SILENCE_MS = 1_000;
+
+export function isGlide(client: object): client is GlideClient {
+  const { customCommand, close } = client as Partial<GlideClient>;
+  return typeof customCommand === 'function' && typeof close === 'function';
+}
+
+function isCluster(client: GlideClient): boolean {
+  return 'invokeScriptWithRoute' in client;
+}
+
+export function glidePort(client: GlideClient): RedisPort {
+  return isCluster(client) ? new GlideClusterPort(client) : new GlidePort(client);
+}
+
+/** What the server answered, worded as the server words it. */
+class GlideReplyError extends Error {
+  override readonly name = 'ReplyError';
+}
+
+/** valkey-glide's names for what the server says; all others it leaves as they are. */
+const CODES: Readonly<Record<string, string>> = {
+  Ask: 'ASK',
+  BusyLoadingError: 'LOADING',
+  ClusterDown: 'CLUSTERDOWN',
+  CrossSlot: 'CROSSSLOT',
+  ExecAbortError: 'EXECABORT',
+  MasterDown: 'MASTERDOWN',
+  Moved: 'MOVED',
+  NoScriptError: 'NOSCRIPT',
+  NotBusy: 'NOTBUSY',
+  PermissionDenied: 'NOPERM',
+  ReadOnly: 'READONLY',
+  ResponseError: 'ERR',
+  TryAgain: 'TRYAGAIN',
+};
+
+/**
+ * `An error was signalled by the server: - NoScriptError: No matching script.` or `OOM: command not allowed`. The
+ * client's own opinions are other classes (`TimeoutError`, `ConnectionError`, …), or begin in another way.
+ */
+function replyOf(error: unknown): GlideReplyError | undefined {
+  if (!(error instanceof Error) || error.name !== 'RequestError') {
+    return undefined;
+  }
+  const [, kind, code, text = ''] =
+    /^(?:An error was signalled by the server: - (\w+)|([A-Z][A-Z0-9_]*))(?:: (.*))?$/s.exec(
+      error.message,
+    ) ?? [];
+  const first = kind === undefined ? code : (CODES[kind] ?? `ERR ${kind}`);
+  return first === undefined
+    ? undefined
+    : new GlideReplyError(`${first} ${text}`, { cause: error });
+}
+
+/**
+ * valkey-glide does not tell whether it is connected: a lost connection shows in calls that time out, which the
+ * lanes of a `Connection` notice and bound. Only its end is known, from the first call after it.
+ */
+class GlidePort implements RedisPort {
+  protected readonly client: GlideClient;
+  lastError: unknown;
+  state: PortState = 'ready';
+  readonly #listeners: (() => void)[] = [];
+
+  constructor(client: GlideClient) {
+    this.client = client;
+  }
+
+  onStateChange(listener: () => void): void {
+    this.#listeners.push(listener);
+  }
+
+  async send(command: string, args: readonly string[]): Promise<unknown> {
+    try {
+      return await this.client.customCommand([command, ...args], AS_TEXT);
+    } catch (error) {
+      const failure = replyOf(error) ?? this.noteFailure(error);
+      if (error instanceof Error && error.name === 'TimeoutError') {
+        await sleep(SILENCE_MS, undefined, { ref: false });
+      }
+      throw failure;
+    }
+  }
+
+  isReply(error: unknown): boolean {
+    return error instanceof GlideReplyError;
+  }
+
+  protected noteFailure(error: unknown): unknown {
+    this.lastError = error;
+    if (error instanceof Error && error.name === 'ClosingError') {
+      this.become('away');
+    }
+    return error;
+  }
+
+  protected become(state: PortState): void {
+    this.state = state;
+    for (const listener of this.#listeners) {
+      listener();
+    }
+  }
+}
+
+class GlideClusterPort extends GlidePort implements RedisPort {
+  override state: PortState = 'connecting';
+  /** By slot. */
+  readonly #nodes = Array.from<string | undefined>({ length: SLOTS });
+  #askedAt = -Infinity;
+
+  constructor(client: GlideClient) {
+    super(client);
+    void this.#askForNodes();
+  }
+
+  /** valkey-glide keeps its own map of the slots to itself. Where ours is old, a node's trouble spreads no further. */
+  nodeOf(slot: number): string | undefined {
+    return this.#nodes[slot];
+  }
+
+  override async send(command: string, args: readonly string[]): Promise<unknown> {
+    if (monotonicMs() - this.#askedAt > LATEST_REFRESH_MS) {
+      void this.#askForNodes();
+    }
+    return super.send(command, args);
+  }
+
+  protected override noteFailure(error: unknown): unknown {
+    if (monotonicMs() - this.#askedAt > REFRESH_MS) {
+      void this.#askForNodes();
+    }
+    return super.noteFailure(error);
+  }
+
+  async #askForNodes(): Promise<void> {
+    this.#askedAt = monotonicMs();
+    try {
+      const ranges = (await this.client.customCommand(
+        ['CLUSTER', 'SLOTS'],
+        AS_TEXT,
+      )) as readonly SlotRange[];
+      // A node that has left the cluster answers as well, and knows none.
+      if (ranges.length > 0) {
+        this.#nodes.fill(undefined);
+      }
+      for (const [first, last, [host, port]] of ranges) {
+        this.#nodes.fill(`${host}:${port}`, first, last + 1);
+      }
+    } catch (error) {
+      super.noteFailure(error);
+    }
+    if (this.state === 'connecting') {
+      this.become('ready');
+    }
+  }
+}
+
+/** As `CLUSTER SLOTS` has it: the first and the last slot, and the primary. */
+type SlotRange = readonly [
+  first: number,
+  last: number,
+  primary: readonly [host: string, port: number],
+];

@@ -1,0 +1,47 @@
+import { betweenRequests, RateLimiterError } from '../../base/errors.ts';
+
+/** Commands that a text may quote. Whatever else it quotes may be a key, an identity or a password. */
+const COMMANDS =
+  /^(?:evalsha|eval|get|set|psetex|mget|del|pttl|time|hello|auth|info|client|select|ping|cluster|script|readonly|[a-z]+\|[a-z-]+)$/i;
+
+/** `unknown command 'EVALSHA', with args beginning with: '…' '1' 'key' …`, as servers of all kinds put it. */
+const ARGUMENTS = /\bwith args beginning with\b.*/s;
+/** Not an apostrophe: `don't`, `isn't`. */
+const QUOTED = /(?<!\w)(["'`])(.*?)\1(?!\w)/gs;
+/** A word with part of a digest in it, such as a key. */
+const DIGESTED = /\S*[0-9a-f]{16,}\S*/gi;
+
+/** A text without what it quotes, so that no key, identity or password comes into a log by way of an error. */
+function withoutData(text: string): string {
+  return text
+    .replace(ARGUMENTS, 'with arguments (not repeated)')
+    .replace(QUOTED, (quoted, _mark, inner: string) => (COMMANDS.test(inner) ? quoted : "'…'"))
+    .replace(DIGESTED, '…');
+}
+
+/**
+ * A client library's error as the cause of ours: its words without data, its code and stack, and nothing else that
+ * hangs on it. ioredis hangs the command there, and with `AUTH` and `HELLO` the password. What workerd refuses is no
+ * outage, and becomes an error that says so.
+ */
+export function causeOf(error: unknown): unknown {
+  if (error instanceof RateLimiterError) {
+    return error;
+  }
+  if (!(error instanceof Error)) {
+    return typeof error === 'string' ? withoutData(error) : error;
+  }
+  const { name, stack, cause } = error;
+  const { code } = error as NodeJS.ErrnoException;
+  const message = withoutData(error.message);
+  const copy = new Error(message, cause === undefined ? undefined : { cause: causeOf(cause) });
+  // A stack begins with the message.
+  const frames = stack?.replace(error.message, () => message);
+  for (const [key, value] of Object.entries({ name, stack: frames })) {
+    Object.defineProperty(copy, key, { value, configurable: true, writable: true });
+  }
+  if (message.includes('on behalf of a different request')) {
+    return betweenRequests(copy);
+  }
+  return typeof code === 'string' ? Object.assign(copy, { code }) : copy;
+}

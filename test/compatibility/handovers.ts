@@ -1,0 +1,182 @@
+import { expect } from 'vitest';
+import type { Decision, Limit, RateLimiter } from 'distributed-rate-limiter';
+import type { RedisServer } from '../kit/servers/index.mjs';
+import { ROWS } from './limits.mjs';
+import type { Library, Row } from './limits.mjs';
+
+/** One of two versions on one Redis, with a client of its own. */
+export interface Side {
+  readonly library: Library;
+  limiter(limits: Limit[], blocks?: boolean): RateLimiter;
+}
+
+/** What one version leaves to the other. */
+export interface Handover {
+  readonly name: string;
+  readonly needs: readonly string[];
+  run(from: Side, to: Side, redis: RedisServer): Promise<void>;
+}
+
+const WHO = 'everybody';
+const UNITS = 20;
+
+/** Both see so much left, and until the same instant of Redis's clock, a rounded millisecond apart. */
+async function agree(one: RateLimiter, other: RateLimiter, remaining: number): Promise<void> {
+  const [a, b] = [await one.peek(WHO), await other.peek(WHO)];
+  expect([a.remaining, b.remaining]).toEqual([remaining, remaining]);
+  const apart = a.resetAfterMs === 0 ? b.resetAfterMs! : Math.abs(a.resetAtMs! - b.resetAtMs!);
+  expect(apart).toBeLessThanOrEqual(1);
+}
+
+function instantOf(decision: Decision): number {
+  return decision.resetAtMs! - decision.resetAfterMs! + decision.retryAfterMs!;
+}
+
+function limited({ name, needs, limits }: Row): Handover {
+  return {
+    name: `${name}: what is left, what is refused and until when; what is forgotten`,
+    needs,
+    async run(from, to) {
+      const [a, b] = [from, to].map((side) => side.limiter(limits(side.library, UNITS))) as [
+        RateLimiter,
+        RateLimiter,
+      ];
+      await a.allow(WHO, { cost: 3 });
+      await agree(a, b, UNITS - 3);
+      await b.allow(WHO, { cost: 2 });
+      await agree(a, b, UNITS - 5);
+      await a.allow(WHO, { cost: UNITS - 5 });
+      await agree(a, b, 0);
+      const refusals = [await a.allow(WHO), await b.allow(WHO)];
+      expect(refusals.map(({ reason }) => reason)).toEqual(['limited', 'limited']);
+      expect(Math.abs(instantOf(refusals[0]!) - instantOf(refusals[1]!))).toBeLessThanOrEqual(2);
+      await b.reset(WHO);
+      await agree(a, b, UNITS);
+    },
+  };
+}
+
+function keysOf(redis: RedisServer, pattern: string): Promise<string[]> {
+  return redis.command('KEYS', pattern);
+}
+
+/** The one key that is there and was not. */
+async function newKey(
+  redis: RedisServer,
+  pattern: string,
+  known: readonly string[],
+): Promise<string> {
+  const keys = (await keysOf(redis, pattern)).filter((key) => !known.includes(key));
+  expect(keys).toHaveLength(1);
+  return keys[0]!;
+}
+
+export const HANDOVERS: readonly Handover[] = [
+  ...ROWS.filter(({ verb }) => verb === 'allow').map(limited),
+  {
+    name: 'a debt',
+    needs: ['penalize'],
+    async run(from, to) {
+      const [a, b] = [from, to].map(({ limiter, library }) =>
+        limiter([library.tokenBucket({ rate: 7, period: '1h', maxDebt: 10 })]),
+      ) as [RateLimiter, RateLimiter];
+      await a.penalize(WHO, 12);
+      await agree(a, b, 0);
+      const refusals = [await a.allow(WHO), await b.allow(WHO)];
+      // Of 7 units 12 were taken, and another is asked for: 6 are to come back.
+      for (const { retryAfterMs } of refusals) {
+        expect(retryAfterMs).toBeGreaterThan((6 / 7) * 3_600_000 - 10_000);
+        expect(retryAfterMs).toBeLessThanOrEqual(Math.ceil((6 / 7) * 3_600_000));
+      }
+    },
+  },
+  {
+    name: 'a block, and its end',
+    needs: ['block', 'unblock'],
+    async run(from, to) {
+      const [a, b] = [from, to].map(({ limiter, library }) =>
+        limiter([library.tokenBucket({ rate: UNITS, period: '1h' })], true),
+      ) as [RateLimiter, RateLimiter];
+      await a.allow(WHO);
+      await a.block(WHO, '1h');
+      const answers = [await a.allow(WHO), await b.allow(WHO)];
+      expect(answers.map(({ reason }) => reason)).toEqual(['blocked', 'blocked']);
+      expect(Math.abs(instantOf(answers[0]!) - instantOf(answers[1]!))).toBeLessThanOrEqual(2);
+      await b.unblock(WHO);
+      await agree(a, b, UNITS - 1);
+    },
+  },
+  {
+    name: 'an arrival time that was forgiven once is not forgiven again',
+    needs: [],
+    async run(from, to) {
+      const [long, short] = ['1h', '1m'] as const;
+      const limits = ({ library }: Side, period: '1h' | '1m') => ({
+        limits: [library.tokenBucket({ rate: 10, period })],
+      });
+      const [a, b] = [from, to].map((side) => side.limiter(limits(side, long).limits)) as [
+        RateLimiter,
+        RateLimiter,
+      ];
+      await a.allow(WHO, { cost: 10 });
+      const forgiven = await a.allow(WHO, limits(from, short));
+      expect(forgiven.retryAfterMs).toBeLessThanOrEqual(6_000);
+      // Two units more of six minutes each, and the shorter limit sees too much again.
+      await b.allow(WHO, { cost: 2 });
+      const waits = [
+        await b.allow(WHO, limits(to, short)),
+        await a.allow(WHO, limits(from, short)),
+      ];
+      for (const { reason, retryAfterMs } of waits) {
+        expect(reason).toBe('limited');
+        expect(retryAfterMs).toBeGreaterThan(710_000);
+      }
+    },
+  },
+  {
+    name: 'a reservation that one opens and the other settles, and what the first is then told',
+    needs: ['reserve', 'slidingWindow', 'slidingWindowLog', 'fixedWindow'],
+    async run(from, to, redis) {
+      const row = ROWS.find(({ name }) => name === 'four at once')!;
+      const [a, b] = [from, to].map((side) => side.limiter(row.limits(side.library, UNITS))) as [
+        RateLimiter,
+        RateLimiter,
+      ];
+      const opened = await a.reserve(WHO, { cost: 6, ttl: '1h' });
+      const record = await newKey(redis, '*#r:*', []);
+      const mine = await b.reserve(WHO, { cost: 1, ttl: '1h' });
+      const own = await newKey(redis, '*#r:*', [record]);
+      await agree(a, b, UNITS - 7);
+      // A handle lives in its process. The record is what they share: so the other's handle finds this one.
+      await redis.command('RENAME', record, own);
+      expect(await mine.settle(2)).toMatchObject({ charged: 2, uncharged: 0, expired: false });
+      await agree(a, b, UNITS - 3);
+      await redis.command('RENAME', own, record);
+      expect(await opened.settle(5)).toMatchObject({ charged: 2, uncharged: 0, expired: false });
+      await agree(a, b, UNITS - 3);
+    },
+  },
+  {
+    name: 'a place that one takes and the other renews and frees',
+    needs: ['acquire', 'concurrency'],
+    async run(from, to, redis) {
+      const [a, b] = [from, to].map((side) =>
+        side.limiter([side.library.concurrency({ max: 2, ttl: '1h' })]),
+      ) as [RateLimiter, RateLimiter];
+      const mine = await b.acquire(WHO);
+      const taken = await a.acquire(WHO);
+      await agree(a, b, 0);
+      expect((await b.acquire(WHO)).allowed).toBe(false);
+      // As above: the other's handle comes to stand for the place that this one took.
+      const key = await newKey(redis, '*handed*', []);
+      const end = await redis.command('ZSCORE', key, taken.leaseId!);
+      expect(await redis.command('ZREM', key, taken.leaseId!, mine.leaseId!)).toBe(2);
+      await redis.command('ZADD', key, end, mine.leaseId!);
+      await agree(a, b, 1);
+      expect(await mine.renew()).toBe(true);
+      expect(await taken.renew()).toBe(false);
+      expect(await mine.release()).toBe(true);
+      await agree(a, b, 2);
+    },
+  },
+];

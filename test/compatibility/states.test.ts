@@ -1,0 +1,213 @@
+import { readFileSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import {
+  concurrency,
+  fixedWindow,
+  slidingWindow,
+  slidingWindowLog,
+  tokenBucket,
+} from 'distributed-rate-limiter';
+import { block } from '../../src/algorithms/block.ts';
+import { readSettled, readVerdicts } from '../../src/script/read-answer.ts';
+import { decide } from '../../src/script/decide.ts';
+import { settleDetails, shapeOf } from '../../src/script/call-shape.ts';
+import type { Entry } from '../../src/script/call-shape.ts';
+import type { Limit } from '../../src/algorithms/limit.ts';
+import { MapTable } from '../kit/twins/lockstep.ts';
+import { groupedOneByOne } from '../kit/twins/lua-twin.ts';
+import { openResp, startRedis } from '../kit/servers/index.mjs';
+import type { RedisServer } from '../kit/servers/index.mjs';
+import { virtualScript } from '../kit/fakes/virtual-script.ts';
+
+/** What a key held: a string, or the members of a sorted set, each before its score. */
+interface Held {
+  readonly string?: string;
+  readonly members?: readonly string[];
+}
+
+/** Written by releases. Lines are added, never edited: later code must read them, whatever it writes itself. */
+const { states: STATES, records: RECORDS } = JSON.parse(
+  readFileSync(new URL('states.json', import.meta.url), 'utf8'),
+) as {
+  readonly states: Readonly<Record<string, Held>>;
+  readonly records: Readonly<
+    Record<string, { readonly record: string; readonly limits: Readonly<Record<string, Held>> }>
+  >;
+};
+
+const START = Date.UTC(2026, 0, 1) * 1_000;
+
+/** The compiler asks for an algorithm that is new. */
+const ALGORITHMS: Readonly<Record<Limit['algorithm'], true>> = {
+  token_bucket: true,
+  sliding_window: true,
+  sliding_window_log: true,
+  fixed_window: true,
+  concurrency: true,
+  block: true,
+};
+
+/** So many seconds from START on, so many units are left, and so many seconds until all are. */
+const MEANINGS: readonly (readonly [
+  name: string,
+  limit: Limit,
+  at: number,
+  remaining: number | 'blocked',
+  resetS: number,
+])[] = [
+  ['token_bucket', tokenBucket({ rate: 10, period: 60 }), 0, 7, 18],
+  ['token_bucket in fractions', tokenBucket({ rate: 7, period: 60 }), 0, 4, 25.714286],
+  // Forgiven once, down to a minute; a limit that would forgive it again may not, until an hour has passed.
+  ['token_bucket, pardoned until later', tokenBucket({ rate: 10, period: 30 }), 10, 0, 50],
+  ['sliding_window', slidingWindow({ rate: 10, period: 60 }), 60, 3, 120],
+  ['sliding_window of two periods', slidingWindow({ rate: 10, period: '1h' }), 0, 3, 7_200],
+  ['fixed_window', fixedWindow({ rate: 10, period: 60 }), 0, 6, 60],
+  [
+    'fixed_window of the calendar',
+    fixedWindow({ rate: 10, period: 'month', timeZone: 'Europe/Berlin' }),
+    0,
+    6,
+    2_674_800,
+  ],
+  [
+    'fixed_window of two kinds',
+    fixedWindow({ rate: 10, period: 'day', timeZone: 'UTC' }),
+    10,
+    5,
+    86_390,
+  ],
+  ['block', block, 0, 'blocked', 100],
+  ['sliding_window_log', slidingWindowLog({ rate: 10, period: 60 }), 10, 4, 60],
+  [
+    'sliding_window_log, after a step back of the clock',
+    slidingWindowLog({ rate: 10, period: 60 }),
+    10,
+    6,
+    50,
+  ],
+  ['concurrency', concurrency({ max: 3, ttl: '30s' }), 10, 1, 30],
+];
+
+/** What becomes of a record when so many units are settled a second after START: what is answered, what is left. */
+const SETTLEMENTS: readonly (readonly [
+  name: string,
+  limits: readonly Limit[],
+  actual: number,
+  settled: { readonly charged: number; readonly uncharged: number },
+  remaining: readonly number[],
+])[] = [
+  [
+    'open, under strings',
+    [
+      tokenBucket({ rate: 7, period: 60 }),
+      slidingWindow({ rate: 10, period: 60 }),
+      fixedWindow({ rate: 10, period: 60 }),
+    ],
+    1,
+    { charged: 1, uncharged: 0 },
+    [6, 9, 9],
+  ],
+  [
+    'open, under sorted sets',
+    [slidingWindowLog({ rate: 10, period: 60 }), concurrency({ max: 3, ttl: '30s' })],
+    1,
+    { charged: 1, uncharged: 0 },
+    [9, 2],
+  ],
+  // Answered as it was the first time, whatever is asked now.
+  ['settled', [tokenBucket({ rate: 7, period: 60 })], 5, { charged: 2, uncharged: 1 }, [6]],
+];
+
+describe('states as they were written', () => {
+  let redis: RedisServer;
+  let connection: Awaited<ReturnType<typeof openResp>>;
+
+  beforeAll(async () => {
+    redis = await startRedis();
+    connection = await openResp({ path: redis.socketPath });
+  });
+  afterAll(async () => {
+    connection?.close();
+    await redis?.close();
+  });
+
+  async function put(key: string, { string, members }: Held): Promise<void> {
+    if (string !== undefined) {
+      await connection.command('SET', key, string);
+      return;
+    }
+    const pairs = members!.flatMap((_, i, all) => (i % 2 ? [] : [all[i + 1]!, all[i]!]));
+    await connection.command('ZADD', key, ...pairs);
+  }
+
+  async function decideOnServer(entry: Entry, now: number): Promise<number[]> {
+    const { keys, args } = groupedOneByOne([entry]);
+    const script = [virtualScript.text, keys.length, ...keys, ...args, String(now)];
+    return connection.command('EVAL', ...script);
+  }
+
+  it('are of every kind, and of every algorithm', () => {
+    expect(MEANINGS.map(([name]) => name)).toEqual(Object.keys(STATES));
+    expect(SETTLEMENTS.map(([name]) => name)).toEqual(Object.keys(RECORDS));
+    const written = MEANINGS.map(([, limit]) => limit.algorithm);
+    const recorded = SETTLEMENTS.flatMap(([, limits]) => limits.map((limit) => limit.algorithm));
+    const all = Object.keys(ALGORITHMS).toSorted();
+    expect([...new Set(written)].toSorted()).toEqual(all);
+    expect([...new Set(recorded), 'block'].toSorted()).toEqual(all);
+  });
+
+  it.each(MEANINGS)('%s', async (name, limit, seconds, remaining, resetS) => {
+    const now = START + seconds * 1_000_000;
+    const plan = limit.plan(1, now / 1_000);
+    const shape = shapeOf('peek', 1, [{ limit, plan, suffix: '' }]);
+    const entry = { key: 'state', shape };
+    const held = STATES[name]!;
+    await connection.command('FLUSHALL');
+    await put('state', held);
+    const reply = await decideOnServer(entry, now);
+    const meant = {
+      refused: remaining === 'blocked' || remaining === 0,
+      remaining: remaining === 'blocked' ? 0 : remaining,
+      resetUs: Math.round(resetS * 1_000_000),
+    };
+    expect(readVerdicts(shape, reply, 1)[0]).toMatchObject(meant);
+    const twin =
+      held.string === undefined
+        ? reply
+        : decide([entry], now, new MapTable(new Map([['state', held.string]])));
+    expect(twin, 'TypeScript').toEqual(reply);
+  });
+
+  it.each(SETTLEMENTS)('a reservation, %s', async (name, limits, actual, settled, remaining) => {
+    const now = START + 1_000_000;
+    const rules = limits.map((limit) => ({
+      limit,
+      plan: limit.plan(1, now / 1_000),
+      suffix: `/${limit.algorithm}`,
+    }));
+    const details = settleDetails(actual, 2_500, false);
+    const settle = { key: 'k', shape: shapeOf('settle', 1, rules), record: '#r:1', details };
+    const peek = { key: 'k', shape: shapeOf('peek', 1, rules) };
+    const stored = RECORDS[name]!;
+    const held = new Map(
+      Object.entries(stored.limits).map(([algorithm, each]) => [`{k}/${algorithm}`, each]),
+    ).set('{k}#r:1', { string: stored.record });
+    await connection.command('FLUSHALL');
+    for (const [key, each] of held) await put(key, each);
+
+    const replies = [await decideOnServer(settle, now), await decideOnServer(peek, now)];
+    expect(readSettled(replies[0]!, 1)).toEqual(settled);
+    expect(readVerdicts(peek.shape, replies[1]!, 1).map((verdict) => verdict.remaining)).toEqual(
+      remaining,
+    );
+    // A table of strings holds no sorted set.
+    const strings = [...held].flatMap(([key, { string }]) =>
+      string === undefined ? [] : [[key, string] as const],
+    );
+    if (strings.length === held.size) {
+      const table = new MapTable(new Map(strings));
+      const twin = [settle, peek].map((entry) => decide([entry], now, table));
+      expect(twin, 'TypeScript').toEqual(replies);
+    }
+  });
+});

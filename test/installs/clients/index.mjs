@@ -1,0 +1,57 @@
+// @ts-check
+import { createRequire } from 'node:module';
+import path from 'node:path';
+
+/**
+ * The client libraries of this folder. They are typed as their newest versions, in so far as they are alike, so that
+ * the type check needs none of them; `types.mts` looks at their own types.
+ *
+ * @typedef {{
+ *   'ioredis-5': typeof import('ioredis'),
+ *   iovalkey: typeof import('ioredis'),
+ *   'redis-4': typeof import('redis'),
+ *   'redis-5': typeof import('redis'),
+ *   '@valkey/valkey-glide': ValkeyGlide,
+ * }} Libraries
+ *
+ * @typedef {{ host: string, port: number }} Address
+ *
+ * @typedef {object} GlideOptions what the tests set
+ * @property {readonly Address[]} addresses
+ * @property {number} [requestTimeout]
+ * @property {boolean} [lazyConnect]
+ * @property {0 | 1} [defaultDecoder]
+ * @property {(host: string, port: number) => [string, number]} [addressResolver]
+ * @property {{ connectionTimeout?: number }} [advancedConfiguration]
+ * @property {{ numberOfRetries: number, factor: number, exponentBase: number, jitterPercent?: number }} [connectionBackoff]
+ *
+ * @typedef {{ close(): void, customCommand(args: string[]): Promise<unknown> }} Glide
+ *
+ * @typedef {object} ValkeyGlide
+ * @property {{ createClient(options: GlideOptions): Promise<Glide> }} GlideClient
+ * @property {{ createClient(options: GlideOptions): Promise<Glide> }} GlideClusterClient
+ * @property {{ setLoggerConfig(level: 'off' | 'error' | 'warn'): void }} Logger
+ */
+
+const require = createRequire(import.meta.url);
+
+/**
+ * @template {keyof Libraries} Name
+ * @param {Name} name
+ * @returns {Libraries[Name]}
+ */
+export function loadClient(name) {
+  try {
+    return require(name);
+  } catch (error) {
+    throw new Error('Run `node test/installs/clients/install.mjs` first.', { cause: error });
+  }
+}
+
+/**
+ * @param {keyof Libraries} name
+ * @returns {string} the folder in which the library is
+ */
+export function folderOfClient(name) {
+  return path.join(import.meta.dirname, 'node_modules', name);
+}

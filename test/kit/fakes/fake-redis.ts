@@ -1,0 +1,118 @@
+import { decide } from '../../../src/script/decide.ts';
+import { shapeOf } from '../../../src/script/call-shape.ts';
+import type { Rule, Shape, Verb } from '../../../src/script/call-shape.ts';
+import type { Limit } from '../../../src/algorithms/limit.ts';
+import { tokenBucketTwin } from '../../../src/algorithms/token-bucket.ts';
+import type { TokenBucketPlan } from '../../../src/algorithms/token-bucket.ts';
+import { FakeClient } from './fake-client.ts';
+import type { Send } from './fake-client.ts';
+
+/**
+ * A server and its client in one object, without a network: it reads the decision script's arguments and answers
+ * with the TypeScript twin. Every send is kept, in order.
+ */
+export class FakeRedis extends FakeClient {
+  readonly sends: Send[] = [];
+  readonly values = new Map<string, string>();
+  nowMicros = 1_767_225_600_000_000;
+  /** What becomes of a send: its result is the reply, what it throws the rejection. Default: the decision. */
+  respond: (send: Send) => unknown = (send) => this.run(send);
+
+  protected receive(send: Send): Promise<unknown> {
+    this.sends.push(send);
+    return new Promise((resolve) => {
+      resolve(this.respond(send));
+    });
+  }
+
+  /** What the script would answer. */
+  run({ keys, args }: Send): (number | string)[] {
+    const { shapes, runs } = readArguments(args, keys.length);
+    let at = 0;
+    const entries = runs.flatMap(({ shape, groups, times }) =>
+      Array.from({ length: groups }, () => {
+        const mine = keys.slice(at, (at += shape.rules.length));
+        return Array.from({ length: times }, () => ({ key: mine.join(), shape }));
+      }).flat(),
+    );
+    if (at !== keys.length || shapes.length === 0) {
+      throw new Error(`the arguments do not account for ${keys.length} keys`);
+    }
+    return decide(entries, this.nowMicros, {
+      read: (key) => this.values.get(key),
+      write: (key, saved) => {
+        if (saved === undefined) this.values.delete(key);
+        else this.values.set(key, saved.value as string);
+      },
+    });
+  }
+}
+
+/** A promise that never settles, for `respond`. */
+export const silence = (): Promise<never> => new Promise<never>(() => {});
+
+/** How many entries a send carries: the groups of each run, by the entries on each. */
+export function entriesOf({ args, keys }: Send): number {
+  return readArguments(args, keys.length).runs.reduce(
+    (sum, { groups, times }) => sum + groups * times,
+    0,
+  );
+}
+
+interface Run {
+  readonly shape: Shape;
+  readonly groups: number;
+  readonly times: number;
+}
+
+/** As lone.lua and decide.lua read them. Shapes of one limit only. */
+function readArguments(args: readonly string[], keys: number): { shapes: Shape[]; runs: Run[] } {
+  if (args.length === 1) {
+    const numbers = args[0]!.split(' ');
+    const times = Number(numbers.pop());
+    const shape = shapeOf('allow', 1, [ruleOf(numbers.map(Number))]);
+    return { shapes: [shape], runs: [{ shape, groups: keys, times }] };
+  }
+  let at = 0;
+  const next = (): string => args[at++] ?? 'missing';
+  const shapes = Array.from({ length: Number(next()) }, () => {
+    const verb = next() as Verb;
+    const units = Number(next());
+    const [details, limits, shadow, algorithm] = [next(), next(), next(), next()];
+    if (details !== '0' || limits !== '1' || shadow !== '0' || algorithm !== 'token_bucket') {
+      throw new Error('this server decides one token bucket per call');
+    }
+    return shapeOf(verb, units, [ruleOf(Array.from({ length: 8 }, () => Number(next())))]);
+  });
+  const runs: Run[] = [];
+  while (at < args.length) {
+    const shape = shapes[Number(next()) - 1]!;
+    runs.push({ shape, groups: Number(next()), times: Number(next()) });
+  }
+  return { shapes, runs };
+}
+
+/** The driver needs no more of a limit than its twin. */
+function ruleOf(numbers: readonly number[]): Rule {
+  const [n, p, burst, burstRem, ceiling, ceilingRem, price, priceRem] = numbers as [
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+  ];
+  const plan: TokenBucketPlan = {
+    cost: 0,
+    width: n > 1 ? 2 : 1,
+    args: [],
+    spacing: { p, n },
+    burst: { int: burst, rem: burstRem },
+    ceiling: { int: ceiling, rem: ceilingRem },
+    price: { int: price, rem: priceRem },
+  };
+  const limit = { twin: tokenBucketTwin, shadow: false } as unknown as Limit;
+  return { limit, plan, suffix: '' };
+}

@@ -1,0 +1,13 @@
+import { assemble } from '../../../scripts/build-lua.mjs';
+
+const ARGUMENT_CLOCK = `--[[
+  A clock that the caller sets: the script that production runs, at any instant.
+
+  In:   ARGV  whole microseconds since the Unix epoch, last; taken off, so that the driver sees its own arguments
+  Out:  now   the same
+]]
+local now = tonumber(table.remove(ARGV))
+`;
+
+/** The production script but for its clock, which is the last element of ARGV. */
+export const virtualScript = assemble({ clock: ARGUMENT_CLOCK });

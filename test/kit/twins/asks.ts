@@ -1,0 +1,85 @@
+import { shapeOf } from '../../../src/script/call-shape.ts';
+import type { Entry, Shape } from '../../../src/script/call-shape.ts';
+import type { Limit } from '../../../src/algorithms/limit.ts';
+import { tokenBucket } from '../../../src/algorithms/token-bucket.ts';
+import type { OracleCall } from './oracle.ts';
+
+/** The numbers of one limit, from which the twins' plan and the oracle's limit are both made. */
+export interface Spec {
+  readonly rate: number;
+  readonly periodMs: number;
+  readonly burst: number;
+  /** Units that may be owed beyond an empty bucket. */
+  readonly maxDebt: number;
+}
+
+/** Under which key of the identity a limit's state lies, and the limit. */
+export interface Governed {
+  readonly suffix: string;
+  readonly spec: Spec;
+}
+
+/** One call in the words of a test. */
+export interface Ask {
+  readonly verb: 'allow' | 'peek' | 'reset';
+  readonly key: string;
+  readonly cost: number;
+  readonly by: readonly Governed[];
+}
+
+/** An ask as the twins take it and as the oracle takes it. */
+export interface Posed {
+  readonly ask: Ask;
+  readonly entry: Entry;
+  readonly call: OracleCall;
+  readonly keys: readonly string[];
+}
+
+const limits = new WeakMap<Spec, Limit>();
+
+/** The limit that the library's users would make of these numbers. */
+function limitOf(spec: Spec): Limit {
+  let limit = limits.get(spec);
+  if (limit === undefined) {
+    const { rate, periodMs, burst, maxDebt } = spec;
+    limit = tokenBucket({ rate, period: `${periodMs}ms`, burst, maxDebt });
+    limits.set(spec, limit);
+  }
+  return limit;
+}
+
+/** Poses asks; those that differ by their identity alone share a shape, as they do in production. */
+export class Poser {
+  readonly #shapes = new Map<string, Shape>();
+
+  pose(ask: Ask): Posed {
+    const { verb, key, cost, by } = ask;
+    const keys = by.map(({ suffix }) => (suffix === '' ? key : `{${key}}${suffix}`));
+    const limitsOfCall = by.map(({ spec }) => ({
+      rate: BigInt(spec.rate),
+      periodUs: BigInt(spec.periodMs) * 1_000n,
+      burst: BigInt(spec.burst),
+      maxDebt: BigInt(spec.maxDebt),
+    }));
+    const call = { verb, cost: BigInt(cost), keys, limits: limitsOfCall };
+    return { ask, entry: { key, shape: this.#shapeOf(ask) }, call, keys };
+  }
+
+  #shapeOf({ verb, cost, by }: Ask): Shape {
+    const numbers = by.map(({ suffix, spec }) => [suffix, ...Object.values(spec)].join(','));
+    const name = `${verb} ${cost} ${numbers.join(' ')}`;
+    let shape = this.#shapes.get(name);
+    if (shape === undefined) {
+      shape = shapeOf(
+        verb,
+        cost,
+        by.map(({ suffix, spec }) => {
+          const limit = limitOf(spec);
+          return { limit, plan: limit.plan(cost, 0), suffix };
+        }),
+      );
+      this.#shapes.set(name, shape);
+    }
+    return shape;
+  }
+}

@@ -1,0 +1,192 @@
+import { keysOf } from '../../../src/script/call-shape.ts';
+import type { Entry, Shape } from '../../../src/script/call-shape.ts';
+import { decideBatch } from '../../../src/stores/redis.ts';
+import type { Call } from '../../../src/stores/store.ts';
+import { openResp } from '../servers/index.mjs';
+import type { RedisServer } from '../servers/index.mjs';
+import { virtualScript } from '../fakes/virtual-script.ts';
+
+/** A write in one comparable text: the key, and the value with its TTL in milliseconds, or a deletion. */
+export type Write = string;
+
+export function writeOf(
+  key: string,
+  saved: { readonly value: unknown; readonly ttlMs: number | bigint } | undefined,
+): Write {
+  return saved === undefined
+    ? `${key} deleted`
+    : `${key} ${saved.value as string} for ${saved.ttlMs} ms`;
+}
+
+/** Entries that go into one script call, and how they are written there. */
+export interface Grouping {
+  readonly keys: readonly string[];
+  readonly args: readonly string[];
+  readonly entries: readonly Entry[];
+}
+
+export type Reply = readonly (number | string)[];
+
+/** As production groups them: neighbours share a run, and a key where they can. May be several script calls. */
+export function groupedByProduction(entries: readonly Entry[]): Grouping[] {
+  const groupings: Grouping[] = [];
+  for (let from = 0; from < entries.length;) {
+    const { keys, args, taken } = decideBatch.encode(entries as readonly Call[], from);
+    groupings.push({ keys, args, entries: entries.slice(from, from + taken) });
+    from += taken;
+  }
+  return groupings;
+}
+
+/** Each entry a run of its own with keys of its own, so that a second call on a key takes the general path. */
+export function groupedOneByOne(entries: readonly Entry[]): Grouping {
+  return grouped(entries.map((entry) => ({ entry, times: 1 })));
+}
+
+/** Each entry in a script call of its own. */
+export function groupedApart(entries: readonly Entry[]): Grouping[] {
+  return entries.map((entry) => groupedOneByOne([entry]));
+}
+
+/** One run per pair: the entry, so many times on one key. */
+export function grouped(pairs: readonly { entry: Entry; times: number }[]): Grouping {
+  const shapes: Shape[] = [...new Set(pairs.map(({ entry }) => entry.shape))];
+  const args = [String(shapes.length), ...shapes.flatMap((shape) => shape.args)];
+  for (const { entry, times } of pairs) {
+    const details = entry.details ?? [];
+    args.push(String(shapes.indexOf(entry.shape) + 1), '1', String(times), ...details);
+  }
+  return {
+    keys: pairs.flatMap(({ entry }) => keysOf(entry)),
+    args,
+    entries: pairs.flatMap(({ entry, times }) => Array<Entry>(times).fill(entry)),
+  };
+}
+
+/** The script under test, word for word, and then no TTL on any of its keys, all at one instant for the server. */
+const DECIDE_AND_KEEP = `local function decide()
+${virtualScript.text}
+end
+local out = decide()
+for _, key in ipairs(KEYS) do redis.call('PERSIST', key) end
+return out`;
+
+const PUT = `for i, key in ipairs(KEYS) do
+  if ARGV[i] == '' then redis.call('DEL', key) else redis.call('SET', key, ARGV[i]) end
+end`;
+
+/** A line of `MONITOR` about a command that a script executed, but for its arguments. */
+const BY_SCRIPT = /^[\d.]+ \[\d+ lua\] "(PSETEX|SET|DEL|PERSIST)" /;
+
+/**
+ * The Lua twin on a real server, at any instant. The server's TTLs run on real time, which is not that of the
+ * trace: so a call removes them in the end, and what they were is read off `MONITOR`.
+ */
+export class LuaTwin {
+  readonly #connection: Awaited<ReturnType<typeof openResp>>;
+  readonly #listener: Awaited<ReturnType<typeof openResp>>;
+  readonly #decideAndKeep: string;
+  readonly #put: string;
+  /** Of each call under way, in the order in which they were sent: who awaits its writes. */
+  readonly #awaiting: ((writes: Write[]) => void)[] = [];
+  #writes: Write[] | undefined;
+
+  /** How many fresh states were written without a look at the key, which only the fast path does. */
+  fastWrites = 0;
+
+  static async open(server: RedisServer): Promise<LuaTwin> {
+    const [connection, listener] = await Promise.all([
+      openResp({ path: server.socketPath, timeoutMs: 60_000 }),
+      openResp({ path: server.socketPath }),
+    ]);
+    const sha1s = await Promise.all(
+      [DECIDE_AND_KEEP, PUT, virtualScript.text].map((text) =>
+        connection.command('SCRIPT', 'LOAD', text),
+      ),
+    );
+    const twin = new LuaTwin(connection, listener, sha1s[0], sha1s[1]);
+    listener.onUnasked((line) => twin.#hear(line as string));
+    await listener.command('MONITOR');
+    return twin;
+  }
+
+  private constructor(
+    connection: Awaited<ReturnType<typeof openResp>>,
+    listener: Awaited<ReturnType<typeof openResp>>,
+    decideAndKeep: string,
+    put: string,
+  ) {
+    this.#connection = connection;
+    this.#listener = listener;
+    this.#decideAndKeep = decideAndKeep;
+    this.#put = put;
+  }
+
+  /** Ends the connections once all that was sent has been answered. */
+  async close(): Promise<void> {
+    await this.#connection.command('PING');
+    this.#connection.close();
+    this.#listener.close();
+  }
+
+  /** Sends one script call at `now`; keeps what it wrote without a TTL. */
+  async decide(
+    { keys, args }: Grouping,
+    now: number,
+  ): Promise<{ reply: Reply; writes: readonly Write[] }> {
+    const written = new Promise<Write[]>((resolve) => this.#awaiting.push(resolve));
+    const reply = await this.#evaluate(this.#decideAndKeep, keys, [...args, String(now)]);
+    return { reply, writes: await written };
+  }
+
+  /** Puts states under keys, without a TTL; an empty one deletes. */
+  async put(values: ReadonlyMap<string, string>): Promise<void> {
+    await this.#evaluate(this.#put, [...values.keys()], [...values.values()]);
+  }
+
+  /** Sends one script call at `now` on keys that nobody looks at again. */
+  async decideAside({ keys, args }: Grouping, now: number): Promise<Reply> {
+    return this.#evaluate(virtualScript.sha1, keys, [...args, String(now)]);
+  }
+
+  /** What these keys hold. */
+  async read(keys: readonly string[]): Promise<(string | null)[]> {
+    return keys.length === 0 ? [] : this.#connection.command('MGET', ...keys);
+  }
+
+  async forget(): Promise<void> {
+    await this.#connection.command('FLUSHALL');
+  }
+
+  #evaluate(sha1: string, keys: readonly string[], args: readonly string[]): Promise<Reply> {
+    return this.#connection.command('EVALSHA', sha1, keys.length, ...keys, ...args);
+  }
+
+  #hear(line: string): void {
+    const byScript = BY_SCRIPT.exec(line);
+    if (byScript === null) {
+      if (line.includes(`] "EVALSHA" "${this.#decideAndKeep}" `)) {
+        this.#writes = [];
+      }
+      return;
+    }
+    if (this.#writes === undefined) {
+      return;
+    }
+    const [key = '', ...rest] = line
+      .slice(byScript[0].length)
+      .split(' ')
+      .map((word) => word.slice(1, -1));
+    if (byScript[1] === 'PSETEX') {
+      this.#writes.push(writeOf(key, { ttlMs: Number(rest[0]), value: rest[1] ?? '' }));
+    } else if (byScript[1] === 'SET') {
+      this.#writes.push(writeOf(key, { value: rest[0] ?? '', ttlMs: Number(rest[2]) }));
+      this.fastWrites += 1;
+    } else if (byScript[1] === 'DEL') {
+      this.#writes.push(writeOf(key, undefined));
+    } else {
+      this.#awaiting.shift()?.(this.#writes);
+      this.#writes = undefined;
+    }
+  }
+}

@@ -1,0 +1,211 @@
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { assemble, INCLUDES } from '../../../scripts/build-lua.mjs';
+import { tokenBucket } from '../../../src/algorithms/token-bucket.ts';
+import { RateLimiter } from '../../../src/limiter/rate-limiter.ts';
+import { decideScript } from '../../../src/script/script.gen.ts';
+import { startRedis } from '../../kit/servers/index.mjs';
+import type { RedisServer } from '../../kit/servers/index.mjs';
+import { virtualScript } from '../../kit/fakes/virtual-script.ts';
+
+const root = fileURLToPath(new URL('../../..', import.meta.url));
+
+describe('the script that production sends', () => {
+  let redis: RedisServer;
+
+  beforeAll(async () => {
+    redis = await startRedis();
+  });
+
+  afterAll(async () => {
+    await redis?.close();
+  });
+
+  it('is what the sources come to, under the name that the server gives it', async () => {
+    expect(decideScript).toStrictEqual(assemble());
+    expect(decideScript.sha1).toBe(createHash('sha1').update(decideScript.text).digest('hex'));
+    expect(await redis.command('SCRIPT', 'LOAD', decideScript.text)).toBe(decideScript.sha1);
+  });
+
+  it('is the same but for the clock where a test sets the time', () => {
+    const clock = "local time = redis.call('TIME')\nlocal now = time[1] * 1000000 + time[2]\n";
+    const rest = decideScript.text.slice(clock.length);
+    expect(decideScript.text.startsWith(clock)).toBe(true);
+    expect(virtualScript.text).toBe(`local now = tonumber(table.remove(ARGV))\n${rest}`);
+    // Production carries nothing for tests.
+    expect(rest).not.toContain('TIME');
+  });
+
+  it('begins with no shebang and calls only what every Redis since version 5 has', () => {
+    expect(decideScript.text.startsWith('#!')).toBe(false);
+    const commands = [...decideScript.text.matchAll(/(?:p?call|in_chunks)\('([A-Z]+)'/g)];
+    const onStrings = ['TIME', 'MGET', 'GET', 'SET', 'PSETEX', 'DEL', 'PEXPIRE'];
+    const onSortedSets = ['ADD', 'COUNT', 'RANGE', 'REVRANGE', 'RANGEBYSCORE', 'REVRANGEBYSCORE']
+      .concat(['REM', 'REMRANGEBYSCORE', 'SCORE'])
+      .map((name) => `Z${name}`);
+    expect(new Set(commands.map(([, name]) => name))).toStrictEqual(
+      new Set([...onStrings, ...onSortedSets]),
+    );
+    expect(decideScript.text).not.toMatch(/redis\.(?!(?:p?call|error_reply)\b)/);
+  });
+
+  it('reads and writes no key that is not among KEYS, and is cached once for all data', async () => {
+    await redis.command('SCRIPT', 'FLUSH');
+    const commands: string[] = [];
+    const monitor = await redis.monitor((line) => commands.push(line));
+    // 20 limits in two limiters of ten, for 1,000 identities, with every verb.
+    const limiters = ['first', 'second'].map(
+      (namespace) =>
+        new RateLimiter({
+          redis: redis.url,
+          namespace,
+          timeoutMs: 20_000,
+          limits: Array.from({ length: 10 }, (_, i) =>
+            tokenBucket({ name: `limit-${i}`, rate: 7 + i, period: `${1 + i}m`, burst: 3 + i }),
+          ),
+        }),
+    );
+    try {
+      for (const limiter of limiters) {
+        const decisions = await Promise.all(
+          Array.from({ length: 1_000 }, (_, i) => limiter.allow(`id-${i}`, { cost: 1 + (i % 3) })),
+        );
+        expect(decisions.filter(({ reason }) => reason !== 'within_limit')).toStrictEqual([]);
+        await limiter.peek('id-1');
+        await limiter.reset('id-2');
+      }
+    } finally {
+      await Promise.all(limiters.map((limiter) => limiter.close()));
+    }
+    expect((await redis.info('memory'))['number_of_cached_scripts']).toBe('1');
+    expect((await redis.keyCounts()).keys).toBe(2 * 10 * 999);
+    expect(await redis.keysWithoutTtl()).toStrictEqual([]);
+
+    await redis.command('ECHO', 'the end');
+    await expect.poll(() => commands.at(-1)).toContain('the end');
+    monitor.stop();
+    const inScript = commandsOf(commands);
+    expect(inScript.undeclared).toStrictEqual([]);
+    // Each key is read with others, looked at because it held nothing, and written.
+    expect(inScript.seen).toBeGreaterThanOrEqual(3 * 2 * 10 * 1_000);
+  });
+});
+
+/** Of `MONITOR` lines: how many keys the script's commands name, and which of them the call had not declared. */
+function commandsOf(lines: readonly string[]): { seen: number; undeclared: string[] } {
+  let declared = new Set<string>();
+  let seen = 0;
+  const undeclared: string[] = [];
+  for (const line of lines) {
+    const words = [...line.matchAll(/"((?:[^"\\]|\\.)*)"/g)].map(([, word]) => word as string);
+    const command = words[0]?.toUpperCase();
+    if (line.includes(' lua] ')) {
+      const keys =
+        command === 'TIME'
+          ? []
+          : command === 'MGET' || command === 'DEL'
+            ? words.slice(1)
+            : [words[1] as string];
+      seen += keys.length;
+      undeclared.push(...keys.filter((key) => !declared.has(key)));
+    } else if (command === 'EVALSHA' || command === 'EVAL') {
+      declared = new Set(words.slice(3, 3 + Number(words[2])));
+    }
+  }
+  return { seen, undeclared };
+}
+
+describe('the build of the script', () => {
+  let copy: string;
+
+  beforeEach(() => {
+    copy = mkdtempSync(join(tmpdir(), 'drl-lua-'));
+    for (const path of ['package.json', 'scripts/build-lua.mjs', 'src/algorithms', 'src/stores']) {
+      cpSync(join(root, path), join(copy, path), { recursive: true });
+    }
+    symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'));
+  });
+
+  afterEach(() => {
+    rmSync(copy, { recursive: true, force: true });
+  });
+
+  function build(...args: string[]): { status: number | null; stderr: string } {
+    const { status, stderr } = spawnSync(
+      process.execPath,
+      [join(copy, 'scripts/build-lua.mjs'), ...args],
+      { encoding: 'utf8' },
+    );
+    return { status, stderr };
+  }
+
+  function edit(path: string, change: (text: string) => string): void {
+    const file = join(copy, path);
+    const before = readFileSync(file, 'utf8');
+    const after = change(before);
+    expect(after, `the edit of ${path} changes something`).not.toBe(before);
+    writeFileSync(file, after);
+  }
+
+  it('finds the generated file up to date, and leaves it as it is', () => {
+    expect(build('--check')).toStrictEqual({ status: 0, stderr: '' });
+    expect(build()).toStrictEqual({ status: 0, stderr: '' });
+    expect(readFileSync(join(copy, 'src/script/script.gen.ts'), 'utf8')).toBe(
+      readFileSync(join(root, 'src/script/script.gen.ts'), 'utf8'),
+    );
+  });
+
+  it.each(INCLUDES)('finds the generated file stale when %s.lua has changed', (include) => {
+    edit(`src/algorithms/${include}.lua`, (text) =>
+      `${text}local added = 1\n`.replace(
+        'return out\nlocal added = 1',
+        'local added = 1\nreturn out',
+      ),
+    );
+    const { status, stderr } = build('--check');
+    expect(stderr).toMatch(/scripts\.gen\.ts is stale/);
+    expect(status).toBe(1);
+  });
+
+  it('finds it stale when it was edited by hand, until it is built again', () => {
+    edit('src/script/script.gen.ts', (text) => text.replace('1000000', '1000001'));
+    expect(build('--check').status).toBe(1);
+    expect(build()).toStrictEqual({ status: 0, stderr: '' });
+    expect(build('--check').status).toBe(0);
+  });
+
+  it.each([
+    ['an assignment', 'leaked = 1'],
+    ['a read', 'local x = undeclared'],
+    ['a call', 'os.exit()'],
+    ['a misspelt local', 'local function f(plan) return plann end'],
+    ['a source of other data', 'math.floor(rand())'],
+  ])('rejects an undeclared global: %s', (_, line) => {
+    edit('src/algorithms/token-bucket.lua', (text) => `${text}${line}\n`);
+    const { status, stderr } = build('--check');
+    expect(stderr).toMatch(/undeclared globals in the script: (leaked|undeclared|os|plann|rand)\n/);
+    expect(status).not.toBe(0);
+  });
+
+  it.each(INCLUDES)('rejects %s.lua without a header', (include) => {
+    edit(`src/algorithms/${include}.lua`, (text) => text.replace(/^--\[\[[\s\S]*?\]\]\n/, ''));
+    const { status, stderr } = build('--check');
+    expect(stderr).toContain(`${include}.lua: begins with no header`);
+    expect(status).not.toBe(0);
+  });
+
+  it.each(['In: ', 'Out:'])('rejects a header that does not say what goes %s', (word) => {
+    edit('src/script/decide.lua', (text) => text.replace(`  ${word}`, '      '));
+    expect(build('--check').stderr).toContain('decide.lua: begins with no header');
+  });
+
+  it('rejects what is no Lua', () => {
+    edit('src/script/decide.lua', (text) => text.replace('return out', 'return out out'));
+    expect(build('--check').status).not.toBe(0);
+  });
+});

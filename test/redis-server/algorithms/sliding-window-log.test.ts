@@ -1,0 +1,648 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import {
+  MemoryStore,
+  RateLimiter,
+  RateLimiterError,
+  slidingWindowLog,
+  tokenBucket,
+} from 'distributed-rate-limiter';
+import type { Limit } from 'distributed-rate-limiter';
+import { ManualClock } from 'distributed-rate-limiter/testing';
+import { readMarks, readVerdicts } from '../../../src/script/read-answer.ts';
+import type { Entry } from '../../../src/script/call-shape.ts';
+import { Log } from '../../../src/algorithms/sliding-window-log.ts';
+import { startRedis, startSteppedRedis, steppedClockMissing } from '../../kit/servers/index.mjs';
+import type { RedisServer } from '../../kit/servers/index.mjs';
+import { Random, seedOfRun } from '../../kit/fakes/random.ts';
+import { entryOf, LuaTwin, MapTable, membersOf } from '../../kit/twins/sliding-window-log.twins.ts';
+import type { Reply } from '../../kit/twins/sliding-window-log.twins.ts';
+
+const START = 1_767_225_600_000_000;
+const MS = 1_000;
+const SECOND = 1_000_000;
+const HOUR = 3_600 * SECOND;
+const seed = seedOfRun();
+
+let redis: RedisServer;
+let lua: LuaTwin;
+
+beforeAll(async () => {
+  redis = await startRedis();
+  lua = await LuaTwin.open(redis);
+});
+afterAll(async () => {
+  lua?.close();
+  await redis?.close();
+});
+beforeEach(async () => {
+  await redis.command('FLUSHALL');
+});
+
+function verdictOf(entry: Entry, reply: Reply, at = 1) {
+  return readVerdicts(entry.shape, reply as readonly number[], at)[0]!;
+}
+
+/** As the rows of a scene tell it. */
+function answerOf(entry: Entry, reply: Reply): unknown[] {
+  const { verb } = entry.shape;
+  if (verb === 'reset') {
+    return ['forgotten', undefined];
+  }
+  const { refused, remaining, retryUs, resetUs } = verdictOf(entry, reply);
+  const answer = verb === 'up_to' ? reply[1] : !refused;
+  return [answer, [remaining, retryUs, resetUs]];
+}
+
+/** What it shows; the call, when, and how many units; granted units or whether it passes; remaining, retry and reset. */
+type Row = readonly [
+  says: string,
+  verb: 'allow' | 'peek' | 'up_to' | 'penalize' | 'refund' | 'reset',
+  at: number,
+  units: number,
+  passes: boolean | number | 'forgotten',
+  numbers?: readonly [remaining: number, retryUs: number, resetUs: number],
+  /** Of which row, counted from 0, a refund gives back. */
+  of?: number,
+];
+
+const ten = slidingWindowLog({ rate: 3, period: 10 });
+const inDebt = slidingWindowLog({ rate: 3, period: 10, maxDebt: 2 });
+
+const SCENES: readonly (readonly [title: string, limit: Limit, rows: readonly Row[]])[] = [
+  [
+    '3 per 10 s',
+    ten,
+    [
+      ['nothing used, nothing to wait for', 'peek', 0, 1, true, [3, 0, 0]],
+      ['the first unit is forgotten after a period', 'allow', 0, 1, true, [2, 0, 10 * SECOND]],
+      ['a cost of two is one entry', 'allow', 4 * SECOND, 2, true, [0, 0, 10 * SECOND]],
+      [
+        'a third waits for the first to leave, not for a whole period',
+        'allow',
+        5 * SECOND,
+        1,
+        false,
+        [0, 5 * SECOND, 9 * SECOND],
+      ],
+      [
+        'a cost of two waits for both entries to leave',
+        'peek',
+        5 * SECOND,
+        2,
+        false,
+        [0, 9 * SECOND, 9 * SECOND],
+      ],
+      ['a microsecond early is early', 'allow', 10 * SECOND - 1, 1, false, [0, 1, 4 * SECOND + 1]],
+      [
+        'a unit of age exactly one period counts no more',
+        'allow',
+        10 * SECOND,
+        1,
+        true,
+        [0, 0, 10 * SECOND],
+      ],
+      ['the two of 4 s leave together', 'peek', 14 * SECOND, 2, true, [2, 0, 6 * SECOND]],
+      ['at last it is as if never used', 'peek', 20 * SECOND, 3, true, [3, 0, 0]],
+    ],
+  ],
+  [
+    'a window that no grid would see',
+    ten,
+    [
+      ['late in one ten seconds', 'allow', 9_999 * MS, 3, true, [0, 0, 10 * SECOND]],
+      [
+        'early in the next: a fixed window would pass it',
+        'allow',
+        10_001 * MS,
+        1,
+        false,
+        [0, 9_998 * MS, 9_998 * MS],
+      ],
+    ],
+  ],
+  [
+    'parts of what is asked for',
+    ten,
+    [
+      ['as many as there are', 'up_to', 0, 5, 3, [0, 0, 10 * SECOND]],
+      [
+        'none is a refusal, with the wait for one',
+        'up_to',
+        1,
+        5,
+        0,
+        [0, 10 * SECOND - 1, 10 * SECOND - 1],
+      ],
+    ],
+  ],
+  [
+    'a refund',
+    ten,
+    [
+      ['one', 'allow', 0, 1, true, [2, 0, 10 * SECOND]],
+      ['two more', 'allow', SECOND, 2, true, [0, 0, 10 * SECOND]],
+      ['gives back its own entry', 'refund', 2 * SECOND, 1, true, [1, 0, 9 * SECOND], 0],
+      [
+        'so the others leave when they would have',
+        'peek',
+        2 * SECOND,
+        2,
+        false,
+        [1, 9 * SECOND, 9 * SECOND],
+      ],
+      ['part of an entry leaves the rest', 'refund', 3 * SECOND, 1, true, [2, 0, 8 * SECOND], 1],
+      ['never more than was taken', 'refund', 3 * SECOND, 5, true, [3, 0, 0], 1],
+      ['nor twice', 'refund', 3 * SECOND, 1, true, [3, 0, 0], 1],
+      ['three again', 'allow', 4 * SECOND, 3, true, [0, 0, 10 * SECOND]],
+      ['nor out of another entry', 'refund', 5 * SECOND, 1, false, [0, 9 * SECOND, 9 * SECOND], 0],
+      ['nor from a window that is over', 'refund', 14 * SECOND, 3, true, [3, 0, 0], 7],
+    ],
+  ],
+  [
+    'a penalty',
+    inDebt,
+    [
+      ['one', 'allow', 0, 1, true, [2, 0, 10 * SECOND]],
+      [
+        'is taken beyond the limit, as far as debt goes',
+        'penalize',
+        SECOND,
+        9,
+        false,
+        [0, 10 * SECOND, 10 * SECOND],
+      ],
+      ['and has to be made up for', 'allow', 10 * SECOND, 1, false, [0, SECOND, SECOND]],
+      ['until it is forgotten', 'allow', 11 * SECOND, 3, true, [0, 0, 10 * SECOND]],
+      [
+        'less than what is owed changes nothing more',
+        'penalize',
+        11 * SECOND,
+        1,
+        false,
+        [0, 10 * SECOND, 10 * SECOND],
+      ],
+    ],
+  ],
+  [
+    'a clock that steps back',
+    ten,
+    [
+      ['three', 'allow', HOUR, 3, true, [0, 0, 10 * SECOND]],
+      [
+        'by a second: the log waits for it to come back',
+        'peek',
+        HOUR - SECOND,
+        1,
+        false,
+        [0, 11 * SECOND, 11 * SECOND],
+      ],
+      [
+        'by more: time goes on from where it was, so that a period is a period',
+        'peek',
+        HOUR - SECOND - 1,
+        1,
+        false,
+        [0, 10 * SECOND, 10 * SECOND],
+      ],
+      ['from then on', 'allow', HOUR - 1, 1, false, [0, 9 * SECOND, 9 * SECOND]],
+      ['by an hour more', 'peek', 0, 1, false, [0, 10 * SECOND, 10 * SECOND]],
+      ['a microsecond early', 'peek', 10 * SECOND - 1, 1, false, [0, 1, 1]],
+      ['to the microsecond', 'allow', 10 * SECOND, 3, true, [0, 0, 10 * SECOND]],
+      ['a refund still finds its entry', 'refund', 11 * SECOND, 1, true, [1, 0, 9 * SECOND], 6],
+    ],
+  ],
+  [
+    'a reset',
+    ten,
+    [
+      ['three', 'allow', 0, 3, true, [0, 0, 10 * SECOND]],
+      ['forgets them', 'reset', 1, 1, 'forgotten'],
+      ['at once', 'allow', 1, 3, true, [0, 0, 10 * SECOND]],
+    ],
+  ],
+];
+
+describe.each(SCENES)('%s', (_, limit, rows) => {
+  it.each(['TypeScript', 'Lua'])('by the %s twin', async (language) => {
+    const table = new MapTable();
+    const marks: string[] = [];
+    const told: unknown[] = [];
+    for (const [says, verb, at, units, , , of] of rows) {
+      const details = of === undefined ? undefined : [marks[of]!];
+      const entry = entryOf('k', verb, units, [limit], details);
+      const now = START + at;
+      const reply =
+        language === 'Lua' ? await lua.decide([entry], now) : table.decide([entry], now);
+      told.push([says, ...answerOf(entry, reply)]);
+      marks.push(verb === 'allow' ? readMarks(entry.shape, reply as number[], 1)[0]! : '-');
+    }
+    expect(told).toStrictEqual(
+      rows.map(([says, , , , passes, numbers]) => [says, passes, numbers]),
+    );
+  });
+});
+
+describe('laws', () => {
+  it('no window whatever holds more than the rate, and no call is refused that would leave it so', () => {
+    const random = new Random(seed);
+    const wrong: string[] = [];
+    let refusals = 0;
+    for (let trace = 0; trace < 150; trace++) {
+      const rate = random.magnitude(1, 20);
+      const periodMs = random.magnitude(1, 5_000);
+      const limit = [slidingWindowLog({ rate, period: `${periodMs}ms` })];
+      const period = periodMs * MS;
+      const table = new MapTable();
+      // Time that has really passed, whatever the clock says.
+      let elapsed = 0;
+      let clock = START;
+      const stepsBack = random.chance(50);
+      const passed: { at: number; units: number }[] = [];
+      for (let call = 0; call < 120; call++) {
+        const on = random.chance(30) ? 0 : random.magnitude(1, period);
+        elapsed += on;
+        clock += on - (stepsBack && random.chance(5) ? random.magnitude(1, 10 * period) : 0);
+        const units = random.int(1, rate);
+        const entry = entryOf('k', 'allow', units, limit);
+        const { refused } = verdictOf(entry, table.decide([entry], clock));
+        const within = passed
+          .filter(({ at }) => at > elapsed - period)
+          .reduce((sum, one) => sum + one.units, 0);
+        if (refused) {
+          refusals += 1;
+          // A clock that steps back may only ever make the log wait.
+          if (!stepsBack && within + units <= rate) {
+            wrong.push(`trace ${trace}: refused ${units} beside ${within} of ${rate}`);
+          }
+        } else {
+          passed.push({ at: elapsed, units });
+        }
+      }
+      // All windows: the fullest of each is one that ends with an entry, half-open.
+      for (const { at: end } of passed) {
+        const units = passed
+          .filter(({ at }) => at > end - period && at <= end)
+          .reduce((sum, one) => sum + one.units, 0);
+        if (units > rate) {
+          wrong.push(`trace ${trace}: ${units} of ${rate} in one window`);
+        }
+      }
+    }
+    expect({ seed, wrong }).toStrictEqual({ seed, wrong: [] });
+    expect(refusals).toBeGreaterThan(1_000);
+  });
+
+  it('a limit finds all of its window while another of a shorter period trims the same log', async () => {
+    const short = [slidingWindowLog({ rate: 1, period: 1 })];
+    const long = [slidingWindowLog({ rate: 20, period: 30 })];
+    const table = new MapTable();
+    for (const decide of [
+      (entry: Entry, now: number) => table.decide([entry], now),
+      (entry: Entry, now: number) => lua.decide([entry], now),
+    ]) {
+      let used = 0;
+      for (let second = 0; second < 30; second += 1) {
+        // The long one asks, and charges but once: all else is the short one's.
+        const limits = second === 0 ? long : short;
+        const entry = entryOf('k', 'allow', 1, limits);
+        used += verdictOf(entry, await decide(entry, START + second * SECOND)).refused ? 0 : 1;
+      }
+      expect(used).toBe(30);
+      const entry = entryOf('k', 'peek', 1, long);
+      const { refused, retryUs } = verdictOf(entry, await decide(entry, START + 29.5 * SECOND));
+      // 30 used of 20: eleven have to leave, those of 0 s to 10 s.
+      expect([refused, retryUs]).toStrictEqual([true, 10.5 * SECOND]);
+    }
+  });
+
+  it('a period that nobody asks for any more is kept for no longer than two of it', () => {
+    const table = new MapTable();
+    const short = [slidingWindowLog({ rate: 5, period: 1 })];
+    table.decide([entryOf('k', 'allow', 1, [slidingWindowLog({ rate: 5, period: 60 })])], START);
+    const lengths = Array.from({ length: 200 }, (_, second) => {
+      table.decide([entryOf('k', 'allow', 1, short)], START + second * SECOND);
+      const { entries, first } = table.read('k') as Log;
+      return entries.length - first;
+    });
+    expect(Math.max(...lengths)).toBe(60);
+    expect(lengths.slice(121)).toStrictEqual(Array(79).fill(1));
+  });
+
+  it('calls of one script call are one entry, and each can be refunded', async () => {
+    const limits = [slidingWindowLog({ rate: 100, period: 60 })];
+    const entry = entryOf('k', 'allow', 2, limits);
+    const reply = (await lua.decide(Array(30).fill(entry), START)) as number[];
+    expect(await redis.command('ZRANGE', 'k', 0, -1)).toStrictEqual([
+      '60:60',
+      `~0:${60 * SECOND}:0:${START}`,
+    ]);
+    const refunds = Array.from({ length: 29 }, (_, i) =>
+      entryOf('k', 'refund', 2, limits, readMarks(entry.shape, reply, 1 + 3 * i)),
+    );
+    const after = await lua.decide(refunds, START + 5);
+    expect(verdictOf(refunds[28]!, after, 1 + 28 * 3).remaining).toBe(98);
+    expect(await redis.command('ZRANGE', 'k', 0, 0, 'WITHSCORES')).toStrictEqual([
+      '2:2',
+      String(START),
+    ]);
+  });
+
+  it('the memory store answers from a log of 100,000 entries by looking at a few of them', () => {
+    const limits = [slidingWindowLog({ rate: 100_000, period: '1h' })];
+    const table = new MapTable();
+    const entry = entryOf('k', 'allow', 1, limits);
+    for (let i = 0; i < 100_000; i++) {
+      table.decide([entry], START + i);
+    }
+    const log = table.read('k') as Log;
+    let looks = 0;
+    log.entries = new Proxy(log.entries, {
+      get(entries, name, receiver) {
+        looks += 1;
+        return Reflect.get(entries, name, receiver) as unknown;
+      },
+    });
+    // A refusal with its wait, then a pass after as much has left.
+    expect(
+      verdictOf(entry, table.decide([entryOf('k', 'allow', 500, limits)], START + HOUR - 1))
+        .retryUs,
+    ).toBe(500);
+    expect(verdictOf(entry, table.decide([entry], START + HOUR + 5)).refused).toBe(false);
+    expect(looks).toBeLessThan(200);
+  });
+
+  it.each(['TypeScript', 'Lua'])(
+    'sums begin anew before they could be inexact (%s)',
+    async (language) => {
+      const limits = [slidingWindowLog({ rate: 1_000, period: 60 })];
+      const log = Object.assign(new Log(), { recent: 60 * SECOND, since: START });
+      const high = 2 ** 52;
+      log.entries = [
+        { at: START, sum: high - 400, cost: 400 },
+        { at: START + 1, sum: high, cost: 400 },
+      ];
+      const table = new MapTable();
+      table.write('k', { value: log, ttlMs: 60_000 });
+      const members = membersOf(log);
+      const scored = members.flatMap((_, i) => (i % 2 === 0 ? [members[i + 1]!, members[i]!] : []));
+      await redis.command('ZADD', 'k', ...scored);
+      const decide = (entry: Entry, now: number) =>
+        language === 'Lua' ? lua.decide([entry], now) : table.decide([entry], now);
+      const peek = entryOf('k', 'peek', 1, limits);
+      expect(verdictOf(peek, await decide(peek, START + 2)).remaining).toBe(200);
+      const expected = ['400:400', String(START), '800:400', String(START + 1)];
+      const stored =
+        language === 'Lua'
+          ? await redis.command('ZRANGE', 'k', 0, -2, 'WITHSCORES')
+          : membersOf(table.read('k') as Log).slice(0, -2);
+      expect(stored).toStrictEqual(expected);
+    },
+  );
+});
+
+describe('what fails alone', () => {
+  const limits = [slidingWindowLog({ rate: 5, period: 60 })];
+  const allow = (key: string) => entryOf(key, 'allow', 1, limits);
+  const ours = `~0:${60 * SECOND}:0:${START}`;
+
+  it.each<[string, (string | number)[], string]>([
+    ['a string', ['SET', 'foreign', '7'], 'WRONGTYPE'],
+    ['a hash', ['HSET', 'foreign', 'a', '7'], 'WRONGTYPE'],
+    ['a sorted set of others', ['ZADD', 'foreign', 1, 'a', 2, 'b'], 'UNREADABLE'],
+    ['a single member', ['ZADD', 'foreign', 1, '1:1'], 'UNREADABLE'],
+    ['only what is about the log', ['ZADD', 'foreign', 2 ** 53, ours], 'UNREADABLE'],
+    ['a last entry that is none', ['ZADD', 'foreign', 2 ** 53, ours, START, 'x'], 'UNREADABLE'],
+    [
+      'an entry before the last that was charged more than all',
+      ['ZADD', 'foreign', 2 ** 53, ours, START, '1:1', START - 1, '9:1'],
+      'UNREADABLE',
+    ],
+    ['an entry without a cost', ['ZADD', 'foreign', 2 ** 53, ours, START, '5:0'], 'UNREADABLE'],
+    ['a cost above its sum', ['ZADD', 'foreign', 2 ** 53, ours, START, '5:6'], 'UNREADABLE'],
+    ['a sum beyond 2^53', ['ZADD', 'foreign', 2 ** 53, ours, START, `${2 ** 53}:1`], 'UNREADABLE'],
+    [
+      'an infinite offset',
+      ['ZADD', 'foreign', 2 ** 53, `~${2 ** 53}:1:1:1`, START, '5:5'],
+      'UNREADABLE',
+    ],
+    [
+      'a first entry of the window that is none',
+      ['ZADD', 'foreign', 2 ** 53, ours, START - 1, 'x', START, '5:1'],
+      'UNREADABLE',
+    ],
+  ])('a key that holds %s', async (_, make, failure) => {
+    await redis.command(...make);
+    const dump = await redis.command('DEBUG', 'DIGEST-VALUE', 'foreign');
+    const reply = await lua.decide([allow('a'), allow('foreign'), allow('b')], START);
+    expect(
+      reply.map((value) => (typeof value === 'string' ? value.split(' ')[0] : 'ok')),
+    ).toStrictEqual(['ok', 'ok', 'ok', 'ok', failure, failure, failure, 'ok', 'ok', 'ok']);
+    expect(await redis.command('DEBUG', 'DIGEST-VALUE', 'foreign')).toStrictEqual(dump);
+  });
+
+  it('an unreadable entry further on makes the wait longer, and takes nothing else along', async () => {
+    await lua.decide([entryOf('k', 'allow', 2, limits)], START);
+    const marks = readMarks(
+      allow('k').shape,
+      (await lua.decide([allow('k')], START + 1)) as number[],
+      1,
+    );
+    await lua.decide([entryOf('k', 'allow', 2, limits)], START + 3);
+    await redis.command('ZADD', 'k', START + 2, 'x');
+    const peek = entryOf('k', 'peek', 3, limits);
+    const { refused, retryUs } = verdictOf(peek, await lua.decide([peek], START + 3));
+    expect([refused, retryUs >= 60 * SECOND - 2]).toStrictEqual([true, true]);
+    const refund = entryOf('k', 'refund', 1, limits, marks);
+    expect(verdictOf(refund, await lua.decide([refund], START + 3)).remaining).toBe(0);
+  });
+
+  it('a server without memory refuses what it cannot write, and still tells who is over the limit', async () => {
+    for (let i = 0; i < 5; i++) {
+      await lua.decide([allow('full')], START + i);
+    }
+    const marks = readMarks(
+      allow('few').shape,
+      (await lua.decide([allow('few')], START)) as number[],
+      1,
+    );
+    await lua.decide([allow('few')], START + 1);
+    const before = await redis.command('ZRANGE', 'few', 0, -1);
+    await redis.command('CONFIG', 'SET', 'maxmemory', 1);
+    try {
+      const reply = await lua.decide(
+        [allow('new'), allow('full'), entryOf('few', 'refund', 1, limits, marks)],
+        START + 9,
+      );
+      expect(reply.map((value) => String(value).split(' ')[0])).toStrictEqual([
+        String(START + 9),
+        'OOM',
+        'OOM',
+        'OOM',
+        '-6',
+        String(60 * SECOND - 5),
+        String(60 * SECOND - 9),
+        'OOM',
+        'OOM',
+        'OOM',
+      ]);
+      expect(await redis.command('ZRANGE', 'few', 0, -1)).toStrictEqual(before);
+      expect(await redis.command('EXISTS', 'new')).toBe(0);
+    } finally {
+      await redis.command('CONFIG', 'SET', 'maxmemory', 0);
+    }
+  });
+
+  it('a user who may not set a TTL leaves no key without one', async () => {
+    await redis.command(
+      'ACL',
+      'SETUSER',
+      'bare',
+      'on',
+      'nopass',
+      '~*',
+      '+@all',
+      '-pexpire',
+      '-pexpireat',
+    );
+    await lua.command('AUTH', 'bare', 'x');
+    try {
+      const reply = await lua.decide([allow('k')], START);
+      expect(String(reply[1])).toMatch(/^(ERR|NOPERM) /);
+      expect(await redis.command('EXISTS', 'k')).toBe(0);
+    } finally {
+      lua.close();
+      lua = await LuaTwin.open(redis);
+    }
+  });
+});
+
+describe('through the front door', () => {
+  it('all verbs, on Redis and in memory alike, and no key without a TTL', async () => {
+    const clock = new ManualClock();
+    const limits = [
+      slidingWindowLog({ rate: 5, period: '1h', maxDebt: 3 }),
+      tokenBucket({ name: 'burst', rate: 100, period: '1s' }),
+    ];
+    for (const limiter of [
+      new RateLimiter({ redis: redis.url, limits, failStrategy: 'throw', timeoutMs: 10_000 }),
+      new RateLimiter({ store: new MemoryStore({ clock }), limits }),
+    ]) {
+      await limiter.ready();
+      const first = await limiter.allow('u', { cost: 2 });
+      const second = await limiter.allow('u', { cost: 3 });
+      const third = await limiter.allow('u');
+      expect([first.allowed, second.allowed, third.allowed]).toStrictEqual([true, true, false]);
+      expect(third).toMatchObject({ reason: 'limited', limitedBy: ['default'], remaining: 0 });
+      expect(third.retryAfterMs).toBeGreaterThan(3_590_000);
+      expect(third.retryAfterMs).toBeLessThanOrEqual(3_600_000);
+      expect((await limiter.refund(first)).remaining).toBe(2);
+      expect(await limiter.allowUpTo('u', 9)).toMatchObject({ granted: 2 });
+      expect((await limiter.penalize('u', 9)).remaining).toBe(0);
+      expect((await limiter.peek('u')).allowed).toBe(false);
+      await limiter.reset('u');
+      expect(await limiter.peek('u')).toMatchObject({ remaining: 5, resetAfterMs: 0 });
+      await Promise.all(Array.from({ length: 20 }, () => limiter.allow('v')));
+      expect(await limiter.peek('v')).toMatchObject({ allowed: false, remaining: 0 });
+      await limiter.close();
+    }
+    expect(await redis.keysWithoutTtl()).toStrictEqual([]);
+    expect((await redis.keyCounts()).keys).toBeGreaterThan(0);
+  });
+
+  it('is what a limiter of one limit may be, by its name', async () => {
+    const limiter = new RateLimiter({
+      store: new MemoryStore(),
+      algorithm: 'sliding_window_log',
+      rate: 2,
+      period: '1m',
+    });
+    const decisions = await Promise.all([1, 2, 3].map(() => limiter.allow('u')));
+    expect(decisions.map(({ allowed }) => allowed)).toStrictEqual([true, true, false]);
+    expect(decisions[0]!.limits[0]!.algorithm).toBe('sliding_window_log');
+  });
+
+  it('an entry costs what the docs say', async () => {
+    const limits = [slidingWindowLog({ rate: 1_000_000, period: '1h' })];
+    const bytesEach: Record<number, number> = {};
+    for (const entries of [100, 1_000, 10_000]) {
+      const key = `memory:${entries}`;
+      await Promise.all(
+        Array.from({ length: entries }, (_, i) =>
+          lua.decide([entryOf(key, 'allow', 1, limits)], START + i * 1_001),
+        ),
+      );
+      const bytes = await lua.command<number>('MEMORY', 'USAGE', key, 'SAMPLES', 0);
+      bytesEach[entries] = bytes / entries;
+    }
+    console.log('bytes per entry, by the number of entries', bytesEach);
+    expect(bytesEach[100]).toBeLessThan(40);
+    expect(bytesEach[1_000]).toBeLessThan(120);
+    expect(bytesEach[10_000]).toBeLessThan(120);
+  });
+
+  it.each<[string, Record<string, unknown>, RegExp]>([
+    [
+      'no rate',
+      { rate: 0, period: '1m' },
+      /`rate` must be a whole number from 1 to 1000000000, got 0/,
+    ],
+    ['half a unit', { rate: 1.5, period: '1m' }, /`rate` must be a whole number/],
+    ['no period', { rate: 1 }, /`period`/],
+    ['a period in no unit', { rate: 1, period: '1x' }, /`period`/],
+    [
+      'a burst, which is a token bucket’s',
+      { rate: 1, period: '1m', burst: 3 },
+      /`burst` is not an option of slidingWindowLog/,
+    ],
+    ['another library’s word', { rate: 1, windowMs: 60_000 }, /Did you mean `period`\?/],
+  ])('%s is an error', (_, options, message) => {
+    let thrown: unknown;
+    try {
+      slidingWindowLog(options as never);
+    } catch (error) {
+      thrown = error;
+    }
+    expect(thrown).toBeInstanceOf(RateLimiterError);
+    expect(thrown).toMatchObject({
+      code: 'ERR_INVALID_OPTION',
+      message: expect.stringMatching(message),
+    });
+  });
+});
+
+const noClock = steppedClockMissing();
+
+describe.skipIf(noClock !== undefined)(
+  `on a server whose clock steps${noClock === undefined ? '' : ` (skipped: ${noClock})`}`,
+  () => {
+    it.each([-2_000, -60_000, -3_600_000, -30 * 86_400_000])(
+      'by %i ms: nobody is locked out for longer than a period, nor let in earlier',
+      async (step) => {
+        const { redis: stepped, clock, close } = await startSteppedRedis();
+        const limiter = new RateLimiter({
+          redis: stepped.url,
+          algorithm: 'sliding_window_log',
+          rate: 3,
+          period: '1m',
+          failStrategy: 'throw',
+          timeoutMs: 10_000,
+        });
+        try {
+          expect(await limiter.allow('u', { cost: 3 })).toMatchObject({ allowed: true });
+          clock.step(step);
+          const refused = await limiter.allow('u');
+          expect(refused).toMatchObject({ reason: 'limited' });
+          expect(refused.retryAfterMs).toBeLessThanOrEqual(60_000);
+          clock.step(50_000);
+          expect((await limiter.allow('u')).allowed).toBe(false);
+          clock.step(10_000);
+          expect(await limiter.allow('u', { cost: 3 })).toMatchObject({ allowed: true });
+          expect((await limiter.allow('u')).allowed).toBe(false);
+        } finally {
+          await limiter.close();
+          await close();
+        }
+      },
+    );
+  },
+);

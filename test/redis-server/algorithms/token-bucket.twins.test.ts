@@ -1,0 +1,112 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Entry } from '../../../src/script/call-shape.ts';
+import { startRedis } from '../../kit/servers/index.mjs';
+import type { RedisServer } from '../../kit/servers/index.mjs';
+import { Random, seedOfRun } from '../../kit/fakes/random.ts';
+import { Poser } from '../../kit/twins/asks.ts';
+import { Lockstep, noCounts } from '../../kit/twins/lockstep.ts';
+import type { Counts } from '../../kit/twins/lockstep.ts';
+import {
+  grouped,
+  groupedApart,
+  groupedByProduction,
+  groupedOneByOne,
+  LuaTwin,
+} from '../../kit/twins/lua-twin.ts';
+import type { Grouping } from '../../kit/twins/lua-twin.ts';
+import { Trace } from '../../kit/twins/traces.ts';
+
+const STEPS = Number(process.env['DRL_STEPS'] ?? 100_000);
+const TURNS_PER_TRACE = 12;
+const TRACES_PER_ROUND = 8;
+const seed = seedOfRun();
+
+/** Equal entries in a row share a run, or not, as it falls. */
+function inRandomRuns(entries: readonly Entry[], random: Random): Grouping[] {
+  const pairs: { entry: Entry; times: number }[] = [];
+  for (const entry of entries) {
+    const last = pairs.at(-1);
+    const same = last?.entry.key === entry.key && last.entry.shape === entry.shape;
+    if (last !== undefined && same && random.chance(60)) {
+      last.times += 1;
+    } else {
+      pairs.push({ entry, times: 1 });
+    }
+  }
+  return [grouped(pairs)];
+}
+
+const GROUPINGS: readonly ((entries: readonly Entry[], random: Random) => Grouping[])[] = [
+  groupedByProduction,
+  (entries) => [groupedOneByOne(entries)],
+  groupedApart,
+  inRandomRuns,
+];
+
+async function follow(lua: LuaTwin, trace: number, counts: Counts): Promise<void> {
+  const lockstep = new Lockstep(lua, new Random(seed + trace), `seed${seed + trace}`, counts);
+  for (let turn = 0; turn < TURNS_PER_TRACE; turn++) {
+    lockstep.turn();
+  }
+  await lockstep.finish();
+}
+
+describe(`TypeScript, Lua and the oracle (DRL_SEED=${seed} repeats this run)`, () => {
+  let redis: RedisServer;
+  let lua: LuaTwin;
+
+  beforeAll(async () => {
+    redis = await startRedis();
+    lua = await LuaTwin.open(redis);
+  });
+
+  afterAll(async () => {
+    await lua?.close();
+    await redis?.close();
+  });
+
+  it(`agree on ${STEPS} random steps`, { timeout: 60_000 + STEPS }, async () => {
+    const counts = noCounts();
+    for (let trace = 0; counts.steps < STEPS; trace += TRACES_PER_ROUND) {
+      // The server decides the first traces of a round while the last are made.
+      await Promise.all(
+        Array.from({ length: TRACES_PER_ROUND }, (_, i) => follow(lua, trace + i, counts)),
+      );
+      await lua.forget();
+    }
+    console.log(`DRL_SEED=${seed}`, counts, `fast writes: ${lua.fastWrites}`);
+    expect(counts.retries).toBe(counts.refused);
+    // A trace that no longer reaches one of these would prove nothing about it.
+    const seen = Object.entries({ ...counts, fastWrites: lua.fastWrites });
+    // A step in 25 or so is a script call, and what is said of these is rarer by as much.
+    const least = (name: string): number => (name.startsWith('lone') ? STEPS / 4_000 : STEPS / 500);
+    expect(seen.filter(([name, count]) => count < least(name))).toStrictEqual([]);
+  });
+
+  it('answer the same calls alike however these are grouped into runs and script calls', async () => {
+    const random = new Random(seed);
+    const poser = new Poser();
+    let steps = 0;
+    for (let number = 0; steps < 4_000; number++) {
+      const trace = new Trace(random, `g${number}`, true);
+      for (let turn = 0; turn < 4; turn++) {
+        const { now, asks } = trace.next({ stored: new Map(), refused: undefined });
+        const few = asks.slice(0, 40);
+        steps += few.length;
+        const answers = await Promise.all(
+          GROUPINGS.map(async (group, g) => {
+            const entries = few.map((ask) => poser.pose({ ...ask, key: `${g}:${ask.key}` }).entry);
+            const replies = await Promise.all(
+              group(entries, random).map((grouping) => lua.decide(grouping, now)),
+            );
+            return replies.flatMap(({ reply }) => reply.slice(1));
+          }),
+        );
+        const where = `trace ${number}, turn ${turn}`;
+        expect({ where, answers }).toStrictEqual({ where, answers: answers.map(() => answers[0]) });
+      }
+      await lua.forget();
+    }
+    expect(steps).toBeGreaterThanOrEqual(4_000);
+  });
+});

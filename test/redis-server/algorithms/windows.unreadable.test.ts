@@ -1,0 +1,53 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { fixedWindow, slidingWindow } from 'distributed-rate-limiter';
+import { decide, UNREADABLE } from '../../../src/script/decide.ts';
+import { shapeOf } from '../../../src/script/call-shape.ts';
+import { startRedis } from '../../kit/servers/index.mjs';
+import type { RedisServer } from '../../kit/servers/index.mjs';
+import { MapTable } from '../../kit/twins/lockstep.ts';
+import { groupedOneByOne, LuaTwin } from '../../kit/twins/lua-twin.ts';
+
+const NOW = Date.UTC(2026, 0, 1) * 1_000;
+const HOUR = 3_600_000_000;
+const INDEX = NOW / HOUR;
+
+const SLIDING = slidingWindow({ rate: 10, period: '1h' });
+const FIXED = fixedWindow({ rate: 10, period: '1h' });
+const window = `${HOUR}:${NOW}:${NOW + HOUR}:3`;
+
+describe('windows as nobody writes them', () => {
+  let redis: RedisServer;
+  let lua: LuaTwin;
+
+  beforeAll(async () => {
+    redis = await startRedis();
+    lua = await LuaTwin.open(redis);
+  });
+  afterAll(async () => {
+    await lua?.close();
+    await redis?.close();
+  });
+
+  it.each([
+    ['one, readable', SLIDING, `${HOUR}:${INDEX}:0:3`, 7 - 1],
+    ['two of one period', SLIDING, `${HOUR}:${INDEX}:0:3;${HOUR}:${INDEX}:0:9`, UNREADABLE],
+    ['one period in two spellings', SLIDING, `${HOUR}:${INDEX}:0:3;0${HOUR}:1:0:9`, UNREADABLE],
+    ['an end that no clock reaches', SLIDING, `${HOUR}:${2 ** 53 / HOUR}:0:3`, UNREADABLE],
+    ['an end beyond any TTL', SLIDING, `${HOUR}:9007199254740991:0:3`, UNREADABLE],
+    ['one fixed window, readable', FIXED, window, 7 - 1],
+    ['a kind with a control character', FIXED, `a\0b:0:1:9`, UNREADABLE],
+    ['two fixed windows of one kind', FIXED, `${window};${HOUR}:0:1:9`, UNREADABLE],
+  ])('%s', async (_, limit, state, expected) => {
+    const shape = shapeOf('allow', 1, [{ limit, plan: limit.plan(1, NOW / 1_000), suffix: '' }]);
+    const entry = { key: 'k', shape };
+    const mine = decide([entry], NOW, new MapTable(new Map([['k', state]])));
+    await lua.put(new Map([['k', state]]));
+    const theirs = await lua.decideAside(groupedOneByOne([entry]), NOW);
+    expect(theirs).toEqual(mine);
+    const left =
+      typeof mine[1] === 'string'
+        ? mine[1]
+        : limit.twin.read(shape.rules[0]!.plan, mine as number[], 1).remaining;
+    expect(left).toBe(expected);
+  });
+});

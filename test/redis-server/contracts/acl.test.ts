@@ -1,0 +1,154 @@
+import { readFileSync } from 'node:fs';
+import { startRelay } from 'distributed-rate-limiter/testing';
+import type { Relay } from 'distributed-rate-limiter/testing';
+import { Cluster, Redis } from 'ioredis';
+import { createClient, createCluster } from 'redis';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import {
+  RateLimiter,
+  concurrency,
+  fixedWindow,
+  slidingWindow,
+  slidingWindowLog,
+  tokenBucket,
+} from 'distributed-rate-limiter';
+import type { Limit } from 'distributed-rate-limiter';
+import { startCluster, startRedis } from '../../kit/servers/index.mjs';
+import { declareClient, declareStore } from './subjects.ts';
+
+const security = readFileSync(new URL('../../../SECURITY.md', import.meta.url), 'utf8');
+
+/** As SECURITY.md has it, for the contract's keys. */
+const LINE = /ACL SETUSER (limiter on >password .+)/.exec(security)?.[1] ?? '';
+const rights = LINE.replaceAll('myapp:*', 'contract-*');
+const added = (after: string): string =>
+  new RegExp(`${after}[^\`]*\`([^\`]+)\``).exec(security)?.[1] ?? '';
+const SORTED_SETS = added('among the limits add');
+const CLUSTER = added('For a cluster add');
+const login = { username: 'limiter', password: 'password' };
+
+test('SECURITY.md has the lines that are tried here', () => {
+  expect(rights).toContain('~contract-* ~{contract-* -@all +eval +evalsha');
+  expect(SORTED_SETS).toContain('+zadd');
+  expect(CLUSTER).toContain('+cluster|slots');
+});
+
+describe('a user who may do what SECURITY.md grants', () => {
+  let redis: Awaited<ReturnType<typeof startRedis>>;
+  let relay: Relay;
+  let ioredis: Redis;
+  let nodeRedis: ReturnType<typeof createClient>;
+
+  beforeAll(async () => {
+    redis = await startRedis({ users: ['default off', rights] });
+    relay = await startRelay(redis);
+    ioredis = new Redis({ port: redis.port, ...login, maxRetriesPerRequest: 0 });
+    nodeRedis = createClient({ socket: { port: redis.port }, ...login });
+    await nodeRedis.on('error', () => {}).connect();
+  });
+  afterAll(async () => {
+    ioredis.disconnect();
+    nodeRedis.destroy();
+    await relay.close();
+    await redis.close();
+  });
+
+  declareStore('ioredis', () => ({ redis: ioredis }));
+  declareStore('node-redis', () => ({ redis: nodeRedis }));
+  declareStore('a URL', () => ({ redis: `redis://limiter:password@127.0.0.1:${redis.port}` }));
+
+  // Its own scripts count with INCR and PEXPIRE, which no limit does.
+  describe('and count', () => {
+    beforeAll(() => redis.command('ACL', 'SETUSER', 'limiter', '+incr', '+pexpire'));
+    afterAll(() => redis.command('ACL', 'SETUSER', 'limiter', '-incr', '-pexpire'));
+    declareClient('ioredis', () => ({
+      open: () => {
+        const made = new Redis({ ...login, port: relay.port, maxRetriesPerRequest: 0 });
+        made.on('error', () => {});
+        return { redis: made, close: () => made.disconnect() };
+      },
+      faults: relay,
+    }));
+  });
+
+  test('every algorithm works, those on sorted sets with what is added for them', async () => {
+    const limits = {
+      plain: [
+        tokenBucket({ rate: 1, period: '1h' }),
+        slidingWindow({ name: 'window', rate: 2, period: '1h' }),
+        fixedWindow({ name: 'quota', rate: 3, period: '1h' }),
+      ],
+      sorted: [slidingWindowLog({ rate: 1, period: '1h' })],
+    };
+    const make = (chosen: readonly Limit[]): RateLimiter =>
+      new RateLimiter({
+        redis: ioredis,
+        namespace: 'contract-acl',
+        limits: chosen,
+        failStrategy: 'throw',
+        timeoutMs: 10_000,
+      });
+    const plain = make(limits.plain);
+    await plain.ready();
+    expect((await plain.allow('user')).allowed).toBe(true);
+    expect((await plain.allow('user')).reason).toBe('limited');
+
+    const log = make(limits.sorted);
+    await expect(log.allow('user')).rejects.toMatchObject({ message: /NOPERM/ });
+    await redis.command('ACL', 'SETUSER', 'limiter', ...SORTED_SETS.split(' '));
+    expect((await log.allow('user')).allowed).toBe(true);
+    expect((await log.allow('user')).reason).toBe('limited');
+    const places = make([concurrency({ max: 1, ttl: '10s' })]);
+    const lease = await places.acquire('user');
+    expect(lease.allowed).toBe(true);
+    expect((await places.acquire('user')).allowed).toBe(false);
+    expect(await lease.renew()).toBe(true);
+    await lease.release();
+    const again = await places.acquire('user');
+    expect(again.allowed).toBe(true);
+    await again.release();
+  });
+
+  test.each([
+    [['GET', 'elsewhere:key']],
+    [['EVAL', "return redis.call('GET', KEYS[1])", '1', 'elsewhere:key']],
+    [['EVAL', "return redis.call('KEYS', '*')", '0']],
+    [['FLUSHALL']],
+    [['CONFIG', 'GET', '*']],
+    [['KEYS', '*']],
+    [['ACL', 'LIST']],
+    [['SCRIPT', 'FLUSH']],
+  ])('and no more: %j', async ([command, ...args]) => {
+    await expect(ioredis.call(command!, ...args)).rejects.toThrow(/NOPERM|can't run this command/);
+  });
+});
+
+describe('a user of a cluster', () => {
+  let cluster: Awaited<ReturnType<typeof startCluster>>;
+  let ioredis: Cluster;
+  let nodeRedis: ReturnType<typeof createCluster>;
+
+  beforeAll(async () => {
+    cluster = await startCluster({ node: { users: [`${rights} ${CLUSTER}`] } });
+    await Promise.all(
+      cluster.nodes.map((node) => node.command('ACL', 'SETUSER', 'default', 'off')),
+    );
+    ioredis = new Cluster(cluster.addresses, {
+      redisOptions: { ...login, maxRetriesPerRequest: 0 },
+    });
+    ioredis.on('error', () => {});
+    nodeRedis = createCluster({
+      rootNodes: cluster.addresses.map((socket) => ({ socket })),
+      defaults: login,
+    });
+    await nodeRedis.on('error', () => {}).connect();
+  });
+  afterAll(async () => {
+    ioredis.disconnect();
+    nodeRedis.destroy();
+    await cluster.close();
+  });
+
+  declareStore('ioredis', () => ({ redis: ioredis }));
+  declareStore('node-redis', () => ({ redis: nodeRedis }));
+});

@@ -1,0 +1,79 @@
+import { randomUUID } from 'node:crypto';
+import { Cluster } from 'ioredis';
+import { createCluster } from 'redis';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { RateLimiter, tokenBucket } from 'distributed-rate-limiter';
+import { digestIdentity } from '../../../src/base/identity.ts';
+import { slotOfKey, startCluster } from '../../kit/servers/index.mjs';
+
+describe('a cluster whose slots move', () => {
+  let cluster: Awaited<ReturnType<typeof startCluster>>;
+  let ioredis: Cluster;
+  let nodeRedis: ReturnType<typeof nodeRedisCluster>;
+
+  function nodeRedisCluster() {
+    const rootNodes = cluster.addresses.map((socket) => ({ socket }));
+    return createCluster({ rootNodes }).on('error', () => {});
+  }
+
+  beforeAll(async () => {
+    cluster = await startCluster();
+    ioredis = new Cluster(cluster.addresses, { redisOptions: { maxRetriesPerRequest: 0 } });
+    nodeRedis = nodeRedisCluster();
+    await nodeRedis.connect();
+  });
+  afterAll(async () => {
+    ioredis?.disconnect();
+    nodeRedis?.destroy();
+    await cluster?.close();
+  });
+
+  describe.each([
+    ['ioredis', () => ioredis],
+    ['node-redis', () => nodeRedis],
+  ])('several limits of one identity, with %s, while their slot moves', (_, client) => {
+    const limits = [
+      tokenBucket({ name: 'narrow', rate: 3, period: '365d' }),
+      tokenBucket({ name: 'wide', rate: 5, period: '365d' }),
+    ];
+    const keyOf = (namespace: string, identity: string): string =>
+      `${namespace}:limits:${digestIdentity(identity, undefined)}`;
+
+    test('all or nothing, before, in the middle and after', async () => {
+      const namespace = `moving-${randomUUID()}`;
+      const limiter = new RateLimiter({
+        redis: client(),
+        namespace,
+        limits,
+        failStrategy: 'throw',
+        timeoutMs: 10_000,
+      });
+      const slot = slotOfKey(keyOf(namespace, 'known'));
+      // One that shares the slot, and has no state yet.
+      let fresh = 'fresh';
+      for (let i = 0; slotOfKey(keyOf(namespace, fresh)) !== slot; i++) fresh = `fresh-${i}`;
+      const from = await cluster.nodeOfSlot(slot);
+      const to = cluster.nodes.find((node) => node !== from)!;
+      const states = async (identity: string): Promise<unknown> => {
+        const { allowed, limits: each } = await limiter.allow(identity);
+        return [allowed, ...each.map(({ remaining }) => remaining)];
+      };
+
+      expect(await states('known')).toEqual([true, 2, 4]);
+      let meanwhile: Promise<unknown> | undefined;
+      await cluster.moveSlot(slot, from, to, {
+        during: async () => {
+          expect(await states('known')).toEqual([true, 1, 3]);
+          // Keys that are nowhere: the new node says TRYAGAIN until the slot is its own.
+          meanwhile = states(fresh);
+          await new Promise((resolve) => setTimeout(resolve, 50));
+        },
+      });
+      expect(await meanwhile).toEqual([true, 2, 4]);
+      expect(await states('known')).toEqual([true, 0, 2]);
+      // A refusal charges the other limit nothing.
+      expect(await states('known')).toEqual([false, 0, 2]);
+      expect(await states(fresh)).toEqual([true, 1, 3]);
+    });
+  });
+});

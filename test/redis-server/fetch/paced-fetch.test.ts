@@ -1,0 +1,613 @@
+import http from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import { setImmediate } from 'node:timers/promises';
+import { describe, expect, it, onTestFinished, test } from 'vitest';
+import { pacedFetch } from 'distributed-rate-limiter/client';
+import type { Fetch, PacedFetchOptions } from 'distributed-rate-limiter/client';
+import { waitUntil } from '../../kit/servers/index.mjs';
+
+interface Reply {
+  readonly status?: number;
+  readonly headers?: Record<string, string>;
+  readonly body?: string;
+  /** The body is begun and never ended. */
+  readonly endless?: boolean;
+}
+
+interface Received {
+  readonly method: string;
+  readonly path: string;
+  readonly body: string;
+  readonly socket: Socket;
+}
+
+/** A server on loopback that gives these replies in order, and then 200. */
+async function serve(...replies: readonly Reply[]) {
+  const received: Received[] = [];
+  const sockets = new Set<Socket>();
+  const server = http.createServer((request, response) => {
+    let body = '';
+    request.on('data', (chunk: Buffer) => (body += chunk.toString()));
+    request.on('end', () => {
+      const { method = '', url = '', socket } = request;
+      const reply = replies[received.length] ?? {};
+      received.push({ method, path: url, body, socket });
+      response.writeHead(reply.status ?? 200, reply.headers);
+      if (reply.endless === true) response.write(reply.body ?? 'x');
+      else response.end(method === 'HEAD' ? undefined : (reply.body ?? 'done'));
+    });
+  });
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket));
+  });
+  await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const { port } = server.address() as AddressInfo;
+  return { url: `http://127.0.0.1:${port}/`, received, sockets };
+}
+
+/** A clock on which a sleep is over at once, and that writes down how long each was. */
+function virtualClock() {
+  const slept: number[] = [];
+  let now = Date.UTC(2026, 0, 1);
+  return {
+    slept,
+    now: () => now,
+    advance: (ms: number) => void (now += ms),
+    sleep: async (ms: number) => {
+      slept.push(ms);
+      now += ms;
+      // Bodies and sockets need real turns of the loop.
+      await setImmediate();
+    },
+  };
+}
+
+function paced(options: PacedFetchOptions = {}) {
+  const clock = virtualClock();
+  return { clock, fetch: pacedFetch({ jitterPercent: 0, clock, ...options }) };
+}
+
+/** A fetch without a network that gives these responses in order, and then 200. */
+function scripted(...replies: readonly Reply[]): { fetch: Fetch; calls: Parameters<Fetch>[] } {
+  const calls: Parameters<Fetch>[] = [];
+  return {
+    calls,
+    fetch: (...call) => {
+      const { status = 200, headers = {}, body = '' } = replies[calls.length] ?? {};
+      calls.push(call);
+      return Promise.resolve(new Response(body, { status, headers }));
+    },
+  };
+}
+
+const URL_OF_API = 'https://api.example.com/items';
+const after = (seconds: number, status = 429): Reply => ({
+  status,
+  headers: { 'retry-after': String(seconds) },
+});
+const exhausted = (seconds: number): Reply => ({
+  headers: { ratelimit: `"default";r=0;t=${seconds}` },
+});
+
+/** What became of a call, under which options. */
+interface Outcome {
+  readonly status: number;
+  readonly slept: readonly number[];
+  readonly sent: number;
+  readonly options?: PacedFetchOptions;
+}
+
+describe('retries', () => {
+  const rows: readonly (readonly [
+    sentence: string,
+    replies: readonly Reply[],
+    expected: Outcome,
+  ])[] = [
+    ['a 200 is a 200', [{}], { status: 200, slept: [], sent: 1 }],
+    ['a 429 is retried when it said', [after(5)], { status: 200, slept: [5_000], sent: 2 }],
+    ['a 503 too', [after(5, 503)], { status: 200, slept: [5_000], sent: 2 }],
+    [
+      'a 429 that says it in RateLimit',
+      [{ status: 429, headers: { ratelimit: '"x";r=0;t=7' } }],
+      { status: 200, slept: [7_000], sent: 2 },
+    ],
+    [
+      'a 429 that says it as a date, of its own clock',
+      [
+        {
+          status: 429,
+          headers: {
+            date: 'Thu, 01 Jan 2015 00:00:00 GMT',
+            'retry-after': 'Thu, 01 Jan 2015 00:00:09 GMT',
+          },
+        },
+      ],
+      { status: 200, slept: [9_000], sent: 2 },
+    ],
+    ['a 429 that does not say when', [{ status: 429 }], { status: 429, slept: [], sent: 1 }],
+    ['a 429 that says now', [after(0)], { status: 429, slept: [], sent: 1 }],
+    ['longer than may be waited', [after(31)], { status: 429, slept: [], sent: 1 }],
+    ['just as long as may be waited', [after(30)], { status: 200, slept: [30_000], sent: 2 }],
+    [
+      'the bound is for all waits together',
+      [after(20), after(10), after(1)],
+      { status: 429, slept: [20_000, 10_000], sent: 3 },
+    ],
+    [
+      'three retries, and no more',
+      [after(1), after(1), after(1), after(1), after(1)],
+      { status: 429, slept: [1_000, 1_000, 1_000], sent: 4 },
+    ],
+    ['none', [after(1)], { status: 429, slept: [], sent: 1, options: { maxRetries: 0 } }],
+    [
+      'no waiting at all',
+      [after(1)],
+      { status: 429, slept: [], sent: 1, options: { maxWaitMs: 0 } },
+    ],
+    ['another status', [after(1, 502)], { status: 502, slept: [], sent: 1 }],
+    [
+      'another status, asked for',
+      [after(1, 502)],
+      { status: 200, slept: [1_000], sent: 2, options: { retryStatuses: [502] } },
+    ],
+    [
+      'a 429 of which nobody wants to know',
+      [after(1)],
+      { status: 429, slept: [], sent: 1, options: { retryStatuses: [] } },
+    ],
+    ['a 404', [after(1, 404)], { status: 404, slept: [], sent: 1 }],
+  ];
+  test.each(rows)('%s', async (_, replies, { options, ...expected }) => {
+    const server = await serve(...replies);
+    const { clock, fetch } = paced(options);
+    const response = await fetch(server.url);
+    expect({
+      status: response.status,
+      slept: clock.slept,
+      sent: server.received.length,
+    }).toEqual(expected);
+    expect(await response.text()).toBe('done');
+  });
+});
+
+describe('what is retried', () => {
+  const stream = (): ReadableStream<Uint8Array> => new Blob(['body']).stream();
+  const form = new FormData();
+  form.set('a', 'b');
+  const rows: readonly (readonly [
+    sentence: string,
+    status: number,
+    call: (url: string) => Parameters<Fetch>,
+    sent: number,
+  ])[] = [
+    ...['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'POST', 'PATCH', 'post'].map(
+      (method) =>
+        [
+          `${method} after 429`,
+          429,
+          (url: string) => [url, { method }] as Parameters<Fetch>,
+          2,
+        ] as const,
+    ),
+    ...['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'get'].map(
+      (method) =>
+        [
+          `${method} after 503`,
+          503,
+          (url: string) => [url, { method }] as Parameters<Fetch>,
+          2,
+        ] as const,
+    ),
+    ...['POST', 'PATCH', 'QUERY'].map(
+      (method) =>
+        [
+          `${method} after 503`,
+          503,
+          (url: string) => [url, { method }] as Parameters<Fetch>,
+          1,
+        ] as const,
+    ),
+    ...(
+      [
+        ['a string', 'body'],
+        ['parameters', new URLSearchParams('a=b')],
+        ['a form', form],
+        ['a blob', new Blob(['body'])],
+        ['a buffer', new Uint8Array([98]).buffer],
+        ['bytes', new Uint8Array([98])],
+      ] as const
+    ).map(
+      ([what, body]) =>
+        [
+          `${what} as body`,
+          429,
+          (url: string) => [url, { method: 'POST', body }] as Parameters<Fetch>,
+          2,
+        ] as const,
+    ),
+    [
+      'a stream as body is sent once',
+      429,
+      (url) => [url, { method: 'PUT', body: stream(), duplex: 'half' }],
+      1,
+    ],
+    [
+      "a Request's body is sent once",
+      429,
+      (url) => [new Request(url, { method: 'PUT', body: 'x' })],
+      1,
+    ],
+    ['a Request without one', 503, (url) => [new Request(url, { method: 'DELETE' })], 2],
+    ['a Request that may not be retried', 503, (url) => [new Request(url, { method: 'POST' })], 1],
+    [
+      'init wins over a Request',
+      503,
+      (url) => [new Request(url, { method: 'POST', body: 'x' }), { method: 'PUT', body: 'y' }],
+      2,
+    ],
+    ['a URL', 429, (url) => [new URL(url)], 2],
+  ];
+  test.each(rows)('%s', async (_, status, call, sent) => {
+    const server = await serve(after(5, status));
+    const { fetch } = paced();
+    const response = await fetch(...call(server.url));
+    expect(response.status).toBe(sent === 2 ? 200 : status);
+    expect(server.received).toHaveLength(sent);
+    const bodies = server.received.map(({ body }) => body.replaceAll(/formdata-\S+/g, ''));
+    expect(new Set(bodies).size).toBe(1);
+    await response.arrayBuffer();
+  });
+});
+
+describe('waiting before a request', () => {
+  it('waits until what was exhausted is there again, once', async () => {
+    const server = await serve(exhausted(8));
+    const { clock, fetch } = paced();
+    await (await fetch(server.url)).text();
+    expect(clock.slept).toEqual([]);
+    clock.advance(3_000);
+    await (await fetch(`${server.url}other?path`)).text();
+    await (await fetch(server.url)).text();
+    expect(clock.slept).toEqual([5_000]);
+  });
+
+  it('after a refusal that was not retried, the next call waits', async () => {
+    const script = scripted(after(9, 503));
+    const { clock, fetch } = paced({ fetch: script.fetch });
+    expect((await fetch(URL_OF_API, { method: 'POST' })).status).toBe(503);
+    await fetch(URL_OF_API);
+    expect(clock.slept).toEqual([9_000]);
+  });
+
+  it('calls in flight together all wait, and for what is said meanwhile', async () => {
+    const script = scripted(exhausted(8), exhausted(5));
+    const sleeps: { ms: number; end: () => void }[] = [];
+    let now = 0;
+    const fetch = pacedFetch({
+      fetch: script.fetch,
+      jitterPercent: 0,
+      clock: {
+        now: () => now,
+        sleep: (ms) => new Promise<void>((end) => void sleeps.push({ ms, end })),
+      },
+    });
+    await fetch(URL_OF_API);
+    const calls = [fetch(URL_OF_API), fetch(URL_OF_API)] as const;
+    await setImmediate();
+    expect(sleeps.map(({ ms }) => ms)).toEqual([8_000, 8_000]);
+    expect(script.calls).toHaveLength(1);
+
+    now = 8_000;
+    sleeps[0]!.end();
+    await calls[0];
+    sleeps[1]!.end();
+    await setImmediate();
+    expect(sleeps.map(({ ms }) => ms)).toEqual([8_000, 8_000, 5_000]);
+
+    now = 13_000;
+    sleeps[2]!.end();
+    await calls[1];
+    expect(script.calls).toHaveLength(3);
+  });
+
+  it('another origin does not wait; another key may be chosen', async () => {
+    const script = scripted(exhausted(8), {}, exhausted(8));
+    const { clock, fetch } = paced({ fetch: script.fetch });
+    await fetch(URL_OF_API);
+    await fetch('https://other.example.com/items');
+    expect(clock.slept).toEqual([]);
+
+    const byMethod = scripted(exhausted(8));
+    const second = paced({
+      fetch: byMethod.fetch,
+      key: ({ url, method }) => method + url.pathname,
+    });
+    await second.fetch(URL_OF_API);
+    await second.fetch(URL_OF_API, { method: 'put' });
+    await second.fetch('https://other.example.com/items');
+    expect(second.clock.slept).toEqual([8_000]);
+  });
+
+  it('a wait beyond the bound is not begun: the request goes out at once', async () => {
+    const script = scripted(exhausted(36_000), exhausted(36_000));
+    const { clock, fetch } = paced({ fetch: script.fetch });
+    await fetch(URL_OF_API);
+    await fetch(URL_OF_API);
+    expect(clock.slept).toEqual([]);
+    clock.advance(35_980_000);
+    await fetch(URL_OF_API);
+    expect(clock.slept).toEqual([20_000]);
+  });
+
+  it('a request that was served in spite of it ends it', async () => {
+    const script = scripted(exhausted(36_000));
+    const { clock, fetch } = paced({ fetch: script.fetch });
+    await fetch(URL_OF_API);
+    await fetch(URL_OF_API);
+    clock.advance(35_980_000);
+    await fetch(URL_OF_API);
+    expect(clock.slept).toEqual([]);
+  });
+
+  it('a response to what was sent before does not', async () => {
+    let answerFirst: ((response: Response) => void) | undefined;
+    const fetched: Fetch = () =>
+      answerFirst === undefined
+        ? new Promise((resolve) => (answerFirst = resolve))
+        : Promise.resolve(new Response('', { headers: { ratelimit: '"x";r=0;t=8' } }));
+    const { clock, fetch } = paced({ fetch: fetched });
+    const first = fetch(URL_OF_API);
+    await fetch(URL_OF_API);
+    answerFirst!(new Response('', { headers: { ratelimit: '"x";r=3;t=8' } }));
+    await first;
+    await fetch(URL_OF_API);
+    expect(clock.slept).toEqual([8_000]);
+  });
+
+  it('of two waits the longer counts, whichever comes last', async () => {
+    const answers: ((response: Response) => void)[] = [];
+    const { clock, fetch } = paced({
+      fetch: () => new Promise((resolve) => void answers.push(resolve)),
+    });
+    const calls = [fetch(URL_OF_API), fetch(URL_OF_API)];
+    await waitUntil('both are sent', () => answers.length === 2);
+    answers[0]!(new Response('', exhausted(8)));
+    answers[1]!(new Response('', exhausted(3)));
+    await Promise.all(calls);
+    const third = fetch(URL_OF_API);
+    await waitUntil('the third is sent', () => answers.length === 3);
+    answers[2]!(new Response(''));
+    await third;
+    expect(clock.slept).toEqual([8_000]);
+  });
+
+  it.each([
+    ['something is left', { ratelimit: '"x";r=1;t=8' }, 200],
+    ['a result that is not ready', { 'retry-after': '8' }, 202],
+    ['a cached response', { ratelimit: '"x";r=0;t=8', age: '1' }, 200],
+    ['an error without a word', {}, 429],
+  ])('nobody waits after %s', async (_, headers, status) => {
+    const script = scripted({ headers, status });
+    const { clock, fetch } = paced({ fetch: script.fetch });
+    await fetch(URL_OF_API);
+    await fetch(URL_OF_API);
+    expect(clock.slept).toEqual([]);
+  });
+
+  it('remembers 1,000 keys, those used last', async () => {
+    let seconds = 8;
+    const { clock, fetch } = paced({
+      fetch: () => Promise.resolve(new Response('', exhausted(seconds))),
+    });
+    const get = (i: number, init?: RequestInit) => fetch(`https://host${i}.example.com/`, init);
+    for (let i = 0; i < 1_000; i++) await get(i);
+    // Looked up, host0 is recent: for the two that come, host1 and host2 make room.
+    await get(0, { signal: AbortSignal.abort() });
+    await get(1_000);
+    await get(1_001);
+    seconds = 0;
+    await get(1);
+    await get(2);
+    expect(clock.slept).toEqual([]);
+    await get(0);
+    expect(clock.slept).toEqual([8_000]);
+  });
+});
+
+describe('jitter', () => {
+  it('lengthens a wait by up to a tenth, differently each time, and never beyond the bound', async () => {
+    const { clock, fetch } = paced({
+      fetch: () => Promise.resolve(new Response('', after(20))),
+      maxRetries: 1,
+      jitterPercent: undefined,
+      key: ({ url }) => url.pathname,
+    });
+    for (let i = 0; i < 50; i++) await fetch(`${URL_OF_API}/${i}`);
+    expect(clock.slept).toHaveLength(50);
+    expect(Math.min(...clock.slept)).toBeGreaterThanOrEqual(20_000);
+    expect(Math.max(...clock.slept)).toBeLessThanOrEqual(22_000);
+    expect(new Set(clock.slept).size).toBeGreaterThan(10);
+
+    const bounded = paced({
+      fetch: scripted(after(20)).fetch,
+      jitterPercent: 100,
+      maxWaitMs: 20_000,
+    });
+    await bounded.fetch(URL_OF_API);
+    expect(bounded.clock.slept).toEqual([20_000]);
+  });
+});
+
+describe('aborts', () => {
+  it('end the wait for a retry at once, with the reason', async () => {
+    const server = await serve(after(20));
+    const controller = new AbortController();
+    const reason = new Error('the user left');
+    let sleeping = false;
+    const fetch = pacedFetch({
+      clock: {
+        now: () => 0,
+        sleep: () => {
+          sleeping = true;
+          return new Promise<never>(() => {});
+        },
+      },
+    });
+    const call = fetch(server.url, { signal: controller.signal });
+    await waitUntil('the call waits', () => sleeping);
+    controller.abort(reason);
+    await expect(call).rejects.toBe(reason);
+    expect(server.received).toHaveLength(1);
+  });
+
+  it("end the wait before a request, by a Request's signal too; on real timers, which are cleared", async () => {
+    const script = scripted(exhausted(20));
+    const fetch = pacedFetch({ fetch: script.fetch });
+    await fetch(URL_OF_API);
+    const reason = new Error('the user left');
+    const controller = new AbortController();
+    const call = fetch(new Request(URL_OF_API, { signal: controller.signal }));
+    await setImmediate();
+    const timers = (): number =>
+      process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+    const waiting = timers();
+    controller.abort(reason);
+    await expect(call).rejects.toBe(reason);
+    expect(timers()).toBe(waiting - 1);
+    expect(script.calls).toHaveLength(1);
+  });
+
+  it('of a signal that is aborted already are told by fetch itself', async () => {
+    const server = await serve();
+    const reason = new Error('too late');
+    const { fetch } = paced();
+    await expect(fetch(server.url, { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+    expect(server.received).toHaveLength(0);
+  });
+
+  it('leave no listener on a signal that lives on', async () => {
+    const { signal } = new AbortController();
+    let listeners = 0;
+    const add = signal.addEventListener.bind(signal);
+    const remove = signal.removeEventListener.bind(signal);
+    signal.addEventListener = (...args: Parameters<typeof add>) => (listeners++, add(...args));
+    signal.removeEventListener = (...args: Parameters<typeof add>) => (
+      listeners--,
+      remove(...args)
+    );
+    const { clock, fetch } = paced({ fetch: scripted(after(1), after(1)).fetch });
+    await fetch(URL_OF_API, { signal });
+    expect(clock.slept).toHaveLength(2);
+    expect(listeners).toBe(0);
+  });
+});
+
+describe('sockets', () => {
+  it('a retry goes out on the socket of the refusal, whose body was read', async () => {
+    const server = await serve({ ...after(1), body: 'x'.repeat(20_000) }, after(1));
+    const ended: Promise<void>[] = [];
+    const clock = virtualClock();
+    const fetch = pacedFetch({
+      fetch: async (...call) => {
+        const response = await globalThis.fetch(...call);
+        const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
+        const piped = response.body!.pipeTo(writable);
+        ended.push(piped);
+        return new Response(readable, response);
+      },
+      // The wait lasts until the refusal's body has been read.
+      clock: { ...clock, sleep: () => ended.at(-1)!.then(() => clock.sleep(1_000)) },
+    });
+    await (await fetch(server.url)).text();
+    expect(server.received).toHaveLength(3);
+    expect(new Set(server.received.map(({ socket }) => socket)).size).toBe(1);
+  });
+
+  it.each([
+    ['never ends', { ...after(1), endless: true }],
+    ['is long', { ...after(1), body: 'x'.repeat(5_000_000) }],
+  ])('a body that %s does not keep its socket', async (_, refusal) => {
+    const server = await serve(refusal);
+    const { fetch } = paced();
+    await (await fetch(server.url)).text();
+    const [first, second] = server.received;
+    expect(second!.socket).not.toBe(first!.socket);
+    await waitUntil('the socket is gone', () => !server.sockets.has(first!.socket));
+  });
+
+  it('a response that is returned is not read', async () => {
+    const server = await serve({ status: 429, body: 'why' }, { ...after(99), body: 'too long' });
+    const { fetch } = paced();
+    expect(await (await fetch(server.url)).text()).toBe('why');
+    expect(await (await fetch(server.url)).text()).toBe('too long');
+  });
+});
+
+describe("what is not pacedFetch's own is as fetch does it", () => {
+  it('a server that is not there, a URL that is none', async () => {
+    const { fetch } = paced();
+    await expect(fetch('http://127.0.0.1:1/')).rejects.toThrow(TypeError);
+    await expect(fetch('/relative')).rejects.toThrow(TypeError);
+    await expect(fetch('http://')).rejects.toThrow(TypeError);
+  });
+
+  it('what `key` throws rejects the call', async () => {
+    const { fetch } = paced({
+      key: () => {
+        throw new Error('no key');
+      },
+    });
+    await expect(fetch(URL_OF_API)).rejects.toThrow('no key');
+  });
+
+  it('the global fetch is looked up at each call', async () => {
+    const fetch = pacedFetch();
+    const original = globalThis.fetch;
+    onTestFinished(() => void (globalThis.fetch = original));
+    globalThis.fetch = () => Promise.resolve(new Response('mine'));
+    expect(await (await fetch(URL_OF_API)).text()).toBe('mine');
+  });
+
+  it('arguments reach fetch as they are', async () => {
+    const script = scripted(after(1));
+    const { fetch } = paced({ fetch: script.fetch });
+    const init = { method: 'PUT', body: 'x' };
+    await fetch(URL_OF_API, init);
+    expect(script.calls).toEqual([
+      [URL_OF_API, init],
+      [URL_OF_API, init],
+    ]);
+    expect(script.calls[1]![1]).toBe(init);
+  });
+});
+
+describe('options', () => {
+  test.each([
+    [null, 'pacedFetch options'],
+    [{ maxWait: 5 }, 'Did you mean `maxWaitMs`'],
+    [{ retries: 5 }, 'Did you mean `maxRetries`'],
+    [{ maxRetry: 5 }, 'is not an option of pacedFetch'],
+    [{ maxWaitMs: -1 }, '`maxWaitMs` must be'],
+    [{ maxWaitMs: '30s' }, '`maxWaitMs` must be'],
+    [{ maxWaitMs: Infinity }, '`maxWaitMs` must be'],
+    [{ maxRetries: 101 }, '`maxRetries` must be'],
+    [{ maxRetries: 1.5 }, '`maxRetries` must be'],
+    [{ retryStatuses: 429 }, '`retryStatuses` must be'],
+    [{ retryStatuses: [429, 200] }, '`retryStatuses[1]` must be'],
+    [{ jitterPercent: 101 }, '`jitterPercent` must be'],
+    [{ key: 'origin' }, '`key` must be a function'],
+    [{ fetch: {} }, '`fetch` must be a function'],
+    [{ clock: null }, '`clock` must be'],
+    [{ clock: {} }, '`clock` must be'],
+    [{ clock: { now: () => 0 } }, '`clock` must be'],
+  ])('%j', (options, message) => {
+    const refused = () => pacedFetch(options as PacedFetchOptions);
+    expect(refused).toThrow(expect.objectContaining({ code: 'ERR_INVALID_OPTION' }));
+    expect(refused).toThrow(message);
+  });
+});

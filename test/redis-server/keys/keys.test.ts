@@ -1,0 +1,326 @@
+import { createHash, createHmac } from 'node:crypto';
+import * as fc from 'fast-check';
+import { Redis } from 'ioredis';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { RateLimiter, tokenBucket } from 'distributed-rate-limiter';
+import type { Identity, Limit } from 'distributed-rate-limiter';
+import { suffixOf } from '../../../src/limiter/limit-set.ts';
+import { slotOf } from '../../../src/redis/connection/slot.ts';
+import { startRedis, waitUntil } from '../../kit/servers/index.mjs';
+import type { RedisServer } from '../../kit/servers/index.mjs';
+
+const SECRET = 'a secret of thirty-two bytes, or more';
+const numbers = { rate: 5, period: '1h' } as const;
+
+/** The digest as the design words it, in other words than the source. */
+function digest(identity: Identity, secret?: string | Uint8Array): string {
+  const bytes =
+    typeof identity !== 'object'
+      ? Buffer.from(`${identity}`, 'utf8')
+      : Buffer.from(
+          'ff' +
+            identity
+              .map((part) => {
+                const hex = Buffer.from(`${part}`, 'utf8').toString('hex');
+                return (hex.length / 2).toString(16).padStart(8, '0') + hex;
+              })
+              .join(''),
+          'hex',
+        );
+  const algorithm = secret === undefined ? createHash('sha256') : createHmac('sha256', secret);
+  return algorithm.update(bytes).digest('hex');
+}
+
+/** A cluster of one node, which knows slots and refuses keys of different ones. */
+let redis: RedisServer;
+let client: Redis;
+
+beforeAll(async () => {
+  redis = await startRedis({ config: { 'cluster-enabled': 'yes' } });
+  await redis.command('CLUSTER', 'ADDSLOTSRANGE', 0, 16_383);
+  await waitUntil('the cluster of one', async () =>
+    String(await redis.command('CLUSTER', 'INFO')).includes('cluster_state:ok'),
+  );
+  client = new Redis({ host: '127.0.0.1', port: redis.port, maxRetriesPerRequest: 0 });
+});
+afterAll(async () => {
+  client.disconnect();
+  await redis.close();
+});
+beforeEach(async () => {
+  await redis.command('FLUSHALL');
+});
+
+async function keys(): Promise<string[]> {
+  return ((await redis.command('KEYS', '*')) as string[]).sort();
+}
+
+function limiterOf(
+  options: { namespace?: string; hashSecret?: string | Uint8Array; limits?: readonly Limit[] } = {},
+): RateLimiter {
+  const { limits = [tokenBucket(numbers)], ...rest } = options;
+  return new RateLimiter({
+    redis: client,
+    namespace: 'app',
+    failStrategy: 'throw',
+    timeoutMs: 10_000,
+    limits,
+    ...rest,
+  });
+}
+
+describe('the keys of an identity', () => {
+  it.each<[string, Identity]>([
+    ['a plain one', 'user:12345'],
+    ['one that is no ASCII', 'grün 🦊'],
+    ['one with braces, colons and a line end', '{user}:#{}\r\n'],
+    ['one of 1,024 bytes', 'é'.repeat(512)],
+    ['a single part', ['user:12345']],
+    ['several parts', ['org', 'user', '🦊']],
+  ])('the unnamed limit has <namespace>:<algorithm>:<sha256>: %s', async (_, identity) => {
+    await limiterOf().allow(identity);
+    expect(await keys()).toEqual([`app:token_bucket:${digest(identity)}`]);
+  });
+
+  it('is the digest that everybody else computes as well', async () => {
+    await limiterOf().allow('user:12345');
+    // printf user:12345 | sha256sum
+    expect(await keys()).toEqual([
+      'app:token_bucket:4e95b893bbbb7c28820bbe7a1cf8dfb656821d1d6e0d14a99ef6f7fda43930b0',
+    ]);
+  });
+
+  it('a namespace is the rate-limit of the original by default, and may have slashes', async () => {
+    const limiter = new RateLimiter({
+      redis: client,
+      ...numbers,
+      failStrategy: 'throw',
+      timeoutMs: 10_000,
+    });
+    await limiter.allow('user');
+    await limiterOf({ namespace: 'team/app.v2_x-y' }).allow('user');
+    expect(await keys()).toEqual([
+      `rate-limit:token_bucket:${digest('user')}`,
+      `team/app.v2_x-y:token_bucket:${digest('user')}`,
+    ]);
+  });
+
+  it('named limits stand beside the unnamed one, in its slot', async () => {
+    await limiterOf({
+      limits: [
+        tokenBucket({ ...numbers, name: 'hourly' }),
+        tokenBucket(numbers),
+        tokenBucket({ ...numbers, name: 'a.b_c-d' }),
+      ],
+    }).allow('user');
+    const K = `app:token_bucket:${digest('user')}`;
+    expect(await keys()).toEqual(
+      [K, `{${K}}/a.b_c-d:token_bucket`, `{${K}}/hourly:token_bucket`].sort(),
+    );
+    const slots = await Promise.all(
+      (await keys()).map((key) => redis.command('CLUSTER', 'KEYSLOT', key)),
+    );
+    expect(new Set(slots).size).toBe(1);
+  });
+
+  it('where all limits are named, <namespace>:limits:<sha256> stands for the unnamed one, and is no key itself', async () => {
+    await limiterOf({
+      limits: [tokenBucket({ ...numbers, name: 'a' }), tokenBucket({ ...numbers, name: 'b' })],
+    }).allow(['org', 'user']);
+    const K = `app:limits:${digest(['org', 'user'])}`;
+    expect(await keys()).toEqual([`{${K}}/a:token_bucket`, `{${K}}/b:token_bucket`]);
+  });
+
+  it.each<[string, string | Uint8Array]>([
+    ['text', SECRET],
+    ['bytes', Uint8Array.from({ length: 64 }, (_, i) => i)],
+  ])('hashSecret makes the digest an HMAC: %s', async (_, hashSecret) => {
+    await limiterOf({ hashSecret }).allow('10.0.0.1');
+    await limiterOf({ hashSecret }).allow(['10.0.0.1', 'x']);
+    expect(await keys()).toEqual(
+      [
+        `app:token_bucket:${digest('10.0.0.1', hashSecret)}`,
+        `app:token_bucket:${digest(['10.0.0.1', 'x'], hashSecret)}`,
+      ].sort(),
+    );
+  });
+
+  it('peek writes no key, and reset removes all of them', async () => {
+    const limits = [tokenBucket(numbers), tokenBucket({ ...numbers, name: 'hourly' })];
+    const limiter = limiterOf({ limits });
+    await limiter.peek('user');
+    expect(await keys()).toEqual([]);
+    await limiter.allow('user');
+    expect(await keys()).toHaveLength(2);
+    await limiter.reset('user');
+    expect(await keys()).toEqual([]);
+  });
+
+  it('adding a limit moves nobody', async () => {
+    const one = limiterOf();
+    await Promise.all([one.allow('user'), one.allow('user'), one.allow(['org', 'user'])]);
+    const before = await keys();
+    const two = limiterOf({
+      limits: [tokenBucket({ ...numbers, name: 'added' }), tokenBucket(numbers)],
+    });
+    const { limits } = await two.allow('user');
+    expect(limits.map(({ name, remaining }) => [name, remaining])).toEqual([
+      ['added', 4],
+      ['default', 2],
+    ]);
+    expect(await keys()).toEqual(
+      [...before, `{app:token_bucket:${digest('user')}}/added:token_bucket`].sort(),
+    );
+
+    const named = limiterOf({ limits: [tokenBucket({ ...numbers, name: 'first' })] });
+    await named.allow('user');
+    const both = limiterOf({
+      limits: [
+        tokenBucket({ ...numbers, name: 'second' }),
+        tokenBucket({ ...numbers, name: 'first' }),
+      ],
+    });
+    expect((await both.peek('user')).limits.map(({ remaining }) => remaining)).toEqual([5, 4]);
+  });
+});
+
+describe('no two of them are the same', () => {
+  const part = fc
+    .string({ minLength: 1, maxLength: 12, unit: 'binary' })
+    .filter((text) => text.isWellFormed());
+  const identity = fc.oneof(part, fc.array(part, { minLength: 1, maxLength: 4 }));
+
+  it('an identity is hashed as the design says, whatever it is made of', async () => {
+    await fc.assert(
+      fc.asyncProperty(identity, fc.boolean(), async (who, secretly) => {
+        await redis.command('FLUSHALL');
+        await limiterOf(secretly ? { hashSecret: SECRET } : {}).allow(who);
+        expect(await keys()).toEqual([
+          `app:token_bucket:${digest(who, secretly ? SECRET : undefined)}`,
+        ]);
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  it.each<[Identity, Identity]>([
+    ['ab', ['ab']],
+    [['a', 'b'], ['ab']],
+    [
+      ['ab', 'c'],
+      ['a', 'bc'],
+    ],
+    [['a', 'b'], 'a,b'],
+    [
+      ['a', 'b', 'c'],
+      ['a', 'b\u0000\u0000\u0000\u0001c'],
+    ],
+    ['\u00ff\u0000\u0000\u0000\u0001a', ['a']],
+    ['user', 'user '],
+    ['é', 'e\u0301'],
+  ])('%j is not %j', async (one, other) => {
+    await Promise.all([limiterOf().allow(one), limiterOf().allow(other)]);
+    expect(await keys()).toHaveLength(2);
+  });
+
+  it("no name can forge another's key", async () => {
+    const odd = '{}/:#\\ \n\0*é'
+      .split('')
+      .flatMap((sign) => [sign, `a${sign}`, `${sign}a`, `a${sign}a`]);
+    for (const name of [...odd, '', 'x'.repeat(65), 'default']) {
+      expect(() => tokenBucket({ ...numbers, name })).toThrow(/name/);
+    }
+    for (const namespace of [...odd.filter((text) => !text.includes('/')), '', 'x'.repeat(65)]) {
+      expect(() => limiterOf({ namespace })).toThrow(/namespace/);
+    }
+  });
+
+  /** What can be in a name, with the words of our own keys among it. */
+  const nameOf = (signs: string): fc.Arbitrary<string> =>
+    fc
+      .array(
+        fc.oneof(
+          fc.constantFrom(...signs.split('')),
+          fc.constantFrom('token_bucket', 'limits', 'a', '0'.repeat(8)),
+        ),
+        { minLength: 1, maxLength: 6 },
+      )
+      .map((parts) => parts.join(''))
+      .filter((name) => name.length <= 64 && name !== 'default');
+  const place = fc.record({
+    namespace: nameOf('ab./_-'),
+    name: fc.option(nameOf('ab._-'), { nil: undefined }),
+    beside: fc.boolean(),
+    who: fc.constantFrom<Identity>('a', 'b', ['a'], ['a', 'b']),
+  });
+  type Place = typeof place extends fc.Arbitrary<infer T> ? T : never;
+
+  function keyOf({ namespace, name, beside, who }: Place): string {
+    const K = `${namespace}:${name === undefined || beside ? 'token_bucket' : 'limits'}:${digest(who)}`;
+    const limit = tokenBucket({ ...numbers, ...(name === undefined ? {} : { name }) });
+    const suffix = suffixOf(limit);
+    return suffix === '' ? K : `{${K}}${suffix}`;
+  }
+
+  it('different places have different keys, all in the slot of their identity', () => {
+    fc.assert(
+      fc.property(place, place, (one, other) => {
+        const same = (a: Place, b: Place): boolean =>
+          a.namespace === b.namespace &&
+          a.name === b.name &&
+          JSON.stringify(a.who) === JSON.stringify(b.who) &&
+          (a.name === undefined || a.beside === b.beside);
+        expect(keyOf(one) === keyOf(other)).toBe(same(one, other));
+        const K = keyOf(one).replace(/^\{(.*)\}.*$/, '$1');
+        expect(slotOf(keyOf(one))).toBe(slotOf(K));
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+});
+
+describe('slots', () => {
+  it('are those that Redis Cluster computes, also where braces stand oddly', async () => {
+    const odd = [
+      '',
+      '{',
+      '}',
+      '{}',
+      '{}a',
+      'a{}',
+      '{a}',
+      '{a}b',
+      'b{a}c',
+      '{a',
+      'a}',
+      '}{',
+      '}{a}',
+      '{{a}}',
+      '{a}{b}',
+      '{}{a}',
+      'a{}{b}c',
+      '{a{b}c}',
+      '{a}}',
+      '{{a}',
+      '{ }',
+      '{:}',
+      'a:{b}:c',
+      '{a}#block',
+      '{a}/b:c',
+      '123456789',
+    ];
+    const texts = fc.sample(
+      fc.string({ unit: fc.constantFrom(...'{}{}ab:/#~ '.split('')), minLength: 1, maxLength: 24 }),
+      { numRuns: 3_000, seed: 1 },
+    );
+    const ours = Array.from(
+      { length: 500 },
+      (_, i) => `{app:token_bucket:${digest(String(i))}}/name:token_bucket`,
+    );
+    const all = [...new Set([...odd, ...texts, ...ours])];
+    expect(all.length).toBeGreaterThanOrEqual(2_000);
+    const slots = await Promise.all(all.map((key) => redis.command('CLUSTER', 'KEYSLOT', key)));
+    expect(all.map((key) => [key, slotOf(key)])).toEqual(all.map((key, i) => [key, slots[i]]));
+    expect(new Set(slots).size).toBeGreaterThan(1_000);
+  });
+});

@@ -1,0 +1,129 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { MemoryStore, RateLimiter, tokenBucket } from 'distributed-rate-limiter';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { describe, expect, test } from 'vitest';
+import { waitUntil } from '../../kit/servers/index.mjs';
+import { FakeRedis } from '../../kit/fakes/fake-redis.ts';
+import { collectWarnings } from '../../kit/fakes/warnings.ts';
+
+const warnings = collectWarnings();
+const shared = async () =>
+  (await warnings()).filter(({ code }) => code === 'DRL_SHARED_KEYS').map(({ message }) => message);
+
+test('two limiters that share keys but not numbers are one warning, however many follow', async () => {
+  const redis = new FakeRedis();
+  for (const rate of [1, 2, 3, 2, 1]) void new RateLimiter({ redis, rate, period: '1h' });
+  expect(await shared()).toEqual([
+    expect.stringMatching(/share the keys 'rate-limit:token_bucket:…'.*`namespace`/),
+  ]);
+});
+
+test('each key space has a warning of its own', async () => {
+  const redis = new FakeRedis();
+  const limits = (rate: number) => [
+    tokenBucket({ rate: 1, period: '1h' }),
+    tokenBucket({ name: 'a', rate, period: '1h' }),
+    tokenBucket({ name: 'b', rate, period: '1h' }),
+  ];
+  void new RateLimiter({ redis, limits: limits(1) });
+  void new RateLimiter({ redis, limits: limits(2) });
+  expect(await shared()).toEqual([
+    expect.stringContaining("'rate-limit:token_bucket:…/a:token_bucket'"),
+    expect.stringContaining("'rate-limit:token_bucket:…/b:token_bucket'"),
+  ]);
+});
+
+test.each<[string, () => void]>([
+  [
+    'the same numbers',
+    () => {
+      const redis = new FakeRedis();
+      void new RateLimiter({ redis, rate: 60, period: '1m' });
+      void new RateLimiter({ redis, rate: 60, period: 60, burst: 60 });
+    },
+  ],
+  [
+    'another namespace',
+    () => {
+      const redis = new FakeRedis();
+      void new RateLimiter({ redis, rate: 1, period: '1m' });
+      void new RateLimiter({ redis, rate: 2, period: '1m', namespace: 'other' });
+    },
+  ],
+  [
+    'another client, store or URL',
+    () => {
+      void new RateLimiter({ redis: new FakeRedis(), rate: 1, period: '1m' });
+      void new RateLimiter({ redis: new FakeRedis(), rate: 2, period: '1m' });
+      void new RateLimiter({ store: new MemoryStore(), rate: 3, period: '1m' });
+      void new RateLimiter({ store: new MemoryStore(), rate: 4, period: '1m' });
+      void new RateLimiter({ redis: 'redis://127.0.0.1:1', rate: 5, period: '1m' });
+      void new RateLimiter({ redis: 'redis://127.0.0.1:2', rate: 6, period: '1m' });
+    },
+  ],
+  [
+    'another secret',
+    () => {
+      const redis = new FakeRedis();
+      void new RateLimiter({ redis, rate: 1, period: '1m', hashSecret: 'a'.repeat(32) });
+      void new RateLimiter({ redis, rate: 2, period: '1m', hashSecret: 'b'.repeat(32) });
+    },
+  ],
+])('%s: no warning', async (_, make) => {
+  make();
+  expect(await shared()).toEqual([]);
+});
+
+describe('a limiter that is gone is not compared with', () => {
+  const places = {
+    'a client': () => ({ redis: new FakeRedis() }),
+    'a URL': () => ({ redis: `redis://127.0.0.1:1/${(urls += 1)}` }),
+    'a memory store': () => ({ store: new MemoryStore() }),
+  } as const;
+  let urls = 0;
+
+  test.each(Object.keys(places) as (keyof typeof places)[])(
+    'on %s: one that was closed when its configuration was loaded again',
+    async (name) => {
+      const place = places[name]();
+      for (const rate of [1, 2, 3]) {
+        const limiter = new RateLimiter({ ...place, rate, period: '1m' });
+        void limiter.close();
+      }
+      expect(await shared()).toEqual([]);
+    },
+  );
+
+  test.each(Object.keys(places) as (keyof typeof places)[])(
+    'on %s: one that was garbage-collected without having been closed',
+    async (name) => {
+      setFlagsFromString('--expose-gc');
+      const collect = runInNewContext('gc') as () => void;
+      const place = places[name]();
+      const make = (rate: number): RateLimiter =>
+        new RateLimiter({ ...place, rate, period: '1m', namespace: 'collected' });
+      const forgotten = new Set<string>();
+      const registry = new FinalizationRegistry<string>((what) => forgotten.add(what));
+      (() => registry.register(make(1), name))();
+      await waitUntil('the limiter to be collected', () => {
+        collect();
+        return forgotten.has(name);
+      });
+      // The library's own finalizer runs in a task beside this one.
+      await sleep(20);
+      make(2);
+      expect(await shared()).toEqual([]);
+    },
+  );
+
+  test('but one that is still open is, whatever else was closed', async () => {
+    const redis = new FakeRedis();
+    const first = new RateLimiter({ redis, rate: 1, period: '1m' });
+    const second = new RateLimiter({ redis, rate: 1, period: '1m' });
+    await first.close();
+    void new RateLimiter({ redis, rate: 2, period: '1m' });
+    expect(await shared()).toHaveLength(1);
+    await second.close();
+  });
+});

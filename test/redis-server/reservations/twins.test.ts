@@ -1,0 +1,266 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { fixedWindow, slidingWindow, tokenBucket } from 'distributed-rate-limiter';
+import type { Limit } from 'distributed-rate-limiter';
+import { block } from '../../../src/algorithms/block.ts';
+import { decide } from '../../../src/script/decide.ts';
+import { keysOf, reserveDetails, settleDetails, shapeOf } from '../../../src/script/call-shape.ts';
+import type { Entry, Rule, Verb } from '../../../src/script/call-shape.ts';
+import type { Saved } from '../../../src/algorithms/limit.ts';
+import { encodeCalls } from '../../../src/stores/encode.ts';
+import type { Call } from '../../../src/stores/store.ts';
+import { openResp, startRedis } from '../../kit/servers/index.mjs';
+import type { RedisServer } from '../../kit/servers/index.mjs';
+import { agree, LateAnswers } from '../../kit/fakes/agreement.ts';
+import { Random, seedOfRun } from '../../kit/fakes/random.ts';
+import { recordingScript } from './recording-script.ts';
+
+const STEPS = 100_000;
+const STEPS_PER_TRACE = 400;
+
+let server: RedisServer;
+let connection: Awaited<ReturnType<typeof openResp>>;
+let sha1: string;
+
+beforeAll(async () => {
+  server = await startRedis();
+  connection = await openResp({ path: server.socketPath, timeoutMs: 60_000 });
+  sha1 = await connection.command('SCRIPT', 'LOAD', recordingScript);
+});
+afterAll(async () => {
+  connection.close();
+  await server.close();
+});
+
+/** States by key; where `forgets`, they are gone once their TTL has passed. */
+class Store {
+  readonly values = new Map<string, { value: string; endsAt: number }>();
+  readonly writes = new Map<string, string>();
+  readonly #forgets: boolean;
+  now = 0;
+
+  constructor(forgets: boolean) {
+    this.#forgets = forgets;
+  }
+
+  read(key: string): string | undefined {
+    const kept = this.values.get(key);
+    return kept === undefined || (this.#forgets && kept.endsAt <= this.now)
+      ? undefined
+      : kept.value;
+  }
+
+  write(key: string, saved: Saved | undefined): void {
+    if (saved === undefined) {
+      this.values.delete(key);
+      this.writes.set(key, 'deleted');
+    } else {
+      const value = saved.value as string;
+      this.values.set(key, { value, endsAt: this.now + saved.ttlMs * 1_000 });
+      this.writes.set(key, `${value} ${saved.ttlMs}`);
+    }
+  }
+}
+
+function takeWrites(store: Store): [string, string][] {
+  const writes = [...store.writes].sort(([a], [b]) => (a < b ? -1 : 1));
+  store.writes.clear();
+  return writes;
+}
+
+/** What the script told of its writes, the last one of each key. */
+function writesOf(told: readonly string[]): [string, string][] {
+  const last = new Map<string, string>();
+  for (const line of told) {
+    const [command, key, ...rest] = line.split(' ');
+    last.set(key!, command === 'DEL' ? 'deleted' : rest.join(' '));
+  }
+  return [...last].sort(([a], [b]) => (a < b ? -1 : 1));
+}
+
+/** One limit as several processes may set it at the same time: the same key, other numbers. */
+function variantsOf(random: Random): readonly Limit[] {
+  const algorithm = random.pick([tokenBucket, slidingWindow, fixedWindow]);
+  const name = `n${random.int(0, 1e9)}`;
+  return Array.from({ length: random.int(1, 3) }, () => {
+    const periodMs = random.magnitude(1, random.pick([1_000, 100_000, 10_000_000]));
+    const common = {
+      name,
+      rate: random.magnitude(1, random.pick([10, 1_000, 1_000_000])),
+      period: `${periodMs}ms` as const,
+      maxDebt: random.chance(50) ? random.magnitude(1, 1_000) : 0,
+      shadow: random.chance(20),
+    };
+    if (algorithm === tokenBucket && random.chance(50)) {
+      return tokenBucket({ ...common, burst: random.magnitude(1, 1_000) });
+    }
+    if (algorithm === fixedWindow && random.chance(30)) {
+      const { period: _, ...rest } = common;
+      return fixedWindow({
+        ...rest,
+        period: random.pick(['minute', 'day', 'month']),
+        timeZone: 'Asia/Tokyo',
+      });
+    }
+    return algorithm(common);
+  });
+}
+
+interface Seen {
+  steps: number;
+  failed: number;
+  reserved: number;
+  refused: number;
+  settled: number;
+  uncharged: number;
+  expired: number;
+  underSeveral: number;
+}
+
+const GARBAGE = [
+  'held;1;1',
+  'held;99999999999999999;1;1:1',
+  'settled;9000000000000000;1;',
+  'held;9000000000000000;5;x',
+  'held;9000000000000000;5;1:1;1:1;1:1;1:1;1:1\n',
+  'held;9000000000000000;5;-;-;-;-;-',
+  'held;9000000000000000;5;1000:7;1000:0;0:1',
+  'settled;9000000000000000;3;4',
+  'settled;0;3;4',
+  '',
+  '17',
+];
+
+/** Runs one trace on the TypeScript twin, at once and one by one, and on the Lua twin; throws where they differ. */
+async function runTrace(random: Random, id: number, seen: Seen): Promise<void> {
+  const stepsBack = random.chance(50);
+  const together = new Store(false);
+  const singly = new Store(!stepsBack);
+  const limits = Array.from({ length: random.pick([1, 1, 2, 3, 5]) }, () => variantsOf(random));
+  const identities = [`{${id}:a}`, `{${id}:b}`].map((key) => key.slice(1, -1));
+  const records = Array.from({ length: 5 }, (_, i) => `#r:${i}`);
+  let now = 1_760_000_000_000_000 + random.int(0, 10 ** 12);
+  const longest = random.magnitude(1_000, 10 ** 11);
+  const rulesAt = (cost: number): Rule[] =>
+    limits.map((variants) => {
+      const limit = random.pick(variants);
+      const plan = limit.plan(cost, now / 1_000);
+      return { limit, plan, suffix: `/${limit.name}` };
+    });
+  const next = (): Entry => {
+    const key = random.pick(identities);
+    const verb = random.pick<Verb>([
+      ...Array<Verb>(4).fill('reserve'),
+      ...Array<Verb>(4).fill('settle'),
+      ...(['allow', 'allow', 'peek', 'up_to', 'penalize', 'reset'] as const),
+    ]);
+    const units = random.magnitude(1, random.pick([3, 100, 2_000]));
+    const decides = verb === 'allow' || verb === 'peek' || verb === 'reserve';
+    const rules = rulesAt(decides ? units : 1);
+    if (decides && random.chance(20)) {
+      rules.push({ limit: block, plan: block.plan(0, 0), suffix: '#block' });
+    }
+    const shape = shapeOf(verb, units, rules);
+    if (verb === 'reserve') {
+      const details = reserveDetails(random.magnitude(1, 10_000_000));
+      return { key, shape, record: random.pick(records), details };
+    }
+    if (verb === 'settle') {
+      const actual = random.chance(20) ? 0 : random.magnitude(1, random.pick([3, 100, 10 ** 9]));
+      const details = settleDetails(actual, random.magnitude(1, 100_000), random.chance(20));
+      return { key, shape, record: random.pick(records), details };
+    }
+    return { key, shape };
+  };
+
+  const answers = new LateAnswers();
+  for (let step = 0; step < STEPS_PER_TRACE;) {
+    now += random.chance(20) ? 0 : random.magnitude(1, longest);
+    if (stepsBack && random.chance(5)) {
+      now -= random.magnitude(1, 10 ** 10);
+    }
+    together.now = singly.now = now;
+    const entries = Array.from({ length: random.int(1, 5) }, next);
+    if (random.chance(3)) {
+      const { key } = entries[0]!;
+      const at = random.chance(80) ? `{${key}}${random.pick(records)}` : keysOf(entries[0]!)[0]!;
+      const value = random.pick(GARBAGE);
+      for (const store of [together, singly]) {
+        store.values.set(at, { value, endsAt: Number.POSITIVE_INFINITY });
+      }
+      answers.add(connection.command('SET', at, value));
+    }
+    step += entries.length;
+    const reply = decide(entries, now, together);
+    const writes = takeWrites(together);
+    const apart = entries.flatMap((entry) => decide([entry], now, singly).slice(1));
+    agree(`one by one, trace ${id} at ${now}`, apart, reply.slice(1));
+    count(entries, reply, seen);
+    const { keys, args, taken } = encodeCalls(entries as readonly unknown[] as readonly Call[], 0);
+    expect(taken).toBe(entries.length);
+    const answer: Promise<[(number | string)[], string[]]> = connection.command(
+      'EVALSHA',
+      sha1,
+      keys.length,
+      ...keys,
+      ...args,
+      String(now),
+    );
+    const where = `trace ${id} at ${now}`;
+    answers.add(answer, ([out, told]) => {
+      agree(where, out, reply);
+      agree(`writes of ${where}`, writesOf(told), writes);
+    });
+  }
+  await answers.all();
+  const keys = [...together.values.keys()];
+  const held: (string | null)[] =
+    keys.length === 0 ? [] : await connection.command('MGET', ...keys);
+  expect(held).toEqual(keys.map((key) => together.values.get(key)!.value));
+}
+
+function count(entries: readonly Entry[], reply: readonly (number | string)[], seen: Seen): void {
+  let at = 1;
+  for (const { shape } of entries) {
+    seen.steps += 1;
+    seen.underSeveral += shape.rules.length > 1 ? 1 : 0;
+    const first = reply[at];
+    if (typeof first === 'string') {
+      seen.failed += 1;
+    } else if (shape.verb === 'reserve') {
+      const answers = reply.slice(at, at + shape.width) as number[];
+      seen[answers.some((value) => value < 0) ? 'refused' : 'reserved'] += 1;
+    } else if (shape.verb === 'settle') {
+      seen[first! < 0 ? 'expired' : 'settled'] += 1;
+      seen.uncharged += (reply[at + 1] as number) > 0 ? 1 : 0;
+    }
+    at += shape.width;
+  }
+}
+
+test(`TypeScript and Lua decide alike over ${STEPS} random steps, in any batch, and expiry changes nothing`, async () => {
+  const seed = seedOfRun();
+  const seen: Seen = {
+    steps: 0,
+    failed: 0,
+    reserved: 0,
+    refused: 0,
+    settled: 0,
+    uncharged: 0,
+    expired: 0,
+    underSeveral: 0,
+  };
+  for (let id = 0; seen.steps < STEPS; id++) {
+    try {
+      await runTrace(new Random(seed + id), id, seen);
+    } catch (error) {
+      throw new Error(`with DRL_SEED=${seed}: ${String(error)}`, { cause: error });
+    }
+    await connection.command('FLUSHALL');
+  }
+  console.log(`seed ${seed}: ${JSON.stringify(seen)}`);
+  for (const what of ['reserved', 'refused', 'settled', 'uncharged', 'expired'] as const) {
+    expect(seen[what]).toBeGreaterThan(STEPS / 100);
+  }
+  expect(seen.failed).toBeGreaterThan(100);
+  expect(seen.underSeveral).toBeGreaterThan(STEPS / 10);
+}, 600_000);

@@ -1,0 +1,539 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import type { Worker } from 'node:worker_threads';
+import { build } from 'esbuild';
+import {
+  RateLimiter,
+  RateLimiterError,
+  slidingWindow,
+  StoreError,
+  tokenBucket,
+} from 'distributed-rate-limiter';
+import type { Decision, Identity } from 'distributed-rate-limiter';
+import type { RateLimiterSync as FromSources } from 'distributed-rate-limiter/sync';
+import type { SyncLimiterOptions } from 'distributed-rate-limiter/sync';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { freePort, startCluster, startRedis, waitUntil } from '../../kit/servers/index.mjs';
+import type { RedisServer } from '../../kit/servers/index.mjs';
+import { collectWarnings } from '../../kit/fakes/warnings.ts';
+
+// As built: Node 20 runs no worker that is TypeScript. A variable, since types come from the sources.
+const built = new URL('../../../dist/sync/index.js', import.meta.url).href;
+const { RateLimiterSync }: { RateLimiterSync: typeof FromSources } = await import(built);
+
+/** Whatever a busy machine needs beyond a deadline. */
+const MARGIN_MS = 500;
+
+let redis: RedisServer;
+const open: { close(): unknown }[] = [];
+beforeAll(async () => {
+  redis = await startRedis({ users: ['reader on >secret ~* +@connection +info'] });
+});
+afterEach(async () => {
+  await Promise.all(open.splice(0).map((limiter) => limiter.close()));
+});
+afterAll(() => redis.close());
+
+function sync(options: object): FromSources {
+  const defaults = { redis: redis.url, timeoutMs: 5_000, rate: 3, period: '1h' };
+  const limiter = new RateLimiterSync({ ...defaults, ...options } as SyncLimiterOptions);
+  open.push(limiter);
+  return limiter;
+}
+
+/** What is thrown. */
+function thrownBy(call: () => unknown): unknown {
+  try {
+    call();
+  } catch (error) {
+    return error;
+  }
+  return 'nothing was thrown';
+}
+
+/** A new thread is told of on the next turn. */
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+function took(call: () => unknown): number {
+  const start = performance.now();
+  call();
+  return performance.now() - start;
+}
+
+describe('the same decisions as the asynchronous limiter', () => {
+  const shadow = slidingWindow({ name: 'shadow', rate: 1, period: '1h', shadow: true });
+  const plain: readonly (readonly [string, object])[] = [
+    ['token_bucket', { rate: 3, period: '1h', burst: 2 }],
+    ['sliding_window', { algorithm: 'sliding_window', rate: 2, period: '1h' }],
+    ['sliding_window_log', { algorithm: 'sliding_window_log', rate: 2, period: '1h' }],
+    [
+      'fixed_window',
+      { algorithm: 'fixed_window', rate: 2, period: 'year', timeZone: 'Asia/Tokyo' },
+    ],
+    [
+      'several',
+      {
+        rate: undefined,
+        period: undefined,
+        limits: [
+          { rate: 3, period: '1h', burst: 2 },
+          { name: 'shadow', algorithm: 'sliding_window', rate: 1, period: '1h', shadow: true },
+        ],
+      },
+    ],
+    ['hashSecret', { rate: 2, period: '1h', hashSecret: 'x'.repeat(32) }],
+  ];
+
+  test.each(plain)('%s, on the same keys', async (namespace, options) => {
+    const here = sync({ namespace, ...options });
+    const { limits, ...rest } = options as { limits?: { name?: string }[] };
+    const there = new RateLimiter({
+      redis: redis.url,
+      timeoutMs: 5_000,
+      namespace,
+      ...rest,
+      ...(limits === undefined
+        ? {}
+        : { limits: [tokenBucket({ rate: 3, period: '1h', burst: 2 }), shadow] }),
+    });
+    open.push(there);
+
+    /** The two answers to one question are the same, but for the time that passed between them. */
+    const alike = async (
+      ask: (limiter: FromSources | RateLimiter) => Decision | Promise<Decision>,
+    ): Promise<Decision> => {
+      const start = performance.now();
+      const [mine, theirs] = [ask(here) as Decision, await ask(there)];
+      const passedMs = Math.ceil(performance.now() - start) + 1;
+      const times: number[] = [];
+      const timeless = (decision: Decision): unknown =>
+        JSON.parse(
+          JSON.stringify(decision, (name: string, value: unknown) => {
+            if (!name.endsWith('Ms')) return value;
+            times.push(value as number);
+            return 'a time';
+          }),
+        );
+      expect(timeless(mine)).toStrictEqual(timeless(theirs));
+      const half = times.length / 2;
+      const apart = times.slice(half).map((ms, i) => Math.abs(ms - times[i]!));
+      expect(Math.max(0, ...apart)).toBeLessThanOrEqual(passedMs);
+      return mine;
+    };
+
+    expect(await alike((limiter) => limiter.peek('user'))).toMatchObject({ allowed: true });
+    expect(here.allow('user')).toMatchObject({ allowed: true, remaining: 1 });
+    await alike((limiter) => limiter.peek('user'));
+    expect(await there.allow('user')).toMatchObject({ allowed: true, remaining: 0 });
+    // A refusal charges nothing, so it can be asked for again.
+    expect(await alike((limiter) => limiter.allow('user'))).toMatchObject({ reason: 'limited' });
+    expect(await alike((limiter) => limiter.allow('user', { cost: 3 }))).toMatchObject({
+      reason: 'impossible',
+    });
+    here.reset('user');
+    expect(await alike((limiter) => limiter.peek('user'))).toMatchObject({ remaining: 2 });
+    expect(here.allow(['org', 'user'], { cost: 2 }).allowed).toBe(true);
+    expect((await there.allow(['org', 'user'])).allowed).toBe(false);
+  });
+
+  test('a concurrency limit can be looked at; taking a place needs a lease, and that needs time', () => {
+    const limiter = sync({
+      namespace: 'places',
+      rate: undefined,
+      period: undefined,
+      algorithm: 'concurrency',
+      max: 2,
+      ttl: '1s',
+    });
+    expect(limiter.peek('user')).toMatchObject({ remaining: 2 });
+    expect(thrownBy(() => limiter.allow('user'))).toMatchObject({ code: 'ERR_LEASE_REQUIRED' });
+  });
+});
+
+test('a cluster: identities of every node, on the keys of the asynchronous limiter', async () => {
+  const cluster = await startCluster();
+  const both = {
+    redis: cluster.nodes[0]!.url,
+    cluster: true,
+    timeoutMs: 5_000,
+    namespace: 'spread',
+  };
+  const limits = { rate: 2, period: '1h' } as const;
+  const limiter = sync({ ...both, ...limits });
+  const other = new RateLimiter({ ...both, ...limits });
+  open.push(other);
+  try {
+    for (let i = 0; i < 12; i++) {
+      const identity = `user:${i}`;
+      expect(limiter.allow(identity)).toMatchObject({ degraded: false, remaining: 1 });
+      expect(await other.allow(identity)).toMatchObject({ degraded: false, remaining: 0 });
+      expect(limiter.allow(identity)).toMatchObject({ allowed: false, reason: 'limited' });
+    }
+    const sizes = await Promise.all(cluster.nodes.map((node) => node.command('DBSIZE')));
+    expect(sizes.every((size) => size > 0)).toBe(true);
+  } finally {
+    await cluster.close();
+  }
+});
+
+describe('hooks', () => {
+  const warnings = collectWarnings();
+
+  test('in this thread, before the call returns, with the identity as it was passed', () => {
+    const seen: unknown[] = [];
+    const limiter = sync({
+      namespace: 'hooks',
+      rate: 1,
+      onAllow: (identity: Identity, { reason }: Decision) => seen.push(['allow', identity, reason]),
+      onBlock: (identity: Identity, { reason }: Decision) => seen.push(['block', identity, reason]),
+    });
+    const identity = ['org', 'user'];
+    limiter.allow(identity);
+    seen.push('returned');
+    limiter.peek(identity);
+    limiter.allow(identity);
+    expect(seen).toEqual([
+      ['allow', identity, 'within_limit'],
+      'returned',
+      ['block', identity, 'limited'],
+    ]);
+    expect((seen[0] as unknown[])[1]).toBe(identity);
+  });
+
+  test('one that throws or rejects breaks nothing, and is told once', async () => {
+    const limiter = sync({
+      namespace: 'broken-hooks',
+      onAllow: () => {
+        throw new Error('mine');
+      },
+    });
+    expect([limiter.allow('user').allowed, limiter.allow('user').allowed]).toEqual([true, true]);
+    expect((await warnings()).map(({ code }) => code)).toEqual(['DRL_HOOK_FAILED']);
+  });
+});
+
+test('a whole number is its decimal digits', () => {
+  const limiter = sync({ namespace: 'numbers', rate: 3 });
+  limiter.allow(42);
+  limiter.allow(42n);
+  expect(limiter.peek('42').remaining).toBe(1);
+  limiter.allow(['acme', 42]);
+  expect(limiter.peek(['acme', '42']).remaining).toBe(2);
+  limiter.reset(42n);
+  expect(limiter.peek('42').remaining).toBe(3);
+});
+
+describe('errors', () => {
+  test('what is wrong with a call, as its own class and code', () => {
+    const limiter = sync({ namespace: 'errors' });
+    for (const [call, code] of [
+      [() => limiter.allow(''), 'ERR_INVALID_IDENTITY'],
+      [() => limiter.allow((() => 1) as never), 'ERR_INVALID_IDENTITY'],
+      [() => limiter.reset(0.5), 'ERR_INVALID_IDENTITY'],
+      [() => limiter.peek('user', { cost: 0 }), 'ERR_INVALID_COST'],
+      [() => limiter.allow('user', { limits: [] } as never), 'ERR_INVALID_OPTION'],
+      [() => limiter.allow('user', { cots: 5 } as never), 'ERR_INVALID_OPTION'],
+    ] as const) {
+      const error = thrownBy(call);
+      expect(error).toBeInstanceOf(RateLimiterError);
+      expect(error).not.toBeInstanceOf(StoreError);
+      expect(error).toMatchObject({ code });
+    }
+  });
+
+  test('what the server refused comes over with its reason and its cause, and as onError’s own', async () => {
+    const onError = vi.fn<(error: StoreError) => void>();
+    const url = redis.url.replace('redis://', 'redis://reader:secret@');
+    const limiter = sync({ redis: url, namespace: 'refused', failStrategy: 'closed', onError });
+    const decision = limiter.allow('user');
+    const there = new RateLimiter({
+      redis: url,
+      timeoutMs: 5_000,
+      namespace: 'refused',
+      failStrategy: 'closed',
+      rate: 3,
+      period: '1h',
+    });
+    open.push(there);
+    const theirs = await there.allow('user');
+    if (!decision.degraded || !theirs.degraded) throw new Error('the server let it pass');
+    const { error } = decision;
+    expect(error).toBeInstanceOf(StoreError);
+    expect(error.stack).toContain('StoreError');
+    const shown = ({ name, code, reason, message, cause }: StoreError) => ({
+      name,
+      code,
+      reason,
+      message,
+      cause: { name: (cause as Error).name, message: (cause as Error).message },
+    });
+    expect(shown(error)).toEqual(shown(theirs.error));
+    expect({ ...decision, error: 0 }).toStrictEqual({ ...theirs, error: 0 });
+    expect(error.cause).toMatchObject({ message: expect.stringMatching(/^NOPERM/) });
+    expect(onError.mock.lastCall?.[0]).toBe(error);
+    const thrown = thrownBy(() => limiter.reset('user'));
+    expect(thrown).toBeInstanceOf(StoreError);
+    expect(thrown).toMatchObject({ code: 'ERR_STORE', reason: 'store_error' });
+  });
+});
+
+describe('Redis is away', () => {
+  test.each([
+    ['open', true],
+    ['closed', false],
+  ])('failStrategy %s: a degraded decision', async (failStrategy, allowed) => {
+    const onError = vi.fn<(error: StoreError) => void>();
+    const absent = `redis://127.0.0.1:${await freePort()}`;
+    const limiter = sync({ redis: absent, failStrategy, onError });
+    for (let call = 1; call <= 3; call++) {
+      const decision = limiter.allow('user');
+      const error: unknown = decision.degraded ? decision.error : undefined;
+      const reason = 'store_away';
+      expect(decision).toStrictEqual({ allowed, degraded: true, reason, limits: [], error });
+      expect(error).toBeInstanceOf(StoreError);
+      expect(error).toMatchObject({ code: 'ERR_STORE_AWAY', reason });
+    }
+    expect(onError, 'once for the whole outage').toHaveBeenCalledTimes(1);
+  });
+
+  test('failStrategy throw, and reset whatever the strategy', async () => {
+    const absent = `redis://127.0.0.1:${await freePort()}`;
+    const limiter = sync({ redis: absent, failStrategy: 'throw' });
+    for (const call of [() => limiter.allow('user'), () => limiter.reset('user')]) {
+      const error = thrownBy(call);
+      expect(error).toBeInstanceOf(StoreError);
+      expect(error).toMatchObject({ reason: 'store_away' });
+    }
+  });
+
+  test('a server that stands still: within the deadline, then at once, and real again afterwards', async () => {
+    const other = await startRedis();
+    try {
+      const limiter = sync({ redis: other.url, timeoutMs: 400, rate: 1_000 });
+      await waitUntil('a first answer', () => !limiter.allow('user').degraded);
+      await other.stop();
+      let decision: Decision | undefined;
+      const ms = took(() => {
+        decision = limiter.allow('user');
+      });
+      expect(decision).toMatchObject({ degraded: true, reason: 'store_timeout', allowed: true });
+      expect(ms).toBeGreaterThan(350);
+      expect(ms).toBeLessThan(400 + MARGIN_MS);
+      await other.cont();
+      await waitUntil('a real answer', () => !limiter.allow('user').degraded);
+    } finally {
+      await other.close();
+    }
+  });
+});
+
+describe('the thread', () => {
+  test('one that dies in the middle of a call: a typed answer, no hang, and the next call has another', async () => {
+    const threads: Worker[] = [];
+    const note = (worker: Worker): void => void threads.push(worker);
+    process.on('worker', note);
+    try {
+      const onError = vi.fn<(error: StoreError) => void>();
+      const limiter = sync({ namespace: 'dies', timeoutMs: 300, failStrategy: 'closed', onError });
+      await waitUntil('a first answer', () => !limiter.peek('user').degraded);
+      await nextTurn();
+      expect(threads).toHaveLength(1);
+      onError.mockClear();
+      // Nothing of it is heard in this thread before the call below has returned.
+      void threads[0]!.terminate();
+      let decision: Decision | undefined;
+      const ms = took(() => {
+        decision = limiter.allow('user');
+      });
+      expect(decision).toMatchObject({ allowed: false, degraded: true, reason: 'store_timeout' });
+      expect(ms).toBeLessThan(300 + 1_000 + MARGIN_MS);
+      expect(onError.mock.calls).toEqual([[(decision as { error?: unknown }).error]]);
+      await waitUntil('a real answer', () => !limiter.allow('user').degraded);
+      await nextTurn();
+      expect(threads).toHaveLength(2);
+    } finally {
+      process.off('worker', note);
+    }
+  });
+
+  const bundles: { [format in 'esm' | 'cjs']?: Promise<string> } = {};
+  async function bundle(format: 'esm' | 'cjs'): Promise<string> {
+    const outcome = await build({
+      entryPoints: [fileURLToPath(new URL('../../../src/sync/index.ts', import.meta.url))],
+      bundle: true,
+      format,
+      platform: 'node',
+      write: false,
+      logLevel: 'silent',
+    });
+    return outcome.outputFiles[0]!.text;
+  }
+
+  /** `/sync` as a bundler leaves it: one file, and beside it whatever came out of the file of the thread. */
+  async function bundled(
+    format: 'esm' | 'cjs',
+    thread: string | undefined,
+    use: (module: { RateLimiterSync: typeof FromSources }) => void,
+  ): Promise<void> {
+    bundles[format] ??= bundle(format);
+    const folder = mkdtempSync(path.join(os.tmpdir(), 'distributed-rate-limiter-bundle-'));
+    try {
+      const file = path.join(folder, format === 'esm' ? 'bundle.mjs' : 'bundle.cjs');
+      writeFileSync(file, await bundles[format]);
+      if (thread !== undefined) {
+        writeFileSync(path.join(folder, 'limiter-thread.js'), thread);
+      }
+      use(await import(pathToFileURL(file).href));
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  }
+
+  test.each(['esm', 'cjs'] as const)(
+    'in a %s bundle, without its file, it says what to do',
+    (format) =>
+      bundled(format, undefined, (module) => {
+        expect(
+          thrownBy(() => new module.RateLimiterSync({ redis: redis.url, rate: 1, period: '1s' })),
+        ).toMatchObject({
+          code: 'ERR_WORKER_MISSING',
+          message: expect.stringContaining('as an external'),
+        });
+      }),
+  );
+
+  test.each<[how: string, thread: string, cause: unknown]>([
+    ['cannot be parsed', 'export export', { message: expect.any(String) }],
+    ['misses a file', "require('./missing.js');", { code: 'MODULE_NOT_FOUND' }],
+    ['throws while it loads', "throw new Error('loading');", { message: 'loading' }],
+    ['throws what is no error', 'throw undefined;', { message: 'undefined' }],
+    [
+      'throws while it starts',
+      "exports.start = () => { throw new Error('starting'); };",
+      { message: 'starting' },
+    ],
+    ['is another program', 'exports.other = 1;', { message: expect.stringContaining('start') }],
+    ['ends at once', 'process.exit(0);', undefined],
+    ['ends while it starts', 'exports.start = () => process.exit(1);', undefined],
+    ['never says that it is there', 'exports.start = () => {};', undefined],
+  ])(
+    'a file that %s is ERR_WORKER_MISSING, whatever the failure strategy',
+    async (_, thread, cause) => {
+      await bundled('esm', thread, (module) => {
+        for (const failStrategy of ['open', 'closed', 'throw'] as const) {
+          const onError = vi.fn<(error: StoreError) => void>();
+          const limiter = new module.RateLimiterSync({
+            redis: redis.url,
+            rate: 1,
+            period: '1s',
+            failStrategy,
+            onError,
+          });
+          for (const call of [
+            () => limiter.allow('user'),
+            () => limiter.peek('user'),
+            () => limiter.reset('user'),
+          ]) {
+            const error = thrownBy(call);
+            expect(error).toMatchObject({
+              code: 'ERR_WORKER_MISSING',
+              message: expect.stringContaining('as an external'),
+              ...(cause === undefined ? {} : { cause }),
+            });
+            expect(error).not.toBeInstanceOf(StoreError);
+          }
+          expect(onError).not.toHaveBeenCalled();
+          limiter.close();
+        }
+      });
+    },
+  );
+});
+
+test('close: calls throw from then on; again it does nothing; using does it', () => {
+  let kept: FromSources;
+  {
+    using limiter = sync({ namespace: 'closing' });
+    expect(limiter.allow('user').allowed).toBe(true);
+    kept = limiter;
+  }
+  for (const call of [
+    () => kept.allow('user'),
+    () => kept.peek('user'),
+    () => kept.reset('user'),
+  ]) {
+    expect(thrownBy(call)).toMatchObject({ code: 'ERR_LIMITER_CLOSED' });
+  }
+  kept.close();
+});
+
+describe('options that are not right are refused at construction, with the messages of RateLimiter', () => {
+  const right = { redis: 'redis://localhost', rate: 5, period: '1m' };
+
+  test.each<readonly [string, unknown]>([
+    ['no options', undefined],
+    ['no object', 5],
+    ['a misspelt name', { ...right, ratee: 5 }],
+    ['a name of another library', { ...right, windowMs: 5 }],
+    ['rate: 0', { ...right, rate: 0 }],
+    ['period: 1x', { ...right, period: '1x' }],
+    ['no redis', { rate: 5, period: '1m' }],
+    ['another protocol', { ...right, redis: 'http://localhost' }],
+    ['namespace', { ...right, namespace: 'a b' }],
+    ['algorithm', { ...right, algorithm: 'leaky' }],
+    ['failStrategy', { ...right, failStrategy: 'maybe' }],
+    ['timeoutMs', { ...right, timeoutMs: 0 }],
+    ['hashSecret', { ...right, hashSecret: 'short' }],
+    ['a hook', { ...right, onAllow: 5 }],
+    ['limits and rate', { ...right, limits: [{ rate: 5, period: '1m' }] }],
+    ['limits: none', { redis: 'redis://localhost', limits: [] }],
+    ['limits: no array', { redis: 'redis://localhost', limits: 5 }],
+  ])('%s', (_, options) => {
+    const theirs = thrownBy(
+      () =>
+        new RateLimiter(
+          (options as { limits?: unknown[] } | undefined)?.limits?.length === 1
+            ? ({
+                ...(options as object),
+                limits: [tokenBucket({ rate: 5, period: '1m' })],
+              } as never)
+            : (options as never),
+        ),
+    );
+    const error = thrownBy(() => new RateLimiterSync(options as never));
+    expect(error).toBeInstanceOf(RateLimiterError);
+    expect((error as Error).message).toBe((theirs as Error).message);
+  });
+
+  test.each<readonly [string, object, RegExp]>([
+    ['a store', { store: {} }, /`store` must be left out here/],
+    ['a client', { redis: {} }, /`redis` must be a URL here, got an object/],
+    ['a bound of calls', { maxInFlight: 5 }, /`maxInFlight` must be left out here/],
+    [
+      'a limit that is made already',
+      { rate: undefined, period: undefined, limits: [tokenBucket({ rate: 5, period: '1m' })] },
+      /`limits` must be made of plain objects here/,
+    ],
+    [
+      'a wrong number in a limit',
+      { rate: undefined, period: undefined, limits: [{ rate: 0, period: '1m' }] },
+      /`rate` must be a whole number/,
+    ],
+    [
+      'a misspelt name in a limit',
+      { rate: undefined, period: undefined, limits: [{ rate: 1, perid: '1m' }] },
+      /`perid` is not an option of tokenBucket.*`period`/,
+    ],
+    [
+      'an unknown algorithm in a limit',
+      { rate: undefined, period: undefined, limits: [{ algorithm: 'leaky', rate: 1 }] },
+      /`algorithm` must be one of/,
+    ],
+  ])('and what cannot go to another thread: %s', (_, options, message) => {
+    expect(() => new RateLimiterSync({ ...right, ...options } as never)).toThrow(message);
+  });
+});

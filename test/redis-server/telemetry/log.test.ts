@@ -1,0 +1,206 @@
+import { RateLimiter } from 'distributed-rate-limiter';
+import { logStoreState } from 'distributed-rate-limiter/log';
+import { Redis } from 'ioredis';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { startCluster, startRedis, waitUntil } from '../../kit/servers/index.mjs';
+import type { RedisServer } from '../../kit/servers/index.mjs';
+import { FakeRedis, silence } from '../../kit/fakes/fake-redis.ts';
+import { collectWarnings } from '../../kit/fakes/warnings.ts';
+
+const warnings = collectWarnings();
+const warned = async (): Promise<string[]> => (await warnings()).map(({ message }) => message);
+
+let redis: RedisServer;
+beforeAll(async () => {
+  redis = await startRedis();
+});
+afterAll(() => redis.close());
+
+const undo: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const each of undo.splice(0)) await each();
+});
+
+const rule = { rate: 1_000, period: '1h', timeoutMs: 200 } as const;
+
+function limiterOn(server: string | FakeRedis, options: object = {}): RateLimiter {
+  const limiter = new RateLimiter({ redis: server, ...rule, ...options });
+  undo.push(() => limiter.close());
+  return limiter;
+}
+
+/** Many calls at every moment of an outage, until they are decided by the store again. */
+async function callUntil(limiter: RateLimiter, degraded: boolean): Promise<void> {
+  await waitUntil(`calls that are ${degraded ? '' : 'not '}degraded`, async () => {
+    const decisions = await Promise.all(
+      Array.from({ length: 20 }, (_, i) => limiter.allow(`canary-${i}`)),
+    );
+    return decisions.every((decision) => decision.degraded === degraded);
+  });
+}
+
+describe('a logger', () => {
+  let lines: [level: string, text: string][] = [];
+  const logger = {
+    warn: (text: string) => lines.push(['warn', text]),
+    info: (text: string) => lines.push(['info', text]),
+  };
+  beforeEach(() => {
+    lines = [];
+  });
+
+  test('hears of away and of back, once each, however many calls there are', async () => {
+    undo.push(logStoreState({ logger }));
+    const limiter = limiterOn(redis.url);
+    await limiter.ready();
+    expect(lines).toEqual([]);
+    await redis.kill();
+    await callUntil(limiter, true);
+    await redis.start();
+    await callUntil(limiter, false);
+    const place = `Redis at 127.0.0.1:${redis.port}`;
+    expect(lines).toEqual([
+      [
+        'warn',
+        expect.stringMatching(`^${place} is away: decisions are made by the failure strategy`),
+      ],
+      ['info', `${place} answers again.`],
+    ]);
+    expect(await warned()).toEqual([]);
+  });
+
+  test('hears of hung and of back', async () => {
+    undo.push(logStoreState({ logger }));
+    const limiter = limiterOn(redis.url);
+    await limiter.ready();
+    await redis.stop();
+    await callUntil(limiter, true);
+    await redis.cont();
+    await callUntil(limiter, false);
+    expect(lines.map(([level, text]) => [level, text.replace(/^.*:\d+ /, '')])).toEqual([
+      [
+        'warn',
+        'does not answer: decisions are made by the failure strategy (Redis did not answer within 200 ms).',
+      ],
+      ['info', 'answers again.'],
+    ]);
+  });
+
+  test('without `info` is warned of a return as well', async () => {
+    undo.push(logStoreState({ logger: { warn: logger.warn } }));
+    const fake = new FakeRedis();
+    const limiter = limiterOn(fake);
+    await limiter.allow('a');
+    fake.become('away');
+    fake.become('ready');
+    expect(lines.map(([level]) => level)).toEqual(['warn', 'warn']);
+  });
+
+  test('that throws breaks nothing', async () => {
+    undo.push(
+      logStoreState({
+        logger: {
+          warn: () => {
+            throw new Error('the disk is full');
+          },
+        },
+      }),
+    );
+    const fake = new FakeRedis();
+    const limiter = limiterOn(fake);
+    await limiter.allow('a');
+    fake.become('away');
+    expect(await limiter.allow('a')).toMatchObject({ reason: 'store_away' });
+  });
+
+  test('hears nothing of a connection that is closed on purpose, nor after it was ended', async () => {
+    const stop = logStoreState({ logger });
+    const limiter = limiterOn(redis.url);
+    await limiter.ready();
+    await limiter.close();
+    const fake = new FakeRedis();
+    await limiterOn(fake).allow('a');
+    stop();
+    fake.become('away');
+    expect(lines).toEqual([]);
+  });
+
+  test('of a cluster it hears which node', async () => {
+    undo.push(logStoreState({ logger }));
+    const cluster = await startCluster();
+    undo.push(() => cluster.close());
+    const [first, other] = cluster.nodes;
+    const limiter = new RateLimiter({ redis: first!.url, cluster: true, ...rule, timeoutMs: 500 });
+    undo.push(() => limiter.close());
+    await limiter.ready();
+    const allOver = () => Promise.all(Array.from({ length: 50 }, (_, i) => limiter.allow(`${i}`)));
+    await waitUntil('all nodes to answer', async () =>
+      (await allOver()).every(({ degraded }) => !degraded),
+    );
+    lines = [];
+    await other!.stop();
+    await allOver();
+    const place = `Node 127.0.0.1:${other!.port} of Redis at 127.0.0.1:${first!.port}`;
+    expect(lines).toEqual([['warn', expect.stringMatching(`^${place} does not answer: `)]]);
+    await other!.cont();
+  });
+
+  test.each([
+    ['no logger', {}, /`logger` must be an object with warn\(text\), got undefined/],
+    ['a function', { logger: () => {} }, /`logger` must be an object with warn\(text\)/],
+    ['another name', { log: console }, /Did you mean `logger`\?/],
+  ])('%s is an error', (_, options, message) => {
+    expect(() => logStoreState(options as never)).toThrow(message);
+  });
+});
+
+describe('where nobody listens', () => {
+  test('an outage that decisions suffer from is one process warning, and its end another', async () => {
+    const limiter = limiterOn(redis.url);
+    await limiter.ready();
+    await redis.kill();
+    await callUntil(limiter, true);
+    await redis.start();
+    await callUntil(limiter, false);
+    expect(await warned()).toEqual([
+      expect.stringContaining('is away: decisions are made by the failure strategy'),
+      expect.stringContaining('answers again.'),
+    ]);
+    expect((await warnings())[0]).toMatchObject({
+      name: 'RateLimiterWarning',
+      code: 'DRL_STORE_STATE',
+    });
+    expect((await warned()).join()).not.toContain('canary');
+  });
+
+  test('so is a server that hangs', async () => {
+    const fake = new FakeRedis();
+    const limiter = limiterOn(fake, { timeoutMs: 10 });
+    fake.respond = silence;
+    for (let i = 0; i < 5; i++) await limiter.allow('a');
+    expect(await warned()).toEqual([expect.stringContaining('Redis does not answer')]);
+  });
+
+  test('`onError` is somebody', async () => {
+    let errors = 0;
+    const limiter = limiterOn(new FakeRedis('away'), { onError: () => (errors += 1) });
+    await limiter.allow('a');
+    expect(errors).toBe(1);
+    expect(await warned()).toEqual([]);
+  });
+
+  test('two limiters on one connection are one warning', async () => {
+    const fake = new FakeRedis('away');
+    for (const namespace of ['one', 'two']) await limiterOn(fake, { namespace }).allow('a');
+    expect(await warned()).toHaveLength(1);
+  });
+
+  test('an outage that no decision suffers from is none', async () => {
+    const client = new Redis(redis.url, { maxRetriesPerRequest: 0 });
+    const limiter = new RateLimiter({ redis: client, ...rule });
+    await limiter.allow('a');
+    await client.quit();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(await warned()).toEqual([]);
+  });
+});

@@ -1,0 +1,370 @@
+import { context, metrics, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
+import type { Span } from '@opentelemetry/api';
+import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
+import {
+  AggregationTemporality,
+  InMemoryMetricExporter,
+  MeterProvider,
+  PeriodicExportingMetricReader,
+} from '@opentelemetry/sdk-metrics';
+import type { DataPoint, Histogram } from '@opentelemetry/sdk-metrics';
+import {
+  AlwaysOffSampler,
+  BasicTracerProvider,
+  InMemorySpanExporter,
+  ParentBasedSampler,
+  SimpleSpanProcessor,
+  AlwaysOnSampler,
+} from '@opentelemetry/sdk-trace-base';
+import type { ReadableSpan } from '@opentelemetry/sdk-trace-base';
+import { concurrency, MemoryStore, RateLimiter, tokenBucket } from 'distributed-rate-limiter';
+import type { LimiterOptions } from 'distributed-rate-limiter';
+import { openTelemetryMetrics, openTelemetrySpans } from 'distributed-rate-limiter/opentelemetry';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { startRedis, waitUntil } from '../../kit/servers/index.mjs';
+import type { RedisServer } from '../../kit/servers/index.mjs';
+import { collectWarnings } from '../../kit/fakes/warnings.ts';
+
+let redis: RedisServer;
+let store = '';
+collectWarnings();
+beforeAll(async () => {
+  redis = await startRedis();
+  store = `127.0.0.1:${redis.port}`;
+  context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
+});
+afterAll(async () => {
+  context.disable();
+  await redis.close();
+});
+
+const undo: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const each of undo.splice(0)) await each();
+});
+
+function limiterOf(options: object): RateLimiter {
+  const limiter = new RateLimiter({
+    redis: redis.url,
+    timeoutMs: 10_000,
+    ...options,
+  } as LimiterOptions);
+  undo.push(() => limiter.close());
+  return limiter;
+}
+
+describe('metrics', () => {
+  function meter() {
+    const exporter = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE);
+    const reader = new PeriodicExportingMetricReader({
+      exporter,
+      exportIntervalMillis: 2 ** 30,
+      exportTimeoutMillis: 2 ** 29,
+    });
+    const meterProvider = new MeterProvider({ readers: [reader] });
+    undo.push(() => meterProvider.shutdown());
+    const collect = async () => {
+      exporter.reset();
+      await reader.forceFlush();
+      return exporter
+        .getMetrics()
+        .flatMap(({ scopeMetrics }) => scopeMetrics)
+        .flatMap(({ metrics: collected }) => collected);
+    };
+    return { meterProvider, collect };
+  }
+
+  type Collected = Awaited<ReturnType<ReturnType<typeof meter>['collect']>>;
+
+  /** A metric's points: its attributes without the prefix, and its value. */
+  function pointsOf(collected: Collected, name: string): [Record<string, unknown>, unknown][] {
+    const metric = collected.find(
+      ({ descriptor }) => descriptor.name === `distributed_rate_limiter.${name}`,
+    );
+    return (metric?.dataPoints ?? []).map(({ attributes, value }: DataPoint<unknown>) => [
+      Object.fromEntries(
+        Object.entries(attributes).map(([key, each]) => [
+          key.replace(/^distributed_rate_limiter\./, ''),
+          each,
+        ]),
+      ),
+      value,
+    ]);
+  }
+
+  test('what limiters and connections count, as it is when it is collected', async () => {
+    const { meterProvider, collect } = meter();
+    undo.push(openTelemetryMetrics({ meterProvider }));
+    await redis.command('SCRIPT', 'FLUSH');
+    const limiter = limiterOf({
+      namespace: 'api',
+      blocks: true,
+      limits: [
+        tokenBucket({ rate: 3, period: '1h' }),
+        tokenBucket({ name: 'trial', rate: 1, period: '1h', shadow: true }),
+        concurrency({ name: 'places', max: 10, ttl: '1m' }),
+      ],
+    });
+    for (let i = 0; i < 4; i++) await limiter.acquire('alice');
+    await limiter.acquire('bob', { cost: 4 });
+    await redis.command('CONFIG', 'SET', 'maxmemory', '1');
+    await limiter.acquire('dave');
+    await redis.command('CONFIG', 'SET', 'maxmemory', '0');
+
+    const collected = await collect();
+    const limits = (outcome: string, ...counts: number[]) =>
+      ['default', 'trial', 'places'].map((limit, i) => [
+        { limiter: 'api', limit, ...(outcome === '' ? {} : { outcome }) },
+        counts[i],
+      ]);
+    expect(pointsOf(collected, 'requests').filter(([, value]) => value !== 0)).toEqual([
+      [{ limiter: 'api', outcome: 'allowed', reason: 'within_limit' }, 3],
+      [{ limiter: 'api', outcome: 'allowed', reason: 'store_error' }, 1],
+      [{ limiter: 'api', outcome: 'refused', reason: 'limited' }, 1],
+      [{ limiter: 'api', outcome: 'refused', reason: 'impossible' }, 1],
+    ]);
+    expect(pointsOf(collected, 'degraded_requests')).toEqual([
+      [{ limiter: 'api', outcome: 'allowed', reason: 'store_timeout' }, 0],
+      [{ limiter: 'api', outcome: 'allowed', reason: 'store_away' }, 0],
+      [{ limiter: 'api', outcome: 'allowed', reason: 'store_error' }, 1],
+      [{ limiter: 'api', outcome: 'allowed', reason: 'overloaded' }, 0],
+    ]);
+    expect(pointsOf(collected, 'limit.requests')).toEqual(
+      expect.arrayContaining([...limits('allowed', 3, 1, 4), ...limits('refused', 1, 0, 0)]),
+    );
+    expect(pointsOf(collected, 'limit.shadow_refusals')).toEqual(limits('', 0, 3, 0));
+    expect(pointsOf(collected, 'limit.near_limit')).toEqual(limits('', 1, 1, 0));
+    expect(pointsOf(collected, 'active_request_leases')).toEqual([
+      [{ limiter: 'api', limit: 'places' }, 3],
+    ]);
+    expect(pointsOf(collected, 'store.up')).toEqual([[{ store, node: '' }, 1]]);
+    expect(pointsOf(collected, 'store.hung')).toEqual([[{ store, node: '' }, 0]]);
+    expect(pointsOf(collected, 'store.in_flight')).toEqual([[{ store }, 0]]);
+    expect(pointsOf(collected, 'store.calls')).toEqual([[{ store }, 5]]);
+    expect(pointsOf(collected, 'store.entries')).toEqual([[{ store }, 5]]);
+    expect(pointsOf(collected, 'store.keys')).toEqual([[{ store }, 20]]);
+    expect(pointsOf(collected, 'store.noscript')).toEqual([[{ store }, 1]]);
+    expect(pointsOf(collected, 'store.late_replies')).toEqual([[{ store }, 0]]);
+    expect(pointsOf(collected, 'store.written_off')).toEqual([[{ store }, 0]]);
+    const [[place, entries]] = pointsOf(collected, 'store.call.entries') as [[object, Histogram]];
+    expect(place).toEqual({ store });
+    expect(entries).toMatchObject({ count: 5, sum: 5, min: 1, max: 1 });
+    const [[answered, seconds]] = pointsOf(collected, 'store.call.duration') as [
+      [object, Histogram],
+    ];
+    expect(answered).toEqual({ store });
+    expect(seconds.count).toBe(5);
+    expect(seconds.buckets.boundaries[0]).toBe(0.0001);
+    expect(seconds.sum).toBeLessThan(1);
+    expect(JSON.stringify(collected)).not.toMatch(/alice|bob|dave/);
+  });
+
+  test('faults of the store', async () => {
+    const { meterProvider, collect } = meter();
+    undo.push(openTelemetryMetrics({ meterProvider }));
+    const limiter = limiterOf({ timeoutMs: 150, namespace: 'faults', rate: 5, period: '1h' });
+    await limiter.ready();
+    await redis.stop();
+    await limiter.allow('a');
+    let collected = await collect();
+    expect(pointsOf(collected, 'store.up')).toEqual([[{ store, node: '' }, 0]]);
+    expect(pointsOf(collected, 'store.hung')).toEqual([[{ store, node: '' }, 1]]);
+    expect(pointsOf(collected, 'store.call.duration').map(([attributes]) => attributes)).toEqual([
+      { store },
+      { store, 'error.type': 'store_timeout' },
+    ]);
+    await redis.cont();
+    await waitUntil('the late reply', async () => {
+      collected = await collect();
+      return pointsOf(collected, 'store.late_replies')[0]?.[1] === 1;
+    });
+    expect(pointsOf(collected, 'store.up')).toEqual([[{ store, node: '' }, 1]]);
+  });
+
+  test('end when they are stopped, and go to the global provider by default', async () => {
+    const { meterProvider, collect } = meter();
+    metrics.setGlobalMeterProvider(meterProvider);
+    undo.push(() => metrics.disable());
+    const stop = openTelemetryMetrics();
+    const limiter = limiterOf({ namespace: 'global', rate: 5, period: '1h' });
+    await limiter.allow('a');
+    expect(pointsOf(await collect(), 'store.calls')).toEqual([[{ store }, 1]]);
+    stop();
+    await limiter.allow('a');
+    // The SDK goes on telling what it was told last.
+    expect(pointsOf(await collect(), 'store.calls')).toEqual([[{ store }, 1]]);
+  });
+
+  test('are as many for 10,000 identities as for one', async () => {
+    const { meterProvider, collect } = meter();
+    const limiter = limiterOf({
+      redis: undefined,
+      timeoutMs: undefined,
+      store: new MemoryStore(),
+      namespace: 'many',
+      rate: 2,
+      period: '1h',
+    });
+    undo.push(openTelemetryMetrics({ meterProvider, limiters: [limiter] }));
+    const points = async () =>
+      (await collect()).reduce((sum, { dataPoints }) => sum + dataPoints.length, 0);
+    await limiter.allow('canary');
+    const before = await points();
+    for (let i = 0; i < 10_000; i++) await limiter.allow(`canary-${i}`);
+    expect(await points()).toBe(before);
+    expect(JSON.stringify(await collect())).not.toContain('canary');
+  });
+});
+
+describe('spans', () => {
+  let exporter: InMemorySpanExporter;
+  let provider: BasicTracerProvider;
+
+  function start(sampler = new ParentBasedSampler({ root: new AlwaysOnSampler() })): void {
+    exporter = new InMemorySpanExporter();
+    provider = new BasicTracerProvider({
+      sampler,
+      spanProcessors: [new SimpleSpanProcessor(exporter)],
+    });
+    undo.push(openTelemetrySpans({ tracerProvider: provider }), () => provider.shutdown());
+  }
+  beforeEach(() => start());
+
+  const callsSent = (): ReadableSpan[] => exporter.getFinishedSpans();
+  const idsOf = (spans: readonly Span[]) => spans.map((span) => span.spanContext().spanId);
+
+  /** Runs each of the callers in a span of its own, all in one turn; resolves with the spans and what was active after. */
+  async function inSpans(callers: readonly (() => Promise<unknown>)[]) {
+    const tracer = provider.getTracer('test');
+    const spans = callers.map((_, i) => tracer.startSpan(`request ${i}`));
+    const active = await Promise.all(
+      callers.map((caller, i) =>
+        context.with(trace.setSpan(context.active(), spans[i]!), async () => {
+          await caller();
+          return trace.getActiveSpan();
+        }),
+      ),
+    );
+    return { spans, active };
+  }
+
+  test('one for a script call of many decisions, with a link to each caller, whose own context is kept', async () => {
+    const limiter = limiterOf({ namespace: 'spans', rate: 50, period: '1h' });
+    await limiter.ready();
+    exporter.reset();
+    const { spans, active } = await inSpans(
+      ['a', 'b', 'c', 'd'].map((identity) => async () => {
+        await limiter.allow(identity);
+      }),
+    );
+    expect(active).toEqual(spans);
+    const [span, ...more] = callsSent();
+    expect(more).toEqual([]);
+    expect(span).toMatchObject({
+      name: 'distributed_rate_limiter.store_call',
+      kind: SpanKind.CLIENT,
+      attributes: {
+        'db.system.name': 'redis',
+        'db.operation.name': 'EVALSHA',
+        'db.operation.batch.size': 4,
+        'distributed_rate_limiter.keys': 4,
+        'distributed_rate_limiter.store': store,
+      },
+      status: { code: SpanStatusCode.UNSET },
+    });
+    expect(span!.parentSpanContext).toBeUndefined();
+    expect(span!.links.map((link) => link.context.spanId)).toEqual(idsOf(spans));
+  });
+
+  test('of calls that all come from one span, that span is the parent as well', async () => {
+    const limiter = limiterOf({ namespace: 'spans', rate: 50, period: '1h' });
+    await limiter.ready();
+    exporter.reset();
+    const { spans } = await inSpans([
+      () => Promise.all([limiter.allow('a'), limiter.peek('b'), limiter.reset('c')]),
+    ]);
+    const [span, ...more] = callsSent();
+    expect(more).toEqual([]);
+    expect(span!.links.map((link) => link.context.spanId)).toEqual(idsOf(spans));
+    expect(span!.parentSpanContext?.spanId).toBe(idsOf(spans)[0]);
+    expect(span!.spanContext().traceId).toBe(spans[0]!.spanContext().traceId);
+    expect(span!.attributes['db.operation.batch.size']).toBe(3);
+  });
+
+  test('a call without a span makes one that has no parent', async () => {
+    await limiterOf({ namespace: 'spans', rate: 50, period: '1h' }).allow('a');
+    expect(callsSent()).toMatchObject([{ links: [], parentSpanContext: undefined }]);
+  });
+
+  test('callers that are not sampled get none, and no link', async () => {
+    const unsampled = new BasicTracerProvider({ sampler: new AlwaysOffSampler() });
+    const limiter = limiterOf({ namespace: 'spans', rate: 50, period: '1h' });
+    await limiter.ready();
+    exporter.reset();
+    const off = unsampled.getTracer('test').startSpan('request');
+    const allow = (span: Span) =>
+      context.with(trace.setSpan(context.active(), span), () => limiter.allow('a'));
+    await allow(off);
+    expect(callsSent()).toEqual([]);
+    const on = provider.getTracer('test').startSpan('request');
+    await Promise.all([allow(off), allow(on)]);
+    expect(callsSent()[0]!.links.map((link) => link.context.spanId)).toEqual(idsOf([on]));
+  });
+
+  test('after SCRIPT FLUSH still one, of EVAL', async () => {
+    const limiter = limiterOf({ namespace: 'spans', rate: 50, period: '1h' });
+    await limiter.ready();
+    exporter.reset();
+    await redis.command('SCRIPT', 'FLUSH');
+    await limiter.allow('a');
+    expect(callsSent().map(({ attributes }) => attributes['db.operation.name'])).toEqual(['EVAL']);
+  });
+
+  test('a deadline that passes ends it as an error; and names no identity', async () => {
+    const limiter = limiterOf({ timeoutMs: 150, namespace: 'spans', rate: 50, period: '1h' });
+    await limiter.ready();
+    exporter.reset();
+    await redis.stop();
+    await inSpans([() => limiter.allow('canary')]);
+    await redis.cont();
+    const [span] = callsSent();
+    expect(span).toMatchObject({
+      status: { code: SpanStatusCode.ERROR, message: 'store_timeout' },
+      attributes: { 'error.type': 'store_timeout' },
+    });
+    const { name, attributes, events, links, status } = span!;
+    expect(JSON.stringify({ name, attributes, events, links, status })).not.toContain('canary');
+  });
+
+  test('are no more once they are stopped', async () => {
+    const limiter = limiterOf({ namespace: 'spans', rate: 50, period: '1h' });
+    for (const each of undo.splice(0, 1)) each();
+    await limiter.allow('a');
+    expect(callsSent()).toEqual([]);
+  });
+});
+
+test.each([
+  [
+    'a provider of something else',
+    () => openTelemetryMetrics({ meterProvider: {} as never }),
+    /`meterProvider` must be an object with getMeter\(\)/,
+  ],
+  [
+    'a provider of something else, for spans',
+    () => openTelemetrySpans({ tracerProvider: 1 as never }),
+    /`tracerProvider` must be an object with getTracer\(\)/,
+  ],
+  [
+    'an option of the other',
+    () => openTelemetrySpans({ meterProvider: metrics } as never),
+    /`meterProvider` is not an option of openTelemetrySpans/,
+  ],
+  [
+    'limiters that are none',
+    () => openTelemetryMetrics({ limiters: [{}] as never }),
+    /`limiters` must be an array of RateLimiters/,
+  ],
+])('%s is an error', (_, make, message) => {
+  expect(make).toThrow(message);
+});

@@ -1,0 +1,365 @@
+import { spawnSync } from 'node:child_process';
+import { concurrency, MemoryStore, RateLimiter, tokenBucket } from 'distributed-rate-limiter';
+import type { LimiterOptions } from 'distributed-rate-limiter';
+import { prometheusMetrics } from 'distributed-rate-limiter/prometheus';
+import { AggregatorRegistry, Counter, Registry } from 'prom-client';
+import type { OpenMetricsContentType } from 'prom-client';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { findPrometheus, startRedis, waitUntil } from '../../kit/servers/index.mjs';
+import type { RedisServer } from '../../kit/servers/index.mjs';
+import { collectWarnings } from '../../kit/fakes/warnings.ts';
+import { readExposition } from './exposition.ts';
+
+const undo: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const each of undo.splice(0)) await each();
+});
+
+function exported(options: Partial<Parameters<typeof prometheusMetrics>[0]> = {}): Registry {
+  const register = new Registry();
+  undo.push(prometheusMetrics({ register, ...options }));
+  return register;
+}
+
+function limiterOf(options: object): RateLimiter {
+  const limiter = new RateLimiter({ timeoutMs: 10_000, ...options } as LimiterOptions);
+  undo.push(() => limiter.close());
+  return limiter;
+}
+
+const embedded = (options: object) =>
+  limiterOf({ store: new MemoryStore({ maxKeys: 200_000 }), timeoutMs: undefined, ...options });
+
+async function scrape(register: Registry): Promise<Map<string, number>> {
+  return readExposition(await register.metrics());
+}
+
+/** The series whose name begins so, without that beginning. */
+function under(series: ReadonlyMap<string, number>, name: string): Record<string, number> {
+  return Object.fromEntries(
+    [...series]
+      .filter(([key]) => key.startsWith(`${name}{`))
+      .map(([key, value]) => [key.slice(name.length), value]),
+  );
+}
+
+describe('on a real server', () => {
+  let redis: RedisServer;
+  let store = '';
+  let register: Registry;
+  /** Process warnings are what an outage makes of nobody listening; they are not the subject here. */
+  collectWarnings();
+  beforeAll(async () => {
+    redis = await startRedis();
+    store = `127.0.0.1:${redis.port}`;
+  });
+  afterAll(() => redis.close());
+  beforeEach(() => {
+    register = exported();
+  });
+
+  /** For servers that are made to miss it. */
+  const timeoutMs = 150;
+  const onStore = (name: string, labels = '') => `${name}{${labels}store="${store}"}`;
+  const onNode = (name: string) => `${name}{node="",store="${store}"}`;
+
+  test('decisions, by limiter and by limit', async () => {
+    const limiter = limiterOf({
+      redis: redis.url,
+      namespace: 'traffic',
+      blocks: true,
+      limits: [
+        tokenBucket({ rate: 5, period: '1h' }),
+        tokenBucket({ name: 'trial', rate: 1, period: '1h', shadow: true }),
+      ],
+    });
+    await limiter.ready();
+    for (let i = 0; i < 8; i++) await limiter.allow('alice');
+    await limiter.allow('bob', { cost: 6 });
+    await limiter.block('carol', '1m');
+    await limiter.allow('carol');
+
+    const series = await scrape(register);
+    expect(under(series, 'drl_decisions_total')).toEqual({
+      '{limiter="traffic",outcome="allowed",reason="within_limit"}': 5,
+      '{limiter="traffic",outcome="allowed",reason="store_timeout"}': 0,
+      '{limiter="traffic",outcome="allowed",reason="store_away"}': 0,
+      '{limiter="traffic",outcome="allowed",reason="store_error"}': 0,
+      '{limiter="traffic",outcome="allowed",reason="overloaded"}': 0,
+      '{limiter="traffic",outcome="refused",reason="limited"}': 3,
+      '{limiter="traffic",outcome="refused",reason="blocked"}': 1,
+      '{limiter="traffic",outcome="refused",reason="impossible"}': 1,
+    });
+    expect(under(series, 'drl_limit_decisions_total')).toEqual({
+      '{limit="default",limiter="traffic",outcome="allowed"}': 6,
+      '{limit="default",limiter="traffic",outcome="refused"}': 3,
+      '{limit="trial",limiter="traffic",outcome="allowed"}': 2,
+      '{limit="trial",limiter="traffic",outcome="refused"}': 0,
+    });
+    expect(under(series, 'drl_shadow_refusals_total')).toEqual({
+      '{limit="default",limiter="traffic"}': 0,
+      '{limit="trial",limiter="traffic"}': 7,
+    });
+    expect(under(series, 'drl_near_limit_total')).toEqual({
+      '{limit="default",limiter="traffic"}': 2,
+      '{limit="trial",limiter="traffic"}': 1,
+    });
+  });
+
+  test('leases held', async () => {
+    const limiter = limiterOf({
+      redis: redis.url,
+      namespace: 'leases',
+      limits: [concurrency({ max: 5, ttl: '1m' })],
+    });
+    const leases = await Promise.all(['a', 'a', 'b'].map((identity) => limiter.acquire(identity)));
+    const held = '{limit="default",limiter="leases"}';
+    expect(under(await scrape(register), 'drl_leases_held')).toEqual({ [held]: 3 });
+    await leases[0]!.release();
+    expect(under(await scrape(register), 'drl_leases_held')).toEqual({ [held]: 2 });
+  });
+
+  test('script calls: as many as the server has run, each with its size and its time', async () => {
+    await redis.command('SCRIPT', 'FLUSH');
+    await redis.command('CONFIG', 'RESETSTAT');
+    const limiter = limiterOf({ redis: redis.url, namespace: 'calls', rate: 5, period: '1h' });
+    await limiter.allow('a');
+    await Promise.all(['a', 'b', 'c', 'c'].map((identity) => limiter.allow(identity)));
+    await limiter.peek('a');
+
+    const { evalsha, eval: evaluated } = await redis.commandStats();
+    expect({ evalsha: evalsha!.calls, eval: evaluated!.calls }).toEqual({ evalsha: 3, eval: 1 });
+    const series = await scrape(register);
+    expect(series.get(onStore('drl_store_calls_total'))).toBe(3);
+    expect(series.get(onStore('drl_store_noscript_total'))).toBe(1);
+    expect(series.get(onStore('drl_store_entries_total'))).toBe(6);
+    expect(series.get(onStore('drl_store_keys_total'))).toBe(5);
+    expect(series.get(onStore('drl_store_in_flight'))).toBe(0);
+    expect(series.get(onNode('drl_store_up'))).toBe(1);
+    expect(series.get(onNode('drl_store_hung'))).toBe(0);
+
+    expect(series.get(onStore('drl_store_call_entries_count'))).toBe(3);
+    expect(series.get(onStore('drl_store_call_entries_sum'))).toBe(6);
+    const sizes = ['1', '2', '4', '1024', '+Inf'].map((le) =>
+      series.get(onStore('drl_store_call_entries_bucket', `le="${le}",`)),
+    );
+    expect(sizes).toEqual([2, 2, 3, 3, 3]);
+
+    const answered = 'outcome="answered",';
+    expect(series.get(onStore('drl_store_call_duration_seconds_count', answered))).toBe(3);
+    const seconds = series.get(onStore('drl_store_call_duration_seconds_sum', answered))!;
+    expect(seconds).toBeGreaterThan(0);
+    expect(seconds).toBeLessThan(1);
+    const within = series.get(
+      onStore('drl_store_call_duration_seconds_bucket', `le="2.5",${answered}`),
+    );
+    expect(within).toBe(3);
+  });
+
+  test('calls in flight are seen while they are', async () => {
+    const limiter = limiterOf({ redis: redis.url, namespace: 'flight', rate: 5, period: '1h' });
+    const calls = ['a', 'b'].map((identity) => limiter.allow(identity));
+    expect((await scrape(register)).get(onStore('drl_store_in_flight'))).toBe(2);
+    await Promise.all(calls);
+  });
+
+  test.each([
+    ['open', 'allowed'],
+    ['closed', 'refused'],
+    ['throw', 'rejected'],
+  ])('OOM under failStrategy %s: %s, though the server answers', async (failStrategy, outcome) => {
+    const namespace = `oom-${failStrategy}`;
+    const limiter = limiterOf({ redis: redis.url, namespace, rate: 5, period: '1h', failStrategy });
+    await limiter.ready();
+    await redis.command('CONFIG', 'SET', 'maxmemory', '1');
+    await limiter.allow('a').catch(() => {});
+    await redis.command('CONFIG', 'SET', 'maxmemory', '0');
+    const series = await scrape(register);
+    const labels = `{limiter="${namespace}",outcome="${outcome}",reason="store_error"}`;
+    expect(series.get(`drl_degraded_decisions_total${labels}`)).toBe(1);
+    expect(series.get(`drl_decisions_total${labels}`)).toBe(1);
+    expect(series.get(onNode('drl_store_up'))).toBe(1);
+  });
+
+  test('a server that stands still: hung, timeouts, a late reply, and well again', async () => {
+    const limiter = limiterOf({
+      redis: redis.url,
+      timeoutMs,
+      namespace: 'still',
+      rate: 50,
+      period: '1h',
+    });
+    await limiter.ready();
+    await redis.stop();
+    await limiter.allow('a');
+    let series = await scrape(register);
+    expect(series.get(onNode('drl_store_up'))).toBe(0);
+    expect(series.get(onNode('drl_store_hung'))).toBe(1);
+    const timeout = '{limiter="still",outcome="allowed",reason="store_timeout"}';
+    expect(series.get(`drl_degraded_decisions_total${timeout}`)).toBe(1);
+    const timedOut = onStore('drl_store_call_duration_seconds_count', 'outcome="store_timeout",');
+    expect(series.get(timedOut)).toBe(1);
+    await redis.cont();
+    await waitUntil('the late reply', async () => {
+      series = await scrape(register);
+      return series.get(onStore('drl_store_late_replies_total')) === 1;
+    });
+    expect(series.get(onNode('drl_store_up'))).toBe(1);
+    expect(series.get(onNode('drl_store_hung'))).toBe(0);
+    expect(series.get(onStore('drl_store_written_off_total'))).toBe(0);
+  });
+
+  test('a script call that is never answered is written off', async () => {
+    const limiter = limiterOf({
+      redis: redis.url,
+      timeoutMs,
+      namespace: 'off',
+      rate: 5,
+      period: '1h',
+    });
+    await limiter.ready();
+    await redis.stop();
+    await limiter.allow('a');
+    const writtenOff = async () =>
+      (await scrape(register)).get(onStore('drl_store_written_off_total'));
+    expect(await writtenOff()).toBe(0);
+    await waitUntil('the write-off', async () => (await writtenOff()) !== 0);
+    expect(await writtenOff()).toBe(1);
+    await redis.cont();
+  });
+
+  test('a server that is gone, and comes back', async () => {
+    const limiter = limiterOf({
+      redis: redis.url,
+      timeoutMs,
+      namespace: 'gone',
+      rate: 5,
+      period: '1h',
+    });
+    await limiter.ready();
+    await redis.kill();
+    await waitUntil('it to be seen', async () => (await limiter.allow('a')).degraded);
+    let series = await scrape(register);
+    await waitUntil('it to be down', async () => {
+      series = await scrape(register);
+      return series.get(onNode('drl_store_up')) === 0;
+    });
+    expect(series.get(onNode('drl_store_hung'))).toBe(0);
+    const away = '{limiter="gone",outcome="allowed",reason="store_away"}';
+    expect(series.get(`drl_degraded_decisions_total${away}`)).toBeGreaterThan(0);
+    await redis.start();
+    await waitUntil('it to be back', async () => !(await limiter.allow('a')).degraded);
+    series = await scrape(register);
+    expect(series.get(onNode('drl_store_up'))).toBe(1);
+  });
+
+  test('promtool finds nothing to say', async () => {
+    const limiter = limiterOf({
+      redis: redis.url,
+      namespace: 'promtool',
+      limits: [concurrency({ max: 5, ttl: '1m' })],
+    });
+    await limiter.acquire('a');
+    const text = await register.metrics();
+    expect(text.match(/^# TYPE drl_/gm)).toHaveLength(17);
+    const { status, stdout, stderr } = spawnSync(findPrometheus('promtool'), ['check', 'metrics'], {
+      input: text,
+      encoding: 'utf8',
+    });
+    expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: '', stderr: '' });
+  });
+
+  test('promtool would say it', () => {
+    const { status, stderr } = spawnSync(findPrometheus('promtool'), ['check', 'metrics'], {
+      input: '# HELP drl_decisions of a counter\n# TYPE drl_decisions counter\ndrl_decisions 1\n',
+      encoding: 'utf8',
+    });
+    expect(status).not.toBe(0);
+    expect(stderr).toContain('_total');
+  });
+});
+
+describe('the registry', () => {
+  test('in the OpenMetrics format, and as JSON for other workers to add up', async () => {
+    const register = new Registry<OpenMetricsContentType>();
+    register.setContentType(Registry.OPENMETRICS_CONTENT_TYPE);
+    undo.push(prometheusMetrics({ register }));
+    const limiter = embedded({ namespace: 'formats', rate: 5, period: '1h' });
+    await limiter.allow('a');
+    const text = await register.metrics();
+    expect(text).toContain('# TYPE drl_decisions counter');
+    expect(text).toContain(
+      'drl_decisions_total{limiter="formats",outcome="allowed",reason="within_limit"} 1\n',
+    );
+    expect(text).toContain('# EOF');
+
+    const plain = exported();
+    const json = await plain.getMetricsAsJSON();
+    const together = await AggregatorRegistry.aggregate([json, json]).metrics();
+    expect(
+      readExposition(together).get(
+        'drl_decisions_total{limiter="formats",outcome="allowed",reason="within_limit"}',
+      ),
+    ).toBe(2);
+  });
+
+  test('stands beside other metrics, with default labels, and is left as it was', async () => {
+    const register = new Registry();
+    register.setDefaultLabels({ app: 'shop' });
+    const others = new Counter({ name: 'orders_total', help: 'Orders.', registers: [register] });
+    others.inc();
+    const stop = prometheusMetrics({ register });
+    await embedded({ namespace: 'beside', rate: 5, period: '1h' }).allow('a');
+    expect([...(await scrape(register)).keys()]).toContain(
+      'drl_near_limit_total{app="shop",limit="default",limiter="beside"}',
+    );
+    stop();
+    expect([...(await scrape(register)).keys()]).toEqual(['orders_total{app="shop"}']);
+  });
+
+  test('is refused a second time, and the first stays whole', async () => {
+    const register = exported();
+    const before = await register.metrics();
+    expect(() => prometheusMetrics({ register })).toThrow('already been registered');
+    expect(await register.metrics()).toBe(before);
+  });
+
+  test('holds the limiters that were passed, or all, also those made later', async () => {
+    const [one, two] = ['one', 'two'].map((namespace) =>
+      embedded({ namespace, rate: 5, period: '1h' }),
+    );
+    const [all, some] = [exported(), exported({ limiters: [one!] })];
+    const three = embedded({ namespace: 'three', rate: 5, period: '1h' });
+    await Promise.all([one, two, three].map((limiter) => limiter!.allow('a')));
+    const limitersOf = async (register: Registry) =>
+      Object.keys(under(await scrape(register), 'drl_near_limit_total')).map(
+        (labels) => /limiter="(\w+)"/.exec(labels)![1],
+      );
+    expect(await limitersOf(some)).toEqual(['one']);
+    expect(await limitersOf(all)).toEqual(['one', 'two', 'three']);
+    await two!.close();
+    expect(await limitersOf(all)).toEqual(['one', 'three']);
+  });
+
+  test.each([
+    ['no registry', {}, /`register` must be a registry of prom-client, got undefined/],
+    ['something else', { register: {} }, /`register` must be a registry of prom-client/],
+    ['another name', { registry: new Registry() }, /Did you mean `register`\?/],
+    ['no limiters', { register: new Registry(), limiters: {} }, /`limiters` must be an array/],
+    ['what is none', { register: new Registry(), limiters: [1] }, /`limiters` must be an array/],
+  ])('%s is an error', (_, options, message) => {
+    expect(() => prometheusMetrics(options as never)).toThrow(message);
+  });
+});
+
+test('100,000 identities make no series more, and none is shown', { timeout: 60_000 }, async () => {
+  const register = exported();
+  const limiter = embedded({ namespace: 'many', rate: 2, period: '1h' });
+  await limiter.allow('canary-first');
+  const before = [...(await scrape(register)).keys()];
+  for (let i = 0; i < 100_000; i++) await limiter.allow(`canary-${i}`, { cost: (i % 3) + 1 });
+  const text = await register.metrics();
+  expect([...readExposition(text).keys()]).toEqual(before);
+  expect(text).not.toContain('canary');
+  expect(limiter.stats().decisions.allowed.within_limit).toBe(66_668);
+});

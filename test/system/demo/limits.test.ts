@@ -1,0 +1,97 @@
+import process from 'node:process';
+import { afterEach, expect, test } from 'vitest';
+import { readDemoOptions } from '../../../demo/options.mjs';
+import { freePort, startRedis, waitUntil } from '../../kit/servers/index.mjs';
+import { startCommand } from '../../kit/servers/command.mjs';
+
+const cleanups: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).toReversed()) await cleanup();
+});
+
+function demo(flags: readonly string[], env: Record<string, string> = {}) {
+  const command = [process.execPath, 'scripts/demo.mjs', '--limits', ...flags];
+  const { output, exitCode, signal, close } = startCommand(command, env);
+  cleanups.push(close);
+  return { output, exitCode, end: () => signal('SIGINT') };
+}
+
+/** What each line of the round says, its bars and waits left out. */
+function rowsOf(output: string): string[] {
+  return [...output.matchAll(/^ {2,}(?:\d+ {2})?((?:acquire|release|reserve|settle).*)$/gm)].map(
+    ([, row = '']) =>
+      row
+        .replaceAll(/[■□]+/g, '')
+        .replaceAll(/; in .*/g, '')
+        .replaceAll(/ +/g, ' ')
+        .trim(),
+  );
+}
+
+/** Nothing comes back meanwhile: of the burst one unit in 12 s, of the 10,000 one in 8.6 s. */
+const round = [
+  'acquire passes burst 4 month 59 places 2',
+  'acquire passes burst 3 month 58 places 1',
+  'acquire passes burst 2 month 57 places 0',
+  'acquire refused burst 2 month 57 places 0 by places; charged nothing',
+  'release one burst 2 month 57 places 1',
+  'acquire passes burst 1 month 56 places 0',
+  'release all burst 1 month 56 places 3',
+  'acquire, cost 4 refused burst 1 month 56 places 3 by burst; charged nothing',
+  'reserve 4,000 estimated 6,000 left',
+  'settle 1,250 used in the end 8,750 left',
+  'reserve 4,000 estimated 4,750 left',
+  'settle 5,200 used in the end 3,550 left',
+];
+
+test('in memory: refused by one, charged under none; a reservation settled both ways', async () => {
+  const run = demo(['--once']);
+  expect(await run.exitCode).toBe(0);
+  expect(rowsOf(run.output())).toEqual(round);
+  expect(run.output()).toContain('limits live in its memory');
+  expect(run.output()).not.toContain('\u001B[');
+});
+
+test('through a Redis of its own, the same', async () => {
+  const run = demo(['--once', '--redis']);
+  expect(await run.exitCode).toBe(0);
+  expect(rowsOf(run.output())).toEqual(round);
+  expect(run.output()).toContain('private redis-server');
+});
+
+test('through somebody’s Redis, the same again and again, and nothing of it is left there', async () => {
+  const redis = await startRedis();
+  cleanups.push(() => redis.close());
+  for (let i = 0; i < 2; i++) {
+    const run = demo(['--once'], { REDIS_URL: redis.url });
+    expect(await run.exitCode).toBe(0);
+    expect(rowsOf(run.output())).toEqual(round);
+  }
+  // What a settled reservation leaves is there for as long as its result can be asked for.
+  await waitUntil('an empty Redis', async () => (await redis.command('DBSIZE')) === 0, {
+    timeoutMs: 30_000,
+  });
+});
+
+test('without --once it goes on until it is told to end', async () => {
+  const run = demo([]);
+  await waitUntil('the third call of those that follow', () =>
+    /Going on[^]*\n +3 +acquire +passes/.test(run.output()),
+  );
+  run.end();
+  expect(await run.exitCode).toBe(0);
+});
+
+test('without that Redis it says what to do, and ends', async () => {
+  const run = demo(['--once'], { REDIS_URL: `redis://127.0.0.1:${await freePort()}` });
+  expect(await run.exitCode).toBe(1);
+  expect(run.output()).toMatch(/^Redis \(127\.0\.0\.1:\d+\) cannot be used: /m);
+  expect(run.output()).not.toMatch(/\n {4}at /);
+});
+
+test('serves nothing, and so refuses what is said of a server', () => {
+  expect(() => readDemoOptions(['--limits', '--redis', '--workers', '2'], {})).toThrow(/--limits/);
+  expect(() => readDemoOptions(['--limits', '--port', '0'], {})).toThrow(/--limits/);
+  const env = { npm_lifecycle_event: 'demo', npm_config_limits: 'true' };
+  expect(() => readDemoOptions([], env)).toThrow('npm run demo -- --limits');
+});

@@ -1,0 +1,242 @@
+// @ts-check
+import assert from 'node:assert/strict';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { MARGIN_MS, expectReal, isReal } from './caller.mjs';
+import { endureLoss, judgeExtra, runGroupScenario } from './groups.mjs';
+import { chargesOf } from './stage.mjs';
+import { slotOfKey, startCluster, waitUntil } from '../../kit/servers/index.mjs';
+
+/**
+ * @typedef {Awaited<ReturnType<typeof startCluster>>} Cluster
+ * @typedef {import('./groups.mjs').GroupClient<Cluster>} ClusterClient
+ * @typedef {import('./groups.mjs').GroupScenario<Cluster>} ClusterScenario
+ * @typedef {import('./groups.mjs').GroupResult} GroupResult
+ */
+
+const NODE_TIMEOUT_MS = 1_000;
+
+/** @type {ClusterClient} */
+const url = {
+  name: 'URL (ioredis)',
+  own: true,
+  silenceMs: 2_500,
+  open: async (cluster) => ({
+    redis: cluster.nodes[0]?.url ?? '',
+    cluster: true,
+    close: () => {},
+  }),
+};
+
+/** @type {ClusterClient} */
+const ioredis = {
+  name: 'ioredis',
+  own: false,
+  silenceMs: 500,
+  open: async (cluster) => {
+    const { Cluster } = await import('ioredis');
+    const client = new Cluster(cluster.addresses, {
+      redisOptions: { maxRetriesPerRequest: 0, connectTimeout: 1_000, socketTimeout: 500 },
+      retryDelayOnFailover: 0,
+      retryDelayOnClusterDown: 0,
+    });
+    client.on('error', () => {});
+    return { redis: client, close: () => client.disconnect() };
+  },
+};
+
+/** @type {ClusterClient} */
+const nodeRedis = {
+  name: 'node-redis',
+  own: false,
+  silenceMs: 500,
+  heirMs: 6_000,
+  staysWithTheHung: true,
+  open: async (cluster) => {
+    const { createCluster } = await import('redis');
+    const client = createCluster({
+      rootNodes: cluster.addresses.map((socket) => ({ socket })),
+      defaults: {
+        disableOfflineQueue: true,
+        pingInterval: 200,
+        socket: { connectTimeout: 1_000, socketTimeout: 500, reconnectStrategy: () => 100 },
+      },
+    });
+    client.on('error', () => {});
+    await client.connect();
+    return {
+      redis: /** @type {import('distributed-rate-limiter').RedisClient} */ (client),
+      close: () => client.destroy(),
+    };
+  },
+};
+
+export const clusterClients = [url, ioredis, nodeRedis];
+
+/** The slot of the identity that has to move, and what it was asked for. @type {WeakMap<object, { identity: string, slot: number, calls: number }>} */
+const hot = new WeakMap();
+
+/** @type {ClusterScenario} */
+const resharded = {
+  name: 'a slot moves to another node under load (ASK, then MOVED)',
+  timeoutMs: 2_000,
+  choose: async () => () => true,
+  async strike(cluster, subjects) {
+    await waitUntil('the load to begin', () => subjects.every((subject) => hot.has(subject)));
+    for (const subject of subjects) {
+      const { slot } = /** @type {{ slot: number }} */ (hot.get(subject));
+      const from = await cluster.nodeOfSlot(slot);
+      const to = cluster.nodes.slice(0, 3).find((node) => node !== from);
+      assert.ok(to);
+      await cluster.moveSlot(slot, from, to, { during: () => sleep(100) });
+    }
+  },
+  async endure(subject, course) {
+    const { caller } = subject;
+    const identity = caller.fresh();
+    const task = { identity, slot: slotOfKey(caller.keyOf(identity)), calls: 0 };
+    hot.set(subject, task);
+    const before = caller.errors.length;
+    /** @type {ReturnType<typeof caller.call>[]} */
+    const pending = [];
+    while (!course.over) {
+      // Several in one batch, and others beside them in a turn of their own.
+      for (let i = 0; i < 3; i++) pending.push(caller.call(identity));
+      task.calls += 3;
+      pending.push(caller.call());
+      await sleep(5);
+    }
+    for (const outcome of await Promise.all(pending)) assert.ok(expectReal(outcome).allowed);
+    assert.equal(caller.errors.length, before, 'a redirect is no failure');
+  },
+  heal: undefined,
+  async judge(cluster, subject) {
+    const { caller } = subject;
+    const { identity, calls } = /** @type {{ identity: string, calls: number }} */ (
+      hot.get(subject)
+    );
+    const key = caller.keyOf(identity);
+    const owner = await cluster.nodeOfKey(key);
+    assert.equal(await chargesOf(owner, key), calls, 'charged once each, wherever it was');
+    subject.charges = await chargesInCluster(cluster, caller.namespace);
+    assert.equal(subject.charges, caller.granted);
+    await judgeExtra(subject);
+    assert.equal(subject.extra, 0, 'nothing was lost on the way');
+  },
+};
+
+/**
+ * @param {number} place of a node in the cluster, among those that began as primaries
+ * @returns {ClusterScenario['choose']}
+ */
+const slotsOf = (place) => async (cluster) => {
+  const node = cluster.nodes[place];
+  /** @type {[number, number, [string, number, string]][]} */
+  const ranges = await cluster.nodes[0]?.command('CLUSTER', 'SLOTS');
+  const own = ranges.filter(([, , [, , id]]) => id === node?.id);
+  assert.ok(own.length > 0);
+  return (key) => {
+    const slot = slotOfKey(key);
+    return own.some(([first, last]) => first <= slot && slot <= last);
+  };
+};
+
+/**
+ * @param {number} place
+ * @returns {Pick<ClusterScenario, 'choose' | 'judge'>}
+ */
+const failover = (place) => ({
+  choose: slotsOf(place),
+  async judge(cluster, subject) {
+    const { caller, client } = subject;
+    const back = await caller.recovered(performance.now(), 1_000 + MARGIN_MS);
+    if (client.staysWithTheHung) subject.recoveryMs ??= back;
+    await waitUntil('an end of the errors', async () => (await caller.burst(50)).every(isReal), {
+      timeoutMs: 1_000,
+    });
+    await judgeExtra(subject);
+    subject.charges = await chargesInCluster(cluster, caller.namespace);
+    if (client.own) assert.ok(subject.charges <= caller.calls, 'nothing was sent twice');
+  },
+});
+
+/** @type {ClusterScenario} */
+const hung = {
+  name: 'a node hangs (SIGSTOP), its replica takes over, and it comes back',
+  ...failover(1),
+  async strike(cluster, _subjects, course) {
+    await cluster.nodes[1]?.stop();
+    course.since = performance.now();
+  },
+  endure: (subject, course) =>
+    endureLoss(
+      subject,
+      course,
+      subject.client.staysWithTheHung ? Infinity : recoveryBound(subject, subject.client.silenceMs),
+    ),
+  async heal(cluster) {
+    const node = cluster.nodes[1];
+    assert.ok(node);
+    await node.cont();
+    await waitUntil('the old primary to follow', async () => {
+      return (await node.info('replication'))['role'] === 'slave';
+    });
+    await cluster.settled();
+  },
+};
+
+/** @type {ClusterScenario} */
+const killed = {
+  name: 'a node dies (SIGKILL), and its replica takes over',
+  ...failover(2),
+  async strike(cluster, _subjects, course) {
+    await cluster.nodes[2]?.kill();
+    course.since = performance.now();
+  },
+  endure: (subject, course) => endureLoss(subject, course, recoveryBound(subject, 0)),
+  heal: undefined,
+};
+
+/** In this order: each goes on in the cluster that the one before has left. */
+export const clusterScenarios = [resharded, hung, killed];
+
+/**
+ * @param {import('./groups.mjs').Subject} subject
+ * @param {number} silenceMs until the client knows as well
+ */
+function recoveryBound({ client }, silenceMs) {
+  return Math.max(NODE_TIMEOUT_MS, silenceMs) + (client.heirMs ?? 3_000) + MARGIN_MS;
+}
+
+/**
+ * @param {Cluster} cluster
+ * @param {string} namespace
+ */
+async function chargesInCluster(cluster, namespace) {
+  let charges = 0;
+  for (const node of cluster.nodes) {
+    if (!node.answers || (await node.info('replication'))['role'] !== 'master') continue;
+    charges += await chargesOf(node, `${namespace}:*`);
+  }
+  return charges;
+}
+
+/**
+ * All scenarios on one cluster, one after another.
+ *
+ * @param {(result: GroupResult) => void} tell
+ * @param {string} [words] in the name of the scenario
+ */
+export async function runClusterScenarios(tell, words = '') {
+  const cluster = await startCluster({
+    replicas: 1,
+    nodeTimeoutMs: NODE_TIMEOUT_MS,
+    node: { config: { 'cluster-require-full-coverage': 'no' } },
+  });
+  try {
+    for (const scenario of clusterScenarios.filter(({ name }) => name.includes(words))) {
+      for (const result of await runGroupScenario(scenario, cluster, clusterClients)) tell(result);
+    }
+  } finally {
+    await cluster.close();
+  }
+}

@@ -1,0 +1,128 @@
+// @ts-check
+import assert from 'node:assert/strict';
+import { setFlagsFromString } from 'node:v8';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { runInNewContext } from 'node:vm';
+import { RateLimiter } from 'distributed-rate-limiter';
+import { waitUntil } from '../../kit/servers/index.mjs';
+import { MARGIN_MS, expectDegraded, expectReal } from './caller.mjs';
+import { chargesOf } from './stage.mjs';
+
+/**
+ * The server is slow, or busy with something else.
+ *
+ * @typedef {import('./stage.mjs').Scenario} Scenario
+ */
+
+/** @type {Scenario} */
+const aroundTheDeadline = {
+  name: 'replies after 0.8 and after 1.2 deadlines',
+  async run(stage) {
+    const { proxy, redis, client } = stage;
+    const caller = await stage.openReady({ timeoutMs: 500 });
+    await proxy.delay(0.4 * caller.timeoutMs);
+    (await caller.burst(20)).forEach(expectReal);
+    await proxy.delay(0.6 * caller.timeoutMs);
+    const before = stage.sent;
+    const error = expectDegraded(await caller.burst(20), 'store_timeout');
+    assert.deepEqual(caller.errors, [error]);
+    await waitUntil('the late charges', async () => (await chargesOf(redis)) === 40);
+    const since = performance.now();
+    await proxy.pass();
+    stage.recoveryMs = await caller.recovered(since, client.reconnectMs + MARGIN_MS);
+    assert.equal(stage.sent, before + 2, 'a late reply leads to no other call');
+    assert.equal(await chargesOf(redis), 40 + 1, 'each call that was sent was charged once');
+  },
+};
+
+/** @type {Scenario} */
+const asleep = {
+  name: 'blocked by a slow command (DEBUG SLEEP)',
+  async run(stage) {
+    const { redis, client, effort } = stage;
+    const caller = await stage.openReady();
+    const sleeping = redis.command('DEBUG', 'SLEEP', effort > 1 ? 2 : 0.8);
+    await sleep(20);
+    expectDegraded(await caller.burst(50), 'store_timeout');
+    expectDegraded(await caller.answeredAtOnce(50), 'store_timeout');
+    await sleeping;
+    stage.recoveryMs = await caller.recovered(performance.now(), client.reconnectMs + MARGIN_MS);
+    (await caller.burst(20)).forEach(expectReal);
+  },
+};
+
+/** @type {Scenario} */
+const crowd = {
+  name: '2,000 calls a second on a server that hangs: what is pending is bounded, and memory',
+  async run(stage) {
+    const { redis, effort, client } = stage;
+    const maxInFlight = 200;
+    const caller = await stage.openReady({ maxInFlight });
+    // Without a notebook, which would grow.
+    const limiter = new RateLimiter({
+      redis: stage.target,
+      rate: 1_000,
+      period: '1d',
+      burst: 1_000_000,
+      namespace: 'crowd',
+      failStrategy: stage.failStrategy,
+      maxInFlight,
+      onError: () => {},
+    });
+    await redis.stop();
+    const before = { heap: heapAfterGc(), sent: stage.sent };
+    const counts = { calls: 0, settled: 0, store_timeout: 0, store_away: 0, overloaded: 0 };
+    let slowestMs = 0;
+    /** @param {string} identity */
+    const ask = async (identity) => {
+      const started = performance.now();
+      const decision = await limiter.allow(identity);
+      assert.ok(decision.degraded && decision.allowed === (stage.failStrategy === 'open'));
+      if (decision.reason !== 'store_error') counts[decision.reason] += 1;
+      counts.settled += 1;
+      slowestMs = Math.max(slowestMs, performance.now() - started);
+    };
+    const forMs = effort > 1 ? 30_000 : 1_000;
+    const since = performance.now();
+    while (performance.now() - since < forMs) {
+      const due = 2 * (performance.now() - since);
+      for (; counts.calls < due; counts.calls++) {
+        void ask(`crowd-${counts.calls}`);
+      }
+      await sleep(2);
+    }
+    await waitUntil('all of them', () => counts.settled === counts.calls, { everyMs: 5 });
+    assert.ok(slowestMs <= 250 + MARGIN_MS, `settled after ${Math.round(slowestMs)} ms`);
+    assert.ok(counts.overloaded > 0, JSON.stringify(counts));
+    assert.ok(
+      counts.settled === counts.overloaded + counts.store_timeout + counts.store_away,
+      JSON.stringify(counts),
+    );
+    // Those of the first deadline fill what may be pending; after that there is a probe for each deadline at the most.
+    const sent = stage.sent - before.sent;
+    assert.ok(sent <= maxInFlight + forMs / 250, `${sent} script calls`);
+    const grownMiB = (heapAfterGc() - before.heap) / 2 ** 20;
+    assert.ok(grownMiB < 20, `the heap grew by ${grownMiB.toFixed(1)} MiB`);
+    const continued = performance.now();
+    await redis.cont();
+    stage.recoveryMs = await caller.recovered(continued, client.reconnectMs + MARGIN_MS);
+    const late = await chargesOf(redis, 'crowd:*');
+    // What was given up makes room, after ten deadlines.
+    const most = maxInFlight * Math.ceil(forMs / 2_500) + forMs / 250;
+    if (client.own) assert.ok(late <= most, `${late} charges of calls that were given up`);
+    await limiter.close();
+  },
+};
+
+/** @type {readonly Scenario[]} */
+export const slowness = [aroundTheDeadline, asleep, crowd];
+
+/** @type {(() => void) | undefined} */
+let collect;
+
+function heapAfterGc() {
+  setFlagsFromString('--expose-gc');
+  collect ??= /** @type {() => void} */ (runInNewContext('gc'));
+  collect();
+  return process.memoryUsage().heapUsed;
+}

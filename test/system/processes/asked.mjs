@@ -1,0 +1,48 @@
+// @ts-check
+import { fixedWindow, slidingWindow, tokenBucket } from './built.mjs';
+
+/**
+ * What a worker process asked for, in a form that can be told to another.
+ *
+ * @typedef {import('../../../src/index.ts').TokenBucketOptions & { algorithm?: 'slidingWindow' | 'fixedWindow' }} Numbers
+ * @typedef {import('../../../src/script/call-shape.ts').Shape} Shape
+ *
+ * @typedef {object} Asked a shape, by what it can be made again from
+ * @property {Shape['verb']} verb
+ * @property {number} units
+ * @property {Pick<Shape['rules'][number], 'plan' | 'suffix'>[]} rules
+ */
+
+/** @param {Numbers} numbers */
+export function limitOf({ algorithm, ...numbers }) {
+  return algorithm === undefined
+    ? tokenBucket(numbers)
+    : { slidingWindow, fixedWindow }[algorithm](numbers);
+}
+
+/** @param {Shape} shape @returns {Asked} */
+function askedBy({ verb, units, rules }) {
+  return { verb, units, rules: rules.map(({ plan, suffix }) => ({ plan, suffix })) };
+}
+
+/** Gives every shape a number, and tells of each that is new. */
+export class Shapes {
+  /** @type {Map<Shape, number>} */
+  #places = new Map();
+  /** @type {(asked: Asked) => void} */
+  #tell;
+
+  /** @param {(asked: Asked) => void} tell */
+  constructor(tell) {
+    this.#tell = tell;
+  }
+
+  /** @param {Shape} shape */
+  placeOf(shape) {
+    const known = this.#places.get(shape);
+    if (known !== undefined) return known;
+    this.#places.set(shape, this.#places.size);
+    this.#tell(askedBy(shape));
+    return this.#places.size - 1;
+  }
+}

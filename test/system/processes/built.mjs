@@ -1,0 +1,29 @@
+// @ts-check
+/**
+ * The package as `npm run build` leaves it: worker processes run it as users do, since Node 20 runs no TypeScript.
+ * The specifiers are variables, because types come from the sources, which are there before the first build.
+ *
+ * @param {string} file
+ */
+const built = (file) => import(new URL(`../../../dist/${file}`, import.meta.url).href);
+
+/**
+ * @type {Pick<
+ *   typeof import('../../../src/index.ts'),
+ *   'RateLimiter' | 'concurrency' | 'fixedWindow' | 'slidingWindow' | 'slidingWindowLog' | 'tokenBucket'
+ * >}
+ */
+export const {
+  RateLimiter,
+  concurrency,
+  fixedWindow,
+  slidingWindow,
+  slidingWindowLog,
+  tokenBucket,
+} = await built('index.js');
+
+/** @type {Pick<typeof import('../../../src/redis/clients/connect.ts'), 'connectionOfClient'>} */
+export const { connectionOfClient } = await built('redis/connect.js');
+
+/** @type {Pick<typeof import('../../../src/stores/redis.ts'), 'decideBatch'>} */
+export const { decideBatch } = await built('stores/redis.js');

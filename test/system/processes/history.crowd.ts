@@ -1,0 +1,256 @@
+import { closeSync, mkdtempSync, openSync, readSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Entry, Shape } from '../../../src/script/call-shape.ts';
+import { digestIdentity } from '../../../src/base/identity.ts';
+import { startWorkers, waitUntil } from '../../kit/servers/index.mjs';
+import type { Member, Phase, Task, Told } from './history.crowd.worker.mjs';
+import { count, total } from './history.replay.ts';
+import type { Counts } from './history.replay.ts';
+import { scriptThatNotes } from './history.script.ts';
+import { shapeAsked } from './history.shapes.ts';
+
+const worker = new URL('history.crowd.worker.mjs', import.meta.url);
+
+/** Hours for one unit: nothing comes back, and nothing expires. */
+export const BURST = 60;
+
+/** What one process has told so far, and how far its file was read. */
+class Teller {
+  readonly shapes: Shape[] = [];
+  real = 0;
+  degraded = 0;
+  /** Refusals of the identity that is scarce now. */
+  spent = 0;
+  rests = 0;
+  readonly #file: number;
+  #rest = '';
+
+  constructor(path: string) {
+    this.#file = openSync(path, 'a+');
+  }
+
+  /** What is new. */
+  read(): Told[] {
+    const chunk = Buffer.alloc(1 << 20);
+    let text = this.#rest;
+    for (let size; (size = readSync(this.#file, chunk, 0, chunk.length, null)) > 0;) {
+      text += chunk.toString('utf8', 0, size);
+    }
+    const lines = text.split('\n');
+    this.#rest = lines.pop()!;
+    return lines.map((line) => JSON.parse(line) as Told);
+  }
+
+  close(): void {
+    closeSync(this.#file);
+  }
+}
+
+/** Several processes under load, and what they were told. */
+export class Crowd {
+  readonly known = new Map<string, readonly Entry[]>();
+  readonly issued = new Map<string, number>();
+  readonly admitted = new Map<string, number>();
+  /** Script calls with their replies, those that came too late for the caller included. */
+  readonly answered: string[] = [];
+  readonly #plenty: string;
+  readonly #burst: number;
+  #scarce: string | undefined;
+  readonly #namespace: string;
+  readonly #folder = mkdtempSync(join(tmpdir(), 'history-'));
+  readonly #tellers: Teller[];
+  readonly #killed = new Set<number>();
+  readonly #group: ReturnType<typeof startWorkers>;
+
+  constructor(
+    members: readonly Member[],
+    {
+      namespace = 'history',
+      plenty = 'plenty',
+      burst = BURST,
+      timeoutMs = 250,
+    }: { namespace?: string; plenty?: string; burst?: number; timeoutMs?: number } = {},
+  ) {
+    this.#namespace = namespace;
+    this.#plenty = plenty;
+    this.#burst = burst;
+    this.#enter('common');
+    this.#tellers = members.map((_, i) => new Teller(join(this.#folder, `told-${i}`)));
+    const task: Task = {
+      folder: this.#folder,
+      members: [...members],
+      source: scriptThatNotes(),
+      demand: {
+        namespace,
+        limits: [
+          { rate: 1, period: '5h', burst },
+          { algorithm: 'slidingWindow', name: 'window', rate: 10_000, period: '12h' },
+        ],
+        plenty: [{ rate: 1_000_000, period: '365d' }],
+        users: 40,
+        timeoutMs,
+      },
+      plenty,
+    };
+    this.#group = startWorkers(worker, members.length, task, { timeoutMs: 120_000 });
+  }
+
+  get real(): number {
+    return this.#tellers.reduce((sum, { real }) => sum + real, 0);
+  }
+
+  get degraded(): number {
+    return this.#tellers.reduce((sum, { degraded }) => sum + degraded, 0);
+  }
+
+  keyOf(identity: string): string {
+    return keyOf(this.#namespace, identity);
+  }
+
+  /** Until all of them are connected, and every one has had real decisions. */
+  async going(): Promise<void> {
+    await this.#group.going;
+    await this.decides();
+  }
+
+  /** From now on they ask for this one, too, until it is spent and after. */
+  askFor(scarce: string): void {
+    this.#listen();
+    this.#scarce = scarce;
+    this.#enter(`scarce ${scarce}`);
+  }
+
+  /** Until every one that lives, or these of them, has had more real decisions. */
+  async decides(who: readonly number[] = this.#living()): Promise<void> {
+    await this.#eachHas('real', 10, who);
+  }
+
+  /** Until every one that lives, or these of them, has found that the scarce identity is spent. */
+  async exhausts(who: readonly number[] = this.#living()): Promise<void> {
+    await this.#eachHas('spent', 1, who);
+  }
+
+  /** Ends a process without notice, in the midst of its calls. */
+  async kill(index: number): Promise<void> {
+    this.#killed.add(index);
+    this.#group.workers[index]!.kill();
+    await this.#group.workers[index]!.result;
+  }
+
+  /** They stop asking, until the next `askFor`. Resolves when all is answered, and what they have told is here. */
+  async rest(): Promise<void> {
+    // Begun before they are told: one that rests at once says so only once.
+    const resting = this.#eachHas('rests', 1, this.#living());
+    this.#enter('rest');
+    await resting;
+  }
+
+  /** They stop asking, and end when all is answered. Then all that they have told is here. */
+  async stop(): Promise<void> {
+    this.#enter('stop');
+    await this.#group.results;
+    this.#listen();
+  }
+
+  async close(): Promise<void> {
+    for (const { kill } of this.#group.workers) kill();
+    await this.#group.results.catch(() => {});
+    for (const teller of this.#tellers) teller.close();
+    rmSync(this.#folder, { recursive: true });
+  }
+
+  /**
+   * What each identity was charged beyond its bounds, none of which there should be. `lost` is what was charged, by
+   * key, on a server whose history is no more.
+   */
+  excesses(charged: Counts, lost: Counts = new Map()): string[] {
+    return [...this.issued].flatMap(([identity, issued]) => {
+      const key = this.keyOf(identity);
+      const [admitted, kept] = [this.admitted.get(identity) ?? 0, charged.get(key) ?? 0];
+      const gone = lost.get(key) ?? 0;
+      const most = identity === this.#plenty ? Infinity : this.#burst;
+      const isWithin =
+        admitted <= kept + gone && kept + gone <= issued && kept <= most && gone <= most;
+      return isWithin
+        ? []
+        : [`${identity}: admitted ${admitted}, charged ${kept}, lost ${gone}, issued ${issued}`];
+    });
+  }
+
+  summary(charged: Counts, lost: Counts = new Map()): string {
+    return (
+      `${this.real} real, ${this.degraded} degraded; admitted ${total(this.admitted)} <= ` +
+      `charged ${total(charged)}${lost.size > 0 ? ` and lost ${total(lost)}` : ''} <= issued ${total(this.issued)}`
+    );
+  }
+
+  #enter(phase: Phase): void {
+    writeFileSync(join(this.#folder, 'phase'), phase);
+  }
+
+  #living(): number[] {
+    return this.#tellers.map((_, i) => i).filter((i) => !this.#killed.has(i));
+  }
+
+  async #eachHas(
+    what: 'real' | 'spent' | 'rests',
+    more: number,
+    who: readonly number[],
+  ): Promise<void> {
+    this.#listen();
+    const wanted = who.map((i) => ({ teller: this.#tellers[i]!, i }));
+    const goals = new Map(wanted.map(({ teller }) => [teller, teller[what] + more]));
+    let failed = false;
+    this.#group.results.catch(() => (failed = true));
+    await waitUntil(
+      `${more} more of ${what} in processes ${who.join(' ')}`,
+      () => {
+        this.#listen();
+        return [...goals].every(([teller, goal]) => teller[what] >= goal);
+      },
+      { timeoutMs: 20_000, giveUp: () => failed },
+    );
+  }
+
+  #listen(): void {
+    for (const teller of this.#tellers) {
+      for (const told of teller.read()) this.#note(teller, told);
+    }
+  }
+
+  #note(teller: Teller, told: Told): void {
+    switch (told[0]) {
+      case 'shape':
+        teller.shapes.push(shapeAsked(told[1]));
+        break;
+      case 'encoded':
+        this.known.set(
+          told[1],
+          told[2].map(([key, place]) => ({ key, shape: teller.shapes[place]! })),
+        );
+        break;
+      case 'answered':
+        this.answered.push(told[1]);
+        break;
+      case 'issued':
+        count(this.issued, told[1], told[2]);
+        break;
+      case 'decided': {
+        const [, identity, units, outcome] = told;
+        if (outcome === 'degraded') teller.degraded += 1;
+        else teller.real += 1;
+        if (outcome === 'admitted') count(this.admitted, identity, units);
+        if (outcome === 'refused' && identity === this.#scarce) teller.spent += 1;
+        break;
+      }
+      case 'resting':
+        teller.rests += 1;
+    }
+  }
+}
+
+/** Of an identity's unnamed limit. */
+export function keyOf(namespace: string, identity: string): string {
+  return `${namespace}:token_bucket:${digestIdentity(identity, undefined)}`;
+}

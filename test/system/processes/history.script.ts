@@ -1,0 +1,57 @@
+import { readFileSync } from 'node:fs';
+import { expect } from 'vitest';
+import { assemble } from '../../../scripts/build-lua.mjs';
+import type { ScriptSource } from '../../../src/redis/connection/script.ts';
+import type { RedisServer } from '../../kit/servers/index.mjs';
+
+/**
+ * The production script that also keeps a record of itself: `first` runs before it decides anything, `last` in place
+ * of the end of every decision that it made.
+ */
+export function scriptThatAlso({ first, last }: { first: string; last: string }): ScriptSource {
+  const source = (name: string): string =>
+    readFileSync(new URL(`../../../src/algorithms/${name}.lua`, import.meta.url), 'utf8');
+  const recording = (name: string): string => {
+    const text = source(name);
+    const told = text.replaceAll(/\n *return out\n/g, `\n${last}\nreturn out\n`);
+    expect(told).not.toBe(text);
+    return told;
+  };
+  return assemble({
+    clock: `${source('clock')}\n${first}`,
+    lone: recording('lone'),
+    decide: recording('decide'),
+  });
+}
+
+/**
+ * Notes every execution in a list, in the same instant, so that the list is replicated together with the states. On a
+ * cluster the list is in the slot of the call, whose tag comes as one more argument, and each node has its own: so
+ * they are in order when a slot has moved, and none is in another's way.
+ */
+export function scriptThatNotes(): ScriptSource {
+  return scriptThatAlso({
+    first: `
+      local node = redis.pcall('CLUSTER', 'MYID')
+      local tag, log = table.remove(ARGV), '${LOG}'
+      if type(node) == 'string' then
+        log = '{' .. tag .. '}' .. log .. node
+      end
+    `,
+    last: `
+      local noted = {}
+      for i = 1, #out do
+        noted[i] = type(out[i]) == 'number' and string.format('%.0f', out[i]) or out[i]
+      end
+      redis.call('RPUSH', log, table.concat(KEYS, ' ') .. '|' .. table.concat(ARGV, ' ') .. '|' .. table.concat(noted, ' '))
+    `,
+  });
+}
+
+/** The list; on a cluster its name has a tag before it and the node that wrote it behind. */
+export const LOG = '#history@';
+
+/** From here on it runs no script any more, so what it has noted by now is its whole history. */
+export async function runNoMore(server: RedisServer): Promise<void> {
+  await server.command('ACL', 'SETUSER', 'default', '-eval', '-evalsha');
+}

@@ -1,0 +1,30 @@
+import { fixedWindow, slidingWindow, tokenBucket } from 'distributed-rate-limiter';
+import type { Limit } from 'distributed-rate-limiter';
+import { shapeOf } from '../../../src/script/call-shape.ts';
+import type { Shape } from '../../../src/script/call-shape.ts';
+import type { Asked } from './asked.mjs';
+
+/** The driver asks a limit for its twin and whether it is a shadow; its numbers are the plan's. */
+const limitsByAlgorithm: Record<string, Limit> = {
+  token_bucket: tokenBucket({ rate: 1, period: '1s' }),
+  sliding_window: slidingWindow({ rate: 1, period: '1s' }),
+  fixed_window: fixedWindow({ rate: 1, period: '1s' }),
+};
+
+const shapes = new Map<string, Shape>();
+
+/** The shape that a process has told of: one and the same for all that asked alike. */
+export function shapeAsked(asked: Asked): Shape {
+  const name = JSON.stringify(asked);
+  let shape = shapes.get(name);
+  if (shape === undefined) {
+    const { verb, units, rules } = asked;
+    shape = shapeOf(
+      verb,
+      units,
+      rules.map((rule) => ({ ...rule, limit: limitsByAlgorithm[rule.plan.args[0]!]! })),
+    );
+    shapes.set(name, shape);
+  }
+  return shape;
+}

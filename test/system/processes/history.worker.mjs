@@ -1,0 +1,131 @@
+// @ts-check
+import { runAsWorker } from '../../kit/servers/index.mjs';
+import { Shapes, limitOf } from './asked.mjs';
+import { RateLimiter, connectionOfClient, decideBatch } from './built.mjs';
+import { LIBRARIES, openClient } from './clients.mjs';
+import { keepInFlight } from './demand.mjs';
+
+/**
+ * @typedef {import('./asked.mjs').Asked} Asked
+ * @typedef {import('./asked.mjs').Numbers} Numbers
+ * @typedef {import('../../../src/redis/connection/script.ts').ScriptSource} ScriptSource
+ * @typedef {import('../../../src/redis/connection/script.ts').Script<import('../../../src/stores/store.ts').Call>} Script
+ *
+ * @typedef {object} Task
+ * @property {number} port
+ * @property {ScriptSource} source the production script with two more values at the end of its reply: for each of its
+ *   KEYS whether it was there, as one `1` or `0`, and the sequence number
+ * @property {Record<string, Numbers[]>} plans
+ * @property {number} decisions of each process
+ *
+ * @typedef {object} Batch one execution of the script
+ * @property {number} sequence
+ * @property {string} present
+ * @property {string[]} keys of its calls, in order
+ * @property {number[]} asked of each call, its place in the process's list
+ * @property {(number | string)[]} reply the time, then the integers of every call
+ *
+ * @typedef {{ asked: Asked[], batches: Batch[], allowed: number, refused: number, failed: number }} History
+ */
+
+/** Random numbers from a seed, 0 to 1. @param {number} seed @see https://gist.github.com/tommyettinger/46a874533244883189143505d203312c */
+function randomFrom(seed) {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+await runAsWorker(
+  /** @param {{ index: number, data: Task, ready: () => Promise<void> }} context */
+  async ({ index, data, ready }) => {
+    /** @type {History} */
+    const history = { asked: [], batches: [], allowed: 0, refused: 0, failed: 0 };
+    const shapes = new Shapes((asked) => history.asked.push(asked));
+
+    const { client } = await openClient(LIBRARIES[index % 2] ?? 'ioredis', data.port);
+    /** @type {Script} */
+    const recording = {
+      source: data.source,
+      encode: (calls, from) => decideBatch.encode(calls, from),
+      settle: (calls, reply, sentAtMs) => {
+        const values = /** @type {(number | string)[]} */ (reply);
+        const sequence = Number(values.pop());
+        const present = String(values.pop());
+        decideBatch.settle(calls, values, sentAtMs);
+        history.batches.push({
+          sequence,
+          present,
+          keys: calls.map(({ key }) => key),
+          asked: calls.map(({ shape }) => shapes.placeOf(shape)),
+          reply: [Number(values[0]), ...values.slice(1)],
+        });
+      },
+    };
+    // Limiters on one client share its connection, so the limiter's own calls go through this script.
+    connectionOfClient(client, recording);
+    const limiter = new RateLimiter({
+      redis: client,
+      namespace: 'history',
+      limits: (data.plans['own'] ?? []).map(limitOf),
+      failStrategy: 'throw',
+      timeoutMs: 10_000,
+    });
+    const plans = Object.fromEntries(
+      Object.entries(data.plans).map(([name, limits]) => [name, limits.map(limitOf)]),
+    );
+    await limiter.ready();
+    await ready();
+
+    const random = randomFrom(index + 1);
+    /** @template T @param {readonly T[]} values @returns {T} */
+    const pick = (values) => /** @type {T} */ (values[Math.floor(random() * values.length)]);
+    /** @param {Promise<{ allowed: boolean } | void>} call */
+    const count = async (call) => {
+      try {
+        const decision = await call;
+        if (decision) history[decision.allowed ? 'allowed' : 'refused'] += 1;
+      } catch (error) {
+        if (!/UNREADABLE/.test(String(error))) throw error;
+        history.failed += 1;
+      }
+    };
+    /** A call under one whole limit, as most are: a batch of them takes the script's short way. @param {number} lane */
+    const simple = (lane) => limiter.allow(`simple:${lane}`, { limits: plans['simple'] ?? [] });
+    /** Two whose histories are checked against the law itself. */
+    const lawful = () => {
+      const plan = pick(['whole', 'parts', 'mixed']);
+      const options = { limits: plans[plan] ?? [], cost: pick([1, 1, 2, 5]) };
+      return random() < 0.9 ? limiter.allow(plan, options) : limiter.peek(plan, options);
+    };
+    const wild = () => {
+      const number = Math.floor(random() * 40);
+      const identity = pick([`user:${number}`, ['org', `user:${number}`], `user:${number}`]);
+      const limits = plans[pick(['own', 'own', 'reshaped', 'named', 'several'])] ?? [];
+      const options = { limits, cost: pick([1, 1, 1, 2, 3]) };
+      const kind = random();
+      if (kind < 0.75) return limiter.allow(identity, options);
+      if (kind < 0.95) return limiter.peek(identity, options);
+      return limiter.reset(identity, { limits });
+    };
+    const poisoned = () =>
+      random() < 0.99 ? limiter.allow('poisoned') : limiter.reset('poisoned');
+
+    let left = data.decisions;
+    await keepInFlight(64, async (lane) => {
+      if (left <= 0) return false;
+      left -= 1;
+      // In stretches, so that there are batches of one kind as well as mixed ones.
+      const stretch = Math.floor(left / 500) % 3;
+      const kind = stretch === 0 ? 0 : stretch === 1 ? 0.3 + 0.7 * random() : random();
+      await count(
+        kind < 0.3 ? simple(lane) : kind < 0.6 ? lawful() : kind < 0.98 ? wild() : poisoned(),
+      );
+      return true;
+    });
+    return history;
+  },
+);

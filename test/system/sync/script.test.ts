@@ -1,0 +1,93 @@
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import process from 'node:process';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { freePort, startRedis, tlsMissing } from '../../kit/servers/index.mjs';
+import type { RedisServer } from '../../kit/servers/index.mjs';
+import { install } from '../../kit/fakes/installed.ts';
+
+const root = fileURLToPath(new URL('../../../', import.meta.url));
+const script = fileURLToPath(new URL('script.mjs', import.meta.url));
+
+let redis: RedisServer;
+beforeAll(async () => {
+  redis = await startRedis();
+});
+beforeEach(() => redis.command('FLUSHALL'));
+afterAll(() => redis.close());
+
+describe('a script that never closes its limiter ends by itself, and writes nothing to stderr', () => {
+  test.each([['ioredis'], ['redis']])('with %s', async (library) => {
+    const { run, remove } = install([library]);
+    try {
+      expect(await run(script, [redis.url])).toBe('within_limit\nlimited\n');
+    } finally {
+      remove();
+    }
+  });
+
+  test.skipIf(tlsMissing())('over TLS, where the process trusts the authority', async () => {
+    const secured = await startRedis({ tls: true });
+    const { run, remove } = install(['ioredis']);
+    try {
+      expect(await run(script, [secured.url], secured.trusting)).toBe('within_limit\nlimited\n');
+      expect(await run(script, [secured.url])).toBe('store_away\nstore_away\n');
+    } finally {
+      remove();
+      await secured.close();
+    }
+  });
+
+  test('when Redis is away', async () => {
+    const { run, remove } = install(['ioredis']);
+    try {
+      const absent = `redis://127.0.0.1:${await freePort()}`;
+      expect(await run(script, [absent])).toBe('store_away\nstore_away\n');
+    } finally {
+      remove();
+    }
+  });
+
+  test('without a client library: an error that says so', async () => {
+    const { run, remove } = install([]);
+    try {
+      expect(await run(script, [redis.url])).toBe('ERR_CLIENT_MISSING\n');
+    } finally {
+      remove();
+    }
+  });
+
+  test.each([
+    ['import, on the command line', ['--input-type=module', '-e', readFileSync(script, 'utf8')]],
+    [
+      'require, on the command line',
+      [
+        '--input-type=commonjs',
+        '-e',
+        readFileSync(script, 'utf8').replace(
+          /import (.*) from '(.*)';/g,
+          "const $1 = require('$2');",
+        ),
+      ],
+    ],
+    [
+      'inside a thread',
+      [
+        '-e',
+        `new (require('node:worker_threads').Worker)(${JSON.stringify(script)}, { argv: process.argv.slice(1) })`,
+      ],
+    ],
+  ])('%s', (_, args) => {
+    const env = { ...process.env, NODE_OPTIONS: '' };
+    // The script reads the argument behind its own name, which it does not have on a command line.
+    const url = args[0] === '-e' ? [redis.url] : ['no name', redis.url];
+    const printed = execFileSync(process.execPath, [...args, ...url], {
+      cwd: root,
+      env,
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    expect(printed).toBe('within_limit\nlimited\n');
+  });
+});

@@ -1,0 +1,216 @@
+import { describe, expect, it } from 'vitest';
+import {
+  isInnerList,
+  parseDictionary as parseDictionaryElsewhere,
+  parseList as parseListElsewhere,
+  Token,
+  DisplayString,
+} from 'structured-headers';
+import type { BareItem as ItemElsewhere, InnerList, Item } from 'structured-headers';
+import { parseRateLimit } from 'distributed-rate-limiter/client';
+import { parseDictionary, parseList } from '../../../src/fetch/structured-fields.ts';
+import type { BareItem } from '../../../src/fetch/structured-fields.ts';
+import { Random, seedOfRun } from '../../kit/fakes/random.ts';
+
+/** Headers in the normal run; `DRL_FUZZ` says how many in a longer one. */
+const HEADERS = Number(process.env['DRL_FUZZ'] ?? 60_000);
+
+const SEEDS = [
+  '"burst";q=100;w=60,"daily";q=1000;w=86400;pk=:dHJpYWwxMjEzMjM=:',
+  '"peruser";q=65535;qu="content-bytes";w=10;pk=:sdfjLJUOUH==:',
+  '"default";r=50;t=30, "d\\"\\\\ay";r=0;t=0;x;y=?0;z=1.5;a=*t/:k',
+  'burst;a=5;w=8;c=-1;u=%"f%c3%bc";d=@1659578233',
+  'limit=100, remaining=50, reset=30',
+  'a=(1 "x";y  tok);z, b, c=:AA==:;d="e", *k_-.=?1',
+  '100;w=60, 10;w=1;comment="a, b"',
+  'Tue, 15 Nov 1994 08:12:31 GMT',
+  'Sunday, 06-Nov-94 08:49:37 GMT',
+  'Sun Nov  6 08:49:37 1994',
+  '1700000030.5, 100;w=1',
+];
+const ALPHABET = [
+  ...'"\\;=,:?()*@% \t.-_/0123456789aqrtw'.split(''),
+  'é',
+  '\u0000',
+  '"x"',
+  ';r=1',
+  ':AA==:',
+];
+
+function mutated(random: Random): string {
+  let text = random.pick(SEEDS);
+  for (let edits = random.int(0, 4); edits > 0; edits--) {
+    const at = random.int(0, text.length);
+    const removed = random.chance(50) ? random.int(0, 3) : 0;
+    const added = random.chance(70) ? random.pick(ALPHABET) : '';
+    text = text.slice(0, at) + added + text.slice(at + removed);
+  }
+  return text;
+}
+
+function soup(random: Random): string {
+  return Array.from({ length: random.int(0, 24) }, () => random.pick(ALPHABET)).join('');
+}
+
+/** The other library's answer in our words; undefined where it throws. */
+function elsewhere<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch {
+    return undefined;
+  }
+}
+
+function theirs(value: ItemElsewhere): unknown {
+  if (value instanceof Token) return { type: 'token', value: value.toString() };
+  if (value instanceof DisplayString) return 'display';
+  if (value instanceof Date) return { type: 'date', value: value.getTime() / 1_000 };
+  if (typeof value === 'boolean') return { type: 'boolean', value };
+  if (typeof value === 'string') return { type: 'string', value };
+  // It does not tell 1.0 from 1.
+  if (typeof value === 'number') return { value: value + 0 };
+  return Buffer.from(value as ArrayBuffer).toString('base64');
+}
+
+function ours(bare: BareItem): unknown {
+  if (bare.type === 'display') return 'display';
+  if (bare.type === 'integer' || bare.type === 'decimal') return { value: bare.value };
+  // Padding, and bits that pad, may be spelt in several ways.
+  if (bare.type === 'bytes') return Buffer.from(bare.value, 'base64').toString('base64');
+  return { type: bare.type, value: bare.value };
+}
+
+const theirMember = (member: Item | InnerList): unknown =>
+  isInnerList(member) ? 'inner-list' : theirs(member[0]);
+const ourMember = (bare: BareItem): unknown =>
+  bare.type === 'inner-list' ? 'inner-list' : ours(bare);
+
+/**
+ * structured-headers 2.1 refuses a date that anything follows, cannot hold one beyond JavaScript's.
+ */
+function isContested(text: string): boolean {
+  return /@-?\d+[^\d]|@-?\d{13}/.test(text);
+}
+
+describe('agrees with an independent parser', () => {
+  it.each([
+    [
+      'lists',
+      (text: string) =>
+        elsewhere(() =>
+          parseListElsewhere(text).map((member) => [
+            theirMember(member),
+            [...member[1]].map(([key, value]) => [key, theirs(value)]),
+          ]),
+        ),
+      (text: string) =>
+        parseList(text)?.map(({ bare, parameters }) => [
+          ourMember(bare),
+          [...parameters].map(([key, value]) => [key, ours(value)]),
+        ]),
+    ],
+    [
+      'dictionaries',
+      (text: string) =>
+        elsewhere(() =>
+          [...parseDictionaryElsewhere(text)].map(([key, member]) => [key, theirMember(member)]),
+        ),
+      (text: string) => {
+        const members = parseDictionary(text);
+        return members && [...members].map(([key, bare]) => [key, ourMember(bare)]);
+      },
+    ],
+  ] as const)('%s', (_, readElsewhere, read) => {
+    const seed = seedOfRun();
+    const random = new Random(seed);
+    let wellFormed = 0;
+    let compared = 0;
+    for (let i = 0; i < HEADERS / 2; i++) {
+      const text = random.chance(70) ? mutated(random) : soup(random);
+      if (!isContested(text)) {
+        compared++;
+        const expected = readElsewhere(text);
+        wellFormed += expected === undefined ? 0 : 1;
+        expect([text, read(text)], `seed ${seed}`).toEqual([text, expected]);
+      }
+    }
+    expect(compared).toBeGreaterThan(HEADERS / 4);
+    expect(wellFormed).toBeGreaterThan(HEADERS / 50);
+    expect(compared - wellFormed).toBeGreaterThan(HEADERS / 50);
+  });
+});
+
+const NAMES = [
+  'RateLimit',
+  'RateLimit-Policy',
+  'RateLimit-Limit',
+  'RateLimit-Remaining',
+  'RateLimit-Reset',
+  'X-RateLimit-Limit',
+  'X-RateLimit-Remaining',
+  'X-RateLimit-Reset',
+  'X-Rate-Limit-Reset',
+  'Retry-After',
+  'Date',
+  'Age',
+];
+
+/** A figure that may be waited for: no fraction, never negative, never NaN. */
+function isDuration(ms: number | undefined): boolean {
+  return ms === undefined || (Number.isInteger(ms) && ms >= 0);
+}
+
+it('no header makes parseRateLimit throw, or say what is no duration', () => {
+  const seed = seedOfRun();
+  const random = new Random(seed);
+  let read = 0;
+  for (let i = 0; i < HEADERS; i++) {
+    const headers: Record<string, string | string[]> = {};
+    for (let fields = random.int(1, 4); fields > 0; fields--) {
+      const value = random.chance(80) ? mutated(random) : soup(random);
+      headers[random.pick(NAMES)] = random.chance(20) ? [value, mutated(random)] : value;
+    }
+    const report = parseRateLimit(headers, { now: random.magnitude(1, 4e12) });
+    const durations = [
+      report.waitMs,
+      report.retryAfterMs,
+      ...report.limits.flatMap((limit) => [limit.windowMs, limit.effectiveWindowMs]),
+    ];
+    if (!durations.every(isDuration)) {
+      expect.fail(`seed ${seed}: ${JSON.stringify({ headers, report })}`);
+    }
+    read += report.limits.length > 0 || report.retryAfterMs !== undefined ? 1 : 0;
+  }
+  expect(read).toBeGreaterThan(HEADERS / 10);
+});
+
+/** Nanoseconds per character of the fastest of several readings. */
+function pace(field: string): number {
+  const times = Array.from({ length: 20 }, () => {
+    const start = process.hrtime.bigint();
+    parseRateLimit({
+      ratelimit: field,
+      'ratelimit-policy': field,
+      'retry-after': field,
+      date: field,
+    });
+    return Number(process.hrtime.bigint() - start);
+  });
+  return Math.min(...times) / field.length;
+}
+
+it.each([
+  ['spaces', (n: number) => ' '.repeat(n)],
+  ['an open string', (n: number) => `"${'\\\\'.repeat(n / 2)}`],
+  ['digits', (n: number) => '1'.repeat(n)],
+  ['parameters', (n: number) => `"x";r=1${';a'.repeat(n / 2)}`],
+  ['an open inner list', (n: number) => `(${'1 '.repeat(n / 2)}`],
+  ['open parentheses', (n: number) => '('.repeat(n)],
+  ['base64 without an end', (n: number) => `:${'A'.repeat(n)}`],
+  ['padding', (n: number) => `:${'='.repeat(n)}`],
+  ['an open display string', (n: number) => `%"${'%c3'.repeat(n / 3)}`],
+  ['a number and spaces', (n: number) => `1${' '.repeat(n)}x`],
+])('%s take linear time', (_, make) => {
+  // Quadratic time would be 16 times as much per character.
+  expect(pace(make(8_000)) / pace(make(500))).toBeLessThan(8);
+});

@@ -1,0 +1,72 @@
+import { describe, expect, test } from 'vitest';
+import { Random, seedOfRun } from '../../kit/fakes/random.ts';
+import type { Area } from './area.ts';
+import { connections } from './connections.ts';
+import { identities } from './identities.ts';
+import { options } from './options.ts';
+import { replies } from './replies.ts';
+import { requestHeaders } from './request-headers.ts';
+import { requestLives } from './request-lives.ts';
+import { responseHeaders } from './response-headers.ts';
+import { states } from './states.ts';
+import { verbs } from './verbs.ts';
+
+const AREAS: readonly Area[] = [
+  options,
+  identities,
+  requestHeaders,
+  requestLives,
+  responseHeaders,
+  connections,
+  replies,
+  verbs,
+  states,
+];
+
+/** In all; for the long form: `npm run fuzz -- --cases 1000000`. */
+const CASES = Number(process.env['DRL_FUZZ'] ?? 20_000);
+const seed = seedOfRun();
+/** On a busy machine a case that takes a millisecond may take a hundred; one that hangs takes for ever. */
+const SLOW_MS = 5_000;
+
+/** The seed that gives one case alone is that of the run and the number of the case. */
+async function fuzz({ percent, open }: Area): Promise<{ cases: number; slowestMs: number }> {
+  const wanted = Math.ceil((CASES * percent) / 100);
+  const fuzzed = await open();
+  let [cases, slowestMs] = [0, 0];
+  try {
+    for (let at = seed; cases < wanted; at++) {
+      const began = performance.now();
+      try {
+        cases += (await fuzzed.run(new Random(at))) ?? 1;
+      } catch (error) {
+        const message = error instanceof Error ? error.message : String(error);
+        // Without the cause, which the message tells.
+        // oxlint-disable-next-line preserve-caught-error
+        throw new Error(`DRL_SEED=${at} shows it first.\n${message}`);
+      }
+      const tookMs = performance.now() - began;
+      slowestMs = Math.max(slowestMs, tookMs);
+      if (tookMs > SLOW_MS) throw new Error(`DRL_SEED=${at}: it took ${tookMs} ms`);
+    }
+  } finally {
+    await fuzzed.close?.();
+  }
+  return { cases, slowestMs };
+}
+
+describe(`at random (DRL_SEED=${seed})`, () => {
+  test('the areas together are all there is', () => {
+    expect(AREAS.reduce((sum, { percent }) => sum + percent, 0)).toBe(100);
+  });
+
+  test.each(AREAS.map((area) => [area.name, area] as const))(
+    '%s',
+    async (name, area) => {
+      const { cases, slowestMs } = await fuzz(area);
+      console.log(`${name}: ${cases} cases, the slowest took ${slowestMs.toFixed(1)} ms`);
+      expect(cases).toBeGreaterThan(0);
+    },
+    0,
+  );
+});

@@ -1,0 +1,146 @@
+import { describe, expect, it } from 'vitest';
+import { MemoryStore, RateLimiter, RateLimiterError, tokenBucket } from 'distributed-rate-limiter';
+import { createGuard, decisionOf } from 'distributed-rate-limiter/http';
+import type { GuardOptions } from 'distributed-rate-limiter/http';
+import { secondCopy } from '../../kit/fakes/second-copy.ts';
+
+const limiter = new RateLimiter({ store: new MemoryStore(), rate: 1, period: '1m' });
+const identify = (): string => 'anna';
+
+describe('options of a guard that are refused', () => {
+  it.each<[option: string, options: unknown, says: string]>([
+    ['identify', { identify: 'x-api-key' }, 'a function'],
+    ['identify', { keyGenerator: identify }, 'Did you mean `identify`'],
+    ['identify', { identifi: identify }, 'Did you mean `identify`'],
+    ['cost', { cost: 0 }, 'a whole number from 1'],
+    ['cost', { cost: 1.5 }, 'a whole number from 1'],
+    ['cost', { cost: '2' }, 'a whole number from 1'],
+    ['cost', { weight: 2 }, 'Did you mean `cost`'],
+    ['limits', { limits: [] }, '1 to 16 limits'],
+    ['limits', { limits: [{ rate: 1, period: '1s' }] }, 'made of limits'],
+    ['limits', { limits: 5 }, '1 to 16 limits'],
+    ['skip', { skip: true }, 'a function'],
+    ['skip', { allowList: [] }, 'Did you mean `skip`'],
+    ['onRefused', { onRefused: 'slow down' }, 'a function'],
+    ['onRefused', { handler: identify }, 'Did you mean `onRefused`'],
+    ['onRefused', { onLimited: identify }, 'Did you mean `onRefused`'],
+    ['headers', { headers: 'draft-5' }, "'draft-11'"],
+    ['headers', { headers: true }, "'draft-11'"],
+    ['headers', { headers: 'toString' }, "'draft-11'"],
+    ['headers', { standardHeaders: true }, 'Did you mean `headers`'],
+    ['count', { count: 'none' }, "'failures'"],
+    ['count', { skipSuccessfulRequests: true }, 'Did you mean `count`'],
+    ['unidentified', { unidentified: 'allow' }, "'refuse', 'pass'"],
+    ['partitionSecret', { partitionSecret: 'short' }, 'at least 32 bytes'],
+    ['ipv6Prefix', { identify, ipv6Prefix: 64 }, 'left out where `identify` is given'],
+    ['trustedProxies', { identify, trustedProxies: ['loopback'] }, 'left out where `identify`'],
+    ['options', 'strict', 'an object'],
+    ['options', null, 'an object'],
+    ['options', [], 'an object'],
+  ])('%s: %j', (_, options, says) => {
+    const make = (): unknown => createGuard(limiter, options as GuardOptions<object>);
+    expect(make).toThrow(RateLimiterError);
+    expect(make).toThrow(says);
+  });
+
+  it('a limiter’s own options are as strict', () => {
+    expect(() => createGuard({ store: new MemoryStore(), rate: 0, period: '1m' })).toThrow(
+      '`rate`',
+    );
+  });
+
+  it('a secret is not repeated', () => {
+    expect(() => createGuard(limiter, { partitionSecret: 'hunter2' })).toThrow(
+      expect.not.objectContaining({ message: expect.stringContaining('hunter2') }),
+    );
+  });
+});
+
+describe('a limiter of another copy of the package', () => {
+  it('decides about requests, and lends them places', async () => {
+    const other = await secondCopy();
+    expect(other.RateLimiter).not.toBe(RateLimiter);
+    const foreign = new other.RateLimiter({
+      store: new other.MemoryStore(),
+      rate: 1,
+      period: '1m',
+    });
+    const rated = createGuard(foreign, { identify });
+    expect(rated.limiter).toBe(foreign);
+    expect(await rated.check({})).toMatchObject({ pass: true });
+    expect(await rated.check({})).toMatchObject({ pass: false, status: 429 });
+    const lending = createGuard(foreign, {
+      identify,
+      limits: [other.concurrency({ name: 'places', max: 1, ttl: '1m' })],
+    });
+    expect(await lending.check({})).toHaveProperty('finish', expect.any(Function));
+    expect(await lending.check({})).toMatchObject({ pass: false, status: 429 });
+  });
+});
+
+describe('a verdict', () => {
+  const inMemory = (): RateLimiter =>
+    new RateLimiter({ store: new MemoryStore(), rate: 1, period: '1m', blocks: true });
+
+  it('of a blocked identity is 429, with when the block ends', async () => {
+    const blocking = inMemory();
+    await blocking.block('anna', '10m');
+    const verdict = await createGuard(blocking, { identify }).check({});
+    expect(verdict).toMatchObject({ pass: false, status: 429 });
+    expect(Object.fromEntries(verdict.headers)).toMatchObject({ 'Retry-After': '600' });
+    expect(verdict).toHaveProperty('body', expect.stringContaining('abnormal-usage-detected'));
+  });
+
+  it('under `throw` is the store’s error, for the framework to handle', async () => {
+    const away = new RateLimiter({
+      redis: 'redis://127.0.0.1:1',
+      rate: 1,
+      period: '1m',
+      failStrategy: 'throw',
+    });
+    await expect(createGuard(away, { identify }).check({})).rejects.toThrow(
+      expect.objectContaining({ code: expect.stringMatching(/^ERR_STORE/) }),
+    );
+    await away.close();
+  });
+
+  it('for limits that are none is an error that says so, and nothing is charged', async () => {
+    const guarded = inMemory();
+    const limits = (() => 'gold') as unknown as () => undefined;
+    await expect(createGuard(guarded, { identify, limits }).check({})).rejects.toThrow('`limits`');
+    expect((await guarded.peek('anna')).remaining).toBe(1);
+  });
+
+  it('gives back once, however often it is told of the end', async () => {
+    const guarded = new RateLimiter({ store: new MemoryStore(), rate: 5, period: '1h' });
+    await guarded.allow('anna', { cost: 2 });
+    const verdict = await createGuard(guarded, { identify, count: 'failures' }).check({});
+    if (!verdict.pass) throw new Error('refused');
+    verdict.finish!(200);
+    verdict.finish!(200);
+    verdict.finish!('aborted');
+    expect((await guarded.peek('anna')).remaining).toBe(3);
+  });
+
+  it('has nothing to be told where nothing can be given back', async () => {
+    expect(await createGuard(inMemory(), { identify }).check({})).not.toHaveProperty('finish');
+  });
+
+  it('is remembered for its request, as the decision behind it', async () => {
+    const [first, second, skipped] = [{}, {}, {}];
+    const guard = createGuard<object>(inMemory(), { identify, skip: (each) => each === skipped });
+    await guard.check(first);
+    await guard.check(second);
+    await guard.check(skipped);
+    expect([decisionOf(first)?.allowed, decisionOf(second)?.allowed]).toEqual([true, false]);
+    expect(decisionOf(skipped)).toBeUndefined();
+  });
+
+  it('is made under static limits of its own', async () => {
+    const guarded = inMemory();
+    const limits = [tokenBucket({ name: 'login', rate: 2, period: '1m' })];
+    const guard = createGuard(guarded, { identify, limits });
+    const passes = [await guard.check({}), await guard.check({}), await guard.check({})];
+    expect(passes.map(({ pass }) => pass)).toEqual([true, true, false]);
+  });
+});

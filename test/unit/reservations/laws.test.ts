@@ -1,0 +1,167 @@
+import {
+  fixedWindow,
+  MemoryStore,
+  RateLimiter,
+  slidingWindow,
+  tokenBucket,
+} from 'distributed-rate-limiter';
+import type { Decision, Limit } from 'distributed-rate-limiter';
+import { ManualClock } from 'distributed-rate-limiter/testing';
+import { expect, test } from 'vitest';
+import { Random, seedOfRun } from '../../kit/fakes/random.ts';
+
+const RUNS = 1_000;
+const ID = 'user:12345';
+
+interface Numbers {
+  readonly rate: number;
+  readonly periodMs: number;
+}
+
+function numbersOf(random: Random): readonly Numbers[] {
+  return Array.from({ length: random.int(1, 4) }, () => ({
+    rate: random.magnitude(10, 10_000),
+    periodMs: random.magnitude(1_000, 1_000_000),
+  }));
+}
+
+function limitsOf(random: Random, numbers = numbersOf(random)): readonly Limit[] {
+  return numbers.map(({ rate, periodMs }, i) =>
+    random.pick([tokenBucket, slidingWindow, fixedWindow])({
+      name: `n${i}`,
+      rate,
+      period: `${periodMs}ms`,
+      maxDebt: random.chance(50) ? random.int(0, 100) : 0,
+    }),
+  );
+}
+
+/** All that a decision says, but for what was asked. */
+function facts(decision: Decision): unknown {
+  return decision.limits.map(({ name, remaining, resetAfterMs }) => ({
+    name,
+    remaining,
+    resetAfterMs,
+  }));
+}
+
+/** Two worlds at one time: what holds in one is to hold in the other. */
+function worlds(random: Random): {
+  a: RateLimiter;
+  b: RateLimiter;
+  advance: (ms: number) => void;
+  least: number;
+  numbers: readonly Numbers[];
+} {
+  const numbers = numbersOf(random);
+  const limits = limitsOf(random, numbers);
+  const clocks = [new ManualClock(), new ManualClock()];
+  const [a, b] = clocks.map(
+    (clock) => new RateLimiter({ store: new MemoryStore({ clock }), limits }),
+  );
+  const advance = (ms: number): void => clocks.forEach((clock) => clock.advance(`${ms}ms`));
+  advance(random.int(0, 1_000_000_000));
+  const least = Math.min(...limits.map(({ capacity }) => capacity));
+  return { a: a!, b: b!, advance, least, numbers };
+}
+
+async function eachSeed(law: (random: Random) => Promise<void>): Promise<void> {
+  const seed = seedOfRun();
+  for (let run = 0; run < RUNS; run++) {
+    try {
+      await law(new Random(seed + run));
+    } catch (error) {
+      throw new Error(`with DRL_SEED=${seed + run}: ${String(error)}`, { cause: error });
+    }
+  }
+}
+
+test('reserved and settled at once is as good as charged the actual cost, now and later', async () => {
+  await eachSeed(async (random) => {
+    const { a, b, advance, least } = worlds(random);
+    const before = random.int(1, Math.max(1, Math.floor(least / 4)));
+    await Promise.all([a.allow(ID, { cost: before }), b.allow(ID, { cost: before })]);
+    const cost = random.int(1, Math.ceil(least / 4));
+    const actual = random.int(1, Math.ceil(least / 4));
+    const handle = await a.reserve(ID, { cost, ttl: '1d' });
+    // Others come in between; they see more or less room, and there is enough for them.
+    const between = random.int(1, Math.ceil(least / 8));
+    expect((await a.allow(ID, { cost: between })).allowed).toBe(true);
+    expect(await handle.settle(actual)).toEqual({ charged: actual, uncharged: 0, expired: false });
+    await b.allow(ID, { cost: actual });
+    await b.allow(ID, { cost: between });
+    for (let i = 0; i < 4; i++) {
+      expect(facts(await a.peek(ID))).toEqual(facts(await b.peek(ID)));
+      advance(random.magnitude(1, 1_000_000));
+    }
+  });
+});
+
+test('cancelled at once is as good as never reserved', async () => {
+  await eachSeed(async (random) => {
+    const { a, b, advance, least } = worlds(random);
+    const before = random.int(1, Math.ceil(least / 2));
+    await Promise.all([a.allow(ID, { cost: before }), b.allow(ID, { cost: before })]);
+    const handle = await a.reserve(ID, { cost: random.int(1, Math.floor(least / 2)), ttl: '1d' });
+    await handle.cancel();
+    for (let i = 0; i < 4; i++) {
+      expect(facts(await a.peek(ID))).toEqual(facts(await b.peek(ID)));
+      advance(random.magnitude(1, 1_000_000));
+    }
+  });
+});
+
+test('whenever it is settled, every limit allows at least as much as before, and never more than its bound', async () => {
+  await eachSeed(async (random) => {
+    const { a, b, advance, least, numbers } = worlds(random);
+    const cost = random.int(1, Math.ceil(least / 2));
+    const handle = await a.reserve(ID, { cost, ttl: '366d' });
+    let used = 0;
+    let elapsedMs = 0;
+    for (let i = random.int(0, 3); i > 0; i--) {
+      const ms = random.magnitude(1, 1_000_000);
+      advance(ms);
+      elapsedMs += ms;
+      const units = random.int(1, Math.ceil(least / 8));
+      // Only where both passed did the same happen in both worlds.
+      const [inA, inB] = await Promise.all([a.allowUpTo(ID, units), b.allowUpTo(ID, units)]);
+      if (inA.granted !== inB.granted) {
+        return;
+      }
+      used += inA.granted;
+    }
+    const last = random.magnitude(1, 1_000_000);
+    advance(last);
+    elapsedMs += last;
+    const before = await a.peek(ID);
+    await handle.settle(random.int(0, cost));
+    const after = await a.peek(ID);
+    const never = await b.peek(ID);
+    after.limits.forEach(({ remaining }, i) => {
+      expect(remaining).toBeGreaterThanOrEqual(before.limits[i]!.remaining!);
+      const { algorithm, limit, remaining: most } = never.limits[i]!;
+      // A full bucket wastes its refill, and one that the reservation kept from being full does not: so what passes
+      // after it was given back can be more than without it, and stays within burst and refill.
+      const { rate, periodMs } = numbers[i]!;
+      const bound = limit + Math.floor((rate * elapsedMs) / periodMs) - used;
+      expect(remaining).toBeLessThanOrEqual(algorithm === 'token_bucket' ? bound : most!);
+    });
+  });
+});
+
+test('a settlement takes no limit beyond its debt, and says all that did not fit', async () => {
+  await eachSeed(async (random) => {
+    const limits = limitsOf(random);
+    const clock = new ManualClock();
+    const limiter = new RateLimiter({ store: new MemoryStore({ clock }), limits });
+    clock.advance(`${random.int(0, 1_000_000_000)}ms`);
+    const least = Math.min(...limits.map(({ capacity }) => capacity));
+    const cost = random.int(1, least);
+    const handle = await limiter.reserve(ID, { cost, ttl: '1d' });
+    const actual = random.int(0, 3 * least);
+    const { charged, uncharged } = await handle.settle(actual);
+    const fits = Math.min(...limits.map(({ capacity, maxDebt }) => capacity + maxDebt));
+    expect(charged).toBe(Math.min(actual, fits));
+    expect(uncharged).toBe(actual - charged);
+  });
+});
