@@ -11,7 +11,8 @@ export { RateLimitExceeded } from './limiter/rate-limit-exceeded.ts';
 export type { CalendarUnit } from './algorithms/calendar.ts';
 export type { ConcurrencyOptions } from './algorithms/concurrency.ts';
 export type { FixedWindowOptions } from './algorithms/fixed-window.ts';
-export type { AlgorithmName, Limit, LimitOptions } from './algorithms/limit.ts';
+export type { Limit, LimitOptions } from './algorithms/limit.ts';
+export type { AlgorithmName } from './base/decision.ts';
 export type { SlidingWindowOptions } from './algorithms/sliding-window.ts';
 export type { SlidingWindowLogOptions } from './algorithms/sliding-window-log.ts';
 export type { TokenBucketOptions } from './algorithms/token-bucket.ts';
@@ -43,14 +44,15 @@ export type {
   StoreCallMessage,
   StoreStateMessage,
   StoreSubmission,
-} from './observe/channels.ts';
+} from './observe/messages.ts';
 export type { Identity } from './base/identity.ts';
 export type { Lease, LeaseHandle } from './limiter/lease.ts';
-export type { FailStrategy, Hooks, LimiterOptions } from './limiter/limiter-options.ts';
+export type { Hooks, LimiterOptions } from './limiter/limiter-options.ts';
+export type { FailStrategy } from './base/decision.ts';
 export type { Reservation, Settleable, Settlement } from './limiter/reservation.ts';
-export type { RedisClient } from './redis/clients/connect.ts';
+export type { RedisClient } from './redis/clients/client.ts';
 export type { Refusal } from './limiter/rate-limit-exceeded.ts';
-export type { PortState, RedisPort } from './redis/clients/port.ts';
+export type { PortState, RedisPort } from './redis/port.ts';
 export type {
   LimiterStats,
   LimitStats,

@@ -1,14 +1,7 @@
+import type { AlgorithmName } from '../base/decision.ts';
 import { readDuration } from '../base/duration.ts';
 import { readBoolean, readInteger, readName } from '../options/read-options.ts';
 import type { GivenOptions } from '../options/read-options.ts';
-
-/** Algorithm names, as they stand in options and in keys. */
-export type AlgorithmName =
-  | 'token_bucket'
-  | 'sliding_window'
-  | 'sliding_window_log'
-  | 'fixed_window'
-  | 'concurrency';
 
 /** From here on doubles skip whole numbers. */
 export const FIRST_INEXACT: number = 2 ** 53;

@@ -1,4 +1,5 @@
-import type { HeaderFields } from './headers.ts';
+/** A response's header fields, in the order in which they are written. */
+export type HeaderFields = readonly (readonly [name: string, value: string])[];
 
 /** Header fields as an application gives them, by name. */
 export type FieldRecord = Readonly<Record<string, string | number | bigint | undefined>>;

@@ -15,7 +15,7 @@ import { giveBackAfter } from './give-back.ts';
 import { readGuardOptions } from './guard-options.ts';
 import type { GuardOptions, GuardSettings } from './guard-options.ts';
 import { retryAfterOf } from './headers.ts';
-import type { HeaderFields } from './headers.ts';
+import type { HeaderFields } from './application-fields.ts';
 import { Making } from './made-per-request.ts';
 import { partitionOf } from './partition-key.ts';
 import { PROBLEM_JSON, problemOf, UNIDENTIFIED } from './problem.ts';

@@ -2,10 +2,7 @@ import type { Limit } from '../algorithms/limit.ts';
 import type { Allowed, Blocked, Limited, LimitState } from '../base/decision.ts';
 import { invalidOption } from '../base/errors.ts';
 import { readFields } from './application-fields.ts';
-import type { FieldRecord } from './application-fields.ts';
-
-/** A response's header fields, in the order in which they are written. */
-export type HeaderFields = readonly (readonly [name: string, value: string])[];
+import type { FieldRecord, HeaderFields } from './application-fields.ts';
 
 /** What a profile of one's own is told of a request that the store has decided. */
 export interface HeaderContext {

@@ -1,6 +1,5 @@
 import type { Decision } from '../base/decision.ts';
-import type { FieldRecord } from './application-fields.ts';
-import type { HeaderFields } from './headers.ts';
+import type { FieldRecord, HeaderFields } from './application-fields.ts';
 
 /** The response that a guard is about to send in place of the route's own. */
 export interface Refusal {

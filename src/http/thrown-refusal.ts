@@ -1,7 +1,7 @@
 import { RateLimiterError } from '../base/errors.ts';
 import { RateLimitExceeded } from '../limiter/rate-limit-exceeded.ts';
 import type { Refusal as RefusedDecision } from '../limiter/rate-limit-exceeded.ts';
-import type { HeaderFields } from './headers.ts';
+import type { HeaderFields } from './application-fields.ts';
 import type { Refusal } from './refusal.ts';
 
 const thrown = new WeakMap<object, Refusal>();

@@ -6,7 +6,7 @@ import { Limit, LIMIT_BRAND, UNNAMED } from '../algorithms/limit.ts';
 import { systemClock } from '../base/clock.ts';
 import type { Clock } from '../base/clock.ts';
 import { LimiterCounts } from '../observe/limiter-counts.ts';
-import type { LimitCounts } from '../observe/limiter-counts.ts';
+import type { LimitCounts } from '../observe/limit-counts.ts';
 import { carries, invalidOption, ofAnotherCopy, RateLimiterError, show } from '../base/errors.ts';
 
 export const MAX_LIMITS = 16;

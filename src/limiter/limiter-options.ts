@@ -2,7 +2,8 @@ import { concurrency } from '../algorithms/concurrency.ts';
 import type { ConcurrencyOptions } from '../algorithms/concurrency.ts';
 import { fixedWindow } from '../algorithms/fixed-window.ts';
 import type { FixedWindowOptions } from '../algorithms/fixed-window.ts';
-import type { AlgorithmName, Limit, LimitOptions } from '../algorithms/limit.ts';
+import type { Limit, LimitOptions } from '../algorithms/limit.ts';
+import type { FailStrategy, AlgorithmName, Decision } from '../base/decision.ts';
 import { slidingWindow } from '../algorithms/sliding-window.ts';
 import type { SlidingWindowOptions } from '../algorithms/sliding-window.ts';
 import { slidingWindowLog } from '../algorithms/sliding-window-log.ts';
@@ -10,7 +11,6 @@ import type { SlidingWindowLogOptions } from '../algorithms/sliding-window-log.t
 import { tokenBucket } from '../algorithms/token-bucket.ts';
 import type { TokenBucketOptions } from '../algorithms/token-bucket.ts';
 import { LimiterCounts } from '../observe/limiter-counts.ts';
-import type { Decision } from '../base/decision.ts';
 import { carries, invalidOption, ofAnotherCopy, RateLimiterError } from '../base/errors.ts';
 import type { StoreError } from '../base/errors.ts';
 import type { Identity } from '../base/identity.ts';
@@ -27,7 +27,7 @@ import {
   readSecret,
 } from '../options/read-options.ts';
 import { checkClient } from '../redis/clients/connect.ts';
-import type { RedisClient } from '../redis/clients/connect.ts';
+import type { RedisClient } from '../redis/clients/client.ts';
 import { digestOfUrl, readRedisUrl } from '../redis/clients/url.ts';
 import { checkSharding } from './sharding.ts';
 import type { Sharding } from './sharding.ts';
@@ -35,9 +35,6 @@ import { MEMORY_STORE_BRAND, MemoryStore } from '../stores/memory.ts';
 import { RedisStore } from '../stores/redis.ts';
 import type { Store } from '../stores/store.ts';
 import { checkRequest } from '../base/workerd.ts';
-
-/** What a call is answered when the store gives no answer: `true`, `false`, or a rejection with the error. */
-export type FailStrategy = 'open' | 'closed' | 'throw';
 
 /** Callbacks. What they throw or reject with never reaches a caller: it becomes one process warning. */
 export interface Hooks {

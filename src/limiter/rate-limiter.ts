@@ -14,14 +14,15 @@ import type { AcquireOptions, CallOptions, ReserveOptions, WaitOptions } from '.
 import { Calls, NOTHING } from './sent-calls.ts';
 import type { Outcome } from './sent-calls.ts';
 import { noteKeeping } from './charged-keys.ts';
-import { decisionOf, degraded, impossible } from '../base/decision.ts';
+import { decisionOf, degraded, impossible } from './make-decision.ts';
 import type { Decision, Grant, PassedDecision } from '../base/decision.ts';
 import { readDurationString } from '../base/duration.ts';
 import type { Duration } from '../base/duration.ts';
 import { invalidOption, RateLimiterError } from '../base/errors.ts';
 import type { StoreError } from '../base/errors.ts';
-import { checks, liveLimiters } from '../observe/channels.ts';
-import type { CheckMessage } from '../observe/channels.ts';
+import { checks } from '../observe/channels.ts';
+import { liveLimiters } from '../observe/stats-registry.ts';
+import type { CheckMessage } from '../observe/messages.ts';
 import { HookCaller } from './hooks.ts';
 import { digestIdentity } from '../base/identity.ts';
 import type { Identity } from '../base/identity.ts';

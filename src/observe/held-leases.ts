@@ -1,5 +1,5 @@
 import type { Clock } from '../base/clock.ts';
-import type { LimitCounts } from './limiter-counts.ts';
+import type { LimitCounts } from './limit-counts.ts';
 
 /** How many of the leases counted longest ago each new one looks at: two for every one that comes. */
 const SWEPT_PER_LEASE = 2;

@@ -1,21 +1,15 @@
-import type { Rule } from '../script/call-shape.ts';
 import { systemClock } from '../base/clock.ts';
 import type { Clock } from '../base/clock.ts';
-import type { Decision } from '../base/decision.ts';
+import type { Decision, FailStrategy } from '../base/decision.ts';
 import type { StoreError } from '../base/errors.ts';
+import { LimitCounts } from './limit-counts.ts';
 import { HeldLeases } from './held-leases.ts';
-import { labelOf } from './label.ts';
-import type { FailStrategy } from '../limiter/limiter-options.ts';
+import { labelOf } from './stats.ts';
 import type { LimiterStats, LimitStats, Outcome, ReasonCounts } from './stats.ts';
 
-/** What is counted of one limit. Its object is found once, when the limit becomes known, and not by each decision. */
-export class LimitCounts {
-  allowed = 0;
-  refused = 0;
-  shadowRefused = 0;
-  nearLimit = 0;
-  leasesHeld = 0;
-  lends = false;
+/** A limit of a call, with the object that its decisions are counted in. */
+interface Counted {
+  readonly counts?: LimitCounts;
 }
 
 /** What is counted of one limiter, always: integers, and nothing is made for a decision. */
@@ -52,7 +46,7 @@ export class LimiterCounts {
   }
 
   /** A decision that the store made, under these rules; a block's rule comes after those of its limits. */
-  decided({ allowed, reason, limits }: Decision, rules: readonly Rule[]): void {
+  decided({ allowed, reason, limits }: Decision, rules: readonly Counted[]): void {
     if (allowed) {
       this.#withinLimit += 1;
     } else if (reason === 'limited') {

@@ -1,5 +1,10 @@
-import { labelOf } from './label.ts';
-import { addLimiterStats, addStoreStats, endedLimiterStats, endedStoreStats } from './stats.ts';
+import {
+  labelOf,
+  addLimiterStats,
+  addStoreStats,
+  endedLimiterStats,
+  endedStoreStats,
+} from './stats.ts';
 import type { LimiterStats, StoreStats } from './stats.ts';
 
 /** What can be asked for its stats. It must not hold its owner, who could then never be forgotten. */

@@ -55,6 +55,15 @@ export interface StoreStats {
   readonly nodes: Readonly<Record<string, NodeState>>;
 }
 
+/** Names become labels of metrics: beyond this many the rest are counted together. */
+const MAX_NAMES = 100;
+const OTHERS = 'other';
+
+/** What `name` is counted as beside those that are known: itself, while there is room. */
+export function labelOf(known: ReadonlyMap<string, unknown>, name: string): string {
+  return known.has(name) || known.size < MAX_NAMES ? name : OTHERS;
+}
+
 /** The sum of two limiters of one name. */
 export function addLimiterStats(a: LimiterStats, b: LimiterStats): LimiterStats {
   return {

@@ -1,4 +1,4 @@
-import type { StoreStateMessage } from './channels.ts';
+import type { StoreStateMessage } from './messages.ts';
 
 /** The name of a store whose client does not tell where it leads to. */
 export const UNNAMED = 'redis';

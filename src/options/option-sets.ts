@@ -1,4 +1,4 @@
-import type { AlgorithmName } from '../algorithms/limit.ts';
+import type { AlgorithmName } from '../base/decision.ts';
 import { allOf, choice, duration, writeDurations } from './other-names.ts';
 import type { Instead, OtherNames } from './other-names.ts';
 import type { OptionSet, Place } from './read-options.ts';

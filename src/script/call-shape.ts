@@ -1,5 +1,5 @@
 import type { Clock } from '../base/clock.ts';
-import type { LimitCounts } from '../observe/limiter-counts.ts';
+import type { LimitCounts } from '../observe/limit-counts.ts';
 import type { Limit, Plan } from '../algorithms/limit.ts';
 
 /**

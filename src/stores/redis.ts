@@ -1,9 +1,10 @@
 import type { Clock } from '../base/clock.ts';
 import { show, StoreError } from '../base/errors.ts';
 import { causeOf } from '../redis/connection/clean-cause.ts';
-import { warn } from '../redis/clients/settings-warnings.ts';
+import { warnOnce } from '../redis/clients/warn-once.ts';
 import { connectionOfClient, connectionOfUrl } from '../redis/clients/connect.ts';
-import type { Held, RedisClient } from '../redis/clients/connect.ts';
+import type { Held } from '../redis/clients/connect.ts';
+import type { RedisClient } from '../redis/clients/client.ts';
 import { loadClientLibrary } from '../redis/clients/client-library.ts';
 import type { ClientLibrary } from '../redis/clients/client-library.ts';
 import type { Script } from '../redis/connection/script.ts';
@@ -145,7 +146,7 @@ export class RedisStore implements Store {
   }
 
   warn(code: string, text: string): void {
-    warn(this.#hold().connection, code, text);
+    warnOnce(this.#hold().connection, code, text);
   }
 
   async close(): Promise<void> {

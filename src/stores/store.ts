@@ -1,7 +1,7 @@
 import type { Entry, Shape } from '../script/call-shape.ts';
 import type { Clock } from '../base/clock.ts';
 import type { RateLimiterError } from '../base/errors.ts';
-import type { StoreSubmission } from '../observe/channels.ts';
+import type { StoreSubmission } from '../observe/messages.ts';
 
 /**
  * One call on its way through a store. The store calls exactly one of `settle` and `fail`, once; after `fail` it may

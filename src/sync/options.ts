@@ -1,6 +1,7 @@
 import type { ConcurrencyOptions } from '../algorithms/concurrency.ts';
 import type { FixedWindowOptions } from '../algorithms/fixed-window.ts';
-import type { AlgorithmName, Limit } from '../algorithms/limit.ts';
+import type { Limit } from '../algorithms/limit.ts';
+import type { AlgorithmName } from '../base/decision.ts';
 import type { SlidingWindowOptions } from '../algorithms/sliding-window.ts';
 import type { SlidingWindowLogOptions } from '../algorithms/sliding-window-log.ts';
 import type { TokenBucketOptions } from '../algorithms/token-bucket.ts';

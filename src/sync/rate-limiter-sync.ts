@@ -1,4 +1,4 @@
-import { degraded } from '../base/decision.ts';
+import { degraded } from '../limiter/make-decision.ts';
 import type { Decision } from '../base/decision.ts';
 import { RateLimiterError, StoreError } from '../base/errors.ts';
 import { HookCaller } from '../limiter/hooks.ts';

@@ -1,6 +1,7 @@
 import { invalidOption } from '../base/errors.ts';
-import { describeStoreState, storeStates, Troubles } from '../observe/channels.ts';
-import type { StoreStateMessage } from '../observe/channels.ts';
+import { storeStates } from '../observe/channels.ts';
+import { describeStoreState, Troubles } from '../observe/store-warnings.ts';
+import type { StoreStateMessage } from '../observe/messages.ts';
 import { GivenOptions } from '../options/read-options.ts';
 import type { OptionSet } from '../options/read-options.ts';
 

@@ -1,5 +1,6 @@
-import { liveLimiters, liveStores, statsByNamespace } from '../observe/channels.ts';
-import type { LimiterStats, LimitStats, Source, StoreStats } from '../observe/channels.ts';
+import { liveLimiters, liveStores, statsByNamespace } from '../observe/stats-registry.ts';
+import type { LimiterStats, LimitStats, StoreStats } from '../observe/stats.ts';
+import type { Source } from '../observe/stats-registry.ts';
 import { invalidOption } from '../base/errors.ts';
 
 /** What can be passed as one of an exporter's `limiters`: a `RateLimiter`. */

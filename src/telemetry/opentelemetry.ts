@@ -19,7 +19,7 @@ import type {
 } from '@opentelemetry/api';
 import { invalidOption } from '../base/errors.ts';
 import { storeCalls, storeSubmits } from '../observe/channels.ts';
-import type { StoreCallMessage, StoreSubmission } from '../observe/channels.ts';
+import type { StoreCallMessage, StoreSubmission } from '../observe/messages.ts';
 import { GivenOptions } from '../options/read-options.ts';
 import type { OptionSet } from '../options/read-options.ts';
 import { BATCH_SIZE, DURATION, METRICS, readerOf, readLimiters } from './metrics.ts';

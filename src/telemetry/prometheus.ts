@@ -1,6 +1,6 @@
 import { invalidOption } from '../base/errors.ts';
 import { storeCalls } from '../observe/channels.ts';
-import type { StoreCallMessage } from '../observe/channels.ts';
+import type { StoreCallMessage } from '../observe/messages.ts';
 import { GivenOptions } from '../options/read-options.ts';
 import type { OptionSet } from '../options/read-options.ts';
 import { Histogram } from './histogram.ts';

@@ -12,7 +12,7 @@ import type { Guard, Verdict } from '../guard.ts';
 import { overrideGuardOptions } from '../guard-options.ts';
 import type { GuardOptions } from '../guard-options.ts';
 import { joinsList } from '../headers.ts';
-import type { HeaderFields } from '../headers.ts';
+import type { HeaderFields } from '../application-fields.ts';
 import { letPass } from './node-response.ts';
 import { isUnanswered } from '../request-end.ts';
 import { fieldsOfError } from '../thrown-refusal.ts';

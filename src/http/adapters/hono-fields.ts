@@ -1,5 +1,5 @@
 import { joinsList } from '../headers.ts';
-import type { HeaderFields } from '../headers.ts';
+import type { HeaderFields } from '../application-fields.ts';
 
 /** What is used of Hono's `c` to set fields before there is a response. */
 interface Announcing {

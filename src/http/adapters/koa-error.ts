@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import type { HeaderFields } from '../headers.ts';
+import type { HeaderFields } from '../application-fields.ts';
 
 /** What is used of Koa's `ctx` where it answers an error. */
 export interface ErrorContext {

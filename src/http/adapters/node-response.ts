@@ -1,7 +1,7 @@
 import type { AddressSource } from '../address/client-address.ts';
 import type { Adapter, Pass, Verdict } from '../guard.ts';
 import { joinsList } from '../headers.ts';
-import type { HeaderFields } from '../headers.ts';
+import type { HeaderFields } from '../application-fields.ts';
 import { isOver, isUnanswered, whenEnded } from '../request-end.ts';
 import type { NodeResponse } from '../request-end.ts';
 import { fieldsOfError } from '../thrown-refusal.ts';

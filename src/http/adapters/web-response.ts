@@ -1,6 +1,6 @@
 import type { Refused } from '../guard.ts';
 import { joinsList } from '../headers.ts';
-import type { HeaderFields } from '../headers.ts';
+import type { HeaderFields } from '../application-fields.ts';
 import type { Finish } from '../request-end.ts';
 
 /** Statuses whose responses have no body, not even an empty one. */

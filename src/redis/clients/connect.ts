@@ -3,28 +3,15 @@ import { warnOfSettings } from './settings-warnings.ts';
 import { Connection } from '../connection/connection.ts';
 import type { Sendable } from '../connection/connection.ts';
 import { ioredisPort, isIoredis } from './ioredis.ts';
-import type { IoredisClient } from './ioredis.ts';
 import { isNodeRedis, isNodeRedisSentinel, isInLegacyMode, nodeRedisPort } from './node-redis.ts';
-import type { NodeRedisClient, NodeRedisCluster } from './node-redis.ts';
 import { OpenedPort } from './from-url.ts';
 import type { ClientLibrary } from './client-library.ts';
-import { isRedisPort } from './port.ts';
-import type { RedisPort } from './port.ts';
+import { isRedisPort } from '../port.ts';
+import type { RedisPort } from '../port.ts';
 import type { Script } from '../connection/script.ts';
 import { digestOfUrl, readRedisUrl } from './url.ts';
 import { glidePort, isGlide } from './valkey-glide.ts';
-import type { GlideClient } from './valkey-glide.ts';
-
-/**
- * A client that is already there: ioredis (5, 6), iovalkey, node-redis (4, 5, 6) or valkey-glide (2), plain or
- * cluster, recognised by its shape; or a `RedisPort` for any other. It stays yours: this library never closes it.
- */
-export type RedisClient =
-  | IoredisClient
-  | NodeRedisClient
-  | NodeRedisCluster
-  | GlideClient
-  | RedisPort;
+import type { RedisClient } from './client.ts';
 
 /** A connection as one limiter holds it. `release` ends it where this library opened it and nobody else uses it. */
 export interface Held<C extends Sendable> {

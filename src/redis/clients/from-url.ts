@@ -4,7 +4,7 @@ import { ioredisPort } from './ioredis.ts';
 import type { IoredisClient } from './ioredis.ts';
 import { endNodeRedis, isOutOfStep, nodeRedisPort } from './node-redis.ts';
 import type { NodeRedisClient, NodeRedisCluster } from './node-redis.ts';
-import type { PortState, RedisPort } from './port.ts';
+import type { PortState, RedisPort } from '../port.ts';
 import { unusable } from './client-library.ts';
 import type { ClientLibrary } from './client-library.ts';
 import type { RedisAddress } from './url.ts';

@@ -1,5 +1,5 @@
 import { monotonicMs } from '../../base/timers.ts';
-import type { PortState, RedisPort } from './port.ts';
+import type { PortState, RedisPort } from '../port.ts';
 
 /** A client of ioredis (5 or 6) or of iovalkey, plain, sentinel or cluster, known by its shape. */
 export interface IoredisClient {

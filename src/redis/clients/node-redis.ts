@@ -1,6 +1,6 @@
 import { clearInterval, clearTimeout, setInterval, setTimeout } from '../../base/timers.ts';
-import { warn } from './settings-warnings.ts';
-import type { PortState, RedisPort } from './port.ts';
+import { warnOnce } from './warn-once.ts';
+import type { PortState, RedisPort } from '../port.ts';
 
 interface NodeRedisBase {
   readonly isOpen: boolean;
@@ -177,7 +177,7 @@ abstract class NodeRedisPort<Client extends NodeRedisBase> {
       const text =
         'The node-redis 4 client is out of step with the server since its connection broke off in a reply: it is not used any more. Make a new client.';
       this.lastError = new Error(text);
-      warn(this.client, 'DRL_CLIENT_OUT_OF_STEP', text);
+      warnOnce(this.client, 'DRL_CLIENT_OUT_OF_STEP', text);
       this.note(true);
     };
     const word = `in step ${Math.random()}`;

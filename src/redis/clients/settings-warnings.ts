@@ -1,10 +1,8 @@
 import { isGlide } from './valkey-glide.ts';
 import { isIoredis, keyPrefixOf, resendCures } from './ioredis.ts';
-import { isRedisPort } from './port.ts';
-import type { RedisClient } from './connect.ts';
-
-/** By client: each is warned of at most once. */
-const warned = new WeakMap<object, Set<string>>();
+import { isRedisPort } from '../port.ts';
+import type { RedisClient } from './client.ts';
+import { warnOnce } from './warn-once.ts';
 
 /** One process warning for each setting of a user's client that does harm. None of them is changed. */
 export function warnOfSettings(client: RedisClient): void {
@@ -14,7 +12,7 @@ export function warnOfSettings(client: RedisClient): void {
   if (isIoredis(client)) {
     const cures = resendCures(client);
     if (cures.length > 0) {
-      warn(
+      warnOnce(
         client,
         'DRL_CLIENT_RESENDS',
         'The ioredis client sends a command again when the connection is lost before its reply, which can charge one call twice. ' +
@@ -22,7 +20,7 @@ export function warnOfSettings(client: RedisClient): void {
       );
     }
     if (keyPrefixOf(client) !== '') {
-      warn(
+      warnOnce(
         client,
         'DRL_CLIENT_KEY_PREFIX',
         'The ioredis client has a `keyPrefix`, which it puts before every key: a process without it does not share these limits, and on a cluster limits with several keys are refused (CROSSSLOT). ' +
@@ -34,7 +32,7 @@ export function warnOfSettings(client: RedisClient): void {
   if (client.listenerCount?.('error') === 0) {
     client.on('error', () => {
       if (client.listenerCount?.('error') === OURS) {
-        warn(
+        warnOnce(
           client,
           'DRL_CLIENT_NO_ERROR_LISTENER',
           'The Redis client has reported an error, and nobody but the rate limiter listens to it. ' +
@@ -47,13 +45,3 @@ export function warnOfSettings(client: RedisClient): void {
 
 /** The one above and the port's. */
 const OURS = 2;
-
-/** Once for each client and code. */
-export function warn(client: object, code: string, text: string): void {
-  const codes = warned.get(client) ?? new Set();
-  warned.set(client, codes);
-  if (!codes.has(code)) {
-    codes.add(code);
-    process.emitWarning(text, { type: 'RateLimiterWarning', code });
-  }
-}

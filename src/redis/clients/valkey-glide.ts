@@ -1,5 +1,5 @@
 import { monotonicMs, sleep } from '../../base/timers.ts';
-import type { PortState, RedisPort } from './port.ts';
+import type { PortState, RedisPort } from '../port.ts';
 
 /** A client of valkey-glide (2), plain or cluster, known by its shape. */
 export interface GlideClient {

@@ -1,6 +1,6 @@
 import { openingMs } from '../../base/opening.ts';
 import { monotonicMs } from '../../base/timers.ts';
-import type { PortState, RedisPort } from '../clients/port.ts';
+import type { PortState, RedisPort } from '../port.ts';
 
 /**
  * `idle`: nothing has been opened. `opening`: the first attempt to connect. `ready`: calls are sent. `reopening`: the

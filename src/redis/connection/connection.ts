@@ -1,14 +1,11 @@
 import { AsyncResource } from 'node:async_hooks';
 import { RateLimiterError, StoreError } from '../../base/errors.ts';
 import type { StoreFailure } from '../../base/errors.ts';
-import {
-  endStoreCall,
-  liveStores,
-  storeCalls,
-  storeSubmits,
-  UNNAMED,
-} from '../../observe/channels.ts';
-import type { NodeState, StoreSubmission } from '../../observe/channels.ts';
+import { endStoreCall, storeCalls, storeSubmits } from '../../observe/channels.ts';
+import { liveStores } from '../../observe/stats-registry.ts';
+import { UNNAMED } from '../../observe/store-warnings.ts';
+import type { NodeState } from '../../observe/stats.ts';
+import type { StoreSubmission } from '../../observe/messages.ts';
 import { answerInTurn } from '../../base/same-turn.ts';
 import { openingMs } from '../../base/opening.ts';
 import { monotonicMs, nextTick, setImmediate, setTimeout } from '../../base/timers.ts';
@@ -19,7 +16,7 @@ import { Lane } from './lane.ts';
 import type { Batch } from './lane.ts';
 import { Lateness } from './lateness.ts';
 import { Outage } from './outage.ts';
-import type { RedisPort } from '../clients/port.ts';
+import type { RedisPort } from '../port.ts';
 import { Pulse } from './pulse.ts';
 import type { Script } from './script.ts';
 import { servingNodes, slotOf } from './slot.ts';

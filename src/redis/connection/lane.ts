@@ -1,5 +1,5 @@
 import type { StoreError } from '../../base/errors.ts';
-import type { StoreCallMessage } from '../../observe/channels.ts';
+import type { StoreCallMessage } from '../../observe/messages.ts';
 import { monotonicMs } from '../../base/timers.ts';
 import type { Encoded } from './script.ts';
 

@@ -1,6 +1,6 @@
 import { RateLimiterError, StoreError } from '../../base/errors.ts';
 import { publishStoreState } from '../../observe/channels.ts';
-import type { StoreStateMessage } from '../../observe/channels.ts';
+import type { StoreStateMessage } from '../../observe/messages.ts';
 import { causeOf } from './clean-cause.ts';
 import type { ConnectionState } from './connection-state.ts';
 

@@ -1,4 +1,4 @@
-import type { NodeState, StoreStats } from '../../observe/channels.ts';
+import type { NodeState, StoreStats } from '../../observe/stats.ts';
 
 /** How a connection is right now. */
 interface Condition {

@@ -1,8 +1,7 @@
 import { once } from 'node:events';
 import http2, { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import type { ClientHttp2Session, ClientHttp2Stream, ServerHttp2Stream } from 'node:http2';
-import type { AddressInfo } from 'node:net';
-import type { Server } from 'node:net';
+import type { AddressInfo, Server } from 'node:net';
 import { All, Controller, Req, Res } from '@nestjs/common';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import express from 'express';

@@ -12,8 +12,10 @@ import {
   tokenBucket,
 } from 'distributed-rate-limiter';
 import type { Decision, Identity } from 'distributed-rate-limiter';
-import type { RateLimiterSync as FromSources } from 'distributed-rate-limiter/sync';
-import type { SyncLimiterOptions } from 'distributed-rate-limiter/sync';
+import type {
+  RateLimiterSync as FromSources,
+  SyncLimiterOptions,
+} from 'distributed-rate-limiter/sync';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { freePort, startCluster, startRedis, waitUntil } from '../../kit/servers/index.mjs';
 import type { RedisServer } from '../../kit/servers/index.mjs';

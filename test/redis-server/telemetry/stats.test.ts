@@ -10,8 +10,7 @@ import {
 import type { LimiterOptions } from 'distributed-rate-limiter';
 import { ManualClock } from 'distributed-rate-limiter/testing';
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import { liveLimiters, liveStores } from '../../../src/observe/channels.ts';
-import { Live } from '../../../src/observe/stats-registry.ts';
+import { liveLimiters, liveStores, Live } from '../../../src/observe/stats-registry.ts';
 import { waitUntil } from '../../kit/servers/index.mjs';
 import { ReplyError } from '../../kit/fakes/fake-client.ts';
 import { FakeRedis } from '../../kit/fakes/fake-redis.ts';

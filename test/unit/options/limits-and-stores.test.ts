@@ -1,7 +1,6 @@
 import { MemoryStore, RateLimiterError, tokenBucket } from 'distributed-rate-limiter';
-import type { MemoryStoreOptions, TokenBucketOptions } from 'distributed-rate-limiter';
+import type { MemoryStoreOptions, TokenBucketOptions, Duration } from 'distributed-rate-limiter';
 import { ManualClock } from 'distributed-rate-limiter/testing';
-import type { Duration } from 'distributed-rate-limiter';
 import { describe, expect, test } from 'vitest';
 import { notTexts, notWholeNumbers, refusal, refusalOf } from './values.ts';
 

@@ -1,4 +1,4 @@
-import type { PortState } from '../../../src/redis/clients/port.ts';
+import type { PortState } from '../../../src/redis/port.ts';
 import { FakeClient } from '../../kit/fakes/fake-client.ts';
 import type { Send } from '../../kit/fakes/fake-client.ts';
 

@@ -1,7 +1,7 @@
 import { STATUS_CODES } from 'node:http';
 import { HttpException } from '@nestjs/common';
 import type { Refused } from '../../guard.ts';
-import type { HeaderFields } from '../../headers.ts';
+import type { HeaderFields } from '../../application-fields.ts';
 
 /**
  * What a refused call ends with, for exception filters: status 429, 503 or 400, and the problem as its response. In

@@ -3,7 +3,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { CanActivate, ExecutionContext } from '@nestjs/common';
 import { RateLimiterError } from '../../../base/errors.ts';
 import type { Verdict } from '../../guard.ts';
-import type { HeaderFields } from '../../headers.ts';
+import type { HeaderFields } from '../../application-fields.ts';
 import { letPass, writeFields, writeFieldsOfError } from '../node-response.ts';
 import { isUnanswered, whenEnded } from '../../request-end.ts';
 import { readCall } from './call.ts';

@@ -1,0 +1,100 @@
+import type { Limit, Verdict } from '../algorithms/limit.ts';
+import type {
+  AlgorithmName,
+  Decision,
+  Degraded,
+  Impossible,
+  LimitState,
+} from '../base/decision.ts';
+import type { StoreError } from '../base/errors.ts';
+import type { Shape } from '../script/call-shape.ts';
+
+/**
+ * From the verdicts of a call's limits; `now` is the store's clock, in microseconds, `granted` the units that passed
+ * of those that `up_to` asked for.
+ */
+export function decisionOf(
+  { rules }: Shape,
+  verdicts: readonly Verdict[],
+  now: number,
+  granted: number,
+): Decision {
+  const limits: LimitState[] = [];
+  let remaining = Number.POSITIVE_INFINITY;
+  let resetUs = 0;
+  let retryUs = 0;
+  let limitedBy: string[] | undefined;
+  let blocked = false;
+  for (let i = 0; i < verdicts.length; i++) {
+    const { limit, plan } = rules[i]!;
+    const { refused, remaining: units, resetUs: rests, retryUs: opens } = verdicts[i]!;
+    if (limit.algorithm === 'block') {
+      blocked = refused;
+      retryUs = Math.max(retryUs, opens);
+      continue;
+    }
+    if (!limit.shadow) {
+      remaining = Math.min(remaining, units);
+      resetUs = Math.max(resetUs, rests);
+      if (refused) {
+        retryUs = Math.max(retryUs, opens);
+        (limitedBy ??= []).push(limit.name);
+      }
+    }
+    const state = {
+      name: limit.name,
+      algorithm: limit.algorithm,
+      limit: limit.capacity,
+      remaining: units,
+      resetAfterMs: toMs(rests),
+      refused,
+      shadow: limit.shadow,
+    };
+    limits.push(
+      refused && Math.max(plan.cost, granted) <= limit.capacity
+        ? { ...state, retryAfterMs: toMs(opens) }
+        : state,
+    );
+  }
+  const resetAfterMs = toMs(resetUs);
+  const resetAtMs = toMs(now + resetUs);
+  if (!blocked && limitedBy === undefined) {
+    return {
+      allowed: true,
+      degraded: false,
+      reason: 'within_limit',
+      limits,
+      remaining,
+      resetAfterMs,
+      resetAtMs,
+    };
+  }
+  const facts = { limits, resetAfterMs, resetAtMs, retryAfterMs: toMs(retryUs) };
+  return limitedBy === undefined || blocked
+    ? { allowed: false, degraded: false, reason: 'blocked', ...facts, remaining: 0 }
+    : { allowed: false, degraded: false, reason: 'limited', ...facts, remaining, limitedBy };
+}
+
+/** `maxCost` is the greatest that can pass all limits that are enforced. */
+export function impossible(given: readonly Limit[], cost: number, maxCost: number): Impossible {
+  const limits = given.map(({ name, algorithm, capacity, shadow }) => ({
+    name,
+    algorithm: algorithm as AlgorithmName,
+    limit: capacity,
+    refused: algorithm !== 'concurrency' && cost > capacity,
+    shadow,
+  }));
+  const limitedBy = limits
+    .filter(({ refused, shadow }) => refused && !shadow)
+    .map(({ name }) => name);
+  return { allowed: false, degraded: false, reason: 'impossible', limits, limitedBy, maxCost };
+}
+
+export function degraded(allowed: boolean, error: StoreError): Degraded {
+  return { allowed, degraded: true, reason: error.reason, limits: [], error };
+}
+
+/** Milliseconds are rounded up: what they promise holds once they have passed. */
+function toMs(us: number): number {
+  return Math.ceil(us / 1_000);
+}

@@ -1,0 +1,12 @@
+/** The codes that were warned of, by the client they concern. */
+const warned = new WeakMap<object, Set<string>>();
+
+/** Emits a process warning, once for each client and code. */
+export function warnOnce(client: object, code: string, text: string): void {
+  const codes = warned.get(client) ?? new Set();
+  warned.set(client, codes);
+  if (!codes.has(code)) {
+    codes.add(code);
+    process.emitWarning(text, { type: 'RateLimiterWarning', code });
+  }
+}
