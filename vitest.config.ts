@@ -16,8 +16,7 @@ const sources = Object.entries(manifest.exports).flatMap(([subpath, target]) => 
 });
 
 /** Tests over many processes or random steps take longest; begun last, each would run beside an idle worker. */
-const long =
-  /\/test\/(?:soak|faults|processes|beside|algorithms|clock|contracts|reservations|privacy|demo)\//;
+const long = /\/test\/(?:system|compatibility|package|redis-server)\//;
 
 function isLong(file: TestSpecification): boolean {
   return long.test(file.moduleId);

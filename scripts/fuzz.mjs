@@ -30,7 +30,7 @@ const vitest = path.join(root, 'node_modules/vitest/vitest.mjs');
 const flags = ['--typecheck.enabled=false', '--disable-console-intercept'];
 const { status } = spawnSync(
   process.execPath,
-  [vitest, 'run', 'test/unit/fuzz', ...flags, ...(area === undefined ? [] : ['-t', area])],
+  [vitest, 'run', 'test/redis-server/fuzz', ...flags, ...(area === undefined ? [] : ['-t', area])],
   { cwd: root, env: { ...process.env, DRL_FUZZ: cases, DRL_SEED: seed }, stdio: 'inherit' },
 );
 process.exitCode = status ?? 1;

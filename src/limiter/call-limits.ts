@@ -6,7 +6,7 @@ import type { LimitSet } from './limit-set.ts';
 const MAX_SETS = 256;
 
 /** The sets of limits that calls bring with them: each is checked and planned once, also where limits are made anew for each call. */
-export class LimitSets {
+export class CallLimits {
   readonly #make: (limits: unknown) => LimitSet;
   readonly #byArray = new WeakMap<object, LimitSet>();
   readonly #byNumbers = new Map<string, LimitSet>();

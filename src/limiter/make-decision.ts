@@ -13,7 +13,7 @@ import type { Shape } from '../script/call-shape.ts';
  * From the verdicts of a call's limits; `now` is the store's clock, in microseconds, `granted` the units that passed
  * of those that `up_to` asked for.
  */
-export function decisionOf(
+export function makeDecision(
   { rules }: Shape,
   verdicts: readonly Verdict[],
   now: number,

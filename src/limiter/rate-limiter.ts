@@ -1,61 +1,29 @@
-import { randomUUID } from 'node:crypto';
-import { readGranted, readHeld, readVerdicts } from '../script/read-answer.ts';
-import { reserveDetails } from '../script/call-shape.ts';
-import type { Entry, Shape } from '../script/call-shape.ts';
 import type { Limit } from '../algorithms/limit.ts';
-import {
-  readAcquireOptions,
-  readCallOptions,
-  readCost,
-  readReserveOptions,
-  readWaitOptions,
-} from './call-options.ts';
-import type { AcquireOptions, CallOptions, ReserveOptions, WaitOptions } from './call-options.ts';
-import { Calls, NOTHING } from './sent-calls.ts';
-import type { Outcome } from './sent-calls.ts';
-import { noteKeeping } from './charged-keys.ts';
-import { decisionOf, degraded, impossible } from './make-decision.ts';
 import type { Decision, Grant, PassedDecision } from '../base/decision.ts';
 import { readDurationString } from '../base/duration.ts';
 import type { Duration } from '../base/duration.ts';
-import { invalidOption, RateLimiterError } from '../base/errors.ts';
-import type { StoreError } from '../base/errors.ts';
-import { checks } from '../observe/channels.ts';
-import { liveLimiters } from '../observe/stats-registry.ts';
-import type { CheckMessage } from '../observe/messages.ts';
-import { HookCaller } from './hooks.ts';
-import { digestIdentity } from '../base/identity.ts';
+import { invalidOption } from '../base/errors.ts';
 import type { Identity } from '../base/identity.ts';
-import { noteKeySpace } from './shared-keys-warning.ts';
-import { leaseOf } from './lease.ts';
+import { liveLimiters } from '../observe/stats-registry.ts';
+import type { LimiterStats } from '../observe/stats.ts';
+import { readable } from '../options/read-options.ts';
+import { readWaitOptions } from './call-options.ts';
+import type { AcquireOptions, CallOptions, ReserveOptions, WaitOptions } from './call-options.ts';
+import { noteKeeping } from './charged-keys.ts';
+import { Decider } from './decider.ts';
+import { HookCaller } from './hooks.ts';
 import type { Lease } from './lease.ts';
-import { blockShape, LimitSet } from './limit-set.ts';
-import { LimitSets } from './call-limits.ts';
+import { blockShape } from './limit-set.ts';
 import { readLimiterOptions } from './limiter-options.ts';
 import type { LimiterOptions, Settings } from './limiter-options.ts';
-import { readable } from '../options/read-options.ts';
 import { RateLimitExceeded } from './rate-limit-exceeded.ts';
 import type { Refusal } from './rate-limit-exceeded.ts';
-import { attachReceipt, redeem } from './refund-receipt.ts';
-import { PendingReservation } from './reservation.ts';
 import type { Reservation } from './reservation.ts';
-import { seesShards } from './shard-probe.ts';
-import { checkSharding } from './sharding.ts';
-import type { LimiterStats } from '../observe/stats.ts';
+import { noteKeySpace } from './shared-keys-warning.ts';
 import { Waiting } from './wait-queue.ts';
-import type { Ask, Listener } from './wait-queue.ts';
+import type { Ask } from './wait-queue.ts';
 
-/** Two parts, so that no caller's own identity is ever this one. */
-const PROBE: Identity = ['distributed-rate-limiter', 'ready'];
 const LONGEST_BLOCK_MS = 10 * 366 * 86_400_000;
-
-/** What is particular about a caller: the lease it asks for, or that it waits. */
-interface Caller {
-  readonly lease?: string;
-  readonly listener?: Listener;
-}
-
-const ORDINARY: Caller = {};
 
 /**
  * One or several limits, where their state lives, and what happens when that place is away.
@@ -68,25 +36,22 @@ const ORDINARY: Caller = {};
  */
 export class RateLimiter {
   readonly #settings: Settings;
-  readonly #limitsOfCalls: LimitSets;
+  readonly #decider: Decider;
   readonly #hooks: HookCaller;
-  readonly #calls: Calls;
   readonly #waiting: Waiting;
   readonly #endStats: () => void;
   readonly #leaveKeySpace: () => void;
-  #warnedOfPenalty = false;
   #closing: Promise<void> | undefined;
 
   constructor(options: LimiterOptions) {
     this.#settings = readLimiterOptions(options);
     this.#hooks = new HookCaller(this.#settings.hooks);
-    this.#calls = new Calls(this.#settings, (error) => this.#hooks.report(error));
+    this.#decider = new Decider(this.#settings, (error) => this.#hooks.report(error));
     this.#waiting = new Waiting({
       clock: this.#settings.store.time,
       isShared: this.#settings.store.isShared,
-      giveBack: (decision) => this.#giveBack(decision),
+      giveBack: (decision) => this.#decider.giveBack(decision),
     });
-    this.#limitsOfCalls = new LimitSets((limits) => this.#makeLimits(limits));
     this.#leaveKeySpace = noteKeySpace(this, this.#settings);
     noteKeeping(this, this.#settings);
     const { counts, namespace, store } = this.#settings;
@@ -128,7 +93,7 @@ export class RateLimiter {
    * if (!decision.allowed) respond(decision.degraded ? 503 : 429);
    */
   allow(identity: Identity, options?: CallOptions): Promise<Decision> {
-    return this.#hooks.after(identity, this.#check('allow', identity, options));
+    return this.#hooks.after(identity, this.#decider.decide('allow', identity, options));
   }
 
   /**
@@ -140,7 +105,7 @@ export class RateLimiter {
    * const { remaining } = await limiter.peek('user:12345');
    */
   peek(identity: Identity, options?: CallOptions): Promise<Decision> {
-    return this.#check('peek', identity, options);
+    return this.#decider.decide('peek', identity, options);
   }
 
   /**
@@ -158,23 +123,7 @@ export class RateLimiter {
     units: number,
     options?: Pick<CallOptions, 'limits'>,
   ): Promise<Grant> {
-    const { limits } = this.#readCall(options);
-    checkLeaseless(limits);
-    const shape = limits.shape('up_to', readCost('units', units));
-    const call = { key: this.#keyOf(limits, identity), shape };
-    const grant = this.#calls.submit<Grant>(call, {
-      decides: true,
-      read: (asked, reply, at) => {
-        const granted = readGranted(asked.shape, reply, at);
-        const decision = this.#counted(readDecision(asked, reply, at), asked);
-        return this.#withReceipt({ ...decision, granted }, asked, reply, at);
-      },
-      degrade: (error) => ({
-        ...this.#degraded(error),
-        granted: this.#settings.failStrategy === 'open' ? units : 0,
-      }),
-    });
-    return this.#hooks.after(identity, grant);
+    return this.#hooks.after(identity, this.#decider.grant(identity, units, options));
   }
 
   /**
@@ -194,11 +143,9 @@ export class RateLimiter {
    */
   async wait(identity: Identity, options?: WaitOptions): Promise<PassedDecision> {
     const { bounds, call } = readable('options', () => readWaitOptions(options));
-    const { limits } = this.#readCall(call);
-    checkLeaseless(limits);
-    const key = this.#keyOf(limits, identity);
+    const key = this.#decider.queueKey(identity, call);
     const ask: Ask = (listener) => {
-      this.#check('allow', identity, call, { listener }).catch(listener.failed);
+      this.#decider.decide('allow', identity, call, { listener }).catch(listener.failed);
     };
     const decision = await this.#hooks.after(identity, this.#waiting.wait(key, ask, bounds));
     if (!decision.allowed) {
@@ -221,45 +168,7 @@ export class RateLimiter {
    * await work();                                       // the place is free when this block is left
    */
   async acquire(identity: Identity, options?: AcquireOptions): Promise<Lease> {
-    const { heartbeat, call } = readable('options', () => readAcquireOptions(options));
-    const { limits } = this.#readCall(call);
-    if (limits.ttlsMs.length === 0) {
-      throw invalidOption(
-        'limits',
-        'with a concurrency limit among them, for `acquire`',
-        limits.limits,
-        'Add concurrency({ max, ttl }), or call `allow`.',
-      );
-    }
-    const key = this.#keyOf(limits, identity);
-    const id = randomUUID();
-    const clock = this.#settings.store.time;
-    const sentAt = clock.nowMicros();
-    const decision = await this.#check('acquire', identity, call, { lease: id });
-    const lease = leaseOf(
-      decision,
-      decision.allowed && !decision.degraded
-        ? {
-            id,
-            ttlMs: Math.min(...limits.enforcedTtlsMs),
-            heartbeatMs: heartbeat ? Math.min(...limits.ttlsMs) / 3 : undefined,
-            clock,
-            sentAt,
-            counted:
-              limits.leaseCounts.length === 0
-                ? undefined
-                : this.#settings.counts.heldLeases.take(
-                    sentAt + Math.min(...limits.enforcedTtlsMs) * 1_000,
-                    limits.leaseCounts,
-                  ),
-            ask: async (leaseVerb, heard) => {
-              this.#checkOpen();
-              return this.#askLease(leaseVerb, limits, key, id, heard);
-            },
-          }
-        : undefined,
-    );
-    return this.#hooks.after(identity, Promise.resolve(lease));
+    return this.#hooks.after(identity, this.#decider.acquire(identity, options));
   }
 
   /**
@@ -275,8 +184,7 @@ export class RateLimiter {
    * if (decision.allowed && !(await charge(card))) await limiter.refund(decision);
    */
   async refund(decision: Decision): Promise<Decision> {
-    this.#checkOpen();
-    return this.#calls.submit(redeem(decision, this), { read: readDecision });
+    return this.#decider.refund(decision);
   }
 
   /**
@@ -297,23 +205,7 @@ export class RateLimiter {
    * }
    */
   async reserve(identity: Identity, options: ReserveOptions): Promise<Reservation> {
-    const { ttlMs, call } = readable('options', () => readReserveOptions(options));
-    const { limits, cost } = this.#readCall(call);
-    checkLeaseless(limits);
-    checkSharding(this.#settings.sharding, 'reserve', limits.limits.length + 1);
-    const key = this.#keyOf(limits, identity);
-    const pending = new PendingReservation(cost, {
-      timeoutMs: this.#settings.timeoutMs,
-      clock: this.#settings.store.time,
-      checkOpen: () => this.#checkOpen(),
-      send: (record, details, read) =>
-        this.#calls.submit(
-          { key, shape: limits.shape('settle', 1), record, details },
-          { read: (_, reply, at) => read(reply, at) },
-        ),
-    });
-    const decision = await this.#reserve(limits, key, cost, ttlMs, pending);
-    return this.#hooks.after(identity, Promise.resolve(pending.answer(decision)));
+    return this.#hooks.after(identity, this.#decider.reserve(identity, options));
   }
 
   /**
@@ -331,16 +223,7 @@ export class RateLimiter {
     cost: number,
     options?: Pick<CallOptions, 'limits'>,
   ): Promise<Decision> {
-    const { limits } = this.#readCall(options);
-    const shape = limits.shape('penalize', readCost('cost', cost));
-    if (!this.#warnedOfPenalty && !limits.limits.some(({ maxDebt }) => maxDebt > 0)) {
-      this.#warnedOfPenalty = true;
-      process.emitWarning(
-        '`penalize` was called where no limit has `maxDebt`: it takes what is left, and does nothing where nothing is left. Give a limit `maxDebt`, the units that may be owed.',
-        { type: 'RateLimiterWarning', code: 'DRL_PENALTY_WITHOUT_DEBT' },
-      );
-    }
-    return this.#calls.submit({ key: this.#keyOf(limits, identity), shape }, this.#looked);
+    return this.#decider.penalize(identity, cost, options);
   }
 
   /**
@@ -355,7 +238,7 @@ export class RateLimiter {
   async block(identity: Identity, duration: Duration): Promise<void> {
     this.#checkBlocks();
     const ms = readDurationString('duration', duration, 1, LONGEST_BLOCK_MS, '15m');
-    await this.#setBlock(identity, blockShape('penalize', ms));
+    await this.#decider.setBlock(identity, blockShape('penalize', ms));
   }
 
   /**
@@ -367,7 +250,7 @@ export class RateLimiter {
    */
   async unblock(identity: Identity): Promise<void> {
     this.#checkBlocks();
-    await this.#setBlock(identity, blockShape('reset', 0));
+    await this.#decider.setBlock(identity, blockShape('reset', 0));
   }
 
   /**
@@ -380,11 +263,7 @@ export class RateLimiter {
    * await limiter.reset('user:12345');
    */
   async reset(identity: Identity, options?: Pick<CallOptions, 'limits'>): Promise<void> {
-    const { limits } = this.#readCall(options);
-    await this.#calls.submit(
-      { key: this.#keyOf(limits, identity), shape: limits.shape('reset', 1) },
-      NOTHING,
-    );
+    await this.#decider.reset(identity, options);
   }
 
   /**
@@ -398,41 +277,7 @@ export class RateLimiter {
    * await limiter.ready();
    */
   async ready(): Promise<void> {
-    this.#checkOpen();
-    const { limits } = this.#settings;
-    const key = this.#keyOf(limits, PROBE);
-    const probe = (verb: 'allow' | 'peek' | 'reset') =>
-      this.#calls.submit(
-        verb === 'allow' && limits.ttlsMs.length > 0
-          ? { key, shape: limits.shape('acquire', 1), details: [randomUUID()] }
-          : { key, shape: limits.shape(verb, 1) },
-        NOTHING,
-      );
-    // Every command of the script: a key that occurs twice is read and written by the driver (GET, PSETEX), a fresh
-    // one alone by lone.lua (SET), and a reset deletes.
-    await probe('reset');
-    await Promise.all([probe('allow'), probe('peek')]);
-    await probe('reset');
-    await probe('allow');
-    await probe('reset');
-    await this.#warnOfShards();
-  }
-
-  async #warnOfShards(): Promise<void> {
-    const { store, sharding, namespace, hashSecret } = this.#settings;
-    if (store.warn === undefined || sharding === 'key') {
-      return;
-    }
-    const keyOf = (identity: string): string =>
-      `${namespace}:token_bucket:${digestIdentity(identity, hashSecret)}`;
-    if (await seesShards(this.#calls, keyOf, sharding === 'hash_tag')) {
-      store.warn(
-        'DRL_SHARDED',
-        sharding === undefined
-          ? "Several servers behind `redis` share the keys out (a proxy such as Twemproxy?), so calls that share a script call are counted on the wrong server and limits do not hold. Set `sharding: 'key'`, or 'hash_tag'."
-          : "`sharding` is 'hash_tag', but keys with one hash tag are on different servers, so limits do not hold. Let the proxy hash what stands between braces only (Twemproxy: `hash_tag: \"{}\"`; Envoy: `enable_hashtagging: true`), or set `sharding: 'key'`.",
-      );
-    }
+    await this.#decider.warmUp();
   }
 
   /**
@@ -453,191 +298,14 @@ export class RateLimiter {
 
   async #close(): Promise<void> {
     this.#leaveKeySpace();
-    this.#waiting.close(closed());
-    await this.#calls.idle();
+    this.#waiting.close(this.#decider.close());
+    await this.#decider.idle();
     this.#endStats();
     await this.#settings.store.close();
   }
 
-  #check(
-    verb: 'allow' | 'peek' | 'acquire',
-    identity: Identity,
-    options: CallOptions | undefined,
-    caller: Caller = ORDINARY,
-  ): Promise<Decision> {
-    try {
-      const { limits, cost } = this.#readCall(options);
-      if (verb === 'allow') {
-        checkLeaseless(limits);
-      }
-      const key = this.#keyOf(limits, identity);
-      if (!checks.hasSubscribers) {
-        return this.#decide(verb, limits, key, cost, caller);
-      }
-      const message: CheckMessage = { operation: verb, namespace: this.#settings.namespace, cost };
-      return checks.tracePromise(() => this.#decide(verb, limits, key, cost, caller), message);
-    } catch (error) {
-      return Promise.reject(error);
-    }
-  }
-
-  #decide(
-    verb: 'allow' | 'peek' | 'acquire',
-    limits: LimitSet,
-    key: string,
-    cost: number,
-    { lease, listener }: Caller,
-  ): Promise<Decision> {
-    if (cost > limits.maxCost) {
-      if (verb !== 'peek') {
-        this.#settings.counts.impossible += 1;
-      }
-      const decision = impossible(limits.limits, cost, limits.maxCost);
-      listener?.decided(decision);
-      return Promise.resolve(decision);
-    }
-    const asked = { key, shape: limits.shape(verb, cost) };
-    if (listener !== undefined) {
-      return this.#calls.submit(asked, this.#heard(listener));
-    }
-    if (lease === undefined) {
-      return this.#calls.submit(asked, verb === 'peek' ? this.#looked : this.#charged);
-    }
-    return this.#calls.submit(
-      { ...asked, details: [lease] },
-      {
-        ...this.#charged,
-        late: (late, reply, at) => {
-          if (readDecision(late, reply, at).allowed) {
-            // Nobody waits for it, and `onError` is told of a failure.
-            this.#askLease('release', limits, key, lease).catch(() => {});
-          }
-        },
-      },
-    );
-  }
-
-  #askLease(
-    verb: 'renew' | 'release',
-    limits: LimitSet,
-    key: string,
-    lease: string,
-    heard?: (held: boolean) => void,
-  ): Promise<boolean> {
-    return this.#calls.submit(
-      { key, shape: limits.shape(verb, 1), details: [lease] },
-      {
-        read: (_, reply, at) => {
-          const held = readHeld(reply, at);
-          heard?.(held);
-          return held;
-        },
-      },
-    );
-  }
-
-  #reserve(
-    limits: LimitSet,
-    key: string,
-    cost: number,
-    ttlMs: number,
-    pending: PendingReservation,
-  ): Promise<Decision> {
-    if (cost > limits.maxCost) {
-      this.#settings.counts.impossible += 1;
-      return Promise.resolve(impossible(limits.limits, cost, limits.maxCost));
-    }
-    return this.#calls.submit(
-      {
-        key,
-        shape: limits.shape('reserve', cost),
-        record: pending.record,
-        details: reserveDetails(ttlMs),
-      },
-      {
-        ...this.#looked,
-        decides: true,
-        read: (asked, reply, at) => this.#counted(readDecision(asked, reply, at), asked),
-        late: (late, reply, at) => {
-          if (readDecision(late, reply, at).allowed) {
-            pending.late();
-          }
-        },
-      },
-    );
-  }
-
-  /** A decision that charges nothing, or what it charged can be had back in another way. */
-  readonly #looked: Outcome<Decision> = {
-    read: readDecision,
-    degrade: (error) => this.#degraded(error),
-  };
-
-  /** A decision that can be refunded. */
-  readonly #charged: Outcome<Decision> = {
-    decides: true,
-    read: (asked, reply, at) =>
-      this.#withReceipt(this.#counted(readDecision(asked, reply, at), asked), asked, reply, at),
-    degrade: (error) => this.#degraded(error),
-  };
-
-  /** A decision that can be refunded, for one who has to know of it in the turn in which it is made. */
-  #heard({ decided, chargedLate }: Listener): Outcome<Decision> {
-    const tell = (decision: Decision): Decision => {
-      decided(decision);
-      return decision;
-    };
-    return {
-      decides: true,
-      read: (asked, reply, at) => tell(this.#charged.read(asked, reply, at)),
-      degrade: (error) => tell(this.#degraded(error)),
-      late: (late, reply, at) => {
-        const decision = readDecision(late, reply, at);
-        if (decision.allowed) {
-          chargedLate(this.#withReceipt(decision, late, reply, at));
-        }
-      },
-    };
-  }
-
-  /** Refunds a charge that nobody wanted any more; where the store gives no answer it stays. */
-  #giveBack(decision: Decision): void {
-    this.#calls.submit(redeem(decision, this), NOTHING).catch(() => {
-      // `onError` was told.
-    });
-  }
-
-  #counted(decision: Decision, { shape }: Entry): Decision {
-    this.#settings.counts.decided(decision, shape.rules);
-    return decision;
-  }
-
-  #withReceipt<T extends Decision>(
-    decision: T,
-    { key, shape }: Entry,
-    reply: readonly number[],
-    at: number,
-  ): T {
-    if (decision.allowed) {
-      attachReceipt(decision, { issuer: this, key, shape, reply, at, refunded: false });
-    }
-    return decision;
-  }
-
-  #degraded(error: StoreError): Decision {
-    return degraded(this.#settings.failStrategy === 'open', error);
-  }
-
-  #keyOf(limits: LimitSet, identity: Identity): string {
-    return limits.keyPrefix + digestIdentity(identity, this.#settings.hashSecret);
-  }
-
-  async #setBlock(identity: Identity, shape: Shape): Promise<void> {
-    await this.#calls.submit({ key: this.#keyOf(this.#settings.limits, identity), shape }, NOTHING);
-  }
-
   #checkBlocks(): void {
-    this.#checkOpen();
+    this.#decider.checkOpen();
     if (!this.#settings.blocks) {
       throw invalidOption(
         'blocks',
@@ -647,54 +315,4 @@ export class RateLimiter {
       );
     }
   }
-
-  #readCall(options: CallOptions | undefined): { limits: LimitSet; cost: number } {
-    this.#checkOpen();
-    if (options === undefined) {
-      return { limits: this.#settings.limits, cost: 1 };
-    }
-    const { cost, limits } = readable('options', () => readCallOptions(options));
-    return {
-      limits: limits === undefined ? this.#settings.limits : this.#limitsOfCall(limits),
-      cost,
-    };
-  }
-
-  #limitsOfCall(limits: unknown): LimitSet {
-    return readable('limits', () => this.#limitsOfCalls.of(limits));
-  }
-
-  #makeLimits(limits: unknown): LimitSet {
-    const { namespace, blocks, counts, store, sharding } = this.#settings;
-    const set = new LimitSet(namespace, limits, blocks, counts, store.clock);
-    checkSharding(sharding, 'limits', set.limits.length);
-    return set;
-  }
-
-  #checkOpen(): void {
-    if (this.#closing !== undefined) {
-      throw closed();
-    }
-  }
-}
-
-function readDecision({ shape }: Entry, reply: readonly number[], at: number): Decision {
-  const verdicts = readVerdicts(shape, reply, at);
-  return decisionOf(shape, verdicts, reply[0]!, readGranted(shape, reply, at));
-}
-
-function checkLeaseless({ ttlsMs }: LimitSet): void {
-  if (ttlsMs.length > 0) {
-    throw new RateLimiterError(
-      'ERR_LEASE_REQUIRED',
-      'A limiter with a concurrency limit gives leases, which have to be released. Call `acquire`.',
-    );
-  }
-}
-
-function closed(): RateLimiterError {
-  return new RateLimiterError(
-    'ERR_LIMITER_CLOSED',
-    'The limiter was closed. Make calls before `close()`.',
-  );
 }

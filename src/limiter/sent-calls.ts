@@ -6,7 +6,7 @@ import { homeOf } from './sharding.ts';
 import type { Call } from '../stores/store.ts';
 
 /** What becomes of a call: how its answer is read, and what stands in for one that the store did not give. */
-export interface Outcome<T> {
+export interface ReplyHandler<T> {
   /** Whether it is a decision, and counted as such where the store did not make it. `read` counts the others. */
   readonly decides?: boolean;
   read(asked: Entry, reply: readonly number[], at: number): T;
@@ -17,10 +17,10 @@ export interface Outcome<T> {
 }
 
 /** For calls of which nothing but the end is of interest. */
-export const NOTHING: Outcome<void> = { read: () => undefined };
+export const IGNORE_REPLY: ReplyHandler<void> = { read: () => undefined };
 
 /** Hands one limiter's calls to its store, and knows how many are under way. */
-export class Calls {
+export class SentCalls {
   readonly settings: Settings;
   readonly #report: (error: StoreError) => void;
   #pending = 0;
@@ -32,10 +32,10 @@ export class Calls {
     this.#report = report;
   }
 
-  submit<T>(asked: Entry, outcome: Outcome<T>): Promise<T> {
+  submit<T>(asked: Entry, handler: ReplyHandler<T>): Promise<T> {
     this.#pending += 1;
     return new Promise((resolve, reject) => {
-      const call = new SentCall(this, asked, outcome, resolve, reject);
+      const call = new SentCall(this, asked, handler, resolve, reject);
       try {
         this.settings.store.submit(call);
       } catch (error) {
@@ -78,15 +78,15 @@ class SentCall<T> implements Call {
   submission: Call['submission'] = undefined;
   server: Call['server'] = undefined;
   replans = 0;
-  readonly #calls: Calls;
-  readonly #outcome: Outcome<T>;
+  readonly #calls: SentCalls;
+  readonly #handler: ReplyHandler<T>;
   readonly #resolve: (value: T) => void;
   readonly #reject: (error: RateLimiterError) => void;
 
   constructor(
-    calls: Calls,
+    calls: SentCalls,
     asked: Entry,
-    outcome: Outcome<T>,
+    handler: ReplyHandler<T>,
     resolve: (value: T) => void,
     reject: (error: RateLimiterError) => void,
   ) {
@@ -99,15 +99,15 @@ class SentCall<T> implements Call {
     const { sharding } = calls.settings;
     this.home = sharding === undefined ? asked.home : homeOf(sharding, asked);
     this.late =
-      outcome.late === undefined ? undefined : (reply, at) => outcome.late?.(this, reply, at);
+      handler.late === undefined ? undefined : (reply, at) => handler.late?.(this, reply, at);
     this.#calls = calls;
-    this.#outcome = outcome;
+    this.#handler = handler;
     this.#resolve = resolve;
     this.#reject = reject;
   }
 
   settle(reply: readonly number[], at: number): void {
-    this.#resolve(this.#outcome.read(this, reply, at));
+    this.#resolve(this.#handler.read(this, reply, at));
     this.#calls.ended(undefined);
   }
 
@@ -117,13 +117,13 @@ class SentCall<T> implements Call {
       this.#calls.ended(undefined);
       return;
     }
-    if (this.#outcome.decides === true) {
+    if (this.#handler.decides === true) {
       this.#calls.settings.counts.degraded(error);
     }
-    if (this.#calls.settings.failStrategy === 'throw' || this.#outcome.degrade === undefined) {
+    if (this.#calls.settings.failStrategy === 'throw' || this.#handler.degrade === undefined) {
       this.#reject(error);
     } else {
-      this.#resolve(this.#outcome.degrade(error));
+      this.#resolve(this.#handler.degrade(error));
     }
     this.#calls.ended(error);
   }

@@ -3,8 +3,8 @@ import { shapeOf } from '../script/call-shape.ts';
 import type { Rule } from '../script/call-shape.ts';
 import { readVerdicts } from '../script/read-answer.ts';
 import { tokenBucket } from '../algorithms/token-bucket.ts';
-import type { Calls } from './sent-calls.ts';
-import { NOTHING } from './sent-calls.ts';
+import type { SentCalls } from './sent-calls.ts';
+import { IGNORE_REPLY } from './sent-calls.ts';
 import { StoreError } from '../base/errors.ts';
 
 /** Keys that are tried. Of two servers all keys are on one, and tell nothing, once in 2^8 starts. */
@@ -23,7 +23,7 @@ const forget = shapeOf('reset', 1, [rule('')]);
  * made on another server. `byTag` asks it of the keys of one identity only.
  */
 export async function seesShards(
-  calls: Calls,
+  calls: SentCalls,
   keyOf: (identity: string) => string,
   byTag: boolean,
 ): Promise<boolean> {
@@ -39,18 +39,20 @@ export async function seesShards(
 }
 
 async function probe(
-  calls: Calls,
+  calls: SentCalls,
   keyOf: (identity: string) => string,
   byTag: boolean,
 ): Promise<boolean> {
   const keys = Array.from({ length: TRIALS }, () => keyOf(randomUUID()));
-  await Promise.all(keys.map((key) => calls.submit({ key, shape: charge, home: key }, NOTHING)));
+  await Promise.all(
+    keys.map((key) => calls.submit({ key, shape: charge, home: key }, IGNORE_REPLY)),
+  );
   const seen = await Promise.all(
     keys.map(async (key) => {
       const shape = byTag ? lookBehindTag : look;
       const beside = byTag
         ? undefined
-        : calls.submit({ key: keyOf(randomUUID()), shape, home: key }, NOTHING);
+        : calls.submit({ key: keyOf(randomUUID()), shape, home: key }, IGNORE_REPLY);
       const charged = calls.submit(
         { key, shape, home: key },
         { read: (_, reply, at) => readVerdicts(shape, reply, at).at(-1)!.refused },
@@ -64,6 +66,8 @@ async function probe(
     }
     throw error;
   });
-  await Promise.all(keys.map((key) => calls.submit({ key, shape: forget, home: key }, NOTHING)));
+  await Promise.all(
+    keys.map((key) => calls.submit({ key, shape: forget, home: key }, IGNORE_REPLY)),
+  );
   return seen.includes(false);
 }

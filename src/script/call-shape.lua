@@ -1,11 +1,11 @@
 --[[
   What a script call is about, but for its keys: the verbs, their units, and the numbers of the limits. Twin of
-  shape.ts.
+  call-shape.ts.
 
   In:   ARGV  number of shapes; per shape a verb, units, number of details, number of limits, then per limit
               whether it is a shadow (1 or 0), its algorithm and that algorithm's arguments; then the runs, which
               are decide.lua's
-        Or what lone.lua left over.
+        Or what fast-path.lua left over.
   Out:  shapes    per shape what its verb needs, and a plan per limit with its `algorithm`, `shadow` and `width`
         args, at  the arguments, and the first that is not of a shape
 ]]
@@ -26,7 +26,7 @@ local recorded = { reserve = true, settle = true }
 
 local args, at, shapes = ARGV, 2, {}
 if #ARGV == 1 then
-  -- What lone.lua left over: the same run, from the key at which it stopped.
+  -- What fast-path.lua left over: the same run, from the key at which it stopped.
   args = { '1', 'allow', '0', '0', '1', '0', 'token_bucket' }
   for number in string.gmatch(ARGV[1], '%d+') do
     args[#args + 1] = number

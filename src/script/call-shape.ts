@@ -40,9 +40,9 @@ export interface Shape {
   readonly verb: Verb;
   readonly units: number;
   readonly rules: readonly Rule[];
-  /** As shape.lua reads it. */
+  /** As call-shape.lua reads it. */
   readonly args: readonly string[];
-  /** As lone.lua does; undefined where it is not of that kind. */
+  /** As fast-path.lua does; undefined where it is not of that kind. */
   readonly lone: string | undefined;
   /**
    * How many integers an answer to this shape has before those of its limits: the units that `up_to` granted, whether

@@ -1,16 +1,21 @@
 --[[
-  The driver: several entries in order, each governed by one or several limits, all or nothing. Reads the
-  state of every key, decides, then writes each changed state once. Twin of decide.ts.
+  The driver: decides several entries in order, each governed by one or several limits, all or nothing. Reads the
+  state of every key, changes it, and leaves the writing to write.lua. Twin of decide.ts.
 
   In:   KEYS  the keys of every entry, in the order of the entries; a key may occur again. For `reserve` and
               `settle` the key of the reservation's record comes after those of the limits
-        ARGV  after the shapes, which shape.lua reads, runs until the end: shape, key groups, entries on each
+        ARGV  after the shapes, which call-shape.lua reads, runs until the end: shape, key groups, entries on each
               group, and for each entry its details, which verbs.lua reads
-  Out:  now, then per entry what verbs.lua answers; then per limit the integers of its algorithm, for `reset` one,
-        for `renew`, `release` and `settle` none; or, where the entry failed, a message in each of its places
+  Out:  out       now, then per entry what verbs.lua answers; then per limit the integers of its algorithm, for
+                  `reset` one, for `renew`, `release` and `settle` none; or, where the entry failed, a message in
+                  each of its places
+        entries   what went through `decide`: its shape, its place in `out`, its slots
+        states, erased, first_change   by slot: the state, whether it was erased, and the place in `out` of the
+                  entry that first changed it
+        fail      puts a message in all places of an entry
 ]]
 -- Tables by slot, as `states`: the place in KEYS at which a key occurs first.
-local erased, failures = {}, {}
+local erased = {}
 local first_change = {} -- the place in `out` of the entry that first changed this state
 
 local slots = {}
@@ -87,7 +92,7 @@ local function decide(entry)
     end
   end
   if entry.record then
-    RECORD = RECORD or { algorithm = make_record() }
+    RECORD = RECORD or { algorithm = make_reservation_record() }
     local reserved = state_of(entry.record, RECORD)
     local failure = reserved.failure
     if not failure and shape.verb == 'settle' and reserved.ends > now and not reserved.settled then
@@ -138,71 +143,3 @@ while at <= #args do
     key = key + shape.keys
   end
 end
-
-local any_failed, on_replica = false, nil
-
-local function write(slot)
-  local state, written = states[slot], nil
-  local saves = state and state.changed
-  if erased[slot] and not (saves and not state.algorithm.open) then -- a string is overwritten as it is
-    written = redis.pcall('DEL', KEYS[slot])
-  end
-  if saves then
-    written = state.algorithm.save(KEYS[slot], state)
-    state.changed = false
-  end
-  if type(written) == 'table' and written.err then
-    failures[slot] = written.err
-    any_failed = true
-    on_replica = on_replica or (string.find(written.err, 'READONLY', 1, true) and written.err)
-  end
-end
-
--- What is settled must be on record before it takes effect: it would take effect again when it is tried again.
-for e = 1, #entries do
-  local entry = entries[e]
-  local record = entry.record
-  if record and first_change[record] then
-    if states[record].changed then
-      write(record)
-    end
-    for l = 1, #entry do
-      if first_change[entry[l]] then
-        failures[entry[l]] = failures[entry[l]] or failures[record]
-      end
-    end
-  end
-end
-
-for slot = 1, #KEYS do
-  if first_change[slot] and not failures[slot] and (erased[slot] or states[slot].changed) then
-    write(slot)
-  end
-end
-
--- A replica decides nothing: said as the server says it, so that the client looks for the primary.
-if on_replica then
-  return redis.error_reply(on_replica)
-end
-
--- An answer that rests on a change which was not written is not true, nor is a record of it.
-if any_failed then
-  for e = 1, #entries do
-    local entry = entries[e]
-    local record = entry.record
-    for l = 1, #entry do
-      local slot = entry[l]
-      if failures[slot] and entry.place >= first_change[slot] then
-        fail(entry, failures[slot])
-        if record and first_change[record] and not failures[record] then
-          redis.pcall('DEL', KEYS[record])
-        end
-      end
-    end
-    if record and failures[record] and entry.place >= first_change[record] then
-      fail(entry, failures[record])
-    end
-  end
-end
-
-return out

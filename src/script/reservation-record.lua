@@ -1,15 +1,15 @@
 --[[
-  record: what one reservation was charged, until it is settled or expires; then, for a while, how it was settled.
-  Twin of record.ts.
+  What one reservation was charged, until it is settled or expires; then, for a while, how it was settled.
+  Twin of reservation-record.ts.
 
   In:   value 'held;ends;cost;receipt;…' with a receipt per limit, '-' for one that was not charged
         | 'settled;ends;charged;uncharged', or none; `ends` is the instant, in whole microseconds, from which on
         the record is as good as gone
   Out:  nothing: the driver answers from it
 ]]
-local record = {}
+local reservation_record = {}
 
-function record.load(value)
+function reservation_record.load(value)
   local state = {
     ends = 0,
     settled = false,
@@ -19,7 +19,7 @@ function record.load(value)
     charged = 0,
     uncharged = 0,
     changed = false,
-    algorithm = record,
+    algorithm = reservation_record,
   }
   if not value then
     return state
@@ -45,7 +45,7 @@ function record.load(value)
   return state
 end
 
-function record.save(key, state)
+function reservation_record.save(key, state)
   local value
   if state.settled then
     value = string.format('settled;%d;%d;%d', state.ends, state.charged, state.uncharged)

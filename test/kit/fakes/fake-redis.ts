@@ -65,7 +65,7 @@ interface Run {
   readonly times: number;
 }
 
-/** As lone.lua and decide.lua read them. Shapes of one limit only. */
+/** As fast-path.lua and decide.lua read them. Shapes of one limit only. */
 function readArguments(args: readonly string[], keys: number): { shapes: Shape[]; runs: Run[] } {
   if (args.length === 1) {
     const numbers = args[0]!.split(' ');

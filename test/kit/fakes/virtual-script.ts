@@ -10,4 +10,4 @@ local now = tonumber(table.remove(ARGV))
 `;
 
 /** The production script but for its clock, which is the last element of ARGV. */
-export const virtualScript = assemble({ clock: ARGUMENT_CLOCK });
+export const virtualScript = assemble({ 'script/clock': ARGUMENT_CLOCK });

@@ -18,7 +18,7 @@ import { Trace } from './traces.ts';
 export interface Counts {
   steps: number;
   scriptCalls: number;
-  /** Script calls that begin on the fast path of lone.lua. */
+  /** Script calls that begin on the fast path of fast-path.lua. */
   lone: number;
   /** Of these, those that meet a state there which is left to the driver; on the first key, and on a later one. */
   loneLeft: number;

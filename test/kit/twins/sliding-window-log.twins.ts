@@ -16,7 +16,7 @@ export const ENDS_AFTER_MS = 10_000_000_000_000;
 
 /** The production script but for its clock, which is the last element of ARGV, and for when keys expire. */
 const virtualScript = assemble({
-  clock: `--[[
+  'script/clock': `--[[
   A clock that the caller sets.
 
   In:   ARGV   whole microseconds since the Unix epoch, last; taken off, so that the driver sees its own arguments

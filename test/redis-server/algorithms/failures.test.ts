@@ -59,7 +59,7 @@ function inWords(asks: readonly Ask[], reply: Reply): (string | number)[] {
   });
 }
 
-/** A batch of one kind takes the short way through lone.lua, unless each of its entries is a run of its own. */
+/** A batch of one kind takes the short way through fast-path.lua, unless each of its entries is a run of its own. */
 const FORMS: readonly (readonly [string, (entries: readonly Entry[]) => readonly Grouping[]])[] = [
   ['as production writes them', groupedByProduction],
   ['each a run of its own', (entries) => [groupedOneByOne(entries)]],

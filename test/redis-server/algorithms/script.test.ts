@@ -161,7 +161,7 @@ describe('the build of the script', () => {
   });
 
   it.each(INCLUDES)('finds the generated file stale when %s.lua has changed', (include) => {
-    edit(`src/algorithms/${include}.lua`, (text) =>
+    edit(`src/${include}.lua`, (text) =>
       `${text}local added = 1\n`.replace(
         'return out\nlocal added = 1',
         'local added = 1\nreturn out',
@@ -193,7 +193,7 @@ describe('the build of the script', () => {
   });
 
   it.each(INCLUDES)('rejects %s.lua without a header', (include) => {
-    edit(`src/algorithms/${include}.lua`, (text) => text.replace(/^--\[\[[\s\S]*?\]\]\n/, ''));
+    edit(`src/${include}.lua`, (text) => text.replace(/^--\[\[[\s\S]*?\]\]\n/, ''));
     const { status, stderr } = build('--check');
     expect(stderr).toContain(`${include}.lua: begins with no header`);
     expect(status).not.toBe(0);
@@ -205,7 +205,7 @@ describe('the build of the script', () => {
   });
 
   it('rejects what is no Lua', () => {
-    edit('src/script/decide.lua', (text) => text.replace('return out', 'return out out'));
+    edit('src/script/write.lua', (text) => text.replace('return out', 'return out out'));
     expect(build('--check').status).not.toBe(0);
   });
 });

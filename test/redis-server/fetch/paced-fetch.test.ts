@@ -2,8 +2,8 @@ import http from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { setImmediate } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished, test } from 'vitest';
-import { pacedFetch } from 'distributed-rate-limiter/client';
-import type { Fetch, PacedFetchOptions } from 'distributed-rate-limiter/client';
+import { pacedFetch } from 'distributed-rate-limiter/fetch';
+import type { Fetch, PacedFetchOptions } from 'distributed-rate-limiter/fetch';
 import { waitUntil } from '../../kit/servers/index.mjs';
 
 interface Reply {

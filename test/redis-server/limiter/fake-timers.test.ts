@@ -1,6 +1,6 @@
 import { mock } from 'node:test';
 import { concurrency, MemoryStore, RateLimiter } from 'distributed-rate-limiter';
-import { pacedFetch } from 'distributed-rate-limiter/client';
+import { pacedFetch } from 'distributed-rate-limiter/fetch';
 import { limited } from 'distributed-rate-limiter/limited';
 import { ManualClock } from 'distributed-rate-limiter/testing';
 import { afterEach, describe, expect, test, vi } from 'vitest';

@@ -10,7 +10,7 @@ local writes = {}
 local function decide()
 ${
   assemble({
-    clock: `--[[
+    'script/clock': `--[[
   A clock that the caller sets, and writes that are told.
 
   In:   ARGV  whole microseconds since the Unix epoch, last

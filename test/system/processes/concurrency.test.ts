@@ -24,7 +24,7 @@ function recording(): ReturnType<typeof assemble> {
   const decided = 'entries[#entries + 1] = entry\n';
   if (!source.includes(decided)) throw new Error('decide.lua has no place to record at');
   return assemble({
-    decide: source.replace(
+    'script/decide': source.replace(
       decided,
       `${decided}redis.call('RPUSH', 'history', shape.verb .. ' ' .. ARGV[entry.details] .. string.format(' %d %d', now, out[place]))\n`,
     ),

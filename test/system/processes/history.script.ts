@@ -10,7 +10,7 @@ import type { RedisServer } from '../../kit/servers/index.mjs';
  */
 export function scriptThatAlso({ first, last }: { first: string; last: string }): ScriptSource {
   const source = (name: string): string =>
-    readFileSync(new URL(`../../../src/algorithms/${name}.lua`, import.meta.url), 'utf8');
+    readFileSync(new URL(`../../../src/${name}.lua`, import.meta.url), 'utf8');
   const recording = (name: string): string => {
     const text = source(name);
     const told = text.replaceAll(/\n *return out\n/g, `\n${last}\nreturn out\n`);
@@ -18,9 +18,9 @@ export function scriptThatAlso({ first, last }: { first: string; last: string })
     return told;
   };
   return assemble({
-    clock: `${source('clock')}\n${first}`,
-    lone: recording('lone'),
-    decide: recording('decide'),
+    'script/clock': `${source('script/clock')}\n${first}`,
+    'script/fast-path': recording('script/fast-path'),
+    'script/write': recording('script/write'),
   });
 }
 

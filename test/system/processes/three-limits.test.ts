@@ -65,7 +65,7 @@ function recording(): ReturnType<typeof assemble> {
   const decided = 'entries[#entries + 1] = entry\n';
   if (!source.includes(decided)) throw new Error('decide.lua has no place to record at');
   return assemble({
-    decide: source.replace(
+    'script/decide': source.replace(
       decided,
       `${decided}
       local passed = shape.verb == 'release' and out[place] or 1

@@ -1,6 +1,6 @@
 import { describe, expect, it, test } from 'vitest';
-import { parseRateLimit } from 'distributed-rate-limiter/client';
-import type { ReportedLimit, ResponseHeaders } from 'distributed-rate-limiter/client';
+import { parseRateLimit } from 'distributed-rate-limiter/fetch';
+import type { ReportedLimit, ResponseHeaders } from 'distributed-rate-limiter/fetch';
 
 /** Tue, 15 Nov 1994 08:12:31 GMT */
 const NOW = Date.UTC(1994, 10, 15, 8, 12, 31);

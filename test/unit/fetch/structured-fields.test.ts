@@ -7,7 +7,7 @@ import {
   DisplayString,
 } from 'structured-headers';
 import type { BareItem as ItemElsewhere, InnerList, Item } from 'structured-headers';
-import { parseRateLimit } from 'distributed-rate-limiter/client';
+import { parseRateLimit } from 'distributed-rate-limiter/fetch';
 import { parseDictionary, parseList } from '../../../src/fetch/structured-fields.ts';
 import type { BareItem } from '../../../src/fetch/structured-fields.ts';
 import { Random, seedOfRun } from '../../kit/fakes/random.ts';

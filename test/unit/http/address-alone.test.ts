@@ -2,7 +2,7 @@ import type * as net from 'node:net';
 import { expect, test, vi } from 'vitest';
 import { parseAddress } from '../../../src/http/address/address.ts';
 import { Random, seedOfRun } from '../../kit/fakes/random.ts';
-import { nearlyAddress } from './spellings.ts';
+import { nearlyAddress } from '../../kit/fakes/spellings.ts';
 
 /** `net.isIP` is the second opinion; here it agrees to everything, so that the first is heard alone. */
 vi.mock('node:net', async (original) => ({

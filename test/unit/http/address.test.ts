@@ -19,7 +19,7 @@ import {
   nearlyAddress,
   randomBytes,
   spell,
-} from './spellings.ts';
+} from '../../kit/fakes/spellings.ts';
 
 const seed = seedOfRun();
 

@@ -1,10 +1,10 @@
 import { describe, expect, test, vi } from 'vitest';
 import { clientAddress, identifyByAddress } from '../../../src/http/address/client-address.ts';
 import type { AddressOptions, AddressRequest } from '../../../src/http/address/client-address.ts';
-import { hostileProxy, notWholeNumbers, refusal, refusalOf } from '../options/values.ts';
+import { hostileProxy, notWholeNumbers, refusal, refusalOf } from '../../kit/fakes/values.ts';
 import { Random, seedOfRun } from '../../kit/fakes/random.ts';
 import { collectWarnings } from '../../kit/fakes/warnings.ts';
-import { dress, expectedGroup, randomBytes, spell } from './spellings.ts';
+import { dress, expectedGroup, randomBytes, spell } from '../../kit/fakes/spellings.ts';
 
 const warnings = collectWarnings();
 const PROXY = '10.0.0.1';

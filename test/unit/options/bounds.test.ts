@@ -1,6 +1,6 @@
 import { MemoryStore, RateLimiter, RateLimiterError } from 'distributed-rate-limiter';
 import { createGuard } from 'distributed-rate-limiter/http';
-import { parseRateLimit } from 'distributed-rate-limiter/client';
+import { parseRateLimit } from 'distributed-rate-limiter/fetch';
 import { RateLimiterSync } from 'distributed-rate-limiter/sync';
 import { expect, test } from 'vitest';
 

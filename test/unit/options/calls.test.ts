@@ -8,7 +8,7 @@ import {
 import type { CallOptions, Identity } from 'distributed-rate-limiter';
 import { describe, expect, test } from 'vitest';
 import { FakeRedis } from '../../kit/fakes/fake-redis.ts';
-import { hostileArray, hostileProxy, notWholeNumbers } from './values.ts';
+import { hostileArray, hostileProxy, notWholeNumbers } from '../../kit/fakes/values.ts';
 
 const redis = new FakeRedis();
 const store = new MemoryStore();

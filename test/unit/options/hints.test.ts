@@ -8,12 +8,12 @@ import {
   slidingWindowLog,
   tokenBucket,
 } from 'distributed-rate-limiter';
-import { pacedFetch } from 'distributed-rate-limiter/client';
+import { pacedFetch } from 'distributed-rate-limiter/fetch';
 import { createGuard } from 'distributed-rate-limiter/http';
 import { limited } from 'distributed-rate-limiter/limited';
 import { RateLimiterSync } from 'distributed-rate-limiter/sync';
 import { describe, expect, test } from 'vitest';
-import { hostileProxy } from './values.ts';
+import { hostileProxy } from '../../kit/fakes/values.ts';
 
 const store = new MemoryStore();
 const right = { store, rate: 5, period: '1m' } as const;

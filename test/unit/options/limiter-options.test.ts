@@ -3,7 +3,13 @@ import type { LimiterOptions } from 'distributed-rate-limiter';
 import { createSentinel } from 'redis';
 import { describe, expect, test } from 'vitest';
 import { FakeRedis } from '../../kit/fakes/fake-redis.ts';
-import { hostileProxy, notTexts, notWholeNumbers, refusal, refusalOf } from './values.ts';
+import {
+  hostileProxy,
+  notTexts,
+  notWholeNumbers,
+  refusal,
+  refusalOf,
+} from '../../kit/fakes/values.ts';
 
 /** Every limiter below would be on this client, and none of them may say a word to it. */
 const redis = new FakeRedis();

@@ -2,7 +2,7 @@ import { MemoryStore, RateLimiterError, tokenBucket } from 'distributed-rate-lim
 import type { MemoryStoreOptions, TokenBucketOptions, Duration } from 'distributed-rate-limiter';
 import { ManualClock } from 'distributed-rate-limiter/testing';
 import { describe, expect, test } from 'vitest';
-import { notTexts, notWholeNumbers, refusal, refusalOf } from './values.ts';
+import { notTexts, notWholeNumbers, refusal, refusalOf } from '../../kit/fakes/values.ts';
 
 const bucket = (options: unknown): unknown => tokenBucket(options as TokenBucketOptions);
 const memory = (options: unknown): unknown => new MemoryStore(options as MemoryStoreOptions);

@@ -4,8 +4,8 @@ import { RateLimiterError } from '../../../src/base/errors.ts';
 import { Connection } from '../../../src/redis/connection/connection.ts';
 import { slotOf } from '../../../src/redis/connection/slot.ts';
 import { ReplyError } from '../../kit/fakes/fake-client.ts';
-import { EchoCall, echoScript } from './echo-script.ts';
-import { FakePort } from './fake-port.ts';
+import { EchoCall, echoScript } from '../../kit/fakes/echo-script.ts';
+import { FakePort } from '../../kit/fakes/fake-port.ts';
 
 vi.mock(import('../../../src/base/timers.ts'), () => import('../../kit/fakes/live-timers.ts'));
 

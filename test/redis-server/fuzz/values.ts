@@ -1,6 +1,6 @@
 import { FakeRedis } from '../../kit/fakes/fake-redis.ts';
 import type { Random } from '../../kit/fakes/random.ts';
-import { hostileArray, notTexts, notWholeNumbers } from '../options/values.ts';
+import { hostileArray, notTexts, notWholeNumbers } from '../../kit/fakes/values.ts';
 
 const revoked: unknown = (() => {
   const { proxy, revoke } = Proxy.revocable([], {});

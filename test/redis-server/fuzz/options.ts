@@ -8,7 +8,7 @@ import {
   tokenBucket,
 } from 'distributed-rate-limiter';
 import type { Limit, RedisPort } from 'distributed-rate-limiter';
-import { pacedFetch, parseRateLimit } from 'distributed-rate-limiter/client';
+import { pacedFetch, parseRateLimit } from 'distributed-rate-limiter/fetch';
 import { createGuard, identifyByAddress } from 'distributed-rate-limiter/http';
 import { limited } from 'distributed-rate-limiter/limited';
 import { ManualClock } from 'distributed-rate-limiter/testing';

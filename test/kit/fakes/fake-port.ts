@@ -1,6 +1,6 @@
 import type { PortState } from '../../../src/redis/port.ts';
-import { FakeClient } from '../../kit/fakes/fake-client.ts';
-import type { Send } from '../../kit/fakes/fake-client.ts';
+import { FakeClient } from './fake-client.ts';
+import type { Send } from './fake-client.ts';
 
 /** One send, settled by hand. */
 export interface Sent extends Send {

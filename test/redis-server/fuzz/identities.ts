@@ -6,7 +6,7 @@ import { digestIdentity } from '../../../src/base/identity.ts';
 import type { Random } from '../../kit/fakes/random.ts';
 import { Finding, ownError } from './area.ts';
 import type { Area } from './area.ts';
-import { hostileArray } from '../options/values.ts';
+import { hostileArray } from '../../kit/fakes/values.ts';
 import { anyText, anyValue } from './values.ts';
 
 /** The rule once more, by other means. */

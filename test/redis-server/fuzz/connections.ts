@@ -1,6 +1,6 @@
 import { Connection } from '../../../src/redis/connection/connection.ts';
-import { EchoCall, echoScript } from '../redis/echo-script.ts';
-import { FakePort } from '../redis/fake-port.ts';
+import { EchoCall, echoScript } from '../../kit/fakes/echo-script.ts';
+import { FakePort } from '../../kit/fakes/fake-port.ts';
 import { Random } from '../../kit/fakes/random.ts';
 import { Finding } from './area.ts';
 import type { Area } from './area.ts';

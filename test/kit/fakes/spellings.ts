@@ -1,5 +1,5 @@
 import ipaddr from 'ipaddr.js';
-import type { Random } from '../../kit/fakes/random.ts';
+import type { Random } from './random.ts';
 
 /** Bytes as an adversary would choose them: much zero, much 0xff, IPv4 in each disguise. */
 export function randomBytes(random: Random): readonly number[] {

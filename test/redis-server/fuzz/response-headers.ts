@@ -1,5 +1,5 @@
-import { pacedFetch, parseRateLimit } from 'distributed-rate-limiter/client';
-import type { RateLimitReport, ResponseHeaders } from 'distributed-rate-limiter/client';
+import { pacedFetch, parseRateLimit } from 'distributed-rate-limiter/fetch';
+import type { RateLimitReport, ResponseHeaders } from 'distributed-rate-limiter/fetch';
 import type { Random } from '../../kit/fakes/random.ts';
 import { Finding } from './area.ts';
 import type { Area } from './area.ts';

@@ -1,7 +1,13 @@
 import { isIP } from 'node:net';
 import { clientAddress, identifyByAddress } from 'distributed-rate-limiter/http';
 import type { AddressOptions, AddressRequest } from 'distributed-rate-limiter/http';
-import { dress, expectedGroup, nearlyAddress, randomBytes, spell } from '../http/spellings.ts';
+import {
+  dress,
+  expectedGroup,
+  nearlyAddress,
+  randomBytes,
+  spell,
+} from '../../kit/fakes/spellings.ts';
 import type { Random } from '../../kit/fakes/random.ts';
 import { Finding } from './area.ts';
 import type { Area } from './area.ts';

@@ -1,0 +1,417 @@
+import { randomUUID } from 'node:crypto';
+import type { Decision, Grant } from '../base/decision.ts';
+import { invalidOption, RateLimiterError } from '../base/errors.ts';
+import type { StoreError } from '../base/errors.ts';
+import { digestIdentity } from '../base/identity.ts';
+import type { Identity } from '../base/identity.ts';
+import { checks } from '../observe/channels.ts';
+import type { CheckMessage } from '../observe/messages.ts';
+import { readable } from '../options/read-options.ts';
+import { reserveDetails } from '../script/call-shape.ts';
+import type { Entry, Shape } from '../script/call-shape.ts';
+import { readGranted, readHeld, readVerdicts } from '../script/read-answer.ts';
+import { CallLimits } from './call-limits.ts';
+import {
+  readAcquireOptions,
+  readCallOptions,
+  readCost,
+  readReserveOptions,
+} from './call-options.ts';
+import type { AcquireOptions, CallOptions, ReserveOptions } from './call-options.ts';
+import { leaseOf } from './lease.ts';
+import type { Lease } from './lease.ts';
+import { LimitSet } from './limit-set.ts';
+import type { Settings } from './limiter-options.ts';
+import { degraded, impossible, makeDecision } from './make-decision.ts';
+import { attachReceipt, redeem } from './refund-receipt.ts';
+import { PendingReservation } from './reservation.ts';
+import type { Reservation } from './reservation.ts';
+import { IGNORE_REPLY, SentCalls } from './sent-calls.ts';
+import type { ReplyHandler } from './sent-calls.ts';
+import { checkSharding } from './sharding.ts';
+import type { Listener } from './wait-queue.ts';
+import { warmUp } from './warm-up.ts';
+
+type Verb = 'allow' | 'peek' | 'acquire';
+type OtherLimits = Pick<CallOptions, 'limits'>;
+
+/** What is particular about a caller: the lease it asks for, or that it waits in the queue. */
+interface Caller {
+  readonly lease?: string;
+  readonly listener?: Listener;
+}
+
+const ORDINARY: Caller = {};
+
+/** Makes one call to the store of each verb of a limiter, and the answer of each reply. It calls no hook. */
+export class Decider {
+  readonly #settings: Settings;
+  readonly #calls: SentCalls;
+  readonly #callLimits: CallLimits;
+  #closed = false;
+  #warnedOfPenalty = false;
+
+  /** `report` is told of every call that the store did not answer. */
+  constructor(settings: Settings, report: (error: StoreError) => void) {
+    this.#settings = settings;
+    this.#calls = new SentCalls(settings, report);
+    this.#callLimits = new CallLimits((limits) => this.#makeLimits(limits));
+  }
+
+  /** SentCalls are refused from here on. Returns the error that refuses them. */
+  close(): RateLimiterError {
+    this.#closed = true;
+    return closed();
+  }
+
+  /** Resolves once no call is under way. */
+  idle(): Promise<void> {
+    return this.#calls.idle();
+  }
+
+  checkOpen(): void {
+    if (this.#closed) {
+      throw closed();
+    }
+  }
+
+  /** Decides a call, under a span where somebody subscribes. Its errors are rejections. */
+  decide(
+    verb: Verb,
+    identity: Identity,
+    options: CallOptions | undefined,
+    caller: Caller = ORDINARY,
+  ): Promise<Decision> {
+    try {
+      const { limits, cost } = this.#readCall(options);
+      if (verb === 'allow') {
+        checkLeaseless(limits);
+      }
+      const key = this.#keyOf(limits, identity);
+      if (!checks.hasSubscribers) {
+        return this.#decide(verb, limits, key, cost, caller);
+      }
+      const message: CheckMessage = { operation: verb, namespace: this.#settings.namespace, cost };
+      return checks.tracePromise(() => this.#decide(verb, limits, key, cost, caller), message);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  #decide(
+    verb: Verb,
+    limits: LimitSet,
+    key: string,
+    cost: number,
+    { lease, listener }: Caller,
+  ): Promise<Decision> {
+    if (cost > limits.maxCost) {
+      if (verb !== 'peek') {
+        this.#settings.counts.impossible += 1;
+      }
+      const decision = impossible(limits.limits, cost, limits.maxCost);
+      listener?.decided(decision);
+      return Promise.resolve(decision);
+    }
+    const asked = { key, shape: limits.shape(verb, cost) };
+    if (listener !== undefined) {
+      return this.#calls.submit(asked, this.#heard(listener));
+    }
+    if (lease === undefined) {
+      return this.#calls.submit(asked, verb === 'peek' ? this.#looked : this.#charged);
+    }
+    return this.#calls.submit(
+      { ...asked, details: [lease] },
+      {
+        ...this.#charged,
+        late: (late, reply, at) => {
+          if (readDecision(late, reply, at).allowed) {
+            // No caller waits for it, and `onError` is told of a failure.
+            this.#askLease('release', limits, key, lease).catch(() => {});
+          }
+        },
+      },
+    );
+  }
+
+  /** The key by which callers of `wait` queue up. */
+  queueKey(identity: Identity, options: CallOptions | undefined): string {
+    const { limits } = this.#readCall(options);
+    checkLeaseless(limits);
+    return this.#keyOf(limits, identity);
+  }
+
+  async grant(identity: Identity, units: number, options: OtherLimits | undefined): Promise<Grant> {
+    const { limits } = this.#readCall(options);
+    checkLeaseless(limits);
+    const shape = limits.shape('up_to', readCost('units', units));
+    return this.#calls.submit<Grant>(
+      { key: this.#keyOf(limits, identity), shape },
+      {
+        decides: true,
+        read: (asked, reply, at) => {
+          const granted = readGranted(asked.shape, reply, at);
+          const decision = this.#counted(readDecision(asked, reply, at), asked);
+          return this.#withReceipt({ ...decision, granted }, asked, reply, at);
+        },
+        degrade: (error) => ({
+          ...this.#degraded(error),
+          granted: this.#settings.failStrategy === 'open' ? units : 0,
+        }),
+      },
+    );
+  }
+
+  async acquire(identity: Identity, options: AcquireOptions | undefined): Promise<Lease> {
+    const { heartbeat, call } = readable('options', () => readAcquireOptions(options));
+    const { limits } = this.#readCall(call);
+    if (limits.ttlsMs.length === 0) {
+      throw invalidOption(
+        'limits',
+        'with a concurrency limit among them, for `acquire`',
+        limits.limits,
+        'Add concurrency({ max, ttl }), or call `allow`.',
+      );
+    }
+    const key = this.#keyOf(limits, identity);
+    const id = randomUUID();
+    const clock = this.#settings.store.time;
+    const sentAt = clock.nowMicros();
+    const decision = await this.decide('acquire', identity, call, { lease: id });
+    if (!decision.allowed || decision.degraded) {
+      return leaseOf(decision, undefined);
+    }
+    const ttlMs = Math.min(...limits.enforcedTtlsMs);
+    return leaseOf(decision, {
+      id,
+      ttlMs,
+      heartbeatMs: heartbeat ? Math.min(...limits.ttlsMs) / 3 : undefined,
+      clock,
+      sentAt,
+      counted:
+        limits.leaseCounts.length === 0
+          ? undefined
+          : this.#settings.counts.heldLeases.take(sentAt + ttlMs * 1_000, limits.leaseCounts),
+      ask: async (leaseVerb, heard) => {
+        this.checkOpen();
+        return this.#askLease(leaseVerb, limits, key, id, heard);
+      },
+    });
+  }
+
+  #askLease(
+    verb: 'renew' | 'release',
+    limits: LimitSet,
+    key: string,
+    lease: string,
+    heard?: (held: boolean) => void,
+  ): Promise<boolean> {
+    return this.#calls.submit(
+      { key, shape: limits.shape(verb, 1), details: [lease] },
+      {
+        read: (_, reply, at) => {
+          const held = readHeld(reply, at);
+          heard?.(held);
+          return held;
+        },
+      },
+    );
+  }
+
+  async reserve(identity: Identity, options: ReserveOptions): Promise<Reservation> {
+    const { ttlMs, call } = readable('options', () => readReserveOptions(options));
+    const { limits, cost } = this.#readCall(call);
+    checkLeaseless(limits);
+    checkSharding(this.#settings.sharding, 'reserve', limits.limits.length + 1);
+    const key = this.#keyOf(limits, identity);
+    const pending = new PendingReservation(cost, {
+      timeoutMs: this.#settings.timeoutMs,
+      clock: this.#settings.store.time,
+      checkOpen: () => this.checkOpen(),
+      send: (record, details, read) =>
+        this.#calls.submit(
+          { key, shape: limits.shape('settle', 1), record, details },
+          { read: (_, reply, at) => read(reply, at) },
+        ),
+    });
+    return pending.answer(await this.#reserve(limits, key, cost, ttlMs, pending));
+  }
+
+  #reserve(
+    limits: LimitSet,
+    key: string,
+    cost: number,
+    ttlMs: number,
+    pending: PendingReservation,
+  ): Promise<Decision> {
+    if (cost > limits.maxCost) {
+      this.#settings.counts.impossible += 1;
+      return Promise.resolve(impossible(limits.limits, cost, limits.maxCost));
+    }
+    return this.#calls.submit(
+      {
+        key,
+        shape: limits.shape('reserve', cost),
+        record: pending.record,
+        details: reserveDetails(ttlMs),
+      },
+      {
+        ...this.#looked,
+        decides: true,
+        read: (asked, reply, at) => this.#counted(readDecision(asked, reply, at), asked),
+        late: (late, reply, at) => {
+          if (readDecision(late, reply, at).allowed) {
+            pending.late();
+          }
+        },
+      },
+    );
+  }
+
+  async refund(decision: Decision): Promise<Decision> {
+    this.checkOpen();
+    return this.#calls.submit(redeem(decision, this), { read: readDecision });
+  }
+
+  /** Refunds a charge whose caller has gone; where the store gives no answer the charge stays. */
+  giveBack(decision: Decision): void {
+    this.#calls.submit(redeem(decision, this), IGNORE_REPLY).catch(() => {
+      // `onError` was told.
+    });
+  }
+
+  async penalize(
+    identity: Identity,
+    cost: number,
+    options: OtherLimits | undefined,
+  ): Promise<Decision> {
+    const { limits } = this.#readCall(options);
+    const shape = limits.shape('penalize', readCost('cost', cost));
+    if (!this.#warnedOfPenalty && !limits.limits.some(({ maxDebt }) => maxDebt > 0)) {
+      this.#warnedOfPenalty = true;
+      process.emitWarning(
+        '`penalize` was called where no limit has `maxDebt`: it takes what is left, and does nothing where nothing is left. Give a limit `maxDebt`, the units that may be owed.',
+        { type: 'RateLimiterWarning', code: 'DRL_PENALTY_WITHOUT_DEBT' },
+      );
+    }
+    return this.#calls.submit({ key: this.#keyOf(limits, identity), shape }, this.#looked);
+  }
+
+  async reset(identity: Identity, options: OtherLimits | undefined): Promise<void> {
+    const { limits } = this.#readCall(options);
+    const shape = limits.shape('reset', 1);
+    await this.#calls.submit({ key: this.#keyOf(limits, identity), shape }, IGNORE_REPLY);
+  }
+
+  /** Sets or lifts the block of an identity: the shape says which. */
+  async setBlock(identity: Identity, shape: Shape): Promise<void> {
+    const key = this.#keyOf(this.#settings.limits, identity);
+    await this.#calls.submit({ key, shape }, IGNORE_REPLY);
+  }
+
+  async warmUp(): Promise<void> {
+    this.checkOpen();
+    await warmUp(this.#calls, this.#settings);
+  }
+
+  /** How a decision is read that charges nothing, or whose charge is given back in another way. */
+  readonly #looked: ReplyHandler<Decision> = {
+    read: readDecision,
+    degrade: (error) => this.#degraded(error),
+  };
+
+  /** How a decision is read that can be refunded. */
+  readonly #charged: ReplyHandler<Decision> = {
+    decides: true,
+    read: (asked, reply, at) =>
+      this.#withReceipt(this.#counted(readDecision(asked, reply, at), asked), asked, reply, at),
+    degrade: (error) => this.#degraded(error),
+  };
+
+  /** As `#charged`, for a listener that is told in the turn in which the decision is made. */
+  #heard({ decided, chargedLate }: Listener): ReplyHandler<Decision> {
+    const tell = (decision: Decision): Decision => {
+      decided(decision);
+      return decision;
+    };
+    return {
+      decides: true,
+      read: (asked, reply, at) => tell(this.#charged.read(asked, reply, at)),
+      degrade: (error) => tell(this.#degraded(error)),
+      late: (late, reply, at) => {
+        const decision = readDecision(late, reply, at);
+        if (decision.allowed) {
+          chargedLate(this.#withReceipt(decision, late, reply, at));
+        }
+      },
+    };
+  }
+
+  #counted(decision: Decision, { shape }: Entry): Decision {
+    this.#settings.counts.decided(decision, shape.rules);
+    return decision;
+  }
+
+  #withReceipt<T extends Decision>(
+    decision: T,
+    { key, shape }: Entry,
+    reply: readonly number[],
+    at: number,
+  ): T {
+    if (decision.allowed) {
+      attachReceipt(decision, { issuer: this, key, shape, reply, at, refunded: false });
+    }
+    return decision;
+  }
+
+  #degraded(error: StoreError): Decision {
+    return degraded(this.#settings.failStrategy === 'open', error);
+  }
+
+  #keyOf(limits: LimitSet, identity: Identity): string {
+    return limits.keyPrefix + digestIdentity(identity, this.#settings.hashSecret);
+  }
+
+  #readCall(options: CallOptions | undefined): { limits: LimitSet; cost: number } {
+    this.checkOpen();
+    if (options === undefined) {
+      return { limits: this.#settings.limits, cost: 1 };
+    }
+    const { cost, limits } = readable('options', () => readCallOptions(options));
+    return {
+      limits:
+        limits === undefined
+          ? this.#settings.limits
+          : readable('limits', () => this.#callLimits.of(limits)),
+      cost,
+    };
+  }
+
+  #makeLimits(limits: unknown): LimitSet {
+    const { namespace, blocks, counts, store, sharding } = this.#settings;
+    const set = new LimitSet(namespace, limits, blocks, counts, store.clock);
+    checkSharding(sharding, 'limits', set.limits.length);
+    return set;
+  }
+}
+
+function readDecision({ shape }: Entry, reply: readonly number[], at: number): Decision {
+  const verdicts = readVerdicts(shape, reply, at);
+  return makeDecision(shape, verdicts, reply[0]!, readGranted(shape, reply, at));
+}
+
+function checkLeaseless({ ttlsMs }: LimitSet): void {
+  if (ttlsMs.length > 0) {
+    throw new RateLimiterError(
+      'ERR_LEASE_REQUIRED',
+      'A limiter with a concurrency limit gives leases, which have to be released. Call `acquire`.',
+    );
+  }
+}
+
+function closed(): RateLimiterError {
+  return new RateLimiterError(
+    'ERR_LIMITER_CLOSED',
+    'The limiter was closed. Make calls before `close()`.',
+  );
+}

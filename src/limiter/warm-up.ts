@@ -1,0 +1,48 @@
+import { randomUUID } from 'node:crypto';
+import { digestIdentity } from '../base/identity.ts';
+import type { Identity } from '../base/identity.ts';
+import type { Settings } from './limiter-options.ts';
+import { IGNORE_REPLY } from './sent-calls.ts';
+import type { SentCalls } from './sent-calls.ts';
+import { seesShards } from './shard-probe.ts';
+
+/** Two parts, so that no caller's own identity is ever this one. */
+const PROBE: Identity = ['distributed-rate-limiter', 'ready'];
+
+/** Runs every command of the script once, on an identity of its own, and warns where several servers share the keys. */
+export async function warmUp(calls: SentCalls, settings: Settings): Promise<void> {
+  const { limits, hashSecret } = settings;
+  const key = limits.keyPrefix + digestIdentity(PROBE, hashSecret);
+  const probe = (verb: 'allow' | 'peek' | 'reset') =>
+    calls.submit(
+      verb === 'allow' && limits.ttlsMs.length > 0
+        ? { key, shape: limits.shape('acquire', 1), details: [randomUUID()] }
+        : { key, shape: limits.shape(verb, 1) },
+      IGNORE_REPLY,
+    );
+  // A key that occurs twice is read and written by the driver (GET, PSETEX), a fresh one alone by fast-path.lua (SET),
+  // and a reset deletes.
+  await probe('reset');
+  await Promise.all([probe('allow'), probe('peek')]);
+  await probe('reset');
+  await probe('allow');
+  await probe('reset');
+  await warnOfShards(calls, settings);
+}
+
+async function warnOfShards(calls: SentCalls, settings: Settings): Promise<void> {
+  const { store, sharding, namespace, hashSecret } = settings;
+  if (store.warn === undefined || sharding === 'key') {
+    return;
+  }
+  const keyOf = (identity: string): string =>
+    `${namespace}:token_bucket:${digestIdentity(identity, hashSecret)}`;
+  if (await seesShards(calls, keyOf, sharding === 'hash_tag')) {
+    store.warn(
+      'DRL_SHARDED',
+      sharding === undefined
+        ? "Several servers behind `redis` share the keys out (a proxy such as Twemproxy?), so calls that share a script call are counted on the wrong server and limits do not hold. Set `sharding: 'key'`, or 'hash_tag'."
+        : "`sharding` is 'hash_tag', but keys with one hash tag are on different servers, so limits do not hold. Let the proxy hash what stands between braces only (Twemproxy: `hash_tag: \"{}\"`; Envoy: `enable_hashtagging: true`), or set `sharding: 'key'`.",
+    );
+  }
+}

@@ -1,0 +1,76 @@
+import { spawnSync } from 'node:child_process';
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import process from 'node:process';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+
+/** Each row: a file, its code, and the rule that must refuse it. What layers may import is test/unit/layers.test.ts. */
+const refused: readonly (readonly [string, string, string])[] = [
+  ['src/printing.ts', "console.log('x');", 'eslint(no-console)'],
+  // A cycle is refused even where both ends are in one layer.
+  [
+    'src/algorithms/one.ts',
+    "import { y } from './two.ts';\nexport const x = () => y;",
+    'import(no-cycle)',
+  ],
+  [
+    'src/algorithms/two.ts',
+    "import { x } from './one.ts';\nexport const y = () => x;",
+    'import(no-cycle)',
+  ],
+  // A lost promise is a lost decision.
+  [
+    'src/lost.ts',
+    'export function f(p: Promise<void>): void {\n  p;\n}',
+    'typescript(no-floating-promises)',
+  ],
+  [
+    'src/misused.ts',
+    'export const f = (p: Promise<boolean>) => (p ? 1 : 2);',
+    'typescript(no-misused-promises)',
+  ],
+  ['src/wasted.ts', 'export const f = async () => {\n  await 1;\n};', 'typescript(await-thenable)'],
+];
+
+interface Diagnostic {
+  readonly code: string;
+  readonly filename: string;
+}
+
+const folder = mkdtempSync(path.join(os.tmpdir(), 'distributed-rate-limiter-lint-'));
+let diagnostics: readonly Diagnostic[] = [];
+
+beforeAll(() => {
+  for (const config of ['.oxlintrc.json', 'tsconfig.json']) {
+    copyFileSync(path.join(root, config), path.join(folder, config));
+  }
+  symlinkSync(path.join(root, 'node_modules'), path.join(folder, 'node_modules'));
+  for (const [file, code] of refused) {
+    mkdirSync(path.dirname(path.join(folder, file)), { recursive: true });
+    writeFileSync(path.join(folder, file), `${code}\n`);
+  }
+  const oxlint = path.join(root, 'node_modules/oxlint/bin/oxlint');
+  const { stdout } = spawnSync(process.execPath, [oxlint, '--format=json', 'src'], {
+    cwd: folder,
+    encoding: 'utf8',
+  });
+  diagnostics = JSON.parse(stdout).diagnostics;
+});
+
+afterAll(() => {
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const codesOf = (file: string): string[] =>
+  diagnostics.filter(({ filename }) => filename === file).map(({ code }) => code);
+
+describe('lint refuses', () => {
+  test.each(refused)('%s: %s', (file, _code, rule) => {
+    const found = codesOf(file).filter((name) => name === rule);
+    expect(found).toHaveLength(1);
+  });
+});
