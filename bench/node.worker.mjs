@@ -2,6 +2,7 @@
 import { answering, replyOf } from './answering.mjs';
 import { serve } from './child.mjs';
 import { inTurn, makeIdentities } from './identities.mjs';
+import { importInternal } from './internals.mjs';
 import { runLoad } from './load.mjs';
 
 const BATCH = 128;
@@ -26,9 +27,9 @@ async function prepare(url) {
   /** @type {typeof import('../dist/index.js')} */
   const { RateLimiter, tokenBucket } = await import(`${url}/index.js`);
   /** @type {typeof import('../dist/base/identity.js')} */
-  const { digestIdentity } = await import(`${url}/identity.js`);
+  const { digestIdentity } = await importInternal(url, 'base/identity.js');
   /** @type {typeof import('../dist/limiter/limit-set.js')} */
-  const { LimitSet } = await import(`${url}/limit-set.js`);
+  const { LimitSet } = await importInternal(url, 'limiter/limit-set.js');
   /** @type {typeof import('../dist/stores/redis.js')} */
   const { decideBatch } = await import(`${url}/stores/redis.js`);
   const next = inTurn(makeIdentities(100_000));

@@ -10,6 +10,7 @@
 import { randomUUID } from 'node:crypto';
 import { openResp, startRedis } from '../test/kit/servers/index.mjs';
 import { readBuilds } from './builds.mjs';
+import { importInternal } from './internals.mjs';
 import { makeIdentities } from './identities.mjs';
 import { align, median } from './report.mjs';
 
@@ -134,7 +135,7 @@ async function prepare(url, namespace, measured) {
   /** @type {Library} */
   const library = await import(`${url}/index.js`);
   /** @type {typeof import('../dist/limiter/limit-set.js')} */
-  const { LimitSet } = await import(`${url}/limit-set.js`);
+  const { LimitSet } = await importInternal(url, 'limiter/limit-set.js');
   /** @type {typeof import('../dist/stores/encode.js')} */
   const { encodeCalls } = await import(`${url}/stores/encode.js`);
   /** @type {typeof import('../dist/stores/redis.js')} */

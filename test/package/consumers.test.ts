@@ -162,6 +162,7 @@ describe('bundlers', () => {
 describe('TypeScript', () => {
   const typed = `
 ${entries.map((entry, i) => `import * as entry${i} from '${entry}';`).join('\n')}
+import { MemoryStore, RateLimiter } from 'distributed-rate-limiter';
 
 export const everything = [${entries.map((_, i) => `entry${i}`).join(', ')}];
 

@@ -40,6 +40,7 @@ const app = fastify();
 app.register(rateLimit, { limiter, identify: (request) => request.ip });
 `,
   'fastify-import': `${LIMITER}
+import { fastify } from 'fastify';
 
 const app = fastify();
 app.register(import('distributed-rate-limiter/fastify'), { limiter });

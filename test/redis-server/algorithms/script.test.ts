@@ -125,7 +125,7 @@ describe('the build of the script', () => {
 
   beforeEach(() => {
     copy = mkdtempSync(join(tmpdir(), 'drl-lua-'));
-    for (const path of ['package.json', 'scripts/build-lua.mjs', 'src/algorithms', 'src/stores']) {
+    for (const path of ['package.json', 'scripts/build-lua.mjs', 'src/algorithms', 'src/script']) {
       cpSync(join(root, path), join(copy, path), { recursive: true });
     }
     symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'));
@@ -168,7 +168,7 @@ describe('the build of the script', () => {
       ),
     );
     const { status, stderr } = build('--check');
-    expect(stderr).toMatch(/scripts\.gen\.ts is stale/);
+    expect(stderr).toMatch(/script\.gen\.ts is stale/);
     expect(status).toBe(1);
   });
 

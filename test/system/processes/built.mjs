@@ -23,7 +23,7 @@ export const {
 } = await built('index.js');
 
 /** @type {Pick<typeof import('../../../src/redis/clients/connect.ts'), 'connectionOfClient'>} */
-export const { connectionOfClient } = await built('redis/connect.js');
+export const { connectionOfClient } = await built('redis/clients/connect.js');
 
 /** @type {Pick<typeof import('../../../src/stores/redis.ts'), 'decideBatch'>} */
 export const { decideBatch } = await built('stores/redis.js');
