@@ -3,7 +3,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const ours = fileURLToPath(new URL('../../node_modules/', import.meta.url));
+const ours = fileURLToPath(new URL('../../../node_modules/', import.meta.url));
 
 /** An empty folder for a project of a user, by its real path: a link before it would be followed by modules. */
 export function newProject(name: string): string {
