@@ -12,13 +12,19 @@ import { install } from '../kit/fakes/installed.ts';
 import type { Installed } from '../kit/fakes/installed.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
-const blocks = ['functions', 'sync'].flatMap((page) => {
-  const text = readFileSync(path.join(root, `docs/${page}.md`), 'utf8');
-  return [...text.matchAll(/```ts\n([^]*?)```/g)].map(([, code = '']) => ({
-    code,
-    title: `${page}-${/namespace: '(\w+)'/.exec(code)?.[1] ?? ''}`,
-    says: [...code.matchAll(/\/\/ prints: (.*)/g)].map(([, line]) => `${line}\n`).join(''),
-  }));
+/** Pages whose every block says what it prints, and others, of which only such blocks are run. */
+const complete = ['docs/functions', 'docs/sync'];
+const others = ['README', 'docs/getting-started', 'docs/testing'];
+
+const blocks = [...others, ...complete].flatMap((page) => {
+  const text = readFileSync(path.join(root, `${page}.md`), 'utf8');
+  return [...text.matchAll(/```ts\n([^]*?)```/g)]
+    .map(([, code = '']) => ({
+      code,
+      title: `${path.basename(page)}-${/namespace: '(\w+)'/.exec(code)?.[1] ?? 'memory'}`,
+      says: [...code.matchAll(/\/\/ prints: (.*)/g)].map(([, line]) => `${line}\n`).join(''),
+    }))
+    .filter(({ says }) => says !== '' || complete.includes(page));
 });
 
 const folder = mkdtempSync(path.join(os.tmpdir(), 'distributed-rate-limiter-page-'));
@@ -36,6 +42,10 @@ afterAll(async () => {
 
 test('the pages have their blocks, and each says what it prints', () => {
   expect(blocks.map(({ title }) => title)).toEqual([
+    'README-memory',
+    'getting-started-first',
+    'getting-started-answer',
+    'testing-memory',
     'functions-mail',
     'functions-search',
     'functions-jobs',
@@ -54,7 +64,7 @@ test.each(blocks)(
     const { code: compiled } = await transform(here, { loader: 'ts', target: 'node20' });
     const file = path.join(folder, `${title}.mjs`);
     writeFileSync(file, compiled);
-    expect(await installed.run(file, [])).toBe(says);
+    expect(await installed.run(file, [], { REDIS_URL: redis.url })).toBe(says);
   },
 );
 

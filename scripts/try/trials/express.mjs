@@ -7,7 +7,7 @@ const PERIOD_MS = 60_000;
 /** @type {import('../trial.mjs').Trial} */
 export const express = {
   name: 'express',
-  title: 'Express 5 and TypeScript behind a proxy: "In front of an API" of the README',
+  title: 'Express 5 and TypeScript behind a proxy: "HTTP" of the README',
   async run(trial) {
     const packages = ['ioredis', 'express', 'typescript', '@types/express', '@types/node'];
     const project = await trial.installed(packages);

@@ -7,17 +7,17 @@ const TIMEOUT_MS = 60_000;
 /** @type {import('../trial.mjs').Trial} */
 export const quickstart = {
   name: 'quickstart',
-  title: `The README's first example and its login limiter by URL, ${PROCESSES} processes started at once`,
+  title: `The README's example and its login limiter by URL, ${PROCESSES} processes started at once`,
   async run(trial) {
     const project = await trial.installed(['ioredis']);
 
     const first = blockOf(
       'README.md',
       trial.redis.url,
-      'const limiter = new RateLimiter(',
+      "redis: process.env['REDIS_URL']",
       'allow(',
-    );
-    project.write('first.js', `${first}\nconsole.log('GOT', allowed, remaining);\n${CLOSE}`);
+    ).replace(CLOSE, "console.log('GOT', allowed, remaining);\n$&");
+    project.write('first.js', first);
     const seen = await startAtOnce(project, 'first.js');
     trial.must(
       `${PROCESSES} processes start at once: every first call is decided in Redis`,
@@ -45,7 +45,7 @@ export const quickstart = {
   },
 };
 
-/** A script that does not close its limiter goes on running: the connection is open. */
+/** The last line of the README's example. */
 const CLOSE = 'await limiter.close();';
 
 /**

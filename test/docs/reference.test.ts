@@ -18,7 +18,10 @@ import {
 import { GUARD } from '../../src/options/http-option-sets.ts';
 import { FakeRedis } from '../kit/fakes/fake-redis.ts';
 
-const page = readFileSync(fileURLToPath(new URL('../../docs/options.md', import.meta.url)), 'utf8');
+const page = readFileSync(
+  fileURLToPath(new URL('../../docs/reference.md', import.meta.url)),
+  'utf8',
+);
 
 /** The rows of the tables of a section, as their cells' names in backticks. */
 function rowsOf(heading: string): readonly (readonly (readonly string[])[])[] {
@@ -43,17 +46,17 @@ test.each([
   ['RateLimiter', limiterOptions(undefined).names],
   ['MemoryStore', MEMORY_STORE.names],
   ['The guard of HTTP adapters', GUARD.names],
-])('the page of options lists those of %s, and no others', (heading, names) => {
+])('the reference lists those of %s, and no others', (heading, names) => {
   expect(namesIn(heading).toSorted()).toEqual(names.toSorted());
 });
 
-test('the page of options lists those of each limit, and no others', () => {
+test('the reference lists those of each limit, and no others', () => {
   const limits = [TOKEN_BUCKET, SLIDING_WINDOW, SLIDING_WINDOW_LOG, FIXED_WINDOW, CONCURRENCY];
   const rows = rowsOf('Limits').slice(0, limits.length);
   expect(rows).toEqual(limits.map(({ of, names }) => [[of], names]));
 });
 
-test('the page of options lists those of each call, and no others', () => {
+test('the reference lists those of each call, and no others', () => {
   const rows = rowsOf('Calls');
   expect(rows.slice(0, 4)).toEqual([
     [['allow', 'peek'], CALL.names],
@@ -66,7 +69,7 @@ test('the page of options lists those of each call, and no others', () => {
   expect(described.toSorted()).toEqual([...all].toSorted());
 });
 
-test('the page of options lists every field of a decision, and no others', async () => {
+test('the reference lists every field of a decision and of its limits, and no others', async () => {
   const limiter = new RateLimiter({
     store: new MemoryStore(),
     rate: 1,
@@ -85,4 +88,9 @@ test('the page of options lists every field of a decision, and no others', async
   expect(new Set(decisions.map(({ reason }) => reason)).size).toBe(5);
   const fields = new Set(decisions.flatMap((decision) => Object.keys(decision)));
   expect(namesIn('Decision').toSorted()).toEqual([...fields].toSorted());
+  const reasons = new Set(decisions.map(({ reason }) => reason));
+  expect(namesIn('Reasons')).toEqual(expect.arrayContaining([...reasons]));
+  const states = decisions.flatMap<object>(({ limits }) => limits);
+  const stateFields = new Set(states.flatMap((state) => Object.keys(state)));
+  expect(namesIn('State of a limit').toSorted()).toEqual([...stateFields].toSorted());
 });
