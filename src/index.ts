@@ -24,16 +24,16 @@ export type {
 } from './limiter/call-options.ts';
 export type { Clock } from './base/clock.ts';
 export type {
-  Allowed,
-  Blocked,
+  AllowedDecision,
+  BlockedDecision,
   Decision,
-  Degraded,
-  Facts,
-  Grant,
-  Impossible,
-  Limited,
+  DegradedDecision,
+  DecisionFacts,
+  GrantDecision,
+  ImpossibleDecision,
+  LimitedDecision,
   LimitState,
-  NoFacts,
+  NoDecisionFacts,
   PassedDecision,
   UnaskedLimit,
 } from './base/decision.ts';
@@ -47,11 +47,11 @@ export type {
 } from './observe/messages.ts';
 export type { Identity } from './base/identity.ts';
 export type { Lease, LeaseHandle } from './limiter/lease.ts';
-export type { Hooks, LimiterOptions } from './limiter/limiter-options.ts';
+export type { Hooks, RateLimiterOptions } from './limiter/limiter-options.ts';
 export type { FailStrategy } from './base/decision.ts';
-export type { Reservation, Settleable, Settlement } from './limiter/reservation.ts';
+export type { Reservation, ReservationHandle, Settlement } from './limiter/reservation.ts';
 export type { RedisClient } from './redis/clients/client.ts';
-export type { Refusal } from './limiter/rate-limit-exceeded.ts';
+export type { RefusedDecision } from './limiter/rate-limit-exceeded.ts';
 export type { PortState, RedisPort } from './redis/port.ts';
 export type {
   LimiterStats,

@@ -125,7 +125,7 @@ export class Calendar {
 const calendars = new Map<string, Calendar>();
 
 /** Throws a RangeError for a zone that this runtime does not know. */
-export function calendarOf(unit: CalendarUnit, timeZone: string): Calendar {
+export function makeCalendar(unit: CalendarUnit, timeZone: string): Calendar {
   const name = `${unit}@${timeZone}`;
   let calendar = calendars.get(name);
   if (calendar === undefined) {

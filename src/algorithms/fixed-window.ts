@@ -2,7 +2,7 @@ import type { Duration } from '../base/duration.ts';
 import { invalidOption } from '../base/errors.ts';
 import { FIXED_WINDOW } from '../options/option-sets.ts';
 import { GivenOptions } from '../options/read-options.ts';
-import { CALENDAR_UNITS, calendarOf } from './calendar.ts';
+import { CALENDAR_UNITS, makeCalendar } from './calendar.ts';
 import type { Calendar, CalendarUnit } from './calendar.ts';
 import { counting } from './counting.ts';
 import type { CountingPlan } from './counting.ts';
@@ -273,7 +273,7 @@ function refuseTimeZone(option: string, value: unknown): never {
 function readCalendar(unit: CalendarUnit, timeZone: unknown): Calendar {
   try {
     if (typeof timeZone === 'string') {
-      return calendarOf(unit, timeZone);
+      return makeCalendar(unit, timeZone);
     }
   } catch {
     // Below: it is no zone that this runtime knows.

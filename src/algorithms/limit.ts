@@ -117,7 +117,7 @@ export interface LimitOptions {
 }
 
 /** What a limit that was given no name is called. */
-export const UNNAMED = 'default';
+export const DEFAULT_LIMIT_NAME = 'default';
 
 /**
  * One rule: an algorithm and its numbers. Made by `tokenBucket(…)`, `slidingWindow(…)`, `slidingWindowLog(…)`,
@@ -152,7 +152,7 @@ export abstract class Limit {
   /** @internal */
   constructor(given?: GivenOptions) {
     this.#given = given?.values;
-    this.name = given?.optional('name', readName, undefined) ?? UNNAMED;
+    this.name = given?.optional('name', readName, undefined) ?? DEFAULT_LIMIT_NAME;
     this.shadow = given?.optional('shadow', readBoolean, undefined) ?? false;
     this.maxDebt = given?.optional('maxDebt', readDebt, undefined) ?? 0;
   }

@@ -114,7 +114,7 @@ const RECEIPT = /^(\d+):(\d+)$/;
 const PLAIN = /^\d+$/;
 const SPLIT = /^(\d+):(\d+):(\d+)(?::(\d+))?$/;
 
-function stateOf(tat: number, rem: number, n: number, pardon: number): TokenBucketState {
+function makeState(tat: number, rem: number, n: number, pardon: number): TokenBucketState {
   return { tat, rem, n, pardon, from: tat, fromRem: rem, to: tat, toRem: rem, changed: false };
 }
 
@@ -125,20 +125,25 @@ export const tokenBucketTwin: Algorithm<TokenBucketPlan, TokenBucketState, Spaci
 
   load(value) {
     if (value === undefined) {
-      return stateOf(0, 0, 1, 0);
+      return makeState(0, 0, 1, 0);
     }
     if (typeof value !== 'string') {
       return undefined;
     }
     let state;
     if (PLAIN.test(value)) {
-      state = stateOf(Number(value), 0, 1, 0);
+      state = makeState(Number(value), 0, 1, 0);
     } else {
       const parts = SPLIT.exec(value);
       if (parts === null) {
         return undefined;
       }
-      state = stateOf(Number(parts[1]), Number(parts[2]), Number(parts[3]), Number(parts[4] ?? 0));
+      state = makeState(
+        Number(parts[1]),
+        Number(parts[2]),
+        Number(parts[3]),
+        Number(parts[4] ?? 0),
+      );
     }
     const { tat, rem, n, pardon } = state;
     return tat >= FIRST_INEXACT || n >= FIRST_INEXACT || pardon >= FIRST_INEXACT || rem >= n

@@ -31,7 +31,7 @@ export interface LimitState {
 }
 
 /** What the store said. */
-export interface Facts {
+export interface DecisionFacts {
   /** Each limit's own state, in the order in which the limits were given. */
   readonly limits: readonly LimitState[];
   /** Whole units that could pass right now under all enforced limits: the least of theirs; Infinity where none is. */
@@ -43,7 +43,7 @@ export interface Facts {
 }
 
 /** Nothing is known, and nothing is invented. */
-export interface NoFacts {
+export interface NoDecisionFacts {
   readonly limits: readonly [];
   readonly remaining?: undefined;
   readonly resetAfterMs?: undefined;
@@ -52,7 +52,7 @@ export interface NoFacts {
 }
 
 /** The call passed, and was charged. */
-export interface Allowed extends Facts {
+export interface AllowedDecision extends DecisionFacts {
   readonly allowed: true;
   readonly degraded: false;
   readonly reason: 'within_limit';
@@ -60,7 +60,7 @@ export interface Allowed extends Facts {
 }
 
 /** The call was refused, and nothing was charged under any limit. */
-export interface Limited extends Facts {
+export interface LimitedDecision extends DecisionFacts {
   readonly allowed: false;
   readonly degraded: false;
   readonly reason: 'limited';
@@ -71,7 +71,7 @@ export interface Limited extends Facts {
 }
 
 /** The identity is blocked, and the limiter heeds blocks. Nothing was charged. */
-export interface Blocked extends Facts {
+export interface BlockedDecision extends DecisionFacts {
   readonly allowed: false;
   readonly degraded: false;
   readonly reason: 'blocked';
@@ -89,7 +89,7 @@ export interface UnaskedLimit
 }
 
 /** The call asked for more than can ever pass at once: waiting does not help. Nothing was sent to the store. */
-export interface Impossible extends Omit<NoFacts, 'limits'> {
+export interface ImpossibleDecision extends Omit<NoDecisionFacts, 'limits'> {
   readonly limits: readonly UnaskedLimit[];
   /** The names of the limits that refused. */
   readonly limitedBy: readonly string[];
@@ -101,7 +101,7 @@ export interface Impossible extends Omit<NoFacts, 'limits'> {
 }
 
 /** Decided without the store, by the failure strategy. */
-export interface Degraded extends NoFacts {
+export interface DegradedDecision extends NoDecisionFacts {
   /** True under `failStrategy: 'open'`, false under `'closed'`. */
   readonly allowed: boolean;
   readonly degraded: true;
@@ -117,10 +117,15 @@ export interface Degraded extends NoFacts {
  * if (decision.degraded) metrics.degraded.inc();
  * else if (decision.reason === 'limited') setTimeout(retry, decision.retryAfterMs);
  */
-export type Decision = Allowed | Limited | Blocked | Impossible | Degraded;
+export type Decision =
+  | AllowedDecision
+  | LimitedDecision
+  | BlockedDecision
+  | ImpossibleDecision
+  | DegradedDecision;
 
 /** A decision that lets its call pass: what `wait` resolves with. */
-export type PassedDecision = Allowed | (Degraded & { readonly allowed: true });
+export type PassedDecision = AllowedDecision | (DegradedDecision & { readonly allowed: true });
 
 /** The answer to `allowUpTo`: a decision, and how many units it lets pass; 0 where it is not allowed. */
-export type Grant = Decision & { readonly granted: number };
+export type GrantDecision = Decision & { readonly granted: number };

@@ -11,7 +11,7 @@ import { identifyByAddress } from './address/client-address.ts';
 import type { AddressOptions, AddressRequest, AddressSource } from './address/client-address.ts';
 import { readHeaderProfile } from './headers.ts';
 import type { HeaderProfile, HeaderWriter } from './headers.ts';
-import type { OnRefused, Refusal } from './refusal.ts';
+import type { OnRefused, RefusalResponse } from './refusal.ts';
 
 type OrPromise<T> = T | Promise<T>;
 
@@ -45,7 +45,7 @@ export interface GuardOptions<Request> extends AddressOptions {
    * undefined or `'default'` for the guard's own answer; or `'throw'`, and the framework's error handling gets an error
    * with `status`, `headers` and `decision` (`RateLimitExceeded`). What it throws itself goes there as well.
    */
-  onRefused?: (request: Request, refusal: Refusal) => OrPromise<OnRefused>;
+  onRefused?: (request: Request, refusal: RefusalResponse) => OrPromise<OnRefused>;
   /** Default `'draft-11'`. */
   headers?: HeaderProfile;
   /**

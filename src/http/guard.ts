@@ -1,10 +1,10 @@
 import type { Limit } from '../algorithms/limit.ts';
-import type { Allowed, Decision } from '../base/decision.ts';
-import { checkLimiterOrOptions, limiterOf } from '../limiter/limiter-or-options.ts';
+import type { AllowedDecision, Decision } from '../base/decision.ts';
+import { checkLimiterOrOptions, toLimiter } from '../limiter/limiter-or-options.ts';
 import { faultOfIdentity } from '../base/identity.ts';
 import type { Identity } from '../base/identity.ts';
 import type { RateLimiter } from '../limiter/rate-limiter.ts';
-import type { LimiterOptions } from '../limiter/limiter-options.ts';
+import type { RateLimiterOptions } from '../limiter/limiter-options.ts';
 import { lendsPlaces } from '../limiter/limit-set.ts';
 import { Problems } from '../options/option-problems.ts';
 import { onWorkerd } from '../base/workerd.ts';
@@ -18,9 +18,9 @@ import { retryAfterOf } from './headers.ts';
 import type { HeaderFields } from './application-fields.ts';
 import { Making } from './made-per-request.ts';
 import { partitionOf } from './partition-key.ts';
-import { PROBLEM_JSON, problemOf, UNIDENTIFIED } from './problem.ts';
-import { replace, replacementOf } from './refusal.ts';
-import type { Refusal, Replacement } from './refusal.ts';
+import { PROBLEM_JSON, makeProblem, UNIDENTIFIED } from './problem.ts';
+import { replace, readReplacement } from './refusal.ts';
+import type { RefusalResponse, Replacement } from './refusal.ts';
 import { noteDecision } from './request-decision.ts';
 import type { Finish } from './request-end.ts';
 import { thrownRefusal } from './thrown-refusal.ts';
@@ -79,18 +79,18 @@ export interface Adapter<Request> {
  * if (!verdict.pass) response.writeHead(verdict.status, Object.fromEntries(verdict.headers)).end(verdict.body);
  */
 export function createGuard<Request>(
-  limiter: RateLimiter | LimiterOptions,
+  limiter: RateLimiter | RateLimiterOptions,
   options: GuardOptions<Request> = {},
   addressOf: (request: Request) => AddressRequest | AddressSource = (request) =>
     request as AddressRequest,
 ): Guard<Request> {
   const requestOf = (request: Request): unknown => request;
-  return guardOf(limiter, options, { addressOf, requestOf, factory: createGuard });
+  return makeGuard(limiter, options, { addressOf, requestOf, factory: createGuard });
 }
 
 /** The same, for the adapters of this package. */
-export function guardOf<Request>(
-  limiter: RateLimiter | LimiterOptions,
+export function makeGuard<Request>(
+  limiter: RateLimiter | RateLimiterOptions,
   options: GuardOptions<Request> | undefined,
   adapter: Adapter<Request>,
 ): Guard<Request> {
@@ -102,7 +102,7 @@ export function guardOf<Request>(
   );
   problems.attempt(() => checkLimiterOrOptions(limiter));
   problems.throwAll();
-  return new LimiterGuard(limiterOf(limiter), settings, adapter);
+  return new LimiterGuard(toLimiter(limiter), settings, adapter);
 }
 
 const UNCOUNTED: Pass = { pass: true, headers: [] };
@@ -196,7 +196,7 @@ class LimiterGuard<Request> implements Guard<Request> {
 
   #refuseLimited(
     request: Request,
-    decision: Exclude<Decision, Allowed>,
+    decision: Exclude<Decision, AllowedDecision>,
     limits: readonly Limit[],
     fields: HeaderFields,
   ): Promise<Refused> {
@@ -207,7 +207,7 @@ class LimiterGuard<Request> implements Guard<Request> {
     return this.#refuse(request, {
       status: decision.degraded ? 503 : 429,
       headers,
-      body: problemOf(decision, limits),
+      body: makeProblem(decision, limits),
       decision,
     });
   }
@@ -274,7 +274,7 @@ class LimiterGuard<Request> implements Guard<Request> {
     });
   }
 
-  async #refuse(request: Request, refusal: Refusal): Promise<Refused> {
+  async #refuse(request: Request, refusal: RefusalResponse): Promise<Refused> {
     const { status, headers, body } = refusal;
     const answer = await this.#settings.onRefused?.(request, refusal);
     if (answer === 'throw') {
@@ -282,7 +282,7 @@ class LimiterGuard<Request> implements Guard<Request> {
     }
     if (answer !== undefined && answer !== 'default') {
       try {
-        const replacement = answer instanceof Response ? await replacementOf(answer) : answer;
+        const replacement = answer instanceof Response ? await readReplacement(answer) : answer;
         const added = this.#addedFields(replacement);
         return { pass: false, ...replace(refusal, replacement, added) };
       } catch {

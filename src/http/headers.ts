@@ -1,5 +1,10 @@
 import type { Limit } from '../algorithms/limit.ts';
-import type { Allowed, Blocked, Limited, LimitState } from '../base/decision.ts';
+import type {
+  AllowedDecision,
+  BlockedDecision,
+  LimitedDecision,
+  LimitState,
+} from '../base/decision.ts';
 import { invalidOption } from '../base/errors.ts';
 import { readFields } from './application-fields.ts';
 import type { FieldRecord, HeaderFields } from './application-fields.ts';
@@ -41,7 +46,7 @@ export type HeaderProfile =
   | ((context: HeaderContext) => FieldRecord | undefined);
 
 /** A decision that the store made: it has facts to tell. */
-export type Decided = Allowed | Limited | Blocked;
+export type Decided = AllowedDecision | LimitedDecision | BlockedDecision;
 
 /** The fields of one decision; `partition` is the value of the parameter `pk`, where it was asked for. */
 export type HeaderWriter = (

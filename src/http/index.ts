@@ -15,6 +15,6 @@ export type { Guard, Pass, Refused, Verdict } from './guard.ts';
 export type { GuardOptions } from './guard-options.ts';
 export type { Decided, HeaderContext, HeaderProfile } from './headers.ts';
 export type { HeaderFields } from './application-fields.ts';
-export type { OnRefused, Refusal, Replacement } from './refusal.ts';
+export type { OnRefused, RefusalResponse, Replacement } from './refusal.ts';
 export type { Finish, NodeResponse, RequestEnd } from './request-end.ts';
 export type { FieldRecord } from './application-fields.ts';

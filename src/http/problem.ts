@@ -10,7 +10,7 @@ const TYPES = 'https://iana.org/assignments/http-problem-types#';
  * Why a request was not let through, as a problem of RFC 9457. The types and `violated-policies` are those of
  * draft-ietf-httpapi-ratelimit-headers-11 §6.
  */
-export function problemOf(refused: Decision, limits: readonly Limit[]): string {
+export function makeProblem(refused: Decision, limits: readonly Limit[]): string {
   if (refused.degraded) {
     return UNAVAILABLE;
   }

@@ -2,7 +2,7 @@ import type { Decision } from '../base/decision.ts';
 import type { FieldRecord, HeaderFields } from './application-fields.ts';
 
 /** The response that a guard is about to send in place of the route's own. */
-export interface Refusal {
+export interface RefusalResponse {
   /** 429: over a limit, or blocked. 503: not decided by the store, under `failStrategy: 'closed'`. 400: nobody to limit. */
   readonly status: 429 | 503 | 400;
   readonly headers: HeaderFields;
@@ -29,7 +29,7 @@ export interface Replacement {
 export type OnRefused = Replacement | Response | 'default' | 'throw' | undefined | void;
 
 /** A web `Response` as plain values. */
-export async function replacementOf(response: Response): Promise<Replacement> {
+export async function readReplacement(response: Response): Promise<Replacement> {
   const { status, headers } = response;
   return { status, headers: Object.fromEntries(headers), body: await response.text() };
 }
@@ -43,7 +43,7 @@ const BODILESS: readonly number[] = [204, 205, 304];
  * @throws {TypeError} where the status or the body cannot be sent
  */
 export function replace(
-  refusal: Refusal,
+  refusal: RefusalResponse,
   given: Replacement,
   added: HeaderFields,
 ): { status: number; headers: HeaderFields; body: string } {

@@ -1,17 +1,17 @@
 import { RateLimiterError } from '../base/errors.ts';
 import { RateLimitExceeded } from '../limiter/rate-limit-exceeded.ts';
-import type { Refusal as RefusedDecision } from '../limiter/rate-limit-exceeded.ts';
+import type { RefusedDecision as RefusedDecision } from '../limiter/rate-limit-exceeded.ts';
 import type { HeaderFields } from './application-fields.ts';
-import type { Refusal } from './refusal.ts';
+import type { RefusalResponse } from './refusal.ts';
 
-const thrown = new WeakMap<object, Refusal>();
+const thrown = new WeakMap<object, RefusalResponse>();
 
 /**
  * A refusal as an error for the framework's own error handling, in the properties that frameworks read: `status` and
  * `statusCode`, `headers` (an object), `expose` (Koa), `getResponse()` (Hono). A `RateLimitExceeded`; for status 400,
  * where nothing was decided, a `RateLimiterError` with `ERR_INVALID_IDENTITY`.
  */
-export function thrownRefusal(refusal: Refusal): RateLimiterError {
+export function thrownRefusal(refusal: RefusalResponse): RateLimiterError {
   const { status, headers, body, decision } = refusal;
   const error =
     decision === undefined
@@ -31,7 +31,7 @@ export function thrownRefusal(refusal: Refusal): RateLimiterError {
 }
 
 /** The refusal that the error stands for; undefined for every other error. */
-export function refusalOfError(error: unknown): Refusal | undefined {
+export function refusalOfError(error: unknown): RefusalResponse | undefined {
   return typeof error === 'object' && error !== null ? thrown.get(error) : undefined;
 }
 

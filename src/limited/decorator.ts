@@ -4,8 +4,8 @@ import { Gate } from './gate.ts';
 import type { LimitedOptions } from './gate.ts';
 import { behind } from './limited.ts';
 
-/** What `Limit` takes: each function of these may read as many of the call's arguments as it likes. */
-export interface DecoratorOptions<
+/** What `RateLimit` takes: each function of these may read as many of the call's arguments as it likes. */
+export interface RateLimitDecoratorOptions<
   This,
   ToIdentify extends unknown[],
   ToCost extends unknown[],
@@ -20,8 +20,8 @@ type AtLeast<Args extends unknown[]> = [...Args, ...unknown[]];
 
 type Method<This, Args extends unknown[], Result> = (this: This, ...args: Args) => Promise<Result>;
 
-/** What `Limit` makes: a decorator of asynchronous methods that are called with at least `Args`, standard and legacy. */
-export interface LimitDecorator<This, Args extends unknown[]> {
+/** What `RateLimit` makes: a decorator of asynchronous methods that are called with at least `Args`, standard and legacy. */
+export interface RateLimitDecorator<This, Args extends unknown[]> {
   /** As a standard decorator. */
   <Self extends This, Given extends Args, Result>(
     method: Method<Self, Given, Result>,
@@ -45,19 +45,19 @@ export interface LimitDecorator<This, Args extends unknown[]> {
  * @throws {RateLimiterError} as `limited` does; also where it stands on anything else than a method.
  * @example
  * class Mailer {
- *   @Limit({ limiter, identify: (to: string) => to })
+ *   @RateLimit({ limiter, identify: (to: string) => to })
  *   async send(to: string, text: string): Promise<void> { … }
  * }
  */
-export function Limit<
+export function RateLimit<
   This = unknown,
   ToIdentify extends unknown[] = [],
   ToCost extends unknown[] = [],
   ToLimits extends unknown[] = [],
 >(
-  options: DecoratorOptions<This, ToIdentify, ToCost, ToLimits>,
-): LimitDecorator<This, AtLeast<ToIdentify> & AtLeast<ToCost> & AtLeast<ToLimits>> {
-  const gate = new Gate('Limit', options as LimitedOptions<unknown, unknown[]>);
+  options: RateLimitDecoratorOptions<This, ToIdentify, ToCost, ToLimits>,
+): RateLimitDecorator<This, AtLeast<ToIdentify> & AtLeast<ToCost> & AtLeast<ToLimits>> {
+  const gate = new Gate('RateLimit', options as LimitedOptions<unknown, unknown[]>);
   function decorate(
     decorated: unknown,
     context: unknown,
@@ -72,11 +72,11 @@ export function Limit<
     }
     throw new RateLimiterError(
       'ERR_INVALID_OPTION',
-      '`Limit` must stand on a method, and stands on something else. For a function in a field use `limited`.',
+      '`RateLimit` must stand on a method, and stands on something else. For a function in a field use `limited`.',
     );
   }
   Object.defineProperty(decorate, 'limiter', { value: gate.limiter });
-  return decorate as LimitDecorator<This, never[]>;
+  return decorate as RateLimitDecorator<This, never[]>;
 }
 
 function isMethod(value: unknown): value is (...args: unknown[]) => unknown {

@@ -2,23 +2,23 @@ import type { Limit } from '../algorithms/limit.ts';
 import { readCost, readWaitOptions } from '../limiter/call-options.ts';
 import type { CallOptions, WaitOptions } from '../limiter/call-options.ts';
 import { invalidOption } from '../base/errors.ts';
-import { checkLimiterOrOptions, limiterOf } from '../limiter/limiter-or-options.ts';
+import { checkLimiterOrOptions, toLimiter } from '../limiter/limiter-or-options.ts';
 import { digestIdentity } from '../base/identity.ts';
 import type { Identity } from '../base/identity.ts';
 import type { Lease } from '../limiter/lease.ts';
 import { lendsPlaces, maxCostOf, readLimits } from '../limiter/limit-set.ts';
-import type { LimiterOptions } from '../limiter/limiter-options.ts';
+import type { RateLimiterOptions } from '../limiter/limiter-options.ts';
 import type { RateLimiter } from '../limiter/rate-limiter.ts';
 import { limitedOptions, WAIT_OF_LIMITED } from '../options/option-sets.ts';
 import { GivenOptions, readBoolean } from '../options/read-options.ts';
 import { RateLimitExceeded } from '../limiter/rate-limit-exceeded.ts';
-import type { Refusal } from '../limiter/rate-limit-exceeded.ts';
+import type { RefusedDecision } from '../limiter/rate-limit-exceeded.ts';
 
 /** How long, and in how long a queue, calls wait. */
 export type WaitBounds = Pick<WaitOptions, 'timeoutMs' | 'signal' | 'maxQueue'>;
 
 /** What a function of the call's arguments may answer with. */
-type Told<This, Args extends readonly unknown[], T> = (
+type FromArguments<This, Args extends readonly unknown[], T> = (
   this: This,
   ...args: Args
 ) => T | PromiseLike<T>;
@@ -36,16 +36,16 @@ type Told<This, Args extends readonly unknown[], T> = (
  */
 export interface LimitedOptions<This, Args extends readonly unknown[]> {
   /** A limiter, which stays yours, or the options of one; that one is `limiter` of what you get, to be closed there. */
-  limiter: RateLimiter | LimiterOptions;
+  limiter: RateLimiter | RateLimiterOptions;
   /** Who is limited: the same for all calls, or a function of the call's arguments and `this`. */
-  identify: Identity | Told<This, Args, Identity>;
+  identify: Identity | FromArguments<This, Args, Identity>;
   /** Units that a call asks for: a whole number from 1, or a function of the call's arguments and `this`. Default 1. */
-  cost?: number | Told<This, Args, number>;
+  cost?: number | FromArguments<This, Args, number>;
   /**
    * In place of the limiter's own limits: an override, or a plan per call. A function that answers with the same
    * array for the same plan has it checked once; undefined stands for the limiter's own.
    */
-  limits?: readonly Limit[] | Told<This, Args, readonly Limit[] | undefined>;
+  limits?: readonly Limit[] | FromArguments<This, Args, readonly Limit[] | undefined>;
   /**
    * Whether a call waits for its turn and is not refused: as `limiter.wait` does, without bound for `true`. Not under
    * a concurrency limit. Default false.
@@ -74,7 +74,7 @@ export class Gate<This, Args extends readonly unknown[]> {
     this.#heartbeat = given.optional('heartbeat', readBoolean, false);
     const limiter = given.required('limiter', readLimiter);
     given.end();
-    this.limiter = limiterOf(limiter);
+    this.limiter = toLimiter(limiter);
     this.#checkTogether();
   }
 
@@ -95,7 +95,7 @@ export class Gate<This, Args extends readonly unknown[]> {
         ? await this.limiter.allow(identity, call)
         : await this.limiter.wait(identity, { ...call, ...this.#wait });
     if (!decision.allowed) {
-      throw new RateLimitExceeded(decision as Refusal);
+      throw new RateLimitExceeded(decision as RefusedDecision);
     }
     return lends ? (decision as Lease) : undefined;
   }
@@ -154,7 +154,7 @@ function waitsForPlaces(limits: unknown): Error {
   );
 }
 
-function readLimiter(option: string, limiter: unknown): RateLimiter | LimiterOptions {
+function readLimiter(option: string, limiter: unknown): RateLimiter | RateLimiterOptions {
   if (typeof limiter !== 'object' || limiter === null) {
     throw invalidOption(
       option,
@@ -164,7 +164,7 @@ function readLimiter(option: string, limiter: unknown): RateLimiter | LimiterOpt
     );
   }
   checkLimiterOrOptions(limiter);
-  return limiter as RateLimiter | LimiterOptions;
+  return limiter as RateLimiter | RateLimiterOptions;
 }
 
 function readIdentify(option: string, identify: unknown): never {

@@ -4,7 +4,7 @@ import { Gate } from './gate.ts';
 import type { LimitedOptions } from './gate.ts';
 
 /** A function that asks a limiter before each call. */
-export interface Limited<This, Args extends readonly unknown[], Result> {
+export interface LimitedFunction<This, Args extends readonly unknown[], Result> {
   (this: This, ...args: Args): Promise<Awaited<Result>>;
   /** What it asks. Close it where it was made from options. */
   readonly limiter: RateLimiter;
@@ -35,7 +35,7 @@ type Settled<T> = [T][T extends unknown ? 0 : never];
 export function limited<This, Args extends unknown[], Result>(
   fn: (this: This, ...args: Args) => Result,
   options: LimitedOptions<Settled<This>, Settled<Args>>,
-): Limited<This, Args, Result> {
+): LimitedFunction<This, Args, Result> {
   if (typeof fn !== 'function') {
     throw invalidOption('fn', 'a function', fn, 'Pass the function to be limited.');
   }
@@ -46,7 +46,7 @@ export function limited<This, Args extends unknown[], Result>(
 export function behind<This, Args extends unknown[], Result>(
   gate: Gate<This, Args>,
   fn: (this: This, ...args: Args) => Result,
-): Limited<This, Args, Result> {
+): LimitedFunction<This, Args, Result> {
   async function call(this: This, ...args: Args): Promise<Awaited<Result>> {
     const lease = await gate.enter(this, args);
     try {
@@ -60,5 +60,5 @@ export function behind<This, Args extends unknown[], Result>(
     length: { value: fn.length, configurable: true },
     limiter: { value: gate.limiter },
   });
-  return call as Limited<This, Args, Result>;
+  return call as LimitedFunction<This, Args, Result>;
 }

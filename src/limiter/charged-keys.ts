@@ -3,24 +3,24 @@ import { digestIdentity } from '../base/identity.ts';
 import { keyPrefixOf, suffixOf } from './limit-set.ts';
 
 /** Where a limiter's state lives, and under which names. */
-interface Keeping {
-  readonly place: string | object;
+interface StateLocation {
+  readonly storeId: string | object;
   readonly namespace: string;
   readonly hashSecret: string | Uint8Array | undefined;
 }
 
-const KEEPINGS = Symbol.for('distributed-rate-limiter.keepings');
+const LOCATIONS = Symbol.for('distributed-rate-limiter.keepings');
 
 /** Shared by all copies of the package in this process: an adapter of one may be given a limiter of another. */
-const keepings = ((globalThis as { [KEEPINGS]?: WeakMap<object, Keeping> })[KEEPINGS] ??=
-  new WeakMap<object, Keeping>());
+const locations = ((globalThis as { [LOCATIONS]?: WeakMap<object, StateLocation> })[LOCATIONS] ??=
+  new WeakMap<object, StateLocation>());
 const known = new WeakMap<object, WeakMap<readonly Limit[], ReadonlyMap<string, string>>>();
 const places = new WeakMap<object, number>();
 let placesSeen = 0;
 
 /** Remembers where a limiter keeps its state, for `chargedKeysOf`. */
-export function noteKeeping(limiter: object, keeping: Keeping): void {
-  keepings.set(limiter, keeping);
+export function rememberLocation(limiter: object, keeping: StateLocation): void {
+  locations.set(limiter, keeping);
 }
 
 /**
@@ -38,14 +38,14 @@ export function chargedKeysOf(
   }
   let charged = bySet.get(limits);
   if (charged === undefined) {
-    const keeping = keepings.get(limiter);
+    const keeping = locations.get(limiter);
     // An older copy of the package does not say: then a limiter has only itself in common with others.
-    const { place, namespace, hashSecret } = keeping ?? {
-      place: limiter,
+    const { storeId, namespace, hashSecret } = keeping ?? {
+      storeId: limiter,
       namespace: '',
       hashSecret: undefined,
     };
-    const prefix = `${placeOf(place)} ${secretOf(hashSecret)} ${keyPrefixOf(namespace, limits)}`;
+    const prefix = `${storeNumberOf(storeId)} ${secretOf(hashSecret)} ${keyPrefixOf(namespace, limits)}`;
     charged = new Map(limits.map((limit) => [prefix + numbersOf(limit), limit.name]));
     bySet.set(limits, charged);
   }
@@ -54,7 +54,7 @@ export function chargedKeysOf(
 
 /** The same of all limits together without the place, which may be a new one for limiters that are otherwise equal. */
 export function configurationOf(limiter: object, limits: readonly Limit[]): string {
-  const namespace = keepings.get(limiter)?.namespace ?? '';
+  const namespace = locations.get(limiter)?.namespace ?? '';
   return [keyPrefixOf(namespace, limits), ...limits.map(numbersOf)].join('\n');
 }
 
@@ -62,7 +62,7 @@ function numbersOf(limit: Limit): string {
   return `${suffixOf(limit)} ${limit.algorithm} ${limit.plan(1, 0).args.join(' ')}`;
 }
 
-function placeOf(place: string | object): string {
+function storeNumberOf(place: string | object): string {
   if (typeof place === 'string') {
     return place;
   }
@@ -75,6 +75,6 @@ function placeOf(place: string | object): string {
 }
 
 /** Another secret makes other keys. */
-function secretOf(hashSecret: Keeping['hashSecret']): string {
+function secretOf(hashSecret: StateLocation['hashSecret']): string {
   return hashSecret === undefined ? '' : digestIdentity('key space', hashSecret);
 }

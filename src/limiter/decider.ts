@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { Decision, Grant } from '../base/decision.ts';
+import type { Decision, GrantDecision } from '../base/decision.ts';
 import { invalidOption, RateLimiterError } from '../base/errors.ts';
 import type { StoreError } from '../base/errors.ts';
 import { digestIdentity } from '../base/identity.ts';
@@ -18,7 +18,7 @@ import {
   readReserveOptions,
 } from './call-options.ts';
 import type { AcquireOptions, CallOptions, ReserveOptions } from './call-options.ts';
-import { leaseOf } from './lease.ts';
+import { makeLease } from './lease.ts';
 import type { Lease } from './lease.ts';
 import { LimitSet } from './limit-set.ts';
 import type { Settings } from './limiter-options.ts';
@@ -141,11 +141,15 @@ export class Decider {
     return this.#keyOf(limits, identity);
   }
 
-  async grant(identity: Identity, units: number, options: OtherLimits | undefined): Promise<Grant> {
+  async grant(
+    identity: Identity,
+    units: number,
+    options: OtherLimits | undefined,
+  ): Promise<GrantDecision> {
     const { limits } = this.#readCall(options);
     checkLeaseless(limits);
     const shape = limits.shape('up_to', readCost('units', units));
-    return this.#calls.submit<Grant>(
+    return this.#calls.submit<GrantDecision>(
       { key: this.#keyOf(limits, identity), shape },
       {
         decides: true,
@@ -179,10 +183,10 @@ export class Decider {
     const sentAt = clock.nowMicros();
     const decision = await this.decide('acquire', identity, call, { lease: id });
     if (!decision.allowed || decision.degraded) {
-      return leaseOf(decision, undefined);
+      return makeLease(decision, undefined);
     }
     const ttlMs = Math.min(...limits.enforcedTtlsMs);
-    return leaseOf(decision, {
+    return makeLease(decision, {
       id,
       ttlMs,
       heartbeatMs: heartbeat ? Math.min(...limits.ttlsMs) / 3 : undefined,

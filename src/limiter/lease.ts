@@ -50,7 +50,7 @@ export interface LeaseHandle {
 export type Lease = Decision & LeaseHandle;
 
 /** What is known of a place when it has been taken. */
-export interface Terms {
+export interface LeaseTerms {
   readonly id: string;
   /** Milliseconds; Infinity where no limit that is enforced lends the place. */
   readonly ttlMs: number;
@@ -68,7 +68,7 @@ export interface Terms {
 
 /** A place as its holder sees it. */
 class Holding {
-  readonly #terms: Terms;
+  readonly #terms: LeaseTerms;
   /** Microseconds on the store's clock; from here on the holder does not believe in the lease. */
   #until: number;
   #ended = false;
@@ -78,7 +78,7 @@ class Holding {
   #stopHeartbeat: (() => void) | undefined;
   #stopWatching: (() => void) | undefined;
 
-  constructor(terms: Terms) {
+  constructor(terms: LeaseTerms) {
     this.#terms = terms;
     this.#until = terms.sentAt + terms.ttlMs * 1_000;
     this.#beatLater();
@@ -193,7 +193,7 @@ const HELD_NOTHING: LeaseHandle = {
   [Symbol.asyncDispose]: () => Promise.resolve(),
 };
 
-function handleOf(terms: Terms): LeaseHandle {
+function makeHandle(terms: LeaseTerms): LeaseHandle {
   const holding = new Holding(terms);
   return {
     leaseId: terms.id,
@@ -214,8 +214,8 @@ function handleOf(terms: Terms): LeaseHandle {
  * The decision itself with the handle's methods on it, which do not show where it is listed, copied or compared.
  * Without terms no place was taken.
  */
-export function leaseOf(decision: Decision, terms: Terms | undefined): Lease {
-  const handle = terms === undefined ? HELD_NOTHING : handleOf(terms);
+export function makeLease(decision: Decision, terms: LeaseTerms | undefined): Lease {
+  const handle = terms === undefined ? HELD_NOTHING : makeHandle(terms);
   for (const name of Reflect.ownKeys(handle)) {
     const property = Object.getOwnPropertyDescriptor(handle, name)!;
     Object.defineProperty(decision, name, { ...property, enumerable: false });

@@ -1,8 +1,8 @@
 import { block } from '../algorithms/block.ts';
 import { Concurrency } from '../algorithms/concurrency.ts';
-import { currentShape, planningTime, shapeOf } from '../script/call-shape.ts';
+import { currentShape, planningTime, makeShape } from '../script/call-shape.ts';
 import type { Rule, Shape, Verb } from '../script/call-shape.ts';
-import { Limit, LIMIT_BRAND, UNNAMED } from '../algorithms/limit.ts';
+import { Limit, LIMIT_BRAND, DEFAULT_LIMIT_NAME } from '../algorithms/limit.ts';
 import { systemClock } from '../base/clock.ts';
 import type { Clock } from '../base/clock.ts';
 import { LimiterCounts } from '../observe/limiter-counts.ts';
@@ -83,13 +83,13 @@ export class LimitSet {
       }
     }
     const heedsBlocks = this.#blocks && (decides || verb === 'up_to');
-    return shapeOf(verb, units, heedsBlocks ? [...rules, blockRule(0)] : rules);
+    return makeShape(verb, units, heedsBlocks ? [...rules, blockRule(0)] : rules);
   }
 }
 
 /** What sets, or lifts, an identity's block. */
 export function blockShape(verb: 'penalize' | 'reset', durationMs: number): Shape {
-  return shapeOf(verb, 1, [blockRule(durationMs * 1_000)]);
+  return makeShape(verb, 1, [blockRule(durationMs * 1_000)]);
 }
 
 function blockRule(durationUs: number): Rule {
@@ -98,13 +98,13 @@ function blockRule(durationUs: number): Rule {
 
 /** The key prefix before the identity's digest. */
 export function keyPrefixOf(namespace: string, limits: readonly Limit[]): string {
-  const unnamed = limits.find(({ name }) => name === UNNAMED);
+  const unnamed = limits.find(({ name }) => name === DEFAULT_LIMIT_NAME);
   return `${namespace}:${unnamed === undefined ? 'limits' : unnamed.algorithm}:`;
 }
 
 /** What follows the identity's key, in braces, in this limit's key: so both are in one slot of a cluster. */
 export function suffixOf({ name, algorithm }: Limit): string {
-  return name === UNNAMED ? '' : `/${name}:${algorithm}`;
+  return name === DEFAULT_LIMIT_NAME ? '' : `/${name}:${algorithm}`;
 }
 
 /** Whether a call under these limits takes a place; what is no array of limits is for `readLimits` to refuse. */
@@ -148,7 +148,7 @@ export function readLimits(
     if (names.has(limit.name)) {
       throw new RateLimiterError(
         'ERR_INVALID_OPTION',
-        limit.name === UNNAMED
+        limit.name === DEFAULT_LIMIT_NAME
           ? '`limits` must have at most one limit without a name, got two. Give each a `name`.'
           : `\`limits\` must have different names, got ${show(limit.name)} twice. Rename one.`,
       );

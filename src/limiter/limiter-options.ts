@@ -158,9 +158,9 @@ interface SeveralLimits {
  * Where state lives, what the limits are, and what happens without the store.
  *
  * @example
- * const options: LimiterOptions = { redis: 'redis://localhost:6379', rate: 100, period: '1m', burst: 20 };
+ * const options: RateLimiterOptions = { redis: 'redis://localhost:6379', rate: 100, period: '1m', burst: 20 };
  */
-export type LimiterOptions = CommonOptions &
+export type RateLimiterOptions = CommonOptions &
   (OnRedis | InMemory) &
   (
     | OneTokenBucket
@@ -178,7 +178,7 @@ export interface Settings {
   readonly counts: LimiterCounts;
   readonly store: Store;
   /** What the store's state belongs to: a client, the digest of a URL, or the memory store itself. */
-  readonly place: string | object;
+  readonly storeId: string | object;
   readonly blocks: boolean;
   readonly failStrategy: FailStrategy;
   readonly timeoutMs: number;
@@ -191,13 +191,13 @@ export interface Settings {
 export function readLimiterOptions(options: unknown): Settings {
   const { limits, openStore, ...read } = readable('options', () => readParts(options));
   const { namespace, blocks, failStrategy } = read;
-  const place = openStore(read.timeoutMs);
-  const counts = new LimiterCounts(namespace, failStrategy, place.store.time);
+  const opened = openStore(read.timeoutMs);
+  const counts = new LimiterCounts(namespace, failStrategy, opened.store.time);
   return {
     ...read,
-    ...place,
+    ...opened,
     counts,
-    limits: new LimitSet(namespace, limits, blocks, counts, place.store.clock),
+    limits: new LimitSet(namespace, limits, blocks, counts, opened.store.clock),
   };
 }
 
@@ -207,9 +207,9 @@ export function checkLimiterOptions(options: unknown): void {
 }
 
 /** Options that are right, before anything is opened. */
-interface Parts extends Omit<Settings, 'limits' | 'counts' | 'store' | 'place'> {
+interface Parts extends Omit<Settings, 'limits' | 'counts' | 'store' | 'storeId'> {
   readonly limits: readonly Limit[];
-  readonly openStore: (timeoutMs: number) => Place;
+  readonly openStore: (timeoutMs: number) => OpenedStore;
 }
 
 function readParts(options: unknown): Parts {
@@ -223,8 +223,8 @@ function readParts(options: unknown): Parts {
     sharding: given.optional('sharding', readSharding, undefined),
     hashSecret: given.optional('hashSecret', readSecret, undefined),
     hooks: readHooks(given),
-    limits: readLimitsOf(given),
-    openStore: readPlace(given),
+    limits: readGivenLimits(given),
+    openStore: readStore(given),
   };
   const { sharding, limits, blocks } = parts;
   given.attempt('limits', () => checkSharding(sharding, 'limits', limits?.length ?? 0));
@@ -265,7 +265,7 @@ function plainAlgorithmOf(options: unknown): AlgorithmName | undefined {
 }
 
 /** The limits, from `limits` or from the numbers of the only one. */
-function readLimitsOf(given: GivenOptions): readonly Limit[] {
+function readGivenLimits(given: GivenOptions): readonly Limit[] {
   const { limits } = given.values;
   if (limits !== undefined) {
     for (const name of ['algorithm', ...LIMIT_NUMBERS]) {
@@ -290,10 +290,10 @@ function numbersIn({ values }: GivenOptions, algorithm: AlgorithmName): Record<s
   return Object.fromEntries(names.map((name) => [name, values[name]]));
 }
 
-type Place = Pick<Settings, 'store' | 'place'>;
+type OpenedStore = Pick<Settings, 'store' | 'storeId'>;
 
 /** Checks where state is to live, and returns what opens it. */
-function readPlace(given: GivenOptions): (timeoutMs: number) => Place {
+function readStore(given: GivenOptions): (timeoutMs: number) => OpenedStore {
   const { store, redis } = given.values;
   if (store !== undefined || ('store' in given.values && !('redis' in given.values))) {
     if (redis !== undefined) {
@@ -305,7 +305,7 @@ function readPlace(given: GivenOptions): (timeoutMs: number) => Place {
       given.refuse(name, 'left out where `store` is given', 'It concerns Redis alone.');
     }
     const memory = given.required('store', readMemoryStore);
-    return () => ({ store: memory, place: memory });
+    return () => ({ store: memory, storeId: memory });
   }
   const cluster = given.optional('cluster', readBoolean, false);
   if (cluster) {
@@ -334,7 +334,7 @@ function readPlace(given: GivenOptions): (timeoutMs: number) => Place {
   const sharded = given.values['sharding'] !== undefined;
   return (timeoutMs) => ({
     store: new RedisStore(client, cluster, timeoutMs, sharded),
-    place: typeof client === 'string' ? digestOfUrl(client) : client,
+    storeId: typeof client === 'string' ? digestOfUrl(client) : client,
   });
 }
 

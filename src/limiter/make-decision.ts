@@ -2,8 +2,8 @@ import type { Limit, Verdict } from '../algorithms/limit.ts';
 import type {
   AlgorithmName,
   Decision,
-  Degraded,
-  Impossible,
+  DegradedDecision,
+  ImpossibleDecision,
   LimitState,
 } from '../base/decision.ts';
 import type { StoreError } from '../base/errors.ts';
@@ -76,7 +76,11 @@ export function makeDecision(
 }
 
 /** `maxCost` is the greatest that can pass all limits that are enforced. */
-export function impossible(given: readonly Limit[], cost: number, maxCost: number): Impossible {
+export function impossible(
+  given: readonly Limit[],
+  cost: number,
+  maxCost: number,
+): ImpossibleDecision {
   const limits = given.map(({ name, algorithm, capacity, shadow }) => ({
     name,
     algorithm: algorithm as AlgorithmName,
@@ -90,7 +94,7 @@ export function impossible(given: readonly Limit[], cost: number, maxCost: numbe
   return { allowed: false, degraded: false, reason: 'impossible', limits, limitedBy, maxCost };
 }
 
-export function degraded(allowed: boolean, error: StoreError): Degraded {
+export function degraded(allowed: boolean, error: StoreError): DegradedDecision {
   return { allowed, degraded: true, reason: error.reason, limits: [], error };
 }
 

@@ -1,8 +1,8 @@
-import type { Allowed, Decision } from '../base/decision.ts';
+import type { AllowedDecision, Decision } from '../base/decision.ts';
 import { carries, RateLimiterError } from '../base/errors.ts';
 
 /** A decision that does not let its call pass. */
-export type Refusal = Exclude<Decision, Allowed> & { readonly allowed: false };
+export type RefusedDecision = Exclude<Decision, AllowedDecision> & { readonly allowed: false };
 
 const RATE_LIMIT_EXCEEDED = Symbol.for('distributed-rate-limiter.RateLimitExceeded');
 
@@ -20,7 +20,7 @@ const RATE_LIMIT_EXCEEDED = Symbol.for('distributed-rate-limiter.RateLimitExceed
  * }
  */
 export class RateLimitExceeded extends RateLimiterError {
-  readonly decision: Refusal;
+  readonly decision: RefusedDecision;
   /** Milliseconds until this same cost could pass if nobody else spends; undefined where that is not known, or never. */
   readonly retryAfterMs: number | undefined;
   /**
@@ -32,7 +32,7 @@ export class RateLimitExceeded extends RateLimiterError {
   /** Of the same errors: the header fields of the answer by name, `Retry-After` among them. */
   declare readonly headers?: Readonly<Record<string, string>>;
 
-  constructor(decision: Refusal) {
+  constructor(decision: RefusedDecision) {
     super(
       'ERR_RATE_LIMIT_EXCEEDED',
       explain(decision),
@@ -49,7 +49,7 @@ export class RateLimitExceeded extends RateLimiterError {
 }
 Object.defineProperty(RateLimitExceeded.prototype, 'name', { value: 'RateLimitExceeded' });
 
-function explain(decision: Refusal): string {
+function explain(decision: RefusedDecision): string {
   if (decision.degraded) {
     return `Refused without an answer from the store (${decision.reason}), because \`failStrategy\` is 'closed'. Try again later.`;
   }

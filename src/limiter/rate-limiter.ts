@@ -1,5 +1,5 @@
 import type { Limit } from '../algorithms/limit.ts';
-import type { Decision, Grant, PassedDecision } from '../base/decision.ts';
+import type { Decision, GrantDecision, PassedDecision } from '../base/decision.ts';
 import { readDurationString } from '../base/duration.ts';
 import type { Duration } from '../base/duration.ts';
 import { invalidOption } from '../base/errors.ts';
@@ -9,18 +9,18 @@ import type { LimiterStats } from '../observe/stats.ts';
 import { readable } from '../options/read-options.ts';
 import { readWaitOptions } from './call-options.ts';
 import type { AcquireOptions, CallOptions, ReserveOptions, WaitOptions } from './call-options.ts';
-import { noteKeeping } from './charged-keys.ts';
+import { rememberLocation } from './charged-keys.ts';
 import { Decider } from './decider.ts';
 import { HookCaller } from './hooks.ts';
 import type { Lease } from './lease.ts';
 import { blockShape } from './limit-set.ts';
 import { readLimiterOptions } from './limiter-options.ts';
-import type { LimiterOptions, Settings } from './limiter-options.ts';
+import type { RateLimiterOptions, Settings } from './limiter-options.ts';
 import { RateLimitExceeded } from './rate-limit-exceeded.ts';
-import type { Refusal } from './rate-limit-exceeded.ts';
+import type { RefusedDecision } from './rate-limit-exceeded.ts';
 import type { Reservation } from './reservation.ts';
-import { noteKeySpace } from './shared-keys-warning.ts';
-import { Waiting } from './wait-queue.ts';
+import { warnOfSharedKeys } from './shared-keys-warning.ts';
+import { WaitQueue } from './wait-queue.ts';
 import type { Ask } from './wait-queue.ts';
 
 const LONGEST_BLOCK_MS = 10 * 366 * 86_400_000;
@@ -38,25 +38,25 @@ export class RateLimiter {
   readonly #settings: Settings;
   readonly #decider: Decider;
   readonly #hooks: HookCaller;
-  readonly #waiting: Waiting;
+  readonly #waiting: WaitQueue;
   readonly #endStats: () => void;
   readonly #leaveKeySpace: () => void;
   #closing: Promise<void> | undefined;
 
-  constructor(options: LimiterOptions) {
+  constructor(options: RateLimiterOptions) {
     this.#settings = readLimiterOptions(options);
     this.#hooks = new HookCaller(this.#settings.hooks);
     this.#decider = new Decider(this.#settings, (error) => this.#hooks.report(error));
-    this.#waiting = new Waiting({
+    this.#waiting = new WaitQueue({
       clock: this.#settings.store.time,
       isShared: this.#settings.store.isShared,
       giveBack: (decision) => this.#decider.giveBack(decision),
     });
-    this.#leaveKeySpace = noteKeySpace(this, this.#settings);
-    noteKeeping(this, this.#settings);
+    this.#leaveKeySpace = warnOfSharedKeys(this, this.#settings);
+    rememberLocation(this, this.#settings);
     const { counts, namespace, store } = this.#settings;
     store.prepare?.();
-    this.#endStats = liveLimiters.announce(this, namespace, counts);
+    this.#endStats = liveLimiters.register(this, namespace, counts);
   }
 
   /**
@@ -122,7 +122,7 @@ export class RateLimiter {
     identity: Identity,
     units: number,
     options?: Pick<CallOptions, 'limits'>,
-  ): Promise<Grant> {
+  ): Promise<GrantDecision> {
     return this.#hooks.after(identity, this.#decider.grant(identity, units, options));
   }
 
@@ -149,7 +149,7 @@ export class RateLimiter {
     };
     const decision = await this.#hooks.after(identity, this.#waiting.wait(key, ask, bounds));
     if (!decision.allowed) {
-      throw new RateLimitExceeded(decision as Refusal);
+      throw new RateLimitExceeded(decision as RefusedDecision);
     }
     return decision as PassedDecision;
   }

@@ -1,5 +1,5 @@
 import { readGranted, readMarks } from '../script/read-answer.ts';
-import { shapeOf } from '../script/call-shape.ts';
+import { makeShape } from '../script/call-shape.ts';
 import type { Entry, Rule, Shape } from '../script/call-shape.ts';
 import { RateLimiterError } from '../base/errors.ts';
 
@@ -65,7 +65,7 @@ export function redeem(decision: unknown, issuer: object): Entry {
     .filter((_, i) => refundable[i])
     .map((rule) => ({ ...rule, plan: rule.limit.twin.price(rule.plan, 1) }));
   const details = readMarks(shape, reply, at).filter((_, i) => refundable[i]);
-  return { key, shape: shapeOf('refund', units, rules), details };
+  return { key, shape: makeShape('refund', units, rules), details };
 }
 
 /** A block is no charge, and a place is given back by its lease. */

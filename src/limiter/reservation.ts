@@ -20,7 +20,7 @@ export interface Settlement {
 }
 
 /** What a reservation can do beside being a decision. After a refusal both do nothing, and charge nothing. */
-export interface Settleable {
+export interface ReservationHandle {
   /**
    * Makes the actual cost of the estimate, a whole number of units from 0 to 1,000,000,000: gives back what was too
    * much, except into windows that have passed, or charges what was too little, into debt up to each limit's
@@ -50,7 +50,7 @@ export interface Settleable {
  * const reservation = await limiter.reserve('user:12345', { cost: 4_000, ttl: '2m' });
  * if (reservation.allowed) await reservation.settle(await complete(prompt));
  */
-export type Reservation = Decision & Settleable;
+export type Reservation = Decision & ReservationHandle;
 
 /** For so many deadlines a settlement's result is kept, so that one whose answer was lost can be asked for again. */
 const KEPT_DEADLINES = 10;

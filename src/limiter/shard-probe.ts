@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { shapeOf } from '../script/call-shape.ts';
+import { makeShape } from '../script/call-shape.ts';
 import type { Rule } from '../script/call-shape.ts';
 import { readVerdicts } from '../script/read-answer.ts';
 import { tokenBucket } from '../algorithms/token-bucket.ts';
@@ -12,10 +12,10 @@ const TRIALS = 8;
 
 const limit = tokenBucket({ rate: 1, period: '1m' });
 const rule = (suffix: string): Rule => ({ limit, plan: limit.plan(1, 0), suffix });
-const charge = shapeOf('allow', 1, [rule('')]);
-const look = shapeOf('peek', 1, [rule('')]);
-const lookBehindTag = shapeOf('peek', 1, [rule('/beside:token_bucket'), rule('')]);
-const forget = shapeOf('reset', 1, [rule('')]);
+const charge = makeShape('allow', 1, [rule('')]);
+const look = makeShape('peek', 1, [rule('')]);
+const lookBehindTag = makeShape('peek', 1, [rule('/beside:token_bucket'), rule('')]);
+const forget = makeShape('reset', 1, [rule('')]);
 
 /**
  * Whether keys that share a script call may be on different servers: charges keys, each in a script call of its own,

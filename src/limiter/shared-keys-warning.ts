@@ -4,19 +4,19 @@ import type { LimitSet } from './limit-set.ts';
 
 /** What says which keys a limiter uses. */
 interface KeySpace {
-  readonly place: string | object;
+  readonly storeId: string | object;
   readonly limits: LimitSet;
   readonly hashSecret: string | Uint8Array | undefined;
 }
 
 /** The live limiters that use keys of one form, counted by the numbers that they limit by. */
-interface Users {
+interface KeyUsers {
   readonly byNumbers: Map<string, number>;
   warned: boolean;
 }
 
 /** By the form of the keys. */
-type Spaces = Map<string, Users>;
+type Spaces = Map<string, KeyUsers>;
 
 const byObject = new WeakMap<object, Spaces>();
 const byUrl = new Map<string, Spaces>();
@@ -29,7 +29,7 @@ const collected = new FinalizationRegistry<() => void>((endUse) => endUse());
  * limits that were meant to be different ones. What they admit together stays within one extra burst. Call what it
  * returns when the limiter is closed, so that a configuration that is loaded again is not compared with the old one.
  */
-export function noteKeySpace(limiter: object, keySpace: KeySpace): () => void {
+export function warnOfSharedKeys(limiter: object, keySpace: KeySpace): () => void {
   const endUse = use(keySpace);
   collected.register(limiter, endUse, endUse);
   return () => {
@@ -39,8 +39,8 @@ export function noteKeySpace(limiter: object, keySpace: KeySpace): () => void {
 }
 
 /** Must not hold the limiter, or it would never be garbage-collected. */
-function use({ place, limits, hashSecret }: KeySpace): () => void {
-  const spaces = spacesOf(place);
+function use({ storeId, limits, hashSecret }: KeySpace): () => void {
+  const spaces = spacesOf(storeId);
   // Another secret makes other keys.
   const secret =
     hashSecret === undefined ? '' : digestIdentity('key space', hashSecret).slice(0, 8);
@@ -64,7 +64,7 @@ function use({ place, limits, hashSecret }: KeySpace): () => void {
       );
     }
   }
-  const url = typeof place === 'string' ? place : undefined;
+  const url = typeof storeId === 'string' ? storeId : undefined;
   return () => {
     for (const [space, numbers] of used.splice(0)) {
       release(spaces, space, numbers);

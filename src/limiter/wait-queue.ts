@@ -2,7 +2,7 @@ import { AsyncResource } from 'node:async_hooks';
 import { listenForAbort } from '../base/abort.ts';
 import { wakeAt } from '../base/clock.ts';
 import type { Clock } from '../base/clock.ts';
-import type { Decision, Degraded } from '../base/decision.ts';
+import type { Decision, DegradedDecision } from '../base/decision.ts';
 import { RateLimiterError } from '../base/errors.ts';
 import { onWorkerd } from '../base/workerd.ts';
 
@@ -127,7 +127,7 @@ class Queue {
  * Lets callers wait for their turn: first come, first served for each identity within this process. Only the first
  * of an identity's queue asks the store; it sleeps for as long as the answer says, and asks again.
  */
-export class Waiting {
+export class WaitQueue {
   readonly #settings: WaitingSettings;
   readonly #queues = new Map<string, Queue>();
   /**
@@ -257,7 +257,7 @@ export class Waiting {
   }
 
   /** The store gave no answer. Whether it is back is known only by asking. */
-  #retryLater(waiter: Waiter, { error }: Degraded): void {
+  #retryLater(waiter: Waiter, { error }: DegradedDecision): void {
     const { clock } = this.#settings;
     const retryMs = waiter.retryMs * (0.9 + Math.random() / 10);
     waiter.retryMs = Math.min(LAST_RETRY_MS, waiter.retryMs * 2);

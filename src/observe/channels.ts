@@ -2,7 +2,7 @@ import { channel, tracingChannel } from 'node:diagnostics_channel';
 import type { Channel, TracingChannel } from 'node:diagnostics_channel';
 import type { StoreFailure } from '../base/errors.ts';
 import type { CheckMessage, StoreCallMessage, StoreStateMessage } from './messages.ts';
-import { noteUnheard } from './store-warnings.ts';
+import { rememberUnreported } from './store-warnings.ts';
 
 // Both type arguments are the message: @types/node 26 has them in another order than earlier ones.
 /** Spans one `allow`, `peek` or `acquire`. Without subscribers it costs one read of a property. */
@@ -25,7 +25,7 @@ export function publishStoreState(message: StoreStateMessage): void {
   if (storeStates.hasSubscribers) {
     storeStates.publish(message);
   } else {
-    noteUnheard(message);
+    rememberUnreported(message);
   }
 }
 

@@ -22,7 +22,7 @@ interface Group<S> {
  * What of one kind lives in this process, under its name, for exporters to read. It keeps nothing alive: who is
  * forgotten ends, and so does a name with the last that had it.
  */
-export class Live<S> {
+export class StatsRegistry<S> {
   readonly #groups = new Map<string, Group<S>>();
   readonly #add: (a: S, b: S) => S;
   readonly #past: (stats: S) => S;
@@ -35,7 +35,7 @@ export class Live<S> {
   }
 
   /** Returns what ends it before `owner` is forgotten. */
-  announce(owner: object, given: string, source: Source<S>): () => void {
+  register(owner: object, given: string, source: Source<S>): () => void {
     const name = labelOf(this.#groups, given);
     let group = this.#groups.get(name);
     if (group === undefined) {
@@ -72,9 +72,15 @@ export class Live<S> {
 }
 
 /** By namespace. */
-export const liveLimiters: Live<LimiterStats> = new Live(addLimiterStats, endedLimiterStats);
+export const liveLimiters: StatsRegistry<LimiterStats> = new StatsRegistry(
+  addLimiterStats,
+  endedLimiterStats,
+);
 /** Connections to Redis, by where they lead to. */
-export const liveStores: Live<StoreStats> = new Live(addStoreStats, endedStoreStats);
+export const liveStores: StatsRegistry<StoreStats> = new StatsRegistry(
+  addStoreStats,
+  endedStoreStats,
+);
 
 /** The same of some limiters alone. */
 export function statsByNamespace(

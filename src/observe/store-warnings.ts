@@ -1,18 +1,18 @@
 import type { StoreStateMessage } from './messages.ts';
 
 /** The name of a store whose client does not tell where it leads to. */
-export const UNNAMED = 'redis';
+export const UNNAMED_STORE = 'redis';
 
 /** What a log says of a change of state. It names no caller and no key. */
 export function describeStoreState({ state, store, node, error }: StoreStateMessage): string {
-  const all = store === UNNAMED ? 'Redis' : `Redis at ${store}`;
-  const place = node === '' ? all : `Node ${node} of ${all}`;
+  const all = store === UNNAMED_STORE ? 'Redis' : `Redis at ${store}`;
+  const what = node === '' ? all : `Node ${node} of ${all}`;
   const why = error instanceof Error ? ` (${messageOf(error)})` : '';
   if (state === 'ready') {
-    return `${place} answers again.`;
+    return `${what} answers again.`;
   }
   const trouble = state === 'away' ? 'is away' : 'does not answer';
-  return `${place} ${trouble}: decisions are made by the failure strategy${why}.`;
+  return `${what} ${trouble}: decisions are made by the failure strategy${why}.`;
 }
 
 /** The reason that the client gave, where it gave one, says more than ours. */
@@ -22,7 +22,7 @@ function messageOf({ message, cause }: Error): string {
 }
 
 /** Which stores and nodes are in trouble, as somebody was told: so that a return is told only of those. */
-export class Troubles {
+export class ReportedOutages {
   readonly #nodes = new Map<string, Set<string>>();
 
   begin({ store, node }: StoreStateMessage): void {
@@ -42,25 +42,25 @@ export class Troubles {
 }
 
 /** Changes that nobody listened to, by their error: the first decision that suffers makes a warning of it. */
-const unheard = new WeakMap<object, StoreStateMessage>();
-const warned = new Troubles();
+const unreported = new WeakMap<object, StoreStateMessage>();
+const warned = new ReportedOutages();
 
 /** A change of state without a subscriber. */
-export function noteUnheard(message: StoreStateMessage): void {
+export function rememberUnreported(message: StoreStateMessage): void {
   if (message.state === 'ready') {
     if (warned.end(message)) {
       warn(message);
     }
   } else if (typeof message.error === 'object' && message.error !== null) {
-    unheard.set(message.error, message);
+    unreported.set(message.error, message);
   }
 }
 
 /** A call failed with this error, and its limiter has no `onError`. */
 export function warnOf(error: object): void {
-  const message = unheard.get(error);
+  const message = unreported.get(error);
   if (message !== undefined) {
-    unheard.delete(error);
+    unreported.delete(error);
     warned.begin(message);
     warn(message);
   }

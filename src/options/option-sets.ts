@@ -355,7 +355,7 @@ export const MEMORY_STORE: OptionSet = {
   places: [{ ...OF_A_LIMITER, code: (option) => `new RateLimiter({ store, ${option} })` }],
 };
 
-/** The options of `limited` and `@Limit`, by which of them it is. */
+/** The options of `limited` and `@RateLimit`, by which of them it is. */
 export function limitedOptions(of: string): OptionSet {
   return {
     of,

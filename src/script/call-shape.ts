@@ -43,7 +43,7 @@ export interface Shape {
   /** As call-shape.lua reads it. */
   readonly args: readonly string[];
   /** As fast-path.lua does; undefined where it is not of that kind. */
-  readonly lone: string | undefined;
+  readonly fastPath: string | undefined;
   /**
    * How many integers an answer to this shape has before those of its limits: the units that `up_to` granted, whether
    * a lease that `renew` or `release` was about was held, the units that `settle` charged and those it did not.
@@ -81,7 +81,7 @@ const DETAILS: Readonly<Partial<Record<Verb, number>>> = {
   settle: 3,
 };
 
-export function shapeOf(verb: Verb, units: number, rules: readonly Rule[]): Shape {
+export function makeShape(verb: Verb, units: number, rules: readonly Rule[]): Shape {
   const head = HEADS[verb] ?? 0;
   const widths = rules.map(({ plan }) => WIDTHS[verb] ?? plan.width);
   return {
@@ -95,8 +95,8 @@ export function shapeOf(verb: Verb, units: number, rules: readonly Rule[]): Shap
       String(rules.length),
       ...rules.flatMap(({ limit, plan }) => [limit.shadow ? '1' : '0', ...plan.args]),
     ],
-    lone:
-      verb === 'allow' && rules.length === 1 && isLone(rules[0]!)
+    fastPath:
+      verb === 'allow' && rules.length === 1 && hasFastPath(rules[0]!)
         ? rules[0]!.plan.args.slice(1).join(' ')
         : undefined,
     head,
@@ -123,7 +123,7 @@ export function currentShape(shape: Shape, clock: Clock): Shape {
       ? rule
       : { ...rule, plan: rule.limit.plan(rule.plan.cost, nowMs) },
   );
-  return shapeOf(shape.verb, shape.units, rules);
+  return makeShape(shape.verb, shape.units, rules);
 }
 
 /** The clock's time in whole Unix milliseconds; of a clock that is far off an instant for which windows can be planned. */
@@ -131,7 +131,7 @@ export function planningTime(clock: Clock): number {
   return Math.min(Math.max(Math.floor(clock.nowMicros() / 1_000), 0), LAST_PLANNED_MS);
 }
 
-function isLone({ limit }: Rule): boolean {
+function hasFastPath({ limit }: Rule): boolean {
   return limit.algorithm === 'token_bucket' && !limit.shadow;
 }
 

@@ -3,21 +3,21 @@ import type { RecordState } from './reservation-record.ts';
 import type { Verb } from './call-shape.ts';
 
 /** One limit during one entry. */
-interface HeldRule {
+interface RuleState {
   readonly limit: Limit;
   plan: Plan;
   readonly state: State;
   passes: boolean;
 }
 
-function price(held: readonly HeldRule[], units: number): void {
+function price(held: readonly RuleState[], units: number): void {
   for (const rule of held) {
     rule.plan = rule.limit.twin.price(rule.plan, units);
   }
 }
 
 /** Whether every limit that is enforced lets the entry pass; notes each one's verdict. */
-function judge(held: readonly HeldRule[], now: number): boolean {
+function judge(held: readonly RuleState[], now: number): boolean {
   let passes = true;
   for (const rule of held) {
     rule.passes = rule.limit.twin.judge(rule.state, rule.plan, now);
@@ -26,7 +26,7 @@ function judge(held: readonly HeldRule[], now: number): boolean {
   return passes;
 }
 
-function charge(held: readonly HeldRule[], now: number): void {
+function charge(held: readonly RuleState[], now: number): void {
   for (const { limit, plan, state, passes } of held) {
     if (passes) {
       limit.twin.charge(state, plan, now);
@@ -34,14 +34,14 @@ function charge(held: readonly HeldRule[], now: number): void {
   }
 }
 
-function nameLease(held: readonly HeldRule[], lease: string): void {
+function nameLease(held: readonly RuleState[], lease: string): void {
   for (const rule of held) {
     rule.plan = rule.limit.twin.lending?.named(rule.plan, lease) ?? rule.plan;
   }
 }
 
 /** Under how many limits the lease is held; undefined where one that is enforced lends it no place. */
-function holds(held: readonly HeldRule[], now: number): number | undefined {
+function holds(held: readonly RuleState[], now: number): number | undefined {
   let count = 0;
   for (const { limit, plan, state } of held) {
     if (limit.twin.lending?.holds(state, plan, now) === true) {
@@ -53,7 +53,7 @@ function holds(held: readonly HeldRule[], now: number): number | undefined {
   return count;
 }
 
-function extend(held: readonly HeldRule[], now: number): void {
+function extend(held: readonly RuleState[], now: number): void {
   for (const { limit, plan, state } of held) {
     if (limit.twin.lending?.holds(state, plan, now) === true) {
       limit.twin.charge(state, plan, now);
@@ -66,7 +66,7 @@ export const VERBS: Readonly<
   Record<
     Exclude<Verb, 'reset'>,
     (
-      held: readonly HeldRule[],
+      held: readonly RuleState[],
       units: number,
       now: number,
       details: readonly string[],
@@ -216,7 +216,7 @@ export const VERBS: Readonly<
 };
 
 /** Takes what fits of `units`, debt included, and returns how many did not. */
-function takeOn(rule: HeldRule, units: number, now: number): number {
+function takeOn(rule: RuleState, units: number, now: number): number {
   const { limit, state } = rule;
   const taken = Math.min(units, limit.twin.room(state, rule.plan, now));
   if (taken > 0) {

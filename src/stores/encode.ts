@@ -72,8 +72,8 @@ export function encodeCalls(calls: readonly Call[], from: number): Encoded {
       keys.push(...keysOf(call));
     }
   }
-  if (runs.length === 0 && shape?.lone !== undefined && (groups === 1 || areDistinct(keys))) {
-    return { keys, args: [`${shape.lone} ${times}`], taken: to - from };
+  if (runs.length === 0 && shape?.fastPath !== undefined && (groups === 1 || areDistinct(keys))) {
+    return { keys, args: [`${shape.fastPath} ${times}`], taken: to - from };
   }
   endRun();
   const args = [String(shapes.length)];

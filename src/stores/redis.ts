@@ -3,7 +3,7 @@ import { show, StoreError } from '../base/errors.ts';
 import { causeOf } from '../redis/connection/clean-cause.ts';
 import { warnOnce } from '../redis/clients/warn-once.ts';
 import { connectionOfClient, connectionOfUrl } from '../redis/clients/connect.ts';
-import type { Held } from '../redis/clients/connect.ts';
+import type { ConnectionHold } from '../redis/clients/connect.ts';
 import type { RedisClient } from '../redis/clients/client.ts';
 import { loadClientLibrary } from '../redis/clients/client-library.ts';
 import type { ClientLibrary } from '../redis/clients/client-library.ts';
@@ -64,11 +64,11 @@ function readReplies(
   }
   const now = reply[0] as number;
   calls[0]?.server?.heard(now);
-  let place = 1;
+  let at = 1;
   for (const call of calls) {
-    const end = place + call.shape.width;
-    tell(call, now, readIntegers(reply, place, end), place);
-    place = end;
+    const end = at + call.shape.width;
+    tell(call, now, readIntegers(reply, at, end), at);
+    at = end;
   }
 }
 
@@ -122,7 +122,7 @@ export class RedisStore implements Store {
   readonly #timeoutMs: number;
   readonly #sharded: boolean;
   #library: Promise<ClientLibrary> | undefined;
-  #held: Held<Call> | undefined;
+  #held: ConnectionHold<Call> | undefined;
   #server: Server | undefined;
 
   constructor(redis: string | RedisClient, cluster: boolean, timeoutMs: number, sharded: boolean) {
@@ -154,7 +154,7 @@ export class RedisStore implements Store {
   }
 
   /** Nothing is opened and no listener is set before the first use. */
-  #hold(): Held<Call> {
+  #hold(): ConnectionHold<Call> {
     this.#held ??=
       typeof this.#redis === 'string'
         ? connectionOfUrl(

@@ -1,3 +1,3 @@
 export { RateLimiterSync } from './rate-limiter-sync.ts';
 
-export type { LimitNumbers, SyncLimiterOptions } from './options.ts';
+export type { PlainLimit, RateLimiterSyncOptions } from './options.ts';

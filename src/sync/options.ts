@@ -8,12 +8,12 @@ import type { TokenBucketOptions } from '../algorithms/token-bucket.ts';
 import { invalidOption } from '../base/errors.ts';
 import { checkCount } from '../limiter/limit-set.ts';
 import { checkLimiterOptions, FACTORIES, readLimiterOptions } from '../limiter/limiter-options.ts';
-import type { LimiterOptions, Settings } from '../limiter/limiter-options.ts';
+import type { RateLimiterOptions, Settings } from '../limiter/limiter-options.ts';
 import { readable, readOneOf } from '../options/read-options.ts';
 import { Problems } from '../options/option-problems.ts';
 
 /** One limit as plain numbers, since what `tokenBucket(…)` makes cannot be handed to another thread. */
-export type LimitNumbers =
+export type PlainLimit =
   | ({ algorithm?: 'token_bucket' } & TokenBucketOptions)
   | ({ algorithm: 'sliding_window' } & SlidingWindowOptions)
   | ({ algorithm: 'sliding_window_log' } & SlidingWindowLogOptions)
@@ -32,8 +32,7 @@ interface ByUrl {
 type Plain<Options> = Options extends { store: object }
   ? never
   : Options extends { limits: readonly Limit[] }
-    ? Omit<Options, 'redis' | 'limits' | 'maxInFlight'> &
-        ByUrl & { limits: readonly LimitNumbers[] }
+    ? Omit<Options, 'redis' | 'limits' | 'maxInFlight'> & ByUrl & { limits: readonly PlainLimit[] }
     : Omit<Options, 'redis' | 'maxInFlight'> & ByUrl;
 
 /**
@@ -41,7 +40,7 @@ type Plain<Options> = Options extends { store: object }
  * thread, before the call returns.
  *
  * @example
- * const options: SyncLimiterOptions = {
+ * const options: RateLimiterSyncOptions = {
  *   redis: 'redis://localhost:6379',
  *   limits: [
  *     { name: 'burst', rate: 10, period: '1s' },
@@ -49,7 +48,7 @@ type Plain<Options> = Options extends { store: object }
  *   ],
  * };
  */
-export type SyncLimiterOptions = Plain<LimiterOptions>;
+export type RateLimiterSyncOptions = Plain<RateLimiterOptions>;
 
 /** Options as they go to the other thread. */
 export type PlainOptions = Readonly<Record<string, unknown>>;
@@ -111,11 +110,11 @@ export function readSyncOptions(options: unknown): { settings: Settings; plain: 
 }
 
 /** The options with limits made of their numbers, in whichever thread. */
-export function withLimits(plain: PlainOptions): LimiterOptions {
+export function withLimits(plain: PlainOptions): RateLimiterOptions {
   const { limits } = plain;
   return (Array.isArray(limits)
-    ? { ...plain, limits: limits.map(limitOf) }
-    : plain) as unknown as LimiterOptions;
+    ? { ...plain, limits: limits.map(makeLimit) }
+    : plain) as unknown as RateLimiterOptions;
 }
 
 function readNumbers(limits: unknown): readonly object[] {
@@ -134,7 +133,7 @@ function readNumbers(limits: unknown): readonly object[] {
   });
 }
 
-function limitOf({ algorithm = 'token_bucket', ...numbers }: Record<string, unknown>): Limit {
+function makeLimit({ algorithm = 'token_bucket', ...numbers }: Record<string, unknown>): Limit {
   const known = Object.keys(FACTORIES) as AlgorithmName[];
   return FACTORIES[readOneOf('algorithm', algorithm, known)](numbers as never);
 }

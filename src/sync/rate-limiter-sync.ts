@@ -4,7 +4,7 @@ import { RateLimiterError, StoreError } from '../base/errors.ts';
 import { HookCaller } from '../limiter/hooks.ts';
 import { digestIdentity } from '../base/identity.ts';
 import type { Identity } from '../base/identity.ts';
-import { noteKeySpace } from '../limiter/shared-keys-warning.ts';
+import { warnOfSharedKeys } from '../limiter/shared-keys-warning.ts';
 import { readCost } from '../limiter/call-options.ts';
 import type { CallOptions } from '../limiter/call-options.ts';
 import type { Settings } from '../limiter/limiter-options.ts';
@@ -14,7 +14,7 @@ import type { OptionSet } from '../options/read-options.ts';
 import { Bridge } from './bridge.ts';
 import type { Answer, Question } from './exchange.ts';
 import { readSyncOptions } from './options.ts';
-import type { PlainOptions, SyncLimiterOptions } from './options.ts';
+import type { PlainOptions, RateLimiterSyncOptions } from './options.ts';
 
 const SYNC_CALL: OptionSet = { ...CALL, names: ['cost'] };
 
@@ -42,13 +42,13 @@ export class RateLimiterSync {
   #bridge: Bridge;
   #closed = false;
 
-  constructor(options: SyncLimiterOptions) {
+  constructor(options: RateLimiterSyncOptions) {
     const { settings, plain } = readSyncOptions(options);
     this.#settings = settings;
     this.#plain = plain;
     this.#hooks = new HookCaller(settings.hooks);
     this.#bridge = new Bridge(plain);
-    this.#leaveKeySpace = noteKeySpace(this, settings);
+    this.#leaveKeySpace = warnOfSharedKeys(this, settings);
   }
 
   /**

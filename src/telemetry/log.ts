@@ -1,6 +1,6 @@
 import { invalidOption } from '../base/errors.ts';
 import { storeStates } from '../observe/channels.ts';
-import { describeStoreState, Troubles } from '../observe/store-warnings.ts';
+import { describeStoreState, ReportedOutages } from '../observe/store-warnings.ts';
 import type { StoreStateMessage } from '../observe/messages.ts';
 import { GivenOptions } from '../options/read-options.ts';
 import type { OptionSet } from '../options/read-options.ts';
@@ -41,7 +41,7 @@ export function logStoreState(options: { logger: StoreStateLogger }): () => void
   const given = new GivenOptions(OPTIONS, options);
   const logger = given.required('logger', readLogger);
   given.end();
-  const troubles = new Troubles();
+  const troubles = new ReportedOutages();
   const onState = (message: unknown): void => {
     const state = message as StoreStateMessage;
     const isBack = state.state === 'ready';

@@ -113,10 +113,10 @@ export function openTelemetryMetrics(options: OpenTelemetryMetricsOptions = {}):
   );
   const onEnd = (message: unknown): void => {
     const { store, outcome, durationMs, entries } = message as StoreCallMessage;
-    const place = attributesOf({ store });
+    const attributes = attributesOf({ store });
     const failed = outcome === 'answered' ? {} : { 'error.type': outcome };
-    durations?.record((durationMs ?? 0) / 1_000, { ...place, ...failed });
-    sizes?.record(entries, place);
+    durations?.record((durationMs ?? 0) / 1_000, { ...attributes, ...failed });
+    sizes?.record(entries, attributes);
   };
   storeCalls.asyncEnd.subscribe(onEnd);
   return () => {

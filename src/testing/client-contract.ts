@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createHash, randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { RateLimiter } from '../limiter/rate-limiter.ts';
-import { portOf } from '../redis/clients/connect.ts';
+import { makePort } from '../redis/clients/connect.ts';
 import type { RedisClient } from '../redis/clients/client.ts';
 import type { PortState, RedisPort } from '../redis/port.ts';
 import { slotOf } from '../redis/connection/slot.ts';
@@ -66,7 +66,7 @@ export function clientContract(subject: ClientUnderTest): readonly ContractCase[
   return casesOf(CHECKS, async (check) => {
     await faults.restore();
     const client = await subject.open();
-    const port = portOf(client.redis);
+    const port = makePort(client.redis);
     const states: PortState[] = [port.state];
     port.onStateChange(() => states.push(port.state));
     const becomes = async (state: PortState): Promise<void> => {

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { tokenBucket } from '../algorithms/token-bucket.ts';
-import type { Allowed, Decision, Limited } from '../base/decision.ts';
-import type { LimiterOptions } from '../limiter/limiter-options.ts';
+import type { AllowedDecision, Decision, LimitedDecision } from '../base/decision.ts';
+import type { RateLimiterOptions } from '../limiter/limiter-options.ts';
 import type { RateLimiter } from '../limiter/rate-limiter.ts';
 import { casesOf } from './contract.ts';
 import type { Checks, ContractCase } from './contract.ts';
@@ -11,7 +11,7 @@ type Without<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
 
 /** What a contract asks of a limiter: everything but the place where its state lives. */
 export type StoreContractOptions = Without<
-  LimiterOptions,
+  RateLimiterOptions,
   'redis' | 'store' | 'cluster' | 'timeoutMs' | 'maxInFlight' | 'sharding'
 >;
 
@@ -491,7 +491,7 @@ function many(count: number, call: (i: number) => Promise<Decision>): Promise<De
   return Promise.all(Array.from({ length: count }, (_, i) => call(i)));
 }
 
-function known(decision: Decision): Allowed | Limited {
+function known(decision: Decision): AllowedDecision | LimitedDecision {
   if (decision.degraded) {
     throw decision.error;
   }
@@ -501,12 +501,12 @@ function known(decision: Decision): Allowed | Limited {
   return decision;
 }
 
-function allowedOf(decision: Decision): Allowed {
+function allowedOf(decision: Decision): AllowedDecision {
   const made = known(decision);
   return made.allowed ? made : assert.fail(`refused by ${made.limitedBy.join(', ')}`);
 }
 
-function limitedOf(decision: Decision): Limited {
+function limitedOf(decision: Decision): LimitedDecision {
   const made = known(decision);
   return made.allowed ? assert.fail('allowed where it must be refused') : made;
 }

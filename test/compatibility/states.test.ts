@@ -10,7 +10,7 @@ import {
 import { block } from '../../src/algorithms/block.ts';
 import { readSettled, readVerdicts } from '../../src/script/read-answer.ts';
 import { decide } from '../../src/script/decide.ts';
-import { settleDetails, shapeOf } from '../../src/script/call-shape.ts';
+import { settleDetails, makeShape } from '../../src/script/call-shape.ts';
 import type { Entry } from '../../src/script/call-shape.ts';
 import type { Limit } from '../../src/algorithms/limit.ts';
 import { MapTable } from '../kit/twins/lockstep.ts';
@@ -159,7 +159,7 @@ describe('states as they were written', () => {
   it.each(MEANINGS)('%s', async (name, limit, seconds, remaining, resetS) => {
     const now = START + seconds * 1_000_000;
     const plan = limit.plan(1, now / 1_000);
-    const shape = shapeOf('peek', 1, [{ limit, plan, suffix: '' }]);
+    const shape = makeShape('peek', 1, [{ limit, plan, suffix: '' }]);
     const entry = { key: 'state', shape };
     const held = STATES[name]!;
     await connection.command('FLUSHALL');
@@ -186,8 +186,8 @@ describe('states as they were written', () => {
       suffix: `/${limit.algorithm}`,
     }));
     const details = settleDetails(actual, 2_500, false);
-    const settle = { key: 'k', shape: shapeOf('settle', 1, rules), record: '#r:1', details };
-    const peek = { key: 'k', shape: shapeOf('peek', 1, rules) };
+    const settle = { key: 'k', shape: makeShape('settle', 1, rules), record: '#r:1', details };
+    const peek = { key: 'k', shape: makeShape('peek', 1, rules) };
     const stored = RECORDS[name]!;
     const held = new Map(
       Object.entries(stored.limits).map(([algorithm, each]) => [`{k}/${algorithm}`, each]),

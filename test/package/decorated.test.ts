@@ -6,7 +6,7 @@ import process from 'node:process';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
 import { MemoryStore } from 'distributed-rate-limiter';
-import { Limit, RateLimitExceeded } from 'distributed-rate-limiter/limited';
+import { RateLimit, RateLimitExceeded } from 'distributed-rate-limiter/limited';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type * as Decorated from './decorated/service.ts';
 
@@ -157,7 +157,7 @@ describe.each(['standard', 'legacy'])('%s decorators', (kind) => {
   });
 });
 
-const decorate = Limit({
+const decorate = RateLimit({
   limiter: { store: new MemoryStore(), rate: 1, period: '1s' },
   identify: 'all',
 }) as unknown as (...args: unknown[]) => unknown;
@@ -171,11 +171,11 @@ test.each([
   ['a getter, legacy', [{}, 'a', { get: () => 1, configurable: true }]],
   ['a function', [() => 1]],
 ])('%s cannot be decorated', (_, args) => {
-  expect(() => decorate(...args)).toThrow(/`Limit` must stand on a method/);
+  expect(() => decorate(...args)).toThrow(/`RateLimit` must stand on a method/);
 });
 
 test('options are refused where they are written, under the decorator’s name', () => {
-  expect(() => Limit({ limiter: {}, identify: 'all', key: 1 } as never)).toThrow(
-    /`key` is not an option of Limit/,
+  expect(() => RateLimit({ limiter: {}, identify: 'all', key: 1 } as never)).toThrow(
+    /`key` is not an option of RateLimit/,
   );
 });

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { RateLimiter } from '../../limiter/rate-limiter.ts';
-import type { LimiterOptions } from '../../limiter/limiter-options.ts';
-import { guardOf } from '../guard.ts';
+import type { RateLimiterOptions } from '../../limiter/limiter-options.ts';
+import { makeGuard } from '../guard.ts';
 import type { GuardOptions } from '../guard-options.ts';
 import { nodeAdapter, obey, writeFieldsOfError } from './node-response.ts';
 import { isOver } from '../request-end.ts';
@@ -26,10 +26,10 @@ export interface Middleware<Request> {
  * app.post('/login', rateLimit(logins, { count: 'failures' }), login);
  */
 export function rateLimit<Request extends IncomingMessage = IncomingMessage>(
-  limiter: RateLimiter | LimiterOptions,
+  limiter: RateLimiter | RateLimiterOptions,
   options?: GuardOptions<Request>,
 ): Middleware<Request> {
-  const guard = guardOf<Request>(limiter, options, nodeAdapter(rateLimit));
+  const guard = makeGuard<Request>(limiter, options, nodeAdapter(rateLimit));
   const limit = async (
     request: Request,
     response: ServerResponse,

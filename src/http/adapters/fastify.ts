@@ -2,12 +2,12 @@ import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify';
 import { invalidOption } from '../../base/errors.ts';
 import type { RateLimiter } from '../../limiter/rate-limiter.ts';
-import type { LimiterOptions } from '../../limiter/limiter-options.ts';
+import type { RateLimiterOptions } from '../../limiter/limiter-options.ts';
 import { readBoolean, readOneOf } from '../../options/read-options.ts';
 import type { AddressSource } from '../address/client-address.ts';
 import { appendPreHandler, routesOf } from './fastify-routes.ts';
 import type { Route } from './fastify-routes.ts';
-import { guardOf } from '../guard.ts';
+import { makeGuard } from '../guard.ts';
 import type { Guard, Verdict } from '../guard.ts';
 import { overrideGuardOptions } from '../guard-options.ts';
 import type { GuardOptions } from '../guard-options.ts';
@@ -51,15 +51,15 @@ export interface RateLimitHook<Request> {
  * Options of the plugin.
  *
  * @example
- * const options: RateLimitOptions = {
+ * const options: RateLimitPluginOptions = {
  *   limiter: { redis: 'redis://localhost:6379', rate: 100, period: '1m' },
  *   hook: 'preHandler',
  *   identify: (request) => request.user?.id,
  * };
  */
-export interface RateLimitOptions<Request = FastifyRequest> extends GuardOptions<Request> {
+export interface RateLimitPluginOptions<Request = FastifyRequest> extends GuardOptions<Request> {
   /** A limiter, or the options of a new one, which is closed with the application. */
-  limiter: RateLimiter | LimiterOptions;
+  limiter: RateLimiter | RateLimiterOptions;
   /** Whether routes that say nothing are limited, and requests that match no route. Default true. */
   global?: boolean;
   /**
@@ -87,7 +87,7 @@ export type RouteRateLimit<Request = FastifyRequest> = boolean | RouteOptions<Re
 
 export interface RouteOptions<Request> extends GuardOptions<Request> {
   /** In place of the plugin's: a limiter, or the options of a new one, which is closed with the application. */
-  limiter?: RateLimiter | LimiterOptions;
+  limiter?: RateLimiter | RateLimiterOptions;
 }
 
 /** What is used of Fastify's instance. */
@@ -96,7 +96,7 @@ export interface InstanceLike {
 }
 
 /** The plugin. */
-export type RateLimitPlugin = FastifyPluginAsync<RateLimitOptions>;
+export type RateLimitPlugin = FastifyPluginAsync<RateLimitPluginOptions>;
 
 /**
  * Limits all routes of the instance that it is registered with and of those below, each as its `config.rateLimit` says,
@@ -121,7 +121,7 @@ export default rateLimit;
 
 async function register<Request extends RequestLike>(
   instance: InstanceLike,
-  options: RateLimitOptions<Request>,
+  options: RateLimitPluginOptions<Request>,
 ): Promise<void> {
   const { limiter, global = true, hook = 'onRequest', ...guardOptions } = options;
   const everywhere = readBoolean('global', global);
@@ -219,7 +219,7 @@ class RouteHooks<Request extends RequestLike> {
   readonly #opened: RateLimiter[] = [];
 
   constructor(
-    limiter: RateLimiter | LimiterOptions,
+    limiter: RateLimiter | RateLimiterOptions,
     options: GuardOptions<Request>,
     everywhere: boolean,
   ) {
@@ -260,10 +260,10 @@ class RouteHooks<Request extends RequestLike> {
   }
 
   #hook(
-    limiter: RateLimiter | LimiterOptions,
+    limiter: RateLimiter | RateLimiterOptions,
     options: GuardOptions<Request>,
   ): RateLimitHook<Request> {
-    const hook = hookOf(limiter, options, undefined);
+    const hook = makeHook(limiter, options, undefined);
     if (hook.limiter !== limiter) {
       this.#opened.push(hook.limiter);
     }
@@ -281,19 +281,19 @@ class RouteHooks<Request extends RequestLike> {
  * app.post('/export', { onRequest: [rateLimitHook(addresses), perUser] }, handler);
  */
 export function rateLimitHook<Request extends RequestLike = FastifyRequest>(
-  limiter: RateLimiter | LimiterOptions,
+  limiter: RateLimiter | RateLimiterOptions,
   options?: GuardOptions<Request>,
 ): RateLimitHook<NoInfer<Request>> {
-  return hookOf(limiter, options, rateLimitHook);
+  return makeHook(limiter, options, rateLimitHook);
 }
 
 /** @param factory the function that the application calls for it; undefined where the plugin makes it */
-function hookOf<Request extends RequestLike>(
-  limiter: RateLimiter | LimiterOptions,
+function makeHook<Request extends RequestLike>(
+  limiter: RateLimiter | RateLimiterOptions,
   options: GuardOptions<Request> | undefined,
   factory: Function | undefined,
 ): RateLimitHook<Request> {
-  const guard = guardOf<Request>(limiter, options, {
+  const guard = makeGuard<Request>(limiter, options, {
     addressOf: addressesOf,
     requestOf: ({ raw }) => raw,
     factory,

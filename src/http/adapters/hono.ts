@@ -1,11 +1,11 @@
 import type { ServerResponse } from 'node:http';
 import type { Context, Env, MiddlewareHandler, Next } from 'hono';
 import type { RateLimiter } from '../../limiter/rate-limiter.ts';
-import type { LimiterOptions } from '../../limiter/limiter-options.ts';
+import type { RateLimiterOptions } from '../../limiter/limiter-options.ts';
 import { readable } from '../../options/read-options.ts';
 import type { AddressSource } from '../address/client-address.ts';
 import { forgetCharges } from '../counted-twice.ts';
-import { guardOf } from '../guard.ts';
+import { makeGuard } from '../guard.ts';
 import type { Refused, Verdict } from '../guard.ts';
 import type { GuardOptions } from '../guard-options.ts';
 import { announce, joinAnnounced } from './hono-fields.ts';
@@ -59,13 +59,13 @@ export interface HonoGuardOptions<C = Context> extends GuardOptions<C> {
  */
 // oxlint-disable-next-line no-explicit-any -- as Hono's own middleware is typed: it fits every application
 export function rateLimit<E extends Env = any, P extends string = any>(
-  limiter: RateLimiter | LimiterOptions,
+  limiter: RateLimiter | RateLimiterOptions,
   options?: HonoGuardOptions<Context<E, P>>,
 ): MiddlewareHandler<E, P> & { readonly limiter: RateLimiter } {
   const { address, ...rest } = readable('guard options', () =>
     readAddressOption<HonoGuardOptions<Context<E, P>>>(options),
   );
-  const guard = guardOf<Context<E, P>>(limiter, rest, {
+  const guard = makeGuard<Context<E, P>>(limiter, rest, {
     addressOf:
       address === undefined ? addressReader() : (c) => toldAddress(address(c), c.req.raw.headers),
     requestOf,

@@ -1,8 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { RateLimiter } from '../../limiter/rate-limiter.ts';
-import type { LimiterOptions } from '../../limiter/limiter-options.ts';
+import type { RateLimiterOptions } from '../../limiter/limiter-options.ts';
 import type { AddressSource } from '../address/client-address.ts';
-import { guardOf } from '../guard.ts';
+import { makeGuard } from '../guard.ts';
 import type { GuardOptions } from '../guard-options.ts';
 import { keepFieldsOnError } from './koa-error.ts';
 import { letPass, writeFields, writeFieldsOfError } from './node-response.ts';
@@ -44,10 +44,10 @@ export interface Middleware<Context> {
  * app.use(rateLimit({ redis: 'redis://localhost:6379', rate: 100, period: '1m' }));
  */
 export function rateLimit<Context extends KoaContext = KoaContext>(
-  limiter: RateLimiter | LimiterOptions,
+  limiter: RateLimiter | RateLimiterOptions,
   options?: GuardOptions<Context>,
 ): Middleware<Context> {
-  const guard = guardOf<Context>(limiter, options, {
+  const guard = makeGuard<Context>(limiter, options, {
     addressOf: addressesOf,
     requestOf: ({ req }) => req,
     factory: rateLimit,

@@ -1,8 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import type { RateLimiter } from '../../limiter/rate-limiter.ts';
-import type { LimiterOptions } from '../../limiter/limiter-options.ts';
-import { guardOf } from '../guard.ts';
+import type { RateLimiterOptions } from '../../limiter/limiter-options.ts';
+import { makeGuard } from '../guard.ts';
 import type { GuardOptions } from '../guard-options.ts';
 import { nodeAdapter, obey } from './node-response.ts';
 import { FAILED, PROBLEM_JSON } from '../problem.ts';
@@ -38,12 +38,12 @@ export type Handler<
  * http2.createSecureServer(tls, limited((request, response) => response.end('hello'))).listen(443);
  */
 export function rateLimit<Request extends NodeRequest = IncomingMessage>(
-  limiter: RateLimiter | LimiterOptions,
+  limiter: RateLimiter | RateLimiterOptions,
   options?: GuardOptions<Request>,
 ): (<Response extends NodeResponse>(
   handler: Handler<Request, Response>,
 ) => (request: Request, response: Response) => void) & { readonly limiter: RateLimiter } {
-  const guard = guardOf<Request>(limiter, options, nodeAdapter(rateLimit));
+  const guard = makeGuard<Request>(limiter, options, nodeAdapter(rateLimit));
   let reported = false;
   const limit =
     <Response extends NodeResponse>(handler: Handler<Request, Response>) =>

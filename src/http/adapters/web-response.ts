@@ -7,7 +7,7 @@ import type { Finish } from '../request-end.ts';
 const BODILESS: readonly number[] = [204, 205, 304];
 
 /** The response that refuses. */
-export function refusalOf(refused: Refused): Response {
+export function makeResponse(refused: Refused): Response {
   const { status, headers } = refused;
   return new Response(bodyOf(refused), { status, headers: Object.fromEntries(headers) });
 }

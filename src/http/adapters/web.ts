@@ -2,18 +2,18 @@ import type { Limit } from '../../algorithms/limit.ts';
 import { invalidOption } from '../../base/errors.ts';
 import type { Identity } from '../../base/identity.ts';
 import type { RateLimiter } from '../../limiter/rate-limiter.ts';
-import type { LimiterOptions } from '../../limiter/limiter-options.ts';
+import type { RateLimiterOptions } from '../../limiter/limiter-options.ts';
 import type { AddressSource } from '../address/client-address.ts';
 import { forgetCharges } from '../counted-twice.ts';
-import { guardOf } from '../guard.ts';
+import { makeGuard } from '../guard.ts';
 import type { Pass } from '../guard.ts';
 import type { GuardOptions } from '../guard-options.ts';
-import type { OnRefused, Refusal } from '../refusal.ts';
+import type { OnRefused, RefusalResponse } from '../refusal.ts';
 import { shareDecision } from '../request-decision.ts';
 import { readAddressOption, toldAddress } from '../address/told-address.ts';
 import {
   isResponse,
-  refusalOf,
+  makeResponse,
   unreadResponse,
   watch,
   whenAborted,
@@ -42,7 +42,7 @@ interface WebFunctions<Asked extends Request, Rest extends unknown[]> {
    * own answer; or `'throw'`, and the handler's promise is rejected with an error with `status`, `headers`, `decision` and
    * `getResponse()`.
    */
-  onRefused?: (request: Asked, refusal: Refusal) => OrPromise<OnRefused>;
+  onRefused?: (request: Asked, refusal: RefusalResponse) => OrPromise<OnRefused>;
 }
 
 /** Who is limited: a web `Request` does not know who is connected, so one of the two has to be given. */
@@ -99,11 +99,11 @@ export interface WebRateLimit<Asked extends Request, Rest extends unknown[]> {
  * Bun.serve({ fetch: byAddress((request, server) => new Response('hello')) });
  */
 export function rateLimit<Asked extends Request = Request, Rest extends unknown[] = []>(
-  limiter: RateLimiter | LimiterOptions,
+  limiter: RateLimiter | RateLimiterOptions,
   options: WebGuardOptions<Asked, Rest>,
 ): WebRateLimit<Asked, Rest> {
   const { guardOptions, addressOf } = readWho<Asked, Rest>(options);
-  const guard = guardOf(limiter, guardOptions, {
+  const guard = makeGuard(limiter, guardOptions, {
     addressOf,
     requestOf: ([request]) => request,
     factory: rateLimit,
@@ -114,7 +114,7 @@ export function rateLimit<Asked extends Request = Request, Rest extends unknown[
       const verdict = await guard.check(call);
       shareDecision(call, request);
       if (!verdict.pass) {
-        return refusalOf(verdict);
+        return makeResponse(verdict);
       }
       return letThrough(verdict, request, () => handler(...call));
     };
@@ -193,7 +193,7 @@ function readWho<Asked extends Request, Rest extends unknown[]>(
   }
   const { onRefused } = rest;
   if (typeof onRefused === 'function') {
-    rest['onRefused'] = ([request]: Call<Asked, Rest>, refusal: Refusal): unknown =>
+    rest['onRefused'] = ([request]: Call<Asked, Rest>, refusal: RefusalResponse): unknown =>
       onRefused(request, refusal);
   }
   const read =

@@ -14,7 +14,7 @@ import { glidePort, isGlide } from './valkey-glide.ts';
 import type { RedisClient } from './client.ts';
 
 /** A connection as one limiter holds it. `release` ends it where this library opened it and nobody else uses it. */
-export interface Held<C extends Sendable> {
+export interface ConnectionHold<C extends Sendable> {
   readonly connection: Connection<C>;
   release(): Promise<void>;
 }
@@ -34,10 +34,10 @@ const byUrl = new Map<string, Opened>();
 export function connectionOfClient<C extends Sendable>(
   client: RedisClient,
   script: Script<C>,
-): Held<C> {
+): ConnectionHold<C> {
   let connection = byClient.get(client) as Connection<C> | undefined;
   if (connection === undefined) {
-    connection = new Connection(portOf(client), script);
+    connection = new Connection(makePort(client), script);
     byClient.set(client, connection as unknown as Connection<never>);
   }
   return { connection, release: () => Promise.resolve() };
@@ -50,7 +50,7 @@ export function connectionOfUrl<C extends Sendable>(
   sharded: boolean,
   library: Promise<ClientLibrary>,
   script: Script<C>,
-): Held<C> {
+): ConnectionHold<C> {
   const name = `${cluster} ${timeoutMs} ${sharded} ${digestOfUrl(url)}`;
   let opened = byUrl.get(name);
   if (opened === undefined) {
@@ -106,7 +106,7 @@ function cureOf(client: unknown): string {
   return 'Pass the client object itself, not its promise or its options.';
 }
 
-export function portOf(client: RedisClient): RedisPort {
+export function makePort(client: RedisClient): RedisPort {
   warnOfSettings(client);
   if (isRedisPort(client)) {
     return client;

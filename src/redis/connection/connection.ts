@@ -3,7 +3,7 @@ import { RateLimiterError, StoreError } from '../../base/errors.ts';
 import type { StoreFailure } from '../../base/errors.ts';
 import { endStoreCall, storeCalls, storeSubmits } from '../../observe/channels.ts';
 import { liveStores } from '../../observe/stats-registry.ts';
-import { UNNAMED } from '../../observe/store-warnings.ts';
+import { UNNAMED_STORE } from '../../observe/store-warnings.ts';
 import type { NodeState } from '../../observe/stats.ts';
 import type { StoreSubmission } from '../../observe/messages.ts';
 import { answerInTurn } from '../../base/same-turn.ts';
@@ -89,10 +89,10 @@ export class Connection<C extends Sendable> {
     this.port = port;
     this.#script = script;
     this.#oneSlotPerCall = port.nodeOf !== undefined;
-    this.#name = port.address ?? UNNAMED;
+    this.#name = port.address ?? UNNAMED_STORE;
     this.#state = new ConnectionState(port);
     this.#outage = new Outage(this.#state, this.#name);
-    this.#endStats = liveStores.announce(this, this.#name, this.#counts);
+    this.#endStats = liveStores.register(this, this.#name, this.#counts);
     this.#state.follow(this.#isSilent); // what is so from the start is no change to be told
     port.onStateChange(this.#onPortChange);
   }

@@ -1,5 +1,5 @@
 import { decide } from '../../../src/script/decide.ts';
-import { shapeOf } from '../../../src/script/call-shape.ts';
+import { makeShape } from '../../../src/script/call-shape.ts';
 import type { Rule, Shape, Verb } from '../../../src/script/call-shape.ts';
 import type { Limit } from '../../../src/algorithms/limit.ts';
 import { tokenBucketTwin } from '../../../src/algorithms/token-bucket.ts';
@@ -70,7 +70,7 @@ function readArguments(args: readonly string[], keys: number): { shapes: Shape[]
   if (args.length === 1) {
     const numbers = args[0]!.split(' ');
     const times = Number(numbers.pop());
-    const shape = shapeOf('allow', 1, [ruleOf(numbers.map(Number))]);
+    const shape = makeShape('allow', 1, [ruleOf(numbers.map(Number))]);
     return { shapes: [shape], runs: [{ shape, groups: keys, times }] };
   }
   let at = 0;
@@ -82,7 +82,7 @@ function readArguments(args: readonly string[], keys: number): { shapes: Shape[]
     if (details !== '0' || limits !== '1' || shadow !== '0' || algorithm !== 'token_bucket') {
       throw new Error('this server decides one token bucket per call');
     }
-    return shapeOf(verb, units, [ruleOf(Array.from({ length: 8 }, () => Number(next())))]);
+    return makeShape(verb, units, [ruleOf(Array.from({ length: 8 }, () => Number(next())))]);
   });
   const runs: Run[] = [];
   while (at < args.length) {

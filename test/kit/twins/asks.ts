@@ -1,4 +1,4 @@
-import { shapeOf } from '../../../src/script/call-shape.ts';
+import { makeShape } from '../../../src/script/call-shape.ts';
 import type { Entry, Shape } from '../../../src/script/call-shape.ts';
 import type { Limit } from '../../../src/algorithms/limit.ts';
 import { tokenBucket } from '../../../src/algorithms/token-bucket.ts';
@@ -28,7 +28,7 @@ export interface Ask {
 }
 
 /** An ask as the twins take it and as the oracle takes it. */
-export interface Posed {
+export interface Asked {
   readonly ask: Ask;
   readonly entry: Entry;
   readonly call: OracleCall;
@@ -49,10 +49,10 @@ function limitOf(spec: Spec): Limit {
 }
 
 /** Poses asks; those that differ by their identity alone share a shape, as they do in production. */
-export class Poser {
+export class Asker {
   readonly #shapes = new Map<string, Shape>();
 
-  pose(ask: Ask): Posed {
+  pose(ask: Ask): Asked {
     const { verb, key, cost, by } = ask;
     const keys = by.map(({ suffix }) => (suffix === '' ? key : `{${key}}${suffix}`));
     const limitsOfCall = by.map(({ spec }) => ({
@@ -70,7 +70,7 @@ export class Poser {
     const name = `${verb} ${cost} ${numbers.join(' ')}`;
     let shape = this.#shapes.get(name);
     if (shape === undefined) {
-      shape = shapeOf(
+      shape = makeShape(
         verb,
         cost,
         by.map(({ suffix, spec }) => {

@@ -6,8 +6,8 @@ import { JITTER } from '../../../src/algorithms/limit.ts';
 import type { Saved, Verdict } from '../../../src/algorithms/limit.ts';
 import { LateAnswers } from '../fakes/agreement.ts';
 import type { Random } from '../fakes/random.ts';
-import type { Ask, Posed } from './asks.ts';
-import { Poser } from './asks.ts';
+import type { Ask, Asked } from './asks.ts';
+import { Asker } from './asks.ts';
 import { groupedByProduction, groupedOneByOne, writeOf } from './lua-twin.ts';
 import type { Grouping, LuaTwin, Reply, Write } from './lua-twin.ts';
 import { Oracle } from './oracle.ts';
@@ -115,7 +115,7 @@ export class Lockstep {
   readonly #counts: Counts;
   readonly #oracle: Oracle;
   readonly #trace: Trace;
-  readonly #poser = new Poser();
+  readonly #poser = new Asker();
   readonly #table = new MapTable();
   /** The same trace, one call at a time. */
   readonly #singly = new MapTable();
@@ -193,7 +193,7 @@ export class Lockstep {
     }
   }
 
-  #decide(grouping: Grouping, posed: readonly Posed[], probed: Set<string>): void {
+  #decide(grouping: Grouping, posed: readonly Asked[], probed: Set<string>): void {
     const now = this.#now;
     this.#countPath(grouping);
     this.#counts.steps += posed.length;
@@ -225,7 +225,7 @@ export class Lockstep {
   }
 
   #check(
-    posed: Posed,
+    posed: Asked,
     answer: Reply,
     expected: OracleAnswer,
     i: number,
@@ -266,7 +266,7 @@ export class Lockstep {
 
   /** From the states right after a refusal: 1 µs before its time the call is refused again, at its time it passes. */
   #showRetry(
-    { ask, entry, call, keys }: Posed,
+    { ask, entry, call, keys }: Asked,
     retryAt: number,
     i: number,
     probed: Set<string>,
@@ -330,7 +330,7 @@ export class Lockstep {
     counts.loneFractions += n > 1 ? 1 : 0;
   }
 
-  #count({ ask, keys }: Posed, seen: Set<string>): void {
+  #count({ ask, keys }: Asked, seen: Set<string>): void {
     const counts = this.#counts;
     counts.peeked += ask.verb === 'peek' ? 1 : 0;
     counts.reset += ask.verb === 'reset' ? 1 : 0;

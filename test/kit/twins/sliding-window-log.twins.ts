@@ -1,7 +1,7 @@
 import { assemble } from '../../../scripts/build-lua.mjs';
 import { decide } from '../../../src/script/decide.ts';
 import type { Table } from '../../../src/script/decide.ts';
-import { shapeOf } from '../../../src/script/call-shape.ts';
+import { makeShape } from '../../../src/script/call-shape.ts';
 import type { Entry, Rule, Shape, Verb } from '../../../src/script/call-shape.ts';
 import type { Limit, Saved } from '../../../src/algorithms/limit.ts';
 import { Log } from '../../../src/algorithms/sliding-window-log.ts';
@@ -69,7 +69,7 @@ class Shapes {
         plan: limit.plan(cost, 0),
         suffix: suffixOf(limit),
       }));
-      shape = shapeOf(verb, units, rules);
+      shape = makeShape(verb, units, rules);
       known.set(name, shape);
     }
     return shape;

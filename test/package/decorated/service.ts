@@ -1,5 +1,5 @@
 import { concurrency, MemoryStore, RateLimiter, tokenBucket } from 'distributed-rate-limiter';
-import { Limit } from 'distributed-rate-limiter/limited';
+import { RateLimit } from 'distributed-rate-limiter/limited';
 import { ManualClock } from 'distributed-rate-limiter/testing';
 
 export const clock: ManualClock = new ManualClock();
@@ -10,7 +10,7 @@ export const limiter: RateLimiter = new RateLimiter({
 });
 
 /** A decorator by itself, with a limiter of its own. */
-export const perUser = Limit({
+export const perUser = RateLimit({
   limiter: { store: new MemoryStore({ clock }), rate: 1, period: '1s' },
   identify: (user: string) => user,
 });
@@ -31,7 +31,7 @@ export class Service {
     this.plan = plan;
   }
 
-  @Limit({
+  @RateLimit({
     limiter,
     identify(this: Service, user: string) {
       return [this.tenant, user];
@@ -48,7 +48,7 @@ export class Service {
     return Promise.resolve(`${this.tenant} to ${user}`);
   }
 
-  @Limit({
+  @RateLimit({
     limiter: { store: new MemoryStore({ clock }), rate: 1, period: '1s' },
     identify: 'all',
     limits(this: Service) {
@@ -59,7 +59,7 @@ export class Service {
     return Promise.resolve(this.ran.push('export'));
   }
 
-  @Limit({
+  @RateLimit({
     limiter: {
       store: new MemoryStore({ clock }),
       limits: [concurrency({ max: 1, ttl: '10s' })],
@@ -72,7 +72,7 @@ export class Service {
 
   static readonly label = 'static';
 
-  @Limit({
+  @RateLimit({
     limiter: { store: new MemoryStore({ clock }), rate: 1, period: '1s' },
     identify(this: typeof Service, _id: number) {
       return this.label;
@@ -86,19 +86,19 @@ export class Service {
 /** What must not compile, with either kind of decorators. */
 export class Refused {
   // @ts-expect-error the method is called with a number, and `identify` reads a text
-  @Limit({ limiter, identify: (user: string) => user })
+  @RateLimit({ limiter, identify: (user: string) => user })
   async other(id: number): Promise<number> {
     return Promise.resolve(id);
   }
 
   // @ts-expect-error what comes out is a promise, and the method does not say so
-  @Limit({ limiter, identify: 'all' })
+  @RateLimit({ limiter, identify: 'all' })
   synchronous(): number {
     return 1;
   }
 
   // @ts-expect-error there is no tenant here
-  @Limit({
+  @RateLimit({
     limiter,
     identify(this: Service) {
       return this.tenant;

@@ -7,7 +7,7 @@ import { decideScript } from '../../../src/script/script.gen.ts';
 import { openResp, startRedis } from '../../kit/servers/index.mjs';
 import type { RedisServer } from '../../kit/servers/index.mjs';
 import { Random, seedOfRun } from '../../kit/fakes/random.ts';
-import { Poser } from '../../kit/twins/asks.ts';
+import { Asker } from '../../kit/twins/asks.ts';
 import type { Ask, Governed, Spec } from '../../kit/twins/asks.ts';
 import { MapTable } from '../../kit/twins/lockstep.ts';
 import { groupedByProduction, groupedOneByOne, LuaTwin } from '../../kit/twins/lua-twin.ts';
@@ -22,7 +22,7 @@ const HOURLY: Spec = { rate: 1, periodMs: 3_600_000, burst: 3, maxDebt: 0 };
 const ONE: readonly Governed[] = [{ suffix: '', spec: HOURLY }];
 const TWO: readonly Governed[] = [...ONE, { suffix: '/second:token_bucket', spec: HOURLY }];
 
-const poser = new Poser();
+const poser = new Asker();
 
 function allow(key: string, by = ONE, cost = 1): Ask {
   return { verb: 'allow', key, cost, by };

@@ -3,7 +3,7 @@ import { readVerdicts } from '../../../src/script/read-answer.ts';
 import { decide } from '../../../src/script/decide.ts';
 import { startRedis } from '../../kit/servers/index.mjs';
 import type { RedisServer } from '../../kit/servers/index.mjs';
-import { Poser } from '../../kit/twins/asks.ts';
+import { Asker } from '../../kit/twins/asks.ts';
 import type { Spec } from '../../kit/twins/asks.ts';
 import { MapTable } from '../../kit/twins/lockstep.ts';
 import { groupedOneByOne, LuaTwin, writeOf } from '../../kit/twins/lua-twin.ts';
@@ -399,7 +399,7 @@ interface Twin {
   decide(row: Row, limit: Spec): Promise<{ verdict: object; writes: readonly string[] }>;
 }
 
-const poser = new Poser();
+const poser = new Asker();
 
 function pose(key: string, { verb, cost }: Row, spec: Spec) {
   return poser.pose({ verb, key, cost, by: [{ suffix: '', spec }] }).entry;

@@ -3,7 +3,7 @@ import type { Entry } from '../../../src/script/call-shape.ts';
 import { startRedis } from '../../kit/servers/index.mjs';
 import type { RedisServer } from '../../kit/servers/index.mjs';
 import { Random, seedOfRun } from '../../kit/fakes/random.ts';
-import { Poser } from '../../kit/twins/asks.ts';
+import { Asker } from '../../kit/twins/asks.ts';
 import { Lockstep, noCounts } from '../../kit/twins/lockstep.ts';
 import type { Counts } from '../../kit/twins/lockstep.ts';
 import {
@@ -85,7 +85,7 @@ describe(`TypeScript, Lua and the oracle (DRL_SEED=${seed} repeats this run)`, (
 
   it('answer the same calls alike however these are grouped into runs and script calls', async () => {
     const random = new Random(seed);
-    const poser = new Poser();
+    const poser = new Asker();
     let steps = 0;
     for (let number = 0; steps < 4_000; number++) {
       const trace = new Trace(random, `g${number}`, true);

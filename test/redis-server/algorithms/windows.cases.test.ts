@@ -3,7 +3,7 @@ import { fixedWindow, slidingWindow } from 'distributed-rate-limiter';
 import type { Limit } from 'distributed-rate-limiter';
 import { readVerdicts } from '../../../src/script/read-answer.ts';
 import { decide } from '../../../src/script/decide.ts';
-import { shapeOf } from '../../../src/script/call-shape.ts';
+import { makeShape } from '../../../src/script/call-shape.ts';
 import type { Entry, Verb } from '../../../src/script/call-shape.ts';
 import { suffixOf } from '../../../src/limiter/limit-set.ts';
 import { startRedis } from '../../kit/servers/index.mjs';
@@ -185,7 +185,7 @@ describe('windows', () => {
       const now = START + Math.round(seconds * SECOND);
       const cost = verb === 'allow' || verb === 'peek' ? units : 1;
       const plan = limit.plan(cost, Math.floor(now / 1_000));
-      const shape = shapeOf(verb, units, [{ limit, plan, suffix: suffixOf(limit) }]);
+      const shape = makeShape(verb, units, [{ limit, plan, suffix: suffixOf(limit) }]);
       const reply = (await answerOf({ key: 'k', shape }, now)) as readonly number[];
       const at = `${verb} ${units} at ${seconds} s`;
       if (verb === 'reset') {

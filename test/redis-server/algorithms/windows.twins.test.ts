@@ -3,7 +3,7 @@ import { fixedWindow, slidingWindow, tokenBucket } from 'distributed-rate-limite
 import type { Limit } from 'distributed-rate-limiter';
 import { readMarks, readVerdicts } from '../../../src/script/read-answer.ts';
 import { decide } from '../../../src/script/decide.ts';
-import { keysOf, shapeOf } from '../../../src/script/call-shape.ts';
+import { keysOf, makeShape } from '../../../src/script/call-shape.ts';
 import type { Entry, Shape, Verb } from '../../../src/script/call-shape.ts';
 import type { Plan } from '../../../src/algorithms/limit.ts';
 import { suffixOf } from '../../../src/limiter/limit-set.ts';
@@ -106,7 +106,7 @@ function planOf(limit: Limit, units: number, ms: number): Plan {
 
 function shape(verb: Verb, units: number, limits: readonly Limit[], ms: number): Shape {
   const cost = verb === 'allow' || verb === 'peek' ? units : 1;
-  return shapeOf(
+  return makeShape(
     verb,
     units,
     limits.map((limit) => ({ limit, plan: planOf(limit, cost, ms), suffix: suffixOf(limit) })),
@@ -171,7 +171,7 @@ async function follow(lua: LuaTwin, random: Random, name: string, counts: Counts
       if (verb === 'refund' && receipts.length > 0) {
         const [receipt] = receipts.splice(random.int(0, receipts.length - 1), 1);
         const rules = receipt!.shape.rules;
-        const refund = shapeOf(
+        const refund = makeShape(
           'refund',
           receipt!.units,
           rules.map((rule) => ({ ...rule, plan: rule.limit.twin.price(rule.plan, 1) })),

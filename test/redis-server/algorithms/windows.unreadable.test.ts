@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { fixedWindow, slidingWindow } from 'distributed-rate-limiter';
 import { decide, UNREADABLE } from '../../../src/script/decide.ts';
-import { shapeOf } from '../../../src/script/call-shape.ts';
+import { makeShape } from '../../../src/script/call-shape.ts';
 import { startRedis } from '../../kit/servers/index.mjs';
 import type { RedisServer } from '../../kit/servers/index.mjs';
 import { MapTable } from '../../kit/twins/lockstep.ts';
@@ -38,7 +38,7 @@ describe('windows as nobody writes them', () => {
     ['a kind with a control character', FIXED, `a\0b:0:1:9`, UNREADABLE],
     ['two fixed windows of one kind', FIXED, `${window};${HOUR}:0:1:9`, UNREADABLE],
   ])('%s', async (_, limit, state, expected) => {
-    const shape = shapeOf('allow', 1, [{ limit, plan: limit.plan(1, NOW / 1_000), suffix: '' }]);
+    const shape = makeShape('allow', 1, [{ limit, plan: limit.plan(1, NOW / 1_000), suffix: '' }]);
     const entry = { key: 'k', shape };
     const mine = decide([entry], NOW, new MapTable(new Map([['k', state]])));
     await lua.put(new Map([['k', state]]));

@@ -2,7 +2,7 @@ import { Redis } from 'ioredis';
 import { createClient } from 'redis';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { RateLimiter, fixedWindow, tokenBucket } from 'distributed-rate-limiter';
-import type { LimiterOptions, RedisClient } from 'distributed-rate-limiter';
+import type { RateLimiterOptions, RedisClient } from 'distributed-rate-limiter';
 import { endNodeRedis } from '../../installs/clients/end-node-redis.mjs';
 import { loadClient } from '../../installs/clients/index.mjs';
 import { startRedis, startShardingProxy } from '../../kit/servers/index.mjs';
@@ -34,7 +34,7 @@ afterEach(async () => {
 let made = 0;
 function limiterOn(
   redis: string | RedisClient,
-  options: Partial<LimiterOptions> = {},
+  options: Partial<RateLimiterOptions> = {},
 ): RateLimiter {
   const limiter = new RateLimiter({
     redis,
@@ -43,7 +43,7 @@ function limiterOn(
     failStrategy: 'throw',
     ...(options.limits === undefined ? { rate: 10, period: '1h' } : {}),
     ...options,
-  } as LimiterOptions);
+  } as RateLimiterOptions);
   limiters.push(limiter);
   return limiter;
 }
@@ -82,7 +82,7 @@ describe('behind a proxy that chooses the server by the first key', () => {
   test.each(['sliding_window', 'sliding_window_log', 'fixed_window'] as const)(
     "%s is exact with `sharding: 'key'`",
     async (algorithm) => {
-      const options = { sharding: 'key', algorithm } as Partial<LimiterOptions>;
+      const options = { sharding: 'key', algorithm } as Partial<RateLimiterOptions>;
       expect(await passed(limiterOn(byKey.url, options))).toEqual(exactly(10));
     },
   );

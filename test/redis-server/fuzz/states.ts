@@ -8,7 +8,7 @@ import {
 import type { Limit } from 'distributed-rate-limiter';
 import { block } from '../../../src/algorithms/block.ts';
 import { decide } from '../../../src/script/decide.ts';
-import { keysOf, settleDetails, shapeOf } from '../../../src/script/call-shape.ts';
+import { keysOf, settleDetails, makeShape } from '../../../src/script/call-shape.ts';
 import type { Entry, Shape, Verb } from '../../../src/script/call-shape.ts';
 import { MapTable } from '../../kit/twins/lockstep.ts';
 import { grouped, groupedByProduction, LuaTwin } from '../../kit/twins/lua-twin.ts';
@@ -41,7 +41,7 @@ function kindOf(limit: Limit, text = true): Kind {
     : ['allow', 'peek', 'up_to', 'penalize', 'settle', 'reset'];
   const rule = { limit, plan: limit.plan(1, NOW / 1_000), suffix: '' };
   const shapes = verbs.map(
-    (verb) => [verb, shapeOf(verb, verb === 'up_to' ? 9 : 1, [rule])] as const,
+    (verb) => [verb, makeShape(verb, verb === 'up_to' ? 9 : 1, [rule])] as const,
   );
   const most = limit === block ? Number.POSITIVE_INFINITY : limit.capacity;
   return { limit, most, text, shapes: new Map(shapes) };

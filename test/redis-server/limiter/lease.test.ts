@@ -12,7 +12,7 @@ import {
 import type {
   Decision,
   Duration,
-  LimiterOptions,
+  RateLimiterOptions,
   RedisPort,
   StoreError,
 } from 'distributed-rate-limiter';
@@ -242,7 +242,11 @@ describe('what is never right', () => {
 
   it('options', async () => {
     const make = (options: object): RateLimiter =>
-      new RateLimiter({ store: memory(), algorithm: 'concurrency', ...options } as LimiterOptions);
+      new RateLimiter({
+        store: memory(),
+        algorithm: 'concurrency',
+        ...options,
+      } as RateLimiterOptions);
     const refused: readonly (readonly [object, RegExp])[] = [
       [{ max: 0, ttl: '1s' }, /`max` must be a whole number from 1 to 100000, got 0/],
       [{ max: 1.5, ttl: '1s' }, /`max`/],
@@ -415,7 +419,7 @@ describe('on a server that answers late, or not', () => {
   /** `key` is that of the identity 'user'. */
   function limiterOn(
     port: Port,
-    more: Partial<Pick<LimiterOptions, 'failStrategy' | 'limits'>> & {
+    more: Partial<Pick<RateLimiterOptions, 'failStrategy' | 'limits'>> & {
       max?: number;
       ttl?: Duration;
     } = {},

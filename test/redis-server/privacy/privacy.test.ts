@@ -10,7 +10,7 @@ import type {
   Decision,
   FailStrategy,
   Identity,
-  LimiterOptions,
+  RateLimiterOptions,
   StoreCallMessage,
 } from 'distributed-rate-limiter';
 import { prometheusMetrics } from 'distributed-rate-limiter/prometheus';
@@ -138,7 +138,7 @@ describe('10,000 identities, a hash secret and a password', () => {
       timeoutMs: 10_000,
       onError: (error: unknown) => search.look('onError', logged(error) + wordsOf(error)),
       ...options,
-    } as unknown as LimiterOptions);
+    } as unknown as RateLimiterOptions);
   }
 
   /** Every verb for every identity, so that it passes, is refused, is asked too much, and is forgotten. */
@@ -369,7 +369,7 @@ describe('a secret in the wrong place', () => {
     const search = new Search({ tag });
     let error: unknown;
     try {
-      void new RateLimiter(options as LimiterOptions);
+      void new RateLimiter(options as RateLimiterOptions);
     } catch (thrown) {
       error = thrown;
     }

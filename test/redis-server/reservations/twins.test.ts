@@ -3,7 +3,12 @@ import { fixedWindow, slidingWindow, tokenBucket } from 'distributed-rate-limite
 import type { Limit } from 'distributed-rate-limiter';
 import { block } from '../../../src/algorithms/block.ts';
 import { decide } from '../../../src/script/decide.ts';
-import { keysOf, reserveDetails, settleDetails, shapeOf } from '../../../src/script/call-shape.ts';
+import {
+  keysOf,
+  reserveDetails,
+  settleDetails,
+  makeShape,
+} from '../../../src/script/call-shape.ts';
 import type { Entry, Rule, Verb } from '../../../src/script/call-shape.ts';
 import type { Saved } from '../../../src/algorithms/limit.ts';
 import { encodeCalls } from '../../../src/stores/encode.ts';
@@ -159,7 +164,7 @@ async function runTrace(random: Random, id: number, seen: Seen): Promise<void> {
     if (decides && random.chance(20)) {
       rules.push({ limit: block, plan: block.plan(0, 0), suffix: '#block' });
     }
-    const shape = shapeOf(verb, units, rules);
+    const shape = makeShape(verb, units, rules);
     if (verb === 'reserve') {
       const details = reserveDetails(random.magnitude(1, 10_000_000));
       return { key, shape, record: random.pick(records), details };

@@ -1,7 +1,7 @@
 import { slidingWindow, tokenBucket } from 'distributed-rate-limiter';
 import type { Limit } from 'distributed-rate-limiter';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { reserveDetails, settleDetails, shapeOf } from '../../../src/script/call-shape.ts';
+import { reserveDetails, settleDetails, makeShape } from '../../../src/script/call-shape.ts';
 import type { Entry, Verb } from '../../../src/script/call-shape.ts';
 import { encodeCalls } from '../../../src/stores/encode.ts';
 import type { Call } from '../../../src/stores/store.ts';
@@ -35,7 +35,7 @@ function entry(verb: Verb, limits: readonly Limit[], record?: string, more?: obj
     plan: limit.plan(verb === 'settle' ? 1 : 10, 0),
     suffix: limit.name === 'default' ? '' : `/${limit.name}:${limit.algorithm}`,
   }));
-  return { key: 'K', shape: shapeOf(verb, 10, rules), record, ...more };
+  return { key: 'K', shape: makeShape(verb, 10, rules), record, ...more };
 }
 const reserve = (limits: readonly Limit[], record: string): Entry =>
   entry('reserve', limits, record, { details: reserveDetails(60_000) });

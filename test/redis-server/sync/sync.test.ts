@@ -14,7 +14,7 @@ import {
 import type { Decision, Identity } from 'distributed-rate-limiter';
 import type {
   RateLimiterSync as FromSources,
-  SyncLimiterOptions,
+  RateLimiterSyncOptions,
 } from 'distributed-rate-limiter/sync';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { freePort, startCluster, startRedis, waitUntil } from '../../kit/servers/index.mjs';
@@ -40,7 +40,7 @@ afterAll(() => redis.close());
 
 function sync(options: object): FromSources {
   const defaults = { redis: redis.url, timeoutMs: 5_000, rate: 3, period: '1h' };
-  const limiter = new RateLimiterSync({ ...defaults, ...options } as SyncLimiterOptions);
+  const limiter = new RateLimiterSync({ ...defaults, ...options } as RateLimiterSyncOptions);
   open.push(limiter);
   return limiter;
 }

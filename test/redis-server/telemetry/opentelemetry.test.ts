@@ -18,7 +18,7 @@ import {
 } from '@opentelemetry/sdk-trace-base';
 import type { ReadableSpan } from '@opentelemetry/sdk-trace-base';
 import { concurrency, MemoryStore, RateLimiter, tokenBucket } from 'distributed-rate-limiter';
-import type { LimiterOptions } from 'distributed-rate-limiter';
+import type { RateLimiterOptions } from 'distributed-rate-limiter';
 import { openTelemetryMetrics, openTelemetrySpans } from 'distributed-rate-limiter/opentelemetry';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startRedis, waitUntil } from '../../kit/servers/index.mjs';
@@ -48,7 +48,7 @@ function limiterOf(options: object): RateLimiter {
     redis: redis.url,
     timeoutMs: 10_000,
     ...options,
-  } as LimiterOptions);
+  } as RateLimiterOptions);
   undo.push(() => limiter.close());
   return limiter;
 }

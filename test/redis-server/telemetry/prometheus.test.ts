@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { concurrency, MemoryStore, RateLimiter, tokenBucket } from 'distributed-rate-limiter';
-import type { LimiterOptions } from 'distributed-rate-limiter';
+import type { RateLimiterOptions } from 'distributed-rate-limiter';
 import { prometheusMetrics } from 'distributed-rate-limiter/prometheus';
 import { AggregatorRegistry, Counter, Registry } from 'prom-client';
 import type { OpenMetricsContentType } from 'prom-client';
@@ -22,7 +22,7 @@ function exported(options: Partial<Parameters<typeof prometheusMetrics>[0]> = {}
 }
 
 function limiterOf(options: object): RateLimiter {
-  const limiter = new RateLimiter({ timeoutMs: 10_000, ...options } as LimiterOptions);
+  const limiter = new RateLimiter({ timeoutMs: 10_000, ...options } as RateLimiterOptions);
   undo.push(() => limiter.close());
   return limiter;
 }

@@ -7,16 +7,16 @@ import {
   slidingWindow,
   tokenBucket,
 } from 'distributed-rate-limiter';
-import type { LimiterOptions } from 'distributed-rate-limiter';
+import type { RateLimiterOptions } from 'distributed-rate-limiter';
 import { ManualClock } from 'distributed-rate-limiter/testing';
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import { liveLimiters, liveStores, Live } from '../../../src/observe/stats-registry.ts';
+import { liveLimiters, liveStores, StatsRegistry } from '../../../src/observe/stats-registry.ts';
 import { waitUntil } from '../../kit/servers/index.mjs';
 import { ReplyError } from '../../kit/fakes/fake-client.ts';
 import { FakeRedis } from '../../kit/fakes/fake-redis.ts';
 
 const embedded = (options: object): RateLimiter =>
-  new RateLimiter({ store: new MemoryStore(), ...options } as LimiterOptions);
+  new RateLimiter({ store: new MemoryStore(), ...options } as RateLimiterOptions);
 
 describe('decisions', () => {
   test('are all there from the start, with 0', () => {
@@ -241,12 +241,12 @@ describe('what lives in the process', () => {
   });
 
   test('past 100 names the rest share one', () => {
-    const live = new Live<number>(
+    const live = new StatsRegistry<number>(
       (a, b) => a + b,
       (stats) => stats,
     );
     const ends = Array.from({ length: 150 }, (_, i) =>
-      live.announce({}, `n${i}`, { stats: () => 1 }),
+      live.register({}, `n${i}`, { stats: () => 1 }),
     );
     expect(live.read().size).toBe(101);
     expect(live.read().get('other')).toBe(50);

@@ -1,6 +1,6 @@
 import { fixedWindow, slidingWindow, tokenBucket } from 'distributed-rate-limiter';
 import type { Limit } from 'distributed-rate-limiter';
-import { shapeOf } from '../../../src/script/call-shape.ts';
+import { makeShape } from '../../../src/script/call-shape.ts';
 import type { Shape } from '../../../src/script/call-shape.ts';
 import type { Asked } from './asked.mjs';
 
@@ -19,7 +19,7 @@ export function shapeAsked(asked: Asked): Shape {
   let shape = shapes.get(name);
   if (shape === undefined) {
     const { verb, units, rules } = asked;
-    shape = shapeOf(
+    shape = makeShape(
       verb,
       units,
       rules.map((rule) => ({ ...rule, limit: limitsByAlgorithm[rule.plan.args[0]!]! })),

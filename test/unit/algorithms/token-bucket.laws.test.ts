@@ -5,7 +5,7 @@ import { decide } from '../../../src/script/decide.ts';
 import type { Verdict } from '../../../src/algorithms/limit.ts';
 import { spacingOf } from '../../../src/algorithms/token-bucket.ts';
 import { seedOfRun } from '../../kit/fakes/random.ts';
-import { Poser } from '../../kit/twins/asks.ts';
+import { Asker } from '../../kit/twins/asks.ts';
 import type { Spec } from '../../kit/twins/asks.ts';
 import { MapTable } from '../../kit/twins/lockstep.ts';
 
@@ -17,7 +17,7 @@ const SECOND = 1_000_000;
 /** One key that one or several limits share, at any instant. */
 class Bucket {
   readonly #table = new MapTable();
-  readonly #poser = new Poser();
+  readonly #poser = new Asker();
 
   allow(spec: Spec, cost: number, at: number): Verdict {
     const by = [{ suffix: '', spec }];

@@ -6,7 +6,7 @@ import { Hono } from 'hono';
 import Koa from 'koa';
 import { afterEach, describe, expect, it } from 'vitest';
 import { MemoryStore } from 'distributed-rate-limiter';
-import type { LimiterOptions } from 'distributed-rate-limiter';
+import type { RateLimiterOptions } from 'distributed-rate-limiter';
 import { rateLimit as forExpress } from 'distributed-rate-limiter/express';
 import { rateLimitHook } from 'distributed-rate-limiter/fastify';
 import { rateLimit as forHono } from 'distributed-rate-limiter/hono';
@@ -26,7 +26,7 @@ afterEach(async () => {
 });
 
 let namespaces = 0;
-const options = (namespace = `made-${namespaces++}`): LimiterOptions => ({
+const options = (namespace = `made-${namespaces++}`): RateLimiterOptions => ({
   store: new MemoryStore(),
   namespace,
   rate: 2,
@@ -47,7 +47,7 @@ async function codes(): Promise<(string | undefined)[]> {
 
 describe('a guard that is made for each request is told with one warning', () => {
   const made = options();
-  const each = (): LimiterOptions => options(made.namespace);
+  const each = (): RateLimiterOptions => options(made.namespace);
 
   it.each<[name: string, serve: () => Promise<Served>]>([
     [

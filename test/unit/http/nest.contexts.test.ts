@@ -26,7 +26,7 @@ import {
   RateLimitModule,
   SkipRateLimit,
 } from 'distributed-rate-limiter/nest';
-import type { RateLimitOptions } from 'distributed-rate-limiter/nest';
+import type { RateLimitRuleOptions } from 'distributed-rate-limiter/nest';
 import { ManualClock } from 'distributed-rate-limiter/testing';
 import { afterAll, describe, expect, it, vi } from 'vitest';
 import type { Served } from './framework.ts';
@@ -95,7 +95,7 @@ describe('GraphQL', () => {
   };
 
   async function serve(
-    options: RateLimitOptions<IncomingMessage>,
+    options: RateLimitRuleOptions<IncomingMessage>,
     limiter: RateLimiter,
   ): Promise<(query: string, user?: string) => Promise<Response & { result: Result }>> {
     class Fields {
@@ -127,7 +127,7 @@ describe('GraphQL', () => {
     };
   }
 
-  const byUser: RateLimitOptions<IncomingMessage> = {
+  const byUser: RateLimitRuleOptions<IncomingMessage> = {
     identify: ({ headers }) => headers['x-user'],
   };
 
@@ -202,7 +202,7 @@ describe('a WebSocket gateway', () => {
   decorate(Problems, [Catch(RateLimitException)]);
 
   async function serve(
-    options: RateLimitOptions<object>,
+    options: RateLimitRuleOptions<object>,
     limiter: RateLimiter,
     decorators: readonly ClassDecorator[] = [],
     global = true,
@@ -290,7 +290,7 @@ describe('a WebSocket gateway', () => {
 describe('a call of another kind', () => {
   /** Runs a handler as Nest's other libraries do, the guards of the application first. */
   async function runner(
-    options: RateLimitOptions<never>,
+    options: RateLimitRuleOptions<never>,
     limiter: RateLimiter,
     kind: string,
   ): Promise<(...args: unknown[]) => Promise<unknown>> {

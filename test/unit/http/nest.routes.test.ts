@@ -21,7 +21,7 @@ import {
   RateLimitModule,
   SkipRateLimit,
 } from 'distributed-rate-limiter/nest';
-import type { RateLimitOptions } from 'distributed-rate-limiter/nest';
+import type { RateLimitRuleOptions } from 'distributed-rate-limiter/nest';
 import { ManualClock } from 'distributed-rate-limiter/testing';
 import { afterAll, describe, expect, it, vi } from 'vitest';
 import type { Served } from './framework.ts';
@@ -74,7 +74,7 @@ const policiesOf = (response: Response): string[] =>
   );
 
 describe('which limiters decide', () => {
-  const to = (name: string): RateLimitOptions => ({ limiter: named(name) });
+  const to = (name: string): RateLimitRuleOptions => ({ limiter: named(name) });
   const rows: [
     sentence: string,
     controller: ClassDecorator[],
@@ -240,8 +240,8 @@ describe('which limiters decide', () => {
 describe('what a rule takes from further out', () => {
   const rows: [
     sentence: string,
-    module: RateLimitOptions,
-    handler: RateLimitOptions,
+    module: RateLimitRuleOptions,
+    handler: RateLimitRuleOptions,
     left: Record<string, number>,
   ][] = [
     ['everything, where it says nothing', { cost: 3, identify: anna }, {}, { anna: 7 }],

@@ -6,10 +6,10 @@ import {
   StoreError,
   tokenBucket,
 } from 'distributed-rate-limiter';
-import type { Decision, LimiterOptions } from 'distributed-rate-limiter';
+import type { Decision, RateLimiterOptions } from 'distributed-rate-limiter';
 import { createGuard } from 'distributed-rate-limiter/http';
 import { limited, RateLimitExceeded } from 'distributed-rate-limiter/limited';
-import type { Limited, LimitedOptions } from 'distributed-rate-limiter/limited';
+import type { LimitedFunction, LimitedOptions } from 'distributed-rate-limiter/limited';
 import { ManualClock } from 'distributed-rate-limiter/testing';
 import { describe, expect, test, vi } from 'vitest';
 import { FakeRedis } from '../../kit/fakes/fake-redis.ts';
@@ -317,7 +317,7 @@ describe('what is wrong with a call comes through as it is, and the function is 
 
 describe('wait', () => {
   /** Real time, as waiting is. */
-  const brisk = (): LimiterOptions => ({ store: new MemoryStore(), rate: 1, period: '30ms' });
+  const brisk = (): RateLimiterOptions => ({ store: new MemoryStore(), rate: 1, period: '30ms' });
 
   test('calls run in the order in which they were made', async () => {
     const ran: number[] = [];
@@ -333,7 +333,7 @@ describe('wait', () => {
   test('bounds: in time, in number, and by a signal; the function is left alone', async () => {
     const fn = vi.fn<() => void>();
     const slow = { store: memory(), rate: 1, period: '1h' } as const;
-    const bounded = (wait: object): Limited<unknown, [], void> =>
+    const bounded = (wait: object): LimitedFunction<unknown, [], void> =>
       limited(fn, { limiter: { ...slow, store: memory() }, identify: 'user', wait });
     const late = bounded({ timeoutMs: 100 });
     await late();

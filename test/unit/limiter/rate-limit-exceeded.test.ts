@@ -1,5 +1,5 @@
 import { RateLimiterError, RateLimitExceeded, StoreError } from 'distributed-rate-limiter';
-import type { Refusal } from 'distributed-rate-limiter';
+import type { RefusedDecision } from 'distributed-rate-limiter';
 import * as functions from 'distributed-rate-limiter/limited';
 import { expect, test } from 'vitest';
 
@@ -46,7 +46,7 @@ test.each([
     "Refused without an answer from the store (store_timeout), because `failStrategy` is 'closed'. Try again later.",
   ],
 ])('RateLimitExceeded says plainly what refused: %s', (_, decision, message) => {
-  const error = new RateLimitExceeded(decision as Refusal);
+  const error = new RateLimitExceeded(decision as RefusedDecision);
   expect(error.message).toBe(message);
   expect(error.code).toBe('ERR_RATE_LIMIT_EXCEEDED');
   expect(error.decision).toBe(decision);

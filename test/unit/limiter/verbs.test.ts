@@ -7,7 +7,7 @@ import {
   slidingWindowLog,
   tokenBucket,
 } from 'distributed-rate-limiter';
-import type { Decision, Limit, LimiterOptions } from 'distributed-rate-limiter';
+import type { Decision, Limit, RateLimiterOptions } from 'distributed-rate-limiter';
 import { ManualClock } from 'distributed-rate-limiter/testing';
 import { describe, expect, test } from 'vitest';
 import { Random, seedOfRun } from '../../kit/fakes/random.ts';
@@ -20,11 +20,11 @@ const KINDS = [
   ['fixed_window', fixedWindow],
 ] as const;
 
-function make(limits: readonly Limit[], options: Partial<LimiterOptions> = {}) {
+function make(limits: readonly Limit[], options: Partial<RateLimiterOptions> = {}) {
   // A whole multiple of every period below, so that windows begin where the tests do.
   const clock = new ManualClock();
   const store = new MemoryStore({ clock });
-  const limiter = new RateLimiter({ store, limits, ...options } as LimiterOptions);
+  const limiter = new RateLimiter({ store, limits, ...options } as RateLimiterOptions);
   return { clock, store, limiter };
 }
 

@@ -1,5 +1,5 @@
 import { MemoryStore, RateLimiter, RateLimiterError, tokenBucket } from 'distributed-rate-limiter';
-import type { LimiterOptions } from 'distributed-rate-limiter';
+import type { RateLimiterOptions } from 'distributed-rate-limiter';
 import { createSentinel } from 'redis';
 import { describe, expect, test } from 'vitest';
 import { FakeRedis } from '../../kit/fakes/fake-redis.ts';
@@ -26,7 +26,7 @@ function make(options: Record<string, unknown>): void {
     ...limit,
     ...(store === undefined ? {} : { store }),
     ...rest,
-  } as unknown as LimiterOptions);
+  } as unknown as RateLimiterOptions);
   void limiter.allow('user').catch(() => {});
 }
 
@@ -318,7 +318,7 @@ describe('names', () => {
     refused += 1;
     let error: unknown;
     try {
-      void new RateLimiter(options as LimiterOptions);
+      void new RateLimiter(options as RateLimiterOptions);
     } catch (thrown) {
       error = thrown;
     }
@@ -339,14 +339,14 @@ describe('the options themselves', () => {
     ['a symbol', Symbol('options')],
   ])('%s', (shown, options) => {
     refused += 1;
-    expect(refusalOf(() => new RateLimiter(options as unknown as LimiterOptions))).toEqual(
+    expect(refusalOf(() => new RateLimiter(options as unknown as RateLimiterOptions))).toEqual(
       refusal('RateLimiter options', shown, /^must be an object$/, /^Known options: redis, /),
     );
   });
 
   test('a proxy that refuses to be read is a RateLimiterError, too', () => {
     refused += 1;
-    expect(() => new RateLimiter(hostileProxy as LimiterOptions)).toThrow(RateLimiterError);
+    expect(() => new RateLimiter(hostileProxy as RateLimiterOptions)).toThrow(RateLimiterError);
   });
 });
 
@@ -355,7 +355,9 @@ describe('redis and store', () => {
 
   test('neither', () => {
     refused += 1;
-    expect(() => new RateLimiter({ rate: 5, period: '1m' } as unknown as LimiterOptions)).toThrow(
+    expect(
+      () => new RateLimiter({ rate: 5, period: '1m' } as unknown as RateLimiterOptions),
+    ).toThrow(
       /^`redis` or `store` must be given, one of them, got neither\. Pass `redis`, or `store: new MemoryStore\(\)`/,
     );
   });
@@ -583,7 +585,7 @@ describe('what is right is taken', () => {
           rate: 5,
           period: '1m',
           ...options,
-        } as unknown as LimiterOptions),
+        } as unknown as RateLimiterOptions),
     ).not.toThrow();
   });
 });

@@ -2,7 +2,7 @@ import { fixedWindow, slidingWindow, tokenBucket } from 'distributed-rate-limite
 import type { Limit } from 'distributed-rate-limiter';
 import { expect, test } from 'vitest';
 import { decide } from '../../../src/script/decide.ts';
-import { reserveDetails, settleDetails, shapeOf } from '../../../src/script/call-shape.ts';
+import { reserveDetails, settleDetails, makeShape } from '../../../src/script/call-shape.ts';
 import type { Verb } from '../../../src/script/call-shape.ts';
 import type { Saved } from '../../../src/algorithms/limit.ts';
 
@@ -158,7 +158,7 @@ test.each(Object.entries(CASES))('%s', (_says, given) => {
   ) => {
     const rules = [{ limit, plan: limit.plan(cost, 0), suffix: '' }];
     const record = details === undefined ? undefined : '#r:1';
-    return decide([{ key: 'K', shape: shapeOf(verb, cost, rules), record, details }], now, table);
+    return decide([{ key: 'K', shape: makeShape(verb, cost, rules), record, details }], now, table);
   };
   const later = NOW + (given.after ?? 0);
   ask('reserve', given.from, given.cost, NOW, reserveDetails(1_000_000));

@@ -1,11 +1,11 @@
 import { expectTypeOf, test } from 'vitest';
 import type {
-  Allowed,
-  Blocked,
+  AllowedDecision,
+  BlockedDecision,
   Decision,
-  Degraded,
-  Impossible,
-  Limited,
+  DegradedDecision,
+  ImpossibleDecision,
+  LimitedDecision,
   LimitState,
   RateLimiter,
   StoreError,
@@ -40,24 +40,24 @@ test('before narrowing, only what every decision has is certain', () => {
 test('the reason decides', () => {
   switch (decision.reason) {
     case 'within_limit':
-      expectTypeOf(decision).toEqualTypeOf<Allowed>();
+      expectTypeOf(decision).toEqualTypeOf<AllowedDecision>();
       expectTypeOf(decision.allowed).toEqualTypeOf<true>();
       expectTypeOf(decision.remaining).toEqualTypeOf<number>();
       expectTypeOf(decision.retryAfterMs).toEqualTypeOf<undefined>();
       break;
     case 'limited':
-      expectTypeOf(decision).toEqualTypeOf<Limited>();
+      expectTypeOf(decision).toEqualTypeOf<LimitedDecision>();
       expectTypeOf(decision.allowed).toEqualTypeOf<false>();
       expectTypeOf(decision.retryAfterMs).toEqualTypeOf<number>();
       expectTypeOf(decision.limitedBy).toEqualTypeOf<readonly string[]>();
       break;
     case 'blocked':
-      expectTypeOf(decision).toEqualTypeOf<Blocked>();
+      expectTypeOf(decision).toEqualTypeOf<BlockedDecision>();
       expectTypeOf(decision.allowed).toEqualTypeOf<false>();
       expectTypeOf(decision.retryAfterMs).toEqualTypeOf<number>();
       break;
     case 'impossible':
-      expectTypeOf(decision).toEqualTypeOf<Impossible>();
+      expectTypeOf(decision).toEqualTypeOf<ImpossibleDecision>();
       expectTypeOf(decision.maxCost).toEqualTypeOf<number>();
       expectTypeOf(decision.limits).toEqualTypeOf<readonly UnaskedLimit[]>();
       expectTypeOf(decision.limitedBy).toEqualTypeOf<readonly string[]>();
@@ -69,7 +69,7 @@ test('the reason decides', () => {
     case 'store_away':
     case 'store_error':
     case 'overloaded':
-      expectTypeOf(decision).toEqualTypeOf<Degraded>();
+      expectTypeOf(decision).toEqualTypeOf<DegradedDecision>();
       expectTypeOf(decision.allowed).toEqualTypeOf<boolean>();
       expectTypeOf(decision.error).toEqualTypeOf<StoreError>();
       expectTypeOf(decision.remaining).toEqualTypeOf<undefined>();
@@ -82,14 +82,18 @@ test('the reason decides', () => {
 
 test('so does degraded', () => {
   if (decision.degraded) {
-    expectTypeOf(decision).toEqualTypeOf<Degraded>();
+    expectTypeOf(decision).toEqualTypeOf<DegradedDecision>();
     expectTypeOf(decision.reason).toEqualTypeOf<StoreFailure>();
   } else {
-    expectTypeOf(decision).toEqualTypeOf<Allowed | Limited | Blocked | Impossible>();
+    expectTypeOf(decision).toEqualTypeOf<
+      AllowedDecision | LimitedDecision | BlockedDecision | ImpossibleDecision
+    >();
     if (decision.allowed) {
-      expectTypeOf(decision).toEqualTypeOf<Allowed>();
+      expectTypeOf(decision).toEqualTypeOf<AllowedDecision>();
     } else {
-      expectTypeOf(decision).toEqualTypeOf<Limited | Blocked | Impossible>();
+      expectTypeOf(decision).toEqualTypeOf<
+        LimitedDecision | BlockedDecision | ImpossibleDecision
+      >();
       expectTypeOf(decision.retryAfterMs).toEqualTypeOf<number | undefined>();
     }
   }
@@ -97,10 +101,10 @@ test('so does degraded', () => {
 
 test('and what is known of the times: a number means facts', () => {
   if (decision.retryAfterMs !== undefined) {
-    expectTypeOf(decision).toEqualTypeOf<Limited | Blocked>();
+    expectTypeOf(decision).toEqualTypeOf<LimitedDecision | BlockedDecision>();
   }
   if (decision.remaining !== undefined) {
-    expectTypeOf(decision).toEqualTypeOf<Allowed | Limited | Blocked>();
+    expectTypeOf(decision).toEqualTypeOf<AllowedDecision | LimitedDecision | BlockedDecision>();
   }
 });
 

@@ -1,7 +1,11 @@
 import { expectTypeOf, test } from 'vitest';
 import type { Identity, Limit as LimitOf, RateLimiter } from 'distributed-rate-limiter';
-import { Limit, limited, RateLimitExceeded } from 'distributed-rate-limiter/limited';
-import type { Limited, LimitedOptions, Refusal } from 'distributed-rate-limiter/limited';
+import { RateLimit, limited, RateLimitExceeded } from 'distributed-rate-limiter/limited';
+import type {
+  LimitedFunction,
+  LimitedOptions,
+  RefusedDecision,
+} from 'distributed-rate-limiter/limited';
 
 declare const limiter: RateLimiter;
 declare const plans: Record<string, readonly LimitOf[]>;
@@ -15,7 +19,7 @@ test('a limited function has the parameters of the function, and a promise of it
   expectTypeOf(send).returns.toEqualTypeOf<Promise<{ id: string }>>();
   expectTypeOf(send.limiter).toEqualTypeOf<RateLimiter>();
   const add = limited((a: number, b: number) => a + b, { limiter, identify: ['acme', 'all'] });
-  expectTypeOf(add).toEqualTypeOf<Limited<unknown, [a: number, b: number], number>>();
+  expectTypeOf(add).toEqualTypeOf<LimitedFunction<unknown, [a: number, b: number], number>>();
   expectTypeOf(add(1, 2)).toEqualTypeOf<Promise<number>>();
   // @ts-expect-error a parameter is missing
   void add(1);
@@ -99,7 +103,7 @@ test('options by themselves', () => {
 });
 
 test('a refusal', () => {
-  const error = new RateLimitExceeded({} as Refusal);
+  const error = new RateLimitExceeded({} as RefusedDecision);
   expectTypeOf(error.retryAfterMs).toEqualTypeOf<number | undefined>();
   expectTypeOf(error.decision.allowed).toEqualTypeOf<false>();
   expectTypeOf(error.decision.reason).toExtend<string>();
@@ -108,7 +112,7 @@ test('a refusal', () => {
 });
 
 test('the decorator has its limiter; decorated classes are checked in test/package/decorated', () => {
-  expectTypeOf(Limit({ limiter, identify: 'all' }).limiter).toEqualTypeOf<RateLimiter>();
+  expectTypeOf(RateLimit({ limiter, identify: 'all' }).limiter).toEqualTypeOf<RateLimiter>();
   // @ts-expect-error a misspelt option
-  Limit({ limiter, identify: 'all', weight: 5 });
+  RateLimit({ limiter, identify: 'all', weight: 5 });
 });

@@ -6,7 +6,7 @@ import type {
   Duration,
   Identity,
   Limit,
-  LimiterOptions,
+  RateLimiterOptions,
   RedisPort,
   StoreError,
 } from 'distributed-rate-limiter';
@@ -63,7 +63,7 @@ test('what the README shows', () => {
 });
 
 test('redis or store, one of them', () => {
-  expectTypeOf<{ rate: number; period: '1m' }>().not.toExtend<LimiterOptions>();
+  expectTypeOf<{ rate: number; period: '1m' }>().not.toExtend<RateLimiterOptions>();
   // @ts-expect-error neither
   void new RateLimiter({ rate: 5, period: '1m' });
   // @ts-expect-error both
@@ -101,7 +101,7 @@ test('redis takes a variable of the environment as it is', () => {
 });
 
 test('limits or rate, one of them', () => {
-  expectTypeOf<{ redis: string }>().not.toExtend<LimiterOptions>();
+  expectTypeOf<{ redis: string }>().not.toExtend<RateLimiterOptions>();
   const limits = [tokenBucket({ rate: 5, period: '1m' })] as const;
   void new RateLimiter({ store, limits });
   // @ts-expect-error no numbers at all
@@ -125,7 +125,7 @@ test('limits or rate, one of them', () => {
 });
 
 test('names and values', () => {
-  expectTypeOf<LimiterOptions['failStrategy']>().toEqualTypeOf<
+  expectTypeOf<RateLimiterOptions['failStrategy']>().toEqualTypeOf<
     'open' | 'closed' | 'throw' | undefined
   >();
   // @ts-expect-error misspelt
@@ -187,8 +187,8 @@ test('limits', () => {
 });
 
 test('options can be named and passed on', () => {
-  expectTypeOf<{ redis: string; rate: number; period: '1m' }>().toExtend<LimiterOptions>();
-  const options: LimiterOptions = { redis, rate: 100, period: '1m' };
+  expectTypeOf<{ redis: string; rate: number; period: '1m' }>().toExtend<RateLimiterOptions>();
+  const options: RateLimiterOptions = { redis, rate: 100, period: '1m' };
   void new RateLimiter(options);
   void new RateLimiter({ ...options, namespace: 'other' });
 });

@@ -2,7 +2,7 @@ import { expectTypeOf, test } from 'vitest';
 import type { Decision, Identity, RedisPort, StoreError } from 'distributed-rate-limiter';
 import { MemoryStore, tokenBucket } from 'distributed-rate-limiter';
 import { RateLimiterSync } from 'distributed-rate-limiter/sync';
-import type { SyncLimiterOptions } from 'distributed-rate-limiter/sync';
+import type { RateLimiterSyncOptions } from 'distributed-rate-limiter/sync';
 
 declare const port: RedisPort;
 const redis = 'redis://localhost:6379';
@@ -68,5 +68,5 @@ test('plain options', () => {
   void new RateLimiterSync({ store: new MemoryStore(), rate: 5, period: '1m' });
   // @ts-expect-error there is one call at a time
   void new RateLimiterSync({ redis, rate: 5, period: '1m', maxInFlight: 5 });
-  expectTypeOf<SyncLimiterOptions['redis']>().toEqualTypeOf<string | undefined>();
+  expectTypeOf<RateLimiterSyncOptions['redis']>().toEqualTypeOf<string | undefined>();
 });

@@ -2,7 +2,7 @@ import { SetMetadata } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
 import { RateLimiterError } from '../../../base/errors.ts';
 import { checkRule } from './rule.ts';
-import type { RateLimitOptions, Rule } from './rule.ts';
+import type { RateLimitRuleOptions, Rule } from './rule.ts';
 import { readSkipped } from './skipped-limits.ts';
 import type { NestRequest } from './call.ts';
 
@@ -35,7 +35,7 @@ const SAID = 'distributed-rate-limiter:rules';
  * ```
  */
 export function RateLimit<Request = NestRequest>(
-  options: RateLimitOptions<Request> = {},
+  options: RateLimitRuleOptions<Request> = {},
   ...more: []
 ): ClassDecorator & MethodDecorator {
   const { length } = more as unknown[];

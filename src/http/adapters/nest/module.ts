@@ -3,18 +3,18 @@ import type { DynamicModule, ModuleMetadata, FactoryProvider } from '@nestjs/com
 import { APP_GUARD } from '@nestjs/core';
 import { invalidOption } from '../../../base/errors.ts';
 import { RateLimiter } from '../../../limiter/rate-limiter.ts';
-import type { LimiterOptions } from '../../../limiter/limiter-options.ts';
+import type { RateLimiterOptions } from '../../../limiter/limiter-options.ts';
 import { readBoolean, readFunction, readOptions } from '../../../options/read-options.ts';
 import type { NestRequest } from './call.ts';
 import { RateLimitGuard } from './guard.ts';
 import { RouteGuards } from './route-guards.ts';
 import { checkRule } from './rule.ts';
-import type { CompleteRule, RateLimitOptions } from './rule.ts';
+import type { CompleteRule, RateLimitRuleOptions } from './rule.ts';
 
 /** What holds for every route that says nothing else. */
-export interface RateLimitDefaults<Request = NestRequest> extends RateLimitOptions<Request> {
+export interface RateLimitDefaults<Request = NestRequest> extends RateLimitRuleOptions<Request> {
   /** A limiter, which stays yours, or the options of a new one, which is closed when the application shuts down. */
-  limiter: RateLimiter | LimiterOptions;
+  limiter: RateLimiter | RateLimiterOptions;
 }
 
 interface Binding {
@@ -53,7 +53,7 @@ export class RateLimitModule {
   static forRoot<Request = NestRequest>(options: RateLimitModuleOptions<Request>): DynamicModule {
     const { global, ...defaults } = options;
     checkDefaults(defaults);
-    return moduleOf(global, [{ provide: RouteGuards, useFactory: () => routesOf(defaults) }]);
+    return makeModule(global, [{ provide: RouteGuards, useFactory: () => routesOf(defaults) }]);
   }
 
   /**
@@ -84,7 +84,7 @@ export class RateLimitModule {
         return routesOf(defaults);
       },
     };
-    return { ...moduleOf(global, [provider]), imports: imports ?? [] };
+    return { ...makeModule(global, [provider]), imports: imports ?? [] };
   }
 }
 
@@ -106,7 +106,7 @@ function routesOf<Request>(defaults: RateLimitDefaults<Request>): RouteGuards {
   return new RouteGuards(defaults);
 }
 
-function moduleOf(
+function makeModule(
   global: boolean | undefined,
   providers: NonNullable<ModuleMetadata['providers']>,
 ): DynamicModule {

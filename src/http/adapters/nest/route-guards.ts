@@ -1,8 +1,8 @@
 import type { ExecutionContext, OnApplicationShutdown } from '@nestjs/common';
 import { RateLimiter } from '../../../limiter/rate-limiter.ts';
-import type { LimiterOptions } from '../../../limiter/limiter-options.ts';
+import type { RateLimiterOptions } from '../../../limiter/limiter-options.ts';
 import { isLimiter } from '../../../limiter/limiter-or-options.ts';
-import { guardOf } from '../../guard.ts';
+import { makeGuard } from '../../guard.ts';
 import type { Guard } from '../../guard.ts';
 import { addressesOf, requestOf } from './call.ts';
 import { isSkip, rulesOf } from './decorators.ts';
@@ -23,7 +23,7 @@ export class RouteGuards implements OnApplicationShutdown {
   /** The module's own. */
   readonly limiter: RateLimiter;
   readonly #base: CompleteRule;
-  readonly #made = new Map<LimiterOptions, RateLimiter>();
+  readonly #made = new Map<RateLimiterOptions, RateLimiter>();
   readonly #routes = new WeakMap<object, WeakMap<object, readonly RouteGuard[]>>();
   readonly #decided = new WeakSet<ExecutionContext>();
 
@@ -83,7 +83,7 @@ export class RouteGuards implements OnApplicationShutdown {
     if (options === undefined) {
       return [];
     }
-    const guard = guardOf<never>(limiter, options, {
+    const guard = makeGuard<never>(limiter, options, {
       addressOf: addressesOf,
       requestOf,
       factory: undefined,
@@ -91,7 +91,7 @@ export class RouteGuards implements OnApplicationShutdown {
     return [{ guard, count: options.count ?? 'all' }];
   }
 
-  #limiterOf(given: RateLimiter | LimiterOptions): RateLimiter {
+  #limiterOf(given: RateLimiter | RateLimiterOptions): RateLimiter {
     if (isLimiter(given)) {
       return given;
     }

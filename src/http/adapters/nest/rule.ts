@@ -1,5 +1,5 @@
 import type { RateLimiter } from '../../../limiter/rate-limiter.ts';
-import type { LimiterOptions } from '../../../limiter/limiter-options.ts';
+import type { RateLimiterOptions } from '../../../limiter/limiter-options.ts';
 import { invalidOption } from '../../../base/errors.ts';
 import { checkLimiterOrOptions, isLimiter } from '../../../limiter/limiter-or-options.ts';
 import { ADDRESS_OPTIONS } from '../../../options/option-sets.ts';
@@ -13,22 +13,22 @@ import type { NestRequest } from './call.ts';
  * What `@RateLimit` takes. What is left out is as it is further out: at the controller, and in the end in the module.
  *
  * @example
- * const options: RateLimitOptions = { cost: 10, identify: (request) => request.headers['x-api-key'] };
+ * const options: RateLimitRuleOptions = { cost: 10, identify: (request) => request.headers['x-api-key'] };
  */
-export interface RateLimitOptions<Request = NestRequest> extends GuardOptions<Request> {
+export interface RateLimitRuleOptions<Request = NestRequest> extends GuardOptions<Request> {
   /**
    * A limiter, or the options of a new one, which the module closes. It stands in place of those further out, and
    * takes neither `limits` nor `cost` from there: both are in the units of a limiter.
    */
-  limiter?: RateLimiter | LimiterOptions;
+  limiter?: RateLimiter | RateLimiterOptions;
 }
 
 /** Options as they govern a route; whose requests those are is forgotten here. */
-export type Rule = RateLimitOptions<never>;
+export type Rule = RateLimitRuleOptions<never>;
 
 /** A rule with everything that it takes from further out. */
 export interface CompleteRule extends GuardOptions<never> {
-  readonly limiter: RateLimiter | LimiterOptions;
+  readonly limiter: RateLimiter | RateLimiterOptions;
   /** Names of limits that do not hold, of those that would. */
   readonly skipped?: readonly string[];
 }
