@@ -58,7 +58,7 @@ test.each(['draft-11', 'draft-7', 'draft-6', 'legacy'] as const)(
 );
 
 test('the page shows the fields of places as they are', async () => {
-  expect(shownBelow('## How many at once', 'http')).toBe(fieldsOf(await verdictOf(1, places)));
+  expect(shownBelow('## Concurrency', 'http')).toBe(fieldsOf(await verdictOf(1, places)));
 });
 
 test('the page shows the problems of 429, 503 and 400 as they are', async () => {

@@ -4,7 +4,7 @@ import { areReal, askInTurn, fields, statuses } from '../requests.mjs';
 /** @type {import('../trial.mjs').Trial} */
 export const fastify = {
   name: 'fastify',
-  title: 'Fastify 5: "One line" of docs/http.md',
+  title: 'Fastify 5: "Adapters" of docs/http.md',
   async run(trial) {
     const project = await trial.installed(['ioredis', 'fastify']);
     const documented = blockOf('docs/http.md', trial.redis.url, 'distributed-rate-limiter/fastify');

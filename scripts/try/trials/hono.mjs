@@ -4,7 +4,7 @@ import { areReal, askInTurn, fields, statuses } from '../requests.mjs';
 /** @type {import('../trial.mjs').Trial} */
 export const hono = {
   name: 'hono',
-  title: 'Hono on Node: "One line" of docs/http.md',
+  title: 'Hono on Node: "Adapters" of docs/http.md',
   async run(trial) {
     const packages = ['ioredis', 'hono', '@hono/node-server'];
     const project = await trial.installed(packages);
