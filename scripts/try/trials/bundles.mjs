@@ -18,6 +18,14 @@ const BUNDLES = {
     'rolldown main.mjs --platform node --format cjs -d out/cjs --entry-file-names main.cjs',
     'out/cjs/main.cjs',
   ],
+  'esbuild, minified': [
+    'esbuild main.mjs --bundle --minify --platform=node --outfile=out/minified.cjs',
+    'out/minified.cjs',
+  ],
+  'rolldown, minified': [
+    'rolldown main.mjs --platform node --minify -d out/minified --entry-file-names main.mjs',
+    'out/minified/main.mjs',
+  ],
   webpack: [
     'webpack --mode production --target node20 --entry ./main.mjs -o ./out/webpack',
     'out/webpack/main.js',
@@ -25,6 +33,10 @@ const BUNDLES = {
   vite: ['vite build --ssr main.mjs --outDir out/vite', 'out/vite/main.mjs'],
   ncc: ['ncc build main.mjs -o out/ncc', 'out/ncc/index.mjs'],
 };
+
+/** A client that the user makes, bundled and minified with the rest. */
+const WEBPACK_CLIENT =
+  'webpack --mode production --target node20 --entry ./client.mjs -o ./out/client';
 
 const VITE_CONFIG = 'export default { ssr: { noExternal: true } };';
 
@@ -34,7 +46,7 @@ export const bundles = {
   title:
     'Bundles by URL: esbuild, rolldown, webpack, Vite, ncc; with ioredis, with node-redis, with neither',
   async run(trial) {
-    for (const library of ['ioredis', 'redis', undefined]) {
+    for (const library of /** @type {const} */ (['ioredis', 'redis', undefined])) {
       const tools = ['esbuild', 'rolldown', 'webpack', 'webpack-cli', 'vite', '@vercel/ncc'];
       const packages = library === undefined ? tools : [...tools, library];
       const project = await trial.installed(packages, { type: 'commonjs' });
@@ -56,6 +68,19 @@ export const bundles = {
         // `/sync` runs a file of its own, which no bundle has in a form that runs.
         const all = `${wanted}, ERR_WORKER_MISSING ×1`;
         trial.must(claim, runs(reasons) === all, runs(reasons));
+      }
+      if (library !== undefined) {
+        project.write('client.mjs', CLIENTS[library]);
+        await trial.step(`webpack, a client of ${library}`, project.run(WEBPACK_CLIENT.split(' ')));
+        const { printed } = await project.run(['node', 'out/client/main.js'], {
+          timeoutMs: 30_000,
+        });
+        const decided = runs(JSON.parse(printed));
+        trial.must(
+          `webpack, a client of ${library}`,
+          decided === 'within_limit ×2, limited ×1',
+          decided,
+        );
       }
     }
   },
@@ -82,3 +107,31 @@ async function main() {
 }
 main();
 `;
+
+/** The limit's script is unknown to the server at first: an answer that must be known for one. */
+const BY_CLIENT = `
+import { RateLimiter } from 'distributed-rate-limiter';
+
+async function main() {
+  await flush();
+  const limiter = new RateLimiter({ redis: client, namespace: 'client' + process.pid, rate: 2, period: '1h' });
+  const reasons = [];
+  for (let i = 0; i < 3; i++) reasons.push((await limiter.allow('user:12345')).reason);
+  console.log(JSON.stringify(reasons));
+  process.exit();
+}
+main();
+`;
+
+const CLIENTS = {
+  ioredis: `
+import { Redis } from 'ioredis';
+const client = new Redis(process.env.REDIS_URL, { maxRetriesPerRequest: 0 });
+const flush = () => client.script('FLUSH');
+${BY_CLIENT}`,
+  redis: `
+import { createClient } from 'redis';
+const client = createClient({ url: process.env.REDIS_URL });
+const flush = () => client.connect().then(() => client.scriptFlush());
+${BY_CLIENT}`,
+};

@@ -1,5 +1,6 @@
 import { monotonicMs } from '../../base/timers.ts';
 import type { PortState, RedisPort } from '../port.ts';
+import { errorDepth } from './error-depth.ts';
 
 /** A client of ioredis (5 or 6) or of iovalkey, plain, sentinel or cluster, known by its shape. */
 export interface IoredisClient {
@@ -139,8 +140,14 @@ class IoredisPort implements RedisPort {
     return this.client.call(command.toLowerCase(), ...args);
   }
 
+  /** ioredis adds its `command` to what the server answers, and to one error of its own. Names are minified. */
   isReply(error: unknown): boolean {
-    return error instanceof Error && error.name === 'ReplyError';
+    return (
+      error instanceof Error &&
+      Object.hasOwn(error, 'command') &&
+      errorDepth(error) > 0 &&
+      !error.message.startsWith('Command aborted')
+    );
   }
 
   async close(): Promise<void> {

@@ -1,4 +1,5 @@
 import { clearInterval, clearTimeout, setInterval, setTimeout } from '../../base/timers.ts';
+import { errorDepth } from './error-depth.ts';
 import { warnOnce } from './warn-once.ts';
 import type { PortState, RedisPort } from '../port.ts';
 
@@ -76,6 +77,21 @@ export function isOutOfStep(error: unknown): boolean {
   return error instanceof Error && error.message.startsWith('Unknown RESP type');
 }
 
+/** Of versions 5 and 6: the client's own errors that extend a class other than `Error`. */
+const MAINTENANCE = /^(?:Socket|Command) timeout during maintenance/;
+
+/**
+ * Whether an error is an `ErrorReply`, which the client makes of what the server answers, in a minified bundle too.
+ * Version 4 takes the stack of it, and of nothing else. Versions 5 and 6 throw subclasses of it. Errors of Node.js
+ * have a `code`.
+ */
+function isErrorReply(error: Error): boolean {
+  const hasNoStack = Object.hasOwn(error, 'stack') && error.stack === undefined;
+  return (
+    hasNoStack || (errorDepth(error) > 1 && !('code' in error) && !MAINTENANCE.test(error.message))
+  );
+}
+
 const PROOF_MS = 1_000;
 const ASK_MS = 20;
 
@@ -137,18 +153,8 @@ abstract class NodeRedisPort<Client extends NodeRedisBase> {
     this.#listeners.push(listener);
   }
 
-  /** node-redis has a class for what the server answered, `ErrorReply`, and subclasses of it. */
   isReply(error: unknown): boolean {
-    for (
-      let type = error?.constructor;
-      typeof type === 'function';
-      type = Object.getPrototypeOf(type)
-    ) {
-      if (type.name === 'ErrorReply') {
-        return true;
-      }
-    }
-    return false;
+    return error instanceof Error && isErrorReply(error);
   }
 
   async close(): Promise<void> {

@@ -1,5 +1,6 @@
 import { monotonicMs, sleep } from '../../base/timers.ts';
 import type { PortState, RedisPort } from '../port.ts';
+import { errorDepth } from './error-depth.ts';
 
 /** A client of valkey-glide (2), plain or cluster, known by its shape. */
 export interface GlideClient {
@@ -55,12 +56,16 @@ const CODES: Readonly<Record<string, string>> = {
   TryAgain: 'TRYAGAIN',
 };
 
+/** How far below `Error` a `RequestError` is: it extends `ValkeyError`, and `TimeoutError` and the like extend it. */
+const REQUEST_ERROR_DEPTH = 2;
+
 /**
  * `An error was signalled by the server: - NoScriptError: No matching script.` or `OOM: command not allowed`. The
- * client's own opinions are other classes (`TimeoutError`, `ConnectionError`, …), or begin in another way.
+ * client's own opinions are other classes (`TimeoutError`, `ConnectionError`, …), or begin in another way. Classes are
+ * told apart by what they extend, as a minified bundle has other names.
  */
 function replyOf(error: unknown): GlideReplyError | undefined {
-  if (!(error instanceof Error) || error.name !== 'RequestError') {
+  if (!(error instanceof Error) || errorDepth(error) !== REQUEST_ERROR_DEPTH) {
     return undefined;
   }
   const [, kind, code, text = ''] =
@@ -71,6 +76,20 @@ function replyOf(error: unknown): GlideReplyError | undefined {
   return first === undefined
     ? undefined
     : new GlideReplyError(`${first} ${text}`, { cause: error });
+}
+
+/** The client's type hides the field. */
+function isClosed(client: GlideClient): boolean {
+  return (client as { isClosed?: unknown }).isClosed === true;
+}
+
+/** A `TimeoutError`: the client's own deadline has passed. */
+function isTimeout(error: unknown): boolean {
+  return (
+    error instanceof Error &&
+    errorDepth(error) > REQUEST_ERROR_DEPTH &&
+    /^(?:operation )?timed out$/i.test(error.message)
+  );
 }
 
 /**
@@ -95,8 +114,10 @@ class GlidePort implements RedisPort {
     try {
       return await this.client.customCommand([command, ...args], AS_TEXT);
     } catch (error) {
-      const failure = replyOf(error) ?? this.noteFailure(error);
-      if (error instanceof Error && error.name === 'TimeoutError') {
+      // A closed client fails pending calls with the words that it was closed with.
+      const reply = isClosed(this.client) ? undefined : replyOf(error);
+      const failure = reply ?? this.noteFailure(error);
+      if (isTimeout(error)) {
         await sleep(SILENCE_MS, undefined, { ref: false });
       }
       throw failure;
@@ -109,7 +130,7 @@ class GlidePort implements RedisPort {
 
   protected noteFailure(error: unknown): unknown {
     this.lastError = error;
-    if (error instanceof Error && error.name === 'ClosingError') {
+    if (isClosed(this.client)) {
       this.become('away');
     }
     return error;
