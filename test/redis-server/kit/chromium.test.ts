@@ -12,7 +12,7 @@ afterEach(() => own.remove());
 
 function ensureChromium(env: Record<string, string> = {}, as: 'root' | 'user' = 'user') {
   const code =
-    "import('../../kit/servers/chromium.mjs').then((kit) => console.log(kit.ensureChromium()))";
+    "import('./chromium.mjs').then((kit) => console.log(kit.ensureChromium()))";
   return own.node(['-e', code], { as, env });
 }
 
