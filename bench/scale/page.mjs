@@ -85,7 +85,7 @@ export function tables(figures) {
         sample.bytesOut.toFixed(0),
       ]),
     ),
-    plan: table(['', 'how', ''], planned(figures)),
+    plan: table(['needed', 'how', 'amount'], planned(figures)),
   };
 }
 
@@ -193,8 +193,9 @@ function cells(sample) {
  * @param {readonly (readonly string[])[]} rows
  */
 function table(head, rows) {
-  const rule = head.map((_, i) => (i === 0 ? '---' : '--:'));
-  return [head, rule, ...rows].map((row) => `| ${row.join(' | ')} |`).join('\n');
+  const rule = `|${head.map((_, i) => (i === 0 ? '---' : '--:')).join('|')}|`;
+  const [first, ...others] = [head, ...rows].map((row) => `| ${row.join(' | ')} |`);
+  return [first, rule, ...others].join('\n');
 }
 
 /** @param {number} us */
