@@ -300,8 +300,12 @@ export class RateLimiter {
     this.#leaveKeySpace();
     this.#waiting.close(this.#decider.close());
     await this.#decider.idle();
-    this.#endStats();
-    await this.#settings.store.close();
+    try {
+      this.#endStats();
+    } finally {
+      // Also where the clock that a MemoryStore was given throws.
+      await this.#settings.store.close();
+    }
   }
 
   #checkBlocks(): void {

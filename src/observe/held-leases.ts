@@ -59,6 +59,9 @@ export class HeldLeases {
   }
 
   sweep(): void {
+    if (this.#held.size === 0) {
+      return;
+    }
     const now = this.#clock.nowMicros();
     for (const lease of this.#held) {
       endIfOver(lease, now);

@@ -11,8 +11,7 @@ beforeEach(() => {
 afterEach(() => own.remove());
 
 function ensureChromium(env: Record<string, string> = {}, as: 'root' | 'user' = 'user') {
-  const code =
-    "import('./chromium.mjs').then((kit) => console.log(kit.ensureChromium()))";
+  const code = "import('./chromium.mjs').then((kit) => console.log(kit.ensureChromium()))";
   return own.node(['-e', code], { as, env });
 }
 

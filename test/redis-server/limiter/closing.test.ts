@@ -54,6 +54,17 @@ describe('close', () => {
     expect(await pending).toMatchObject({ reason: 'store_timeout' });
   });
 
+  test('resolves where the clock of a MemoryStore throws', async () => {
+    const clock = {
+      nowMicros: (): number => {
+        throw new Error('no clock');
+      },
+    };
+    const limiter = new RateLimiter({ store: new MemoryStore({ clock }), ...limits });
+    await expect(limiter.allow('user')).rejects.toThrow('no clock');
+    await limiter.close();
+  });
+
   test('may be called again, and is what `await using` calls', async () => {
     const limiter = new RateLimiter({ store: new MemoryStore(), ...limits });
     expect(limiter.close()).toBe(limiter.close());
