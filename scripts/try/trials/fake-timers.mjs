@@ -1,7 +1,8 @@
 /** @type {import('../trial.mjs').Trial} */
 export const fakeTimers = {
   name: 'fake-timers',
-  title: "vitest: the README's clock, `wait` on it, fake timers, and Redis beside fake timers",
+  title:
+    'vitest: the clock of docs/testing.md, `wait` on it, fake timers, and Redis beside fake timers',
   async run(trial) {
     const project = await trial.installed(['vitest', 'ioredis']);
     project.write('limit.test.js', TESTS);

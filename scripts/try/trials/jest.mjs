@@ -3,7 +3,7 @@ import process from 'node:process';
 /** @type {import('../trial.mjs').Trial} */
 export const jest = {
   name: 'jest',
-  title: "Jest in its default mode, which is CommonJS: the README's test",
+  title: 'Jest in its default mode, which is CommonJS: the test of docs/testing.md',
   async run(trial) {
     const project = await trial.installed(['jest'], { type: 'commonjs' });
     project.write('limit.test.js', TEST);
