@@ -1,4 +1,4 @@
-/** What is to be called when one signal is aborted, and our one listener on it. */
+/** The callbacks of one signal, and our only listener on it. */
 interface Shared {
   readonly callbacks: Set<() => void>;
   readonly listener: () => void;
@@ -8,8 +8,8 @@ interface Shared {
 const bySignal = new WeakMap<AbortSignal, Shared>();
 
 /**
- * Calls `onAbort` when the signal is aborted, and returns a function that takes it back. A signal has one listener of
- * ours, however many callers share it: with one for each Node would warn of a leak from the eleventh on.
+ * Calls `onAbort` when the signal is aborted, and returns a function that cancels this. All callers of a signal share
+ * one listener: with one each, Node would warn of a leak from the eleventh on.
  */
 export function listenForAbort(signal: AbortSignal, onAbort: () => void): () => void {
   let shared = bySignal.get(signal);
@@ -27,7 +27,7 @@ export function listenForAbort(signal: AbortSignal, onAbort: () => void): () => 
   if (callbacks.size === 0) {
     signal.addEventListener('abort', listener);
   }
-  // A function of its own for each call: two callers may pass the same one.
+  // A new function for each call, because two callers may pass the same one.
   const call = (): void => onAbort();
   callbacks.add(call);
   return () => {

@@ -1,5 +1,5 @@
 /**
- * The clock of a `MemoryStore`: what its limits count by, and what `wait` and leases wait on. Redis always uses its own.
+ * The clock of a `MemoryStore`, for its limits and for `wait` and leases. Redis always uses its own.
  *
  * @example
  * const clock: Clock = { nowMicros: () => Date.now() * 1_000 };
@@ -8,8 +8,8 @@ export interface Clock {
   /** Whole microseconds since the Unix epoch. */
   nowMicros(): number;
   /**
-   * Calls `wake` once this clock has gone on by `ms`, and returns a function that cancels this. `keepAlive` says whether
-   * the process must stay alive for it. Without this method whatever waits looks at the clock ten times a second.
+   * Calls `wake` after `ms` on this clock, and returns a function that cancels this. `keepAlive` says whether the
+   * timer keeps the process alive. Without this method, waiting callers read the clock ten times a second.
    */
   wakeAfter?(ms: number, wake: () => void, keepAlive: boolean): () => void;
 }
@@ -20,9 +20,9 @@ const originMs = performance.timeOrigin;
 const monotonicMs = performance.now.bind(performance);
 
 /**
- * This process's clock. It does not step when the machine's wall clock is set. Where a test has replaced `Date`, as the
- * fake timers of vitest, Jest, sinon and node:test do, it is that `Date`: timers are looked up at each call, so both are
- * the test's.
+ * This process's clock. It does not step when the machine's wall clock is set. If a test has replaced `Date` by fake
+ * timers (vitest, Jest, sinon, node:test), it follows that `Date`. Timers are looked up at each call, so both are the
+ * test's.
  */
 export const systemClock: Required<Clock> = {
   nowMicros: () =>
@@ -38,14 +38,14 @@ export const systemClock: Required<Clock> = {
   },
 };
 
-/** A timer of more milliseconds than this fires at once. */
+/** A longer timer, in milliseconds, fires at once. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
-/** How often a clock is looked at that cannot wake anybody: nobody knows how fast it goes. */
+/** How often to read a clock that has no `wakeAfter`: its speed is unknown. */
 const LOOK_MS = 100;
 
 /**
- * Calls `wake` when the clock shows `atMicros`, at once if it does so now. Returns a function that cancels this. A timer
- * may fire up to a millisecond early, so the clock is read again before `wake` is called.
+ * Calls `wake` when the clock reaches `atMicros`, at once if it already has. Returns a function that cancels this. A
+ * timer may fire up to a millisecond early, so the clock is read again before `wake` is called.
  */
 export function wakeAt(
   clock: Clock,

@@ -1,6 +1,6 @@
 import type { StoreError, StoreFailure } from './errors.ts';
 
-/** Algorithm names, as they stand in options and in keys. */
+/** Algorithm names, as used in options and keys. */
 export type AlgorithmName =
   | 'token_bucket'
   | 'sliding_window'
@@ -8,41 +8,44 @@ export type AlgorithmName =
   | 'fixed_window'
   | 'concurrency';
 
-/** What a call is answered when the store gives no answer: `true`, `false`, or a rejection with the error. */
+/** How a call is answered when the store gives no answer: allowed, refused, or rejected with the store's error. */
 export type FailStrategy = 'open' | 'closed' | 'throw';
 
-/** What one limit says of one call. */
+/** One limit's state after one call. */
 export interface LimitState {
-  /** The limit's name; `'default'` for the one without. */
+  /** The limit's name; `'default'` for the unnamed limit. */
   readonly name: string;
   readonly algorithm: AlgorithmName;
   /** The most units that may pass at once: a token bucket's burst, or places. `remaining` never exceeds it. */
   readonly limit: number;
-  /** Whole units that could pass right now, or free places, after this decision; never negative. */
+  /** Whole units that could pass now, or free places, after this decision; never negative. */
   readonly remaining: number;
-  /** Milliseconds until the identity is as if never used, under this limit; 0 if it is so now. */
+  /** Milliseconds until the identity is unused again under this limit; 0 if it is unused now. */
   readonly resetAfterMs: number;
-  /** Milliseconds until this cost could pass if nobody else spends; only where this limit refused what it can ever let pass. */
+  /**
+   * Milliseconds until this cost could pass if no other call spends; only if this limit refused a cost that it can
+   * ever let pass.
+   */
   readonly retryAfterMs?: number;
-  /** Whether this limit would have refused by itself. */
+  /** Whether this limit alone would have refused. */
   readonly refused: boolean;
-  /** Whether this limit only counts and reports, and never makes a call fail. */
+  /** Whether this limit only counts and reports, and never refuses a call. */
   readonly shadow: boolean;
 }
 
-/** What the store said. */
+/** The store's answer. */
 export interface DecisionFacts {
   /** Each limit's own state, in the order in which the limits were given. */
   readonly limits: readonly LimitState[];
-  /** Whole units that could pass right now under all enforced limits: the least of theirs; Infinity where none is. */
+  /** Whole units that could pass now under all enforced limits: their minimum; Infinity if none is enforced. */
   readonly remaining: number;
-  /** Milliseconds until the identity is as if never used: the longest of the enforced limits'. */
+  /** Milliseconds until the identity is unused again: the maximum over the enforced limits. */
   readonly resetAfterMs: number;
-  /** The same instant on the store's own clock, in Unix milliseconds: the same in every decision until the next charge. */
+  /** The instant of `resetAfterMs` on the store's clock, in Unix milliseconds; constant until the next charge. */
   readonly resetAtMs: number;
 }
 
-/** Nothing is known, and nothing is invented. */
+/** Takes the place of `DecisionFacts` where the store's state is unknown. */
 export interface NoDecisionFacts {
   readonly limits: readonly [];
   readonly remaining?: undefined;
@@ -64,31 +67,31 @@ export interface LimitedDecision extends DecisionFacts {
   readonly allowed: false;
   readonly degraded: false;
   readonly reason: 'limited';
-  /** Milliseconds until this same cost could pass if nobody else spends; rounded up, at least 1. */
+  /** Milliseconds until the same cost could pass if no other call spends; rounded up, at least 1. */
   readonly retryAfterMs: number;
   /** The names of the limits that refused. */
   readonly limitedBy: readonly string[];
 }
 
-/** The identity is blocked, and the limiter heeds blocks. Nothing was charged. */
+/** The identity is blocked, and the limiter has `blocks: true`. Nothing was charged. */
 export interface BlockedDecision extends DecisionFacts {
   readonly allowed: false;
   readonly degraded: false;
   readonly reason: 'blocked';
-  /** Milliseconds until neither the block nor a limit stands in the way, if nobody else spends. */
+  /** Milliseconds until neither the block nor a limit refuses the call, if no other call spends. */
   readonly retryAfterMs: number;
 }
 
-/** A limit of a call that the store was not asked about: nothing is known of its state. */
+/** A limit whose state is unknown, because the call was not sent to the store. */
 export interface UnaskedLimit
   extends
     Pick<LimitState, 'name' | 'algorithm' | 'limit' | 'shadow'>,
     Partial<Record<'remaining' | 'resetAfterMs' | 'retryAfterMs', undefined>> {
-  /** Whether the cost is more than this limit can ever let pass at once. */
+  /** Whether the cost exceeds what this limit can ever let pass at once. */
   readonly refused: boolean;
 }
 
-/** The call asked for more than can ever pass at once: waiting does not help. Nothing was sent to the store. */
+/** The cost exceeds what can ever pass at once, so waiting does not help. Nothing was sent to the store. */
 export interface ImpossibleDecision extends Omit<NoDecisionFacts, 'limits'> {
   readonly limits: readonly UnaskedLimit[];
   /** The names of the limits that refused. */
@@ -124,8 +127,8 @@ export type Decision =
   | ImpossibleDecision
   | DegradedDecision;
 
-/** A decision that lets its call pass: what `wait` resolves with. */
+/** A decision that lets its call pass: the result of `wait`. */
 export type PassedDecision = AllowedDecision | (DegradedDecision & { readonly allowed: true });
 
-/** The answer to `allowUpTo`: a decision, and how many units it lets pass; 0 where it is not allowed. */
+/** The answer to `allowUpTo`: a decision, and the number of units that it lets pass; 0 if refused. */
 export type GrantDecision = Decision & { readonly granted: number };

@@ -4,10 +4,10 @@ type Symbols = 'ms' | 's' | 'm' | 'h' | 'd';
 type Words = 'millisecond' | 'second' | 'minute' | 'hour' | 'day';
 
 /**
- * A length of time: a whole number of at most 15 digits and its unit, with one space between them or none. Units are
- * `ms`, `s`, `m`, `h`, `d` and their words in small letters, singular or plural: `'250ms'`, `'10 s'`, `'1 minute'`,
- * `'15 minutes'`, `'2 days'`. No sign, no fraction, one unit: `'90s'`, not `'1.5m'` or `'1m 30s'`. There are no weeks,
- * months and years. Each option says its bounds, and whether it also takes a number of seconds.
+ * A length of time: a whole number of at most 15 digits and its unit, separated by at most one space. Units are `ms`,
+ * `s`, `m`, `h`, `d` and their words in lower case, singular or plural: `'250ms'`, `'10 s'`, `'1 minute'`, `'15
+ * minutes'`, `'2 days'`. No sign, no fraction, one unit: `'90s'`, not `'1.5m'` or `'1m 30s'`. There are no weeks,
+ * months or years. Each option documents its bounds, and whether it also takes a number of seconds.
  *
  * @example
  * tokenBucket({ rate: 100, period: '1m' });
@@ -32,12 +32,12 @@ const SYMBOL_OF: Readonly<Record<string, string>> = {
 
 const GRAMMAR = /^(\d{1,15}) ?(?:(ms|s|m|h|d)|(millisecond|second|minute|hour|day)s?)$/;
 
-/** A bare number from here on that is a multiple of 1,000 looks like milliseconds: 900000, not 86400. */
+/** From this value on, a bare number that is a multiple of 1,000 looks like milliseconds: 900000, not 86400. */
 const LOOKS_LIKE_MS = 10_000;
 
 /**
- * Whole milliseconds of a duration string, or of a number of seconds (`60`, `0.25`) in whole milliseconds. A number
- * that looks like milliseconds is refused. Both `min` and `max` are in milliseconds and may be reached.
+ * Reads a duration string, or a number of seconds (`60`, `0.25`), as whole milliseconds. A number that looks like
+ * milliseconds is refused. Both `min` and `max` are inclusive, in milliseconds.
  */
 export function readDuration(option: string, value: unknown, min: number, max: number): number {
   if (typeof value === 'number' && looksLikeMs(value)) {
@@ -60,7 +60,7 @@ export function readDuration(option: string, value: unknown, min: number, max: n
   return inRange(option, value, ms, min, max);
 }
 
-/** The same of a duration string alone: a bare number is refused, with the strings that it may stand for. */
+/** Reads a duration string as whole milliseconds. A bare number is refused, with the strings that it may stand for. */
 export function readDurationString(
   option: string,
   value: unknown,
@@ -100,7 +100,7 @@ function secondsToMs(seconds: number): number | undefined {
   return Number.isSafeInteger(ms) && Math.abs(seconds * 1_000 - ms) < 1e-6 ? ms : undefined;
 }
 
-/** Whole milliseconds of a duration string; undefined where it is none. */
+/** Whole milliseconds of a duration string; undefined for any other value. */
 export function durationToMs(value: unknown): number | undefined {
   const match = typeof value === 'string' ? GRAMMAR.exec(value) : null;
   return match === null
@@ -108,7 +108,7 @@ export function durationToMs(value: unknown): number | undefined {
     : Number(match[1]) * (MS_PER[match[2] ?? SYMBOL_OF[match[3]!]!] as number);
 }
 
-/** The shortest exact string of a whole number of milliseconds: 900000 is '15m'. */
+/** The shortest exact string for a whole number of milliseconds: 900000 is '15m'. */
 export function msToDuration(ms: number): string {
   const [symbol, length] = Object.entries(MS_PER).find(([, each]) => ms % each === 0)!;
   return `${ms / length}${symbol}`;
@@ -118,7 +118,7 @@ export function looksLikeMs(value: number): boolean {
   return value >= LOOKS_LIKE_MS && Number.isSafeInteger(value) && value % 1_000 === 0;
 }
 
-/** Says which duration strings a bare number may stand for, the likelier first. */
+/** Names the duration strings that a bare number may stand for, the likelier first. */
 function bothUnits(value: number, max: number): string {
   const seconds = secondsToMs(value)!;
   const inMs = Number.isInteger(value) ? [`'${msToDuration(value)}' for milliseconds`] : [];

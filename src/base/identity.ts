@@ -2,9 +2,10 @@ import { createHmac, hash } from 'node:crypto';
 import { RateLimiterError } from './errors.ts';
 
 /**
- * Who is limited: a user id, an API key, an address; or several together, `[organisation, user]`. A non-empty
- * well-formed string; or a safe integer or a bigint, which stands for its decimal digits, so `42`, `42n` and `'42'`
- * are one identity. All parts together have at most 1,024 bytes in UTF-8. Never stored as it is.
+ * Identifies the caller that is limited: a user id, an API key, an address, or several together: `[organisation,
+ * user]`. A non-empty well-formed string; or a safe integer or a bigint, which stands for its decimal digits, so
+ * `42`, `42n` and `'42'` are one identity. All parts together have at most 1,024 bytes in UTF-8. Only its hash is
+ * stored.
  *
  * @example
  * await limiter.allow('user:12345');
@@ -15,15 +16,17 @@ export type Identity = string | number | bigint | readonly (string | number | bi
 
 const MAX_BYTES = 1_024;
 const MAX_BYTES_PER_UTF16_UNIT = 3;
-/** A bigint from here on has more digits than an identity has bytes. Comparing is cheap, converting it is not. */
+/**
+ * A bigint from here on has more digits than an identity may have bytes. Comparing it is cheap, converting it is not.
+ */
 const TOO_MANY_DIGITS = 10n ** BigInt(MAX_BYTES);
 
 const RULE = 'a non-empty well-formed string, a safe integer or a bigint';
 
 /**
- * The identity as 64 hexadecimal digits: SHA-256, or HMAC-SHA-256 under a secret. Several parts are hashed
- * behind a leading byte 0xFF, which no UTF-8 text contains, each after its length: so neither `['a', 'b']` and
- * `'ab'` nor `['ab', 'c']` and `['a', 'bc']` are ever one identity.
+ * The identity as 64 hexadecimal digits: SHA-256, or HMAC-SHA-256 under a secret. Several parts are hashed behind a
+ * leading byte 0xFF, which no UTF-8 text contains, each after its length. So `['a', 'b']` differs from `'ab'`, and
+ * `['ab', 'c']` from `['a', 'bc']`.
  */
 export function digestIdentity(
   identity: Identity,
@@ -35,7 +38,7 @@ export function digestIdentity(
     : createHmac('sha256', secret).update(bytes).digest('hex');
 }
 
-/** The error that `digestIdentity` would throw; undefined for a usable identity. */
+/** The error that `digestIdentity` would throw; undefined for a valid identity. */
 export function faultOfIdentity(identity: unknown): RateLimiterError | undefined {
   try {
     if (typeof identity === 'object') {
@@ -54,7 +57,7 @@ function readPart(given: unknown, index?: number): string {
   if (typeof part !== 'string' || part === '') {
     throw refused(RULE, given, index);
   }
-  // The length comes first: text from a request may be long.
+  // Checks the length first: text from a request may be long.
   if (
     part.length > MAX_BYTES ||
     (part.length * MAX_BYTES_PER_UTF16_UNIT > MAX_BYTES && Buffer.byteLength(part) > MAX_BYTES)
@@ -67,7 +70,7 @@ function readPart(given: unknown, index?: number): string {
   return part;
 }
 
-/** The decimal digits of a whole number; whatever else is given stays as it is. */
+/** The decimal digits of a whole number; any other value unchanged. */
 function digitsOf(part: unknown): unknown {
   if (typeof part === 'number') {
     return Number.isSafeInteger(part) && !Object.is(part, -0) ? String(part) : part;
@@ -78,7 +81,7 @@ function digitsOf(part: unknown): unknown {
   return part;
 }
 
-/** What throws when it is looked at, such as a proxy, is refused like any other that is no identity. */
+/** Refuses a value that throws when it is read, such as a proxy, like any other invalid identity. */
 function readReadableParts(parts: unknown): Uint8Array {
   try {
     return readParts(parts);
@@ -97,7 +100,7 @@ function readParts(parts: unknown): Uint8Array {
   if (!Array.isArray(parts) || parts.length === 0) {
     throw refused(`${RULE}, or a non-empty array of these`, parts);
   }
-  // The length comes first: an array from a request may be long.
+  // Checks the length first: an array from a request may be long.
   if (parts.length > MAX_BYTES) {
     throw refused(`at most ${MAX_BYTES} bytes in UTF-8, all parts together`, parts);
   }
@@ -118,7 +121,7 @@ function readParts(parts: unknown): Uint8Array {
 
 const WHO = 'Pass who is limited: a user id, an API key, an address.';
 
-/** Says what is wrong without repeating the identity, which is private. */
+/** Describes the fault without repeating the identity, which is private. */
 function refused(rule: string, value: unknown, index?: number): RateLimiterError {
   const option = index === undefined ? 'identity' : `identity[${index}]`;
   return new RateLimiterError(
@@ -165,7 +168,7 @@ function describeNumber(number: number): string {
   return number === 0 ? '-0' : 'a number beyond the safe integers';
 }
 
-/** By the prototype: a `constructor` of the object's own may come with a request. */
+/** Reads the prototype's constructor: an own `constructor` may come from a request. */
 function classOf(value: object): string {
   const prototype = Object.getPrototypeOf(value) as { constructor?: unknown } | null;
   const made = prototype?.constructor;

@@ -1,6 +1,6 @@
 import { setImmediate } from './timers.ts';
 
-/** Answers that one turn of the event loop may give before sockets are read. */
+/** The most answers given in one turn of the event loop before sockets are read. */
 const ANSWERS_PER_TURN = 1_000;
 
 let given = 0;
@@ -10,9 +10,8 @@ function reset(): void {
 }
 
 /**
- * Calls `answer` now, or in the check phase of the event loop where this turn has given many answers already. A loop
- * that awaits answers which need no I/O would otherwise never let sockets and timers run: it would not see Redis come
- * back.
+ * Calls `answer` now, or in the event loop's check phase if this turn has already given many answers. Otherwise a
+ * loop that awaits answers without I/O would starve sockets and timers, and never see Redis come back.
  */
 export function answerInTurn(answer: () => void): void {
   if (given === 0) {

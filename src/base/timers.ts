@@ -4,9 +4,9 @@ import * as timersPromises from 'node:timers/promises';
 import type { Clock } from './clock.ts';
 
 /**
- * The runtime's own timers and monotonic clock, read once, when this module is loaded. Deadlines, batches and everything
- * else that concerns a server use these, so that fake timers which a test installs later cannot keep a call from being
- * answered. What a caller waits for follows the store's clock instead: see clock.ts.
+ * The runtime's own timers and monotonic clock, read once when this module is loaded. Deadlines, batches and
+ * everything else that concerns a server use these, so fake timers that a test installs later cannot keep a call from
+ * being answered. Waiting callers follow the store's clock instead: see clock.ts.
  */
 export const setTimeout: typeof timers.setTimeout = timers.setTimeout;
 export const clearTimeout: typeof timers.clearTimeout = timers.clearTimeout;
@@ -18,7 +18,7 @@ export const nextTick: typeof process.nextTick = process.nextTick.bind(process);
 export const monotonicMs: () => number = performance.now.bind(performance);
 export const sleep: typeof timersPromises.setTimeout = timersPromises.setTimeout;
 
-/** Real time, whatever a test does to it: for what waits on a server. Its zero is the start of the process. */
+/** Real time, even under fake timers, for waiting on a server. Its zero is the start of the process. */
 export const realTime: Required<Clock> = {
   nowMicros: () => Math.floor(monotonicMs() * 1_000),
   wakeAfter(ms, wake, keepAlive) {

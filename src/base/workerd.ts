@@ -10,16 +10,19 @@ const { navigator, WebSocketPair } = globalThis as {
   WebSocketPair?: new () => Readonly<Record<0, Mark>>;
 };
 
-/** Whether this is workerd, the runtime of Cloudflare Workers. Both are asked, because tests on Node stub one of them. */
+/**
+ * Whether this runtime is workerd, of Cloudflare Workers. Both signs are checked, because tests on Node stub one of
+ * them.
+ */
 export const onWorkerd: boolean =
   navigator?.userAgent === 'Cloudflare-Workers' && WebSocketPair !== undefined;
 
-/** By client: a mark of the request in which a limiter was first given it. */
+/** For each client, a mark of the request in which a limiter was first given it. */
 const marks = new WeakMap<object, Mark>();
 
 /**
- * On workerd, refuses a URL, because limiters of all requests would share its connection, and a client that another
- * request uses. A Durable Object counts as one request.
+ * On workerd, refuses a URL, because limiters of all requests would share its connection, and refuses a client that
+ * another request uses. A Durable Object counts as one request.
  *
  * @throws {RateLimiterError} `ERR_RUNTIME_UNSUPPORTED`
  */

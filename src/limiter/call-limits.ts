@@ -2,21 +2,24 @@ import { Limit } from '../algorithms/limit.ts';
 import { MAX_LIMITS } from './limit-set.ts';
 import type { LimitSet } from './limit-set.ts';
 
-/** Sets kept by their limits' numbers; beyond them the one made first is forgotten, and made again when it is needed. */
+/** The most sets kept by their limits' numbers. Beyond it the oldest set is dropped, and made again when needed. */
 const MAX_SETS = 256;
 
-/** The sets of limits that calls bring with them: each is checked and planned once, also where limits are made anew for each call. */
+/**
+ * Caches the sets of limits that calls pass: each is checked and planned once, even if calls make new limits each
+ * time.
+ */
 export class CallLimits {
   readonly #make: (limits: unknown) => LimitSet;
   readonly #byArray = new WeakMap<object, LimitSet>();
   readonly #byNumbers = new Map<string, LimitSet>();
 
-  /** `make` throws for what is no array of limits. */
+  /** `make` throws for an invalid array of limits. */
   constructor(make: (limits: unknown) => LimitSet) {
     this.#make = make;
   }
 
-  of(limits: unknown): LimitSet {
+  get(limits: unknown): LimitSet {
     const known = this.#byArray.get(limits as object);
     if (known !== undefined) {
       return known;
@@ -35,7 +38,7 @@ export class CallLimits {
   }
 }
 
-/** Undefined for what is no array of this package's limits. */
+/** Undefined for a value that is no array of this package's limits. */
 function numbersOf(limits: unknown): string | undefined {
   if (!Array.isArray(limits) || limits.length > MAX_LIMITS) {
     return undefined;

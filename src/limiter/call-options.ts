@@ -8,37 +8,37 @@ import { GivenOptions, readBoolean, readInteger } from '../options/read-options.
 import type { OptionSet } from '../options/read-options.ts';
 import type { WaitBounds } from './wait-queue.ts';
 
-/** What one call may say for itself. */
+/** Options of one call. */
 export interface CallOptions {
-  /** Units that this call asks for; a whole number from 1. Default 1. For money, count the smallest unit. */
+  /** Units that this call asks for: a whole number from 1. Default 1. For money, count the smallest unit. */
   cost?: number;
-  /** In place of the limiter's own limits for this call: a plan, an override. What was used so far stays used. */
+  /** Limits for this call, instead of the limiter's own: a plan, an override. Earlier usage is kept. */
   limits?: readonly Limit[];
 }
 
-/** What a call that takes a place may say for itself. */
+/** Options of `acquire`. */
 export interface AcquireOptions extends CallOptions {
   /**
-   * Renew the lease by itself, every third of its `ttl`, until it is released, lost, or the limiter closed: for work
-   * that may take longer than `ttl`. A process that does nothing else may end meanwhile. Default false.
+   * Renews the lease every third of its `ttl`, until it is released or lost, or the limiter is closed. For work that
+   * may take longer than `ttl`. Does not keep the process alive. Default false.
    */
   heartbeat?: boolean;
 }
 
-/** What a call that waits may say for itself. */
+/** Options of `wait`. */
 export interface WaitOptions extends CallOptions {
-  /** How long to wait at most, in milliseconds, and Infinity, the default, for as long as it takes. */
+  /** The longest wait in milliseconds. Default Infinity. */
   timeoutMs?: number;
   /** Ends the waiting; the call then rejects with the signal's reason. */
   signal?: AbortSignal;
-  /** How many calls of one identity may wait behind the first in this process; from 0 to 1,000,000. Default 1,000. */
+  /** The most calls of one identity that wait behind the first in this process, from 0 to 1,000,000. Default 1,000. */
   maxQueue?: number;
 }
 
-/** What a reservation may say for itself. */
+/** Options of `reserve`. */
 export interface ReserveOptions extends CallOptions {
   /**
-   * How long the work takes at most: after that the reservation can no longer be settled, and the estimate stays
+   * The longest that the work takes. After that the reservation can no longer be settled, and the estimate stays
    * charged. A duration with its unit, from `'1ms'` to `'366d'`.
    */
   ttl: Duration;
@@ -85,7 +85,7 @@ export function readReserveOptions(options: unknown): { ttlMs: number; call: Cal
   return { ttlMs, call: readCall(given) };
 }
 
-/** What `readCallOptions` reads again, where the call is made. Ends the reading. */
+/** Checks the rest, and returns the options that `readCallOptions` reads again when the call is made. */
 function readCall(given: GivenOptions): CallOptions {
   const cost = given.optional('cost', readCost, undefined);
   given.end();

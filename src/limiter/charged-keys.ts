@@ -2,7 +2,7 @@ import type { Limit } from '../algorithms/limit.ts';
 import { digestIdentity } from '../base/identity.ts';
 import { keyPrefixOf, suffixOf } from './limit-set.ts';
 
-/** Where a limiter's state lives, and under which names. */
+/** The store, namespace and secret that determine where a limiter's state lives. */
 interface StateLocation {
   readonly storeId: string | object;
   readonly namespace: string;
@@ -11,21 +11,21 @@ interface StateLocation {
 
 const LOCATIONS = Symbol.for('distributed-rate-limiter.keepings');
 
-/** Shared by all copies of the package in this process: an adapter of one may be given a limiter of another. */
+/** Shared by all copies of the package in this process: an adapter of one copy may be given a limiter of another. */
 const locations = ((globalThis as { [LOCATIONS]?: WeakMap<object, StateLocation> })[LOCATIONS] ??=
   new WeakMap<object, StateLocation>());
 const known = new WeakMap<object, WeakMap<readonly Limit[], ReadonlyMap<string, string>>>();
-const places = new WeakMap<object, number>();
-let placesSeen = 0;
+const storeNumbers = new WeakMap<object, number>();
+let storesSeen = 0;
 
 /** Remembers where a limiter keeps its state, for `chargedKeysOf`. */
-export function rememberLocation(limiter: object, keeping: StateLocation): void {
-  locations.set(limiter, keeping);
+export function rememberLocation(limiter: object, location: StateLocation): void {
+  locations.set(limiter, location);
 }
 
 /**
- * What a limiter charges under these limits: for each limit its place, key form and numbers as one text, with the name
- * of the limit. Two limiters that have such a text in common charge one counter for one identity.
+ * Lists the counters that a limiter charges under these limits: a text of store, key form and numbers for each limit
+ * → the limit's name. Two limiters with a text in common charge the same counter for the same identity.
  */
 export function chargedKeysOf(
   limiter: object,
@@ -38,21 +38,24 @@ export function chargedKeysOf(
   }
   let charged = bySet.get(limits);
   if (charged === undefined) {
-    const keeping = locations.get(limiter);
-    // An older copy of the package does not say: then a limiter has only itself in common with others.
-    const { storeId, namespace, hashSecret } = keeping ?? {
+    const location = locations.get(limiter);
+    // An older copy of the package records no location: then a limiter shares counters only with itself.
+    const { storeId, namespace, hashSecret } = location ?? {
       storeId: limiter,
       namespace: '',
       hashSecret: undefined,
     };
-    const prefix = `${storeNumberOf(storeId)} ${secretOf(hashSecret)} ${keyPrefixOf(namespace, limits)}`;
+    const prefix = `${storeNumberOf(storeId)} ${digestOfSecret(hashSecret)} ${keyPrefixOf(namespace, limits)}`;
     charged = new Map(limits.map((limit) => [prefix + numbersOf(limit), limit.name]));
     bySet.set(limits, charged);
   }
   return charged;
 }
 
-/** The same of all limits together without the place, which may be a new one for limiters that are otherwise equal. */
+/**
+ * Key forms and numbers of all limits as one text. It leaves out the store, which may be new for otherwise equal
+ * limiters.
+ */
 export function configurationOf(limiter: object, limits: readonly Limit[]): string {
   const namespace = locations.get(limiter)?.namespace ?? '';
   return [keyPrefixOf(namespace, limits), ...limits.map(numbersOf)].join('\n');
@@ -62,19 +65,19 @@ function numbersOf(limit: Limit): string {
   return `${suffixOf(limit)} ${limit.algorithm} ${limit.plan(1, 0).args.join(' ')}`;
 }
 
-function storeNumberOf(place: string | object): string {
-  if (typeof place === 'string') {
-    return place;
+function storeNumberOf(storeId: string | object): string {
+  if (typeof storeId === 'string') {
+    return storeId;
   }
-  let number = places.get(place);
+  let number = storeNumbers.get(storeId);
   if (number === undefined) {
-    number = placesSeen++;
-    places.set(place, number);
+    number = storesSeen++;
+    storeNumbers.set(storeId, number);
   }
   return String(number);
 }
 
-/** Another secret makes other keys. */
-function secretOf(hashSecret: StateLocation['hashSecret']): string {
+/** A hash of the secret: another secret makes other keys. */
+function digestOfSecret(hashSecret: StateLocation['hashSecret']): string {
   return hashSecret === undefined ? '' : digestIdentity('key space', hashSecret);
 }

@@ -22,7 +22,7 @@ import { makeLease } from './lease.ts';
 import type { Lease } from './lease.ts';
 import { LimitSet } from './limit-set.ts';
 import type { Settings } from './limiter-options.ts';
-import { degraded, impossible, makeDecision } from './make-decision.ts';
+import { makeDegradedDecision, makeImpossibleDecision, makeDecision } from './make-decision.ts';
 import { attachReceipt, redeem } from './refund-receipt.ts';
 import { PendingReservation } from './reservation.ts';
 import type { Reservation } from './reservation.ts';
@@ -35,7 +35,7 @@ import { warmUp } from './warm-up.ts';
 type Verb = 'allow' | 'peek' | 'acquire';
 type OtherLimits = Pick<CallOptions, 'limits'>;
 
-/** What is particular about a caller: the lease it asks for, or that it waits in the queue. */
+/** The lease id that a call brings, or the listener of a waiting caller. */
 interface Caller {
   readonly lease?: string;
   readonly listener?: Listener;
@@ -43,7 +43,7 @@ interface Caller {
 
 const ORDINARY: Caller = {};
 
-/** Makes one call to the store of each verb of a limiter, and the answer of each reply. It calls no hook. */
+/** Sends each verb's call to the store, and makes the answer from its reply. Calls no hook. */
 export class Decider {
   readonly #settings: Settings;
   readonly #calls: SentCalls;
@@ -51,31 +51,31 @@ export class Decider {
   #closed = false;
   #warnedOfPenalty = false;
 
-  /** `report` is told of every call that the store did not answer. */
+  /** `report` is called for every call that the store did not answer. */
   constructor(settings: Settings, report: (error: StoreError) => void) {
     this.#settings = settings;
     this.#calls = new SentCalls(settings, report);
     this.#callLimits = new CallLimits((limits) => this.#makeLimits(limits));
   }
 
-  /** SentCalls are refused from here on. Returns the error that refuses them. */
+  /** Refuses calls from here on. Returns the error that refuses them. */
   close(): RateLimiterError {
     this.#closed = true;
-    return closed();
+    return makeClosedError();
   }
 
-  /** Resolves once no call is under way. */
+  /** Resolves once no call is pending. */
   idle(): Promise<void> {
     return this.#calls.idle();
   }
 
   checkOpen(): void {
     if (this.#closed) {
-      throw closed();
+      throw makeClosedError();
     }
   }
 
-  /** Decides a call, under a span where somebody subscribes. Its errors are rejections. */
+  /** Decides a call, under a span if the channel has subscribers. Its errors are rejections. */
   decide(
     verb: Verb,
     identity: Identity,
@@ -109,32 +109,32 @@ export class Decider {
       if (verb !== 'peek') {
         this.#settings.counts.impossible += 1;
       }
-      const decision = impossible(limits.limits, cost, limits.maxCost);
+      const decision = makeImpossibleDecision(limits.limits, cost, limits.maxCost);
       listener?.decided(decision);
       return Promise.resolve(decision);
     }
-    const asked = { key, shape: limits.shape(verb, cost) };
+    const entry = { key, shape: limits.shape(verb, cost) };
     if (listener !== undefined) {
-      return this.#calls.submit(asked, this.#heard(listener));
+      return this.#calls.submit(entry, this.#handlerFor(listener));
     }
     if (lease === undefined) {
-      return this.#calls.submit(asked, verb === 'peek' ? this.#looked : this.#charged);
+      return this.#calls.submit(entry, verb === 'peek' ? this.#plainReply : this.#refundableReply);
     }
     return this.#calls.submit(
-      { ...asked, details: [lease] },
+      { ...entry, details: [lease] },
       {
-        ...this.#charged,
-        late: (late, reply, at) => {
-          if (readDecision(late, reply, at).allowed) {
-            // No caller waits for it, and `onError` is told of a failure.
-            this.#askLease('release', limits, key, lease).catch(() => {});
+        ...this.#refundableReply,
+        late: (sent, reply, at) => {
+          if (readDecision(sent, reply, at).allowed) {
+            // No caller waits for it, and `onError` is called for a failure.
+            this.#sendLease('release', limits, key, lease).catch(() => {});
           }
         },
       },
     );
   }
 
-  /** The key by which callers of `wait` queue up. */
+  /** The key of the queue in which callers of `wait` stand. */
   queueKey(identity: Identity, options: CallOptions | undefined): string {
     const { limits } = this.#readCall(options);
     checkLeaseless(limits);
@@ -153,10 +153,10 @@ export class Decider {
       { key: this.#keyOf(limits, identity), shape },
       {
         decides: true,
-        read: (asked, reply, at) => {
-          const granted = readGranted(asked.shape, reply, at);
-          const decision = this.#counted(readDecision(asked, reply, at), asked);
-          return this.#withReceipt({ ...decision, granted }, asked, reply, at);
+        read: (entry, reply, at) => {
+          const granted = readGranted(entry.shape, reply, at);
+          const decision = this.#count(readDecision(entry, reply, at), entry);
+          return this.#withReceipt({ ...decision, granted }, entry, reply, at);
         },
         degrade: (error) => ({
           ...this.#degraded(error),
@@ -196,26 +196,26 @@ export class Decider {
         limits.leaseCounts.length === 0
           ? undefined
           : this.#settings.counts.heldLeases.take(sentAt + ttlMs * 1_000, limits.leaseCounts),
-      ask: async (leaseVerb, heard) => {
+      send: async (leaseVerb, onReply) => {
         this.checkOpen();
-        return this.#askLease(leaseVerb, limits, key, id, heard);
+        return this.#sendLease(leaseVerb, limits, key, id, onReply);
       },
     });
   }
 
-  #askLease(
+  #sendLease(
     verb: 'renew' | 'release',
     limits: LimitSet,
     key: string,
     lease: string,
-    heard?: (held: boolean) => void,
+    onReply?: (held: boolean) => void,
   ): Promise<boolean> {
     return this.#calls.submit(
       { key, shape: limits.shape(verb, 1), details: [lease] },
       {
         read: (_, reply, at) => {
           const held = readHeld(reply, at);
-          heard?.(held);
+          onReply?.(held);
           return held;
         },
       },
@@ -250,7 +250,7 @@ export class Decider {
   ): Promise<Decision> {
     if (cost > limits.maxCost) {
       this.#settings.counts.impossible += 1;
-      return Promise.resolve(impossible(limits.limits, cost, limits.maxCost));
+      return Promise.resolve(makeImpossibleDecision(limits.limits, cost, limits.maxCost));
     }
     return this.#calls.submit(
       {
@@ -260,11 +260,11 @@ export class Decider {
         details: reserveDetails(ttlMs),
       },
       {
-        ...this.#looked,
+        ...this.#plainReply,
         decides: true,
-        read: (asked, reply, at) => this.#counted(readDecision(asked, reply, at), asked),
-        late: (late, reply, at) => {
-          if (readDecision(late, reply, at).allowed) {
+        read: (entry, reply, at) => this.#count(readDecision(entry, reply, at), entry),
+        late: (entry, reply, at) => {
+          if (readDecision(entry, reply, at).allowed) {
             pending.late();
           }
         },
@@ -277,10 +277,10 @@ export class Decider {
     return this.#calls.submit(redeem(decision, this), { read: readDecision });
   }
 
-  /** Refunds a charge whose caller has gone; where the store gives no answer the charge stays. */
+  /** Refunds a charge whose caller has gone. If the store gives no answer, the charge stays. */
   giveBack(decision: Decision): void {
     this.#calls.submit(redeem(decision, this), IGNORE_REPLY).catch(() => {
-      // `onError` was told.
+      // `onError` was called.
     });
   }
 
@@ -298,7 +298,7 @@ export class Decider {
         { type: 'RateLimiterWarning', code: 'DRL_PENALTY_WITHOUT_DEBT' },
       );
     }
-    return this.#calls.submit({ key: this.#keyOf(limits, identity), shape }, this.#looked);
+    return this.#calls.submit({ key: this.#keyOf(limits, identity), shape }, this.#plainReply);
   }
 
   async reset(identity: Identity, options: OtherLimits | undefined): Promise<void> {
@@ -307,7 +307,7 @@ export class Decider {
     await this.#calls.submit({ key: this.#keyOf(limits, identity), shape }, IGNORE_REPLY);
   }
 
-  /** Sets or lifts the block of an identity: the shape says which. */
+  /** Sets or lifts the block of an identity, by the given shape. */
   async setBlock(identity: Identity, shape: Shape): Promise<void> {
     const key = this.#keyOf(this.#settings.limits, identity);
     await this.#calls.submit({ key, shape }, IGNORE_REPLY);
@@ -318,40 +318,40 @@ export class Decider {
     await warmUp(this.#calls, this.#settings);
   }
 
-  /** How a decision is read that charges nothing, or whose charge is given back in another way. */
-  readonly #looked: ReplyHandler<Decision> = {
+  /** Reads a decision that is not refundable: it charges nothing, or is settled in another way. */
+  readonly #plainReply: ReplyHandler<Decision> = {
     read: readDecision,
     degrade: (error) => this.#degraded(error),
   };
 
-  /** How a decision is read that can be refunded. */
-  readonly #charged: ReplyHandler<Decision> = {
+  /** Reads a decision that is refundable. */
+  readonly #refundableReply: ReplyHandler<Decision> = {
     decides: true,
-    read: (asked, reply, at) =>
-      this.#withReceipt(this.#counted(readDecision(asked, reply, at), asked), asked, reply, at),
+    read: (entry, reply, at) =>
+      this.#withReceipt(this.#count(readDecision(entry, reply, at), entry), entry, reply, at),
     degrade: (error) => this.#degraded(error),
   };
 
-  /** As `#charged`, for a listener that is told in the turn in which the decision is made. */
-  #heard({ decided, chargedLate }: Listener): ReplyHandler<Decision> {
-    const tell = (decision: Decision): Decision => {
+  /** Reads a refundable decision, and calls the listener in the turn in which the decision is made. */
+  #handlerFor({ decided, chargedLate }: Listener): ReplyHandler<Decision> {
+    const notify = (decision: Decision): Decision => {
       decided(decision);
       return decision;
     };
     return {
       decides: true,
-      read: (asked, reply, at) => tell(this.#charged.read(asked, reply, at)),
-      degrade: (error) => tell(this.#degraded(error)),
-      late: (late, reply, at) => {
-        const decision = readDecision(late, reply, at);
+      read: (entry, reply, at) => notify(this.#refundableReply.read(entry, reply, at)),
+      degrade: (error) => notify(this.#degraded(error)),
+      late: (entry, reply, at) => {
+        const decision = readDecision(entry, reply, at);
         if (decision.allowed) {
-          chargedLate(this.#withReceipt(decision, late, reply, at));
+          chargedLate(this.#withReceipt(decision, entry, reply, at));
         }
       },
     };
   }
 
-  #counted(decision: Decision, { shape }: Entry): Decision {
+  #count(decision: Decision, { shape }: Entry): Decision {
     this.#settings.counts.decided(decision, shape.rules);
     return decision;
   }
@@ -369,7 +369,7 @@ export class Decider {
   }
 
   #degraded(error: StoreError): Decision {
-    return degraded(this.#settings.failStrategy === 'open', error);
+    return makeDegradedDecision(this.#settings.failStrategy === 'open', error);
   }
 
   #keyOf(limits: LimitSet, identity: Identity): string {
@@ -386,7 +386,7 @@ export class Decider {
       limits:
         limits === undefined
           ? this.#settings.limits
-          : readable('limits', () => this.#callLimits.of(limits)),
+          : readable('limits', () => this.#callLimits.get(limits)),
       cost,
     };
   }
@@ -413,7 +413,7 @@ function checkLeaseless({ ttlsMs }: LimitSet): void {
   }
 }
 
-function closed(): RateLimiterError {
+function makeClosedError(): RateLimiterError {
   return new RateLimiterError(
     'ERR_LIMITER_CLOSED',
     'The limiter was closed. Make calls before `close()`.',

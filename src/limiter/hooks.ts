@@ -4,7 +4,9 @@ import type { Identity } from '../base/identity.ts';
 import type { Hooks } from './limiter-options.ts';
 import { warnOf } from '../observe/store-warnings.ts';
 
-/** Calls a limiter's hooks. What they throw or reject with never reaches a caller: the first time it is a warning. */
+/**
+ * Calls a limiter's hooks. Their exceptions and rejections never reach a caller; the first of each hook is a warning.
+ */
 export class HookCaller {
   readonly #hooks: Hooks;
   readonly #failed = new Set<string>();
@@ -14,7 +16,7 @@ export class HookCaller {
     this.#hooks = hooks;
   }
 
-  /** Exactly one of `onAllow` and `onBlock`, in the caller's own async context. */
+  /** Calls exactly one of `onAllow` and `onBlock`, in the caller's own async context. */
   after<T extends Decision>(identity: Identity, decision: Promise<T>): Promise<T> {
     const { onAllow, onBlock } = this.#hooks;
     if (onAllow === undefined && onBlock === undefined) {
@@ -26,7 +28,7 @@ export class HookCaller {
     });
   }
 
-  /** The same for a decision that is there already. */
+  /** Calls the hook for a decision that is already made. */
   decided(identity: Identity, decision: Decision): void {
     const { onAllow, onBlock } = this.#hooks;
     if (decision.allowed) {
@@ -36,7 +38,10 @@ export class HookCaller {
     }
   }
 
-  /** One error stands for one failed store call, or for the whole time in which calls are answered without one. */
+  /**
+   * Reports each error once. One error stands for one failed store call, or for a whole time of calls answered
+   * without the store.
+   */
   report(error: StoreError): void {
     if (!this.#reported.has(error)) {
       this.#reported.add(error);

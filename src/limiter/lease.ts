@@ -5,43 +5,43 @@ import { RateLimiterError } from '../base/errors.ts';
 import type { HeldLease } from '../observe/held-leases.ts';
 
 /**
- * What the answer to `acquire` can do beyond being a decision. Where no place was taken, because the call was
- * refused or decided without the store, its methods do nothing: `release` and `renew` answer false.
+ * The methods of an answer to `acquire`. If the call was refused, or decided without the store, no place was taken
+ * and the methods do nothing: `release` and `renew` resolve to false.
  */
 export interface LeaseHandle {
-  /** Names the lease in the store; undefined where no place was taken. */
+  /** The lease's name in the store; undefined if no place was taken. */
   readonly leaseId: string | undefined;
   /**
-   * Aborted, with an `ERR_LEASE_LOST`, once the lease is known to be lost before it was released: a renewal found
-   * it gone, or its `ttl` has passed since the last one that succeeded was sent. By this process's own clock and
-   * counted from *sending*, so that a holder never believes in a lease for longer than Redis does. To read this property
-   * looks at the clock: after a blocked event loop it is aborted before any timer could tell.
+   * Aborted with `ERR_LEASE_LOST` once the lease is lost before it was released: a renewal found it gone, or its
+   * `ttl` has passed since the last successful one was sent. Time is counted on this process's clock from *sending*,
+   * so a holder never believes in a lease for longer than Redis does. Reading this property checks the clock: after a
+   * blocked event loop it is aborted before any timer fires.
    */
   readonly signal: AbortSignal;
   /**
-   * Makes the lease last for its `ttl` from now, if it is still held, and says whether it is.
+   * Extends the lease to its `ttl` from now if it is still held, and resolves to whether it is.
    *
-   * @throws (rejects) a `StoreError` when the store gives no answer: then it is not known, and may be tried again;
-   * `ERR_LIMITER_CLOSED` after `close()`.
+   * @throws (rejects) a `StoreError` if the store gives no answer: the state is then unknown, and `renew` may be
+   * called again. `ERR_LIMITER_CLOSED` after `close()`.
    * @example
    * if (!(await lease.renew())) throw new Error('somebody else may hold the place by now');
    */
   renew(): Promise<boolean>;
   /**
-   * Frees the place at once, and says whether it was still held. Again, it answers the same and frees nothing
-   * more. What rate limits beside it have charged stays charged.
+   * Frees the place at once, and resolves to whether it was still held. A second call returns the same and frees
+   * nothing more. Charges of rate limits beside it stay.
    *
-   * @throws (rejects) as `renew` does; it may then be called again. Without success the lease ends by itself.
+   * @throws (rejects) like `renew`; it may then be called again. If it never succeeds, the lease expires.
    * @example
    * await lease.release();
    */
   release(): Promise<boolean>;
-  /** `release`, for `await using`; never rejects: the lease then ends by itself, and `onError` was told. */
+  /** Calls `release`, for `await using`. Never rejects: after a failure the lease expires, and `onError` was called. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 
 /**
- * The answer to `acquire`: a decision, and what can be done with the place that it gave.
+ * The answer to `acquire`: a decision, and the handle of the place that was taken.
  *
  * @example
  * await using lease = await limiter.acquire('user:12345', { heartbeat: true });
@@ -49,27 +49,27 @@ export interface LeaseHandle {
  */
 export type Lease = Decision & LeaseHandle;
 
-/** What is known of a place when it has been taken. */
+/** Describes a place that has been taken. */
 export interface LeaseTerms {
   readonly id: string;
-  /** Milliseconds; Infinity where no limit that is enforced lends the place. */
+  /** In milliseconds; Infinity if only shadow limits lend the place. */
   readonly ttlMs: number;
-  /** How often it is renewed by itself, in milliseconds; undefined for never. */
+  /** The interval of automatic renewals, in milliseconds; undefined for none. */
   readonly heartbeatMs: number | undefined;
-  /** The store's time. */
+  /** The store's clock. */
   readonly clock: Clock;
-  /** When the call was made: microseconds on that clock. */
+  /** When the call was made, in microseconds on that clock. */
   readonly sentAt: number;
-  /** The place as it is counted; not where no limit that is enforced lends it. */
+  /** The lease in the limiter's counts; undefined if only shadow limits lend the place. */
   readonly counted: HeldLease | undefined;
-  /** Asks the store; says whether the lease was held, and tells `heard` so in the turn in which the store answers. */
-  ask(verb: 'renew' | 'release', heard?: (held: boolean) => void): Promise<boolean>;
+  /** Sends the verb, and resolves to whether the lease was held. Calls `onReply` with it in the turn of the reply. */
+  send(verb: 'renew' | 'release', onReply?: (held: boolean) => void): Promise<boolean>;
 }
 
-/** A place as its holder sees it. */
+/** A taken place, as its holder sees it. */
 class Holding {
   readonly #terms: LeaseTerms;
-  /** Microseconds on the store's clock; from here on the holder does not believe in the lease. */
+  /** In microseconds on the store's clock. From then on the holder does not believe in the lease. */
   #until: number;
   #ended = false;
   #lost: RateLimiterError | undefined;
@@ -84,7 +84,7 @@ class Holding {
     this.#beatLater();
   }
 
-  /** Costs a timer only where somebody listens. */
+  /** Sets a timer only once the signal has been read. */
   get signal(): AbortSignal {
     this.#hasEnded();
     if (this.#controller === undefined) {
@@ -103,7 +103,7 @@ class Holding {
       return false;
     }
     const sentAt = this.#terms.clock.nowMicros();
-    const held = await this.#terms.ask('renew', (isHeld) => {
+    const held = await this.#terms.send('renew', (isHeld) => {
       if (isHeld) {
         this.#extend(sentAt);
       }
@@ -116,7 +116,7 @@ class Holding {
 
   #extend(sentAt: number): void {
     const { ttlMs, counted } = this.#terms;
-    // Two renewals may be under way at a time.
+    // Two renewals may be in flight at once.
     this.#until = Math.max(this.#until, sentAt + ttlMs * 1_000);
     if (counted !== undefined) {
       counted.until = this.#until;
@@ -125,7 +125,7 @@ class Holding {
 
   release(): Promise<boolean> {
     this.#end();
-    this.#releasing ??= this.#terms.ask('release').catch((error: unknown) => {
+    this.#releasing ??= this.#terms.send('release').catch((error: unknown) => {
       this.#releasing = undefined;
       throw error;
     });
@@ -166,12 +166,12 @@ class Holding {
   }
 
   /**
-   * A renewal that fails is tried again at the next beat, for as long as the holder believes in the lease. The next beat
-   * does not wait for the answer: a clock that a test moves by several beats at once makes all of them.
+   * A failed renewal is tried again at the next beat, as long as the holder believes in the lease. The next beat does
+   * not wait for the reply: when a test moves its clock by several beats at once, all of them are sent.
    */
   readonly #beat = (): void => {
     this.renew().catch(() => {
-      // `onError` was told.
+      // `onError` was called.
     });
     this.#beatLater();
   };
@@ -211,8 +211,8 @@ function makeHandle(terms: LeaseTerms): LeaseHandle {
 }
 
 /**
- * The decision itself with the handle's methods on it, which do not show where it is listed, copied or compared.
- * Without terms no place was taken.
+ * Returns the decision itself with the handle's methods added, not enumerable, so that listing, copying or comparing
+ * it does not show them. Without terms no place was taken.
  */
 export function makeLease(decision: Decision, terms: LeaseTerms | undefined): Lease {
   const handle = terms === undefined ? HELD_NOTHING : makeHandle(terms);

@@ -10,25 +10,25 @@ import type { LimitCounts } from '../observe/limit-counts.ts';
 import { carries, invalidOption, ofAnotherCopy, RateLimiterError, show } from '../base/errors.ts';
 
 export const MAX_LIMITS = 16;
-/** Costs beyond this many are planned anew at each call, so that costs taken from requests hold no memory. */
+/** Further costs are planned at each call, so that costs taken from requests do not fill memory. */
 const MAX_PLANNED_COSTS = 64;
 
 /** The limits that govern one call, all or nothing, and the keys of their states. */
 export class LimitSet {
   readonly limits: readonly Limit[];
-  /** As `maxCostOf` says. */
+  /** The greatest cost that passes all enforced limits; Infinity if none is enforced. */
   readonly maxCost: number;
-  /** How long the leases of its concurrency limits last, in milliseconds; empty where it has none. */
+  /** The lease times of its concurrency limits, in milliseconds; empty if it has none. */
   readonly ttlsMs: readonly number[];
-  /** The same of those that are enforced. */
+  /** `ttlsMs` without shadow limits. */
   readonly enforcedTtlsMs: readonly number[];
-  /** Where the leases of those are counted. */
+  /** The counts of leases, for concurrency limits that are enforced. */
   readonly leaseCounts: readonly LimitCounts[];
-  /** What stands before the identity's digest in the key of the unnamed limit, or in what stands for that key. */
+  /** Key prefix before the identity's digest (the `limits:` prefix when every limit is named). */
   readonly keyPrefix: string;
-  /** Whether an identity's block is heeded. */
+  /** Whether blocked identities are refused. */
   readonly #blocks: boolean;
-  /** The store's, by which windows of the calendar are planned. */
+  /** The store's clock, by which calendar windows are planned. */
   readonly #clock: Clock;
   readonly #counts: readonly LimitCounts[];
   readonly #planned = new Map<Verb, Map<number, Shape>>();
@@ -56,7 +56,7 @@ export class LimitSet {
     this.#blocks = blocks;
   }
 
-  /** `units` is the cost of the call, or what the verb is about. */
+  /** `units` is the call's cost, or the number that the verb takes. */
   shape(verb: Verb, units: number): Shape {
     let planned = this.#planned.get(verb);
     if (planned === undefined) {
@@ -87,7 +87,7 @@ export class LimitSet {
   }
 }
 
-/** What sets, or lifts, an identity's block. */
+/** The shape that sets or lifts an identity's block. */
 export function blockShape(verb: 'penalize' | 'reset', durationMs: number): Shape {
   return makeShape(verb, 1, [blockRule(durationMs * 1_000)]);
 }
@@ -102,12 +102,12 @@ export function keyPrefixOf(namespace: string, limits: readonly Limit[]): string
   return `${namespace}:${unnamed === undefined ? 'limits' : unnamed.algorithm}:`;
 }
 
-/** What follows the identity's key, in braces, in this limit's key: so both are in one slot of a cluster. */
+/** The suffix of this limit's key. The identity's key before it is in braces, so both are in one slot of a cluster. */
 export function suffixOf({ name, algorithm }: Limit): string {
   return name === DEFAULT_LIMIT_NAME ? '' : `/${name}:${algorithm}`;
 }
 
-/** Whether a call under these limits takes a place; what is no array of limits is for `readLimits` to refuse. */
+/** Whether a call under these limits takes a place. Ignores invalid limits, which `readLimits` refuses. */
 export function lendsPlaces(limits: unknown): boolean {
   return (
     Array.isArray(limits) &&
@@ -115,7 +115,7 @@ export function lendsPlaces(limits: unknown): boolean {
   );
 }
 
-/** The greatest cost that can pass all of these that are enforced; Infinity where none is. */
+/** The greatest cost that passes all enforced limits; Infinity if none is enforced. */
 export function maxCostOf(limits: readonly Limit[]): number {
   return Math.min(
     ...limits
@@ -125,8 +125,8 @@ export function maxCostOf(limits: readonly Limit[]): number {
 }
 
 /**
- * Limits as an array from 1 to 16 of them, of distinct names: checked, and copied so that they stay so. Without
- * `isLimit` they are another's to decide on, who may be of another copy of the package.
+ * Checks and copies an array of 1 to 16 limits with distinct names. Without `isLimit`, limits from another copy of
+ * this package are accepted too.
  */
 export function readLimits(
   limits: unknown,
@@ -158,7 +158,7 @@ export function readLimits(
   return [...(limits as Limit[])];
 }
 
-/** How many there are comes first: an array from a request may be long. */
+/** Checks the length first: an array from a request may be long. */
 export function checkCount(limits: unknown): asserts limits is readonly unknown[] {
   if (!Array.isArray(limits) || limits.length < 1 || limits.length > MAX_LIMITS) {
     throw invalidOption(

@@ -36,60 +36,67 @@ import { RedisStore } from '../stores/redis.ts';
 import type { Store } from '../stores/store.ts';
 import { checkRequest } from '../base/workerd.ts';
 
-/** Callbacks. What they throw or reject with never reaches a caller: it becomes one process warning. */
+/**
+ * Callbacks. Their exceptions and rejections never reach a caller; the first of each hook becomes a process warning.
+ */
 export interface Hooks {
-  /** After every `allow` or `acquire` that lets its call pass, degraded ones included. Gets the identity as it was passed. */
+  /**
+   * Called after every `allow`, `allowUpTo`, `wait`, `acquire` or `reserve` that lets its call pass, degraded ones included. Gets the identity as it was passed.
+   */
   onAllow?: (identity: Identity, decision: Decision) => void;
-  /** After every one that does not. Exactly one of `onAllow` and `onBlock` is called per decision. */
+  /** Called after every one of these that does not let it pass. Exactly one of `onAllow` and `onBlock` is called per decision. */
   onBlock?: (identity: Identity, decision: Decision) => void;
   /**
-   * Once per failed store call, however many decisions waited for it; and once when calls begin to be answered
-   * without one (the connection lost, the server hung, too many calls in flight), not once per call.
+   * Called once per failed store call, however many decisions waited for it. Also called once, not once per call,
+   * when calls begin to be answered without the store: connection lost, server hung, too many calls in flight.
    */
   onError?: (error: StoreError) => void;
 }
 
 interface CommonOptions extends Hooks {
-  /** What its keys begin with: `[A-Za-z0-9._/-]{1,64}`. Limiters with one namespace share state. Default `'rate-limit'`. */
+  /**
+   * Prefix of all keys: `[A-Za-z0-9._/-]{1,64}`. Limiters with the same namespace share state. Default
+   * `'rate-limit'`.
+   */
   namespace?: string;
-  /** Default `'open'`. For logins and payments choose `'closed'`. */
+  /** The answer to a call when the store gives none. For logins and payments choose `'closed'`. Default `'open'`. */
   failStrategy?: FailStrategy;
-  /** Whether calls of an identity that `block` was called for are refused, which costs one more key per call. Default false. */
+  /** Whether `block` can be called, and blocked identities are refused; costs one more key per call. Default false. */
   blocks?: boolean;
   /**
-   * Makes keys HMAC-SHA-256 under this secret, of at least 32 bytes, instead of SHA-256: a bare hash of an
-   * address or a phone number is reversed by trying them all. All processes need the same one; another secret
-   * is another key, so every identity starts afresh.
+   * Hashes keys with HMAC-SHA-256 under this secret of at least 32 bytes, instead of SHA-256. A bare hash of an
+   * address or a phone number can be reversed by trying them all. All processes need the same secret: another one
+   * makes other keys, and every identity starts afresh.
    */
   hashSecret?: string | Uint8Array | undefined;
 }
 
 interface OnRedis {
   /**
-   * `redis://`, `rediss://` (TLS) or `unix://` and a path: connected to on first use, with ioredis or else with
-   * node-redis, whichever is installed. Or a client that you already have. The type takes undefined for
-   * `process.env.REDIS_URL`; where that is not set, the constructor throws `ERR_INVALID_OPTION`.
+   * A URL (`redis://`, `rediss://` for TLS, or `unix://` and a path) or a client that you already have. A URL is
+   * connected to on first use, by ioredis or else node-redis, whichever is installed. The type accepts undefined for
+   * `process.env.REDIS_URL`; if it is not set, the constructor throws `ERR_INVALID_OPTION`.
    */
   redis: string | RedisClient | undefined;
-  /** Whether the URL is of a node of a Redis Cluster. A client says so itself. Default false. */
+  /** Whether the URL is of a node of a Redis Cluster. Leave it out with a client, which knows. Default false. */
   cluster?: boolean;
-  /** No call waits longer than this many milliseconds, whatever Redis does; from 1 to 60,000. Default 250. */
+  /** The longest that a call waits for Redis, in milliseconds, from 1 to 60,000. Default 250. */
   timeoutMs?: number;
-  /** Past this many calls in flight on one client the answer is `overloaded`; from 1 to 1,000,000. Default 10,000. */
+  /** The most calls in flight on one client, from 1 to 1,000,000; further calls are `overloaded`. Default 10,000. */
   maxInFlight?: number;
   /**
-   * For a proxy that shares the keys out over several servers (Twemproxy, Envoy's Redis proxy, predixy), or a client
-   * that does so: each script call then carries keys of one server only. `'key'`: the server is chosen by the whole
-   * first key; calls that need several keys (several limits, `blocks`, `reserve`) are refused with
-   * `ERR_INVALID_OPTION`. `'hash_tag'`: by what stands between braces in it, so that all keys of an identity are
-   * together and nothing is refused. Left out for one server, Sentinel and Redis Cluster.
+   * How a proxy (Twemproxy, Envoy's Redis proxy, predixy) or a client distributes the keys over several servers. Each
+   * script call then carries keys of one server only. `'key'`: by the whole first key; calls that need several keys
+   * (several limits, `blocks`, `reserve`) are refused with `ERR_INVALID_OPTION`. `'hash_tag'`: by the part of the key
+   * in braces; all keys of an identity are then together, and nothing is refused. Leave it out for one server,
+   * Sentinel and Redis Cluster.
    */
   sharding?: Sharding;
   store?: never;
 }
 
 interface InMemory {
-  /** State in this process alone. */
+  /** Keeps state in this process only. */
   store: MemoryStore;
   redis?: never;
   cluster?: never;
@@ -98,7 +105,7 @@ interface InMemory {
   sharding?: never;
 }
 
-/** The numbers of a limiter's only limit, which needs no name. */
+/** Options of a limiter's only limit, which needs no name. */
 type Unnamed<Options> = Omit<Options, keyof LimitOptions>;
 
 interface OneTokenBucket extends Unnamed<TokenBucketOptions> {
@@ -143,7 +150,7 @@ interface OneConcurrency extends Unnamed<ConcurrencyOptions> {
 }
 
 interface SeveralLimits {
-  /** One to 16 limits that govern every call together: it passes all of them, or is charged under none. */
+  /** From 1 to 16 limits that govern every call together: it passes all of them, or is charged under none. */
   limits: readonly Limit[];
   rate?: never;
   period?: never;
@@ -155,7 +162,7 @@ interface SeveralLimits {
 }
 
 /**
- * Where state lives, what the limits are, and what happens without the store.
+ * Options of a `RateLimiter`: where its state lives, its limits, and how it answers without the store.
  *
  * @example
  * const options: RateLimiterOptions = { redis: 'redis://localhost:6379', rate: 100, period: '1m', burst: 20 };
@@ -171,13 +178,13 @@ export type RateLimiterOptions = CommonOptions &
     | SeveralLimits
   );
 
-/** Options that are right, with what follows from them. */
+/** Checked options, and everything derived from them. */
 export interface Settings {
   readonly namespace: string;
   readonly limits: LimitSet;
   readonly counts: LimiterCounts;
   readonly store: Store;
-  /** What the store's state belongs to: a client, the digest of a URL, or the memory store itself. */
+  /** Identifies the store: a client, the digest of a URL, or the memory store itself. */
   readonly storeId: string | object;
   readonly blocks: boolean;
   readonly failStrategy: FailStrategy;
@@ -201,12 +208,12 @@ export function readLimiterOptions(options: unknown): Settings {
   };
 }
 
-/** Throws what `readLimiterOptions` would throw, and opens nothing. */
+/** Throws what `readLimiterOptions` would throw, but opens nothing. */
 export function checkLimiterOptions(options: unknown): void {
   readable('options', () => readParts(options));
 }
 
-/** Options that are right, before anything is opened. */
+/** Checked options, before the store is opened. */
 interface Parts extends Omit<Settings, 'limits' | 'counts' | 'store' | 'storeId'> {
   readonly limits: readonly Limit[];
   readonly openStore: (timeoutMs: number) => OpenedStore;
@@ -245,7 +252,7 @@ function readFailStrategy(option: string, value: unknown): FailStrategy {
   return readOneOf(option, value, ['open', 'closed', 'throw']);
 }
 
-/** Each algorithm's factory, and what of a limiter's options is its own. */
+/** The factory of each algorithm. */
 export const FACTORIES: Readonly<Record<AlgorithmName, (numbers: never) => Limit>> = {
   token_bucket: tokenBucket,
   sliding_window: slidingWindow,
@@ -256,7 +263,7 @@ export const FACTORIES: Readonly<Record<AlgorithmName, (numbers: never) => Limit
 
 const ALGORITHMS = Object.keys(FACTORIES) as AlgorithmName[];
 
-/** The algorithm of a limiter that is given the numbers of its only limit; undefined where it is not, or is wrong. */
+/** The algorithm of the only limit; undefined if `limits` is given or the algorithm is wrong. */
 function plainAlgorithmOf(options: unknown): AlgorithmName | undefined {
   const { limits, algorithm = 'token_bucket' } = (options ?? {}) as Record<string, unknown>;
   return limits === undefined && ALGORITHMS.includes(algorithm as AlgorithmName)
@@ -264,7 +271,7 @@ function plainAlgorithmOf(options: unknown): AlgorithmName | undefined {
     : undefined;
 }
 
-/** The limits, from `limits` or from the numbers of the only one. */
+/** Reads `limits`, or else the only limit's own options. */
 function readGivenLimits(given: GivenOptions): readonly Limit[] {
   const { limits } = given.values;
   if (limits !== undefined) {
@@ -274,7 +281,7 @@ function readGivenLimits(given: GivenOptions): readonly Limit[] {
     return given.attempt('limits', () => readLimits(limits, isOfThisCopy));
   }
   const algorithm = given.optional('algorithm', readAlgorithm, 'token_bucket');
-  // A limit of an algorithm that is unknown has numbers that are unknown.
+  // The options of an unknown algorithm's limit are unknown, so they are not checked.
   return given.attempt('limits', () =>
     algorithm === undefined ? [] : [FACTORIES[algorithm](numbersIn(given, algorithm) as never)],
   );
@@ -284,7 +291,7 @@ function readAlgorithm(option: string, value: unknown): AlgorithmName {
   return readOneOf(option, value, ALGORITHMS);
 }
 
-/** With those that are undefined: the limit says so of them. */
+/** Keeps undefined values, so that the limit's own check reports them. */
 function numbersIn({ values }: GivenOptions, algorithm: AlgorithmName): Record<string, unknown> {
   const names = numbersOf(algorithm).filter((name) => name in values);
   return Object.fromEntries(names.map((name) => [name, values[name]]));
@@ -292,7 +299,7 @@ function numbersIn({ values }: GivenOptions, algorithm: AlgorithmName): Record<s
 
 type OpenedStore = Pick<Settings, 'store' | 'storeId'>;
 
-/** Checks where state is to live, and returns what opens it. */
+/** Checks where state is to live, and returns a function that opens the store. */
 function readStore(given: GivenOptions): (timeoutMs: number) => OpenedStore {
   const { store, redis } = given.values;
   if (store !== undefined || ('store' in given.values && !('redis' in given.values))) {

@@ -10,8 +10,8 @@ import type { StoreError } from '../base/errors.ts';
 import type { Shape } from '../script/call-shape.ts';
 
 /**
- * From the verdicts of a call's limits; `now` is the store's clock, in microseconds, `granted` the units that passed
- * of those that `up_to` asked for.
+ * Makes a decision from the verdicts of a call's limits. `now` is the store's time in microseconds; `granted` is the
+ * number of units that passed under `up_to`.
  */
 export function makeDecision(
   { rules }: Shape,
@@ -75,8 +75,8 @@ export function makeDecision(
     : { allowed: false, degraded: false, reason: 'limited', ...facts, remaining, limitedBy };
 }
 
-/** `maxCost` is the greatest that can pass all limits that are enforced. */
-export function impossible(
+/** `maxCost` is the greatest cost that can pass all enforced limits. */
+export function makeImpossibleDecision(
   given: readonly Limit[],
   cost: number,
   maxCost: number,
@@ -94,11 +94,11 @@ export function impossible(
   return { allowed: false, degraded: false, reason: 'impossible', limits, limitedBy, maxCost };
 }
 
-export function degraded(allowed: boolean, error: StoreError): DegradedDecision {
+export function makeDegradedDecision(allowed: boolean, error: StoreError): DegradedDecision {
   return { allowed, degraded: true, reason: error.reason, limits: [], error };
 }
 
-/** Milliseconds are rounded up: what they promise holds once they have passed. */
+/** Rounds up to milliseconds, so that the announced instant is never too early. */
 function toMs(us: number): number {
   return Math.ceil(us / 1_000);
 }

@@ -7,9 +7,9 @@ export type RefusedDecision = Exclude<Decision, AllowedDecision> & { readonly al
 const RATE_LIMIT_EXCEEDED = Symbol.for('distributed-rate-limiter.RateLimitExceeded');
 
 /**
- * The error of a call that did not pass: what a limited function rejects with instead of running. It holds the
- * decision. Where `decision.degraded` is true no limit was reached: the store gave no answer and `failStrategy` is
- * `'closed'`; the store's error is then in `cause`.
+ * The error of a refused call, which a limited function rejects with instead of running. Holds the decision. If
+ * `decision.degraded` is true, no limit was reached: the store gave no answer and `failStrategy` is `'closed'`; the
+ * store's error is then in `cause`.
  *
  * @example
  * try {
@@ -21,15 +21,15 @@ const RATE_LIMIT_EXCEEDED = Symbol.for('distributed-rate-limiter.RateLimitExceed
  */
 export class RateLimitExceeded extends RateLimiterError {
   readonly decision: RefusedDecision;
-  /** Milliseconds until this same cost could pass if nobody else spends; undefined where that is not known, or never. */
+  /** Milliseconds until the same cost could pass if no other call spends; undefined if that is unknown, or never. */
   readonly retryAfterMs: number | undefined;
   /**
-   * Only of an error that an HTTP guard throws because its `onRefused` returned `'throw'`: 429, or 503 where
+   * The HTTP status, only if an HTTP guard throws the error because `onRefused` returned `'throw'`: 429, or 503 if
    * `decision.degraded` is true. `statusCode` is the same.
    */
   declare readonly status?: 429 | 503;
   declare readonly statusCode?: 429 | 503;
-  /** Of the same errors: the header fields of the answer by name, `Retry-After` among them. */
+  /** The response's header fields by name, `Retry-After` among them; only if an HTTP guard throws the error. */
   declare readonly headers?: Readonly<Record<string, string>>;
 
   constructor(decision: RefusedDecision) {

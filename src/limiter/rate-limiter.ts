@@ -21,15 +21,15 @@ import type { RefusedDecision } from './rate-limit-exceeded.ts';
 import type { Reservation } from './reservation.ts';
 import { warnOfSharedKeys } from './shared-keys-warning.ts';
 import { WaitQueue } from './wait-queue.ts';
-import type { Ask } from './wait-queue.ts';
+import type { MakeCall } from './wait-queue.ts';
 
 const LONGEST_BLOCK_MS = 10 * 366 * 86_400_000;
 
 /**
- * One or several limits, where their state lives, and what happens when that place is away.
+ * Limits calls by identity, under one or several limits, with state in Redis or in memory.
  *
- * @throws {RateLimiterError} `ERR_INVALID_OPTION` for every misspelt, nonsensical or missing option;
- * `ERR_RUNTIME_UNSUPPORTED` on Cloudflare Workers for a URL, or a client that was not made in this request.
+ * @throws {RateLimiterError} `ERR_INVALID_OPTION`, once for all options that are misspelt, wrong or missing;
+ * `ERR_RUNTIME_UNSUPPORTED` on Cloudflare Workers for a URL, or for a client that was made in another request.
  * @example
  * const limiter = new RateLimiter({ redis: 'redis://localhost:6379', rate: 100, period: '1m', burst: 20 });
  * const { allowed, remaining, retryAfterMs } = await limiter.allow('user:12345');
@@ -60,7 +60,7 @@ export class RateLimiter {
   }
 
   /**
-   * The limits that govern a call which brings none of its own, in the order in which they were given.
+   * The limiter's own limits, in the order given. They govern every call that passes no `limits`.
    *
    * @example
    * limiter.limits.map(({ name, capacity, windowMs }) => `${name}: ${capacity} in ${windowMs} ms`);
@@ -70,8 +70,8 @@ export class RateLimiter {
   }
 
   /**
-   * What this limiter has counted since it was made, in this process: plain numbers, as they are now. They are counted
-   * always; an exporter reads them when it is asked.
+   * Returns what this limiter has counted in this process since it was made. Counting is always on, and an exporter
+   * reads the counts on demand.
    *
    * @example
    * const { decisions, limits } = limiter.stats();
@@ -83,11 +83,12 @@ export class RateLimiter {
 
   /**
    * Decides one call and charges it if it passes: under all limits, or under none. Never waits longer than
-   * `timeoutMs`. A store that gives no answer makes a degraded decision, by the failure strategy.
+   * `timeoutMs`. If the store gives no answer, the failure strategy makes a degraded decision.
    *
-   * @throws (rejects) `ERR_INVALID_IDENTITY`, `ERR_INVALID_COST`, `ERR_INVALID_OPTION` for what is never right,
-   * `ERR_LEASE_REQUIRED` under a concurrency limit, `ERR_LIMITER_CLOSED` after `close()`, `ERR_CLIENT_MISSING` where a URL finds no client library,
-   * `ERR_RUNTIME_UNSUPPORTED` in another request on Cloudflare Workers; a `StoreError` only under `failStrategy: 'throw'`.
+   * @throws (rejects) `ERR_INVALID_IDENTITY`, `ERR_INVALID_COST` or `ERR_INVALID_OPTION` for a wrong argument;
+   * `ERR_LEASE_REQUIRED` under a concurrency limit; `ERR_LIMITER_CLOSED` after `close()`; `ERR_CLIENT_MISSING` if a
+   * URL is given and no client library is installed; `ERR_RUNTIME_UNSUPPORTED` in another request on Cloudflare
+   * Workers; a `StoreError` only under `failStrategy: 'throw'`.
    * @example
    * const decision = await limiter.allow('user:12345', { cost: 3 });
    * if (!decision.allowed) respond(decision.degraded ? 503 : 429);
@@ -97,10 +98,10 @@ export class RateLimiter {
   }
 
   /**
-   * What `allow` would answer right now. Charges nothing and calls neither `onAllow` nor `onBlock`. `remaining`
-   * is what could pass at once, this call's own cost included.
+   * Returns what `allow` would answer now. Charges nothing, and calls neither `onAllow` nor `onBlock`. `remaining` is
+   * what could pass at once, this call's own cost included.
    *
-   * @throws (rejects) as `allow` does.
+   * @throws (rejects) like `allow`.
    * @example
    * const { remaining } = await limiter.peek('user:12345');
    */
@@ -109,11 +110,11 @@ export class RateLimiter {
   }
 
   /**
-   * Charges as many of `units` as pass all limits right now, and says how many that were: `granted`. None is a
-   * refusal, whose `retryAfterMs` is the wait for one. Without an answer of the store `granted` is `units` under
+   * Charges as many of `units` as pass all limits now, and returns that number as `granted`. If none passes, the call
+   * is refused, and `retryAfterMs` is the wait for one unit. If the store gives no answer, `granted` is `units` under
    * `failStrategy: 'open'` and 0 under `'closed'`.
    *
-   * @throws (rejects) as `allow` does.
+   * @throws (rejects) like `allow`.
    * @example
    * const { granted } = await limiter.allowUpTo('importer', 500);
    * await send(rows.splice(0, granted));
@@ -127,27 +128,27 @@ export class RateLimiter {
   }
 
   /**
-   * Waits until the call passes: first come, first served for each identity within this process. Asks at the instants
-   * that refusals announce, so nothing is polled. A block is waited for like a limit. Waits on the store's clock: in
-   * real time on Redis, on its `clock` for a `MemoryStore`.
+   * Waits until the call passes: first come, first served for each identity within this process. Asks again at the
+   * instant that a refusal announces, without polling. Waits for a block as for a limit. Waits on the store's clock:
+   * in real time on Redis, on its `clock` for a `MemoryStore`.
    *
-   * Resolves with a decision that lets the call pass; that is a degraded one under `failStrategy: 'open'`. Under
-   * `'closed'` a call with a finite `timeoutMs` goes on waiting while the store gives no answer, and asks again at
-   * intervals of up to a second. A caller that no longer waits is not charged: what came too late is given back.
+   * Resolves with a decision that lets the call pass, which may be a degraded one under `failStrategy: 'open'`. Under
+   * `'closed'`, a call with a finite `timeoutMs` keeps waiting while the store gives no answer, and asks again at
+   * intervals of up to 1 second. A caller that has stopped waiting is not charged: a late answer is refunded.
    *
-   * @throws (rejects) `RateLimitExceeded` where waiting does not help: the cost is impossible, or the store gave no
+   * @throws (rejects) `RateLimitExceeded` if waiting does not help: the cost is impossible, or the store gave no
    * answer under `'closed'` and there is no `timeoutMs`. `ERR_WAIT_TIMEOUT` as soon as it is known that the call will
-   * not pass in time, `ERR_WAIT_QUEUE_FULL`, the signal's reason; otherwise as `allow` does. Ended by `close()`.
+   * not pass in time; `ERR_WAIT_QUEUE_FULL`; the signal's reason; otherwise like `allow`. `close()` ends all waiting.
    * @example
    * await limiter.wait('api.example.com', { timeoutMs: 30_000, signal: AbortSignal.timeout(60_000) });
    */
   async wait(identity: Identity, options?: WaitOptions): Promise<PassedDecision> {
     const { bounds, call } = readable('options', () => readWaitOptions(options));
     const key = this.#decider.queueKey(identity, call);
-    const ask: Ask = (listener) => {
+    const makeCall: MakeCall = (listener) => {
       this.#decider.decide('allow', identity, call, { listener }).catch(listener.failed);
     };
-    const decision = await this.#hooks.after(identity, this.#waiting.wait(key, ask, bounds));
+    const decision = await this.#hooks.after(identity, this.#waiting.wait(key, makeCall, bounds));
     if (!decision.allowed) {
       throw new RateLimitExceeded(decision as RefusedDecision);
     }
@@ -155,13 +156,13 @@ export class RateLimiter {
   }
 
   /**
-   * Takes a place under every concurrency limit, and is charged under every rate limit beside them: all or nothing,
-   * in one script call. Answers as `allow` does; the answer is also the handle of the place. Free the place with
-   * `release` or `await using`; if this process ends before, the lease ends by itself.
+   * Takes a place under every concurrency limit and charges every rate limit beside them, all or nothing, in one
+   * script call. Answers like `allow`; the answer is also the handle of the place. Free the place with `release` or
+   * `await using`. If this process ends first, the lease expires.
    *
-   * An answer that comes after its deadline, when the caller has been given a degraded one, frees its place at once.
+   * If the answer comes after the deadline, the caller already has a degraded one, and the place is freed at once.
    *
-   * @throws (rejects) `ERR_INVALID_OPTION` where no limit is a concurrency limit; otherwise as `allow` does.
+   * @throws (rejects) `ERR_INVALID_OPTION` if there is no concurrency limit; otherwise like `allow`.
    * @example
    * await using lease = await limiter.acquire('user:12345');
    * if (!lease.allowed) return respond(lease.degraded ? 503 : 429);
@@ -172,13 +173,13 @@ export class RateLimiter {
   }
 
   /**
-   * Gives back what a decision of this limiter charged, for a call that did not do its work after all: never more
-   * than was charged, and never into a window that has begun since. Answers what a call of cost 1 would now be
-   * answered. Once per decision.
+   * Refunds what a decision of this limiter charged, once per decision, for a call that did no work after all. Never
+   * refunds more than was charged, nor into a window that has begun since. Returns what a call of cost 1 would now be
+   * answered.
    *
-   * @throws (rejects) `ERR_NOT_REFUNDABLE` for what is not a decision of this limiter, charged nothing, or was
-   * refunded before; a `StoreError` when the store gives no answer, whatever the failure strategy: then it is not
-   * known whether the units are back, and it is not tried again.
+   * @throws (rejects) `ERR_NOT_REFUNDABLE` for a value that is no decision of this limiter, and for a decision that
+   * charged nothing or was refunded before. A `StoreError` if the store gives no answer, under any failure strategy:
+   * whether the units are back is then unknown, and the limiter does not try again.
    * @example
    * const decision = await limiter.allow('user:12345', { cost: 10 });
    * if (decision.allowed && !(await charge(card))) await limiter.refund(decision);
@@ -188,11 +189,12 @@ export class RateLimiter {
   }
 
   /**
-   * Charges an estimate as `allow` charges a cost, for work whose cost is known only afterwards; `settle` then makes
-   * the actual cost of it. Left unsettled it ends by itself after `ttl`, and the estimate stays charged. Under
-   * `failStrategy: 'open'` a reservation made without the store may be settled too: that charges the actual cost.
+   * Charges an estimate, as `allow` charges a cost, for work whose cost is known only afterwards. `settle` then
+   * replaces the estimate by the actual cost. An unsettled reservation expires after `ttl`, and its estimate stays
+   * charged. Under `failStrategy: 'open'`, a reservation made without the store can be settled too, which charges the
+   * actual cost.
    *
-   * @throws (rejects) as `allow` does.
+   * @throws (rejects) like `allow`.
    * @example
    * const reservation = await limiter.reserve('user:12345', { cost: 4_000, ttl: '2m' });
    * if (!reservation.allowed) return respond(429);
@@ -209,12 +211,11 @@ export class RateLimiter {
   }
 
   /**
-   * Charges a cost whatever is left, for what turned out worse than it looked: into debt up to each limit's
-   * `maxDebt`, which has to be made up for before anything passes again. Where no limit has `maxDebt`, an identity that
-   * has nothing left is not penalized; one process warning says so. Answers what a call of cost 1 would now
-   * be answered.
+   * Charges a cost whatever is left, into debt up to each limit's `maxDebt`. The debt must be made up for before a
+   * call passes again. If no limit has `maxDebt`, an identity with nothing left is not penalized, and one process
+   * warning says so. Returns what a call of cost 1 would now be answered.
    *
-   * @throws (rejects) as `allow` does.
+   * @throws (rejects) like `allow`.
    * @example
    * await limiter.penalize('user:12345', 20);      // after a failed login
    */
@@ -227,11 +228,11 @@ export class RateLimiter {
   }
 
   /**
-   * Refuses every call of the identity for a time, under all limiters of this namespace that say `blocks: true`
-   * and share this one's key. A new block replaces the one before.
+   * Refuses every call of the identity for a time, in all limiters with `blocks: true` and the same namespace and
+   * key. A new block replaces the previous one.
    *
-   * @throws (rejects) `ERR_INVALID_OPTION` where this limiter does not say `blocks: true`; a `StoreError` when the
-   * store gives no answer, whatever the failure strategy.
+   * @throws (rejects) `ERR_INVALID_OPTION` if this limiter does not have `blocks: true`; a `StoreError` if the store
+   * gives no answer, under any failure strategy.
    * @example
    * await limiter.block('user:12345', '15m');
    */
@@ -242,9 +243,9 @@ export class RateLimiter {
   }
 
   /**
-   * Lifts the identity's block, if there is one.
+   * Lifts the identity's block, if it has one.
    *
-   * @throws (rejects) as `block` does.
+   * @throws (rejects) like `block`.
    * @example
    * await limiter.unblock('user:12345');
    */
@@ -254,11 +255,11 @@ export class RateLimiter {
   }
 
   /**
-   * Forgets what the identity has used, under every limit, as if it had never called; not its block. Also the
-   * cure for a key that holds what this library did not write.
+   * Deletes the identity's usage under every limit, as if it had never called; its block stays. Also repairs a key
+   * whose value this library did not write.
    *
-   * @throws (rejects) a `StoreError` when the store gives no answer, whatever the failure strategy: there is no
-   * decision to degrade. Otherwise as `allow` does.
+   * @throws (rejects) a `StoreError` if the store gives no answer, under any failure strategy, because there is no
+   * decision to degrade. Otherwise like `allow`.
    * @example
    * await limiter.reset('user:12345');
    */
@@ -267,10 +268,10 @@ export class RateLimiter {
   }
 
   /**
-   * Connects, and runs the decision script once on an identity of its own, so that what is wrong shows before
-   * traffic does. Optional: the first calls wait for the first connection as well, for ten times `timeoutMs`, but not less
-   * than a second nor more than five. A connection that is known to be away is not waited for. Warns with
-   * `DRL_SHARDED` where it sees that several servers share the keys out and the option `sharding` does not say so.
+   * Connects, and runs the decision script once on a reserved identity, to show problems before traffic arrives.
+   * Optional: the first calls also wait for the first connection, for ten times `timeoutMs`, but at least 1 and at
+   * most 5 seconds. Does not wait for a connection that is known to be away. Warns with `DRL_SHARDED` if several
+   * servers share the keys and the option `sharding` is missing.
    *
    * @throws (rejects) `ERR_CLIENT_MISSING`, or a `StoreError`: no connection, `NOAUTH`, `NOPERM`, …
    * @example
@@ -281,8 +282,8 @@ export class RateLimiter {
   }
 
   /**
-   * Ends all waiting, lets pending calls settle, then ends the connection if it was opened from a URL and no other
-   * limiter uses it. From here on calls reject with `ERR_LIMITER_CLOSED`. May be called again.
+   * Ends all waiting, lets pending calls settle, then closes the connection if it was opened from a URL and no other
+   * limiter uses it. Later calls reject with `ERR_LIMITER_CLOSED`. May be called more than once.
    *
    * @example
    * await limiter.close();

@@ -3,9 +3,9 @@ import { makeShape } from '../script/call-shape.ts';
 import type { Entry, Rule, Shape } from '../script/call-shape.ts';
 import { RateLimiterError } from '../base/errors.ts';
 
-/** What `refund` needs to know of the call that a decision answered. */
+/** The facts that `refund` needs of the call behind a decision. */
 export interface Receipt {
-  /** Whose decision it is: only the limiter that made it can refund it. */
+  /** The limiter that made the decision, and the only one that can refund it. */
   readonly issuer: object;
   readonly key: string;
   readonly shape: Shape;
@@ -22,8 +22,8 @@ class Itself {
 }
 
 /**
- * Keeps a receipt in a private field of the decision itself: nobody sees it, it goes when the decision goes, and it
- * costs a fiftieth of an entry in a WeakMap, on every decision.
+ * Keeps a receipt in a private field of the decision itself. The field is invisible, is garbage-collected with the
+ * decision, and costs a fiftieth of a WeakMap entry, on every decision.
  */
 class Stamp extends Itself {
   readonly #receipt: Receipt;
@@ -43,7 +43,8 @@ export function attachReceipt(decision: object, receipt: Receipt): void {
 }
 
 /**
- * The call that gives back what the decision charged, once: to whoever made it, and under the limits that are refunded.
+ * Makes the call that refunds a decision, once, for the limiter that made it and under the limits that are
+ * refundable.
  *
  * @throws {RateLimiterError} `ERR_NOT_REFUNDABLE`
  */
@@ -68,7 +69,7 @@ export function redeem(decision: unknown, issuer: object): Entry {
   return { key, shape: makeShape('refund', units, rules), details };
 }
 
-/** A block is no charge, and a place is given back by its lease. */
+/** A block charges nothing, and a place is freed by its lease. */
 function isRefundable({ limit: { algorithm } }: Rule): boolean {
   return algorithm !== 'block' && algorithm !== 'concurrency';
 }

@@ -6,37 +6,36 @@ import { MAX_UNITS } from '../algorithms/limit.ts';
 import type { Decision } from '../base/decision.ts';
 import { RateLimiterError, show } from '../base/errors.ts';
 
-/** What became of a reservation. */
+/** The result of settling a reservation. */
 export interface Settlement {
-  /**
-   * Units that stand charged in the end: the actual ones, without those in `uncharged`; the whole estimate where the
-   * reservation had expired.
-   */
+  /** Units charged in the end: the actual cost less `uncharged`; the whole estimate if the reservation had expired. */
   readonly charged: number;
-  /** Units of the actual cost that were not charged: they did not fit even into debt, or the reservation had expired. */
+  /**
+   * Units of the actual cost that were not charged: they did not fit even into debt, or the reservation had expired.
+   */
   readonly uncharged: number;
-  /** Whether the reservation had ended before it was settled. Its estimate stays charged, and nothing is given back. */
+  /** Whether the reservation had expired before it was settled. Its estimate stays charged, and nothing is refunded. */
   readonly expired: boolean;
 }
 
-/** What a reservation can do beside being a decision. After a refusal both do nothing, and charge nothing. */
+/** The methods of a reservation. After a refusal both do nothing, and charge nothing. */
 export interface ReservationHandle {
   /**
-   * Makes the actual cost of the estimate, a whole number of units from 0 to 1,000,000,000: gives back what was too
-   * much, except into windows that have passed, or charges what was too little, into debt up to each limit's
-   * `maxDebt`. The first call counts, and later ones are answered the same. May be called again when it rejected: it
-   * takes effect once, and its result can be learnt for ten times `timeoutMs`.
+   * Replaces the estimate by the actual cost, a whole number of units from 0 to 1,000,000,000. Refunds an excess,
+   * except into windows that have passed; charges a shortfall, into debt up to each limit's `maxDebt`. Only the first
+   * call counts, and later ones get the same result. May be called again after a rejection: it takes effect once, and
+   * its result is kept for ten times `timeoutMs`.
    *
-   * @throws (rejects) `ERR_INVALID_COST`; `ERR_LIMITER_CLOSED`; a `StoreError` when the store gives no answer, whatever
-   * the failure strategy.
+   * @throws (rejects) `ERR_INVALID_COST`; `ERR_LIMITER_CLOSED`; a `StoreError` if the store gives no answer, under
+   * any failure strategy.
    * @example
    * const { charged, uncharged } = await reservation.settle(response.usage.total_tokens);
    */
   settle(actual: number): Promise<Settlement>;
   /**
-   * Gives all of the estimate back: `settle(0)`.
+   * Refunds the whole estimate: `settle(0)`.
    *
-   * @throws (rejects) as `settle` does.
+   * @throws (rejects) like `settle`.
    * @example
    * await reservation.cancel();
    */
@@ -44,7 +43,7 @@ export interface ReservationHandle {
 }
 
 /**
- * The answer to `reserve`: a decision, with what makes the actual cost of the estimate.
+ * The answer to `reserve`: a decision, and the methods that settle its estimate.
  *
  * @example
  * const reservation = await limiter.reserve('user:12345', { cost: 4_000, ttl: '2m' });
@@ -52,17 +51,17 @@ export interface ReservationHandle {
  */
 export type Reservation = Decision & ReservationHandle;
 
-/** For so many deadlines a settlement's result is kept, so that one whose answer was lost can be asked for again. */
+/** Keeps a settlement's result for this many times `timeoutMs`, so that a lost answer can be fetched again. */
 const KEPT_DEADLINES = 10;
 
-/** What a pending reservation asks of its limiter. */
+/** The parts of a limiter that a pending reservation needs. */
 export interface Settler {
   readonly timeoutMs: number;
-  /** The store's time, by which records end. */
+  /** The store's clock, by which records expire. */
   readonly clock: Clock;
-  /** Throws where no more calls may be made. */
+  /** Throws if the limiter is closed. */
   checkOpen(): void;
-  /** Sends `settle` for the record with these details, and resolves with what `read` makes of the answer. */
+  /** Sends `settle` for the record with these details, and resolves with the result of `read`. */
   send<T>(
     record: string,
     details: readonly string[],
@@ -70,9 +69,9 @@ export interface Settler {
   ): Promise<T>;
 }
 
-/** One reservation from before it is sent until it is settled. */
+/** One reservation, from before it is sent until it is settled. */
 export class PendingReservation {
-  /** What follows the identity's key in the key of its record. */
+  /** The suffix of its record's key, after the identity's key. */
   readonly record: string = `#r:${randomBytes(16).toString('hex')}`;
   readonly #cost: number;
   readonly #settler: Settler;
@@ -87,7 +86,7 @@ export class PendingReservation {
     this.#settler = settler;
   }
 
-  /** The answer to the caller. */
+  /** Makes the answer to the caller. */
   answer(decision: Decision): Reservation {
     this.#granted = decision.allowed;
     this.#degraded = decision.degraded;
@@ -99,13 +98,14 @@ export class PendingReservation {
   }
 
   /**
-   * The store let it pass after all, but the caller had been answered already. One who was refused will not settle it;
-   * one who was told to go ahead will, and finds the record.
+   * Called if the store let the call pass after the caller had been answered. A caller that was refused will not
+   * settle the reservation, so it is cancelled. A caller that was told to go ahead will settle it, and finds the
+   * record.
    */
   late(): void {
     if (!this.#granted) {
       this.#send(0).catch(() => {
-        // It expires by itself; the limiter has reported the store's failure.
+        // The record expires, and the limiter has reported the store's failure.
       });
     }
   }
@@ -136,8 +136,8 @@ export class PendingReservation {
     const nowMs = this.#settler.clock.nowMicros() / 1_000;
     const keptMs = KEPT_DEADLINES * this.#settler.timeoutMs;
     this.#firstTriedAtMs ??= nowMs;
-    // What was never reserved is charged directly, and the result is what keeps that from happening twice: so
-    // no longer than it is surely kept.
+    // An estimate that was never reserved is charged directly, and only the kept result prevents charging it twice.
+    // So it is charged no longer than that result is surely kept.
     const unreserved = this.#degraded && nowMs - this.#firstTriedAtMs < keptMs;
     const details = settleDetails(actual, this.#degraded ? 2 * keptMs : keptMs, unreserved);
     return this.#settler.send(this.record, details, (reply, at) => {

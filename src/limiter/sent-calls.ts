@@ -5,55 +5,55 @@ import type { Settings } from './limiter-options.ts';
 import { homeOf } from './sharding.ts';
 import type { Call } from '../stores/store.ts';
 
-/** What becomes of a call: how its answer is read, and what stands in for one that the store did not give. */
+/** Reads a call's reply, and makes the answer if the store gives none. */
 export interface ReplyHandler<T> {
-  /** Whether it is a decision, and counted as such where the store did not make it. `read` counts the others. */
+  /** Whether the call makes a decision that is counted if the store gave no answer. `read` counts all others. */
   readonly decides?: boolean;
-  read(asked: Entry, reply: readonly number[], at: number): T;
+  read(entry: Entry, reply: readonly number[], at: number): T;
   /** Without it, or under `failStrategy: 'throw'`, a call that the store does not answer rejects. */
   degrade?(error: StoreError): T;
-  /** What is to be done about an answer that comes after the caller has been given another. */
-  late?(asked: Entry, reply: readonly number[], at: number): void;
+  /** Handles a reply that comes after the caller has been given another answer. */
+  late?(entry: Entry, reply: readonly number[], at: number): void;
 }
 
-/** For calls of which nothing but the end is of interest. */
+/** Ignores the reply, for calls of which only the end matters. */
 export const IGNORE_REPLY: ReplyHandler<void> = { read: () => undefined };
 
-/** Hands one limiter's calls to its store, and knows how many are under way. */
+/** Sends one limiter's calls to its store, and counts those that are pending. */
 export class SentCalls {
   readonly settings: Settings;
   readonly #report: (error: StoreError) => void;
   #pending = 0;
   #onIdle: (() => void) | undefined;
 
-  /** `report` is told of every call that the store did not answer. */
+  /** `report` is called for every call that the store did not answer. */
   constructor(settings: Settings, report: (error: StoreError) => void) {
     this.settings = settings;
     this.#report = report;
   }
 
-  submit<T>(asked: Entry, handler: ReplyHandler<T>): Promise<T> {
+  submit<T>(entry: Entry, handler: ReplyHandler<T>): Promise<T> {
     this.#pending += 1;
     return new Promise((resolve, reject) => {
-      const call = new SentCall(this, asked, handler, resolve, reject);
+      const call = new SentCall(this, entry, handler, resolve, reject);
       try {
         this.settings.store.submit(call);
       } catch (error) {
-        // A fault of the program's own client: the call ends with it, so that `close()` does not wait for it.
+        // The application's own client failed: end the call, so that `close()` does not wait for it.
         reject(error);
         this.ended(undefined);
       }
     });
   }
 
-  /** Resolves once nothing is under way. */
+  /** Resolves once no call is pending. */
   async idle(): Promise<void> {
     if (this.#pending > 0) {
       await new Promise<void>((resolve) => (this.#onIdle = resolve));
     }
   }
 
-  /** Told by each call when it ends. */
+  /** Called by each call when it ends. */
   ended(error: StoreError | undefined): void {
     if (error !== undefined) {
       this.#report(error);
@@ -65,7 +65,7 @@ export class SentCalls {
   }
 }
 
-/** One call on its way. A class, and not closures: every decision makes one. */
+/** One pending call. A class rather than closures, because every decision makes one. */
 class SentCall<T> implements Call {
   readonly key: Call['key'];
   shape: Call['shape'];
@@ -85,19 +85,19 @@ class SentCall<T> implements Call {
 
   constructor(
     calls: SentCalls,
-    asked: Entry,
+    entry: Entry,
     handler: ReplyHandler<T>,
     resolve: (value: T) => void,
     reject: (error: RateLimiterError) => void,
   ) {
-    this.key = asked.key;
-    this.shape = asked.shape;
-    this.record = asked.record;
-    this.details = asked.details;
+    this.key = entry.key;
+    this.shape = entry.shape;
+    this.record = entry.record;
+    this.details = entry.details;
     this.timeoutMs = calls.settings.timeoutMs;
     this.maxInFlight = calls.settings.maxInFlight;
     const { sharding } = calls.settings;
-    this.home = sharding === undefined ? asked.home : homeOf(sharding, asked);
+    this.home = sharding === undefined ? entry.home : homeOf(sharding, entry);
     this.late =
       handler.late === undefined ? undefined : (reply, at) => handler.late?.(this, reply, at);
     this.#calls = calls;

@@ -7,7 +7,7 @@ import type { SentCalls } from './sent-calls.ts';
 import { IGNORE_REPLY } from './sent-calls.ts';
 import { StoreError } from '../base/errors.ts';
 
-/** Keys that are tried. Of two servers all keys are on one, and tell nothing, once in 2^8 starts. */
+/** The number of keys tried. With two servers, all keys are on one of them, and show nothing, once in 2^8 starts. */
 const TRIALS = 8;
 
 const limit = tokenBucket({ rate: 1, period: '1m' });
@@ -18,9 +18,9 @@ const lookBehindTag = makeShape('peek', 1, [rule('/beside:token_bucket'), rule('
 const forget = makeShape('reset', 1, [rule('')]);
 
 /**
- * Whether keys that share a script call may be on different servers: charges keys, each in a script call of its own,
- * and looks at each of them in a script call that has another key first. A look that does not find the charge was
- * made on another server. `byTag` asks it of the keys of one identity only.
+ * Tells whether keys that share a script call may be on different servers. Charges several keys, each in its own
+ * script call, then peeks at each of them in a script call that has another key first. A peek that does not see the
+ * charge ran on another server. `byTag` tries only keys of the same identity.
  */
 export async function seesShards(
   calls: SentCalls,
@@ -30,7 +30,7 @@ export async function seesShards(
   try {
     return await probe(calls, keyOf, byTag);
   } catch (error) {
-    // Where few calls may be in flight nothing is seen, and nothing is said.
+    // If few calls may be in flight, the probe cannot run, and there is no warning.
     if (error instanceof StoreError && error.reason === 'overloaded') {
       return false;
     }
@@ -60,7 +60,7 @@ async function probe(
       return (await Promise.all([charged, beside]))[0];
     }),
   ).catch((error: unknown) => {
-    // A server or proxy that refuses such script calls says the same in its own way.
+    // A server or proxy that refuses such script calls has reported the same in its own way.
     if (error instanceof StoreError && error.reason === 'store_error') {
       return [false];
     }

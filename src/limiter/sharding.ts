@@ -3,8 +3,8 @@ import type { Entry } from '../script/call-shape.ts';
 import { invalidOption } from '../base/errors.ts';
 
 /**
- * How a proxy or a client chooses among several servers: by the whole first key of a script call (`'key'`), or by what
- * stands in that key between braces (`'hash_tag'`).
+ * How a proxy or a client chooses among several servers: by the whole first key of a script call (`'key'`), or by the
+ * part of that key in braces (`'hash_tag'`).
  */
 export type Sharding = 'key' | 'hash_tag';
 
@@ -13,7 +13,7 @@ export function homeOf(sharding: Sharding, entry: Entry): string {
   return sharding === 'hash_tag' ? entry.key : keysOf(entry)[0]!;
 }
 
-/** Refuses a call whose several keys would be read and written on the server of the first. */
+/** Refuses a call with several keys, because all of them would be read and written on the server of the first. */
 export function checkSharding(
   sharding: Sharding | undefined,
   option: 'limits' | 'blocks' | 'reserve',

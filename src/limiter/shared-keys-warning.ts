@@ -2,35 +2,35 @@ import { digestIdentity } from '../base/identity.ts';
 import { suffixOf } from './limit-set.ts';
 import type { LimitSet } from './limit-set.ts';
 
-/** What says which keys a limiter uses. */
+/** The parts of a limiter that determine its keys. */
 interface KeySpace {
   readonly storeId: string | object;
   readonly limits: LimitSet;
   readonly hashSecret: string | Uint8Array | undefined;
 }
 
-/** The live limiters that use keys of one form, counted by the numbers that they limit by. */
+/** The number of live limiters with the same key form, for each set of numbers. */
 interface KeyUsers {
   readonly byNumbers: Map<string, number>;
   warned: boolean;
 }
 
-/** By the form of the keys. */
+/** Users by key form. */
 type Spaces = Map<string, KeyUsers>;
 
 const byObject = new WeakMap<object, Spaces>();
 const byUrl = new Map<string, Spaces>();
 
-/** Releases what a limiter used that was garbage-collected without having been closed. */
+/** Ends the use of a limiter that was garbage-collected without `close()`. */
 const collected = new FinalizationRegistry<() => void>((endUse) => endUse());
 
 /**
- * Warns, once per key space, when two live limiters of one process share state but not numbers: almost always two
- * limits that were meant to be different ones. What they admit together stays within one extra burst. Call what it
- * returns when the limiter is closed, so that a configuration that is loaded again is not compared with the old one.
+ * Warns once per key form if two live limiters of one process share state but not numbers: almost always two limits
+ * that were meant to be separate. Together they admit at most one extra burst. Returns a function to call when the
+ * limiter is closed, so that a reloaded configuration is not compared with the old one.
  */
 export function warnOfSharedKeys(limiter: object, keySpace: KeySpace): () => void {
-  const endUse = use(keySpace);
+  const endUse = recordUse(keySpace);
   collected.register(limiter, endUse, endUse);
   return () => {
     collected.unregister(endUse);
@@ -38,8 +38,8 @@ export function warnOfSharedKeys(limiter: object, keySpace: KeySpace): () => voi
   };
 }
 
-/** Must not hold the limiter, or it would never be garbage-collected. */
-function use({ storeId, limits, hashSecret }: KeySpace): () => void {
+/** Must not reference the limiter, or it would never be garbage-collected. */
+function recordUse({ storeId, limits, hashSecret }: KeySpace): () => void {
   const spaces = spacesOf(storeId);
   // Another secret makes other keys.
   const secret =
@@ -88,14 +88,14 @@ function release(spaces: Spaces, space: string, numbers: string): void {
   }
 }
 
-function spacesOf(place: string | object): Spaces {
-  let spaces = typeof place === 'string' ? byUrl.get(place) : byObject.get(place);
+function spacesOf(storeId: string | object): Spaces {
+  let spaces = typeof storeId === 'string' ? byUrl.get(storeId) : byObject.get(storeId);
   if (spaces === undefined) {
     spaces = new Map();
-    if (typeof place === 'string') {
-      byUrl.set(place, spaces);
+    if (typeof storeId === 'string') {
+      byUrl.set(storeId, spaces);
     } else {
-      byObject.set(place, spaces);
+      byObject.set(storeId, spaces);
     }
   }
   return spaces;

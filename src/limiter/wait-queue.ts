@@ -6,60 +6,60 @@ import type { Decision, DegradedDecision } from '../base/decision.ts';
 import { RateLimiterError } from '../base/errors.ts';
 import { onWorkerd } from '../base/workerd.ts';
 
-/** Spreads out processes that wait for one identity, so that they do not all ask in the same millisecond. */
+/** Random delay between processes that wait for one identity, so that they do not all call in the same millisecond. */
 const MAX_JITTER_MS = 50;
-/** Delays between two questions while the store gives no answer: doubled from the first to the last. */
+/** Delays between two calls while the store gives no answer: doubled each time, from the first to the last. */
 const FIRST_RETRY_MS = 50;
 const LAST_RETRY_MS = 1_000;
 
 export interface WaitBounds {
-  /** How long a caller waits at most; Infinity for as long as it takes. */
+  /** The longest that a caller waits; Infinity for no bound. */
   readonly timeoutMs: number;
-  /** How many callers may wait behind the first of their identity. */
+  /** The most callers that wait behind the first of their identity. */
   readonly maxQueue: number;
   readonly signal: AbortSignal | undefined;
 }
 
-/** Receives the answer to one question to the store. */
+/** Receives the answer of one call to the store. */
 export interface Listener {
   /** Called at most once, as soon as there is a decision. */
   readonly decided: (decision: Decision) => void;
-  /** Called instead where the question itself failed. */
+  /** Called instead of `decided` if the call itself failed. */
   readonly failed: (error: unknown) => void;
-  /** The call was charged after all, after `decided` had been given a degraded decision or `failed` was called. */
+  /** Called if the call was charged after all, after `failed`, or after `decided` with a degraded decision. */
   readonly chargedLate: (decision: Decision) => void;
 }
 
-/** Asks the store for one caller; its listener must be told in the same turn in which the store answers. */
-export type Ask = (listener: Listener) => void;
+/** Makes one caller's call; its listener must be called in the turn of the store's reply. */
+export type MakeCall = (listener: Listener) => void;
 
-/** What a limiter's waiting needs. */
+/** The parts of a limiter that its queues need. */
 export interface WaitingSettings {
-  /** What waiters sleep on. */
+  /** The clock that waiters sleep on. */
   readonly clock: Clock;
   /** Whether other processes may wait for the same identities. */
   readonly isShared: boolean;
-  /** Refunds a decision that nobody waits for any more. */
+  /** Refunds a decision whose caller has stopped waiting. */
   giveBack(decision: Decision): void;
 }
 
-/** One caller. A node of its queue's linked list, so that it leaves in constant time wherever it stands. */
+/** One waiting caller. A node of its queue's linked list, so that it leaves in constant time from any position. */
 class Waiter {
   readonly queue: Queue;
-  readonly ask: Ask;
+  readonly makeCall: MakeCall;
   /** On the store's clock, in microseconds. */
   readonly until: number;
   readonly isPatient: boolean;
   readonly signal: AbortSignal | undefined;
   readonly resolve: (decision: Decision) => void;
   readonly reject: (reason: unknown) => void;
-  /** Questions are asked in the caller's own async context, whoever makes its turn come. */
+  /** Calls run in their own caller's async context, even if another caller's turn triggers them. */
   readonly context: AsyncResource = new AsyncResource('distributed-rate-limiter.wait');
   before: Waiter | undefined;
   after: Waiter | undefined;
-  /** A question is under way, or the waiter sleeps until its next one. */
+  /** Whether a call is pending, or the waiter sleeps until its next call. */
   isBusy = false;
-  /** It has not asked yet, because others were before it. */
+  /** Whether it has made no call yet, because others were before it. */
   isFollower = false;
   isDone = false;
   retryMs: number = FIRST_RETRY_MS;
@@ -68,14 +68,14 @@ class Waiter {
 
   constructor(
     queue: Queue,
-    ask: Ask,
+    makeCall: MakeCall,
     until: number,
     signal: AbortSignal | undefined,
     resolve: (decision: Decision) => void,
     reject: (reason: unknown) => void,
   ) {
     this.queue = queue;
-    this.ask = ask;
+    this.makeCall = makeCall;
     this.until = until;
     this.isPatient = until !== Number.POSITIVE_INFINITY;
     this.signal = signal;
@@ -84,13 +84,13 @@ class Waiter {
   }
 }
 
-/** The callers of one identity, in the order in which they came. */
+/** The callers of one identity, in order of arrival. */
 class Queue {
   readonly key: string;
   first: Waiter | undefined;
   last: Waiter | undefined;
   size = 0;
-  /** The loop that serves it is running: an answer in the same turn must not start another. */
+  /** Whether its serving loop is running: an answer in the same turn must not start a second loop. */
   isServed = false;
 
   constructor(key: string) {
@@ -124,15 +124,15 @@ class Queue {
 }
 
 /**
- * Lets callers wait for their turn: first come, first served for each identity within this process. Only the first
- * of an identity's queue asks the store; it sleeps for as long as the answer says, and asks again.
+ * Lets callers wait for their turn: first come, first served for each identity within this process. Only the first of
+ * an identity's queue calls the store. It sleeps for as long as the answer says, then calls again.
  */
 export class WaitQueue {
   readonly #settings: WaitingSettings;
   readonly #queues = new Map<string, Queue>();
   /**
-   * Not where requests on workerd share a limiter: a request's timers end with it, and whoever waited behind it would
-   * wait for ever. There each caller asks for itself.
+   * False if requests on workerd share a limiter. A request's timers end with the request, and the callers behind it
+   * would wait for ever, so each caller makes its own calls.
    */
   readonly #keepsQueues: boolean;
 
@@ -142,11 +142,15 @@ export class WaitQueue {
   }
 
   /**
-   * Asks until the call passes, or waiting cannot change the answer. `key` says whose queue it is. A decision that is
-   * neither allowed nor `limited` nor `blocked` ends the waiting, but for a degraded one of a caller with a `timeoutMs`:
-   * that one asks again until its time is over.
+   * Calls until the call passes, or waiting cannot change the answer. `key` selects the queue. A decision that is
+   * neither allowed nor `limited` nor `blocked` ends the waiting. The exception is a degraded decision for a caller
+   * with a `timeoutMs`: it calls again until its time is over.
    */
-  wait(key: string, ask: Ask, { timeoutMs, maxQueue, signal }: WaitBounds): Promise<Decision> {
+  wait(
+    key: string,
+    makeCall: MakeCall,
+    { timeoutMs, maxQueue, signal }: WaitBounds,
+  ): Promise<Decision> {
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted();
       const queue = (this.#keepsQueues && this.#queues.get(key)) || new Queue(key);
@@ -158,7 +162,7 @@ export class WaitQueue {
       }
       const { clock } = this.#settings;
       const until = clock.nowMicros() + timeoutMs * 1_000;
-      const waiter = new Waiter(queue, ask, until, signal, resolve, reject);
+      const waiter = new Waiter(queue, makeCall, until, signal, resolve, reject);
       if (signal !== undefined) {
         waiter.stopListening = listenForAbort(signal, () => this.#abort(waiter));
       }
@@ -175,7 +179,7 @@ export class WaitQueue {
     });
   }
 
-  /** Ends all waiting. Nobody asks any more. */
+  /** Ends all waiting, without further calls. */
   close(reason: RateLimiterError): void {
     const queues = [...this.#queues.values()];
     this.#queues.clear();
@@ -187,7 +191,7 @@ export class WaitQueue {
     }
   }
 
-  /** Asks for the first of the queue, and for the next ones as long as answers come in the same turn. */
+  /** Calls for the first of the queue, and for the next ones as long as answers come in the same turn. */
   #serve(queue: Queue): void {
     if (queue.isServed) {
       return;
@@ -200,14 +204,14 @@ export class WaitQueue {
       } else if (first.isFollower && this.#settings.clock.nowMicros() > first.until) {
         this.#tooLate(first);
       } else {
-        this.#ask(first);
+        this.#call(first);
       }
       ({ first } = queue);
     }
     queue.isServed = false;
   }
 
-  #ask(waiter: Waiter): void {
+  #call(waiter: Waiter): void {
     waiter.stopSleeping?.();
     waiter.isFollower = false;
     waiter.isBusy = true;
@@ -216,7 +220,7 @@ export class WaitQueue {
       decided: (decision) => {
         if (!waiter.isDone) {
           isTaken = decision.allowed;
-          this.#heed(waiter, decision);
+          this.#handleDecision(waiter, decision);
         } else if (decision.allowed && !decision.degraded) {
           this.#settings.giveBack(decision);
         }
@@ -228,10 +232,10 @@ export class WaitQueue {
         }
       },
     };
-    waiter.context.runInAsyncScope(waiter.ask, undefined, listener);
+    waiter.context.runInAsyncScope(waiter.makeCall, undefined, listener);
   }
 
-  #heed(waiter: Waiter, decision: Decision): void {
+  #handleDecision(waiter: Waiter, decision: Decision): void {
     if (decision.reason === 'limited' || decision.reason === 'blocked') {
       this.#sleep(waiter, decision.retryAfterMs);
     } else if (decision.degraded && !decision.allowed && waiter.isPatient) {
@@ -248,45 +252,45 @@ export class WaitQueue {
     const now = clock.nowMicros();
     const opensAt = now + retryAfterMs * 1_000;
     if (opensAt > waiter.until) {
-      this.#reject(waiter, timedOut(`it would have to wait ${retryAfterMs} ms more`));
+      this.#reject(waiter, makeTimeoutError(`it would have to wait ${retryAfterMs} ms more`));
       return;
     }
     waiter.retryMs = FIRST_RETRY_MS;
     const jitterMs = isShared ? Math.random() * Math.min(MAX_JITTER_MS, retryAfterMs / 10) : 0;
-    this.#askAt(waiter, Math.min(opensAt + Math.floor(jitterMs * 1_000), waiter.until));
+    this.#callAt(waiter, Math.min(opensAt + Math.floor(jitterMs * 1_000), waiter.until));
   }
 
-  /** The store gave no answer. Whether it is back is known only by asking. */
+  /** The store gave no answer; only another call can tell whether it is back. */
   #retryLater(waiter: Waiter, { error }: DegradedDecision): void {
     const { clock } = this.#settings;
     const retryMs = waiter.retryMs * (0.9 + Math.random() / 10);
     waiter.retryMs = Math.min(LAST_RETRY_MS, waiter.retryMs * 2);
     const at = clock.nowMicros() + Math.ceil(retryMs * 1_000);
     if (at < waiter.until) {
-      this.#askAt(waiter, at);
+      this.#callAt(waiter, at);
     } else {
       waiter.stopSleeping = wakeAt(
         clock,
         waiter.until,
-        () => this.#reject(waiter, timedOut('the store gives no answer', error)),
+        () => this.#reject(waiter, makeTimeoutError('the store gives no answer', error)),
         true,
       );
     }
   }
 
-  #askAt(waiter: Waiter, atMicros: number): void {
-    const ask = (): void => {
+  #callAt(waiter: Waiter, atMicros: number): void {
+    const wake = (): void => {
       waiter.isBusy = false;
       this.#serve(waiter.queue);
     };
-    waiter.stopSleeping = wakeAt(this.#settings.clock, atMicros, ask, true);
+    waiter.stopSleeping = wakeAt(this.#settings.clock, atMicros, wake, true);
   }
 
   #tooLate(waiter: Waiter): void {
-    this.#reject(waiter, timedOut('others of this identity were before it'));
+    this.#reject(waiter, makeTimeoutError('others of this identity were before it'));
   }
 
-  /** The next one asks in a later turn of the promise queue: it may be aborted in this turn, too. */
+  /** Serves the next waiter in a later microtask: it may be aborted in this turn, too. */
   #abort(waiter: Waiter): void {
     const { queue } = waiter;
     const wasFirst = queue.first === waiter;
@@ -317,7 +321,7 @@ export class WaitQueue {
   }
 }
 
-function timedOut(why: string, cause?: unknown): RateLimiterError {
+function makeTimeoutError(why: string, cause?: unknown): RateLimiterError {
   return new RateLimiterError(
     'ERR_WAIT_TIMEOUT',
     `The call did not pass within its \`timeoutMs\`: ${why}. Wait longer, or refuse it.`,

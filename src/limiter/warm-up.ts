@@ -6,10 +6,10 @@ import { IGNORE_REPLY } from './sent-calls.ts';
 import type { SentCalls } from './sent-calls.ts';
 import { seesShards } from './shard-probe.ts';
 
-/** Two parts, so that no caller's own identity is ever this one. */
+/** Two parts, so that it never equals a caller's single-part identity. */
 const PROBE: Identity = ['distributed-rate-limiter', 'ready'];
 
-/** Runs every command of the script once, on an identity of its own, and warns where several servers share the keys. */
+/** Runs every command of the script once on a reserved identity, and warns if several servers share the keys. */
 export async function warmUp(calls: SentCalls, settings: Settings): Promise<void> {
   const { limits, hashSecret } = settings;
   const key = limits.keyPrefix + digestIdentity(PROBE, hashSecret);
@@ -20,8 +20,8 @@ export async function warmUp(calls: SentCalls, settings: Settings): Promise<void
         : { key, shape: limits.shape(verb, 1) },
       IGNORE_REPLY,
     );
-  // A key that occurs twice is read and written by the driver (GET, PSETEX), a fresh one alone by fast-path.lua (SET),
-  // and a reset deletes.
+  // A key that occurs twice is read and written by the driver (GET, PSETEX); a single new key by fast-path.lua (SET);
+  // a reset deletes.
   await probe('reset');
   await Promise.all([probe('allow'), probe('peek')]);
   await probe('reset');

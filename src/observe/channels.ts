@@ -4,21 +4,21 @@ import type { StoreFailure } from '../base/errors.ts';
 import type { CheckMessage, StoreCallMessage, StoreStateMessage } from './messages.ts';
 import { rememberUnreported } from './store-warnings.ts';
 
-// Both type arguments are the message: @types/node 26 has them in another order than earlier ones.
+// Both type arguments are the message, because @types/node 26 swapped their order.
 /** Spans one `allow`, `peek` or `acquire`. Without subscribers it costs one read of a property. */
 export const checks: TracingChannel<CheckMessage, CheckMessage> = tracingChannel(
   'distributed-rate-limiter:check',
 );
 
-/** Spans one script call. Without subscribers it costs a few reads for each of those, and none for a decision. */
+/** Spans one script call. Without subscribers it costs a few reads per script call, and nothing per decision. */
 export const storeCalls: TracingChannel<StoreCallMessage, StoreCallMessage> = tracingChannel(
   'distributed-rate-limiter:store-call',
 );
 
-/** Tells of one `StoreSubmission`. Without subscribers it costs a decision one read of a property. */
+/** Publishes each `StoreSubmission`. Without subscribers it costs a decision one read of a property. */
 export const storeSubmits: Channel = channel('distributed-rate-limiter:store-submit');
 
-/** Tells of one `StoreStateMessage`. */
+/** Publishes each `StoreStateMessage`. */
 export const storeStates: Channel = channel('distributed-rate-limiter:store');
 
 export function publishStoreState(message: StoreStateMessage): void {

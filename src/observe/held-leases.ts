@@ -1,12 +1,15 @@
 import type { Clock } from '../base/clock.ts';
 import type { LimitCounts } from './limit-counts.ts';
 
-/** How many of the leases counted longest ago each new one looks at: two for every one that comes. */
+/**
+ * Each new lease checks this many of the oldest leases for expiry, so that expired ones are removed faster than new
+ * ones come.
+ */
 const SWEPT_PER_LEASE = 2;
 
-/** One lease as it is counted. Nothing of its holder hangs on it, so that counting keeps no limiter alive. */
+/** One counted lease. It does not reference its holder, so counting keeps no limiter alive. */
 export class HeldLease {
-  /** Microseconds on the store's clock; Infinity where it does not end by itself. */
+  /** Microseconds on the store's clock; Infinity if the lease does not expire. */
   until: number;
   readonly #limits: readonly LimitCounts[];
   readonly #all: Set<HeldLease>;
@@ -21,7 +24,7 @@ export class HeldLease {
     }
   }
 
-  /** May be told again. */
+  /** May be called more than once. */
   end(): void {
     if (this.#all.delete(this)) {
       for (const counts of this.#limits) {
@@ -32,15 +35,15 @@ export class HeldLease {
 }
 
 /**
- * The leases of one limiter that this process holds. One that is neither released nor renewed ends without anybody
- * being told, so such ones are looked for as new ones come, and before the count is read.
+ * The leases of one limiter that this process holds. A lease that expires sends no event, so expired ones are swept
+ * when a lease is added and before the count is read.
  */
 export class HeldLeases {
   readonly #clock: Clock;
   readonly #held = new Set<HeldLease>();
   #looking: Iterator<HeldLease> = this.#held.values();
 
-  /** `clock` is the one by which leases end. */
+  /** `clock` is the clock by which leases expire. */
   constructor(clock: Clock) {
     this.#clock = clock;
   }

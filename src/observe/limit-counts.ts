@@ -1,4 +1,4 @@
-/** What is counted of one limit. Its object is found once, when the limit becomes known, and not by each decision. */
+/** Counts one limit's decisions. Its object is looked up once, when the limit becomes known, not at each decision. */
 export class LimitCounts {
   allowed = 0;
   refused = 0;

@@ -7,12 +7,12 @@ import { HeldLeases } from './held-leases.ts';
 import { labelOf } from './stats.ts';
 import type { LimiterStats, LimitStats, Outcome, ReasonCounts } from './stats.ts';
 
-/** A limit of a call, with the object that its decisions are counted in. */
+/** A limit of a call, with the object that counts its decisions. */
 interface Counted {
   readonly counts?: LimitCounts;
 }
 
-/** What is counted of one limiter, always: integers, and nothing is made for a decision. */
+/** Counts a limiter's decisions, always. A decision only increments integers, and allocates nothing. */
 export class LimiterCounts {
   readonly heldLeases: HeldLeases;
   readonly #namespace: string;
@@ -27,7 +27,7 @@ export class LimiterCounts {
   #overloaded = 0;
   readonly #limits = new Map<string, LimitCounts>();
 
-  /** `time` is the store's, by which leases end. */
+  /** `time` is the store's clock, by which leases expire. */
   constructor(namespace: string, failStrategy: FailStrategy, time: Clock = systemClock) {
     this.heldLeases = new HeldLeases(time);
     this.#namespace = namespace;
@@ -45,7 +45,7 @@ export class LimiterCounts {
     return counts;
   }
 
-  /** A decision that the store made, under these rules; a block's rule comes after those of its limits. */
+  /** Counts a decision of the store under these rules; a block's rule comes after those of its limits. */
   decided({ allowed, reason, limits }: Decision, rules: readonly Counted[]): void {
     if (allowed) {
       this.#withinLimit += 1;
@@ -73,7 +73,7 @@ export class LimiterCounts {
     }
   }
 
-  /** A decision that the store did not make. */
+  /** Counts a decision made without the store. */
   degraded({ reason }: StoreError): void {
     switch (reason) {
       case 'store_timeout':

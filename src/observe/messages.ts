@@ -2,8 +2,8 @@ import type { Decision } from '../base/decision.ts';
 import type { StoreFailure } from '../base/errors.ts';
 
 /**
- * What subscribers of the tracing channel `distributed-rate-limiter:check` see of one call. It holds no
- * identity. `result` is there from `asyncStart` on, unless the call rejected: then it is `error`.
+ * One call, as subscribers of the tracing channel `distributed-rate-limiter:check` get it. It contains no identity.
+ * From `asyncStart` on, `result` is set, or `error` if the call rejected.
  */
 export interface CheckMessage {
   readonly operation: 'allow' | 'peek' | 'acquire';
@@ -13,45 +13,46 @@ export interface CheckMessage {
   error?: unknown;
 }
 
-/** What subscribers of the channel `distributed-rate-limiter:store` are told when Redis's state changes. */
+/** A change of Redis's state, as subscribers of the channel `distributed-rate-limiter:store` get it. */
 export interface StoreStateMessage {
   /** `away`: no connection. `hung`: connected, but not answering. `ready`: answering. */
   readonly state: 'ready' | 'away' | 'hung';
-  /** Where the connection leads to, `host:port` where that is known; never with a password. */
+  /** The connection's address, `host:port` if known; never with a password. */
   readonly store: string;
-  /** On a cluster, the node concerned; empty for all of it. */
+  /** On a cluster, the node concerned; empty for the whole cluster. */
   readonly node: string;
   readonly error?: unknown;
 }
 
 /**
- * What subscribers of the channel `distributed-rate-limiter:store-submit` are told of one call of a limiter, in the
- * caller's own async context, before it waits for its script call. The same object is then in that script call's
- * `submissions`: what a subscriber wants to remember of the caller it keeps on it, under a symbol of its own.
+ * One call of a limiter, as subscribers of the channel `distributed-rate-limiter:store-submit` get it, in the
+ * caller's own async context, before the call waits for its script call. The same object is then in that script
+ * call's `submissions`, so a subscriber can keep facts about the caller on it, under its own symbol.
  */
 export interface StoreSubmission {
   readonly store: string;
 }
 
 /**
- * What subscribers of the tracing channel `distributed-rate-limiter:store-call` see of one script call: many decisions
- * may travel in it. It holds no identity, no key and no argument. `outcome` and `durationMs` are there from `asyncStart`
- * on; `error` too, and the event `error` before, where the calls were answered without a reply.
+ * One script call, which may carry many decisions, as subscribers of the tracing channel
+ * `distributed-rate-limiter:store-call` get it. It contains no identity, key or argument. `outcome` and `durationMs`
+ * are set from `asyncStart` on. If the calls were answered without a reply, `error` is set too, and the event `error`
+ * comes first.
  */
 export interface StoreCallMessage {
   readonly store: string;
-  /** On a cluster, the node that it went to; empty elsewhere. */
+  /** On a cluster, the node that it was sent to; empty otherwise. */
   readonly node: string;
-  /** Calls of limiters that travel together. */
+  /** The number of limiter calls in it. */
   readonly entries: number;
   readonly keys: number;
-  /** Those of its calls that were published on `distributed-rate-limiter:store-submit`. */
+  /** Its calls that were published on `distributed-rate-limiter:store-submit`. */
   readonly submissions: readonly StoreSubmission[];
-  /** `EVAL` once the server had to be told the script's text. */
+  /** `EVAL` if the script call was sent again with the script's text. */
   command: 'EVALSHA' | 'EVAL';
-  /** `answered`: by a reply, whatever it said of each call. */
+  /** `answered` if there was a reply, whatever it said of each call. */
   outcome?: 'answered' | StoreFailure;
-  /** From sending until the callers were answered, with or without a reply. */
+  /** Milliseconds from sending until the callers were answered, with or without a reply. */
   durationMs?: number;
   error?: unknown;
 }

@@ -7,20 +7,20 @@ import {
 } from './stats.ts';
 import type { LimiterStats, StoreStats } from './stats.ts';
 
-/** What can be asked for its stats. It must not hold its owner, who could then never be forgotten. */
+/** Returns stats on demand. Must not reference its owner, or the owner could never be garbage-collected. */
 export interface Source<S> {
   stats(): S;
 }
 
 interface Group<S> {
   readonly live: Set<Source<S>>;
-  /** The sum of those that have ended, so that no counter ever goes down while another of the name lives. */
+  /** The sum of ended sources, so that no counter goes down while another source of the name lives. */
   ended: S | undefined;
 }
 
 /**
- * What of one kind lives in this process, under its name, for exporters to read. It keeps nothing alive: who is
- * forgotten ends, and so does a name with the last that had it.
+ * Registry of stats sources by name, read by exporters. Holds its sources weakly; a name is removed with its last
+ * source.
  */
 export class StatsRegistry<S> {
   readonly #groups = new Map<string, Group<S>>();
@@ -28,13 +28,13 @@ export class StatsRegistry<S> {
   readonly #past: (stats: S) => S;
   readonly #forgotten = new FinalizationRegistry<() => void>((end) => end());
 
-  /** `past` is what stays of the stats of one that has ended. */
+  /** `past` returns the part of an ended source's stats that is kept. */
   constructor(add: (a: S, b: S) => S, past: (stats: S) => S) {
     this.#add = add;
     this.#past = past;
   }
 
-  /** Returns what ends it before `owner` is forgotten. */
+  /** Returns a function that ends the registration before `owner` is garbage-collected. */
   register(owner: object, given: string, source: Source<S>): () => void {
     const name = labelOf(this.#groups, given);
     let group = this.#groups.get(name);
@@ -71,18 +71,18 @@ export class StatsRegistry<S> {
   }
 }
 
-/** By namespace. */
+/** Limiters, by namespace. */
 export const liveLimiters: StatsRegistry<LimiterStats> = new StatsRegistry(
   addLimiterStats,
   endedLimiterStats,
 );
-/** Connections to Redis, by where they lead to. */
+/** Connections to Redis, by address. */
 export const liveStores: StatsRegistry<StoreStats> = new StatsRegistry(
   addStoreStats,
   endedStoreStats,
 );
 
-/** The same of some limiters alone. */
+/** Sums the stats of the given limiters by namespace. */
 export function statsByNamespace(
   limiters: readonly Source<LimiterStats>[],
 ): ReadonlyMap<string, LimiterStats> {

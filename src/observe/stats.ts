@@ -1,70 +1,72 @@
 import type { Decision } from '../base/decision.ts';
 import type { StoreFailure } from '../base/errors.ts';
 
-/** What became of a call that asked for a decision: it passed, it did not, or it rejected (`failStrategy: 'throw'`). */
+/** The outcome of a call that asked for a decision: allowed, refused, or rejected (`failStrategy: 'throw'`). */
 export type Outcome = 'allowed' | 'refused' | 'rejected';
 
-/** How many decisions there were for each reason that can occur. */
+/** The number of decisions for each possible reason. */
 export type ReasonCounts = Readonly<Partial<Record<Decision['reason'] | StoreFailure, number>>>;
 
-/** What one limit has said so far. Each call that the store decided counts once under each of its limits. */
+/** Counts of one limit. Each call that the store decided counts once under each of its limits. */
 export interface LimitStats {
-  /** This limit let the call pass, whatever the others said. */
+  /** Calls that this limit let pass, whatever the others said. */
   readonly allowed: number;
-  /** This limit refused. */
+  /** Calls that this limit refused. */
   readonly refused: number;
-  /** This limit would have refused, but is a shadow. */
+  /** Calls that this limit would have refused, if it were not a shadow. */
   readonly shadowRefused: number;
-  /** The call passed, and left this limit with at most 20 % of its capacity (of a concurrency limit: of its places). */
+  /**
+   * Calls that passed and left this limit with at most 20 % of its capacity (of a concurrency limit: of its places).
+   */
   readonly nearLimit: number;
-  /** Leases that this process holds right now; only of a concurrency limit. */
+  /** Leases that this process holds now; only of a concurrency limit. */
   readonly leasesHeld?: number;
 }
 
 /**
- * What a limiter has counted since it was made, in this process. `allow`, `allowUpTo`, `acquire`, `reserve` and each
- * ask of `wait` count as one decision; `peek` and the verbs that decide nothing do not.
+ * Counts of a limiter in this process since it was made. `allow`, `allowUpTo`, `acquire`, `reserve` and each call of
+ * `wait` to the store count as one decision. `peek` and the verbs that decide nothing do not count.
  */
 export interface LimiterStats {
   readonly namespace: string;
-  /** Decisions by outcome and reason: every reason that can occur is there from the start, with 0. */
+  /** Decisions by outcome and reason. Every possible reason is present from the start, with 0. */
   readonly decisions: Readonly<Record<Outcome, ReasonCounts>>;
-  /** By name: `'default'` for the limit without one; `'other'` for all names beyond the first 100. */
+  /** By name: `'default'` for the unnamed limit; `'other'` for all names beyond the first 100. */
   readonly limits: Readonly<Record<string, LimitStats>>;
 }
 
-/** `ready`: it answers. `hung`: connected, but not answering. `away`: no connection. `connecting`: not yet. */
+/** `ready`: answering. `hung`: connected, but not answering. `away`: no connection. `connecting`: not connected yet. */
 export type NodeState = 'ready' | 'connecting' | 'hung' | 'away';
 
-/** What one connection has counted since it was made, and how it is now. */
+/** Counts of one connection since it was made, and its present state. */
 export interface StoreStats {
-  /** Script calls sent, without those that were sent again after `NOSCRIPT`. */
+  /** Script calls sent, without those resent after `NOSCRIPT`. */
   readonly calls: number;
-  /** Calls of limiters that travelled in them. */
+  /** Limiter calls that they carried. */
   readonly entries: number;
   readonly keys: number;
-  /** Script calls that were sent again, with the script's text, because the server did not know it. */
+  /** Script calls resent with the script's text, because the server did not know it. */
   readonly noScript: number;
-  /** Replies to script calls whose callers had been answered already. */
+  /** Replies to script calls whose callers had already been answered. */
   readonly lateReplies: number;
-  /** Script calls that never got a reply, and are no longer waited for. */
+  /** Script calls that never got a reply, and are given up. */
   readonly writtenOff: number;
-  /** Calls of limiters that the client has not settled yet. */
+  /** Limiter calls that are pending. */
   readonly inFlight: number;
-  /** By node on a cluster; a single one, `''`, elsewhere. */
+  /** States by node on a cluster; otherwise of one node, `''`. */
   readonly nodes: Readonly<Record<string, NodeState>>;
 }
 
-/** Names become labels of metrics: beyond this many the rest are counted together. */
+/** Names become metric labels: names beyond this number are counted together. */
 const MAX_NAMES = 100;
 const OTHERS = 'other';
 
-/** What `name` is counted as beside those that are known: itself, while there is room. */
+/** The label that `name` is counted under: itself, as long as there is room beside the known ones. */
 export function labelOf(known: ReadonlyMap<string, unknown>, name: string): string {
   return known.has(name) || known.size < MAX_NAMES ? name : OTHERS;
 }
 
-/** The sum of two limiters of one name. */
+/** The sum of two limiters of the same name. */
 export function addLimiterStats(a: LimiterStats, b: LimiterStats): LimiterStats {
   return {
     namespace: b.namespace,
@@ -77,7 +79,7 @@ export function addLimiterStats(a: LimiterStats, b: LimiterStats): LimiterStats 
   };
 }
 
-/** What stays of a limiter that has ended. */
+/** The part of an ended limiter's stats that is kept. */
 export function endedLimiterStats(stats: LimiterStats): LimiterStats {
   const limits = Object.entries(stats.limits).map(
     ([name, { allowed, refused, shadowRefused, nearLimit }]) =>
@@ -88,7 +90,7 @@ export function endedLimiterStats(stats: LimiterStats): LimiterStats {
 
 const WORST: readonly NodeState[] = ['ready', 'connecting', 'hung', 'away'];
 
-/** The sum of two connections to one place; a node is in the worse of its two states. */
+/** The sum of two connections to the same address; each node gets the worse of its two states. */
 export function addStoreStats(
   { nodes: ofA, ...a }: StoreStats,
   { nodes: ofB, ...b }: StoreStats,
@@ -100,7 +102,7 @@ function worse(one: NodeState, other: NodeState): NodeState {
   return WORST.indexOf(one) > WORST.indexOf(other) ? one : other;
 }
 
-/** What stays of a connection that has ended. */
+/** The part of an ended connection's stats that is kept. */
 export function endedStoreStats(stats: StoreStats): StoreStats {
   return { ...stats, inFlight: 0, nodes: {} };
 }
@@ -113,7 +115,7 @@ function plus(one: number, other: number): number {
   return one + other;
 }
 
-/** With the keys of both; `join` makes one value of two. A limit may be called `__proto__`. */
+/** Merges the keys of both; `join` combines two values. Safe for a limit named `__proto__`. */
 function merge<T>(
   a: Readonly<Record<string, T>>,
   b: Readonly<Record<string, T>>,

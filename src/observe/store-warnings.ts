@@ -1,9 +1,9 @@
 import type { StoreStateMessage } from './messages.ts';
 
-/** The name of a store whose client does not tell where it leads to. */
+/** The name of a store whose client does not tell its address. */
 export const UNNAMED_STORE = 'redis';
 
-/** What a log says of a change of state. It names no caller and no key. */
+/** The log text of a change of state. It contains no caller and no key. */
 export function describeStoreState({ state, store, node, error }: StoreStateMessage): string {
   const all = store === UNNAMED_STORE ? 'Redis' : `Redis at ${store}`;
   const what = node === '' ? all : `Node ${node} of ${all}`;
@@ -15,13 +15,13 @@ export function describeStoreState({ state, store, node, error }: StoreStateMess
   return `${what} ${trouble}: decisions are made by the failure strategy${why}.`;
 }
 
-/** The reason that the client gave, where it gave one, says more than ours. */
+/** Prefers the client's own reason, if there is one, because it says more than ours. */
 function messageOf({ message, cause }: Error): string {
   const text = cause instanceof Error && cause.message !== '' ? cause.message : message;
   return text.slice(0, 200);
 }
 
-/** Which stores and nodes are in trouble, as somebody was told: so that a return is told only of those. */
+/** Stores and nodes whose outage was reported; recovery is reported only for these. */
 export class ReportedOutages {
   readonly #nodes = new Map<string, Set<string>>();
 
@@ -30,7 +30,7 @@ export class ReportedOutages {
     this.#nodes.set(store, nodes.add(node));
   }
 
-  /** Whether it ends a trouble. With all of a store its nodes are back as well. */
+  /** Returns whether this ends a reported outage. A store that recovers ends the outages of its nodes as well. */
   end({ store, node }: StoreStateMessage): boolean {
     const nodes = this.#nodes.get(store);
     const ended = nodes !== undefined && (node === '' || nodes.delete(node));
@@ -41,11 +41,11 @@ export class ReportedOutages {
   }
 }
 
-/** Changes that nobody listened to, by their error: the first decision that suffers makes a warning of it. */
+/** Changes without a subscriber, by their error: the first decision that suffers from one makes a warning of it. */
 const unreported = new WeakMap<object, StoreStateMessage>();
 const warned = new ReportedOutages();
 
-/** A change of state without a subscriber. */
+/** Remembers a change of state that had no subscriber. */
 export function rememberUnreported(message: StoreStateMessage): void {
   if (message.state === 'ready') {
     if (warned.end(message)) {
@@ -56,7 +56,7 @@ export function rememberUnreported(message: StoreStateMessage): void {
   }
 }
 
-/** A call failed with this error, and its limiter has no `onError`. */
+/** Called when a call failed with this error and its limiter has no `onError`. */
 export function warnOf(error: object): void {
   const message = unreported.get(error);
   if (message !== undefined) {

@@ -12,7 +12,7 @@ import {
 } from './option-sets.ts';
 import type { OptionSet } from './read-options.ts';
 
-/** Objects of options that only the adapters read, kept out of the core's bundle. */
+/** Option sets that only the adapters read, kept out of the core's bundle. */
 
 export const GUARD: OptionSet = {
   of: 'the guard',

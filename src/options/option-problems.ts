@@ -1,30 +1,30 @@
 import { RateLimiterError } from '../base/errors.ts';
 
-/** The most problems that one error tells. */
+/** The most problems listed in one error. */
 const MOST_TOLD = 40;
 
-/** The problems that an error stands for, where it stands for several. */
+/** The problems of an error that stands for several. */
 const problemsOf = new WeakMap<RateLimiterError, readonly RateLimiterError[]>();
 
-/** The option that is missing, for an error that says so. */
+/** The missing option, for errors that report one. */
 const missingIn = new WeakMap<RateLimiterError, string>();
 
 export function noteMissing(error: RateLimiterError, option: string): void {
   missingIn.set(error, option);
 }
 
-/** What is wrong with an object of options, collected so that one error tells all of it. */
+/** Collects what is wrong with an object of options, so that one error lists everything. */
 export class Problems {
   readonly #of: string;
   readonly #found: RateLimiterError[] = [];
   #omitted = 0;
 
-  /** `of`: whose options they are. */
+  /** `of` names the object whose options they are. */
   constructor(of: string) {
     this.#of = of;
   }
 
-  /** An error that stands for several counts as those, but for complaints that one of `named` is missing. */
+  /** Adds an error, or all problems that it stands for, except complaints that an option in `named` is missing. */
   add(error: RateLimiterError, named?: ReadonlySet<string>): void {
     for (const each of problemsOf.get(error) ?? [error]) {
       const missing = missingIn.get(each);
@@ -34,7 +34,7 @@ export class Problems {
     }
   }
 
-  /** What `read` returns. After a problem it is undefined, whatever its type, until `throwAll` throws. */
+  /** Returns the result of `read`. After a problem it is undefined, whatever its type, until `throwAll` throws. */
   attempt<T>(read: () => T): T {
     try {
       return read();
@@ -47,7 +47,7 @@ export class Problems {
     }
   }
 
-  /** Counts problems that are not told one by one. */
+  /** Counts problems that are not listed one by one. */
   omit(count: number): void {
     this.#omitted += count;
   }

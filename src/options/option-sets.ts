@@ -4,14 +4,14 @@ import type { Instead, OtherNames } from './other-names.ts';
 import type { OptionSet, Place } from './read-options.ts';
 
 /**
- * Every object of options: its names, what other libraries call them, and where a misplaced option belongs. The names
- * of one stand beside those of the others because each is told of the others' options.
+ * Every object of options: its names, other libraries' names for them, and where a misplaced option belongs. All sets
+ * are in one file because each refers to the options of the others.
  */
 
 /** Options of every limit. */
 const ANY_LIMIT = ['name', 'shadow', 'maxDebt'] as const;
 
-/** Options of a limit without a name, which a limiter may be given directly. */
+/** Options of an unnamed limit, which a limiter accepts directly. */
 const RATE = ['rate', 'period'] as const;
 
 const BURST_OTHER_NAMES = allOf('capacity bucketSize maxTokens', 'burst');
@@ -47,7 +47,7 @@ const PLACES_OTHER_NAMES: OtherNames = {
   period: countsPlaces('`ttl` is how long a place is held at most'),
 };
 
-/** The options that each algorithm has of its own, and what other libraries call them. */
+/** Each algorithm's own options, and other libraries' names for them. */
 const ALGORITHMS: Readonly<
   Record<
     AlgorithmName,
@@ -67,7 +67,7 @@ const ALGORITHMS: Readonly<
 
 const MEMORY_STORE_NAMES = ['clock', 'maxKeys'] as const;
 
-/** Options of a limiter beside those of its limits. */
+/** A limiter's options, without those of its limits. */
 const LIMITER_NAMES = [
   'redis',
   'cluster',
@@ -111,7 +111,7 @@ const LIMITER_OTHER_NAMES: OtherNames = {
   },
 };
 
-/** Options of the guard that have no meaning elsewhere. */
+/** Options that only the guard has. */
 export const GUARD_NAMES = [
   'identify',
   'skip',
@@ -123,7 +123,7 @@ export const GUARD_NAMES = [
   'partitionSecret',
 ] as const;
 
-/** Options of the guard that say where a request's address is found. */
+/** Options of the guard that say where to find a request's address. */
 export const ADDRESS_OPTIONS = ['trustedProxies', 'forwardedHeader', 'ipv6Prefix'] as const;
 
 export const ADDRESS_OTHER_NAMES: OtherNames = {
@@ -164,7 +164,7 @@ export const GUARD_OTHER_NAMES: OtherNames = {
 
 export const COST_OTHER_NAMES: OtherNames = allOf('weight tokens points', 'cost');
 
-/** Where a call or a request may have limits of its own, and its limiter has a rate. */
+/** Other libraries' names for `limits` of a call or request, whose limiter has a rate. */
 export const LIMIT_OTHER_NAMES: OtherNames = {
   limit: {
     instead: () =>
@@ -244,12 +244,12 @@ const OF_A_FIXED_WINDOW: Place = {
   code: (option) => `fixedWindow({ rate, period: 'day', ${option} })`,
 };
 
-/** Every option that is a limit's own, whatever its algorithm. */
+/** Every option that belongs to a limit, of any algorithm. */
 export const LIMIT_NUMBERS: readonly string[] = [
   ...new Set(Object.values(ALGORITHMS).flatMap(({ names }) => names)),
 ];
 
-/** The options of a limiter with one limit under this algorithm; undefined where it has `limits`. */
+/** The options of a limiter with one limit of this algorithm; undefined if it has `limits`. */
 export function limiterOptions(algorithm: AlgorithmName | undefined): OptionSet {
   const { names, otherNames, factory } = ALGORITHMS[algorithm ?? 'token_bucket'];
   const common = {
@@ -278,7 +278,7 @@ const AROUND_A_LIMITER: readonly Place[] = [
   OF_A_FIXED_WINDOW,
 ];
 
-/** The options that a limit of this algorithm has of its own. */
+/** This algorithm's own limit options. */
 export function numbersOf(algorithm: AlgorithmName): readonly string[] {
   return ALGORITHMS[algorithm].names;
 }
@@ -355,7 +355,7 @@ export const MEMORY_STORE: OptionSet = {
   places: [{ ...OF_A_LIMITER, code: (option) => `new RateLimiter({ store, ${option} })` }],
 };
 
-/** The options of `limited` and `@RateLimit`, by which of them it is. */
+/** The options of `limited` or `@RateLimit`; `of` says which. */
 export function limitedOptions(of: string): OptionSet {
   return {
     of,

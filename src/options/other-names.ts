@@ -1,36 +1,36 @@
 import { durationToMs, looksLikeMs, msToDuration } from '../base/duration.ts';
 
-/** What an option of another library is called here. */
+/** Maps another library's option to ours. */
 export type OtherName =
   /** An option of the same meaning and unit. */
   | string
-  /** An option whose values are written otherwise here. */
+  /** An option whose values are written differently here. */
   | Rewritten
   | Instead;
 
 /** No option has this meaning. */
 export interface Instead {
-  /** What to do instead, in whole sentences. */
+  /** Returns the cure, in whole sentences. */
   readonly instead: (value: unknown) => string;
 }
 
 export interface Rewritten {
   readonly to: string;
-  /** The value as our option takes it; several where it depends on what the value means; none where it has no form. */
+  /** Returns the value in our option's form: several if the meaning is ambiguous, none if it has no such form. */
   readonly write: (value: unknown) => readonly Written[];
-  /** What our option takes, for a value that `write` has no form for. */
+  /** The form that our option takes, for a value that `write` cannot convert. */
   readonly form: string;
 }
 
 export interface Written {
   readonly code: string;
-  /** What has to be true of the given value for this code. */
+  /** The condition on the given value under which this code is right. */
   readonly provided?: string;
 }
 
 export type OtherNames = Readonly<Record<string, OtherName>>;
 
-/** Several names, with spaces between them, of the same meaning. */
+/** Maps several names of the same meaning, separated by spaces. */
 export function allOf(theirs: string, ours: OtherName): OtherNames {
   return Object.fromEntries(theirs.split(' ').map((name) => [name, ours]));
 }
@@ -46,7 +46,10 @@ const IN_WORDS: Readonly<Record<Unit, string>> = {
   h: 'in hours',
 };
 
-/** A time that is a duration string here. `unit` is of their bare number; left out where libraries differ. */
+/**
+ * A time that is a duration string here. `unit` is the unit of the other library's bare number; left out if libraries
+ * differ.
+ */
 export function duration(to: string, unit?: Unit): Rewritten {
   return { to, write: (value) => writeDurations(value, unit), form: "a duration such as '15m'" };
 }
@@ -114,15 +117,15 @@ const UNIT_OF: Readonly<Record<string, Unit>> = {
   hours: 'h',
 };
 
-/** Longer names come from a request, if anybody, and are not searched for a unit. */
+/** Longer names can only come from a request, and are not searched for a unit. */
 const LONGEST_NAME = 80;
 
-/** A name that ends in its unit, such as `windowMs`, `ttlInSeconds` or `duration_s`: what is before it, and the unit. */
+/** Matches a name that ends in its unit, such as `windowMs`, `ttlInSeconds` or `duration_s`: the stem, and the unit. */
 const NAME_AND_UNIT = /^(.{1,60}?)(?:In|_in)?(?:_([a-z]+)|(MS|[A-Z][a-z]*))$/;
 
 /**
- * What a time of that name is here, where the name tells its unit: an option without one, `periodMs`; another library's,
- * `windowSeconds`; or one of ours in milliseconds, `timeoutSeconds`.
+ * Maps an option by the unit in its name: ours with a unit added, `periodMs`; another library's, `windowSeconds`; or
+ * ours in milliseconds with another unit, `timeoutSeconds`.
  */
 export function timeNamed(
   name: string,

@@ -4,34 +4,38 @@ import { duration, DURATIONS, timeNamed } from './other-names.ts';
 import type { Instead, OtherName, OtherNames, Rewritten } from './other-names.ts';
 import { noteMissing, Problems } from './option-problems.ts';
 
-/** Another object of options, where an option that is misplaced may belong. */
+/** Another object of options, where a misplaced option may belong. */
 export interface Place {
-  /** Whose options they are. */
+  /** The name of the object. */
   readonly of: string;
   readonly names: readonly string[];
   readonly otherNames?: OtherNames;
-  /** Code that passes an option there; the option is `burst` or `burst: 5`. */
+  /** The code that passes an option there; the option is `burst` or `burst: 5`. */
   readonly code: (option: string) => string;
 }
 
-/** What an object of options may hold, and what is said of anything else. */
+/** The options that an object may hold, and the hints for all others. */
 export interface OptionSet {
-  /** Whose options they are. */
+  /** The name of the object. */
   readonly of: string;
   readonly names: readonly string[];
   readonly otherNames?: OtherNames;
   readonly places?: readonly Place[];
-  /** Options of another kind of this object, which must be undefined if they are there. `of` is which kind this is. */
+  /**
+   * Options that belong to other kinds of this object, and must be undefined if they are present. `of` names this
+   * kind.
+   */
   readonly excluded?: { readonly of: string; readonly names: readonly string[] };
 }
 
-/** The most unknown names that are looked into: an object may come from a request. */
+/** The most unknown names that get a hint: an object may come from a request. */
 const MOST_UNKNOWN = 20;
 
 /**
- * The given options as own properties only, on an object without a prototype, for options that are not read one by one.
+ * Returns the given options as own properties only, on an object without a prototype, for options that are not read
+ * one by one.
  *
- * @throws {RateLimiterError} one error for all unknown names, which says of each what was probably meant
+ * @throws {RateLimiterError} one error for all unknown names, with the probable meaning of each
  */
 export function readOptions(set: OptionSet, options: unknown): Record<string, unknown> {
   const given = new GivenOptions(set, options);
@@ -40,7 +44,7 @@ export function readOptions(set: OptionSet, options: unknown): Record<string, un
 }
 
 /**
- * An object of options while it is read. Problems are collected, and `end` throws them all in one error.
+ * Reads an object of options. Problems are collected, and `end` throws them all in one error.
  *
  * @example
  * const given = new GivenOptions(MEMORY_STORE, options);
@@ -52,7 +56,7 @@ export class GivenOptions {
   readonly values: Record<string, unknown>;
   readonly #of: string;
   #problems: Problems | undefined;
-  /** Options that an unknown name was taken for: that they are missing needs no second complaint. */
+  /** Options that an unknown name probably meant: their absence needs no second complaint. */
   #meant: Set<string> | undefined;
 
   constructor(set: OptionSet, options: unknown) {
@@ -60,7 +64,7 @@ export class GivenOptions {
     this.values = readable(`${set.of} options`, () => this.#own(set, options));
   }
 
-  /** What `reader` makes of the option. After a problem it is undefined, whatever its type, until `end` throws. */
+  /** Returns the result of `reader`. After a problem it is undefined, whatever its type, until `end` throws. */
   required<T>(name: string, reader: (option: string, value: unknown) => T): T {
     const value = this.values[name];
     try {
@@ -77,7 +81,7 @@ export class GivenOptions {
     }
   }
 
-  /** The same of an option that may be left out. */
+  /** Reads an option that may be left out. */
   optional<T, Fallback>(
     name: string,
     reader: (option: string, value: unknown) => T,
@@ -86,14 +90,14 @@ export class GivenOptions {
     return this.values[name] === undefined ? fallback : this.required(name, reader);
   }
 
-  /** Notes an option that must not be given beside others. */
+  /** Records a problem if an option is given that excludes another. */
   refuse(name: string, rule: string, cure: string): void {
     if (this.values[name] !== undefined) {
       this.#add(invalidOption(name, rule, this.values[name], cure), name);
     }
   }
 
-  /** What `read` returns. After a problem it is undefined, whatever its type, until `end` throws. */
+  /** Returns the result of `read`. After a problem it is undefined, whatever its type, until `end` throws. */
   attempt<T>(option: string, read: () => T): T {
     try {
       return read();
@@ -103,7 +107,7 @@ export class GivenOptions {
     }
   }
 
-  /** @throws {RateLimiterError} where anything is wrong: all of it */
+  /** @throws {RateLimiterError} one error with everything that is wrong */
   end(): void {
     this.#problems?.throwAll();
   }
@@ -156,7 +160,7 @@ export class GivenOptions {
       const what = `\`${name.slice(0, 80)}\` is not an option of ${isExcluded(set, name) ? set.excluded!.of : set.of}, got ${shownUnread(value)}.`;
       return { what, hint: hint?.text };
     });
-    // The names are listed once, behind the last that nothing is known of.
+    // The valid names are listed once, after the last unknown name without a hint.
     const last = looked.findLastIndex(({ hint }) => hint === undefined);
     for (const [
       i,
@@ -172,7 +176,7 @@ function isExcluded({ excluded }: OptionSet, name: string): boolean {
   return excluded?.names.includes(name) === true;
 }
 
-/** Whether it is an option of another kind, which was spread in without a value. */
+/** Whether it is an undefined option of another kind, which was spread in. */
 function isUndefined(set: OptionSet, options: object, name: string): boolean {
   return isExcluded(set, name) && (options as Record<string, unknown>)[name] === undefined;
 }
@@ -183,7 +187,7 @@ interface Hint {
   readonly means?: string;
 }
 
-/** What was probably meant by a name that is no option of this object. */
+/** Finds the probable meaning of an unknown name. */
 function hintFor(set: OptionSet, name: string, value: unknown): Hint | undefined {
   const { names, otherNames = {}, places = [] } = set;
   const own = otherNameOf(otherNames, name);
@@ -209,7 +213,7 @@ function hintFor(set: OptionSet, name: string, value: unknown): Hint | undefined
   return undefined;
 }
 
-/** A misspelt duration whose number looks like milliseconds is as doubtful as another library's. */
+/** A misspelt duration whose number looks like milliseconds is as ambiguous as one of another library. */
 function withUnit(near: string | undefined, value: unknown): OtherName | undefined {
   return near !== undefined &&
     DURATIONS.includes(near) &&
@@ -267,7 +271,7 @@ function writtenBy(
   return forms.length === 0 ? undefined : `Write ${forms.join(', or ')}.`;
 }
 
-/** A required option that is there and undefined comes, as a rule, from a variable that is not set. */
+/** A required option that is present but undefined usually comes from a variable that is not set. */
 function ofUndefined(name: string, { code, message, cause }: RateLimiterError): RateLimiterError {
   return new RateLimiterError(
     code,
@@ -276,7 +280,10 @@ function ofUndefined(name: string, { code, message, cause }: RateLimiterError): 
   );
 }
 
-/** What `read` returns; what throws when it is looked at, such as a proxy, is refused like any other bad value. */
+/**
+ * Returns the result of `read`. Refuses a value that throws when it is read, such as a proxy, like any other bad
+ * value.
+ */
 export function readable<T>(option: string, read: () => T): T {
   try {
     return read();
@@ -285,7 +292,7 @@ export function readable<T>(option: string, read: () => T): T {
   }
 }
 
-/** For what throws when it is looked at: a getter, a proxy. */
+/** Makes the error for a value that throws when it is read: a getter, a proxy. */
 function unreadable(option: string, cause: unknown): RateLimiterError {
   return new RateLimiterError(
     'ERR_INVALID_OPTION',
@@ -294,7 +301,7 @@ function unreadable(option: string, cause: unknown): RateLimiterError {
   );
 }
 
-/** The value of an unknown option may be a secret under a misspelt name. */
+/** Hides the value of an unknown option, which may be a secret under a misspelt name. */
 function shownUnread(value: unknown): string {
   return typeof value === 'string' ? 'a string' : show(value);
 }
@@ -327,7 +334,7 @@ function cureOfNumber(option: string, value: unknown): string {
 const NAME = /^[A-Za-z0-9._-]{1,64}$/;
 const NAMESPACE = /^[A-Za-z0-9._/-]{1,64}$/;
 
-/** A limit's name. No name can forge another limit's key: names hold neither braces nor slashes nor colons. */
+/** Reads a limit's name. Names hold no braces, slashes or colons, so no name can forge another limit's key. */
 export function readName(option: string, value: unknown): string {
   if (typeof value !== 'string' || !NAME.test(value)) {
     throw invalidOption(
@@ -392,7 +399,7 @@ export function readFunction(option: string, value: unknown): unknown {
 
 const MIN_SECRET_BYTES = 32;
 
-/** The error says nothing about the value. */
+/** The error does not show the value. */
 export function readSecret(option: string, value: unknown): string | Uint8Array {
   const bytes =
     typeof value === 'string'

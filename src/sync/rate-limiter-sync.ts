@@ -1,4 +1,4 @@
-import { degraded } from '../limiter/make-decision.ts';
+import { makeDegradedDecision } from '../limiter/make-decision.ts';
 import type { Decision } from '../base/decision.ts';
 import { RateLimiterError, StoreError } from '../base/errors.ts';
 import { HookCaller } from '../limiter/hooks.ts';
@@ -167,7 +167,7 @@ export class RateLimiterSync {
       const unanswered = { id: 0, error, reported: [error] };
       return failStrategy === 'throw' || question.verb === 'reset'
         ? unanswered
-        : { ...unanswered, decision: degraded(failStrategy === 'open', error) };
+        : { ...unanswered, decision: makeDegradedDecision(failStrategy === 'open', error) };
     }
   }
 }
