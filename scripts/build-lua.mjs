@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// Assembles the Lua twins into the one script that production sends, checks it, and embeds its text and
-// SHA-1 in src/script/script.gen.ts. With --check it writes nothing and fails when that file is stale.
+// Assembles the Lua twins into the one script that production sends, checks it, and embeds its text and SHA-1 in
+// src/script/script.gen.ts. With --check it writes nothing and fails if that file is stale.
 import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -10,7 +10,7 @@ import luaparse from 'luaparse';
 const SOURCES = new URL('../src/', import.meta.url);
 const TARGET = new URL('../src/script/script.gen.ts', import.meta.url);
 
-/** In this order: each include sees the locals of those before it. */
+/** In this order: each include sees the locals of the includes before it, and names in `Uses:` those it takes. */
 export const INCLUDES = [
   'script/clock',
   'script/constants',
@@ -30,7 +30,7 @@ export const INCLUDES = [
   'script/write',
 ];
 
-/** Made on first use, see `lazily`: the algorithms, and the record of a reservation. All else every call needs. */
+/** Made on first use, see `lazily`: algorithms and the reservation record. Every call needs all others. */
 const LAZY = new Set([
   'algorithms/token-bucket',
   'algorithms/sliding-window',
@@ -41,18 +41,20 @@ const LAZY = new Set([
   'script/reservation-record',
 ]);
 
-/** What Redis gives to a script. Anything else that is not local is a misspelling. */
+/** Globals that Redis gives to a script. Any other global is a misspelling. */
 const GIVEN = new Set(
   'redis KEYS ARGV string math table tonumber tostring type unpack pairs ipairs'.split(' '),
 );
 
 const HEADER = /^--\[\[\n[\s\S]*?\n {2}In: {3}[\s\S]*?\n {2}Out: {2}[\s\S]*?\]\]\n/;
+const USES = /\n {2}Uses: ([^]*?)\n {2}Out: /;
 
 /** @param {string} name */
 const readInclude = (name) => readFileSync(new URL(`${name}.lua`, SOURCES), 'utf8');
 
 /**
- * The script's text. Tests replace includes: the clock by one that reads an argument, or the end by one that records.
+ * Returns the script's text and hash. Tests replace includes: the clock by one that reads an argument, or the end by
+ * one that records.
  * @param {{ [include: string]: string }} [replaced] text by the name of an include
  */
 export function assemble(replaced = {}) {
@@ -71,8 +73,8 @@ export function assemble(replaced = {}) {
 }
 
 /**
- * A server makes every closure of a script anew in every call, and the functions of one algorithm take as long as a
- * decision: so `make_<name>()` makes them where a call names the algorithm, and all others cost nothing.
+ * Wraps an include in `make_<name>()`, which runs only when a call names the algorithm. The server makes every closure of
+ * a script again in every call, and making those of one algorithm takes as long as a decision.
  * @param {string} include @param {string} text
  */
 function lazily(include, text) {
@@ -80,7 +82,7 @@ function lazily(include, text) {
   return `local function make_${name}()\n${text}\nreturn ${name}\nend`;
 }
 
-/** Comments are for readers of the source; the server need not be sent them. @param {string} source */
+/** Strips comments and indentation, which the server does not need. @param {string} source */
 function withoutComments(source) {
   /** @type {{ range: [number, number] }[]} */
   const comments = /** @type {any} */ (
@@ -102,17 +104,37 @@ function withoutComments(source) {
 
 /** @param {string} text */
 function checkGlobals(text) {
-  const tree = /** @type {any} */ (luaparse.parse(text, { scope: true, luaVersion: '5.1' }));
-  const unknown = tree.globals
-    .map((/** @type {{ name: string }} */ node) => node.name)
-    .filter((/** @type {string} */ name) => !GIVEN.has(name));
+  const unknown = freeNames(text).filter((name) => !GIVEN.has(name));
   if (unknown.length > 0) {
-    throw new Error(`undeclared globals in the script: ${[...new Set(unknown)].join(', ')}`);
+    throw new Error(`undeclared globals in the script: ${unknown.join(', ')}`);
   }
+}
+
+/** Checks that each include's header lists the locals of earlier includes that it reads or sets, and no others. */
+function checkUses() {
+  const wrong = INCLUDES.flatMap((name) => {
+    const text = readInclude(name);
+    const listed = USES.exec(text)?.[1]?.split(/,\s+/) ?? [];
+    const used = freeNames(text).filter((each) => !GIVEN.has(each));
+    return [
+      ...used.filter((each) => !listed.includes(each)).map((each) => `${name}.lua: lacks ${each}`),
+      ...listed.filter((each) => !used.includes(each)).map((each) => `${name}.lua: lists ${each}`),
+    ];
+  });
+  if (wrong.length > 0) {
+    throw new Error(`\`Uses:\` of a header is not what the code uses: ${wrong.join('; ')}`);
+  }
+}
+
+/** Names that the text does not declare itself. @param {string} text @returns {string[]} */
+function freeNames(text) {
+  const tree = /** @type {any} */ (luaparse.parse(text, { scope: true, luaVersion: '5.1' }));
+  return [...new Set(tree.globals.map((/** @type {{ name: string }} */ node) => node.name))];
 }
 
 function generated() {
   const { text, sha1 } = assemble();
+  checkUses();
   return [
     '// Generated by `npm run build:lua` from src/{algorithms,script}/*.lua. Do not edit.',
     'export const decideScript: { readonly sha1: string; readonly text: string } = {',

@@ -1,10 +1,11 @@
 --[[
-  block: an instant until which nothing passes. A record of its own beside the limits, which no call changes.
-  Twin of block.ts.
+  block: nothing passes until an instant. A state of its own beside the limits, which no call changes. Twin of
+  block.ts.
 
   In:   ARGV  duration in whole microseconds
         value 'until', or none
-  Out:  0, or -1 - the microseconds left where it refuses
+  Uses: now, FIRST_INEXACT, ttl_of
+  Out:  0; or, if it refuses, -1 - microseconds left
 ]]
 local block = {}
 
@@ -39,7 +40,7 @@ end
 function block.refund() end
 
 function block.receipt()
-  return '-' -- nothing was charged, so nothing is ever given back
+  return '-' -- nothing was charged, so nothing can be given back
 end
 
 function block.answer(state, _, passes, out, at)

@@ -1,14 +1,16 @@
 --[[
-  concurrency: places that are lent, each for a time. Twin of concurrency.ts.
+  concurrency: places, each held by a lease for a time. Twin of concurrency.ts.
 
-  In:   ARGV  max, ttl in whole microseconds; which lease a call is about, the driver notes in `plan.lease`
-        value a sorted set, lease -> the instant at which it ends; and '~' -> minus the latest instant at which a
-              lease was written, so that it comes first and is never a live one; or none
-  Out:  live leases, or -1 - them where this limit refuses; microseconds until the last of them ends;
-        microseconds until a place is free by itself where this limit refuses, else 0
+  In:   ARGV  max, ttl in whole microseconds; the driver sets `plan.lease` to the lease that a call is about
+        value a sorted set, lease -> the instant at which it expires; and '~' -> minus the latest instant at which a
+              lease was written, so that '~' sorts first and is never a live lease; or none
+  Uses: now, FIRST_INEXACT, JITTER, ttl_of
+  Out:  live leases; or, if it refuses, -1 - live leases
+        microseconds until the last lease expires
+        microseconds until a lease expires that frees a place, if it refuses; else 0
 ]]
 local CLOCK = '~'
-local MAX_ARGUMENTS = 4000 -- of one command: `unpack` has a bound of its own, of about 8000
+local MAX_ARGUMENTS = 4000 -- per command; `unpack` fails at about 8000
 
 local concurrency = {}
 
@@ -18,7 +20,7 @@ end
 
 function concurrency.price() end
 
--- An instant that can be read exactly, or nil. Servers differ in how they write a score.
+-- The score as an exact instant, or nil. Servers differ in how they write a score.
 local function instant(score)
   if score >= 0 and score < FIRST_INEXACT and score % 1 == 0 then
     return math.floor(score)
@@ -26,16 +28,16 @@ local function instant(score)
   return nil
 end
 
--- Only what is looked at is read: a call costs as much under a thousand leases as under one.
+-- Reads only the leases that a call needs, so a call costs the same under a thousand leases as under one.
 function concurrency.open(key)
   local state = {
     key = key,
     last = 0,
-    stored = 0, -- `last` as it stands in the set
+    stored = 0, -- `last` as stored in the set
     shift = 0,
     live = 0,
-    rests = 0, -- when the last live lease ends; false where that has to be looked up
-    leases = {}, -- by lease, when it ends: those that this call has looked at
+    rests = 0, -- when the last live lease expires; false if that must be looked up
+    leases = {}, -- lease -> when it expires, of the leases that this call has read
     looked = 0,
     written = {},
     opens = {},
@@ -57,7 +59,7 @@ function concurrency.open(key)
   end
   state.stored = last
   if last - now > JITTER then
-    -- The clock stepped back: what was left of each lease when it was written counts from here on.
+    -- The clock stepped back: each lease keeps the time it had left at the last write, counted from now.
     state.shift, last = last - now, now
     state.changed = true
   end
@@ -82,7 +84,7 @@ local function ends(state, lease)
   return at
 end
 
--- When the live lease ends that is the n-th to end, or the last one, where there is no n.
+-- When the n-th live lease expires, in order of expiry; without n, the last.
 local function nth(state, n)
   local found, all = {}, {}
   if state.key then
@@ -119,12 +121,12 @@ function concurrency.holds(state, plan)
   return ends(state, plan.lease) > now
 end
 
--- The same live lease has its place already.
+-- A lease that is live has its place already.
 function concurrency.judge(state, plan)
   return concurrency.holds(state, plan) or state.live < plan.max
 end
 
--- Takes a place, or keeps the one that the lease has, for `ttl` from now.
+-- Takes a place for `ttl` from now, or extends the lease that has one.
 function concurrency.charge(state, plan)
   local at = ends(state, plan.lease)
   if at <= now then
@@ -211,7 +213,7 @@ function concurrency.save(key, state)
   local kept = redis.pcall('PEXPIRE', key, ttl)
   if type(kept) == 'table' then
     if not state.key then
-      redis.pcall('DEL', key) -- better no lease than one without an end
+      redis.pcall('DEL', key) -- no lease is better than one that never expires
     end
     return kept
   end

@@ -1,9 +1,10 @@
 --[[
-  What the limits have in common that count units, of which so many may count at a time. Twin of counting.ts.
+  Shared by limits that cap a count of units: both windows and the log. Twin of counting.ts.
 
   In:   counted(state, plan)      the units that count now
-        take(state, plan, units)  counts so many more
-  Out:  counting  an algorithm that prices and charges; its plans have `cost`, `rate`, and with debt `ceiling`
+        take(state, plan, units)  adds units to the count
+  Out:  counting  makes an algorithm that prices and charges; its plans have `cost`, `rate` and `ceiling`, the rate
+                  and the debt on top of it
 ]]
 local function counting(counted, take)
   local algorithm = {}
@@ -20,7 +21,7 @@ local function counting(counted, take)
     return math.max(0, plan.rate - counted(state, plan))
   end
 
-  -- The most units that may still be taken on, debt included.
+  -- The most units that can still be charged, debt included.
   function algorithm.room(state, plan)
     return math.max(0, plan.ceiling - counted(state, plan))
   end

@@ -1,14 +1,16 @@
 --[[
-  fixed_window: one counter for each window of time. Twin of fixed-window.ts.
+  fixed_window: one counter per window of time. Twin of fixed-window.ts.
 
-  Every kind of window that limits this key keeps a counter of its own in the state and is charged with every
-  call, as in sliding-window.lua.
+  Each kind of window that limits this key has a counter of its own in the state. Every call charges all of them, as
+  in sliding-window.lua.
 
-  In:   ARGV  name of the kind, rate, ceiling, cost, number of bounds, bounds: none for windows of `name` microseconds
-              from the epoch on; else four instants that bound the window before, this one and the next, as the
-              caller's clock saw them
-        value 'name:start:stop:used' for each kind, joined by ';', or none
-  Out:  units used in this window, or -1 - them where this limit refuses; microseconds until it ends
+  In:   ARGV  name of the kind, rate, ceiling, cost, number of bounds, bounds. No bounds: windows of `name`
+              microseconds, counted from the epoch. Else four instants that bound the previous window, the current
+              one and the next, by the caller's clock
+        value 'name:start:stop:used' per kind, joined by ';', or none
+  Uses: now, FIRST_INEXACT, JITTER, counting, ttl_of
+  Out:  units used in this window; or, if it refuses, -1 - units used
+        microseconds until the window ends
 ]]
 local MAX_KINDS = 4
 local SKEWED = "SKEWED The caller's clock is more than a whole window away from this server's"
@@ -47,7 +49,7 @@ function fixed_window.plan(args, at)
     plan.start = now - now % period
     plan.stop = plan.start + period
   else
-    -- The server's own clock picks: an edge costs no second trip, and a caller's clock may be off.
+    -- The server's clock picks the window: no second round trip at an edge, and the caller's clock may be off.
     plan.failure = SKEWED
     for b = at + 5, at + 3 + bounds do
       local start, stop = tonumber(args[b]), tonumber(args[b + 1])
@@ -85,7 +87,7 @@ function fixed_window.load(value)
   return { windows = windows, mine = false, changed = false, algorithm = fixed_window }
 end
 
--- What a kind that is new to this key takes over of what others have counted: in proportion where it is shorter.
+-- What a kind that is new to this key inherits from the counters of other kinds: a proportional part of longer ones.
 local function inherited_by(windows, plan)
   local most, length = 0, plan.stop - plan.start
   for w = 1, #windows do
@@ -107,12 +109,12 @@ function fixed_window.judge(state, plan)
     local window = state.windows[w]
     if window.name == plan.name then
       if window.start > now + JITTER then
-        -- The clock stepped back: what was counted counts from here on.
+        -- The clock stepped back: counted units count from now on.
         window.start, window.stop = plan.start, plan.stop
         state.changed = true
       end
       if window.start >= plan.start then
-        -- A later start than ours is that of newer time zone data: ours follows.
+        -- A later start than the caller's comes from newer time zone data: follow it.
         mine = { name = plan.name, start = window.start, stop = window.stop, used = window.used }
       else
         mine = { name = plan.name, start = plan.start, stop = plan.stop, used = 0 }
@@ -124,7 +126,7 @@ function fixed_window.judge(state, plan)
   return state.mine.used + plan.cost <= plan.rate
 end
 
--- `mark` is the end of the window that was charged.
+-- `mark`: the end of the charged window.
 function fixed_window.refund(state, plan, mark)
   local mine = state.mine
   if mine.stop == mark and mine.used > 0 then
@@ -133,7 +135,7 @@ function fixed_window.refund(state, plan, mark)
   end
 end
 
--- Every window that the charge was counted in: 'name:stop', joined by ','.
+-- The windows that counted the charge: 'name:stop', joined by ','.
 function fixed_window.receipt(state)
   local parts = {}
   for w = 1, #state.windows do
@@ -142,7 +144,7 @@ function fixed_window.receipt(state)
   return table.concat(parts, ',')
 end
 
--- The end of the window that was charged, by name of the kind.
+-- Name of the kind -> end of the charged window.
 function fixed_window.parse(receipt)
   local charged = {}
   for part in string.gmatch(receipt .. ',', '([^,]*),') do
@@ -155,7 +157,7 @@ function fixed_window.parse(receipt)
   return charged
 end
 
--- Gives back that many of the units that the receipt is for, and never more than was taken.
+-- Gives back `units` of the receipt's charge, and never more than is counted.
 function fixed_window.restore(state, _, charged, units)
   for w = 1, #state.windows do
     local window = state.windows[w]

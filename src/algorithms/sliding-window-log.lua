@@ -1,35 +1,39 @@
 --[[
-  sliding_window_log: every charge of the last `period`, so that no window of that length, wherever it begins, holds
-  more than `rate`. Twin of sliding-window-log.ts.
+  sliding_window_log: keeps every charge of the last `period`, so that no window of that length holds more than
+  `rate`, wherever it begins. Twin of sliding-window-log.ts.
 
-  A sorted set with an entry for each instant at which something was charged. Its score is the instant; its member
-  tells what the log had been charged in all by then, and what of that at this instant. So what a window holds is the
-  difference of two sums, and nothing is ever counted through. One more member, behind all entries, is about the
-  log as a whole.
+  Value: a sorted set with one entry per instant at which units were charged.
+  - Score: the instant. Member: 'sum:cost', where `cost` is the units charged at this instant, and `sum` the running
+    total of the log up to and including it. A window's usage is the difference of two running totals, so no entries
+    are added up.
+  - One more member is about the whole log: '~offset:recent:earlier:since'. Its score BEHIND_ALL sorts it last.
 
-  Instants are of the log's own time: Redis's clock and an offset, which grows when that clock steps back, so that
-  no entry is ever ahead of its time by more than 1 s and none has to be waited for longer than its period.
+  Clock: instants are in the log's own time, Redis's clock plus `offset`. When Redis's clock steps back by more than
+  1 s, `offset` grows. So no entry is ever more than 1 s ahead, and none counts longer than its period.
 
-  Entries are kept for the longest period that asked of this key of late, so that limits of two periods on one key,
-  as while a new one is rolled out, each find the whole of their window. `recent` is the longest that asked since
-  `since`, `earlier` the longest of the time before; such a time is at least as long as either.
+  Retention: entries are kept for the longest period that lately asked of this key. So while a new period is rolled
+  out, the limits of both periods find the whole of their windows. Time is cut into spans, each at least as long as
+  `recent` and `earlier`. `recent` is the longest period that asked in the present span, which began at `since`;
+  `earlier` is the longest of the span before.
 
   In:   ARGV  period, rate, ceiling, cost; times are whole microseconds
-        key   members 'sum:cost', scored by their instant, and '~offset:recent:earlier:since', scored by BEHIND_ALL
-  Out:  units used in the window, or -1 - them where this limit refuses; microseconds until none is used any more;
-        where it refuses microseconds until the cost fits, else the offset
+        key   of the sorted set
+  Uses: now, FIRST_INEXACT, JITTER, UNREADABLE, counting, ttl_of
+  Out:  units used in the window; or, if it refuses, -1 - units used
+        microseconds until all of them have left the window
+        if it refuses, microseconds until the cost fits; else the offset
 ]]
 local BEHIND_ALL = FIRST_INEXACT
 local NEVER = -FIRST_INEXACT
 local REBASE_FROM = FIRST_INEXACT / 2
--- Arguments of one command; Lua's stack has room for fewer than 8,000.
+-- Arguments per command; `unpack` fails at about 8,000.
 local CHUNK = 2000
 
 local function whole(number)
   return string.format('%d', number)
 end
 
--- The entry, or nothing where it is not one of ours.
+-- Reads an entry; nil if this library did not write it.
 local function read_entry(member, score)
   local sum, cost = string.match(member, '^(%d+):(%d+)$')
   local at = math.floor(tonumber(score) or BEHIND_ALL)
@@ -47,7 +51,7 @@ local function read_entry(member, score)
   return entry
 end
 
--- The first of low..high for which `holds` does, where it then does for all that follow; high + 1 for none.
+-- Binary search: the first of low..high for which `holds` is true, if it is then true for all that follow; else high + 1.
 local function first_that(low, high, holds)
   while low <= high do
     local middle = math.floor((low + high) / 2)
@@ -60,8 +64,8 @@ local function first_that(low, high, holds)
   return low
 end
 
--- Takes the stored entries of `from` and later into memory, to be written anew. Does nothing and returns false
--- where one of them is unreadable.
+-- Moves the stored entries of `from` and later into `tail`, to be rewritten. Does nothing and returns false if one
+-- of them is unreadable.
 local function pull(state, from)
   if not state.stored or from >= state.cut then
     return true
@@ -85,7 +89,7 @@ local function pull(state, from)
   return true
 end
 
--- Sums begin anew, long before they could be inexact: after 2^52 units, so that its cost does not matter.
+-- Restarts the running totals before they become inexact. This happens once per 2^52 units, so its cost does not matter.
 local function rebase(state)
   if not pull(state, 0) then
     return nil
@@ -98,7 +102,7 @@ local function rebase(state)
   return state
 end
 
--- The plan's window now: what the log was charged before it, and its first entry. Nothing where that is unreadable.
+-- The plan's window now: the running total before it, and its first entry. Nil if that entry is unreadable.
 local function look(state, plan)
   local window = state.windows[plan.period]
   if window then
@@ -153,7 +157,7 @@ local function take(state, plan, units)
     state.recent = plan.period
   end
   if state.last_at == at then
-    pull(state, at) -- it was read by `open`
+    pull(state, at) -- cannot fail: `open` has read this entry
   end
   local tail = state.tail
   local last = tail[#tail]
@@ -183,19 +187,19 @@ function sliding_window_log.open(key)
   local state = {
     key = key,
     stored = false,
-    about = false, -- the member about the log, as it is stored
+    about = false, -- the member about the whole log, as stored
     offset = 0,
     recent = 0,
     earlier = 0,
     since = 0,
-    sum = 0, -- all that the log was charged
+    sum = 0, -- the running total
     last_at = NEVER,
-    cut = BEHIND_ALL, -- stored entries of this instant and later no longer count: those in `tail` do
+    cut = BEHIND_ALL, -- `tail` replaces the stored entries of this instant and later
     tail = {},
-    replaced = {}, -- members that `tail` stands for
+    replaced = {}, -- stored members that `tail` replaces
     windows = {}, -- by period
     clock = 0, -- the log's time now
-    at = 0, -- what is charged now is charged at this instant: never before the last entry
+    at = 0, -- the instant of a charge made now: never before the last entry
     changed = false,
     algorithm = sliding_window_log,
   }
@@ -221,8 +225,8 @@ function sliding_window_log.open(key)
   return state.sum < REBASE_FROM and state or rebase(state)
 end
 
--- What only a look into the log can tell. More before the window than in all is no log of ours: it would let that
--- much more pass.
+-- A failure that shows only inside the log: a running total before the window above the last one. This library writes
+-- no such log, and it would let too much pass.
 function sliding_window_log.failure(state, plan)
   local window = look(state, plan)
   return not (window and window.before <= state.sum) and UNREADABLE or nil
@@ -236,8 +240,8 @@ function sliding_window_log.judge(state, plan)
   return used + plan.cost <= plan.rate
 end
 
--- `mark` is the instant of the charge. The sums of all later entries change: they are read and written again, at
--- about 5 us each, while any other call costs as much in a long log as in a short one.
+-- `mark`: the instant of the charge. Rewrites all later entries, whose running totals change, at about 5 us each. Every
+-- other call costs the same in a long log as in a short one.
 function sliding_window_log.refund(state, plan, mark)
   if mark <= state.at - plan.period or not pull(state, mark) then
     return
@@ -260,7 +264,7 @@ function sliding_window_log.refund(state, plan, mark)
   end
   table.remove(tail, found)
   if found > #tail then
-    -- Time goes on from where it was, not from the entry before.
+    -- The log's time continues from where it was, not from the previous entry.
     state.offset = state.offset + state.at - state.clock
     if #tail > 0 then
       state.last_at = tail[#tail].at
@@ -296,8 +300,8 @@ function sliding_window_log.restore(state, plan, mark, units)
   sliding_window_log.refund(state, plan, mark)
 end
 
--- When the cost fits: as soon as all has left the window that was charged up to the entry at which the sum reaches
--- `target`. An unreadable entry is passed over, which can only make the wait longer.
+-- The entry whose leaving makes the cost fit: the first whose running total reaches `target`. Skips unreadable entries,
+-- which can only make the wait longer.
 local function leaves(state, plan, window)
   local target = state.sum + plan.cost - plan.rate
   if window.sum >= target then
@@ -337,7 +341,7 @@ function sliding_window_log.answer(state, plan, passes, out, at)
   end
 end
 
--- Runs the command on `items`, as many at a time as it takes, and returns what it answered last.
+-- Runs the command on `items` in chunks of CHUNK. Returns the last reply, or the first error.
 local function in_chunks(command, key, items)
   local answered
   for from = 1, #items, CHUNK do
@@ -352,7 +356,7 @@ end
 function sliding_window_log.save(key, state)
   local horizon = math.max(state.recent, state.earlier)
   if state.last_at <= state.at - horizon then
-    return redis.pcall('DEL', key) -- a refund has left nothing
+    return redis.pcall('DEL', key) -- a refund has emptied the log
   end
   local added, stands = {}, {}
   for i = 1, #state.tail do
@@ -375,7 +379,7 @@ function sliding_window_log.save(key, state)
   end
 
   local ttl = ttl_of(state.last_at + horizon - state.clock)
-  -- The first write is the one that a server without memory refuses: nothing is changed then.
+  -- ZADD comes first: a server that is out of memory refuses it before anything has changed.
   local written = in_chunks('ZADD', key, added)
   if type(written) == 'table' then
     return written
@@ -383,7 +387,7 @@ function sliding_window_log.save(key, state)
   written = redis.pcall('PEXPIRE', key, ttl)
   if type(written) == 'table' then
     if not state.stored then
-      redis.pcall('DEL', key) -- not permitted: better no key than one without a TTL
+      redis.pcall('DEL', key) -- PEXPIRE is not permitted: no key is better than one without a TTL
     end
     return written
   end

@@ -1,18 +1,20 @@
 --[[
-  sliding_window: two counters, of this window and of the one before, which counts less the further this one
-  has gone. Twin of sliding-window.ts.
+  sliding_window: two counters, of this window and of the previous one, which counts less as this window passes.
+  Twin of sliding-window.ts.
 
-  Every period that limits this key keeps a window of its own in the state and is charged with every call: so
-  limits of two periods on one key, as while a new one is rolled out, each hold for all that passes.
+  Each period that limits this key has a window of its own in the state. Every call charges all of them. So while
+  a new period is rolled out, the limits of both periods hold for all calls on the key.
 
   In:   ARGV  period, step, steps, rate, ceiling, cost; times are whole microseconds, period <= step * steps
-        value 'period:index:before:used' for each period, joined by ';', or none
-  Out:  units used in the window before, or -1 - them where this limit refuses; units used in this window;
-        microseconds gone of this window, negative where Redis's clock stepped back by up to 1 s
+        value 'period:index:before:used' per period, joined by ';', or none
+  Uses: now, JITTER, FIRST_INEXACT, counting, ttl_of
+  Out:  units used in the previous window; or, if it refuses, -1 - those
+        units used in this window
+        microseconds passed of this window, negative if Redis's clock stepped back by up to 1 s
 ]]
 local MAX_PERIODS = 4
 
--- The window as it stands now: its index, its two counters, and how much of it is gone.
+-- The window at `now`: its index, its two counters, and how much of it has passed.
 local function roll(window)
   local period = window.period
   local gone = now % period
@@ -31,7 +33,7 @@ local function roll(window)
   return index, 0, 0, gone
 end
 
--- How many steps of the window before the last `period` still covers.
+-- How many steps of the previous window the last `period` still covers.
 local function left_of(mine, plan)
   if mine.gone <= 0 then
     return plan.steps
@@ -39,7 +41,7 @@ local function left_of(mine, plan)
   return plan.steps - (mine.gone - mine.gone % plan.step) / plan.step
 end
 
--- What is used, in both windows as far as they count now.
+-- Units used: this window's, and the part of the previous window's that still counts.
 local function counted(state, plan)
   local mine = state.mine
   return mine.used + math.ceil((mine.before * left_of(mine, plan)) / plan.steps)
@@ -93,7 +95,7 @@ function sliding_window.load(value)
         or #windows == MAX_PERIODS
         or window.period < 1
         or window.period >= FIRST_INEXACT
-        or (window.index + 2) * window.period >= FIRST_INEXACT -- when it is forgotten
+        or (window.index + 2) * window.period >= FIRST_INEXACT -- when the state expires
         or window.before >= FIRST_INEXACT
         or window.used >= FIRST_INEXACT
       then
@@ -110,7 +112,7 @@ function sliding_window.load(value)
   return { windows = windows, mine = false, changed = false, algorithm = sliding_window }
 end
 
--- What a period that is new to this key takes over of what others have counted: in proportion where it is shorter.
+-- What a period that is new to this key inherits from the counters of other periods: a proportional part of longer ones.
 local function inherited(windows, plan)
   local most = 0
   for w = 1, #windows do
@@ -133,7 +135,7 @@ function sliding_window.judge(state, plan)
     if window.period == plan.period then
       local index, before, used, gone = roll(window)
       if index < window.index then
-        window.index = index -- the clock stepped back: what was counted counts from here on
+        window.index = index -- the clock stepped back: counted units count from now on
         state.changed = true
       end
       mine = { period = plan.period, index = index, before = before, used = used, gone = gone }
@@ -153,7 +155,7 @@ function sliding_window.judge(state, plan)
   return mine.before * left_of(mine, plan) + (mine.used + plan.cost) * plan.steps <= plan.rate * plan.steps
 end
 
--- `mark` is the index of the window that was charged.
+-- `mark`: the index of the charged window.
 function sliding_window.refund(state, plan, mark)
   local mine = state.mine
   local counter = (mine.index == mark and 'used') or (mine.index == mark + 1 and 'before')
@@ -163,7 +165,7 @@ function sliding_window.refund(state, plan, mark)
   end
 end
 
--- Every window that the charge was counted in: 'period:index', joined by ','.
+-- The windows that counted the charge: 'period:index', joined by ','.
 function sliding_window.receipt(state)
   local parts = {}
   for w = 1, #state.windows do
@@ -172,7 +174,7 @@ function sliding_window.receipt(state)
   return table.concat(parts, ',')
 end
 
--- The index of the window that was charged, by period.
+-- Period -> index of the charged window.
 function sliding_window.parse(receipt)
   local charged = {}
   for part in string.gmatch(receipt .. ',', '([^,]*),') do
@@ -185,7 +187,7 @@ function sliding_window.parse(receipt)
   return charged
 end
 
--- Gives back that many of the units that the receipt is for, and never more than was taken.
+-- Gives back `units` of the receipt's charge, and never more than is counted.
 function sliding_window.restore(state, _, charged, units)
   for w = 1, #state.windows do
     local window = state.windows[w]

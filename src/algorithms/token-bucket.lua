@@ -1,13 +1,15 @@
 --[[
-  token_bucket: the generic cell rate algorithm on exact integers. Twin of token-bucket.ts.
+  token_bucket: the generic cell rate algorithm (GCRA) on exact integers. Twin of token-bucket.ts.
 
-  One number per identity: the theoretical arrival time (tat), the instant at which the bucket is full
+  The state is one number per identity: the theoretical arrival time (tat), the instant at which the bucket is full
   again, in whole microseconds plus rem/n of one. A call passes iff tat + cost <= now + burst.
 
-  In:   ARGV  n, p (a unit takes p/n us to recover), burst, burst_rem, ceiling, ceiling_rem, cost, cost_rem;
-              durations are whole microseconds, each with its remainder in n-ths of one
+  In:   ARGV  n, p (a unit recovers in p/n us), burst, burst_rem, ceiling, ceiling_rem, cost, cost_rem; durations are
+              whole microseconds, each with its remainder in n-ths of one
         value 'tat' | 'tat:rem:n' | 'tat:rem:n:pardon', or none for a full bucket
-  Out:  (tat - now) after the decision, or -1 - (tat - now) where this limit refuses; then rem if n > 1
+  Uses: now, FIRST_INEXACT, JITTER, ttl_of
+  Out:  tat - now after the decision; or, if it refuses, -1 - (tat - now)
+        rem, if n > 1
 ]]
 local token_bucket = {}
 
@@ -26,7 +28,7 @@ function token_bucket.plan(args, at)
   return plan, at + 8
 end
 
--- What `units` take to recover: whole microseconds, and n-ths of one.
+-- The time in which `units` recover: whole microseconds, and n-ths of one.
 local function recovery(plan, units)
   local part = plan.p % plan.n
   local parts = units * part
@@ -53,7 +55,7 @@ function token_bucket.load(value)
   if tat >= FIRST_INEXACT or n >= FIRST_INEXACT or pardon >= FIRST_INEXACT or rem >= n then
     return nil
   end
-  -- All fields at once: a table that grows later costs as much again.
+  -- Sets all fields at once: a table that grows later costs as much again.
   return {
     tat = tat,
     rem = rem,
@@ -68,7 +70,7 @@ function token_bucket.load(value)
   }
 end
 
--- Whether this limit lets the call pass. Leaves the state as it was, but for a pardon.
+-- Whether this limit lets the call pass. Changes the state only by a pardon: a tat too far ahead is cut once.
 function token_bucket.judge(state, plan)
   local tat, rem = state.tat, state.rem
   if state.n ~= plan.n and rem > 0 then
@@ -97,7 +99,7 @@ function token_bucket.judge(state, plan)
   return new < top or (new == top and new_rem <= plan.burst_rem)
 end
 
--- Takes what `judge` let pass.
+-- Charges the cost that `judge` let pass.
 function token_bucket.charge(state, plan)
   state.tat, state.rem, state.n = state.to, state.to_rem, plan.n
   state.from, state.from_rem = state.to, state.to_rem
@@ -113,7 +115,7 @@ local function units_within(plan, int, rem)
     local needed, needed_rem = recovery(plan, units)
     return needed < int or (needed == int and needed_rem <= rem)
   end
-  -- The product may pass 2^53; the estimate is then off by one or so, which exact comparison mends.
+  -- The product may exceed 2^53. The estimate is then off by about one, and the exact comparisons below correct it.
   local units = math.max(0, math.floor((int * plan.n + rem) / plan.p))
   while units > 0 and not fit(units) do
     units = units - 1
@@ -124,17 +126,17 @@ local function units_within(plan, int, rem)
   return units
 end
 
--- The most units that `judge` would let pass right now.
+-- The most units that `judge` would let pass now.
 function token_bucket.fits(state, plan)
   return units_within(plan, now + plan.burst - state.from, plan.burst_rem - state.from_rem)
 end
 
--- The most units that may still be taken on, debt included.
+-- The most units that can still be charged, debt included.
 function token_bucket.room(state, plan)
   return units_within(plan, now + plan.ceiling - state.from, plan.ceiling_rem - state.from_rem)
 end
 
--- Takes the cost whatever is left, into debt up to the ceiling.
+-- Charges the cost even if it does not fit, into debt up to the ceiling.
 function token_bucket.penalize(state, plan)
   local tat, rem = state.to, state.to_rem
   local top = now + plan.ceiling
@@ -146,7 +148,7 @@ function token_bucket.penalize(state, plan)
   end
 end
 
--- Gives the cost back, and never more than was taken.
+-- Gives the cost back, and never more than is charged.
 function token_bucket.refund(state, plan)
   local tat, rem = state.from - plan.cost, state.from_rem - plan.cost_rem
   if rem < 0 then
@@ -160,7 +162,7 @@ function token_bucket.refund(state, plan)
   end
 end
 
--- What a unit took to recover when it was charged: a limit may have changed by the time it is given back.
+-- The time in which a unit recovered when it was charged: the limit may change before the unit is given back.
 function token_bucket.receipt(_, plan)
   return string.format('%d:%d', plan.p, plan.n)
 end
@@ -174,7 +176,7 @@ function token_bucket.parse(receipt)
   return { p = p, n = n }
 end
 
--- Gives back that many of the units that the receipt is for, and never more than was taken.
+-- Gives back `units` of the receipt's charge, and never more than is charged.
 function token_bucket.restore(state, plan, receipt, units)
   plan.cost, plan.cost_rem = recovery(receipt, units)
   if receipt.n ~= plan.n then
@@ -191,7 +193,7 @@ function token_bucket.answer(state, plan, passes, out, at)
   end
 end
 
--- Returns what the write answered: a table with `err` where it failed.
+-- Returns the reply to the write: a table with `err` if it failed.
 function token_bucket.save(key, state)
   local value, rests
   if state.pardon > now then

@@ -1,9 +1,9 @@
 --[[
   How long a key is kept. Twin of ttl.ts.
 
-  In:   microseconds until its state is as good as none; whole ones
-  Out:  ttl_of  milliseconds, as the argument of a command: up to the next whole one, and one more for servers that
-        expire a key at its instant
+  In:   whole microseconds until its state no longer counts
+  Out:  ttl_of  the TTL in milliseconds, as a command's argument: rounded up, and 1 ms more for servers that expire a
+                key at its very instant
 ]]
 local function ttl_of(left)
   local ttl = left + 1999

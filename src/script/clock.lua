@@ -1,5 +1,5 @@
 --[[
-  Redis's own clock, read once per call, so that every decision of the call shares one instant.
+  Reads Redis's own clock once per script call, so that all its decisions share one instant.
 
   In:   nothing
   Out:  now   whole microseconds since the Unix epoch

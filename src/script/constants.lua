@@ -1,10 +1,10 @@
 --[[
-  What every algorithm and the driver share.
+  Constants shared by the algorithms and the driver.
 
   In:   nothing
   Out:  FIRST_INEXACT   2^53: from here on doubles skip whole numbers
-        JITTER          1 s: a clock that stepped back by no more is left alone
-        FOREIGN_TYPE, UNREADABLE   what stands in the places of an entry that failed alone, as Redis words it
+        JITTER          1 s in microseconds: a clock that stepped back by no more is not corrected
+        FOREIGN_TYPE, UNREADABLE   messages in place of the integers of an entry that failed, worded as Redis does
 ]]
 local FIRST_INEXACT = 9007199254740992
 local JITTER = 1000000

@@ -1,22 +1,23 @@
 --[[
-  The driver: decides several entries in order, each governed by one or several limits, all or nothing. Reads the
-  state of every key, changes it, and leaves the writing to write.lua. Twin of decide.ts.
+  The driver: decides entries in order, each under one or several limits, all or nothing. Loads the state of every
+  key and changes it; write.lua writes. Twin of decide.ts.
 
   In:   KEYS  the keys of every entry, in the order of the entries; a key may occur again. For `reserve` and
-              `settle` the key of the reservation's record comes after those of the limits
-        ARGV  after the shapes, which call-shape.lua reads, runs until the end: shape, key groups, entries on each
-              group, and for each entry its details, which verbs.lua reads
-  Out:  out       now, then per entry what verbs.lua answers; then per limit the integers of its algorithm, for
-                  `reset` one, for `renew`, `release` and `settle` none; or, where the entry failed, a message in
-                  each of its places
-        entries   what went through `decide`: its shape, its place in `out`, its slots
-        states, erased, first_change   by slot: the state, whether it was erased, and the place in `out` of the
-                  entry that first changed it
-        fail      puts a message in all places of an entry
+              `settle` the key of the reservation record follows those of the limits
+        ARGV  after the shapes runs until the end: index of a shape, number of key groups, entries per group; then for
+              each entry its details, which verbs.lua reads
+  Uses: now, UNREADABLE, values, out, key, out_at, make_reservation_record, shapes, args, args_at, states, verbs
+  Out:  out       now; then per entry what verbs.lua answers, and per limit the integers of its algorithm (for `reset`
+                  one integer, for `renew`, `release` and `settle` none); a failed entry has its message in all of its
+                  indexes
+        entries   per entry its shape, its index `at` in `out`, its slots
+        states, erased, first_change   by slot: the state; whether `reset` erased it; the index in `out` of the entry
+                  that first changed it
+        fail      puts a message in all indexes of an entry
 ]]
--- Tables by slot, as `states`: the place in KEYS at which a key occurs first.
+-- A slot is the index in KEYS at which a key first occurs.
 local erased = {}
-local first_change = {} -- the place in `out` of the entry that first changed this state
+local first_change = {}
 
 local slots = {}
 for k = key, #KEYS do
@@ -24,12 +25,12 @@ for k = key, #KEYS do
 end
 
 local RECORD -- made on first use
-local entries = {} -- what went through `decide`: its shape, its place, its slots
+local entries = {}
 
 local function state_of(slot, plan)
   if not states[slot] then
     local state
-    if plan.algorithm.open then -- it is kept in another type than a string
+    if plan.algorithm.open then -- the state is no string but a sorted set
       state = plan.algorithm.open(not erased[slot] and KEYS[slot])
     else
       if not values[slot] and not erased[slot] then
@@ -46,16 +47,16 @@ local function state_of(slot, plan)
 end
 
 local function changed(slot)
-  first_change[slot] = first_change[slot] or place
+  first_change[slot] = first_change[slot] or out_at
 end
 
 local function fail(entry, message)
-  for p = entry.place, entry.place + entry.shape.width - 1 do
+  for p = entry.at, entry.at + entry.shape.width - 1 do
     out[p] = message
   end
 end
 
--- What the record says was charged under each limit; false where one cannot be read.
+-- Reads the record's receipts into `parsed`; false if one is unreadable.
 local function parse_receipts(entry)
   local reserved = states[entry.record]
   reserved.parsed = {}
@@ -74,7 +75,7 @@ local function erase(entry)
     local slot = entry[l]
     values[slot], states[slot], erased[slot] = false, nil, true
     changed(slot)
-    out[place + l - 1] = 1
+    out[out_at + l - 1] = 1
   end
 end
 
@@ -106,7 +107,7 @@ local function decide(entry)
   if entry.record and states[entry.record].changed then
     changed(entry.record)
   end
-  local p = place + shape.head
+  local p = out_at + shape.head
   for l = 1, #shape do
     local plan, state = shape[l], states[entry[l]]
     if state.changed then
@@ -119,13 +120,13 @@ local function decide(entry)
   end
 end
 
-while at <= #args do
-  local shape, times = shapes[tonumber(args[at])], tonumber(args[at + 2])
-  local last = key + tonumber(args[at + 1]) * shape.keys - 1
-  at = at + 3
+while args_at <= #args do
+  local shape, times = shapes[tonumber(args[args_at])], tonumber(args[args_at + 2])
+  local last = key + tonumber(args[args_at + 1]) * shape.keys - 1
+  args_at = args_at + 3
   while key <= last do
     for _ = 1, times do
-      local entry = { shape = shape, place = place, details = at, verdicts = {} }
+      local entry = { shape = shape, at = out_at, details = args_at, verdicts = {} }
       for l = 1, #shape do
         entry[l] = slots[KEYS[key + l - 1]]
       end
@@ -138,7 +139,7 @@ while at <= #args do
         decide(entry)
       end
       entries[#entries + 1] = entry
-      place, at = place + shape.width, at + shape.details
+      out_at, args_at = out_at + shape.width, args_at + shape.details
     end
     key = key + shape.keys
   end

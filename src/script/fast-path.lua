@@ -1,16 +1,17 @@
 --[[
-  The common call, decided before anything else is made: every entry is an `allow` under one and the same token
-  bucket, which nothing else stands beside, and no key occurs twice (the caller sees to that). The same step as in
-  token-bucket.lua, written out: it costs half, and a script makes its functions and tables anew at every call.
+  Decides the common call before anything else is made: every entry is an `allow` under the same single token
+  bucket, and no key occurs twice (encode.ts sees to that). The step of token-bucket.lua, written out: it costs half,
+  because the server makes a script's functions and tables again in every call.
 
   In:   KEYS  one per entry, or per `times` entries
-        ARGV  in this case a single one: 'n p burst burst_rem ceiling ceiling_rem cost cost_rem times', as in
-              token-bucket.lua, and how many entries each key is asked for
-  Out:  values, out   what the keys hold, and the reply so far
-        key, place    the first key left, one that holds more than a plain state, and its first place in the reply
+        ARGV  on this path one argument: 'n p burst burst_rem ceiling ceiling_rem cost cost_rem times', as in
+              token-bucket.lua, and how many entries each key has
+  Uses: now, JITTER, FOREIGN_TYPE
+  Out:  values, out   the values of the keys, and the reply so far
+        key, out_at   the first key left, whose value is more than a plain state, and its index in the reply
 ]]
 local values = redis.call('MGET', unpack(KEYS))
-local out, key, place = { now }, 1, 2
+local out, key, out_at = { now }, 1, 2
 if #ARGV == 1 then
   local call, find, match, format = redis.pcall, string.find, string.match, string.format
   local tonumber, keys, now, last = tonumber, KEYS, now, #KEYS
@@ -40,7 +41,7 @@ if #ARGV == 1 then
         tat, rem = now, 0
       end
     end
-    local start, charged = place, false
+    local start, charged = out_at, false
     for _ = 1, times do
       local new, new_rem = tat + cost, rem + cost_rem
       if new_rem >= n then
@@ -48,14 +49,14 @@ if #ARGV == 1 then
       end
       if new < top or (new == top and new_rem <= top_rem) then
         tat, rem, charged = new, new_rem, true
-        out[place] = tat - now
+        out[out_at] = tat - now
       else
-        out[place] = now - tat - 1
+        out[out_at] = now - tat - 1
       end
-      place = place + 1
+      out_at = out_at + 1
       if n > 1 then
-        out[place] = rem
-        place = place + 1
+        out[out_at] = rem
+        out_at = out_at + 1
       end
     end
     if charged then
@@ -78,7 +79,7 @@ if #ARGV == 1 then
         if find(failure, 'READONLY', 1, true) then
           return redis.error_reply(failure)
         end
-        for p = start, place - 1 do
+        for p = start, out_at - 1 do
           out[p] = failure
         end
       end

@@ -1,10 +1,11 @@
 --[[
-  What one reservation was charged, until it is settled or expires; then, for a while, how it was settled.
-  Twin of reservation-record.ts.
+  The record of one reservation: what it was charged, until it is settled or expires; then, for a while, how it was
+  settled. Twin of reservation-record.ts.
 
-  In:   value 'held;ends;cost;receipt;…' with a receipt per limit, '-' for one that was not charged
-        | 'settled;ends;charged;uncharged', or none; `ends` is the instant, in whole microseconds, from which on
-        the record is as good as gone
+  In:   value 'held;ends;cost;receipt;…' with a receipt per limit, '-' for a limit that was not charged;
+        or 'settled;ends;charged;uncharged'; or none. `ends` is the instant in whole microseconds from which on the
+        record no longer counts
+  Uses: now, ttl_of, FIRST_INEXACT
   Out:  nothing: the driver answers from it
 ]]
 local reservation_record = {}

@@ -1,15 +1,20 @@
 --[[
-  What each verb does to the limits of one entry. Twin of verbs.ts.
+  Does to the limits of one entry what its verb says. Twin of verbs.ts.
 
-  In:   an entry: its `shape`, the slot of each limit's state, that of its `record`, and where its `details` begin
-        in `args`: for `refund` a mark per limit, '-' to leave it out; for `acquire`, `renew` and `release` the lease;
-        for `reserve` the milliseconds until it expires; for `settle` the actual units, the milliseconds for which
-        its result is kept, and 1 to charge also what was never reserved, or 0
+  In:   an entry: its `shape`; the slot of each limit's state and of its `record`; and `details`, the index in `args`
+        of what the verb needs for this entry alone:
+          refund                  a mark per limit, '-' to leave the limit out
+          acquire, renew, release the lease
+          reserve                 the milliseconds until the reservation expires
+          settle                  the actual units; the milliseconds for which the result is kept; 1 to charge units
+                                  that were never reserved, else 0
         states  by slot, as the driver has loaded them
-  Out:  states, changed as the verb says, and the entry's `verdicts`
-        out     what the verb answers before its limits: the units granted where it is `up_to`; 1 or 0 where it is
-                `renew` or `release`: whether the lease was held; for `settle` the units charged, or -1 where the
-                record is gone, and those that were not
+  Uses: out, out_at, args, now
+  Out:  states  changed, and the entry's `verdicts`
+        out     what the verb answers before its limits:
+          up_to           the units granted
+          renew, release  1 if the lease was held, else 0
+          settle          the units charged, or -1 if the record is gone; then the units that did not fit
 ]]
 local states = {}
 
@@ -19,7 +24,7 @@ local function price(entry, units)
   end
 end
 
--- Whether every limit that is enforced lets the entry pass; notes each one's verdict.
+-- Whether every enforced limit lets the entry pass. Notes the verdict of each limit.
 local function judge(entry)
   local passes = true
   for l = 1, #entry do
@@ -61,7 +66,7 @@ function verbs.up_to(entry)
     judge(entry)
     charge(entry)
   end
-  out[place] = granted
+  out[out_at] = granted
 end
 
 function verbs.penalize(entry)
@@ -93,7 +98,7 @@ local function name_lease(entry)
   end
 end
 
--- Under how many limits the lease is held; nil where one that is enforced lends it no place.
+-- The number of limits under which the lease is held; nil if an enforced limit does not hold it.
 local function holds(entry)
   local count = 0
   for l = 1, #entry do
@@ -123,7 +128,7 @@ function verbs.acquire(entry)
   local again = (holds(entry) or 0) > 0
   local passes = judge(entry)
   if again then
-    -- The same call, whose first answer was lost: it has its place, and what it costs was charged then.
+    -- A resent call, whose first answer was lost: it has its place, and its cost was charged then.
     for l = 1, #entry do
       entry.verdicts[l] = entry.verdicts[l] or not entry.shape[l].shadow
     end
@@ -139,12 +144,12 @@ function verbs.renew(entry)
   if held then
     extend(entry)
   end
-  out[place] = held and 1 or 0
+  out[out_at] = held and 1 or 0
 end
 
 function verbs.release(entry)
   name_lease(entry)
-  out[place] = holds(entry) and 1 or 0
+  out[out_at] = holds(entry) and 1 or 0
   for l = 1, #entry do
     entry.shape[l].algorithm.release(states[entry[l]], entry.shape[l])
   end
@@ -154,7 +159,7 @@ function verbs.reserve(entry)
   local reserved = states[entry.record]
   local passes = judge(entry)
   if reserved.ends > now then
-    -- It came before: the client sent it again. Or it comes after its own settlement.
+    -- The client resent the call, or it arrives after its own settlement.
     for l = 1, #entry do
       entry.verdicts[l] = true
     end
@@ -171,7 +176,7 @@ function verbs.reserve(entry)
   end
 end
 
--- Takes what fits of `units`, debt included, and returns how many did not.
+-- Charges as many of `units` as fit, debt included. Returns how many did not fit.
 local function take_on(entry, l, units)
   local plan, state = entry.shape[l], states[entry[l]]
   local taken = math.min(units, plan.algorithm.room(state, plan))
@@ -187,11 +192,11 @@ function verbs.settle(entry)
   local reserved, actual = states[entry.record], tonumber(args[entry.details])
   local held = reserved.ends > now
   if held and reserved.settled then
-    out[place], out[place + 1] = reserved.charged, reserved.uncharged
+    out[out_at], out[out_at + 1] = reserved.charged, reserved.uncharged
     return
   end
   if not held and args[entry.details + 2] ~= '1' then
-    out[place], out[place + 1] = -1, 0
+    out[out_at], out[out_at + 1] = -1, 0
     return
   end
   price(entry, 1)
@@ -199,7 +204,7 @@ function verbs.settle(entry)
   local estimate, uncharged = held and reserved.cost or 0, 0
   for l = 1, #entry do
     local plan, receipt = entry.shape[l], held and reserved.parsed[l]
-    -- A limit that was not charged is not concerned.
+    -- A limit that was not charged for the estimate stays as it is.
     if receipt ~= '-' and actual > estimate then
       local missing = take_on(entry, l, actual - estimate)
       uncharged = plan.shadow and uncharged or math.max(uncharged, missing)
@@ -210,5 +215,5 @@ function verbs.settle(entry)
   reserved.ends = now + tonumber(args[entry.details + 1]) * 1000
   reserved.settled, reserved.charged, reserved.uncharged = true, actual - uncharged, uncharged
   reserved.changed = true
-  out[place], out[place + 1] = reserved.charged, uncharged
+  out[out_at], out[out_at + 1] = reserved.charged, uncharged
 end

@@ -1,17 +1,18 @@
 --[[
-  The end of a script call: writes each changed state once, in one command with its TTL. Where a write fails, every
-  entry whose answer depends on it fails, and no other. Twin of the end of decide.ts.
+  The end of a script call: writes each changed state once, in one command with its TTL. If a write fails, every
+  entry that depends on it fails, and no other. Twin of the end of decide.ts.
 
-  In:   entries, states, erased, first_change, out, fail   as decide.lua leaves them
-  Out:  the reply; or an error in place of it on a replica, which decides nothing
+  In:   what decide.lua leaves
+  Uses: states, out, erased, first_change, entries, fail
+  Out:  the reply; on a replica, which decides nothing, an error instead
 ]]
-local failures = {} -- by slot: why it was not written
+local failures = {} -- by slot: why the write failed
 local any_failed, on_replica = false, nil
 
 local function write(slot)
   local state, written = states[slot], nil
   local saves = state and state.changed
-  if erased[slot] and not (saves and not state.algorithm.open) then -- a string is overwritten as it is
+  if erased[slot] and not (saves and not state.algorithm.open) then -- a string is simply overwritten
     written = redis.pcall('DEL', KEYS[slot])
   end
   if saves then
@@ -25,7 +26,7 @@ local function write(slot)
   end
 end
 
--- What is settled must be on record before it takes effect: it would take effect again when it is tried again.
+-- Writes records before states. A settlement whose record is missing would be charged again when it is retried.
 for e = 1, #entries do
   local entry = entries[e]
   local record = entry.record
@@ -47,26 +48,26 @@ for slot = 1, #KEYS do
   end
 end
 
--- A replica decides nothing: said as the server says it, so that the client looks for the primary.
+-- Answers with the replica's own error, so that the client looks for the primary.
 if on_replica then
   return redis.error_reply(on_replica)
 end
 
--- An answer that rests on a change which was not written is not true, nor is a record of it.
+-- If a write failed, fails every entry that depended on it and deletes its reservation record.
 if any_failed then
   for e = 1, #entries do
     local entry = entries[e]
     local record = entry.record
     for l = 1, #entry do
       local slot = entry[l]
-      if failures[slot] and entry.place >= first_change[slot] then
+      if failures[slot] and entry.at >= first_change[slot] then
         fail(entry, failures[slot])
         if record and first_change[record] and not failures[record] then
           redis.pcall('DEL', KEYS[record])
         end
       end
     end
-    if record and failures[record] and entry.place >= first_change[record] then
+    if record and failures[record] and entry.at >= first_change[record] then
       fail(entry, failures[record])
     end
   end

@@ -204,7 +204,23 @@ describe('the build of the script', () => {
     expect(build('--check').stderr).toContain('decide.lua: begins with no header');
   });
 
-  it('rejects what is no Lua', () => {
+  it.each([
+    ['a name that the code does not use', 'Uses: now, ', 'Uses: now, rest, ', 'lists rest'],
+    ['no name that the code uses', 'Uses: now, ', 'Uses: ', 'lacks now'],
+    ['a name that a later include declares', 'Uses: now, ', 'Uses: now, verbs, ', 'lists verbs'],
+  ])('rejects a header whose `Uses:` lists %s', (_, from, to, problem) => {
+    edit('src/algorithms/token-bucket.lua', (text) => text.replace(from, to));
+    const { status, stderr } = build('--check');
+    expect(stderr).toContain(`token-bucket.lua: ${problem}\n`);
+    expect(status).not.toBe(0);
+  });
+
+  it('rejects a header without `Uses:` of an include that takes names from earlier ones', () => {
+    edit('src/script/write.lua', (text) => text.replace(/ {2}Uses: .*\n/, ''));
+    expect(build('--check').stderr).toContain('write.lua: lacks states; ');
+  });
+
+  it('rejects a syntax error', () => {
     edit('src/script/write.lua', (text) => text.replace('return out', 'return out out'));
     expect(build('--check').status).not.toBe(0);
   });

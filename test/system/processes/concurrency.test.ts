@@ -26,7 +26,7 @@ function recording(): ReturnType<typeof assemble> {
   return assemble({
     'script/decide': source.replace(
       decided,
-      `${decided}redis.call('RPUSH', 'history', shape.verb .. ' ' .. ARGV[entry.details] .. string.format(' %d %d', now, out[place]))\n`,
+      `${decided}redis.call('RPUSH', 'history', shape.verb .. ' ' .. ARGV[entry.details] .. string.format(' %d %d', now, out[out_at]))\n`,
     ),
   });
 }

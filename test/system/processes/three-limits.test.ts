@@ -68,7 +68,7 @@ function recording(): ReturnType<typeof assemble> {
     'script/decide': source.replace(
       decided,
       `${decided}
-      local passed = shape.verb == 'release' and out[place] or 1
+      local passed = shape.verb == 'release' and out[out_at] or 1
       for l = 1, shape.verb == 'release' and 0 or #shape do
         passed = entry.verdicts[l] and passed or 0
       end
