@@ -1,12 +1,12 @@
-/** Ten times the limiter's `timeoutMs`: a server that is silent for so long is connected to anew. */
+/** Ten times the limiter's `timeoutMs`: the client reconnects when a server has been silent for this long. */
 const silenceMs = 2_500;
 
-/** 50 ms, doubling, up to a second: real decisions are back within a second of the server's own return. */
+/** 50 ms, doubling, up to 1 s: real decisions are back within a second of the server's own return. */
 const reconnectDelay = (attempt: number): number => Math.min(1_000, 50 * 2 ** Math.min(attempt, 5));
 
 /** `new Redis({ ...ioredisSettings, host, port })`, of ioredis and of iovalkey. */
 export const ioredisSettings = {
-  maxRetriesPerRequest: 0, // a command whose reply was lost is not sent again
+  maxRetriesPerRequest: 0, // a command whose reply was lost is not resent
   enableOfflineQueue: false,
   connectTimeout: 1_000,
   socketTimeout: silenceMs,
@@ -17,12 +17,12 @@ export const ioredisSettings = {
 /** `new Cluster(nodes, ioredisClusterSettings)`. */
 export const ioredisClusterSettings = {
   redisOptions: { maxRetriesPerRequest: 0, connectTimeout: 1_000, socketTimeout: silenceMs },
-  retryDelayOnFailover: 0, // a decision is not to wait for it; the next one is tried anyway
+  retryDelayOnFailover: 0, // no decision waits for a failover
   retryDelayOnClusterDown: 0,
   clusterRetryStrategy: reconnectDelay,
 };
 
-/** `new Redis({ ...ioredisProxySettings, host, port })`, through Twemproxy and the like: they know no `HELLO`, `INFO` or `CLIENT`. */
+/** `new Redis({ ...ioredisProxySettings, host, port })`, through Twemproxy and the like, which know no `HELLO`, `INFO` or `CLIENT`. */
 export const ioredisProxySettings = {
   ...ioredisSettings,
   enableReadyCheck: false,
@@ -33,11 +33,11 @@ export const ioredisProxySettings = {
 /** `createClient({ ...nodeRedisSettings, … })`; `createCluster({ rootNodes, defaults: nodeRedisSettings })`. */
 export const nodeRedisSettings = {
   disableOfflineQueue: true,
-  pingInterval: silenceMs / 4, // an idle connection would be taken for a silent one
+  pingInterval: silenceMs / 4, // without pings an idle connection would look silent
   socket: { connectTimeout: 1_000, socketTimeout: silenceMs, reconnectStrategy: reconnectDelay },
 };
 
-/** `createClient({ ...nodeRedisProxySettings, … })`, through the same; version 6 needs `RESP: 2`, too, and version 5 must not have it. */
+/** `createClient({ ...nodeRedisProxySettings, … })`, through Twemproxy and the like; version 6 needs `RESP: 2` too, version 5 must not have it. */
 export const nodeRedisProxySettings = {
   ...nodeRedisSettings,
   disableClientInfo: true,
@@ -45,6 +45,6 @@ export const nodeRedisProxySettings = {
 
 /** `GlideClient.createClient({ ...glideSettings, addresses })`; `GlideClusterClient` takes the same. */
 export const glideSettings = {
-  requestTimeout: 1_000, // beyond the limiter's `timeoutMs`: it does not know that the event loop was blocked
+  requestTimeout: 1_000, // above `timeoutMs`: a shorter one would take a blocked event loop for a hung server
   connectionBackoff: { numberOfRetries: 5, factor: 50, exponentBase: 2 },
 };
