@@ -14,6 +14,7 @@ const checks = [
   { name: 'typecheck', command: 'tsc -p tsconfig.json' },
   { name: 'lua', command: 'node scripts/build-lua.mjs --check' },
   { name: 'ops', command: 'node scripts/dashboard.mjs --check' },
+  { name: 'errors', command: 'node scripts/errors-page.mjs --check' },
   { name: 'build', command: 'node scripts/build.mjs' },
   { name: 'exports', command: 'node scripts/check-exports.mjs' },
   { name: 'publint', command: 'publint --strict --pack npm' },

@@ -2,6 +2,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
+import { errors, warnings } from '../../scripts/error-codes.mjs';
+import { withTables } from '../../scripts/errors-page.mjs';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const page = readFileSync(path.join(root, 'docs/errors.md'), 'utf8');
@@ -18,9 +20,26 @@ function codesInSource(): Set<string> {
 /** Codes of Node's that are compared. */
 const NODES = new Set(['ERR_MODULE_NOT_FOUND']);
 
+const codes = [...codesInSource()].filter((code) => !NODES.has(code)).toSorted();
+
+test('the table of errors and warnings has every code of the source, and no other', () => {
+  expect(codes.length).toBeGreaterThan(25);
+  expect(Object.keys({ ...errors, ...warnings }).toSorted()).toEqual(codes);
+});
+
 test('the page of errors and warnings has a row for every code, and for no other', () => {
   const rows = page.match(/(?<=^\| `)(?:ERR|DRL)_[A-Z_]+(?=` \|)/gm) ?? [];
-  const codes = [...codesInSource()].filter((code) => !NODES.has(code));
-  expect(codes.length).toBeGreaterThan(25);
-  expect(rows.toSorted()).toEqual(codes.toSorted());
+  expect(rows.toSorted()).toEqual(codes);
+});
+
+test('the page of errors and warnings has the tables that are made from the table of codes', () => {
+  expect(withTables(page)).toBe(page);
+});
+
+test('every error and warning says what it means and what to do, in whole sentences', () => {
+  const rows = Object.entries({ ...errors, ...warnings });
+  const unfinished = rows.filter(
+    ([, row]) => !row.meaning.endsWith('.') || !row.cure.endsWith('.'),
+  );
+  expect(unfinished).toEqual([]);
 });
