@@ -23,6 +23,15 @@ describe('package.json', () => {
     expect(manifest.optionalDependencies).toBeUndefined();
   });
 
+  test('names one repository, for its page, its issues and its security advisories', () => {
+    const repository = 'https://github.com/distributed-rate-limiter/distributed-rate-limiter';
+    expect(manifest.repository).toEqual({ type: 'git', url: `git+${repository}.git` });
+    expect(manifest.homepage).toBe(`${repository}#readme`);
+    expect(manifest.bugs).toBe(`${repository}/issues`);
+    const security = readFileSync(new URL('../../SECURITY.md', import.meta.url), 'utf8');
+    expect(security).toContain(`(${repository}/security/advisories/new)`);
+  });
+
   test('every client is a peer that may be missing', () => {
     const peers = Object.keys(manifest.peerDependencies);
     expect(peers).toContain('ioredis');
