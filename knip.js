@@ -26,8 +26,8 @@ export default {
     'demo/**/*.mjs',
     'examples/**/*.mjs',
   ],
-  // Commands of scripts/check.mjs; and of the benchmark, which has packages of its own.
-  ignoreDependencies: ['@arethetypeswrong/cli', 'publint', 'autocannon'],
+  // Commands of scripts/check.mjs.
+  ignoreDependencies: ['@arethetypeswrong/cli', 'publint'],
   ignoreBinaries: ['openssl'],
   // Fastify's own documents register a plugin by `import()`, which takes the default export.
   ignoreIssues: { 'src/http/adapters/fastify.ts': ['duplicates'] },

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * What a limiter costs a server, end to end: `npm run bench:http`, `npm run bench:http -- --rounds 3`.
+ * What a limiter costs a server, end to end: `npm run bench -- http`, `npm run bench -- http --rounds 3`.
  *
  * A bare server, the same with this library, and with the framework's usual limiter, each in a process of its own on
  * one Redis, under the same load from another process. They take turns in every round, in an order drawn anew; what

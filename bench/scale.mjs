@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * What a decision costs as identities, client processes and cluster primaries grow: `npm run bench:scale`.
+ * What a decision costs as identities, client processes and cluster primaries grow: `npm run bench -- scale`.
  *
  * What one table compares takes turns in every round, in an order drawn anew: what counts is the median over the
  * rounds. Only clusters come one after another. Writes bench/scale/figures.json, the tables of docs/scale.md, and docs/scale.svg.

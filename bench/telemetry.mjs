@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * What it costs this process to be seen, in microseconds of its processor per decision: `npm run bench:telemetry`.
+ * What it costs this process to be seen, in microseconds of its processor per decision: `npm run bench -- telemetry`.
  *
  * Each row is a process of its own. All of them take turns in every round, in both directions; what counts is the
  * median over the rounds, and the median of each round's ratios.
@@ -16,7 +16,7 @@ import { startRedis } from '../test/kit/servers/index.mjs';
 import { startChild } from './child.mjs';
 import { align, median } from './report.mjs';
 
-const HELP = `npm run bench:telemetry -- [options]
+const HELP = `npm run bench -- telemetry [options]
   --rounds N     (15)
   --ms N         length of each turn; shorter than 1000 ms it is scraped more often than once per second (1000)
   --redis        through ioredis on a real Redis; otherwise a client that answers at once, so that nothing hides a cost

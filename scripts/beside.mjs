@@ -1,5 +1,5 @@
 /**
- * `npm run test:beside -- v0.1.0`: that version and this one on one Redis. Any revision will do, several in turn;
+ * `npm run compat -- v0.1.0`: that version and this one on one Redis. Any revision will do, several in turn;
  * without one it is the newest release before this checkout.
  */
 import { spawnSync } from 'node:child_process';

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
  * Takes the pictures of the demo's live page in docs: a caller over its limit, and an outage of Redis that has just
- * ended, in both colour schemes. `npm run draw:demo`.
+ * ended, in both colour schemes. `npm run docs:draw -- demo`.
  */
 import { mkdirSync, statSync } from 'node:fs';
 import process from 'node:process';

@@ -164,6 +164,8 @@ const picture = await draw();
 if (!process.argv.includes('--check')) {
   writeFileSync(TARGET, picture);
 } else if (readFileSync(TARGET, 'utf8') !== picture) {
-  console.error('docs/which-limit.svg is stale: run `npm run draw` and commit the result.');
+  console.error(
+    'docs/which-limit.svg is stale: run `npm run docs:draw -- limits` and commit the result.',
+  );
   process.exit(1);
 }

@@ -143,6 +143,8 @@ const measured = [await table(), await smallRates()];
 if (!process.argv.includes('--check')) {
   console.log(measured.join('\n\n'));
 } else if (measured.some((each) => !readFileSync(DOCUMENT, 'utf8').includes(each))) {
-  console.error('A table in docs/which-limit.md is stale: put there what `npm run error` prints.');
+  console.error(
+    'A table in docs/which-limit.md is stale: put there what `npm run docs:draw -- error` prints.',
+  );
   process.exit(1);
 }

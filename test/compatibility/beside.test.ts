@@ -70,9 +70,7 @@ const versions = before === undefined ? [] : [await build(before)];
 
 it('an earlier version is there, and what it exports this one exports, too', ({ skip }) => {
   if (versions.length === 0) {
-    skip(
-      'git knows no `v*` tag before this checkout; `npm run test:beside -- <revision>` takes any',
-    );
+    skip('git knows no `v*` tag before this checkout; `npm run compat -- <revision>` takes any');
   }
   for (const { libraries } of versions) {
     const exported = Object.keys(libraries.earlier);

@@ -8,7 +8,7 @@ const read = (path: string): string =>
 const figures = JSON.parse(read('bench/scale/figures.json'));
 const page = read('docs/scale.md');
 
-test('the tables of the page are what the figures give: else `npm run bench:scale -- --render`', () => {
+test('the tables of the page are what the figures give: else `npm run bench -- scale --render`', () => {
   expect(fillIn(page, figures)).toBe(page);
   for (const name of Object.keys(tables(figures))) {
     expect(page).toContain(`<!-- figures: ${name} -->`);

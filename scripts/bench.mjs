@@ -1,0 +1,24 @@
+/**
+ * `npm run bench -- <name> [options]`: the benchmark of that name in bench/. Without a name, decisions per second
+ * beside other limiters (bench/run.mjs).
+ */
+import { spawnSync } from 'node:child_process';
+import path from 'node:path';
+import process from 'node:process';
+import { root } from './bootstrap.mjs';
+
+const NAMES = ['script', 'node', 'http', 'scale', 'telemetry'];
+
+const [first = '', ...rest] = process.argv.slice(2);
+const isNamed = NAMES.includes(first);
+if (!isNamed && first !== '' && !first.startsWith('-')) {
+  console.error(
+    `No benchmark is called ${first}; there are ${NAMES.join(', ')}, and one without a name.`,
+  );
+  process.exit(1);
+}
+const [file, args] = isNamed ? [first, rest] : ['run', process.argv.slice(2)];
+const { status } = spawnSync(process.execPath, [path.join(root, 'bench', `${file}.mjs`), ...args], {
+  stdio: 'inherit',
+});
+process.exitCode = status ?? 1;
