@@ -18,6 +18,7 @@ export default {
     'test/kit/servers/index.mjs',
     'test/**/*.test.ts',
     'test/unit/types/**/*.test-d.ts',
+    'test/kit/setup/*.ts',
   ],
   project: [
     'src/**/*.ts',

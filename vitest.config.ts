@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 import { BaseSequencer } from 'vitest/node';
 import type { TestSpecification } from 'vitest/node';
+import { CLIENT_TESTS } from './test/kit/setup/client-tests.ts';
 
 const manifest: { name: string; exports: Record<string, string | { default: string }> } =
   JSON.parse(readFileSync(new URL('package.json', import.meta.url), 'utf8'));
@@ -14,6 +15,27 @@ const sources = Object.entries(manifest.exports).flatMap(([subpath, target]) => 
   const find = new RegExp(`^${manifest.name}${subpath.slice(1)}$`);
   return [{ find, replacement: fileURLToPath(new URL(source, import.meta.url)) }];
 });
+
+/**
+ * Each group of tests and what is made ready before its first test, if any of its files run. scripts/test.mjs says
+ * which groups make a level. test/unit/levels.test.ts compares the groups with what the files import.
+ */
+const groups = [
+  { name: 'unit', include: ['test/unit/**/*.test.ts'], setup: [] },
+  {
+    name: 'redis-server',
+    include: ['test/redis-server/**/*.test.ts'],
+    exclude: [...CLIENT_TESTS],
+    setup: ['redis-server', 'build'],
+  },
+  { name: 'clients', include: [...CLIENT_TESTS], setup: ['redis-server', 'build', 'clients'] },
+  { name: 'docs', include: ['test/docs/**/*.test.ts'], setup: ['redis-server', 'build'] },
+  {
+    name: 'system',
+    include: ['test/{system,compatibility,package}/**/*.test.ts'],
+    setup: ['redis-server', 'build', 'clients'],
+  },
+];
 
 /** Tests over many processes or random steps take longest; begun last, each would run beside an idle worker. */
 const long = /\/test\/(?:system|compatibility|package|redis-server)\//;
@@ -32,19 +54,37 @@ class LongestFirst extends BaseSequencer {
 export default defineConfig({
   resolve: { alias: sources },
   test: {
-    include: ['test/**/*.test.ts'],
-    typecheck: {
-      enabled: true,
-      include: ['test/unit/types/**/*.test-d.ts'],
-      tsconfig: './tsconfig.json',
-      // Errors elsewhere are those of the check `typecheck`; here they would fail even a run of one test.
-      ignoreSourceErrors: true,
-    },
     pool: 'forks',
     // More workers than cores would make the deadlines of fault tests a matter of luck.
     maxWorkers: 2,
     testTimeout: 30_000,
     hookTimeout: 60_000,
     sequence: { sequencer: LongestFirst },
+    projects: [
+      ...groups.map(({ name, include, exclude = [], setup }) => ({
+        extends: true as const,
+        test: {
+          name,
+          include,
+          exclude,
+          globalSetup: setup.map((step) => `test/kit/setup/${step}.ts`),
+        },
+      })),
+      {
+        extends: true,
+        test: {
+          name: 'types',
+          include: [],
+          typecheck: {
+            enabled: true,
+            only: true,
+            include: ['test/unit/types/**/*.test-d.ts'],
+            tsconfig: './tsconfig.json',
+            // Errors elsewhere are those of the check `typecheck`; here they would fail even a run of one test.
+            ignoreSourceErrors: true,
+          },
+        },
+      },
+    ],
   },
 });

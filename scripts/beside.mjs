@@ -19,14 +19,7 @@ const vitest = path.join(root, 'node_modules/vitest/vitest.mjs');
 const failed = revisions.filter((revision) => {
   const { status } = spawnSync(
     process.execPath,
-    [
-      vitest,
-      'run',
-      'test/compatibility',
-      '--typecheck.enabled=false',
-      '--disable-console-intercept=true',
-      '--reporter=verbose',
-    ],
+    [vitest, 'run', 'test/compatibility', '--disable-console-intercept=true', '--reporter=verbose'],
     { cwd: root, env: { ...process.env, DRL_BEFORE: revision }, stdio: 'inherit' },
   );
   return status !== 0;

@@ -59,7 +59,7 @@ function runTests() {
   const file = path.join(folder, 'tests.json');
   try {
     const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${file}`];
-    const exitCode = runNpm(['test', '--', ...reporters]);
+    const exitCode = runNpm(['run', 'test:all', '--', ...reporters]);
     return countTests(readReport(file), exitCode);
   } finally {
     rmSync(folder, { recursive: true, force: true });

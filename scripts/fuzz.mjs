@@ -27,7 +27,7 @@ ensurePackages();
 ensureRedisServer();
 
 const vitest = path.join(root, 'node_modules/vitest/vitest.mjs');
-const flags = ['--typecheck.enabled=false', '--disable-console-intercept'];
+const flags = ['--disable-console-intercept'];
 const { status } = spawnSync(
   process.execPath,
   [vitest, 'run', 'test/redis-server/fuzz', ...flags, ...(area === undefined ? [] : ['-t', area])],

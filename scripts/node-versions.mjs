@@ -27,7 +27,7 @@ if (node === undefined) {
 
 // npm is a script that looks for `node` on the PATH.
 const PATH = [path.dirname(node), process.env['PATH']].join(path.delimiter);
-const { status } = spawnSync(node, [path.join(root, 'scripts/test.mjs'), ...files], {
+const { status } = spawnSync(node, [path.join(root, 'scripts/test.mjs'), '--all', ...files], {
   cwd: root,
   env: { ...process.env, PATH },
   stdio: 'inherit',

@@ -1,5 +1,5 @@
 import { Redis } from 'ioredis';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { RateLimiter } from 'distributed-rate-limiter';
 import { buildRevision, releaseBefore } from '../../scripts/revision.mjs';
 import { privateFolder, runWorkers, startRedis } from '../kit/servers/index.mjs';
@@ -68,7 +68,7 @@ async function build(revision: string): Promise<Earlier> {
 /** One or none. Built here and not in a hook: what the version has decides which cases there are. */
 const versions = before === undefined ? [] : [await build(before)];
 
-it('an earlier version is there, and what it exports this one exports, too', ({ skip }) => {
+test('an earlier version is there, and what it exports this one exports, too', ({ skip }) => {
   if (versions.length === 0) {
     skip('git knows no `v*` tag before this checkout; `npm run compat -- <revision>` takes any');
   }
@@ -122,7 +122,7 @@ describe.for(versions)(
       ['earlier', 'present'],
       ['present', 'earlier'],
     ] as const)('from the %s to the %s one', (from, to) => {
-      it.for(HANDOVERS.map((each) => [each.name, each] as const))(
+      test.for(HANDOVERS.map((each) => [each.name, each] as const))(
         '%s',
         async ([, { needs, run }], { skip }) => {
           const missing = lacks(libraries.earlier, needs);
@@ -170,7 +170,7 @@ describe.for(versions)(
     });
     afterAll(() => redis?.close());
 
-    it.for(
+    test.for(
       ROWS.flatMap((row) =>
         Object.entries(FILLED).map(([when, units]) => [row.name, when, row, units] as const),
       ),
@@ -201,7 +201,7 @@ describe.for(versions)(
       },
     );
 
-    it('a limit that recovers meanwhile: no more than burst and rate, and one burst', () => {
+    test('a limit that recovers meanwhile: no more than burst and rate, and one burst', () => {
       const flows = reports.map(({ flow }) => flow);
       const admitted = sum(flows.map((flow) => flow.admitted));
       const refused = sum(flows.map((flow) => flow.refused));
@@ -219,7 +219,7 @@ describe.for(versions)(
       expect(refused).toBeGreaterThan(0);
     });
 
-    it('places that are taken and freed all the time: never more holders than places', ({
+    test('places that are taken and freed all the time: never more holders than places', ({
       skip,
     }) => {
       if (!hasPlaces) skip(`${name} has no places`);
@@ -233,11 +233,11 @@ describe.for(versions)(
       for (const { worked } of places) expect(worked).toBeGreaterThan(0);
     });
 
-    it('no key is without a TTL after any phase', () => {
+    test('no key is without a TTL after any phase', () => {
       expect(reports.flatMap((report) => report.keysWithoutTtl)).toEqual([]);
     });
 
-    it('two scripts in one Redis, forgotten again and again: each is sent anew, and no call fails', () => {
+    test('two scripts in one Redis, forgotten again and again: each is sent anew, and no call fails', () => {
       expect(unknownScripts).toBeGreaterThan(PHASES.length);
     });
   },

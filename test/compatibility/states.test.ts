@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import {
   concurrency,
   fixedWindow,
@@ -13,7 +13,7 @@ import { decide } from '../../src/script/decide.ts';
 import { settleDetails, makeShape } from '../../src/script/call-shape.ts';
 import type { Entry } from '../../src/script/call-shape.ts';
 import type { Limit } from '../../src/algorithms/limit.ts';
-import { MapTable } from '../kit/twins/lockstep.ts';
+import { MapTable } from '../kit/twins/map-table.ts';
 import { groupedOneByOne } from '../kit/twins/lua-twin.ts';
 import { openResp, startRedis } from '../kit/servers/index.mjs';
 import type { RedisServer } from '../kit/servers/index.mjs';
@@ -146,7 +146,7 @@ describe('states as they were written', () => {
     return connection.command('EVAL', ...script);
   }
 
-  it('are of every kind, and of every algorithm', () => {
+  test('are of every kind, and of every algorithm', () => {
     expect(MEANINGS.map(([name]) => name)).toEqual(Object.keys(STATES));
     expect(SETTLEMENTS.map(([name]) => name)).toEqual(Object.keys(RECORDS));
     const written = MEANINGS.map(([, limit]) => limit.algorithm);
@@ -156,7 +156,7 @@ describe('states as they were written', () => {
     expect([...new Set(recorded), 'block'].toSorted()).toEqual(all);
   });
 
-  it.each(MEANINGS)('%s', async (name, limit, seconds, remaining, resetS) => {
+  test.each(MEANINGS)('%s', async (name, limit, seconds, remaining, resetS) => {
     const now = START + seconds * 1_000_000;
     const plan = limit.plan(1, now / 1_000);
     const shape = makeShape('peek', 1, [{ limit, plan, suffix: '' }]);
@@ -178,7 +178,7 @@ describe('states as they were written', () => {
     expect(twin, 'TypeScript').toEqual(reply);
   });
 
-  it.each(SETTLEMENTS)('a reservation, %s', async (name, limits, actual, settled, remaining) => {
+  test.each(SETTLEMENTS)('a reservation, %s', async (name, limits, actual, settled, remaining) => {
     const now = START + 1_000_000;
     const rules = limits.map((limit) => ({
       limit,

@@ -3,7 +3,7 @@ import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
-import { afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { startCommand } from '../kit/servers/command.mjs';
 import { startRedis } from '../kit/servers/index.mjs';
 
@@ -44,22 +44,22 @@ async function ask(origin: string): Promise<number[]> {
 }
 
 describe('examples', () => {
-  it('are there', () => expect(examples.length).toBeGreaterThan(0));
+  test('are there', () => expect(examples.length).toBeGreaterThan(0));
 
-  it('are all in the list', () => {
+  test('are all in the list', () => {
     const list = readFileSync(path.join(root, 'examples/README.md'), 'utf8');
     for (const example of examples) expect(list).toContain(`(${example})`);
   });
 
   describe.each(examples)('%s', (example) => {
-    it(`lets ${RATE} requests through, prints one line, and ends when told to`, async () => {
+    test(`lets ${RATE} requests through, prints one line, and ends when told to`, async () => {
       const { origin, output, end } = await start(example);
       expect(await ask(origin)).toEqual([...Array.from({ length: RATE }, () => 200), 429]);
       expect(await end()).toBe(0);
       expect(output()).toBe(`${origin}\n`);
     });
 
-    it('shares its limit with a second process over Redis', async () => {
+    test('shares its limit with a second process over Redis', async () => {
       const redis = await startRedis();
       cleanups.push(() => redis.close());
       const env = { REDIS_URL: redis.url };

@@ -1,5 +1,5 @@
 import { MemoryStore, RateLimiter } from 'distributed-rate-limiter';
-import { expect, it, vi } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { frameworkContract } from '../unit/http/contract.ts';
 import { decorate } from '../unit/http/nest-decorate.ts';
 import { nestFramework } from '../unit/http/nest-framework.ts';
@@ -13,7 +13,7 @@ vi.mock('distributed-rate-limiter/http', () => nest11.http);
 
 const { common, core, express, adapter } = nest11;
 
-it('is NestJS 11 that is tested, and that the adapter stands on', () => {
+test('is NestJS 11 that is tested, and that the adapter stands on', () => {
   expect(common.VERSION).toMatch(/^11\./);
   expect(adapter.RateLimitException.prototype).toBeInstanceOf(common.HttpException);
 });
@@ -27,7 +27,7 @@ frameworkContract(
   }),
 );
 
-it('limits by the module where no decorator says otherwise, and closes what it made', async () => {
+test('limits by the module where no decorator says otherwise, and closes what it made', async () => {
   const { Catch, Controller, Get, Module, UseFilters } = common;
   const { RateLimit, RateLimitException, RateLimitModule, SkipRateLimit } = adapter;
   const seen: unknown[] = [];

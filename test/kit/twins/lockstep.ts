@@ -1,15 +1,16 @@
 import { readVerdicts } from '../../../src/script/read-answer.ts';
 import { decide } from '../../../src/script/decide.ts';
-import type { Table } from '../../../src/script/decide.ts';
 import type { Entry } from '../../../src/script/call-shape.ts';
 import { JITTER } from '../../../src/algorithms/limit.ts';
-import type { Saved, Verdict } from '../../../src/algorithms/limit.ts';
+import type { Verdict } from '../../../src/algorithms/limit.ts';
 import { LateAnswers } from '../fakes/agreement.ts';
 import type { Random } from '../fakes/random.ts';
 import type { Ask, Asked } from './asks.ts';
 import { Asker } from './asks.ts';
-import { groupedByProduction, groupedOneByOne, writeOf } from './lua-twin.ts';
-import type { Grouping, LuaTwin, Reply, Write } from './lua-twin.ts';
+import { groupedByProduction, groupedOneByOne } from './lua-twin.ts';
+import type { Write } from './map-table.ts';
+import { MapTable, writeOf } from './map-table.ts';
+import type { Grouping, LuaTwin, Reply } from './lua-twin.ts';
 import { Oracle } from './oracle.ts';
 import type { OracleAnswer, OracleCall, OracleVerdict, OracleWrite } from './oracle.ts';
 import { Trace } from './traces.ts';
@@ -67,36 +68,6 @@ export function noCounts(): Counts {
     retries: 0,
     retriesOnServer: 0,
   };
-}
-
-/** A store without expiry that also tells what was written since it was last asked. */
-export class MapTable implements Table {
-  readonly stored: Map<string, string>;
-  #writes: Write[] = [];
-
-  constructor(stored: Map<string, string> = new Map()) {
-    this.stored = stored;
-  }
-
-  read(key: string): string | undefined {
-    return this.stored.get(key);
-  }
-
-  write(key: string, saved: Saved | undefined): void {
-    this.#writes.push(writeOf(key, saved));
-    if (saved === undefined) {
-      this.stored.delete(key);
-    } else {
-      this.stored.set(key, saved.value as string);
-    }
-  }
-
-  /** In the order of the keys. */
-  takeWrites(): Write[] {
-    const writes = this.#writes;
-    this.#writes = [];
-    return writes.sort();
-  }
 }
 
 interface Refused {

@@ -4,19 +4,9 @@ import { decideBatch } from '../../../src/stores/redis.ts';
 import type { Call } from '../../../src/stores/store.ts';
 import { openResp } from '../servers/index.mjs';
 import type { RedisServer } from '../servers/index.mjs';
+import type { Write } from './map-table.ts';
+import { writeOf } from './map-table.ts';
 import { virtualScript } from '../fakes/virtual-script.ts';
-
-/** A write in one comparable text: the key, and the value with its TTL in milliseconds, or a deletion. */
-export type Write = string;
-
-export function writeOf(
-  key: string,
-  saved: { readonly value: unknown; readonly ttlMs: number | bigint } | undefined,
-): Write {
-  return saved === undefined
-    ? `${key} deleted`
-    : `${key} ${saved.value as string} for ${saved.ttlMs} ms`;
-}
 
 /** Entries that go into one script call, and how they are written there. */
 export interface Grouping {

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { concurrency, tokenBucket } from 'distributed-rate-limiter';
 import type { Limit } from 'distributed-rate-limiter';
 import { decide } from '../../../src/script/decide.ts';
@@ -300,7 +300,7 @@ describe('concurrency', () => {
       : words.map((word, i) => (i % 2 === 0 ? word : Number(word) - START)).join(' ');
   }
 
-  it.each(Object.entries(SCENES))('%s', async (_title, rows) => {
+  test.each(Object.entries(SCENES))('%s', async (_title, rows) => {
     const table = new ShownTable();
     for (const { says, entry, at, answer, left } of rows) {
       const now = START + at;
@@ -313,7 +313,7 @@ describe('concurrency', () => {
     }
   });
 
-  it('is kept for as long as its last lease lasts, rounded up, and a millisecond', async () => {
+  test('is kept for as long as its last lease lasts, rounded up, and a millisecond', async () => {
     const acquire = (lease: string): Entry => row('', ['two', 'acquire', lease], 0, []).entry;
     expect((await lua([acquire('a')], START))[1]).toEqual([
       `~ -${START} a ${START + 10 * SECOND} for 10001`,
@@ -340,17 +340,22 @@ describe('concurrency', () => {
       ['a mark without end', ['ZADD', 'k', '-inf', '~', START, 'a'], /^UNREADABLE/],
     ];
 
-    it.each(foreign)('%s fails its entry alone and grants nothing', async (_what, put, message) => {
-      await connection.command(...put);
-      const before = await connection.command('DUMP', 'k');
-      const [[, ...reply]] = await lua([acquire, { ...other, key: 'free' }], START);
-      expect(reply.slice(0, 4).map(String)).toEqual(Array(4).fill(expect.stringMatching(message)));
-      expect(reply.slice(4)).toEqual([1, 10 * SECOND, 0]);
-      expect(await connection.command('DUMP', 'k')).toBe(before);
-      expect(await connection.command('EXISTS', '{k}/rate:token_bucket')).toBe(0);
-    });
+    test.each(foreign)(
+      '%s fails its entry alone and grants nothing',
+      async (_what, put, message) => {
+        await connection.command(...put);
+        const before = await connection.command('DUMP', 'k');
+        const [[, ...reply]] = await lua([acquire, { ...other, key: 'free' }], START);
+        expect(reply.slice(0, 4).map(String)).toEqual(
+          Array(4).fill(expect.stringMatching(message)),
+        );
+        expect(reply.slice(4)).toEqual([1, 10 * SECOND, 0]);
+        expect(await connection.command('DUMP', 'k')).toBe(before);
+        expect(await connection.command('EXISTS', '{k}/rate:token_bucket')).toBe(0);
+      },
+    );
 
-    it('is cured by a reset in the same call', async () => {
+    test('is cured by a reset in the same call', async () => {
       await connection.command('SET', 'k', 'foreign');
       const reset = row('', ['two', 'reset'], 0, []).entry;
       const [reply] = await lua([reset, other], START);
@@ -358,14 +363,14 @@ describe('concurrency', () => {
     });
   });
 
-  it('is read whatever a server writes its scores like', async () => {
+  test('is read whatever a server writes its scores like', async () => {
     // 1767225600000000 is 1.7672256e+15 on some.
     await connection.command('ZADD', 'k', '-1.7672256e+15', '~', '1.76722561e+15', 'a');
     const [reply] = await lua([row('', ['one', 'acquire', 'b'], 0, []).entry], START);
     expect(reply.slice(1)).toEqual([-2, 10 * SECOND, 10 * SECOND]);
   });
 
-  it('moves thousands of leases when the clock steps back', async () => {
+  test('moves thousands of leases when the clock steps back', async () => {
     const members = Array.from({ length: 5_000 }, (_, i) => [START + SECOND + i, `l${i}`]).flat();
     await connection.command('ZADD', 'k', -START, '~', ...members);
     const now = START - 60 * SECOND;
@@ -377,7 +382,7 @@ describe('concurrency', () => {
   describe('a write that fails', () => {
     afterAll(() => connection.command('CONFIG', 'SET', 'maxmemory', 0));
 
-    it('for want of memory fails the entry, and a release still frees its place', async () => {
+    test('for want of memory fails the entry, and a release still frees its place', async () => {
       const [acquire, acquireB] = ['a', 'b'].map(
         (lease) => row('', ['two', 'acquire', lease], 0, []).entry,
       );
@@ -391,7 +396,7 @@ describe('concurrency', () => {
       expect(await connection.command('EXISTS', 'k')).toBe(0);
     });
 
-    it('between value and TTL leaves no key behind', async () => {
+    test('between value and TTL leaves no key behind', async () => {
       await connection.command(
         'ACL',
         'SETUSER',

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { concurrency, slidingWindow, tokenBucket } from 'distributed-rate-limiter';
 import type { Limit } from 'distributed-rate-limiter';
 import { decide } from '../../../src/script/decide.ts';
@@ -238,7 +238,7 @@ describe(`concurrency: TypeScript, Lua and a model (DRL_SEED=${seed} repeats thi
     await redis?.close();
   });
 
-  it(`agree on ${STEPS} random steps`, { timeout: 60_000 + STEPS }, async () => {
+  test(`agree on ${STEPS} random steps`, { timeout: 60_000 + STEPS }, async () => {
     const sha1 = await connection.command('SCRIPT', 'LOAD', DECIDE_AND_SHOW);
     for (let number = 0; counts.steps < STEPS; number++) {
       const trace = new Trace(new Random(seed + number), `s${seed + number}`);

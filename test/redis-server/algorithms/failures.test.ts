@@ -1,5 +1,5 @@
 import * as fc from 'fast-check';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { RateLimiter } from '../../../src/limiter/rate-limiter.ts';
 import { decide, UNREADABLE } from '../../../src/script/decide.ts';
 import type { Entry } from '../../../src/script/call-shape.ts';
@@ -9,7 +9,7 @@ import type { RedisServer } from '../../kit/servers/index.mjs';
 import { Random, seedOfRun } from '../../kit/fakes/random.ts';
 import { Asker } from '../../kit/twins/asks.ts';
 import type { Ask, Governed, Spec } from '../../kit/twins/asks.ts';
-import { MapTable } from '../../kit/twins/lockstep.ts';
+import { MapTable } from '../../kit/twins/map-table.ts';
 import { groupedByProduction, groupedOneByOne, LuaTwin } from '../../kit/twins/lua-twin.ts';
 import type { Grouping, Reply } from '../../kit/twins/lua-twin.ts';
 
@@ -102,7 +102,7 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
       return redis.command('DEBUG', 'DIGEST-VALUE', 'foreign');
     }
 
-    it.each<[string, Ask[], (string | number)[]]>([
+    test.each<[string, Ask[], (string | number)[]]>([
       ['a call alone', [allow('foreign')], ['WRONGTYPE']],
       ['a look alone', [peek('foreign')], ['WRONGTYPE']],
       [
@@ -127,7 +127,7 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
       expect(await dump()).toStrictEqual(before);
     });
 
-    it('a call under two limits charges neither', async () => {
+    test('a call under two limits charges neither', async () => {
       await redis.command(...make);
       expect(await answers([allow('foreign', TWO), allow('other', TWO)])).toStrictEqual([
         'WRONGTYPE',
@@ -143,7 +143,7 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
       ]);
     });
 
-    it('a reset cures it, for the rest of the same call as well', async () => {
+    test('a reset cures it, for the rest of the same call as well', async () => {
       await redis.command(...make);
       expect(await answers([allow('foreign'), reset('foreign'), allow('foreign')])).toStrictEqual([
         'WRONGTYPE',
@@ -255,12 +255,12 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
     return reply[1] !== UNREADABLE;
   }
 
-  it('has a long list of what is no state', () => {
+  test('has a long list of what is no state', () => {
     expect(new Set(garbage).size).toBe(garbage.length);
     expect(garbage.length).toBeGreaterThanOrEqual(40);
   });
 
-  it.each(garbage.map((value) => [JSON.stringify(value).slice(0, 40), value]))(
+  test.each(garbage.map((value) => [JSON.stringify(value).slice(0, 40), value]))(
     'grants nothing on %s, and leaves the neighbours real',
     async (_, value) => {
       const put = () => redis.command('SET', 'k', value);
@@ -299,12 +299,12 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
     },
   );
 
-  it('grants nothing on bytes that are no text', async () => {
+  test('grants nothing on bytes that are no text', async () => {
     await redis.command('SET', 'k', Buffer.from([0x31, 0xff, 0x00]));
     expect(await answers([allow('k'), allow('a')])).toStrictEqual(['UNREADABLE', 1]);
   });
 
-  it.each(readable.map((value) => [JSON.stringify(value).slice(0, 40), value]))(
+  test.each(readable.map((value) => [JSON.stringify(value).slice(0, 40), value]))(
     'reads %s as a state',
     async (_, value) => {
       expect(isReadable(value)).toBe(true);
@@ -315,7 +315,7 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
     },
   );
 
-  it(`reads the same texts as states in both languages (DRL_SEED=${seed})`, async () => {
+  test(`reads the same texts as states in both languages (DRL_SEED=${seed})`, async () => {
     const text = fc.string({
       unit: fc.constantFrom(...'0001234567899999:::: -+.ex\n'.split('')),
       maxLength: 34,
@@ -355,7 +355,7 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
       await redis.command('CONFIG', 'SET', 'maxmemory', '1');
     }
 
-    it('keeps the real refusal of an exhausted identity, beside a fresh one that fails', async () => {
+    test('keeps the real refusal of an exhausted identity, beside a fresh one that fails', async () => {
       expect(await answers([allow('spent', ONE, 3)])).toStrictEqual([3]);
       await fill();
       const both = [allow('fresh'), allow('spent'), peek('fresh'), peek('spent'), allow('fresh')];
@@ -367,7 +367,7 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
       expect(await redis.command('GET', 'spent')).toBe(String(NOW + 3 * HOUR));
     });
 
-    it('keeps what was decided before the first change real', async () => {
+    test('keeps what was decided before the first change real', async () => {
       await answers([allow('used')]);
       await fill();
       const asks = [peek('used'), peek('fresh'), allow('used'), peek('used'), allow('used')];
@@ -375,18 +375,18 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
       expect(await redis.command('GET', 'used')).toBe(String(NOW + HOUR));
     });
 
-    it('fails all of a run on one key, its refusals too', async () => {
+    test('fails all of a run on one key, its refusals too', async () => {
       await fill();
       expect(await answers(Array<Ask>(5).fill(allow('fresh')))).toStrictEqual(Array(5).fill('OOM'));
     });
 
-    it('stores nothing of a call under two limits', async () => {
+    test('stores nothing of a call under two limits', async () => {
       await fill();
       expect(await answers([allow('k', TWO)])).toStrictEqual(['OOM']);
       expect(await redis.command('DBSIZE')).toBe(0);
     });
 
-    it('fails a refusal that needed a pardon to be stored, and no other', async () => {
+    test('fails a refusal that needed a pardon to be stored, and no other', async () => {
       // Both are far ahead; one was forgiven before, and waits.
       await redis.command('SET', 'ahead', String(NOW + 9 * HOUR));
       await redis.command('SET', 'waiting', `${NOW + 9 * HOUR}:0:1:${NOW + 1}`);
@@ -396,7 +396,7 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
       expect(await answers([peek('ahead'), allow('waiting')])).toStrictEqual(['OOM', 'refused']);
     });
 
-    it('still resets', async () => {
+    test('still resets', async () => {
       await answers([allow('spent', ONE, 3)]);
       await fill();
       expect(await answers([allow('spent'), reset('spent'), peek('spent')])).toStrictEqual([
@@ -407,14 +407,14 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
       expect(await redis.command('DBSIZE')).toBe(0);
     });
 
-    it('decides for real as soon as there is memory again', async () => {
+    test('decides for real as soon as there is memory again', async () => {
       await fill();
       expect(await answers([allow('k')])).toStrictEqual(['OOM']);
       await redis.command('CONFIG', 'SET', 'maxmemory', '0');
       expect(await answers([allow('k')])).toStrictEqual([1]);
     });
 
-    it(`never says that a charge passed which is not stored, nor stores another (DRL_SEED=${seed})`, async () => {
+    test(`never says that a charge passed which is not stored, nor stores another (DRL_SEED=${seed})`, async () => {
       const random = new Random(seed);
       let [failed, real] = [0, 0];
       for (let round = 0; round < 60; round++) {
@@ -498,12 +498,12 @@ describe('a command that the user of the connection may not run', () => {
   /** Redis 7.0 says `ERR` inside a script, later ones `NOPERM`. */
   const DENIED = expect.stringMatching(/^(ERR|NOPERM)$/);
 
-  it.each(['mget', 'time', 'evalsha'])('without %s nothing is decided', async (command) => {
+  test.each(['mget', 'time', 'evalsha'])('without %s nothing is decided', async (command) => {
     expect(await answers(command, [allow('a'), peek('b'), reset('c')])).toBe('no permission');
     expect(await redis.command('DBSIZE')).toBe(0);
   });
 
-  it('without set a fresh identity is granted nothing', async () => {
+  test('without set a fresh identity is granted nothing', async () => {
     await redis.command('SET', 'spent', '9007199254740991:0:1:9007199254740991', 'PX', 60_000);
     expect(await answers('set', [allow('fresh'), allow('spent')])).toStrictEqual([
       DENIED,
@@ -512,7 +512,7 @@ describe('a command that the user of the connection may not run', () => {
     expect(await redis.command('EXISTS', 'fresh')).toBe(0);
   });
 
-  it('without psetex an identity is granted nothing more', async () => {
+  test('without psetex an identity is granted nothing more', async () => {
     expect(await answers('set', [allow('a'), peek('a')])).toStrictEqual([1, 1]);
     const before = await redis.command('GET', 'a');
     expect(await answers('psetex', [allow('a'), allow('b')])).toStrictEqual([DENIED, 1]);
@@ -522,18 +522,18 @@ describe('a command that the user of the connection may not run', () => {
     expect(await redis.command('GET', 'a')).toBe(before);
   });
 
-  it('without get no key is taken for a fresh one that may hold something else', async () => {
+  test('without get no key is taken for a fresh one that may hold something else', async () => {
     await redis.command('RPUSH', 'foreign', 'theirs');
     expect(await answers('get', [peek('foreign'), peek('fresh')])).toStrictEqual([DENIED, DENIED]);
   });
 
-  it('without del a reset fails, and what follows it', async () => {
+  test('without del a reset fails, and what follows it', async () => {
     expect(await answers('set', [allow('a'), peek('a')])).toStrictEqual([1, 1]);
     const asks = [peek('a'), reset('a'), peek('a')];
     expect(await answers('del', asks)).toStrictEqual([1, DENIED, DENIED]);
   });
 
-  it.each(commands)('ready() rejects without %s', async (command) => {
+  test.each(commands)('ready() rejects without %s', async (command) => {
     const limiter = new RateLimiter({
       redis: `redis://no-${command}:secret@127.0.0.1:${redis.port}`,
       rate: 5,

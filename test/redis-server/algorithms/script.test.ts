@@ -4,7 +4,7 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { assemble, INCLUDES } from '../../../scripts/build-lua.mjs';
 import { tokenBucket } from '../../../src/algorithms/token-bucket.ts';
 import { RateLimiter } from '../../../src/limiter/rate-limiter.ts';
@@ -26,13 +26,13 @@ describe('the script that production sends', () => {
     await redis?.close();
   });
 
-  it('is what the sources come to, under the name that the server gives it', async () => {
+  test('is what the sources come to, under the name that the server gives it', async () => {
     expect(decideScript).toStrictEqual(assemble());
     expect(decideScript.sha1).toBe(createHash('sha1').update(decideScript.text).digest('hex'));
     expect(await redis.command('SCRIPT', 'LOAD', decideScript.text)).toBe(decideScript.sha1);
   });
 
-  it('is the same but for the clock where a test sets the time', () => {
+  test('is the same but for the clock where a test sets the time', () => {
     const clock = "local time = redis.call('TIME')\nlocal now = time[1] * 1000000 + time[2]\n";
     const rest = decideScript.text.slice(clock.length);
     expect(decideScript.text.startsWith(clock)).toBe(true);
@@ -41,7 +41,7 @@ describe('the script that production sends', () => {
     expect(rest).not.toContain('TIME');
   });
 
-  it('begins with no shebang and calls only what every Redis since version 5 has', () => {
+  test('begins with no shebang and calls only what every Redis since version 5 has', () => {
     expect(decideScript.text.startsWith('#!')).toBe(false);
     const commands = [...decideScript.text.matchAll(/(?:p?call|in_chunks)\('([A-Z]+)'/g)];
     const onStrings = ['TIME', 'MGET', 'GET', 'SET', 'PSETEX', 'DEL', 'PEXPIRE'];
@@ -54,7 +54,7 @@ describe('the script that production sends', () => {
     expect(decideScript.text).not.toMatch(/redis\.(?!(?:p?call|error_reply)\b)/);
   });
 
-  it('reads and writes no key that is not among KEYS, and is cached once for all data', async () => {
+  test('reads and writes no key that is not among KEYS, and is cached once for all data', async () => {
     await redis.command('SCRIPT', 'FLUSH');
     const commands: string[] = [];
     const monitor = await redis.monitor((line) => commands.push(line));
@@ -152,7 +152,7 @@ describe('the build of the script', () => {
     writeFileSync(file, after);
   }
 
-  it('finds the generated file up to date, and leaves it as it is', () => {
+  test('finds the generated file up to date, and leaves it as it is', () => {
     expect(build('--check')).toStrictEqual({ status: 0, stderr: '' });
     expect(build()).toStrictEqual({ status: 0, stderr: '' });
     expect(readFileSync(join(copy, 'src/script/script.gen.ts'), 'utf8')).toBe(
@@ -160,7 +160,7 @@ describe('the build of the script', () => {
     );
   });
 
-  it.each(INCLUDES)('finds the generated file stale when %s.lua has changed', (include) => {
+  test.each(INCLUDES)('finds the generated file stale when %s.lua has changed', (include) => {
     edit(`src/${include}.lua`, (text) =>
       `${text}local added = 1\n`.replace(
         'return out\nlocal added = 1',
@@ -172,14 +172,14 @@ describe('the build of the script', () => {
     expect(status).toBe(1);
   });
 
-  it('finds it stale when it was edited by hand, until it is built again', () => {
+  test('finds it stale when it was edited by hand, until it is built again', () => {
     edit('src/script/script.gen.ts', (text) => text.replace('1000000', '1000001'));
     expect(build('--check').status).toBe(1);
     expect(build()).toStrictEqual({ status: 0, stderr: '' });
     expect(build('--check').status).toBe(0);
   });
 
-  it.each([
+  test.each([
     ['an assignment', 'leaked = 1'],
     ['a read', 'local x = undeclared'],
     ['a call', 'os.exit()'],
@@ -192,19 +192,19 @@ describe('the build of the script', () => {
     expect(status).not.toBe(0);
   });
 
-  it.each(INCLUDES)('rejects %s.lua without a header', (include) => {
+  test.each(INCLUDES)('rejects %s.lua without a header', (include) => {
     edit(`src/${include}.lua`, (text) => text.replace(/^--\[\[[\s\S]*?\]\]\n/, ''));
     const { status, stderr } = build('--check');
     expect(stderr).toContain(`${include}.lua: begins with no header`);
     expect(status).not.toBe(0);
   });
 
-  it.each(['In: ', 'Out:'])('rejects a header that does not say what goes %s', (word) => {
+  test.each(['In: ', 'Out:'])('rejects a header that does not say what goes %s', (word) => {
     edit('src/script/decide.lua', (text) => text.replace(`  ${word}`, '      '));
     expect(build('--check').stderr).toContain('decide.lua: begins with no header');
   });
 
-  it.each([
+  test.each([
     ['a name that the code does not use', 'Uses: now, ', 'Uses: now, rest, ', 'lists rest'],
     ['no name that the code uses', 'Uses: now, ', 'Uses: ', 'lacks now'],
     ['a name that a later include declares', 'Uses: now, ', 'Uses: now, verbs, ', 'lists verbs'],
@@ -215,12 +215,12 @@ describe('the build of the script', () => {
     expect(status).not.toBe(0);
   });
 
-  it('rejects a header without `Uses:` of an include that takes names from earlier ones', () => {
+  test('rejects a header without `Uses:` of an include that takes names from earlier ones', () => {
     edit('src/script/write.lua', (text) => text.replace(/ {2}Uses: .*\n/, ''));
     expect(build('--check').stderr).toContain('write.lua: lacks states; ');
   });
 
-  it('rejects a syntax error', () => {
+  test('rejects a syntax error', () => {
     edit('src/script/write.lua', (text) => text.replace('return out', 'return out out'));
     expect(build('--check').status).not.toBe(0);
   });

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import {
   MemoryStore,
   RateLimiter,
@@ -223,7 +223,7 @@ const SCENES: readonly (readonly [title: string, limit: Limit, rows: readonly Ro
 ];
 
 describe.each(SCENES)('%s', (_, limit, rows) => {
-  it.each(['TypeScript', 'Lua'])('by the %s twin', async (language) => {
+  test.each(['TypeScript', 'Lua'])('by the %s twin', async (language) => {
     const table = new MapTable();
     const marks: string[] = [];
     const told: unknown[] = [];
@@ -243,7 +243,7 @@ describe.each(SCENES)('%s', (_, limit, rows) => {
 });
 
 describe('laws', () => {
-  it('no window whatever holds more than the rate, and no call is refused that would leave it so', () => {
+  test('no window whatever holds more than the rate, and no call is refused that would leave it so', () => {
     const random = new Random(seed);
     const wrong: string[] = [];
     let refusals = 0;
@@ -292,7 +292,7 @@ describe('laws', () => {
     expect(refusals).toBeGreaterThan(1_000);
   });
 
-  it('a limit finds all of its window while another of a shorter period trims the same log', async () => {
+  test('a limit finds all of its window while another of a shorter period trims the same log', async () => {
     const short = [slidingWindowLog({ rate: 1, period: 1 })];
     const long = [slidingWindowLog({ rate: 20, period: 30 })];
     const table = new MapTable();
@@ -315,7 +315,7 @@ describe('laws', () => {
     }
   });
 
-  it('a period that nobody asks for any more is kept for no longer than two of it', () => {
+  test('a period that nobody asks for any more is kept for no longer than two of it', () => {
     const table = new MapTable();
     const short = [slidingWindowLog({ rate: 5, period: 1 })];
     table.decide([entryOf('k', 'allow', 1, [slidingWindowLog({ rate: 5, period: 60 })])], START);
@@ -328,7 +328,7 @@ describe('laws', () => {
     expect(lengths.slice(121)).toStrictEqual(Array(79).fill(1));
   });
 
-  it('calls of one script call are one entry, and each can be refunded', async () => {
+  test('calls of one script call are one entry, and each can be refunded', async () => {
     const limits = [slidingWindowLog({ rate: 100, period: 60 })];
     const entry = entryOf('k', 'allow', 2, limits);
     const reply = (await lua.decide(Array(30).fill(entry), START)) as number[];
@@ -347,7 +347,7 @@ describe('laws', () => {
     ]);
   });
 
-  it('the memory store answers from a log of 100,000 entries by looking at a few of them', () => {
+  test('the memory store answers from a log of 100,000 entries by looking at a few of them', () => {
     const limits = [slidingWindowLog({ rate: 100_000, period: '1h' })];
     const table = new MapTable();
     const entry = entryOf('k', 'allow', 1, limits);
@@ -371,7 +371,7 @@ describe('laws', () => {
     expect(looks).toBeLessThan(200);
   });
 
-  it.each(['TypeScript', 'Lua'])(
+  test.each(['TypeScript', 'Lua'])(
     'sums begin anew before they could be inexact (%s)',
     async (language) => {
       const limits = [slidingWindowLog({ rate: 1_000, period: 60 })];
@@ -405,7 +405,7 @@ describe('what fails alone', () => {
   const allow = (key: string) => entryOf(key, 'allow', 1, limits);
   const ours = `~0:${60 * SECOND}:0:${START}`;
 
-  it.each<[string, (string | number)[], string]>([
+  test.each<[string, (string | number)[], string]>([
     ['a string', ['SET', 'foreign', '7'], 'WRONGTYPE'],
     ['a hash', ['HSET', 'foreign', 'a', '7'], 'WRONGTYPE'],
     ['a sorted set of others', ['ZADD', 'foreign', 1, 'a', 2, 'b'], 'UNREADABLE'],
@@ -440,7 +440,7 @@ describe('what fails alone', () => {
     expect(await redis.command('DEBUG', 'DIGEST-VALUE', 'foreign')).toStrictEqual(dump);
   });
 
-  it('an unreadable entry further on makes the wait longer, and takes nothing else along', async () => {
+  test('an unreadable entry further on makes the wait longer, and takes nothing else along', async () => {
     await lua.decide([entryOf('k', 'allow', 2, limits)], START);
     const marks = readMarks(
       allow('k').shape,
@@ -456,7 +456,7 @@ describe('what fails alone', () => {
     expect(verdictOf(refund, await lua.decide([refund], START + 3)).remaining).toBe(0);
   });
 
-  it('a server without memory refuses what it cannot write, and still tells who is over the limit', async () => {
+  test('a server without memory refuses what it cannot write, and still tells who is over the limit', async () => {
     for (let i = 0; i < 5; i++) {
       await lua.decide([allow('full')], START + i);
     }
@@ -492,7 +492,7 @@ describe('what fails alone', () => {
     }
   });
 
-  it('a user who may not set a TTL leaves no key without one', async () => {
+  test('a user who may not set a TTL leaves no key without one', async () => {
     await redis.command(
       'ACL',
       'SETUSER',
@@ -517,7 +517,7 @@ describe('what fails alone', () => {
 });
 
 describe('through the front door', () => {
-  it('all verbs, on Redis and in memory alike, and no key without a TTL', async () => {
+  test('all verbs, on Redis and in memory alike, and no key without a TTL', async () => {
     const clock = new ManualClock();
     const limits = [
       slidingWindowLog({ rate: 5, period: '1h', maxDebt: 3 }),
@@ -549,7 +549,7 @@ describe('through the front door', () => {
     expect((await redis.keyCounts()).keys).toBeGreaterThan(0);
   });
 
-  it('is what a limiter of one limit may be, by its name', async () => {
+  test('is what a limiter of one limit may be, by its name', async () => {
     const limiter = new RateLimiter({
       store: new MemoryStore(),
       algorithm: 'sliding_window_log',
@@ -561,7 +561,7 @@ describe('through the front door', () => {
     expect(decisions[0]!.limits[0]!.algorithm).toBe('sliding_window_log');
   });
 
-  it('an entry costs what the docs say', async () => {
+  test('an entry costs what the docs say', async () => {
     const limits = [slidingWindowLog({ rate: 1_000_000, period: '1h' })];
     const bytesEach: Record<number, number> = {};
     for (const entries of [100, 1_000, 10_000]) {
@@ -580,7 +580,7 @@ describe('through the front door', () => {
     expect(bytesEach[10_000]).toBeLessThan(120);
   });
 
-  it.each<[string, Record<string, unknown>, RegExp]>([
+  test.each<[string, Record<string, unknown>, RegExp]>([
     [
       'no rate',
       { rate: 0, period: '1m' },
@@ -615,7 +615,7 @@ const noClock = steppedClockMissing();
 describe.skipIf(noClock !== undefined)(
   `on a server whose clock steps${noClock === undefined ? '' : ` (skipped: ${noClock})`}`,
   () => {
-    it.each([-2_000, -60_000, -3_600_000, -30 * 86_400_000])(
+    test.each([-2_000, -60_000, -3_600_000, -30 * 86_400_000])(
       'by %i ms: nobody is locked out for longer than a period, nor let in earlier',
       async (step) => {
         const { redis: stepped, clock, close } = await startSteppedRedis();

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { slidingWindow, slidingWindowLog, tokenBucket } from 'distributed-rate-limiter';
 import type { Limit } from 'distributed-rate-limiter';
 import { readMarks, readVerdicts } from '../../../src/script/read-answer.ts';
@@ -104,7 +104,7 @@ describe(`sliding_window_log in TypeScript, Lua and the oracle (DRL_SEED=${seed}
     await redis?.close();
   });
 
-  it(`agree on ${STEPS} random steps`, { timeout: 60_000 + 2 * STEPS }, async () => {
+  test(`agree on ${STEPS} random steps`, { timeout: 60_000 + 2 * STEPS }, async () => {
     const counts = noCounts();
     for (let trace = 0; counts.steps < STEPS; trace++) {
       await follow(lua, new Random(seed + trace), `seed${seed + trace}`, counts);

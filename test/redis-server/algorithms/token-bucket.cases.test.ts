@@ -1,12 +1,12 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { readVerdicts } from '../../../src/script/read-answer.ts';
 import { decide } from '../../../src/script/decide.ts';
 import { startRedis } from '../../kit/servers/index.mjs';
 import type { RedisServer } from '../../kit/servers/index.mjs';
 import { Asker } from '../../kit/twins/asks.ts';
 import type { Spec } from '../../kit/twins/asks.ts';
-import { MapTable } from '../../kit/twins/lockstep.ts';
-import { groupedOneByOne, LuaTwin, writeOf } from '../../kit/twins/lua-twin.ts';
+import { MapTable, writeOf } from '../../kit/twins/map-table.ts';
+import { groupedOneByOne, LuaTwin } from '../../kit/twins/lua-twin.ts';
 
 /** All times are whole microseconds after this instant; those of the states as well. */
 const START = 1_767_225_600_000_000;
@@ -445,7 +445,7 @@ describe('token bucket, case by case', () => {
   });
 
   describe.each(['TypeScript', 'Lua'])('in %s', (language) => {
-    it.each(SCENES.map((scene, i) => [scene.title, scene, `scene:${i}`] as const))(
+    test.each(SCENES.map((scene, i) => [scene.title, scene, `scene:${i}`] as const))(
       '%s',
       async (_, scene, key) => {
         const twin = language === 'Lua' ? inLua(key, lua) : inTypeScript(key);

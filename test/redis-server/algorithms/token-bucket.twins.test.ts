@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Entry } from '../../../src/script/call-shape.ts';
 import { startRedis } from '../../kit/servers/index.mjs';
 import type { RedisServer } from '../../kit/servers/index.mjs';
@@ -65,7 +65,7 @@ describe(`TypeScript, Lua and the oracle (DRL_SEED=${seed} repeats this run)`, (
     await redis?.close();
   });
 
-  it(`agree on ${STEPS} random steps`, { timeout: 60_000 + STEPS }, async () => {
+  test(`agree on ${STEPS} random steps`, { timeout: 60_000 + STEPS }, async () => {
     const counts = noCounts();
     for (let trace = 0; counts.steps < STEPS; trace += TRACES_PER_ROUND) {
       // The server decides the first traces of a round while the last are made.
@@ -83,7 +83,7 @@ describe(`TypeScript, Lua and the oracle (DRL_SEED=${seed} repeats this run)`, (
     expect(seen.filter(([name, count]) => count < least(name))).toStrictEqual([]);
   });
 
-  it('answer the same calls alike however these are grouped into runs and script calls', async () => {
+  test('answer the same calls alike however these are grouped into runs and script calls', async () => {
     const random = new Random(seed);
     const poser = new Asker();
     let steps = 0;

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { fixedWindow, slidingWindow } from 'distributed-rate-limiter';
 import type { Limit } from 'distributed-rate-limiter';
 import { readVerdicts } from '../../../src/script/read-answer.ts';
@@ -8,7 +8,7 @@ import type { Entry, Verb } from '../../../src/script/call-shape.ts';
 import { suffixOf } from '../../../src/limiter/limit-set.ts';
 import { startRedis } from '../../kit/servers/index.mjs';
 import type { RedisServer } from '../../kit/servers/index.mjs';
-import { MapTable } from '../../kit/twins/lockstep.ts';
+import { MapTable } from '../../kit/twins/map-table.ts';
 import { groupedOneByOne, LuaTwin } from '../../kit/twins/lua-twin.ts';
 
 const SECOND = 1_000_000;
@@ -203,12 +203,12 @@ describe('windows', () => {
     }
   }
 
-  it.each(CASES)('%s (TypeScript)', async (_what, limit, steps) => {
+  test.each(CASES)('%s (TypeScript)', async (_what, limit, steps) => {
     const table = new MapTable();
     await follow(limit, steps, async (entry, now) => decide([entry], now, table));
   });
 
-  it.each(CASES)('%s (Lua)', async (_what, limit, steps) => {
+  test.each(CASES)('%s (Lua)', async (_what, limit, steps) => {
     await lua.forget();
     await follow(
       limit,

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { fixedWindow, slidingWindow, tokenBucket } from 'distributed-rate-limiter';
 import type { Limit } from 'distributed-rate-limiter';
 import { readMarks, readVerdicts } from '../../../src/script/read-answer.ts';
@@ -11,7 +11,7 @@ import { startRedis } from '../../kit/servers/index.mjs';
 import type { RedisServer } from '../../kit/servers/index.mjs';
 import { agree, LateAnswers } from '../../kit/fakes/agreement.ts';
 import { Random, seedOfRun } from '../../kit/fakes/random.ts';
-import { MapTable } from '../../kit/twins/lockstep.ts';
+import { MapTable } from '../../kit/twins/map-table.ts';
 import { groupedByProduction, LuaTwin } from '../../kit/twins/lua-twin.ts';
 
 /** For the long form set `DRL_STEPS`. */
@@ -308,7 +308,7 @@ describe(`windows and buckets in TypeScript and Lua (DRL_SEED=${seed} repeats th
     await redis?.close();
   });
 
-  it(`agree on ${STEPS} random steps`, { timeout: 60_000 + 2 * STEPS }, async () => {
+  test(`agree on ${STEPS} random steps`, { timeout: 60_000 + 2 * STEPS }, async () => {
     const counts = noCounts();
     for (let trace = 0; counts.steps < STEPS; trace++) {
       await follow(lua, new Random(seed + trace), `seed${seed + trace}`, counts);

@@ -1,10 +1,10 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { fixedWindow, slidingWindow } from 'distributed-rate-limiter';
 import { decide, UNREADABLE } from '../../../src/script/decide.ts';
 import { makeShape } from '../../../src/script/call-shape.ts';
 import { startRedis } from '../../kit/servers/index.mjs';
 import type { RedisServer } from '../../kit/servers/index.mjs';
-import { MapTable } from '../../kit/twins/lockstep.ts';
+import { MapTable } from '../../kit/twins/map-table.ts';
 import { groupedOneByOne, LuaTwin } from '../../kit/twins/lua-twin.ts';
 
 const NOW = Date.UTC(2026, 0, 1) * 1_000;
@@ -28,7 +28,7 @@ describe('windows as nobody writes them', () => {
     await redis?.close();
   });
 
-  it.each([
+  test.each([
     ['one, readable', SLIDING, `${HOUR}:${INDEX}:0:3`, 7 - 1],
     ['two of one period', SLIDING, `${HOUR}:${INDEX}:0:3;${HOUR}:${INDEX}:0:9`, UNREADABLE],
     ['one period in two spellings', SLIDING, `${HOUR}:${INDEX}:0:3;0${HOUR}:1:0:9`, UNREADABLE],

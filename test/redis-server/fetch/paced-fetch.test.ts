@@ -1,7 +1,7 @@
 import http from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { setImmediate } from 'node:timers/promises';
-import { describe, expect, it, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { pacedFetch } from 'distributed-rate-limiter/fetch';
 import type { Fetch, PacedFetchOptions } from 'distributed-rate-limiter/fetch';
 import { waitUntil } from '../../kit/servers/index.mjs';
@@ -265,7 +265,7 @@ describe('what is retried', () => {
 });
 
 describe('waiting before a request', () => {
-  it('waits until what was exhausted is there again, once', async () => {
+  test('waits until what was exhausted is there again, once', async () => {
     const server = await serve(exhausted(8));
     const { clock, fetch } = paced();
     await (await fetch(server.url)).text();
@@ -276,7 +276,7 @@ describe('waiting before a request', () => {
     expect(clock.slept).toEqual([5_000]);
   });
 
-  it('after a refusal that was not retried, the next call waits', async () => {
+  test('after a refusal that was not retried, the next call waits', async () => {
     const script = scripted(after(9, 503));
     const { clock, fetch } = paced({ fetch: script.fetch });
     expect((await fetch(URL_OF_API, { method: 'POST' })).status).toBe(503);
@@ -284,7 +284,7 @@ describe('waiting before a request', () => {
     expect(clock.slept).toEqual([9_000]);
   });
 
-  it('calls in flight together all wait, and for what is said meanwhile', async () => {
+  test('calls in flight together all wait, and for what is said meanwhile', async () => {
     const script = scripted(exhausted(8), exhausted(5));
     const sleeps: { ms: number; end: () => void }[] = [];
     let now = 0;
@@ -315,7 +315,7 @@ describe('waiting before a request', () => {
     expect(script.calls).toHaveLength(3);
   });
 
-  it('another origin does not wait; another key may be chosen', async () => {
+  test('another origin does not wait; another key may be chosen', async () => {
     const script = scripted(exhausted(8), {}, exhausted(8));
     const { clock, fetch } = paced({ fetch: script.fetch });
     await fetch(URL_OF_API);
@@ -333,7 +333,7 @@ describe('waiting before a request', () => {
     expect(second.clock.slept).toEqual([8_000]);
   });
 
-  it('a wait beyond the bound is not begun: the request goes out at once', async () => {
+  test('a wait beyond the bound is not begun: the request goes out at once', async () => {
     const script = scripted(exhausted(36_000), exhausted(36_000));
     const { clock, fetch } = paced({ fetch: script.fetch });
     await fetch(URL_OF_API);
@@ -344,7 +344,7 @@ describe('waiting before a request', () => {
     expect(clock.slept).toEqual([20_000]);
   });
 
-  it('a request that was served in spite of it ends it', async () => {
+  test('a request that was served in spite of it ends it', async () => {
     const script = scripted(exhausted(36_000));
     const { clock, fetch } = paced({ fetch: script.fetch });
     await fetch(URL_OF_API);
@@ -354,7 +354,7 @@ describe('waiting before a request', () => {
     expect(clock.slept).toEqual([]);
   });
 
-  it('a response to what was sent before does not', async () => {
+  test('a response to what was sent before does not', async () => {
     let answerFirst: ((response: Response) => void) | undefined;
     const fetched: Fetch = () =>
       answerFirst === undefined
@@ -369,7 +369,7 @@ describe('waiting before a request', () => {
     expect(clock.slept).toEqual([8_000]);
   });
 
-  it('of two waits the longer counts, whichever comes last', async () => {
+  test('of two waits the longer counts, whichever comes last', async () => {
     const answers: ((response: Response) => void)[] = [];
     const { clock, fetch } = paced({
       fetch: () => new Promise((resolve) => void answers.push(resolve)),
@@ -386,7 +386,7 @@ describe('waiting before a request', () => {
     expect(clock.slept).toEqual([8_000]);
   });
 
-  it.each([
+  test.each([
     ['something is left', { ratelimit: '"x";r=1;t=8' }, 200],
     ['a result that is not ready', { 'retry-after': '8' }, 202],
     ['a cached response', { ratelimit: '"x";r=0;t=8', age: '1' }, 200],
@@ -399,7 +399,7 @@ describe('waiting before a request', () => {
     expect(clock.slept).toEqual([]);
   });
 
-  it('remembers 1,000 keys, those used last', async () => {
+  test('remembers 1,000 keys, those used last', async () => {
     let seconds = 8;
     const { clock, fetch } = paced({
       fetch: () => Promise.resolve(new Response('', exhausted(seconds))),
@@ -420,7 +420,7 @@ describe('waiting before a request', () => {
 });
 
 describe('jitter', () => {
-  it('lengthens a wait by up to a tenth, differently each time, and never beyond the bound', async () => {
+  test('lengthens a wait by up to a tenth, differently each time, and never beyond the bound', async () => {
     const { clock, fetch } = paced({
       fetch: () => Promise.resolve(new Response('', after(20))),
       maxRetries: 1,
@@ -444,7 +444,7 @@ describe('jitter', () => {
 });
 
 describe('aborts', () => {
-  it('end the wait for a retry at once, with the reason', async () => {
+  test('end the wait for a retry at once, with the reason', async () => {
     const server = await serve(after(20));
     const controller = new AbortController();
     const reason = new Error('the user left');
@@ -465,7 +465,7 @@ describe('aborts', () => {
     expect(server.received).toHaveLength(1);
   });
 
-  it("end the wait before a request, by a Request's signal too; on real timers, which are cleared", async () => {
+  test("end the wait before a request, by a Request's signal too; on real timers, which are cleared", async () => {
     const script = scripted(exhausted(20));
     const fetch = pacedFetch({ fetch: script.fetch });
     await fetch(URL_OF_API);
@@ -482,7 +482,7 @@ describe('aborts', () => {
     expect(script.calls).toHaveLength(1);
   });
 
-  it('of a signal that is aborted already are told by fetch itself', async () => {
+  test('of a signal that is aborted already are told by fetch itself', async () => {
     const server = await serve();
     const reason = new Error('too late');
     const { fetch } = paced();
@@ -490,7 +490,7 @@ describe('aborts', () => {
     expect(server.received).toHaveLength(0);
   });
 
-  it('leave no listener on a signal that lives on', async () => {
+  test('leave no listener on a signal that lives on', async () => {
     const { signal } = new AbortController();
     let listeners = 0;
     const add = signal.addEventListener.bind(signal);
@@ -508,7 +508,7 @@ describe('aborts', () => {
 });
 
 describe('sockets', () => {
-  it('a retry goes out on the socket of the refusal, whose body was read', async () => {
+  test('a retry goes out on the socket of the refusal, whose body was read', async () => {
     const server = await serve({ ...after(1), body: 'x'.repeat(20_000) }, after(1));
     const ended: Promise<void>[] = [];
     const clock = virtualClock();
@@ -528,7 +528,7 @@ describe('sockets', () => {
     expect(new Set(server.received.map(({ socket }) => socket)).size).toBe(1);
   });
 
-  it.each([
+  test.each([
     ['never ends', { ...after(1), endless: true }],
     ['is long', { ...after(1), body: 'x'.repeat(5_000_000) }],
   ])('a body that %s does not keep its socket', async (_, refusal) => {
@@ -540,7 +540,7 @@ describe('sockets', () => {
     await waitUntil('the socket is gone', () => !server.sockets.has(first!.socket));
   });
 
-  it('a response that is returned is not read', async () => {
+  test('a response that is returned is not read', async () => {
     const server = await serve({ status: 429, body: 'why' }, { ...after(99), body: 'too long' });
     const { fetch } = paced();
     expect(await (await fetch(server.url)).text()).toBe('why');
@@ -549,14 +549,14 @@ describe('sockets', () => {
 });
 
 describe("what is not pacedFetch's own is as fetch does it", () => {
-  it('a server that is not there, a URL that is none', async () => {
+  test('a server that is not there, a URL that is none', async () => {
     const { fetch } = paced();
     await expect(fetch('http://127.0.0.1:1/')).rejects.toThrow(TypeError);
     await expect(fetch('/relative')).rejects.toThrow(TypeError);
     await expect(fetch('http://')).rejects.toThrow(TypeError);
   });
 
-  it('what `key` throws rejects the call', async () => {
+  test('what `key` throws rejects the call', async () => {
     const { fetch } = paced({
       key: () => {
         throw new Error('no key');
@@ -565,7 +565,7 @@ describe("what is not pacedFetch's own is as fetch does it", () => {
     await expect(fetch(URL_OF_API)).rejects.toThrow('no key');
   });
 
-  it('the global fetch is looked up at each call', async () => {
+  test('the global fetch is looked up at each call', async () => {
     const fetch = pacedFetch();
     const original = globalThis.fetch;
     onTestFinished(() => void (globalThis.fetch = original));
@@ -573,7 +573,7 @@ describe("what is not pacedFetch's own is as fetch does it", () => {
     expect(await (await fetch(URL_OF_API)).text()).toBe('mine');
   });
 
-  it('arguments reach fetch as they are', async () => {
+  test('arguments reach fetch as they are', async () => {
     const script = scripted(after(1));
     const { fetch } = paced({ fetch: script.fetch });
     const init = { method: 'PUT', body: 'x' };

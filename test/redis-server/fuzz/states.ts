@@ -10,7 +10,7 @@ import { block } from '../../../src/algorithms/block.ts';
 import { decide } from '../../../src/script/decide.ts';
 import { keysOf, settleDetails, makeShape } from '../../../src/script/call-shape.ts';
 import type { Entry, Shape, Verb } from '../../../src/script/call-shape.ts';
-import { MapTable } from '../../kit/twins/lockstep.ts';
+import { MapTable } from '../../kit/twins/map-table.ts';
 import { grouped, groupedByProduction, LuaTwin } from '../../kit/twins/lua-twin.ts';
 import type { Grouping, Reply } from '../../kit/twins/lua-twin.ts';
 import { openResp, startRedis } from '../../kit/servers/index.mjs';

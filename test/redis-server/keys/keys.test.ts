@@ -1,7 +1,7 @@
 import { createHash, createHmac } from 'node:crypto';
 import * as fc from 'fast-check';
 import { Redis } from 'ioredis';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { RateLimiter, tokenBucket } from 'distributed-rate-limiter';
 import type { Identity, Limit } from 'distributed-rate-limiter';
 import { suffixOf } from '../../../src/limiter/limit-set.ts';
@@ -70,7 +70,7 @@ function limiterOf(
 }
 
 describe('the keys of an identity', () => {
-  it.each<[string, Identity]>([
+  test.each<[string, Identity]>([
     ['a plain one', 'user:12345'],
     ['one that is no ASCII', 'grün 🦊'],
     ['one with braces, colons and a line end', '{user}:#{}\r\n'],
@@ -82,7 +82,7 @@ describe('the keys of an identity', () => {
     expect(await keys()).toEqual([`app:token_bucket:${digest(identity)}`]);
   });
 
-  it('is the digest that everybody else computes as well', async () => {
+  test('is the digest that everybody else computes as well', async () => {
     await limiterOf().allow('user:12345');
     // printf user:12345 | sha256sum
     expect(await keys()).toEqual([
@@ -90,7 +90,7 @@ describe('the keys of an identity', () => {
     ]);
   });
 
-  it('a namespace is the rate-limit of the original by default, and may have slashes', async () => {
+  test('a namespace is the rate-limit of the original by default, and may have slashes', async () => {
     const limiter = new RateLimiter({
       redis: client,
       ...numbers,
@@ -105,7 +105,7 @@ describe('the keys of an identity', () => {
     ]);
   });
 
-  it('named limits stand beside the unnamed one, in its slot', async () => {
+  test('named limits stand beside the unnamed one, in its slot', async () => {
     await limiterOf({
       limits: [
         tokenBucket({ ...numbers, name: 'hourly' }),
@@ -123,7 +123,7 @@ describe('the keys of an identity', () => {
     expect(new Set(slots).size).toBe(1);
   });
 
-  it('where all limits are named, <namespace>:limits:<sha256> stands for the unnamed one, and is no key itself', async () => {
+  test('where all limits are named, <namespace>:limits:<sha256> stands for the unnamed one, and is no key itself', async () => {
     await limiterOf({
       limits: [tokenBucket({ ...numbers, name: 'a' }), tokenBucket({ ...numbers, name: 'b' })],
     }).allow(['org', 'user']);
@@ -131,7 +131,7 @@ describe('the keys of an identity', () => {
     expect(await keys()).toEqual([`{${K}}/a:token_bucket`, `{${K}}/b:token_bucket`]);
   });
 
-  it.each<[string, string | Uint8Array]>([
+  test.each<[string, string | Uint8Array]>([
     ['text', SECRET],
     ['bytes', Uint8Array.from({ length: 64 }, (_, i) => i)],
   ])('hashSecret makes the digest an HMAC: %s', async (_, hashSecret) => {
@@ -145,7 +145,7 @@ describe('the keys of an identity', () => {
     );
   });
 
-  it('peek writes no key, and reset removes all of them', async () => {
+  test('peek writes no key, and reset removes all of them', async () => {
     const limits = [tokenBucket(numbers), tokenBucket({ ...numbers, name: 'hourly' })];
     const limiter = limiterOf({ limits });
     await limiter.peek('user');
@@ -156,7 +156,7 @@ describe('the keys of an identity', () => {
     expect(await keys()).toEqual([]);
   });
 
-  it('adding a limit moves nobody', async () => {
+  test('adding a limit moves nobody', async () => {
     const one = limiterOf();
     await Promise.all([one.allow('user'), one.allow('user'), one.allow(['org', 'user'])]);
     const before = await keys();
@@ -190,7 +190,7 @@ describe('no two of them are the same', () => {
     .filter((text) => text.isWellFormed());
   const identity = fc.oneof(part, fc.array(part, { minLength: 1, maxLength: 4 }));
 
-  it('an identity is hashed as the design says, whatever it is made of', async () => {
+  test('an identity is hashed as the design says, whatever it is made of', async () => {
     await fc.assert(
       fc.asyncProperty(identity, fc.boolean(), async (who, secretly) => {
         await redis.command('FLUSHALL');
@@ -203,7 +203,7 @@ describe('no two of them are the same', () => {
     );
   });
 
-  it.each<[Identity, Identity]>([
+  test.each<[Identity, Identity]>([
     ['ab', ['ab']],
     [['a', 'b'], ['ab']],
     [
@@ -223,7 +223,7 @@ describe('no two of them are the same', () => {
     expect(await keys()).toHaveLength(2);
   });
 
-  it("no name can forge another's key", async () => {
+  test("no name can forge another's key", async () => {
     const odd = '{}/:#\\ \n\0*é'
       .split('')
       .flatMap((sign) => [sign, `a${sign}`, `${sign}a`, `a${sign}a`]);
@@ -262,7 +262,7 @@ describe('no two of them are the same', () => {
     return suffix === '' ? K : `{${K}}${suffix}`;
   }
 
-  it('different places have different keys, all in the slot of their identity', () => {
+  test('different places have different keys, all in the slot of their identity', () => {
     fc.assert(
       fc.property(place, place, (one, other) => {
         const same = (a: Place, b: Place): boolean =>
@@ -280,7 +280,7 @@ describe('no two of them are the same', () => {
 });
 
 describe('slots', () => {
-  it('are those that Redis Cluster computes, also where braces stand oddly', async () => {
+  test('are those that Redis Cluster computes, also where braces stand oddly', async () => {
     const odd = [
       '',
       '{',

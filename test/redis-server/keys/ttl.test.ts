@@ -1,5 +1,5 @@
 import { Redis } from 'ioredis';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { RateLimiter, tokenBucket } from 'distributed-rate-limiter';
 import type { Decision, Limit } from 'distributed-rate-limiter';
 import { digestIdentity } from '../../../src/base/identity.ts';
@@ -42,7 +42,7 @@ async function expectEveryKeyMortal(): Promise<number> {
 }
 
 describe('no key lacks a TTL', () => {
-  it('after any mix of operations, refusals, pardons, resets and foreign values', async () => {
+  test('after any mix of operations, refusals, pardons, resets and foreign values', async () => {
     const plain = tokenBucket({ rate: 20, period: '2s' });
     const smaller = tokenBucket({ rate: 20, period: '2s', burst: 1 });
     const parts = tokenBucket({ rate: 7, period: '1s', burst: 3 });
@@ -101,7 +101,7 @@ describe('no key lacks a TTL', () => {
     return values.filter((value) => /^\d+:\d+:\d+:\d+$/.test(value ?? '')).length;
   }
 
-  it('when memory is full, in the middle of it or from the start', async () => {
+  test('when memory is full, in the middle of it or from the start', async () => {
     const limiter = limiterOf([
       tokenBucket({ rate: 5, period: '10s' }),
       tokenBucket({ name: 'parts', rate: 7, period: '10s' }),
@@ -121,7 +121,7 @@ describe('no key lacks a TTL', () => {
     expect(seen.failed).toBeGreaterThan(0);
   });
 
-  it('when clients are killed under load; and then the keyspace empties by itself', async () => {
+  test('when clients are killed under load; and then the keyspace empties by itself', async () => {
     const task: Task = { port: redis.port, decisions: Infinity };
     const group = startWorkers(worker, 3, task, { timeoutMs: 100_000 });
     await group.going;
@@ -151,7 +151,7 @@ describe('no key lacks a TTL', () => {
 });
 
 describe('a TTL is the time to full recovery, and up to 3 ms more', () => {
-  it.each([
+  test.each([
     ['whole microseconds', { rate: 10, period: '10s' }],
     ['parts of them', { rate: 7, period: '10s', burst: 20 }],
     ['a recovery within a millisecond', { rate: 700_000, period: '1s' }],

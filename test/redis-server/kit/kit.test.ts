@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { connect as connectTcp } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import {
   everyCommand,
   makeCertificates,
@@ -70,7 +70,7 @@ function because(missing: string | undefined): string {
 }
 
 describe('one server', () => {
-  it('answers on its port and on its unix socket, and is gone after close', async () => {
+  test('answers on its port and on its unix socket, and is gone after close', async () => {
     const redis = await startRedis();
     const { pid, dir } = redis;
     const byPort = await openResp({ port: redis.port });
@@ -87,7 +87,7 @@ describe('one server', () => {
     await redis.close();
   });
 
-  it('comes back on its port, empty or with its data', async () => {
+  test('comes back on its port, empty or with its data', async () => {
     const redis = await startRedis();
     const { port, pid } = redis;
     await redis.command('SET', 'key', 'value');
@@ -105,7 +105,7 @@ describe('one server', () => {
     await redis.close();
   });
 
-  it('stands still between stop and cont', async () => {
+  test('stands still between stop and cont', async () => {
     const redis = await startRedis();
     const client = await openResp({ port: redis.port });
     await redis.stop();
@@ -118,7 +118,7 @@ describe('one server', () => {
     await redis.close();
   });
 
-  it('tells about keys, commands, processor time and what it executes', async () => {
+  test('tells about keys, commands, processor time and what it executes', async () => {
     const redis = await startRedis();
     const monitor = await redis.monitor();
     await redis.command('SET', 'mortal', 1, 'PX', 60_000);
@@ -132,7 +132,7 @@ describe('one server', () => {
     await redis.close();
   });
 
-  it('takes a password, users and lines of configuration', async () => {
+  test('takes a password, users and lines of configuration', async () => {
     const redis = await startRedis({
       password: 's:e/c "1"',
       users: ['app on >pw ~app:* +get'],
@@ -149,7 +149,7 @@ describe('one server', () => {
     await redis.close();
   });
 
-  it.skipIf(noTls !== undefined)(
+  test.skipIf(noTls !== undefined)(
     `speaks TLS with a certificate that its authority vouches for${because(noTls)}`,
     async () => {
       const redis = await startRedis({ tls: true });
@@ -166,7 +166,7 @@ describe('one server', () => {
     },
   );
 
-  it('says why it does not start', async () => {
+  test('says why it does not start', async () => {
     await expect(startRedis({ config: { maxmemory: 'plenty' } })).rejects.toThrow(
       /did not start.*plenty/s,
     );
@@ -175,7 +175,7 @@ describe('one server', () => {
 });
 
 describe('several servers', () => {
-  it('a replica follows, is promoted, and then lacks what it had not received', async () => {
+  test('a replica follows, is promoted, and then lacks what it had not received', async () => {
     const { primary, replica, caughtUp, promote, close } = await startReplicated();
     await primary.command('SET', 'key', 'old');
     await caughtUp();
@@ -195,7 +195,7 @@ describe('several servers', () => {
     await close();
   });
 
-  it('a primary behind a proxy can be parted from its replica, and is still reached itself', async () => {
+  test('a primary behind a proxy can be parted from its replica, and is still reached itself', async () => {
     const { primary, replica, wire, caughtUp, close } = await startReplicated({ proxied: true });
     await wire?.stall();
     expect(await primary.command('SET', 'key', 'new')).toBe('OK');
@@ -207,7 +207,7 @@ describe('several servers', () => {
     await close();
   });
 
-  it('Sentinels promote the replica of a dead primary', async () => {
+  test('Sentinels promote the replica of a dead primary', async () => {
     const { primary, replica, sentinels, currentPrimary, becomesPrimary, close } =
       await startSentinel({
         downAfterMs: 500,
@@ -222,7 +222,7 @@ describe('several servers', () => {
     expect(pids.every(isGone)).toBe(true);
   });
 
-  it('a cluster sends clients to the right node, also while a slot moves', async () => {
+  test('a cluster sends clients to the right node, also while a slot moves', async () => {
     const cluster = await startCluster();
     const slot = slotOfKey('{user}:1');
     const from = await cluster.nodeOfSlot(slot);
@@ -249,7 +249,7 @@ describe('several servers', () => {
     expect(cluster.nodes.every((node) => node.pid === 0)).toBe(true);
   });
 
-  it('a replica in a cluster takes over from a hanging primary, which then follows it', async () => {
+  test('a replica in a cluster takes over from a hanging primary, which then follows it', async () => {
     const cluster = await startCluster({ replicas: 1 });
     const slot = slotOfKey('key');
     const primary = await cluster.nodeOfSlot(slot);
@@ -267,7 +267,7 @@ describe('several servers', () => {
 });
 
 describe.skipIf(noClock !== undefined)(`a stepped clock${because(noClock)}`, () => {
-  it('moves what TIME tells, back and forth, and stays over a restart', async () => {
+  test('moves what TIME tells, back and forth, and stays over a restart', async () => {
     const { redis, clock, close } = await startSteppedRedis();
     const offset = async () => ((await timeOf(redis)) - Date.now()) / 1000;
     await redis.command('SET', 'key', 'x', 'PX', 5000);
@@ -307,7 +307,7 @@ describe('a fault proxy', () => {
   });
   afterEach(() => proxy.close());
 
-  it('passes everything, and counts it', async () => {
+  test('passes everything, and counts it', async () => {
     const a = await client();
     expect(
       await Promise.all([a.command(...increment), a.command('PING'), a.command(...increment)]),
@@ -334,7 +334,7 @@ describe('a fault proxy', () => {
     await waitUntil('the proxy to notice the end', () => proxy.counts.open === 0);
   });
 
-  it('delays both ways, in order', async () => {
+  test('delays both ways, in order', async () => {
     const a = await client();
     await proxy.delay(100, 50);
     const start = performance.now();
@@ -345,7 +345,7 @@ describe('a fault proxy', () => {
     expect(performance.now() - start).toBeGreaterThan(145);
   });
 
-  it('stalls, for old and new connections, and later delivers what it held back', async () => {
+  test('stalls, for old and new connections, and later delivers what it held back', async () => {
     const before = await client();
     await proxy.stall();
     const after = await client();
@@ -356,7 +356,7 @@ describe('a fault proxy', () => {
     expect(new Set(await replies)).toEqual(new Set([1, 2]));
   });
 
-  it('delivers after a stall what a client sent before it gave up', async () => {
+  test('delivers after a stall what a client sent before it gave up', async () => {
     const a = await client();
     await proxy.stall();
     const reply = outcome(a.command(...increment));
@@ -367,7 +367,7 @@ describe('a fault proxy', () => {
     await waitUntil('the late charge', async () => (await counter()) === '1');
   });
 
-  it('refuses connections, and listens again on the same port', async () => {
+  test('refuses connections, and listens again on the same port', async () => {
     const a = await client();
     await proxy.refuse();
     await expect(a.command('PING')).rejects.toThrow('ended');
@@ -376,7 +376,7 @@ describe('a fault proxy', () => {
     expect(await (await client()).command('PING')).toBe('PONG');
   });
 
-  it('cuts connections, once or again and again', async () => {
+  test('cuts connections, once or again and again', async () => {
     const a = await client();
     await proxy.cut();
     await expect(a.command('PING')).rejects.toThrow('ended');
@@ -397,7 +397,7 @@ describe('a fault proxy', () => {
     expect(await d.command('PING')).toBe('PONG');
   });
 
-  it('drops replies to commands that the server has executed', async () => {
+  test('drops replies to commands that the server has executed', async () => {
     const a = await client();
     await proxy.dropReplies({ times: 1 });
     expect(await a.command('PING')).toBe('PONG');
@@ -414,20 +414,20 @@ describe('a fault proxy', () => {
     expect(await counter()).toBe('3');
   });
 
-  it('breaks a reply off, and that connection stays silent', async () => {
+  test('breaks a reply off, and that connection stays silent', async () => {
     await proxy.halfReply(3, { only: everyCommand, times: 1 });
     await expectRawAnswer(proxy.port, '*1\r\n$4\r\nPING\r\n*1\r\n$4\r\nPING\r\n', '+PO');
     expect(await (await client()).command('PING')).toBe('PONG');
   });
 
-  it('answers garbage after the server has executed the command', async () => {
+  test('answers garbage after the server has executed the command', async () => {
     const a = await client();
     await proxy.garbage();
     await expect(a.command(...increment)).rejects.toThrow('not the Redis protocol: "HTTP/1.1');
     expect(await counter()).toBe('1');
   });
 
-  it('answers scripts in place of the server, in order and however the bytes fall', async () => {
+  test('answers scripts in place of the server, in order and however the bytes fall', async () => {
     await proxy.reply('-BUSY Redis is busy running a script.');
     const a = await client();
     const replies = ['PING', 'EVAL', 'EVALSHA', 'PING'].map((name) =>
@@ -445,7 +445,7 @@ describe('a fault proxy', () => {
     expect(await a.command('EVAL', 'return 1', '1', 'other')).toBe(7);
   });
 
-  it('lets every error of a server be played', async () => {
+  test('lets every error of a server be played', async () => {
     const a = await client();
     for (const code of ['LOADING', 'BUSY', 'OOM', 'READONLY', 'NOAUTH', 'NOPERM', 'WRONGTYPE']) {
       await proxy.reply(`-${code} as told`, { times: 1 });
@@ -455,7 +455,7 @@ describe('a fault proxy', () => {
     expect(await counter()).toBe('7');
   });
 
-  it('forwards subscriptions, RESP3 and foreign protocols', async () => {
+  test('forwards subscriptions, RESP3 and foreign protocols', async () => {
     const a = await client();
     await a.command('HELLO', '3');
     const messages: unknown[] = [];
@@ -477,12 +477,12 @@ describe('worker processes', () => {
   });
   afterAll(() => redis.close());
 
-  it('none goes on before the last one is ready, and results come in order', async () => {
+  test('none goes on before the last one is ready, and results come in order', async () => {
     const results = await runWorkers(worker, 3, { kind: 'barrier', port: redis.port });
     expect(results).toEqual([0, 1, 2].map((index) => ({ index, prepared: 3 })));
   });
 
-  it('a failure of one ends them all, and so does the time limit', async () => {
+  test('a failure of one ends them all, and so does the time limit', async () => {
     const failing = startWorkers(worker, 2, { kind: 'fail' });
     await expect(failing.results).rejects.toThrow(/worker 1: Error: on purpose/);
     expect(failing.workers.every(({ pid }) => isGone(pid))).toBe(true);
@@ -491,14 +491,14 @@ describe('worker processes', () => {
     expect(hanging.workers.every(({ pid }) => isGone(pid))).toBe(true);
   });
 
-  it('one may be killed on purpose', async () => {
+  test('one may be killed on purpose', async () => {
     const group = startWorkers(worker, 1, { kind: 'hang' });
     await group.going;
     group.workers[0]?.kill();
     expect(await group.results).toEqual([undefined]);
   });
 
-  it('what a process started does not outlive it, even when it is killed', async () => {
+  test('what a process started does not outlive it, even when it is killed', async () => {
     await expect(runWorkers(worker, 1, { kind: 'crash', report: redis.port })).rejects.toThrow(
       'SIGKILL',
     );

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { createHook } from 'node:async_hooks';
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import {
   concurrency,
   MemoryStore,
@@ -38,7 +38,7 @@ function watchTimers(): { left(): number } {
 }
 
 describe('acquire', () => {
-  it('takes a place, and release frees it at once', async () => {
+  test('takes a place, and release frees it at once', async () => {
     const limiter = new RateLimiter({ store: memory(), ...two });
     const [a, b, refused] = await Promise.all([1, 2, 3].map(() => limiter.acquire('user')));
     expect([a, b, refused].map((lease) => lease!.allowed)).toEqual([true, true, false]);
@@ -56,7 +56,7 @@ describe('acquire', () => {
     expect((await limiter.acquire('user')).allowed).toBe(true);
   });
 
-  it('is a decision like another: its handle is not listed, copied or compared', async () => {
+  test('is a decision like another: its handle is not listed, copied or compared', async () => {
     const limiter = new RateLimiter({ store: memory(), ...two });
     const lease = await limiter.acquire('user');
     const { resetAtMs } = lease;
@@ -84,7 +84,7 @@ describe('acquire', () => {
     expect(lease.leaseId).toMatch(/^[\da-f-]{36}$/);
   });
 
-  it('frees its place at the end of the block that uses it', async () => {
+  test('frees its place at the end of the block that uses it', async () => {
     const limiter = new RateLimiter({ store: memory(), ...two });
     {
       await using lease = await limiter.acquire('user');
@@ -94,7 +94,7 @@ describe('acquire', () => {
     expect((await limiter.peek('user')).remaining).toBe(2);
   });
 
-  it('ends by itself after its ttl, and renew says so', async () => {
+  test('ends by itself after its ttl, and renew says so', async () => {
     const clock = new ManualClock();
     const limiter = new RateLimiter({ store: memory(clock), ...two });
     const lease = await limiter.acquire('user');
@@ -110,7 +110,7 @@ describe('acquire', () => {
     expect(await lease.release()).toBe(false);
   });
 
-  it('takes rate limits and places together or none, and keeps the charge when it is released', async () => {
+  test('takes rate limits and places together or none, and keeps the charge when it is released', async () => {
     const limiter = new RateLimiter({
       store: memory(),
       limits: [
@@ -137,7 +137,7 @@ describe('acquire', () => {
     expect(await units(), 'a penalty is for the rate').toEqual([2, 1]);
   });
 
-  it('takes one place whatever the cost where there is no rate', async () => {
+  test('takes one place whatever the cost where there is no rate', async () => {
     const limiter = new RateLimiter({ store: memory(), ...two });
     expect(await limiter.acquire('user', { cost: 1_000 })).toMatchObject({
       allowed: true,
@@ -145,7 +145,7 @@ describe('acquire', () => {
     });
   });
 
-  it('does nothing on a refusal', async () => {
+  test('does nothing on a refusal', async () => {
     const limiter = new RateLimiter({ store: memory(), ...two, max: 1 });
     const lease = await limiter.acquire('user', { heartbeat: true });
     const refused = await limiter.acquire('user', { heartbeat: true });
@@ -158,7 +158,7 @@ describe('acquire', () => {
     await lease.release();
   });
 
-  it('calls one hook per decision, with the lease', async () => {
+  test('calls one hook per decision, with the lease', async () => {
     const heard: [string, Decision][] = [];
     const limiter = new RateLimiter({
       store: memory(),
@@ -175,7 +175,7 @@ describe('acquire', () => {
     ]);
   });
 
-  it('never refuses for a shadow, and does not call its lease lost', async () => {
+  test('never refuses for a shadow, and does not call its lease lost', async () => {
     const limiter = new RateLimiter({
       store: memory(),
       limits: [concurrency({ max: 1, ttl: '10s', shadow: true })],
@@ -190,7 +190,7 @@ describe('acquire', () => {
     await first.release();
   });
 
-  it('takes the limits of the call, under which it also renews and releases', async () => {
+  test('takes the limits of the call, under which it also renews and releases', async () => {
     const limiter = new RateLimiter({ store: memory(), rate: 5, period: '1m' });
     const limits = [concurrency({ name: 'places', max: 1, ttl: '10s' })];
     const lease = await limiter.acquire('user', { limits });
@@ -200,7 +200,7 @@ describe('acquire', () => {
     expect((await limiter.acquire('user', { limits })).allowed).toBe(true);
   });
 
-  it('heeds blocks', async () => {
+  test('heeds blocks', async () => {
     const limiter = new RateLimiter({ store: memory(), ...two, blocks: true });
     await limiter.block('user', '1m');
     const lease = await limiter.acquire('user');
@@ -210,7 +210,7 @@ describe('acquire', () => {
     expect((await limiter.acquire('user')).allowed).toBe(true);
   });
 
-  it('is ready without a lease left behind', async () => {
+  test('is ready without a lease left behind', async () => {
     const store = memory();
     await new RateLimiter({ store, ...two }).ready();
     expect(store.size).toBe(0);
@@ -221,7 +221,7 @@ describe('what is never right', () => {
   const leased = new RateLimiter({ store: memory(), ...two });
   const rated = new RateLimiter({ store: memory(), rate: 1, period: '1m' });
 
-  it.each([
+  test.each([
     ['allow', () => leased.allow('user')],
     ['allowUpTo', () => leased.allowUpTo('user', 2)],
     ['wait', () => leased.wait('user')],
@@ -233,14 +233,14 @@ describe('what is never right', () => {
     });
   });
 
-  it('acquire without a concurrency limit is told to allow', async () => {
+  test('acquire without a concurrency limit is told to allow', async () => {
     await expect(rated.acquire('user')).rejects.toMatchObject({
       code: 'ERR_INVALID_OPTION',
       message: expect.stringContaining('`allow`'),
     });
   });
 
-  it('options', async () => {
+  test('options', async () => {
     const make = (options: object): RateLimiter =>
       new RateLimiter({
         store: memory(),
@@ -271,7 +271,7 @@ describe('what is never right', () => {
     });
   });
 
-  it('anything after close', async () => {
+  test('anything after close', async () => {
     const limiter = new RateLimiter({ store: memory(), ...two });
     const lease = await limiter.acquire('user');
     await limiter.close();
@@ -290,7 +290,7 @@ const onePlace = (ttl: Duration): RateLimiter =>
 const two2 = { max: 2, ttl: '10s' } as const;
 
 describe('as its holder sees it', () => {
-  it('a heartbeat keeps a lease past its ttl, until it is released', async () => {
+  test('a heartbeat keeps a lease past its ttl, until it is released', async () => {
     const limiter = onePlace('1s');
     const lease = await limiter.acquire('user', { heartbeat: true });
     const { signal } = lease;
@@ -303,7 +303,7 @@ describe('as its holder sees it', () => {
     expect(signal.aborted, 'what was released is not lost').toBe(false);
   });
 
-  it('a lease without a heartbeat is lost at its ttl, and the signal tells', async () => {
+  test('a lease without a heartbeat is lost at its ttl, and the signal tells', async () => {
     const limiter = onePlace('100ms');
     const before = performance.now();
     const lease = await limiter.acquire('user');
@@ -316,7 +316,7 @@ describe('as its holder sees it', () => {
     expect(await lease.renew()).toBe(false);
   });
 
-  it('after a blocked event loop the signal is right before any timer could tell', async () => {
+  test('after a blocked event loop the signal is right before any timer could tell', async () => {
     const limiter = onePlace('200ms');
     const lease = await limiter.acquire('user');
     expect(lease.signal.aborted).toBe(false);
@@ -325,7 +325,7 @@ describe('as its holder sees it', () => {
     expect(lease.signal.reason).toMatchObject({ code: 'ERR_LEASE_LOST' });
   });
 
-  it('one that somebody reset is found lost by the next heartbeat', async () => {
+  test('one that somebody reset is found lost by the next heartbeat', async () => {
     const limiter = onePlace('3s');
     const lease = await limiter.acquire('user', { heartbeat: true });
     await limiter.reset('user');
@@ -333,7 +333,7 @@ describe('as its holder sees it', () => {
     expect(lease.signal.reason.message).toMatch(/no longer holds it/);
   });
 
-  it('no timer is left of a thousand leases', async () => {
+  test('no timer is left of a thousand leases', async () => {
     const limiter = new RateLimiter({ store: new MemoryStore(), ...two, max: 100 });
     const timers = watchTimers();
     const round = async (): Promise<void> => {
@@ -350,7 +350,7 @@ describe('as its holder sees it', () => {
     expect((await limiter.peek('user')).remaining).toBe(100);
   });
 
-  it('a heartbeat ends with its limiter, and at its ttl at the latest', async () => {
+  test('a heartbeat ends with its limiter, and at its ttl at the latest', async () => {
     const limiter = onePlace('150ms');
     const timers = watchTimers();
     const lease = await limiter.acquire('user', { heartbeat: true });
@@ -443,7 +443,7 @@ describe('on a server that answers late, or not', () => {
   const free = async (limiter: RateLimiter): Promise<number | undefined> =>
     (await limiter.peek('user')).remaining;
 
-  it.each(['open', 'closed', 'throw'] as const)(
+  test.each(['open', 'closed', 'throw'] as const)(
     'an acquire whose answer comes after its deadline frees its place (%s)',
     async (failStrategy) => {
       const port = new Port();
@@ -472,7 +472,7 @@ describe('on a server that answers late, or not', () => {
     },
   );
 
-  it('a refusal that comes late releases nothing', async () => {
+  test('a refusal that comes late releases nothing', async () => {
     const port = new Port();
     const { limiter } = limiterOn(port);
     const held = await limiter.acquire('user');
@@ -486,7 +486,7 @@ describe('on a server that answers late, or not', () => {
     expect(await held.release()).toBe(true);
   });
 
-  it('a late answer among others frees its own place alone', async () => {
+  test('a late answer among others frees its own place alone', async () => {
     const port = new Port();
     const { limiter } = limiterOn(port, { max: 3 });
     const kept = await limiter.acquire('user');
@@ -508,7 +508,7 @@ describe('on a server that answers late, or not', () => {
     expect(await kept.release()).toBe(true);
   });
 
-  it('a call that a client sends twice takes one place and is charged once', async () => {
+  test('a call that a client sends twice takes one place and is charged once', async () => {
     const port = new Port();
     const { limiter } = limiterOn(port, {
       limits: [
@@ -526,7 +526,7 @@ describe('on a server that answers late, or not', () => {
     expect((await limiter.peek('user')).limits[0]!.remaining).toBe(2);
   });
 
-  it('a release that was not answered may be tried again', async () => {
+  test('a release that was not answered may be tried again', async () => {
     const port = new Port();
     const { limiter } = limiterOn(port);
     const lease = await limiter.acquire('user');
@@ -542,7 +542,7 @@ describe('on a server that answers late, or not', () => {
     expect(await free(limiter)).toBe(1);
   });
 
-  it('heartbeats that are not answered lose the lease by the holder’s own clock, before Redis ends it', async () => {
+  test('heartbeats that are not answered lose the lease by the holder’s own clock, before Redis ends it', async () => {
     const port = new Port();
     const { limiter, key } = limiterOn(port, { ttl: '600ms' });
     const lease = await limiter.acquire('user', { heartbeat: true });

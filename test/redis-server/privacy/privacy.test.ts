@@ -3,7 +3,7 @@ import { subscribe, tracingChannel, unsubscribe } from 'node:diagnostics_channel
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { RateLimiter, tokenBucket } from 'distributed-rate-limiter';
 import type {
   CheckMessage,
@@ -177,7 +177,7 @@ describe('10,000 identities, a hash secret and a password', () => {
     for (const entry of entries) serverSearch.look('SLOWLOG', JSON.stringify(entry));
   }
 
-  it('are used, on connections opened from a URL, in all that a limiter does', async () => {
+  test('are used, on connections opened from a URL, in all that a limiter does', async () => {
     const limiter = limiterOn({ redis: redis.url });
     await limiter.ready();
     await useAll(limiter, canaries);
@@ -227,7 +227,7 @@ describe('10,000 identities, a hash secret and a password', () => {
     { name: 'overloaded', options: { maxInFlight: 10 }, begin: () => {} },
   ];
 
-  it.each(
+  test.each(
     LIBRARIES.flatMap((library) =>
       faults.flatMap((fault) =>
         (['open', 'throw'] as const).map((failStrategy: FailStrategy) => ({
@@ -265,7 +265,7 @@ describe('10,000 identities, a hash secret and a password', () => {
     },
   );
 
-  it.each<[string, unknown]>([
+  test.each<[string, unknown]>([
     ['empty parts', [canary, '']],
     ['half a character', `${canary}\ud800`],
     ['too many bytes', canary.repeat(100)],
@@ -286,7 +286,7 @@ describe('10,000 identities, a hash secret and a password', () => {
     await limiter.close();
   });
 
-  it('leave no trace in what the server was sent, and in what it keeps', async () => {
+  test('leave no trace in what the server was sent, and in what it keeps', async () => {
     await redis.command('ECHO', 'the end');
     await waitUntil('the monitor', () => monitor.lines.at(-1)?.includes('the end') === true);
     let cursor = '0';
@@ -325,7 +325,7 @@ describe('10,000 identities, a hash secret and a password', () => {
     expect(found).toEqual(new Set(['digest in MONITOR', 'digest in the dump']));
   });
 
-  it('leave no trace in errors, decisions, hooks, channels, warnings and output', async () => {
+  test('leave no trace in errors, decisions, hooks, channels, warnings and output', async () => {
     console.log(`looked at ${JSON.stringify(search.looked)}; outcomes ${JSON.stringify(outcomes)}`);
     search.look('metrics', await register.metrics());
     expect(search.traces).toEqual([]);
@@ -349,7 +349,7 @@ describe('a secret in the wrong place', () => {
   const url = `redis://user:${password}@127.0.0.1:1`;
   const right = { redis: 'redis://127.0.0.1:1', rate: 1, period: '1s' };
 
-  it.each<[string, unknown]>([
+  test.each<[string, unknown]>([
     ['a URL of another kind', { ...right, redis: `http://user:${password}@127.0.0.1` }],
     ['a URL that is none', { ...right, redis: `redis://user:${password}@127.0.0.1:port` }],
     ['a URL with a query', { ...right, redis: `${url}/0?x=1` }],
@@ -393,7 +393,7 @@ describe('a password that Redis refuses', () => {
     await redis.close();
   });
 
-  it.each(['', 'user'])(
+  test.each(['', 'user'])(
     'is in no error of a connection that was opened from a URL, user %j',
     async (user) => {
       const limiter = new RateLimiter({

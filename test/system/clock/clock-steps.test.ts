@@ -1,5 +1,5 @@
 import { Redis } from 'ioredis';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { RateLimiter } from 'distributed-rate-limiter';
 import type { Decision } from 'distributed-rate-limiter';
 import { digestIdentity } from '../../../src/base/identity.ts';
@@ -119,7 +119,7 @@ describe.skipIf(noClock !== undefined)(
         return (await real(limiter.peek(identity, { cost }))).retryAfterMs ?? 0;
       }
 
-      it.each([
+      test.each([
         ['1 s back', -1 * S],
         ['60 s back', -60 * S],
         ['1 h back', -1 * HOUR],
@@ -136,7 +136,7 @@ describe.skipIf(noClock !== undefined)(
         expect(refusal.resetAfterMs).toBeLessThanOrEqual(capacityMs + 1 * S);
       });
 
-      it.each([
+      test.each([
         ['1 s back and forth', -1 * S],
         ['0.9 s forth and back', 0.9 * S],
         ['60 s back and forth', -60 * S],
@@ -169,7 +169,7 @@ describe.skipIf(noClock !== undefined)(
         );
       });
 
-      it.each([-1 * S, -0.5 * S, -1])('a step of %i ms is left alone', async (step) => {
+      test.each([-1 * S, -0.5 * S, -1])('a step of %i ms is left alone', async (step) => {
         await drain();
         const before = await redis.command('GET', keyOfIdentity());
         clock.step(step);
@@ -178,7 +178,7 @@ describe.skipIf(noClock !== undefined)(
         expect(await redis.command('GET', keyOfIdentity())).toBe(before);
       });
 
-      it('a second step within the time of a pardon is waited out, and by its end all is as before', async () => {
+      test('a second step within the time of a pardon is waited out, and by its end all is as before', async () => {
         await drain();
         clock.step(-1 * HOUR);
         expect((await drain()).admitted).toBe(0);
@@ -215,7 +215,7 @@ describe.skipIf(noClock !== undefined)(
           }
         }
 
-        it.each([...new Set([1, burst])])(
+        test.each([...new Set([1, burst])])(
           'a refused call of cost %i passes when it was told to come back',
           async (cost) => {
             const before = await micros();
@@ -232,7 +232,7 @@ describe.skipIf(noClock !== undefined)(
           },
         );
 
-        it.each([...new Set([1, burst])])('and, of cost %i, not 1 ms earlier', async (cost) => {
+        test.each([...new Set([1, burst])])('and, of cost %i, not 1 ms earlier', async (cost) => {
           // Time goes on while the question is under way: only what was surely asked too early counts. A machine
           // that is too busy to ask within a millisecond is given some more.
           let leadMicros = 900;

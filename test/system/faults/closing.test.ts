@@ -1,8 +1,8 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { closings, runClosing } from './closing.mjs';
 
 describe('close() settles, and the process ends by itself', () => {
-  it.each(closings.filter(({ thorough }) => !thorough))('during $name', async (closing) => {
+  test.each(closings.filter(({ thorough }) => !thorough))('during $name', async (closing) => {
     const rows = await runClosing(closing);
     expect(rows).toHaveLength(4);
     for (const { client, closeMs, exitMs } of rows) {

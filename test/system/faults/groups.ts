@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { GroupClient, GroupResult, GroupScenario } from './groups.mjs';
 import { tableOf } from './table.mjs';
 
@@ -20,7 +20,7 @@ export function testGroup<Group>(
     const named = cases.map(
       (each) => [each.scenario, each.client, each.failStrategy, each] as const,
     );
-    it.each(named)('%s: %s, failing %s', (_scenario, _client, _strategy, wanted) => {
+    test.each(named)('%s: %s, failing %s', (_scenario, _client, _strategy, wanted) => {
       const found = results.filter(
         ({ scenario, client, failStrategy }) =>
           scenario === wanted.scenario &&

@@ -1,4 +1,4 @@
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, test } from 'vitest';
 import { portScenarios, runPortScenario } from './ports.mjs';
 import type { Row } from './stage.mjs';
 import { tableOf } from './table.mjs';
@@ -6,7 +6,7 @@ import { tableOf } from './table.mjs';
 const rows: Row[] = [];
 
 describe.each(['open', 'closed', 'throw'] as const)('a RedisPort, failing %s', (failStrategy) => {
-  it.each(portScenarios)('$name', async (scenario) => {
+  test.each(portScenarios)('$name', async (scenario) => {
     const row = await runPortScenario(scenario, failStrategy);
     expect(row.calls).toBeGreaterThan(0);
     rows.push(row);

@@ -1,4 +1,4 @@
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, test } from 'vitest';
 import type { ClientKind } from './clients.mjs';
 import { scenarios } from './scenarios.mjs';
 import { runScenario } from './stage.mjs';
@@ -36,7 +36,7 @@ function testScenarios(client: ClientKind, chosen: readonly Scenario[]): void {
 
   for (const failStrategy of ['open', 'closed'] as const) {
     describe(`${client.name}, failing ${failStrategy}`, () => {
-      it.each(named)('%s', async (_, scenario) => {
+      test.each(named)('%s', async (_, scenario) => {
         const row = await runScenario(scenario, client, failStrategy);
         expect(row.calls).toBeGreaterThan(0);
         rows.push(row);
@@ -45,7 +45,7 @@ function testScenarios(client: ClientKind, chosen: readonly Scenario[]): void {
   }
 
   describe(`${client.name}, failing with a throw`, () => {
-    it.each(named.slice(0, 1))('%s', async (_, scenario) => {
+    test.each(named.slice(0, 1))('%s', async (_, scenario) => {
       const row = await runScenario(scenario, client, 'throw');
       expect(row.calls).toBeGreaterThan(0);
       rows.push(row);

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { assemble } from '../../../scripts/build-lua.mjs';
 import { startRedis, startWorkers } from '../../kit/servers/index.mjs';
 import type { RedisServer } from '../../kit/servers/index.mjs';
@@ -116,7 +116,7 @@ describe(`${PROCESSES} processes that hold ${MAX} places, ${KILLED} of them kill
     };
   }
 
-  it('never has more holders than places, by Redis’s clock, and fewer only when nobody asks', () => {
+  test('never has more holders than places, by Redis’s clock, and fewer only when nobody asks', () => {
     for (const { history } of rounds) {
       /** When each lease ends, from the rules alone. */
       const ends = new Map<string, number>();
@@ -156,7 +156,7 @@ describe(`${PROCESSES} processes that hold ${MAX} places, ${KILLED} of them kill
     }
   });
 
-  it('never has more than that many at work, by what they themselves noted', () => {
+  test('never has more than that many at work, by what they themselves noted', () => {
     for (const { history } of rounds) {
       // Only of those who noted their end while they held their place: a process that was killed is at work no more.
       const left = new Set(history.flatMap(({ what, lease }) => (what === 'leave' ? [lease] : [])));
@@ -174,7 +174,7 @@ describe(`${PROCESSES} processes that hold ${MAX} places, ${KILLED} of them kill
     }
   });
 
-  it('leaves no lease past its ttl, and no key without one', () => {
+  test('leaves no lease past its ttl, and no key without one', () => {
     for (const { keysLeft, keyWithoutTtl, worked } of rounds) {
       expect(keysLeft).toEqual([]);
       expect(keyWithoutTtl).toEqual([]);

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { RateLimiter, tokenBucket } from 'distributed-rate-limiter';
 import { runWorkers, startRedis } from '../../kit/servers/index.mjs';
 import type { RedisServer } from '../../kit/servers/index.mjs';
@@ -67,7 +67,7 @@ describe(`${PROCESSES} processes with ${IN_FLIGHT} calls in flight each`, () => 
   }, 200_000);
   afterAll(() => redis.close());
 
-  it(`admits exactly the burst when nothing comes back, in each of ${rounds.length} repeats`, () => {
+  test(`admits exactly the burst when nothing comes back, in each of ${rounds.length} repeats`, () => {
     const admitted = rounds.map((round, i) =>
       round.map((_, j) => results.reduce((sum, each) => sum + (each.admitted[i]?.[j] ?? NaN), 0)),
     );
@@ -78,13 +78,13 @@ describe(`${PROCESSES} processes with ${IN_FLIGHT} calls in flight each`, () => 
     );
   });
 
-  it('lets every process have a share', () => {
+  test('lets every process have a share', () => {
     for (const { admitted } of results) {
       expect(admitted.flat().reduce((sum, count) => sum + count)).toBeGreaterThan(0);
     }
   });
 
-  it('charged, under each limit, exactly what it admitted', async () => {
+  test('charged, under each limit, exactly what it admitted', async () => {
     const { client, end } = await openClient('ioredis', redis.port);
     const limiter = new RateLimiter({
       redis: client,
@@ -106,7 +106,7 @@ describe(`${PROCESSES} processes with ${IN_FLIGHT} calls in flight each`, () => 
     );
   });
 
-  it.each(refilled.map((round, i) => ({ ...round, i })))(
+  test.each(refilled.map((round, i) => ({ ...round, i })))(
     `with refill, under $identity, admits what the bound allows and at least 99.9 % of it`,
     ({ i, ...round }) => {
       const flows = results.map(({ flows: all }) => all[i]!);

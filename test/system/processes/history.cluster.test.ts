@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { slotOfKey, startCluster, waitUntil } from '../../kit/servers/index.mjs';
 import type { ClusterNode, RedisCluster } from '../../kit/servers/redis-cluster.mjs';
 import { BURST, Crowd, keyOf } from './history.crowd.ts';
@@ -54,7 +54,7 @@ describe('on a cluster', () => {
     for (const node of await primaries()) await node.command('FLUSHALL');
   };
 
-  it('a slot that moves under load, twice: its decisions replay identically over its nodes, and all were heard of', async () => {
+  test('a slot that moves under load, twice: its decisions replay identically over its nodes, and all were heard of', async () => {
     const namespace = 'moved';
     /** Enough for all three nodes. */
     const burst = 1_200;
@@ -112,7 +112,7 @@ describe('on a cluster', () => {
     }
   });
 
-  it.each<[string, number, (fault: Death) => Promise<Histories>]>([
+  test.each<[string, number, (fault: Death) => Promise<Histories>]>([
     [
       'under load',
       0,

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startFaultProxy, startRedis } from '../../kit/servers/index.mjs';
 import type { RedisServer } from '../../kit/servers/index.mjs';
 import { Crowd } from './history.crowd.ts';
@@ -107,7 +107,7 @@ describe('under faults', () => {
     await scene.redis.close();
   });
 
-  it.each(faults)(
+  test.each(faults)(
     '%s: admitted <= charged <= issued, and the twin decides the same',
     async (name, harm, fault) => {
       const { redis, crowd } = scene;

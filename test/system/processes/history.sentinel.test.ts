@@ -1,4 +1,4 @@
-import { expect, it } from 'vitest';
+import { expect, test } from 'vitest';
 import { startSentinel, waitUntil } from '../../kit/servers/index.mjs';
 import { BURST, Crowd } from './history.crowd.ts';
 import { chargesOf, replay } from './history.replay.ts';
@@ -7,7 +7,7 @@ import { LOG, runNoMore } from './history.script.ts';
 /** The proxy shares a processor with all that starts here: before its time, a late answer of its is no partition. */
 const PATIENT_MS = 60_000;
 
-it('a promotion with lost writes: what is left replays identically, what was lost is counted, one burst is the most', async () => {
+test('a promotion with lost writes: what is left replays identically, what was lost is counted, one burst is the most', async () => {
   const group = await startSentinel();
   const { primary, replica, addresses: sentinels, name } = group;
   const crowd = new Crowd([
@@ -51,7 +51,7 @@ it('a promotion with lost writes: what is left replays identically, what was los
   }
 }, 60_000);
 
-it('a partition with a primary on either side: both histories replay identically, two bursts are the most, and one history goes', async () => {
+test('a partition with a primary on either side: both histories replay identically, two bursts are the most, and one history goes', async () => {
   const group = await startSentinel({ proxied: true, downAfterMs: PATIENT_MS });
   const { primary, replica, addresses: sentinels, name } = group;
   const wire = group.wire!;

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { decide } from '../../../src/script/decide.ts';
 import { keysOf } from '../../../src/script/call-shape.ts';
 import type { Entry } from '../../../src/script/call-shape.ts';
@@ -246,7 +246,7 @@ describe(`the history of ${PROCESSES} processes`, () => {
   }, 300_000);
   afterAll(() => close());
 
-  it('is complete: every execution of the script is in it once', () => {
+  test('is complete: every execution of the script is in it once', () => {
     expect(history.map((batch) => batch.sequence)).toEqual(
       Array.from({ length: sequence }, (_, i) => i + 1),
     );
@@ -267,26 +267,26 @@ describe(`the history of ${PROCESSES} processes`, () => {
     expect(back > 0).toBe(noClock === undefined);
   });
 
-  it("replays identically through the TypeScript twin, in Redis's order, over steps of the clock", () => {
+  test("replays identically through the TypeScript twin, in Redis's order, over steps of the clock", () => {
     expect(firstDifference(history, replayWithExpiry(history, kept))).toBeUndefined();
   });
 
-  it('replays identically where nothing ever expires, as long as the clock goes forward', () => {
+  test('replays identically where nothing ever expires, as long as the clock goes forward', () => {
     expect(forward.length).toBeGreaterThan(0.3 * history.length);
     expect(firstDifference(forward, replay(forward, poisoned()))).toBeUndefined();
   });
 
-  it('has no key that expired before its time', () => {
+  test('has no key that expired before its time', () => {
     expect(lostKeys(forward, poisoned())).toEqual([]);
   });
 
-  it('ends in the same state, but for keys that have expired', () => {
+  test('ends in the same state, but for keys that have expired', () => {
     expect(inRedis.size).toBeGreaterThan(0);
     const ours = new Map([...inRedis.keys()].map((key) => [key, kept.get(key)?.value]));
     expect(ours).toEqual(inRedis);
   });
 
-  it('admits no more than a fixed window of two seconds beside two other limits allows', () => {
+  test('admits no more than a fixed window of two seconds beside two other limits allows', () => {
     const { rate } = plans['mixed']![2]!;
     const key = `history:token_bucket:${digestIdentity('mixed', undefined)}`;
     const inWindow = new Map<number, number>();
@@ -301,7 +301,7 @@ describe(`the history of ${PROCESSES} processes`, () => {
     expect(Math.max(...inWindow.values())).toBeLessThanOrEqual(rate);
   });
 
-  it.each(['whole', 'parts'])(
+  test.each(['whole', 'parts'])(
     'admits, over any interval at all, no more than the burst and what came back: %s',
     (name) => {
       const { rate, burst } = plans[name]![0]! as { rate: number; burst: number };

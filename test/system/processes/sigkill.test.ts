@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { RateLimiter } from 'distributed-rate-limiter';
 import { startRedis, startWorkers, waitUntil } from '../../kit/servers/index.mjs';
 import type { RedisServer } from '../../kit/servers/index.mjs';
@@ -30,7 +30,7 @@ describe('processes that are killed while they work', () => {
     rmSync(folder, { recursive: true });
   });
 
-  it('never loosen the limit: admitted <= charged <= issued, and charged is the burst', async () => {
+  test('never loosen the limit: admitted <= charged <= issued, and charged is the burst', async () => {
     const task: Task = { port: redis.port, folder, inFlight: IN_FLIGHT, limit };
     const counted = (what: 'issued' | 'admitted'): number[] =>
       Array.from({ length: PROCESSES }, (_, i) => statSync(join(folder, `${what}-${i}`)).size);

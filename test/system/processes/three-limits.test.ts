@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { assemble } from '../../../scripts/build-lua.mjs';
 import { runWorkers, startRedis } from '../../kit/servers/index.mjs';
 import type { RedisServer } from '../../kit/servers/index.mjs';
@@ -142,7 +142,7 @@ describe(`${PROCESSES} processes with ${IN_FLIGHT} calls in flight each, all for
   );
   afterAll(() => redis?.close());
 
-  it.each(sets.map((set, number) => ({ ...set, number })))(
+  test.each(sets.map((set, number) => ({ ...set, number })))(
     'under $name: not one more than any of the three allows',
     ({ number, ...set }) => {
       const { third } = set;

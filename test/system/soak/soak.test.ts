@@ -1,11 +1,11 @@
-import { expect, it } from 'vitest';
+import { expect, test } from 'vitest';
 import { Random, seedOfRun } from '../../kit/fakes/random.ts';
 import { growth, soak } from './soak.mjs';
 
 const SECONDS = 120;
 const seed = seedOfRun();
 
-it(
+test(
   `${SECONDS} s under load and faults leave nothing behind (DRL_SEED=${seed})`,
   {
     timeout: (SECONDS + 60) * 1_000,
@@ -34,7 +34,7 @@ it(
   },
 );
 
-it('sees what grows', () => {
+test('sees what grows', () => {
   const sample = { heap: 1e7, resources: { TCPSocketWrap: 1 }, listeners: 3, inFlight: 0 };
   const flat = Array.from({ length: 9 }, () => sample);
   expect(growth(flat)).toEqual([]);

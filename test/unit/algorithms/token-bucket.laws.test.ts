@@ -1,5 +1,5 @@
 import * as fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { readVerdicts } from '../../../src/script/read-answer.ts';
 import { decide } from '../../../src/script/decide.ts';
 import type { Verdict } from '../../../src/algorithms/limit.ts';
@@ -7,7 +7,7 @@ import { spacingOf } from '../../../src/algorithms/token-bucket.ts';
 import { seedOfRun } from '../../kit/fakes/random.ts';
 import { Asker } from '../../kit/twins/asks.ts';
 import type { Spec } from '../../kit/twins/asks.ts';
-import { MapTable } from '../../kit/twins/lockstep.ts';
+import { MapTable } from '../../kit/twins/map-table.ts';
 
 const seed = seedOfRun();
 const RUNS = { seed, numRuns: 300 };
@@ -72,7 +72,7 @@ function worst(passed: readonly Passed[], most: (from: number, to: number) => nu
 }
 
 describe(`laws of the token bucket (DRL_SEED=${seed} repeats this run)`, () => {
-  it('passes at most burst + floor(rate · Δ / period) units within any Δ', () => {
+  test('passes at most burst + floor(rate · Δ / period) units within any Δ', () => {
     const steps = fc.array(
       fc.record({ idle: fc.double({ min: 0, max: 2, noNaN: true }), cost: fc.nat() }),
       { minLength: 1, maxLength: 60 },
@@ -95,7 +95,7 @@ describe(`laws of the token bucket (DRL_SEED=${seed} repeats this run)`, () => {
     );
   });
 
-  it('passes all of that to a caller who comes back exactly when told', () => {
+  test('passes all of that to a caller who comes back exactly when told', () => {
     fc.assert(
       fc.property(specs, fc.integer({ min: 1, max: 200 }), (spec, extra) => {
         // A clock of whole microseconds must not find the bucket full again: what overflows is lost.
@@ -116,7 +116,7 @@ describe(`laws of the token bucket (DRL_SEED=${seed} repeats this run)`, () => {
     );
   });
 
-  it('passes 70,000 units of 700,000 per second in a tenth of a second, and the burst', () => {
+  test('passes 70,000 units of 700,000 per second in a tenth of a second, and the burst', () => {
     const spec = { rate: 700_000, periodMs: 1_000, burst: 2, maxDebt: 0 };
     const bucket = new Bucket();
     let passed = 0;
@@ -126,7 +126,7 @@ describe(`laws of the token bucket (DRL_SEED=${seed} repeats this run)`, () => {
     expect(passed).toBe(70_002);
   });
 
-  it('locks nobody out for longer than burst + 1 s when the clock steps back once', () => {
+  test('locks nobody out for longer than burst + 1 s when the clock steps back once', () => {
     const step = fc.oneof(
       fc.integer({ min: 0, max: 2 * SECOND }),
       fc.integer({ min: 0, max: 5 * 3_600 * SECOND }),
@@ -148,7 +148,7 @@ describe(`laws of the token bucket (DRL_SEED=${seed} repeats this run)`, () => {
     );
   });
 
-  it('grants at most one extra burst for a step of the clock, forth and back or back alone', () => {
+  test('grants at most one extra burst for a step of the clock, forth and back or back alone', () => {
     const calls = fc.array(
       fc.record({
         idle: fc.double({ min: 0, max: 2, noNaN: true }),
@@ -186,7 +186,7 @@ describe(`laws of the token bucket (DRL_SEED=${seed} repeats this run)`, () => {
     );
   });
 
-  it('keeps two limits on one key from granting each other bursts for ever', () => {
+  test('keeps two limits on one key from granting each other bursts for ever', () => {
     const calls = fc.array(
       fc.record({
         idle: fc.oneof(fc.constant(0), fc.double({ min: 0, max: 0.3, noNaN: true })),
@@ -235,7 +235,7 @@ describe(`laws of the token bucket (DRL_SEED=${seed} repeats this run)`, () => {
     expect(forgiven).toBeGreaterThan(50);
   });
 
-  it('grants one extra burst to 1,000 per hour beside 10 per second, not one after another', () => {
+  test('grants one extra burst to 1,000 per hour beside 10 per second, not one after another', () => {
     const hourly = { rate: 1_000, periodMs: 3_600_000, burst: 1_000, maxDebt: 0 };
     const fast = { rate: 10, periodMs: 1_000, burst: 10, maxDebt: 0 };
     const bucket = new Bucket();
@@ -252,7 +252,7 @@ describe(`laws of the token bucket (DRL_SEED=${seed} repeats this run)`, () => {
     expect(passed).toBeLessThanOrEqual(1_001 + 1_000 + 1);
   });
 
-  it('grants that burst on top of what both limits grant, where both are spent', () => {
+  test('grants that burst on top of what both limits grant, where both are spent', () => {
     const slow = { rate: 1_000, periodMs: 3_600_000, burst: 1_000, maxDebt: 0 };
     const fast = { rate: 1_000, periodMs: 1_000, burst: 1_000, maxDebt: 0 };
     const bucket = new Bucket();

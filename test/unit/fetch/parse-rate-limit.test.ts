@@ -1,4 +1,4 @@
-import { describe, expect, it, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { parseRateLimit } from 'distributed-rate-limiter/fetch';
 import type { ReportedLimit, ResponseHeaders } from 'distributed-rate-limiter/fetch';
 
@@ -298,7 +298,7 @@ describe('a malformed field is ignored as a whole', () => {
     expect(said(limits)).toEqual([{ name: 'x', remaining: 4 }]);
   });
 
-  it('64 items are read', () => {
+  test('64 items are read', () => {
     const ratelimit = Array.from({ length: 64 }, (_, i) => `"${i}";r=1`);
     expect(parseRateLimit({ ratelimit }).limits).toHaveLength(64);
   });
@@ -419,14 +419,14 @@ describe('waitMs', () => {
 });
 
 describe('what headers may be', () => {
-  it('anything with get, or a record; strings, numbers and lists', () => {
+  test('anything with get, or a record; strings, numbers and lists', () => {
     expect(parseRateLimit(new Map([['retry-after', '5']])).waitMs).toBe(5_000);
     expect(parseRateLimit({ 'RETRY-after': 5 }).waitMs).toBe(5_000);
     expect(parseRateLimit({ 'retry-after': ['5'] }).waitMs).toBe(5_000);
     expect(parseRateLimit({ get: 'x', 'retry-after': '5' }).waitMs).toBe(5_000);
   });
 
-  it('spellings of one name are lines of one field', () => {
+  test('spellings of one name are lines of one field', () => {
     const { limits } = parseRateLimit({ RateLimit: '"a";r=1', ratelimit: ['"b";r=2'] });
     expect(limits.map(({ name }) => name)).toEqual(['a', 'b']);
   });

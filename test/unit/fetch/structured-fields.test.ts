@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import {
   isInnerList,
   parseDictionary as parseDictionaryElsewhere,
@@ -93,7 +93,7 @@ function isContested(text: string): boolean {
 }
 
 describe('agrees with an independent parser', () => {
-  it.each([
+  test.each([
     [
       'lists',
       (text: string) =>
@@ -160,7 +160,7 @@ function isDuration(ms: number | undefined): boolean {
   return ms === undefined || (Number.isInteger(ms) && ms >= 0);
 }
 
-it('no header makes parseRateLimit throw, or say what is no duration', () => {
+test('no header makes parseRateLimit throw, or say what is no duration', () => {
   const seed = seedOfRun();
   const random = new Random(seed);
   let read = 0;
@@ -199,7 +199,7 @@ function pace(field: string): number {
   return Math.min(...times) / field.length;
 }
 
-it.each([
+test.each([
   ['spaces', (n: number) => ' '.repeat(n)],
   ['an open string', (n: number) => `"${'\\\\'.repeat(n / 2)}`],
   ['digits', (n: number) => '1'.repeat(n)],

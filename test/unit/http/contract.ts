@@ -3,7 +3,7 @@ import { Agent, request as httpRequest } from 'node:http';
 import type { IncomingHttpHeaders } from 'node:http';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import {
   concurrency,
   MemoryStore,
@@ -81,7 +81,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       ]);
     });
 
-    it('lets a request through, and says what is left', async () => {
+    test('lets a request through, and says what is left', async () => {
       const { call } = await serve([[inMemory(3), { identify: user }]]);
       const response = await call();
       expect([response.status, await response.text()]).toEqual([200, 'done']);
@@ -90,7 +90,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       expect(response.headers.get('retry-after')).toBeNull();
     });
 
-    it('answers 429 with a problem, and when to come again', async () => {
+    test('answers 429 with a problem, and when to come again', async () => {
       const { call } = await serve([[inMemory(1), { identify: user }]]);
       await call();
       const response = await call();
@@ -106,7 +106,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       });
     });
 
-    it('never lets the handler see a refused request', async () => {
+    test('never lets the handler see a refused request', async () => {
       let handled = 0;
       const { call } = await serve([[inMemory(1), { identify: user }]], async () => {
         handled += 1;
@@ -116,7 +116,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       expect(handled).toBe(1);
     });
 
-    it('limits each identity by itself', async () => {
+    test('limits each identity by itself', async () => {
       const { call } = await serve([[inMemory(1), { identify: user }]]);
       const statuses = await Promise.all(
         ['anna', 'ben', 'anna', 'ben'].map(async (name) => (await call({ user: name })).status),
@@ -124,7 +124,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       expect(statuses.toSorted((a, b) => a - b)).toEqual([200, 200, 429, 429]);
     });
 
-    it('awaits an identity, and takes one of several parts', async () => {
+    test('awaits an identity, and takes one of several parts', async () => {
       const limiter = inMemory(1);
       const identify = async (request: Request): Promise<string[]> => ['acme', user(request)!];
       const { call } = await serve([[limiter, { identify }]]);
@@ -138,7 +138,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       ['empty', () => ''],
       ['a promise of nothing', async () => undefined],
     ];
-    it.each(unusable)(
+    test.each(unusable)(
       'answers 400 where the identity is %s, and charges nobody',
       async (_, identify) => {
         const options = { identify } as GuardOptions<Request>;
@@ -167,7 +167,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       ['an object', () => ({ id: 'anna' }), '(Object)'],
       ['a promise of a Date', async () => new Date(0), 'Date'],
     ];
-    it.each(wrong)(
+    test.each(wrong)(
       'refuses a request whose identity is %s, though the unidentified may pass, and warns once of its type',
       async (_, identify, names) => {
         const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
@@ -193,7 +193,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       },
     );
 
-    it.each([
+    test.each([
       ['a number', 42],
       ['a bigint', 42n],
       ['a part', ['acme', 42]],
@@ -205,7 +205,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       expect((await limiter.peek(inText)).remaining).toBe(1);
     });
 
-    it.each([
+    test.each([
       [
         'throws',
         () => {
@@ -229,14 +229,14 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       },
     );
 
-    it('lets a request without an identity through where it is told to', async () => {
+    test('lets a request without an identity through where it is told to', async () => {
       const { call } = await serve([
         [inMemory(1), { identify: () => undefined, unidentified: 'pass' }],
       ]);
       expect([(await call()).status, (await call()).status]).toEqual([200, 200]);
     });
 
-    it('answers 503 while the store is away and the strategy is closed, with no invented numbers', async () => {
+    test('answers 503 while the store is away and the strategy is closed, with no invented numbers', async () => {
       const { call } = await serve([[away, { identify: user }]]);
       const response = await call();
       expect(response.status).toBe(503);
@@ -248,28 +248,28 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       });
     });
 
-    it('lets requests through while the store is away and the strategy is open, with no invented numbers', async () => {
+    test('lets requests through while the store is away and the strategy is open, with no invented numbers', async () => {
       const { call } = await serve([[awayAndOpen, { identify: user }]]);
       const response = await call();
       expect(response.status).toBe(200);
       expect([...response.headers.keys()].filter((name) => name.includes('ratelimit'))).toEqual([]);
     });
 
-    it('charges the cost that a request has', async () => {
+    test('charges the cost that a request has', async () => {
       const cost = (request: Request): number => (framework.method(request) === 'POST' ? 5 : 1);
       const { call } = await serve([[inMemory(10), { identify: user, cost }]]);
       expect((await call({ method: 'POST', body: 'x' })).headers.get('ratelimit')).toContain('r=5');
       expect((await call()).headers.get('ratelimit')).toContain('r=4');
     });
 
-    it('announces the wait for this cost', async () => {
+    test('announces the wait for this cost', async () => {
       const { call } = await serve([[inMemory(60), { identify: user, cost: 30 }]]);
       await call();
       await call();
       expect((await call()).headers.get('retry-after')).toBe('30');
     });
 
-    it('says of a cost that can never pass that waiting is no use', async () => {
+    test('says of a cost that can never pass that waiting is no use', async () => {
       const { call } = await serve([[inMemory(3), { identify: user, cost: 4 }]]);
       const response = await call();
       expect(response.status).toBe(429);
@@ -277,7 +277,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       expect(await response.json()).toMatchObject({ 'violated-policies': ['default'] });
     });
 
-    it('hands an error of `cost` to the framework', async () => {
+    test('hands an error of `cost` to the framework', async () => {
       let handled = 0;
       const { call } = await serve(
         [
@@ -300,7 +300,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       expect(handled).toBe(0);
     });
 
-    it('limits by the plan that a request has', async () => {
+    test('limits by the plan that a request has', async () => {
       const paid = [tokenBucket({ name: 'paid', rate: 100, period: '1m' })];
       const limits = async (request: Request): Promise<typeof paid | undefined> =>
         user(request) === 'ben' ? paid : undefined;
@@ -311,7 +311,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       );
     });
 
-    it('skips what it is told to skip, uncounted', async () => {
+    test('skips what it is told to skip, uncounted', async () => {
       const skip = async (request: Request): Promise<boolean> => user(request) === 'probe';
       const { call } = await serve([[inMemory(1), { identify: () => 'all', skip }]]);
       const skipped = await call({ user: 'probe' });
@@ -321,7 +321,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       expect((await call({ user: 'probe' })).status).toBe(200);
     });
 
-    it('sends what `onRefused` returns instead', async () => {
+    test('sends what `onRefused` returns instead', async () => {
       const onRefused: GuardOptions<Request>['onRefused'] = async (request, { decision }) => ({
         status: 420,
         headers: { 'X-Calm': user(request)! },
@@ -336,7 +336,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       expect(await response.json()).toEqual({ error: 'limited' });
     });
 
-    it('sends a web Response that `onRefused` returns', async () => {
+    test('sends a web Response that `onRefused` returns', async () => {
       const onRefused = (): Response => Response.json({ calm: true }, { status: 420 });
       const { call } = await serve([[inMemory(1), { identify: user, onRefused }]]);
       await call();
@@ -346,7 +346,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       expect(response.headers.get('retry-after')).toBe('60');
     });
 
-    it.each([
+    test.each([
       ["'default'", () => 'default' as const],
       ['nothing', () => undefined],
       ['a promise of nothing', async () => {}],
@@ -358,7 +358,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       expect(await response.json()).toMatchObject({ type: QUOTA_EXCEEDED });
     });
 
-    it.each([
+    test.each([
       [
         'throws',
         () => {
@@ -376,7 +376,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       expect([(await call()).status, handled]).toEqual([500, 1]);
     });
 
-    it("throws a refusal where `onRefused` returns 'throw', and an error handler answers it with its fields", async () => {
+    test("throws a refusal where `onRefused` returns 'throw', and an error handler answers it with its fields", async () => {
       const onRefused = () => 'throw' as const;
       const { call } = await serve(
         [[inMemory(1), { identify: user, onRefused }]],
@@ -390,7 +390,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       expect(response.headers.get('ratelimit')).toBe('"default";r=0;t=60');
     });
 
-    it.each<[status: number, options: () => readonly [RateLimiter, GuardOptions<Request>]]>([
+    test.each<[status: number, options: () => readonly [RateLimiter, GuardOptions<Request>]]>([
       [400, () => [inMemory(1), { identify: () => undefined, onRefused: () => 'throw' }]],
       [503, () => [away, { identify: user, onRefused: () => 'throw' }]],
     ])('throws a refusal of status %i alike', async (status, options) => {
@@ -398,7 +398,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       expect((await call()).status).toBe(status);
     });
 
-    it('names each of several limits, as an independent parser reads them', async () => {
+    test('names each of several limits, as an independent parser reads them', async () => {
       const limiter = withLimits(
         tokenBucket({ name: 'burst', rate: 10, period: '1s' }),
         slidingWindow({ name: 'hourly', rate: 1_000, period: '1h' }),
@@ -422,7 +422,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       ]);
     });
 
-    it('stacks limiters on one route: their fields join, and each decides', async () => {
+    test('stacks limiters on one route: their fields join, and each decides', async () => {
       const outer = withLimits(tokenBucket({ name: 'outer', rate: 3, period: '1m' }));
       const inner = withLimits(tokenBucket({ name: 'inner', rate: 1, period: '1m' }));
       const { call } = await serve([
@@ -438,7 +438,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       expect(await (await call()).json()).toMatchObject({ 'violated-policies': ['outer'] });
     });
 
-    it.each([
+    test.each([
       ['failures', 500, 0],
       ['failures', 200, 1],
       ['successes', 404, 1],
@@ -453,7 +453,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       await eventually(async () => (await limiter.peek('anna')).remaining === left);
     });
 
-    it('counts a handler that throws as a failure', async () => {
+    test('counts a handler that throws as a failure', async () => {
       const limiter = inMemory(2);
       const { call } = await serve(
         [[limiter, { identify: user, count: 'successes' }]],
@@ -465,7 +465,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       await eventually(async () => (await limiter.peek('anna')).remaining === 2);
     });
 
-    it('never admits more at once than may fail', async () => {
+    test('never admits more at once than may fail', async () => {
       let inside = 0;
       let most = 0;
       const { call } = await serve(
@@ -484,7 +484,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       expect(most).toBeLessThanOrEqual(2);
     });
 
-    it('answers HEAD with the fields and no body', async () => {
+    test('answers HEAD with the fields and no body', async () => {
       const { call } = await serve([[inMemory(1), { identify: user }]]);
       const passed = await call({ method: 'HEAD' });
       expect([passed.status, passed.headers.get('ratelimit')]).toEqual([200, '"default";r=0;t=60']);
@@ -493,13 +493,13 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       expect(refused.headers.get('retry-after')).toBe('60');
     });
 
-    it('limits OPTIONS as any other method', async () => {
+    test('limits OPTIONS as any other method', async () => {
       const { call } = await serve([[inMemory(1), { identify: user }]]);
       expect((await call({ method: 'OPTIONS' })).status).toBe(200);
       expect((await call({ method: 'OPTIONS' })).status).toBe(429);
     });
 
-    it('keeps one connection alive through passes and refusals, bodies sent along unread', async () => {
+    test('keeps one connection alive through passes and refusals, bodies sent along unread', async () => {
       const { origin } = await serve([[inMemory(2), { identify: user }]]);
       const agent = new Agent({ keepAlive: true, maxSockets: 1 });
       const statuses: (number | undefined)[] = [];
@@ -545,7 +545,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
         }
       }
 
-      it.each<[what: string, pair: (namespace: string) => [RateLimiter, RateLimiter]]>([
+      test.each<[what: string, pair: (namespace: string) => [RateLimiter, RateLimiter]]>([
         [
           'by one limiter',
           (namespace) => {
@@ -575,7 +575,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
         ]);
       });
 
-      it('is told where one guard says 42 and the other "42"', async () => {
+      test('is told where one guard says 42 and the other "42"', async () => {
         const limiter = named(fresh());
         const warnings = await warningsOf([
           [limiter, { identify: () => 42 }],
@@ -584,7 +584,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
         expect(warnings).toHaveLength(1);
       });
 
-      it.each<[what: string, guards: (namespace: string) => Parameters<typeof serve>[0]]>([
+      test.each<[what: string, guards: (namespace: string) => Parameters<typeof serve>[0]]>([
         ['one guard', (namespace) => [[named(namespace), { identify: user }]]],
         [
           'two identities',
@@ -634,7 +634,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
         expect(await warningsOf(guards(fresh()))).toEqual([]);
       });
 
-      it('is not told of a handler that peeks', async () => {
+      test('is not told of a handler that peeks', async () => {
         const limiter = named(fresh());
         const warnings = await warningsOf([[limiter, { identify: user }]], async (request) => {
           await limiter.peek(user(request)!);
@@ -644,7 +644,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       });
     });
 
-    it('tells a handler what was decided about its request', async () => {
+    test('tells a handler what was decided about its request', async () => {
       const { call } = await serve([[inMemory(5), { identify: user }]], async (request) => ({
         status: 200,
         body: String(decisionOf(request)?.remaining),
@@ -657,7 +657,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       const free = async (limiter: RateLimiter): Promise<boolean> =>
         (await limiter.peek('anna')).remaining === 1;
 
-      it('frees it when the response is complete, and names the unit', async () => {
+      test('frees it when the response is complete, and names the unit', async () => {
         const limiter = places();
         const { call } = await serve([[limiter, { identify: user }]]);
         const response = await call();
@@ -669,7 +669,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
         await eventually(() => free(limiter));
       });
 
-      it('holds it while a response streams, and refuses others meanwhile', async () => {
+      test('holds it while a response streams, and refuses others meanwhile', async () => {
         const limiter = places();
         const { source, push, end } = stream();
         const { call } = await serve([[limiter, { identify: user }]], async () => ({
@@ -687,7 +687,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
         await eventually(() => free(limiter));
       });
 
-      it('frees it when the handler throws', async () => {
+      test('frees it when the handler throws', async () => {
         const limiter = places();
         const { call } = await serve([[limiter, { identify: user }]], async () => {
           throw new Error('broken');
@@ -696,7 +696,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
         await eventually(() => free(limiter));
       });
 
-      it('frees it when the client goes away before the answer', async () => {
+      test('frees it when the client goes away before the answer', async () => {
         const limiter = places();
         const arrived = deferred<void>();
         const never = deferred<Answer>();
@@ -713,7 +713,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
         never.resolve({ status: 200, body: 'late' });
       });
 
-      it('frees it when the client goes away in the midst of a stream', async () => {
+      test('frees it when the client goes away in the midst of a stream', async () => {
         const limiter = places();
         const { source, push, end } = stream();
         const { call } = await serve([[limiter, { identify: user }]], async () => ({
@@ -733,7 +733,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
         end();
       });
 
-      it('never holds one for a client that went away while it was decided', async () => {
+      test('never holds one for a client that went away while it was decided', async () => {
         const limiter = places();
         const asked = deferred<void>();
         const goOn = deferred<void>();

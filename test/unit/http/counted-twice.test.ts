@@ -4,7 +4,7 @@ import type { INestApplication } from '@nestjs/common';
 import { ExpressAdapter } from '@nestjs/platform-express';
 import express from 'express';
 import { Hono } from 'hono';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import { MemoryStore, RateLimiter } from 'distributed-rate-limiter';
 import { rateLimit as forExpress } from 'distributed-rate-limiter/express';
 import { rateLimit as forHono } from 'distributed-rate-limiter/hono';
@@ -37,7 +37,7 @@ async function visit(served: Served): Promise<void> {
 }
 
 describe('a request that is counted twice is told, across', () => {
-  it('an application of Express and one that it mounts', async () => {
+  test('an application of Express and one that it mounts', async () => {
     const limiter = memory();
     const [app, inner] = [express(), express()];
     app.use(forExpress(limiter));
@@ -48,7 +48,7 @@ describe('a request that is counted twice is told, across', () => {
     expect(await codes()).toEqual(['DRL_COUNTED_TWICE']);
   });
 
-  it.each(['route', 'mount', 'fetch'] as const)('applications of Hono, by %s', async (by) => {
+  test.each(['route', 'mount', 'fetch'] as const)('applications of Hono, by %s', async (by) => {
     const limiter = memory();
     const [app, inner] = [new Hono(), new Hono()];
     app.use(forHono(limiter, { identify }));
@@ -62,7 +62,7 @@ describe('a request that is counted twice is told, across', () => {
     expect(await codes()).toEqual(['DRL_COUNTED_TWICE']);
   });
 
-  it('a web handler and an application of Hono in it', async () => {
+  test('a web handler and an application of Hono in it', async () => {
     const limiter = memory();
     const app = new Hono();
     app.use(forHono(limiter, { identify }));
@@ -72,7 +72,7 @@ describe('a request that is counted twice is told, across', () => {
     expect(await codes()).toEqual(['DRL_COUNTED_TWICE']);
   });
 
-  it('middleware of Express and a module of Nest', async () => {
+  test('middleware of Express and a module of Nest', async () => {
     const limiter = memory();
     const app = await nest(RateLimitModule.forRoot({ limiter }));
     app.use(forExpress(limiter));
@@ -80,7 +80,7 @@ describe('a request that is counted twice is told, across', () => {
     expect(await codes()).toEqual(['DRL_COUNTED_TWICE']);
   });
 
-  it('the request as a whole and one part of it', async () => {
+  test('the request as a whole and one part of it', async () => {
     const guard = createGuard<object>(memory(), { identify });
     const request = {};
     await guard.check(request);
@@ -90,14 +90,14 @@ describe('a request that is counted twice is told, across', () => {
 });
 
 describe('no request is told to be counted twice', () => {
-  it('that is decided in several parts, as the fields of a query are', async () => {
+  test('that is decided in several parts, as the fields of a query are', async () => {
     const guard = createGuard<object>(memory(), { identify });
     const request = {};
     for (let i = 0; i < 4; i++) await guard.check(request, {});
     expect(await codes()).toEqual([]);
   });
 
-  it('whose object is handed in again when the first attempt is over', async () => {
+  test('whose object is handed in again when the first attempt is over', async () => {
     const get = forWeb(memory(), { identify })(() => new Response('x'));
     const app = new Hono();
     app.use(forHono(memory(), { identify }));

@@ -6,7 +6,7 @@ import { concurrency, MemoryStore, RateLimiter, RateLimitExceeded } from 'distri
 import { rateLimit } from 'distributed-rate-limiter/express';
 import express5 from 'express';
 import express4 from 'express4';
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { frameworkContract } from './contract.ts';
 import { deferred } from './deferred.ts';
 import type { Served } from './framework.ts';
@@ -41,7 +41,7 @@ for (const [version, express] of [
     },
   });
 
-  it(`Express ${version}: an error handler of the application finds the fields on the response, and the decision`, async () => {
+  test(`Express ${version}: an error handler of the application finds the fields on the response, and the decision`, async () => {
     const app = express();
     const limiter = { store: new MemoryStore(), rate: 1, period: '1m' } as const;
     app.use(rateLimit(limiter, { onRefused: () => 'throw' }));
@@ -76,7 +76,7 @@ describe('Express', () => {
     (await limiter.peek('all')).remaining;
   const identify = (): string => 'all';
 
-  it.each([
+  test.each([
     ['5', express5],
     ['4', express4],
   ] as const)('%s frees the place of an upgrade when its connection ends', async (_, express) => {
@@ -104,7 +104,7 @@ describe('Express', () => {
     await vi.waitFor(async () => expect(await left(limiter)).toBe(1));
   });
 
-  it('adds no listener per request to a connection that is kept alive', async () => {
+  test('adds no listener per request to a connection that is kept alive', async () => {
     const counts: number[] = [];
     const app = express5();
     app.use((request, _response, next) => {
@@ -126,7 +126,7 @@ describe('Express', () => {
     expect(new Set(counts.slice(1)).size).toBe(1);
   });
 
-  it.each([
+  test.each([
     ['5', express5],
     ['4', express4],
   ] as const)(
@@ -150,7 +150,7 @@ describe('Express', () => {
     },
   );
 
-  it('lets a request go on whose head is out already, and adds no fields', async () => {
+  test('lets a request go on whose head is out already, and adds no fields', async () => {
     const app = express5();
     app.use((_request, response, next) => {
       response.writeHead(200).write('one,');

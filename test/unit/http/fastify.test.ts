@@ -3,7 +3,7 @@ import { connect } from 'node:net';
 import { Readable } from 'node:stream';
 import Fastify from 'fastify';
 import type { FastifyInstance, FastifyRequest, RouteHandlerMethod } from 'fastify';
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { concurrency, MemoryStore, RateLimiter, tokenBucket } from 'distributed-rate-limiter';
 import { rateLimit, rateLimitHook } from 'distributed-rate-limiter/fastify';
 import type { RouteRateLimit } from 'distributed-rate-limiter/fastify';
@@ -100,7 +100,7 @@ describe('Fastify', () => {
     return all;
   };
 
-  it('limits routes that were added before it, and requests that match none', async () => {
+  test('limits routes that were added before it, and requests that match none', async () => {
     const app = create();
     app.get('/before', ok);
     app.register(rateLimit, { limiter: memory(3) });
@@ -110,14 +110,14 @@ describe('Fastify', () => {
     );
   });
 
-  it('is registered by a module that is imported, as its default', async () => {
+  test('is registered by a module that is imported, as its default', async () => {
     const app = create();
     app.register(import('distributed-rate-limiter/fastify'), { limiter: memory() });
     app.get('/', ok);
     expect(await statuses(app, '/', '/')).toEqual([200, 429]);
   });
 
-  it('limits what is below the instance that it is registered with, and no more', async () => {
+  test('limits what is below the instance that it is registered with, and no more', async () => {
     const app = create();
     app.get('/outside', ok);
     app.register(async (inside) => {
@@ -130,7 +130,7 @@ describe('Fastify', () => {
     ]);
   });
 
-  it('charges a route and the HEAD that Fastify adds to it once each', async () => {
+  test('charges a route and the HEAD that Fastify adds to it once each', async () => {
     const limiter = memory(9);
     const app = create();
     await app.register(rateLimit, { limiter, identify: () => 'all' });
@@ -141,7 +141,7 @@ describe('Fastify', () => {
   });
 
   describe('config.rateLimit', () => {
-    it('false: no limit', async () => {
+    test('false: no limit', async () => {
       const app = create();
       app.register(rateLimit, { limiter: memory() });
       app.get('/', { config: { rateLimit: false } }, ok);
@@ -157,7 +157,7 @@ describe('Fastify', () => {
       ['nothing of it', () => ({}), [200, 200, 200]],
       ['as the plugin says', () => true, [200, 200, 200]],
     ];
-    it.each(overrides)("%s goes before the plugin's", async (_, own, expected) => {
+    test.each(overrides)("%s goes before the plugin's", async (_, own, expected) => {
       const app = create();
       // Address options are of no use where a route says itself who is limited.
       app.register(rateLimit, { limiter: memory(5), ipv6Prefix: 56 });
@@ -165,7 +165,7 @@ describe('Fastify', () => {
       expect(await statuses(app, '/', '/', '/')).toEqual(expected);
     });
 
-    it('with `global: false` limits only the routes that ask', async () => {
+    test('with `global: false` limits only the routes that ask', async () => {
       const app = create();
       app.register(rateLimit, { limiter: memory(), global: false });
       app.get('/free', ok);
@@ -175,7 +175,7 @@ describe('Fastify', () => {
       expect(await statuses(app, '/asks', '/asks', '/asks-too')).toEqual([200, 429, 429]);
     });
 
-    it('makes one guard for a config that several routes share', async () => {
+    test('makes one guard for a config that several routes share', async () => {
       const app = create();
       const limiter = {
         store: new MemoryStore(),
@@ -197,7 +197,7 @@ describe('Fastify', () => {
     });
   });
 
-  it.each([
+  test.each([
     ['a misspelt option', { limiter: memory(), skips: () => true }, '`skips`'],
     ['no limiter', {}, '`RateLimiter options`'],
     ['a hook that is none', { limiter: memory(), hook: 'onSend' }, '`hook`'],
@@ -208,7 +208,7 @@ describe('Fastify', () => {
     await expect(app.ready()).rejects.toThrow(message);
   });
 
-  it.each([
+  test.each([
     ['a misspelt option', { costs: 1 }, '`costs`'],
     ['a number', 5, '`config.rateLimit`'],
     ['null', null, '`config.rateLimit`'],
@@ -218,7 +218,7 @@ describe('Fastify', () => {
     expect(() => app.get('/', { config: { rateLimit: own as never } }, ok)).toThrow(message);
   });
 
-  it.each(['onRequest', 'preHandler'] as const)(
+  test.each(['onRequest', 'preHandler'] as const)(
     'does not start with such a route that was added before it, or below it: %s',
     async (hook) => {
       const wrong = { config: { rateLimit: { costs: 1 } as never } };
@@ -240,7 +240,7 @@ describe('Fastify', () => {
     },
   );
 
-  it.each(['onRequest', 'preHandler'] as const)(
+  test.each(['onRequest', 'preHandler'] as const)(
     'limits instances below it that were registered before it: %s',
     async (hook) => {
       const app = create();
@@ -258,7 +258,7 @@ describe('Fastify', () => {
     const options = (limiter: RateLimiter) =>
       ({ limiter, hook: 'preHandler', identify: (asking: Asking) => asking.user }) as const;
 
-    it.each<[string, (app: FastifyInstance, limiter: RateLimiter) => unknown]>([
+    test.each<[string, (app: FastifyInstance, limiter: RateLimiter) => unknown]>([
       [
         "a route's own, which stands before the plugin",
         (app, limiter) => {
@@ -318,7 +318,7 @@ describe('Fastify', () => {
       expect((await limiter.peek('anna')).remaining).toBe(0);
     });
 
-    it('leaves lists alone that several routes share', async () => {
+    test('leaves lists alone that several routes share', async () => {
       const app = create();
       const preHandler = [authenticate];
       app.register(rateLimit, options(memory(3)));
@@ -328,7 +328,7 @@ describe('Fastify', () => {
       expect(preHandler).toEqual([authenticate]);
     });
 
-    it('charges once where a handler calls for the 404', async () => {
+    test('charges once where a handler calls for the 404', async () => {
       const limiter = memory(9);
       const app = create();
       app.register(rateLimit, { limiter, hook: 'preHandler', identify: () => 'all' });
@@ -337,7 +337,7 @@ describe('Fastify', () => {
       expect((await limiter.peek('all')).remaining).toBe(7);
     });
 
-    it('limits a 404 handler with hooks of its own', async () => {
+    test('limits a 404 handler with hooks of its own', async () => {
       const app = create();
       app.setNotFoundHandler({ preHandler: (_, __, done) => done() }, (_, reply) =>
         reply.code(404).send('none'),
@@ -347,7 +347,7 @@ describe('Fastify', () => {
     });
   });
 
-  it.each([
+  test.each([
     ['onRequest', ['limited', 'authenticated', 'parsed']],
     ['preHandler', ['authenticated', 'parsed', 'limited']],
   ] as const)('decides in %s', async (hook, order) => {
@@ -370,7 +370,7 @@ describe('Fastify', () => {
     expect(seen).toEqual(order);
   });
 
-  it('closes the limiters that it made, and not those that it was given', async () => {
+  test('closes the limiters that it made, and not those that it was given', async () => {
     const close = vi.spyOn(RateLimiter.prototype, 'close');
     try {
       const app = create();
@@ -388,7 +388,7 @@ describe('Fastify', () => {
     }
   });
 
-  it('shows a refusal to hooks and to loggers as any other reply', async () => {
+  test('shows a refusal to hooks and to loggers as any other reply', async () => {
     const app = create();
     const seen: unknown[] = [];
     app.addHook('onSend', async (_, reply, payload) => {
@@ -402,7 +402,7 @@ describe('Fastify', () => {
     expect(headers['content-type']).toBe('application/problem+json');
   });
 
-  it('hands what `cost` throws to the error handler', async () => {
+  test('hands what `cost` throws to the error handler', async () => {
     const app = create();
     app.setErrorHandler((error: Error, _, reply) => reply.code(503).send(error.message));
     app.register(rateLimit, {
@@ -415,14 +415,14 @@ describe('Fastify', () => {
     expect(await app.inject('/')).toMatchObject({ statusCode: 503, body: 'no cost' });
   });
 
-  it('never lets a request through because what was thrown was nothing', async () => {
+  test('never lets a request through because what was thrown was nothing', async () => {
     const app = create();
     app.register(rateLimit, { limiter: memory(), cost: () => Promise.reject() });
     app.get('/', ok);
     expect(await statuses(app, '/')).toEqual([500]);
   });
 
-  it('has the fields on every answer to an error', async () => {
+  test('has the fields on every answer to an error', async () => {
     const app = create({ bodyLimit: 10 });
     await app.register(rateLimit, { limiter: memory(100) });
     app.get('/throws', async () => {
@@ -464,7 +464,7 @@ describe('Fastify', () => {
     }
   });
 
-  it('frees a place where a handler has taken over the response', async () => {
+  test('frees a place where a handler has taken over the response', async () => {
     const limiter = new RateLimiter({
       store: new MemoryStore(),
       limits: [concurrency({ max: 1, ttl: '30s' })],

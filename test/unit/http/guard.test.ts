@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { MemoryStore, RateLimiter, RateLimiterError, tokenBucket } from 'distributed-rate-limiter';
 import { createGuard, decisionOf } from 'distributed-rate-limiter/http';
 import type { GuardOptions } from 'distributed-rate-limiter/http';
@@ -8,7 +8,7 @@ const limiter = new RateLimiter({ store: new MemoryStore(), rate: 1, period: '1m
 const identify = (): string => 'anna';
 
 describe('options of a guard that are refused', () => {
-  it.each<[option: string, options: unknown, says: string]>([
+  test.each<[option: string, options: unknown, says: string]>([
     ['identify', { identify: 'x-api-key' }, 'a function'],
     ['identify', { keyGenerator: identify }, 'Did you mean `identify`'],
     ['identify', { identifi: identify }, 'Did you mean `identify`'],
@@ -43,13 +43,13 @@ describe('options of a guard that are refused', () => {
     expect(make).toThrow(says);
   });
 
-  it('a limiter’s own options are as strict', () => {
+  test('a limiter’s own options are as strict', () => {
     expect(() => createGuard({ store: new MemoryStore(), rate: 0, period: '1m' })).toThrow(
       '`rate`',
     );
   });
 
-  it('a secret is not repeated', () => {
+  test('a secret is not repeated', () => {
     expect(() => createGuard(limiter, { partitionSecret: 'hunter2' })).toThrow(
       expect.not.objectContaining({ message: expect.stringContaining('hunter2') }),
     );
@@ -57,7 +57,7 @@ describe('options of a guard that are refused', () => {
 });
 
 describe('a limiter of another copy of the package', () => {
-  it('decides about requests, and lends them places', async () => {
+  test('decides about requests, and lends them places', async () => {
     const other = await secondCopy();
     expect(other.RateLimiter).not.toBe(RateLimiter);
     const foreign = new other.RateLimiter({
@@ -82,7 +82,7 @@ describe('a verdict', () => {
   const inMemory = (): RateLimiter =>
     new RateLimiter({ store: new MemoryStore(), rate: 1, period: '1m', blocks: true });
 
-  it('of a blocked identity is 429, with when the block ends', async () => {
+  test('of a blocked identity is 429, with when the block ends', async () => {
     const blocking = inMemory();
     await blocking.block('anna', '10m');
     const verdict = await createGuard(blocking, { identify }).check({});
@@ -91,7 +91,7 @@ describe('a verdict', () => {
     expect(verdict).toHaveProperty('body', expect.stringContaining('abnormal-usage-detected'));
   });
 
-  it('under `throw` is the store’s error, for the framework to handle', async () => {
+  test('under `throw` is the store’s error, for the framework to handle', async () => {
     const away = new RateLimiter({
       redis: 'redis://127.0.0.1:1',
       rate: 1,
@@ -104,14 +104,14 @@ describe('a verdict', () => {
     await away.close();
   });
 
-  it('for limits that are none is an error that says so, and nothing is charged', async () => {
+  test('for limits that are none is an error that says so, and nothing is charged', async () => {
     const guarded = inMemory();
     const limits = (() => 'gold') as unknown as () => undefined;
     await expect(createGuard(guarded, { identify, limits }).check({})).rejects.toThrow('`limits`');
     expect((await guarded.peek('anna')).remaining).toBe(1);
   });
 
-  it('gives back once, however often it is told of the end', async () => {
+  test('gives back once, however often it is told of the end', async () => {
     const guarded = new RateLimiter({ store: new MemoryStore(), rate: 5, period: '1h' });
     await guarded.allow('anna', { cost: 2 });
     const verdict = await createGuard(guarded, { identify, count: 'failures' }).check({});
@@ -122,11 +122,11 @@ describe('a verdict', () => {
     expect((await guarded.peek('anna')).remaining).toBe(3);
   });
 
-  it('has nothing to be told where nothing can be given back', async () => {
+  test('has nothing to be told where nothing can be given back', async () => {
     expect(await createGuard(inMemory(), { identify }).check({})).not.toHaveProperty('finish');
   });
 
-  it('is remembered for its request, as the decision behind it', async () => {
+  test('is remembered for its request, as the decision behind it', async () => {
     const [first, second, skipped] = [{}, {}, {}];
     const guard = createGuard<object>(inMemory(), { identify, skip: (each) => each === skipped });
     await guard.check(first);
@@ -136,7 +136,7 @@ describe('a verdict', () => {
     expect(decisionOf(skipped)).toBeUndefined();
   });
 
-  it('is made under static limits of its own', async () => {
+  test('is made under static limits of its own', async () => {
     const guarded = inMemory();
     const limits = [tokenBucket({ name: 'login', rate: 2, period: '1m' })];
     const guard = createGuard(guarded, { identify, limits });

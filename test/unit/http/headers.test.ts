@@ -1,4 +1,4 @@
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import {
   concurrency,
   fixedWindow,
@@ -36,7 +36,7 @@ const perMinute = tokenBucket({ name: 'per-minute', rate: 60, period: '1m', burs
 const perHour = slidingWindow({ name: 'per-hour', rate: 100, period: '1h' });
 
 describe('what the profiles write', () => {
-  it.each([
+  test.each([
     [
       "draft 11: a token bucket's quota is its burst, over the time in which that refills",
       'draft-11',
@@ -90,7 +90,7 @@ describe('what the profiles write', () => {
     });
   });
 
-  it.each(['draft-8', 'draft-9', 'draft-10'] as const)(
+  test.each(['draft-8', 'draft-9', 'draft-10'] as const)(
     '%s has the fields of draft 11',
     async (headers) => {
       const [old, current] = [
@@ -102,7 +102,7 @@ describe('what the profiles write', () => {
     },
   );
 
-  it('a function of one’s own gets the decision and the limits', async () => {
+  test('a function of one’s own gets the decision and the limits', async () => {
     const [fields] = await fieldsOf([perMinute], 1, {
       headers: ({ decision, limits }) => ({
         'X-Left': `${decision.remaining} of ${limits[0]!.name}`,
@@ -111,7 +111,7 @@ describe('what the profiles write', () => {
     expect(fields).toEqual({ 'X-Left': '1 of per-minute' });
   });
 
-  it('a function of one’s own that throws costs a request its fields alone', async () => {
+  test('a function of one’s own that throws costs a request its fields alone', async () => {
     const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
     const headers = (): never => {
       throw new Error('no');
@@ -125,7 +125,7 @@ describe('what the profiles write', () => {
     warn.mockRestore();
   });
 
-  it('the drafts before 8 tell of the limit nearest to exhaustion', async () => {
+  test('the drafts before 8 tell of the limit nearest to exhaustion', async () => {
     const [first] = await fieldsOf([perHour, perMinute], 1, { headers: 'draft-6' });
     expect(first).toMatchObject({
       'RateLimit-Limit': '2',
@@ -141,7 +141,7 @@ describe('what the profiles write', () => {
 });
 
 describe('a policy in draft 11', () => {
-  it.each<[string, Limit, string]>([
+  test.each<[string, Limit, string]>([
     ['a fraction of a second goes up', tokenBucket({ rate: 7, period: '1s', burst: 8 }), 'q=8;w=2'],
     ['below a second there is no window', slidingWindow({ rate: 5, period: '500ms' }), 'q=5'],
     ['a sliding window is its period', slidingWindow({ rate: 5, period: '90s' }), 'q=5;w=90'],
@@ -161,12 +161,12 @@ describe('a policy in draft 11', () => {
     expect(parseList(fields!['RateLimit']!)).toHaveLength(1);
   });
 
-  it('stays the same from response to response', async () => {
+  test('stays the same from response to response', async () => {
     const fields = await fieldsOf([perMinute, perHour], 5);
     expect(new Set(fields.map((each) => each['RateLimit-Policy'])).size).toBe(1);
   });
 
-  it('never offers more than the quota', async () => {
+  test('never offers more than the quota', async () => {
     for (const each of await fieldsOf([perMinute, perHour], 5)) {
       const quotas = parseList(each['RateLimit-Policy']!).map(([, of]) => Number(of.get('q')));
       const left = parseList(each['RateLimit']!).map(([, of]) => Number(of.get('r')));
@@ -174,7 +174,7 @@ describe('a policy in draft 11', () => {
     }
   });
 
-  it('a limit in shadow shows nowhere; alone it leaves no field', async () => {
+  test('a limit in shadow shows nowhere; alone it leaves no field', async () => {
     const shadow = tokenBucket({ name: 'trial', rate: 1, period: '1m', shadow: true });
     const [fields] = await fieldsOf([perMinute, shadow], 1);
     expect(JSON.stringify(fields)).not.toContain('trial');
@@ -183,7 +183,7 @@ describe('a policy in draft 11', () => {
 });
 
 describe('Retry-After', () => {
-  it.each([
+  test.each([
     ['whole seconds are told as they are', 60, 1, '1'],
     ['a fraction goes up, so that nobody comes too early', 50, 1, '2'],
     ['below a second it is one', 600, 1, '1'],
@@ -194,7 +194,7 @@ describe('Retry-After', () => {
     expect(refused!['Retry-After']).toBe(seconds);
   });
 
-  it('is never before the window that the refusing limit announces has ended', async () => {
+  test('is never before the window that the refusing limit announces has ended', async () => {
     const limits = [perMinute, slidingWindow({ name: 'tight', rate: 1, period: '1h' })];
     const [, refused] = await fieldsOf(limits, 2);
     const ends = parseList(refused!['RateLimit']!)
@@ -209,12 +209,12 @@ describe('pk', () => {
   const partition = (fields: Fields): string | undefined =>
     /pk=(:[A-Za-z0-9+/]{16}:)/.exec(fields['RateLimit'] ?? '')?.[1];
 
-  it('is there only where it was asked for', async () => {
+  test('is there only where it was asked for', async () => {
     expect(partition((await fieldsOf([perMinute], 1))[0]!)).toBeUndefined();
     expect(partition((await fieldsOf([perMinute], 1, { partitionSecret }))[0]!)).toBeDefined();
   });
 
-  it('is one for one identity, another for another one and under another secret', async () => {
+  test('is one for one identity, another for another one and under another secret', async () => {
     const of = async (identity: string, secret: string): Promise<string | undefined> =>
       partition(
         (
@@ -234,7 +234,7 @@ describe('pk', () => {
     expect(new Set([anna, ben, other]).size).toBe(3);
   });
 
-  it('is a byte sequence to an independent parser', async () => {
+  test('is a byte sequence to an independent parser', async () => {
     const [fields] = await fieldsOf([perMinute, perHour], 1, { partitionSecret });
     for (const [, of] of parseList(fields!['RateLimit']!)) {
       expect(of.get('pk')).toBeInstanceOf(ArrayBuffer);

@@ -5,7 +5,7 @@ import type { Context } from 'hono';
 import { etag } from 'hono/etag';
 import { HTTPException } from 'hono/http-exception';
 import { timeout } from 'hono/timeout';
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { concurrency, MemoryStore, RateLimiter } from 'distributed-rate-limiter';
 import { rateLimit } from 'distributed-rate-limiter/hono';
 import { frameworkContract } from './contract.ts';
@@ -58,7 +58,7 @@ describe('Hono', () => {
     new RateLimiter({ store: new MemoryStore(), ...options });
   const statusOf = async (url: string): Promise<number> => (await fetch(url)).status;
 
-  it('limits the routes that it is used for', async () => {
+  test('limits the routes that it is used for', async () => {
     const app = new Hono();
     app.use('/api/*', rateLimit(memory()));
     app.get('/api/a', (c) => c.text('a')).get('/free', (c) => c.text('free'));
@@ -70,7 +70,7 @@ describe('Hono', () => {
     ]);
   });
 
-  it('keeps the fields and the cookies of handlers and of other middleware', async () => {
+  test('keeps the fields and the cookies of handlers and of other middleware', async () => {
     const app = new Hono();
     app.use(async (c, next) => {
       c.header('x-request-id', '7');
@@ -90,7 +90,7 @@ describe('Hono', () => {
     expect([refused.status, refused.headers.get('x-request-id')]).toEqual([429, '7']);
   });
 
-  it('adds fields to a response whose own are immutable', async () => {
+  test('adds fields to a response whose own are immutable', async () => {
     const app = new Hono();
     const two = { rate: 2, period: '1h' } as const;
     app.use(rateLimit(memory(two)), rateLimit(memory(two)));
@@ -100,7 +100,7 @@ describe('Hono', () => {
     expect(headers.get('ratelimit-policy')).toBe('"default";q=2;w=3600, "default";q=2;w=3600');
   });
 
-  it('frees a place where other middleware replaces the response', async () => {
+  test('frees a place where other middleware replaces the response', async () => {
     const app = new Hono();
     const limiter = new RateLimiter({
       store: new MemoryStore(),
@@ -123,7 +123,7 @@ describe('Hono', () => {
     const ask = async (app: Hono<{ Bindings: Bindings }>, ip?: string): Promise<number> =>
       (await app.request('/', {}, ip === undefined ? {} : { ip })).status;
 
-    it.each([
+    test.each([
       ['a /64 of IPv6', ['2001:db8::1', '2001:db8::2', '2001:db8::ffff:3']],
       ['IPv4 and its mapped form', ['203.0.113.7', '::ffff:203.0.113.7', '::ffff:cb00:7107']],
     ])('is one client for %s', async (_, addresses) => {
@@ -136,7 +136,7 @@ describe('Hono', () => {
       expect(await ask(app, '198.51.100.1')).toBe(200);
     });
 
-    it('believes the proxies that are trusted, and no others', async () => {
+    test('believes the proxies that are trusted, and no others', async () => {
       const app = new Hono<{ Bindings: Bindings }>();
       app.use(rateLimit(memory(), { address, trustedProxies: ['10.0.0.0/8'], ipv6Prefix: 48 }));
       app.get('/', (c) => c.text('x'));
@@ -148,7 +148,7 @@ describe('Hono', () => {
       expect(await from('192.0.2.1', '2001:db8:6::1')).toBe(429);
     });
 
-    it('goes before the socket under @hono/node-server', async () => {
+    test('goes before the socket under @hono/node-server', async () => {
       const app = new Hono();
       app.use(rateLimit(memory(), { address: (c) => c.req.header('cf-connecting-ip') }));
       app.get('/', (c) => c.text('x'));
@@ -158,7 +158,7 @@ describe('Hono', () => {
       expect([await from('192.0.2.1'), await from('192.0.2.2')]).toEqual([200, 200]);
     });
 
-    it('is an error where it is none, or stands beside `identify`', async () => {
+    test('is an error where it is none, or stands beside `identify`', async () => {
       expect(() => rateLimit(memory(), { address: '192.0.2.1' as never })).toThrow('`address`');
       expect(() => rateLimit(memory(), { address: () => '', identify: () => 'a' })).toThrow(
         '`address` must be left out',
@@ -174,7 +174,7 @@ describe('Hono', () => {
       expect(errors[0]!.message).toContain('`address` must be a function that returns');
     });
 
-    it('that reads a forwarding header itself is not told that nobody reads it; another is', async () => {
+    test('that reads a forwarding header itself is not told that nobody reads it; another is', async () => {
       const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
       try {
         const app = new Hono();
@@ -198,7 +198,7 @@ describe('Hono', () => {
     });
   });
 
-  it('answers 400 where no address is known, and says once that `address` is missing', async () => {
+  test('answers 400 where no address is known, and says once that `address` is missing', async () => {
     const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
     try {
       const app = new Hono();
@@ -217,7 +217,7 @@ describe('Hono', () => {
     }
   });
 
-  it('limits by who is connected under @hono/node-server', async () => {
+  test('limits by who is connected under @hono/node-server', async () => {
     const limiter = memory();
     const app = new Hono();
     app.use(rateLimit(limiter));
@@ -313,12 +313,12 @@ describe('Hono', () => {
           ),
       ],
     ];
-    it.each(failing)('has the fields: %s', async (_, status, make) => {
+    test.each(failing)('has the fields: %s', async (_, status, make) => {
       const response = await answerOf(make());
       expect([response.status, response.headers.get('ratelimit')]).toEqual([status, FIELDS]);
     });
 
-    it.runIf(where === 'on Node')(
+    test.runIf(where === 'on Node')(
       'has the fields where no error was thrown, but text',
       async () => {
         const response = await answerOf(limited().get('/', () => Promise.reject('text')));
@@ -327,7 +327,7 @@ describe('Hono', () => {
     );
   });
 
-  it('joins the fields of an upstream whose response is handed on', async () => {
+  test('joins the fields of an upstream whose response is handed on', async () => {
     const upstream = await listen(
       createServer((_, response) => response.setHeader('RateLimit', '"up";r=1').end()),
     );
@@ -337,7 +337,7 @@ describe('Hono', () => {
     expect(headers.get('ratelimit')).toBe('"default";r=0;t=3600, "up";r=1');
   });
 
-  it('frees a place where middleware finishes no response', async () => {
+  test('frees a place where middleware finishes no response', async () => {
     const limiter = new RateLimiter({
       store: new MemoryStore(),
       limits: [concurrency({ max: 1, ttl: '30s' })],

@@ -2,7 +2,7 @@ import { createServer } from 'node:http';
 import type { RequestListener } from 'node:http';
 import { Readable } from 'node:stream';
 import Koa from 'koa';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import { MemoryStore, RateLimiter } from 'distributed-rate-limiter';
 import { rateLimit } from 'distributed-rate-limiter/koa';
 import { frameworkContract } from './contract.ts';
@@ -62,7 +62,7 @@ describe('Koa', () => {
     return served.origin;
   }
 
-  it('shows a refusal to the middleware around it, which may change it', async () => {
+  test('shows a refusal to the middleware around it, which may change it', async () => {
     const app = quiet();
     app.use(async (ctx, next) => {
       await next();
@@ -77,7 +77,7 @@ describe('Koa', () => {
     expect(await refused.json()).toEqual({ sorry: expect.stringContaining('quota-exceeded') });
   });
 
-  it("throws an error of the guard's functions for Koa's own handling", async () => {
+  test("throws an error of the guard's functions for Koa's own handling", async () => {
     const app = quiet();
     const errors: unknown[] = [];
     app.on('error', (error) => errors.push(error));
@@ -96,7 +96,7 @@ describe('Koa', () => {
     expect(errors).toEqual([cause]);
   });
 
-  it('limits by who is connected, whatever Koa makes of proxies', async () => {
+  test('limits by who is connected, whatever Koa makes of proxies', async () => {
     const app = quiet();
     app.proxy = true;
     app.use(rateLimit({ ...one, namespace: 'proxy' }));
@@ -107,7 +107,7 @@ describe('Koa', () => {
     expect([await from('192.0.2.1'), await from('192.0.2.2')]).toEqual([200, 429]);
   });
 
-  it('hands out the limiter that it made', () => {
+  test('hands out the limiter that it made', () => {
     expect(rateLimit(one).limiter).toBeInstanceOf(RateLimiter);
     const limiter = new RateLimiter(one);
     expect(rateLimit(limiter).limiter).toBe(limiter);
@@ -152,13 +152,13 @@ describe('Koa', () => {
       ],
       ['no handler', 404, () => limited()],
     ];
-    it.each(throwing)('keeps the fields: %s', async (_, status, make) => {
+    test.each(throwing)('keeps the fields: %s', async (_, status, make) => {
       const response = await fetch(await serve(make()));
       expect([response.status, response.headers.get('ratelimit')]).toEqual([status, FIELDS]);
       if (status === 405) expect(response.headers.get('allow')).toBe('GET');
     });
 
-    it('is told to the application as it was thrown', async () => {
+    test('is told to the application as it was thrown', async () => {
       const app = limited(() => Promise.reject(broken));
       const told: unknown[] = [];
       app.on('error', (error) => told.push(error));
@@ -166,13 +166,13 @@ describe('Koa', () => {
       expect(told[0]).toBe(broken);
     });
 
-    it('keeps the fields of several limiters, joined', async () => {
+    test('keeps the fields of several limiters, joined', async () => {
       const app = limited(rateLimit(five()) as Koa.Middleware, (ctx) => ctx.throw(403));
       const { headers } = await fetch(await serve(app));
       expect(headers.get('ratelimit')).toBe(`${FIELDS}, "default";r=4;t=720`);
     });
 
-    it('gives no field back that the application has removed', async () => {
+    test('gives no field back that the application has removed', async () => {
       const app = quiet();
       app.use(async (ctx, next) => {
         await next().finally(() => ctx.remove('RateLimit'));
@@ -185,7 +185,7 @@ describe('Koa', () => {
       ]);
     });
 
-    it('does not tell one request of the fields of another', async () => {
+    test('does not tell one request of the fields of another', async () => {
       const app = quiet();
       app.use(rateLimit(five(), { skip: (ctx) => ctx.path === '/free' }));
       app.use(() => Promise.reject(broken));

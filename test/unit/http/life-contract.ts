@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { connect } from 'node:net';
 import type { Socket } from 'node:net';
-import { afterAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, describe, expect, test, vi } from 'vitest';
 import { concurrency, MemoryStore, RateLimiter } from 'distributed-rate-limiter';
 import type { GuardOptions } from 'distributed-rate-limiter/http';
 import { deferred } from './deferred.ts';
@@ -60,7 +60,7 @@ export function lifeContract<Request extends object>(framework: Framework<Reques
     }
 
     describe.each(['failures', 'successes'] as const)('counting %s', (count) => {
-      it('keeps a request charged whose client goes away before the answer', async () => {
+      test('keeps a request charged whose client goes away before the answer', async () => {
         const limiter = perHour(2);
         const arrived = deferred<void>();
         const answer = deferred<Answer>();
@@ -78,7 +78,7 @@ export function lifeContract<Request extends object>(framework: Framework<Reques
         expect(await left(limiter)).toBe(1);
       });
 
-      it('keeps a request charged whose client goes away while it is decided', async () => {
+      test('keeps a request charged whose client goes away while it is decided', async () => {
         const limiter = perHour(2);
         const [asked, goOn] = [deferred<void>(), deferred<void>()];
         const identify = async (): Promise<string> => {
@@ -102,7 +102,7 @@ export function lifeContract<Request extends object>(framework: Framework<Reques
         expect(await left(limiter)).toBe(1);
       });
 
-      it('keeps a request charged whose client goes away in the midst of the body', async () => {
+      test('keeps a request charged whose client goes away in the midst of the body', async () => {
         const limiter = perHour(2);
         const status = count === 'failures' ? 200 : 500;
         const gone = deferred<void>();
@@ -124,7 +124,7 @@ export function lifeContract<Request extends object>(framework: Framework<Reques
       });
     });
 
-    it('frees the place of a request that waits behind another one when its client goes away', async () => {
+    test('frees the place of a request that waits behind another one when its client goes away', async () => {
       const limiter = places(2);
       const arrived = deferred<void>();
       let handled = 0;
@@ -142,7 +142,7 @@ export function lifeContract<Request extends object>(framework: Framework<Reques
       expect(await leftOf(limiter, 2)).toBe(2);
     });
 
-    it('frees a place after `maxHold`, with one warning, though the response goes on', async () => {
+    test('frees a place after `maxHold`, with one warning, though the response goes on', async () => {
       const limiter = places();
       const warnings = await withoutWarnings(async () => {
         const arrived = deferred<void>();
@@ -174,7 +174,7 @@ export function lifeContract<Request extends object>(framework: Framework<Reques
         ['Latin-1', 'caf\u00e9', expect.stringMatching(/^caf/)],
         ['undefined', undefined, null],
       ];
-      it.each(written)('writes %s, or leaves it out', async (_, value, text) => {
+      test.each(written)('writes %s, or leaves it out', async (_, value, text) => {
         const limiter = places();
         const fields = { 'X-Before': 'a', 'X-Own': value as string, 'X-After': 'b' };
         const onRefused = (): object => ({ headers: fields });
@@ -219,7 +219,7 @@ export function lifeContract<Request extends object>(framework: Framework<Reques
       const make = (fields: unknown): never =>
         (typeof fields === 'function' ? (fields as () => unknown)() : fields) as never;
 
-      it.each(unsendable)(
+      test.each(unsendable)(
         'costs the fields, and one warning, where they hold %s',
         async (_, fields) => {
           const limiter = places();
@@ -241,7 +241,7 @@ export function lifeContract<Request extends object>(framework: Framework<Reques
         },
       );
 
-      it.each(unsendable)(
+      test.each(unsendable)(
         'refuses without fields of `onRefused` that hold %s',
         async (_, fields) => {
           const limiter = perHour(1);
@@ -269,7 +269,7 @@ export function lifeContract<Request extends object>(framework: Framework<Reques
 
       const circular: { self?: unknown } = {};
       circular.self = circular;
-      it.each<[what: string, replacement: unknown]>([
+      test.each<[what: string, replacement: unknown]>([
         ['status 99', { status: 99 }],
         ['status 600', { status: 600 }],
         ['a status that is text', { status: '429' }],
@@ -291,7 +291,7 @@ export function lifeContract<Request extends object>(framework: Framework<Reques
         expect(warnings).toHaveLength(1);
       });
 
-      it.each([204, 304])('refuses with status %i and no body', async (status) => {
+      test.each([204, 304])('refuses with status %i and no body', async (status) => {
         const limiter = perHour(1);
         const origin = await serve(limiter, { identify: anna, onRefused: () => ({ status }) });
         await fetch(origin);
@@ -300,7 +300,7 @@ export function lifeContract<Request extends object>(framework: Framework<Reques
       });
     });
 
-    it('writes the fields on the answer to an error of the handler', async () => {
+    test('writes the fields on the answer to an error of the handler', async () => {
       const origin = await serve(perHour(5), { identify: anna }, async () => {
         throw Object.assign(new Error('broken'), { headers: { 'x-own': 'kept' } });
       });
@@ -311,7 +311,7 @@ export function lifeContract<Request extends object>(framework: Framework<Reques
     });
 
     const { responseOf } = framework;
-    it.runIf(responseOf !== undefined)(
+    test.runIf(responseOf !== undefined)(
       'keeps a request charged whose client goes away while the body waits for it',
       async () => {
         const limiter = perHour(2);
@@ -358,13 +358,13 @@ export function lifeContract<Request extends object>(framework: Framework<Reques
         return limiter;
       };
 
-      it('is dropped where the response was sent, and the request with it', async () => {
+      test('is dropped where the response was sent, and the request with it', async () => {
         const limiter = places();
         expect(await late(limiter, answer)).toEqual({ status: 503, body: 'timeout', handled: 0 });
         expect(await leftOf(limiter, 1)).toBe(1);
       });
 
-      it('counts the response that was sent', async () => {
+      test('counts the response that was sent', async () => {
         const [failures, successes] = [perHour(2), perHour(2)];
         await late(failures, answer, { count: 'failures' });
         await late(successes, answer, { count: 'successes' });
@@ -372,12 +372,12 @@ export function lifeContract<Request extends object>(framework: Framework<Reques
         expect(await leftOf(successes, 2)).toBe(2);
       });
 
-      it('does not refuse where the response was sent', async () => {
+      test('does not refuse where the response was sent', async () => {
         const expected = { status: 503, body: 'timeout', handled: 0 };
         expect(await late(await refusing(), answer)).toEqual(expected);
       });
 
-      it('does not cut a response short that is being written', async () => {
+      test('does not cut a response short that is being written', async () => {
         const write = (response: ServerResponse): void => {
           response.writeHead(200).write('one,');
           setTimeout(() => response.end('two'), 30);
@@ -386,7 +386,7 @@ export function lifeContract<Request extends object>(framework: Framework<Reques
         expect(seen).toEqual({ status: 200, body: 'one,two', handled: 0 });
       });
 
-      it('is dropped where a function of the guard fails after the response was sent', async () => {
+      test('is dropped where a function of the guard fails after the response was sent', async () => {
         await withoutWarnings(async () => {
           const cost = (): never => {
             throw new Error('no cost');
@@ -396,7 +396,7 @@ export function lifeContract<Request extends object>(framework: Framework<Reques
         });
       });
 
-      it('frees the place where a field cannot be written', async () => {
+      test('frees the place where a field cannot be written', async () => {
         const limiter = places();
         await withoutWarnings(async () => {
           const origin = await serve(limiter, {

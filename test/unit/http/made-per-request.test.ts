@@ -4,7 +4,7 @@ import express from 'express';
 import { fastify } from 'fastify';
 import { Hono } from 'hono';
 import Koa from 'koa';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import { MemoryStore } from 'distributed-rate-limiter';
 import type { RateLimiterOptions } from 'distributed-rate-limiter';
 import { rateLimit as forExpress } from 'distributed-rate-limiter/express';
@@ -49,7 +49,7 @@ describe('a guard that is made for each request is told with one warning', () =>
   const made = options();
   const each = (): RateLimiterOptions => options(made.namespace);
 
-  it.each<[name: string, serve: () => Promise<Served>]>([
+  test.each<[name: string, serve: () => Promise<Served>]>([
     [
       'node:http',
       () =>
@@ -148,7 +148,7 @@ describe('a guard that is made for each request is told with one warning', () =>
 });
 
 describe('no guard is told to be made for each request', () => {
-  it('that is made once, and called by a function of the application', async () => {
+  test('that is made once, and called by a function of the application', async () => {
     const limit = forExpress(options());
     const app = express();
     app.get('/', (request, response, next) => void limit(request, response, next));
@@ -157,7 +157,7 @@ describe('no guard is told to be made for each request', () => {
     expect(await codes()).toEqual([]);
   });
 
-  it('that is made at the first request', async () => {
+  test('that is made at the first request', async () => {
     let limit: ReturnType<typeof forExpress> | undefined;
     const app = express();
     app.get('/', (request, response, next) => {
@@ -169,7 +169,7 @@ describe('no guard is told to be made for each request', () => {
     expect(await codes()).toEqual([]);
   });
 
-  it('that is made at the first request of each tenant', async () => {
+  test('that is made at the first request of each tenant', async () => {
     const limits = new Map<string, ReturnType<typeof forExpress>>();
     const app = express();
     app.get('/:tenant', (request, response, next) => {
@@ -187,7 +187,7 @@ describe('no guard is told to be made for each request', () => {
     expect(await codes()).toEqual([]);
   });
 
-  it('of applications that are made alike, each for one request, such as tests make', async () => {
+  test('of applications that are made alike, each for one request, such as tests make', async () => {
     const makeHono = (): Hono => {
       const app = new Hono();
       app.use(forHono(options('alike'), { identify }));
@@ -209,7 +209,7 @@ describe('no guard is told to be made for each request', () => {
     expect(await codes()).toEqual([]);
   });
 
-  it('that a plugin of Fastify makes for routes at their first request', async () => {
+  test('that a plugin of Fastify makes for routes at their first request', async () => {
     const { rateLimit } = await import('distributed-rate-limiter/fastify');
     const app = fastify();
     const route = async (): Promise<string> => 'x';

@@ -28,7 +28,7 @@ import {
 } from 'distributed-rate-limiter/nest';
 import type { RateLimitRuleOptions } from 'distributed-rate-limiter/nest';
 import { ManualClock } from 'distributed-rate-limiter/testing';
-import { afterAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, describe, expect, test, vi } from 'vitest';
 import type { Served } from './framework.ts';
 import { create, listen } from './nest-app.ts';
 import { decorate } from './nest-decorate.ts';
@@ -131,7 +131,7 @@ describe('GraphQL', () => {
     identify: ({ headers }) => headers['x-user'],
   };
 
-  it('refuses a field with the problem as its error, and answers the others', async () => {
+  test('refuses a field with the problem as its error, and answers the others', async () => {
     const ask = await serve(byUser, once1());
     expect((await ask('{ free limited }')).result).toEqual({
       data: { free: 'done', limited: 'done' },
@@ -153,20 +153,20 @@ describe('GraphQL', () => {
     expect((await ask('{ limited }', 'ben')).result.data).toEqual({ limited: 'done' });
   });
 
-  it('counts each field of a query that asks for it more than once', async () => {
+  test('counts each field of a query that asks for it more than once', async () => {
     const ask = await serve(byUser, once1());
     const { result } = await ask('{ a: limited b: limited }');
     expect(result.data).toEqual({ a: 'done', b: null });
   });
 
-  it('finds the address of a request by itself', async () => {
+  test('finds the address of a request by itself', async () => {
     const limiter = once1();
     const ask = await serve({}, limiter);
     await ask('{ limited }');
     expect((await limiter.peek('127.0.0.1')).remaining).toBe(0);
   });
 
-  it('holds a place until the response is complete', async () => {
+  test('holds a place until the response is complete', async () => {
     const limiter = places();
     const ask = await serve(byUser, limiter);
     const { result } = await ask('{ a: limited b: limited }');
@@ -176,7 +176,7 @@ describe('GraphQL', () => {
     });
   });
 
-  it('counts no failures, which no status tells apart, and says so', async () => {
+  test('counts no failures, which no status tells apart, and says so', async () => {
     const ask = await serve({ ...byUser, count: 'failures' }, once1());
     const { result } = await ask('{ limited free }');
     expect(result.data).toEqual({ limited: null, free: 'done' });
@@ -234,20 +234,20 @@ describe('a WebSocket gateway', () => {
   const all = (): string => 'all';
   const done = (event: string): object => ({ event, data: 'done' });
 
-  it('refuses a message as Nest does any other error, and stays open', async () => {
+  test('refuses a message as Nest does any other error, and stays open', async () => {
     const say = await serve({ identify: all }, once1());
     expect(await say('limited')).toEqual(done('limited'));
     expect(await say('limited')).toMatchObject({ event: 'exception', data: { status: 'error' } });
     expect(await say('free')).toEqual(done('free'));
   });
 
-  it('sends the problem, where a filter makes a WsException of it', async () => {
+  test('sends the problem, where a filter makes a WsException of it', async () => {
     const say = await serve({ identify: all }, once1(), [UseFilters(new Problems())]);
     await say('limited');
     expect(await say('limited')).toEqual({ event: 'exception', data: PROBLEM });
   });
 
-  it('is limited where the guard stands, with `global: false`', async () => {
+  test('is limited where the guard stands, with `global: false`', async () => {
     const guarded = await serve({ identify: all }, once1(), [UseGuards(RateLimitGuard)], false);
     expect([await guarded('limited'), (await guarded('limited')).event]).toEqual([
       done('limited'),
@@ -260,7 +260,7 @@ describe('a WebSocket gateway', () => {
     ]);
   });
 
-  it('hands the client to `identify`, and finds its address by itself', async () => {
+  test('hands the client to `identify`, and finds its address by itself', async () => {
     const clients: object[] = [];
     const identify = (client: object): string => {
       clients.push(client);
@@ -276,7 +276,7 @@ describe('a WebSocket gateway', () => {
     expect((await limiter.peek('127.0.0.1')).remaining).toBe(0);
   });
 
-  it('holds no place, since nothing ends, and stays open', async () => {
+  test('holds no place, since nothing ends, and stays open', async () => {
     const limiter = places();
     const say = await serve({ identify: all }, limiter);
     expect((await say('limited')).event).toBe('exception');
@@ -330,7 +330,7 @@ describe('a call of another kind', () => {
     ['in GraphQL without a request, its context', 'graphql', [null, {}, { user: 1 }], { user: 1 }],
     ['without arguments, nothing', 'telegraf', [], undefined],
   ];
-  it.each(rows)('identifies by what there is: %s', async (_, kind, args, seen) => {
+  test.each(rows)('identifies by what there is: %s', async (_, kind, args, seen) => {
     const requests: unknown[] = [];
     const identify = (request: unknown): string => {
       requests.push(request);
@@ -342,14 +342,14 @@ describe('a call of another kind', () => {
     expect(requests).toEqual([seen, seen]);
   });
 
-  it.each(rows)('refuses what has no address, unless told to pass: %s', async (_, kind, args) => {
+  test.each(rows)('refuses what has no address, unless told to pass: %s', async (_, kind, args) => {
     const refuse = await runner({}, once1(), kind);
     await expect(refuse(...args)).rejects.toMatchObject({ status: 400 });
     const pass = await runner({ unidentified: 'pass' }, once1(), kind);
     expect([await pass(...args), await pass(...args)]).toEqual(['done', 'done']);
   });
 
-  it('finds the address of a socket.io client by its handshake', async () => {
+  test('finds the address of a socket.io client by its handshake', async () => {
     const limiter = once1();
     const run = await runner({}, limiter, 'ws');
     const handshake = { headers: {}, socket: { remoteAddress: '192.0.2.7' } };
@@ -357,7 +357,7 @@ describe('a call of another kind', () => {
     expect((await limiter.peek('192.0.2.7')).remaining).toBe(0);
   });
 
-  it.each(['failures', 'successes'] as const)('cannot count %s', async (count) => {
+  test.each(['failures', 'successes'] as const)('cannot count %s', async (count) => {
     const run = await runner({ identify: () => 'anna', count }, once1(), 'rpc');
     await expect(run({}, {})).rejects.toMatchObject({ code: 'ERR_INVALID_OPTION' });
   });

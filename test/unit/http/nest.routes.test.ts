@@ -23,7 +23,7 @@ import {
 } from 'distributed-rate-limiter/nest';
 import type { RateLimitRuleOptions } from 'distributed-rate-limiter/nest';
 import { ManualClock } from 'distributed-rate-limiter/testing';
-import { afterAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, describe, expect, test, vi } from 'vitest';
 import type { Served } from './framework.ts';
 import { create, listen } from './nest-app.ts';
 import { decorate } from './nest-decorate.ts';
@@ -129,7 +129,7 @@ describe('which limiters decide', () => {
       ['inner'],
     ],
   ];
-  it.each(rows)('%s', async (_, own, handlers, expected) => {
+  test.each(rows)('%s', async (_, own, handlers, expected) => {
     const limiter = named('module');
     const call = await serve({
       imports: [RateLimitModule.forRoot({ limiter, identify: anna })],
@@ -151,46 +151,46 @@ describe('which limiters decide', () => {
     const other = (): RateLimiter => named('other');
     const byPlan = plan('short', 'medium');
 
-    it.each<[what: string, own: ClassDecorator[], handlers: MethodDecorator[], expected: string[]]>(
+    test.each<
+      [what: string, own: ClassDecorator[], handlers: MethodDecorator[], expected: string[]]
+    >([
+      ['those limits of a handler', [], [SkipRateLimit('short')], ['medium', 'long']],
+      ['several limits', [], [SkipRateLimit('short', 'long')], ['medium']],
+      ['all limits by their names', [], [SkipRateLimit('short', 'medium', 'long')], []],
+      ['those of a controller', [SkipRateLimit('long')], [], ['short', 'medium']],
+      ['both of two decorators', [], [SkipRateLimit('short'), SkipRateLimit('long')], ['medium']],
+      ['all, if one of two says no name', [], [SkipRateLimit('short'), SkipRateLimit()], []],
       [
-        ['those limits of a handler', [], [SkipRateLimit('short')], ['medium', 'long']],
-        ['several limits', [], [SkipRateLimit('short', 'long')], ['medium']],
-        ['all limits by their names', [], [SkipRateLimit('short', 'medium', 'long')], []],
-        ['those of a controller', [SkipRateLimit('long')], [], ['short', 'medium']],
-        ['both of two decorators', [], [SkipRateLimit('short'), SkipRateLimit('long')], ['medium']],
-        ['all, if one of two says no name', [], [SkipRateLimit('short'), SkipRateLimit()], []],
-        [
-          'those of a controller and those of its handler',
-          [SkipRateLimit('short')],
-          [SkipRateLimit('medium')],
-          ['long'],
-        ],
-        [
-          'those of a controller, where a handler changes other options',
-          [SkipRateLimit('short')],
-          [RateLimit({ cost: 2 })],
-          ['medium', 'long'],
-        ],
-        [
-          'none of a limiter that a handler has in its place',
-          [SkipRateLimit('short')],
-          [RateLimit({ limiter: other() })],
-          ['other'],
-        ],
-        [
-          'those of a plan that depends on the request',
-          [RateLimit({ limits: () => byPlan })],
-          [SkipRateLimit('short')],
-          ['medium'],
-        ],
-        [
-          'a request of whose plan nothing is left',
-          [RateLimit({ limits: async () => plan('short') })],
-          [SkipRateLimit('short')],
-          [],
-        ],
+        'those of a controller and those of its handler',
+        [SkipRateLimit('short')],
+        [SkipRateLimit('medium')],
+        ['long'],
       ],
-    )('skips %s', async (_, own, handlers, expected) => {
+      [
+        'those of a controller, where a handler changes other options',
+        [SkipRateLimit('short')],
+        [RateLimit({ cost: 2 })],
+        ['medium', 'long'],
+      ],
+      [
+        'none of a limiter that a handler has in its place',
+        [SkipRateLimit('short')],
+        [RateLimit({ limiter: other() })],
+        ['other'],
+      ],
+      [
+        'those of a plan that depends on the request',
+        [RateLimit({ limits: () => byPlan })],
+        [SkipRateLimit('short')],
+        ['medium'],
+      ],
+      [
+        'a request of whose plan nothing is left',
+        [RateLimit({ limits: async () => plan('short') })],
+        [SkipRateLimit('short')],
+        [],
+      ],
+    ])('skips %s', async (_, own, handlers, expected) => {
       const call = await serve({
         imports: [RateLimitModule.forRoot({ limiter: three(), identify: anna })],
         controllers: [controller(own, handlers)],
@@ -201,7 +201,7 @@ describe('which limiters decide', () => {
       }
     });
 
-    it('answers 500 where no limit of the route has the name', async () => {
+    test('answers 500 where no limit of the route has the name', async () => {
       const call = await serve({
         imports: [RateLimitModule.forRoot({ limiter: three(), identify: anna })],
         controllers: [controller([], [SkipRateLimit('shrot')])],
@@ -210,7 +210,7 @@ describe('which limiters decide', () => {
     });
   });
 
-  it("a parent's decorators, until a controller has its own", async () => {
+  test("a parent's decorators, until a controller has its own", async () => {
     class Parent {
       get(): string {
         return 'done';
@@ -271,7 +271,7 @@ describe('what a rule takes from further out', () => {
       { anna: 10, '127.0.0.1': 9 },
     ],
   ];
-  it.each(rows)('%s', async (_, outer, inner, left) => {
+  test.each(rows)('%s', async (_, outer, inner, left) => {
     const limiter = named('one', 10);
     const call = await serve({
       imports: [RateLimitModule.forRoot({ limiter, ...outer })],
@@ -283,7 +283,7 @@ describe('what a rule takes from further out', () => {
     }
   });
 
-  it('neither cost nor limits, which are in the units of another limiter', async () => {
+  test('neither cost nor limits, which are in the units of another limiter', async () => {
     const limits = [tokenBucket({ name: 'plan', rate: 1_000, period: '1m' })];
     const inner = named('inner', 10);
     const call = await serve({
@@ -317,7 +317,7 @@ describe('where the guard stands', () => {
     return Inner;
   };
 
-  it('nowhere but where it is bound, with `global: false`', async () => {
+  test('nowhere but where it is bound, with `global: false`', async () => {
     const options = { limiter: named('module', 1), identify: anna, global: false };
     const call = await serve({
       imports: [RateLimitModule.forRoot(options), { module: inner(), controllers: [Free] }],
@@ -329,7 +329,7 @@ describe('where the guard stands', () => {
     expect(statuses).toEqual([200, 200, 200, 429]);
   });
 
-  it('decides once, where it is bound twice', async () => {
+  test('decides once, where it is bound twice', async () => {
     const limiter = named('module', 10);
     const call = await serve({
       imports: [RateLimitModule.forRoot({ limiter, identify: anna })],
@@ -341,7 +341,7 @@ describe('where the guard stands', () => {
   });
 });
 
-it('limits by the address of the socket, where nothing else is said', async () => {
+test('limits by the address of the socket, where nothing else is said', async () => {
   const limiter = named('module', 1);
   for (const adapter of [new ExpressAdapter(), new FastifyAdapter()]) {
     const imports = [RateLimitModule.forRoot({ limiter })];
@@ -353,7 +353,7 @@ it('limits by the address of the socket, where nothing else is said', async () =
 });
 
 describe('forRootAsync', () => {
-  it('asks other providers for its options, and offers its limiter to them', async () => {
+  test('asks other providers for its options, and offers its limiter to them', async () => {
     const PLAN = Symbol('plan');
     class Plans {}
     class Routes {
@@ -391,7 +391,7 @@ describe('forRootAsync', () => {
     expect(await response.json()).toMatchObject({ remaining: 6 });
   });
 
-  it('ends the start where the options are wrong', async () => {
+  test('ends the start where the options are wrong', async () => {
     const useFactory = () => ({ limiter: named('module'), keyGenerator: anna });
     await expect(
       create({ imports: [RateLimitModule.forRootAsync({ useFactory })] }, new ExpressAdapter()),
@@ -488,7 +488,7 @@ describe('refused options', () => {
       'must not stand on one target',
     ],
   ];
-  it.each(rows)('%s', (_, attempt, message) => {
+  test.each(rows)('%s', (_, attempt, message) => {
     expect(attempt).toThrow(expect.objectContaining({ code: 'ERR_INVALID_OPTION' }));
     expect(attempt).toThrow(message);
   });
@@ -502,7 +502,7 @@ describe.each([
     RateLimitModule.forRoot({ limiter: named('module', 1), identify: anna }),
   ];
 
-  it('see the exception, and answer in its place', async () => {
+  test('see the exception, and answer in its place', async () => {
     const seen: unknown[] = [];
     class Calm {
       catch(exception: RateLimitException, host: ArgumentsHost): void {
@@ -530,7 +530,7 @@ describe.each([
     ]);
   });
 
-  it('for everything, bound to the application, see it as any HttpException', async () => {
+  test('for everything, bound to the application, see it as any HttpException', async () => {
     class Everything {
       readonly host: HttpAdapterHost;
       constructor(host: HttpAdapterHost) {
@@ -559,7 +559,7 @@ describe.each([
     expect(response.headers.get('ratelimit')).toBe('"module";r=0;t=60');
   });
 
-  it("get text of `onRefused` as the exception's message, which Nest sends in its own way", async () => {
+  test("get text of `onRefused` as the exception's message, which Nest sends in its own way", async () => {
     const limiter = named('module', 1);
     const onRefused = () => ({ body: 'Slow down.' });
     const call = await serve(
@@ -607,7 +607,7 @@ describe('an error of a handler', () => {
   });
   Inject(HttpAdapterHost)(Failing, undefined, 0);
 
-  it.each([
+  test.each([
     ['Express', () => new ExpressAdapter()],
     ['Fastify', () => new FastifyAdapter()],
   ] as const)('is answered with the fields on %s', async (_, adapter) => {
@@ -625,7 +625,7 @@ describe('an error of a handler', () => {
 });
 
 describe('shutting down', () => {
-  it('closes limiters that were made from options, once, and none that was passed', async () => {
+  test('closes limiters that were made from options, once, and none that was passed', async () => {
     const close = vi.spyOn(RateLimiter.prototype, 'close');
     try {
       const options = {

@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { MemoryStore } from 'distributed-rate-limiter';
 import { rateLimit } from 'distributed-rate-limiter/node-http';
 import type { Handler } from 'distributed-rate-limiter/node-http';
-import { expect, it, vi } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { frameworkContract } from './contract.ts';
 import { listen, nodeRequest, send } from './node-server.ts';
 
@@ -27,7 +27,7 @@ frameworkContract<IncomingMessage>({
     ),
 });
 
-it('answers 500 where a function of the guard throws, with one warning that says why', async () => {
+test('answers 500 where a function of the guard throws, with one warning that says why', async () => {
   const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
   const limit = rateLimit(
     { store: new MemoryStore(), rate: 1, period: '1m' },

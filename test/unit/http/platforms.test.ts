@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { clientAddress } from 'distributed-rate-limiter/http';
 import type { AddressRequest, ClientAddressOptions } from 'distributed-rate-limiter/http';
 
@@ -74,7 +74,7 @@ const platforms: [name: string, arrival: Arrival][] = [
 ];
 
 describe('as the page on addresses says it for each platform', () => {
-  it.each(platforms)('%s: the client is found, whatever it forged', (_, arrival) => {
+  test.each(platforms)('%s: the client is found, whatever it forged', (_, arrival) => {
     const { peer, headers, options } = arrival;
     const request: AddressRequest = { headers, socket: { remoteAddress: peer } };
     expect(clientAddress(request, options(headers))).toBe(CLIENT);
@@ -83,8 +83,11 @@ describe('as the page on addresses says it for each platform', () => {
   const byList = platforms.filter(
     ([, { headers, options }]) => !('remoteAddress' in options(headers)),
   );
-  it.each(byList)('%s: a client past the proxy is who is connected', (_, { headers, options }) => {
-    const request: AddressRequest = { headers, socket: { remoteAddress: FORGED } };
-    expect(clientAddress(request, options(headers))).toBe(FORGED);
-  });
+  test.each(byList)(
+    '%s: a client past the proxy is who is connected',
+    (_, { headers, options }) => {
+      const request: AddressRequest = { headers, socket: { remoteAddress: FORGED } };
+      expect(clientAddress(request, options(headers))).toBe(FORGED);
+    },
+  );
 });

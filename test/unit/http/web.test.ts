@@ -1,7 +1,7 @@
 import { createServer } from 'node:http';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { concurrency, MemoryStore, RateLimiter } from 'distributed-rate-limiter';
 import { decisionOf, rateLimit } from 'distributed-rate-limiter/web';
 import type { WebGuardOptions, WebHandler } from 'distributed-rate-limiter/web';
@@ -34,7 +34,7 @@ describe('web-standard handlers', () => {
     (await limiter.peek('all')).remaining === 1;
 
   describe('who is limited', () => {
-    it.each([
+    test.each([
       ['neither `identify` nor `address`', {}, '`identify` must be a function'],
       ['both', { identify, address: () => '' }, '`address` must be left out'],
       ['an `address` that is none', { address: '192.0.2.1' }, '`address` must be a function'],
@@ -44,7 +44,7 @@ describe('web-standard handlers', () => {
       expect(() => rateLimit(memory(), options as never)).toThrow(message);
     });
 
-    it('limits by the address that `address` tells', async () => {
+    test('limits by the address that `address` tells', async () => {
       const limiter = memory();
       const limited = rateLimit(limiter, {
         address: (_request: Request, server: { ip: string }) => server.ip,
@@ -56,12 +56,12 @@ describe('web-standard handlers', () => {
       expect((await limiter.peek('192.0.2.2')).remaining).toBe(0);
     });
 
-    it('answers 400 where `address` tells none', async () => {
+    test('answers 400 where `address` tells none', async () => {
       const handler = rateLimit(memory(), { address: () => undefined })(() => new Response('x'));
       expect((await handler(new Request(url))).status).toBe(400);
     });
 
-    it('hands to its functions all that the handler gets', async () => {
+    test('hands to its functions all that the handler gets', async () => {
       const seen: unknown[] = [];
       const see =
         <T>(name: string, value: T) =>
@@ -80,7 +80,7 @@ describe('web-standard handlers', () => {
       expect(seen).toEqual(['skip', 'identify', 'cost', 'limits'].map((name) => [name, url, 7]));
     });
 
-    it('tells a handler what was decided, of several limiters by the last', async () => {
+    test('tells a handler what was decided, of several limiters by the last', async () => {
       const outer = rateLimit(memory(9), { identify });
       const inner = rateLimit(memory(5), { identify });
       const handler = outer(inner((request) => Response.json(decisionOf(request)?.remaining)));
@@ -92,13 +92,13 @@ describe('web-standard handlers', () => {
     const pass = (response: Response, limiter = memory()): Promise<Response> =>
       rateLimit(limiter, { identify })(() => response)(new Request(url));
 
-    it('copies a redirect', async () => {
+    test('copies a redirect', async () => {
       const response = await pass(Response.redirect(`${url}elsewhere`, 307));
       expect([response.status, response.headers.get('location')]).toEqual([307, `${url}elsewhere`]);
       expect(response.headers.get('ratelimit-policy')).toBe('"default";q=1;w=3600');
     });
 
-    it('copies what `fetch` gave, body, status text and cookies too', async () => {
+    test('copies what `fetch` gave, body, status text and cookies too', async () => {
       const server = await listen(
         createServer((_, response) => {
           response.setHeader('Set-Cookie', ['a=1', 'b=2']);
@@ -116,7 +116,7 @@ describe('web-standard handlers', () => {
       }
     });
 
-    it.each([
+    test.each([
       ['freely', memory],
       ['with a place held', places],
     ])('hands on a network error as it is, %s', async (_, make) => {
@@ -126,7 +126,7 @@ describe('web-standard handlers', () => {
       if (limiter.limits[0]!.algorithm === 'concurrency') expect(await free(limiter)).toBe(true);
     });
 
-    it('writes to the one that can be written to', async () => {
+    test('writes to the one that can be written to', async () => {
       const made = new Response('x');
       expect(await pass(made)).toBe(made);
     });
@@ -139,7 +139,7 @@ describe('web-standard handlers', () => {
       request = new Request(url),
     ): Promise<Response> => rateLimit(limiter, { identify })(() => response)(request);
 
-    it('reads no more than is asked for, and frees the place at the end', async () => {
+    test('reads no more than is asked for, and frees the place at the end', async () => {
       let pulls = 0;
       const source = new ReadableStream<Uint8Array>(
         {
@@ -162,7 +162,7 @@ describe('web-standard handlers', () => {
       await vi.waitFor(async () => expect(await free(limiter)).toBe(true));
     });
 
-    it('frees it when the body is cancelled, and tells the source', async () => {
+    test('frees it when the body is cancelled, and tells the source', async () => {
       const cancel = vi.fn<(reason: unknown) => void>();
       const limiter = places();
       const response = await taken(limiter, new Response(new ReadableStream({ cancel })));
@@ -172,7 +172,7 @@ describe('web-standard handlers', () => {
       await vi.waitFor(async () => expect(await free(limiter)).toBe(true));
     });
 
-    it('frees it when the body fails, with the same error', async () => {
+    test('frees it when the body fails, with the same error', async () => {
       const broken = new Error('broken');
       const source = new ReadableStream({
         pull() {
@@ -185,7 +185,7 @@ describe('web-standard handlers', () => {
       await vi.waitFor(async () => expect(await free(limiter)).toBe(true));
     });
 
-    it.each([
+    test.each([
       ['without a body', () => new Response(null, { status: 204 }), 'GET'],
       ['to HEAD, whose body nobody reads', () => new Response('x'), 'HEAD'],
     ])('frees it at once for an answer %s', async (_, make, method) => {
@@ -194,7 +194,7 @@ describe('web-standard handlers', () => {
       await vi.waitFor(async () => expect(await free(limiter)).toBe(true));
     });
 
-    it('frees it when the request is aborted, before and after the answer', async () => {
+    test('frees it when the request is aborted, before and after the answer', async () => {
       for (const when of ['before', 'meanwhile', 'after']) {
         const gone = new AbortController();
         const limiter = places();
@@ -212,7 +212,7 @@ describe('web-standard handlers', () => {
       }
     });
 
-    it('frees it when what makes the response throws', async () => {
+    test('frees it when what makes the response throws', async () => {
       const limiter = places();
       const failing = rateLimit(limiter, { identify })(() => {
         throw new Error('broken');
@@ -221,7 +221,7 @@ describe('web-standard handlers', () => {
       await vi.waitFor(async () => expect(await free(limiter)).toBe(true));
     });
 
-    it('asks no handler for a client that has gone before the verdict', async () => {
+    test('asks no handler for a client that has gone before the verdict', async () => {
       const handler = vi.fn<() => Response>(() => new Response('x'));
       const limited = rateLimit(places(), { identify })(handler);
       const response = await limited(new Request(url, { signal: AbortSignal.abort() }));
@@ -236,16 +236,19 @@ describe('web-standard handlers', () => {
       ['an object', { ok: true }],
       ['a promise of nothing', Promise.resolve()],
     ];
-    it.each(nothings)('frees it, and hands on what the handler returned: %s', async (_, result) => {
-      const limiter = places();
-      const limited = rateLimit(limiter, { identify })(() => result as Response);
-      expect(await limited(new Request(url))).toEqual(await result);
-      expect(await free(limiter)).toBe(true);
-      const uncounted = rateLimit(memory(), { identify })(() => result as Response);
-      expect(await uncounted(new Request(url))).toEqual(await result);
-    });
+    test.each(nothings)(
+      'frees it, and hands on what the handler returned: %s',
+      async (_, result) => {
+        const limiter = places();
+        const limited = rateLimit(limiter, { identify })(() => result as Response);
+        expect(await limited(new Request(url))).toEqual(await result);
+        expect(await free(limiter)).toBe(true);
+        const uncounted = rateLimit(memory(), { identify })(() => result as Response);
+        expect(await uncounted(new Request(url))).toEqual(await result);
+      },
+    );
 
-    it('frees it where the response cannot be read, and rejects with that', async () => {
+    test('frees it where the response cannot be read, and rejects with that', async () => {
       const unreadable = Object.defineProperty(new Response('x'), 'body', {
         get() {
           throw new Error('unreadable');
@@ -256,7 +259,7 @@ describe('web-standard handlers', () => {
       expect(await free(limiter)).toBe(true);
     });
 
-    it('adds the fields to a response that the handler throws, and frees the place', async () => {
+    test('adds the fields to a response that the handler throws, and frees the place', async () => {
       const limiter = places();
       const limited = rateLimit(limiter, { identify })(() => {
         // oxlint-disable-next-line only-throw-error -- as frameworks have it
@@ -267,14 +270,14 @@ describe('web-standard handlers', () => {
       expect(await free(limiter)).toBe(true);
     });
 
-    it('takes what stands in for a request, without a signal', async () => {
+    test('takes what stands in for a request, without a signal', async () => {
       const limiter = places();
       const limited = rateLimit(limiter, { identify })(() => new Response(null));
       await limited({ method: 'GET' } as Request);
       await vi.waitFor(async () => expect(await free(limiter)).toBe(true));
     });
 
-    it('frees it when a response is dropped unread', async () => {
+    test('frees it when a response is dropped unread', async () => {
       setFlagsFromString('--expose-gc');
       const collectGarbage = runInNewContext('gc') as () => void;
       const limiter = places();
