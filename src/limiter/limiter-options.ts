@@ -309,7 +309,7 @@ function readStore(given: GivenOptions): (timeoutMs: number) => OpenedStore {
       });
     }
     for (const name of ['cluster', 'timeoutMs', 'maxInFlight', 'sharding']) {
-      given.refuse(name, 'left out where `store` is given', 'It concerns Redis alone.');
+      given.refuse(name, 'left out where `store` is given', `Leave \`${name}\` out.`);
     }
     const memory = given.required('store', readMemoryStore);
     return () => ({ store: memory, storeId: memory });
@@ -323,7 +323,7 @@ function readStore(given: GivenOptions): (timeoutMs: number) => OpenedStore {
     );
   }
   if (typeof redis === 'object' && redis !== null) {
-    given.refuse('cluster', 'left out where `redis` is a client', 'The client knows what it is.');
+    given.refuse('cluster', 'left out where `redis` is a client', 'Leave `cluster` out.');
   }
   const client = given.required('redis', (option, value) => {
     if (value === undefined) {
