@@ -16,7 +16,6 @@ const checks = [
   { name: 'ops', command: 'node scripts/dashboard.mjs --check' },
   { name: 'errors', command: 'node scripts/errors-page.mjs --check' },
   { name: 'build', command: 'node scripts/build.mjs' },
-  { name: 'exports', command: 'node scripts/check-exports.mjs' },
   { name: 'publint', command: 'publint --strict --pack npm' },
   { name: 'attw', command: 'attw --pack . --profile esm-only' },
   { name: 'knip', command: 'knip --no-progress' },

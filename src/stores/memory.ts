@@ -11,7 +11,7 @@ import { GivenOptions, readable, readInteger } from '../options/read-options.ts'
 import { answerInTurn } from '../base/same-turn.ts';
 import { ExpiryQueue } from './expiry-queue.ts';
 import type { Kept } from './expiry-queue.ts';
-import type { Call, Store } from './store.ts';
+import type { Call } from './store.ts';
 
 /** The bounds of a `MemoryStore`. */
 export interface MemoryStoreOptions {
@@ -58,7 +58,7 @@ function readClock(option: string, value: unknown): Clock {
  * @example
  * const limiter = new RateLimiter({ store: new MemoryStore(), rate: 5, period: '10s' });
  */
-export class MemoryStore implements Store {
+export class MemoryStore {
   /** @internal */
   readonly clock: Clock;
   /** @internal */
