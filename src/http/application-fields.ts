@@ -1,26 +1,26 @@
 /** A response's header fields, in the order in which they are written. */
 export type HeaderFields = readonly (readonly [name: string, value: string])[];
 
-/** Header fields as an application gives them, by name. */
+/** Header fields by name, as an application returns them. */
 export type FieldRecord = Readonly<Record<string, string | number | bigint | undefined>>;
 
-/** Fields that no server could send. Its message names a field, never a value. */
+/** Reports a field that no server can send. The message names the field, never its value. */
 export class FieldError extends Error {}
 
 /** A token of RFC 9110, §5.6.2. */
 const NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 
-/** What Node writes, over HTTP/1 and HTTP/2 alike: visible Latin-1, spaces and tabs. */
+/** The characters that Node writes, over HTTP/1 and HTTP/2 alike: visible Latin-1, spaces and tabs. */
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 
-/** They say where a message ends, which the server alone knows. */
+/** Fields that delimit the message: only the server may set them. */
 const FRAMING = new Set(['content-length', 'transfer-encoding', 'trailer']);
 
 /**
- * The fields that an application's function returned, or that stand in what it returned. Numbers are written, what is
- * undefined is left out.
+ * Reads the fields that an application's function returned, or that are in its result. Numbers are written in digits,
+ * undefined values are left out.
  *
- * @throws {FieldError} for what cannot be a header field
+ * @throws {FieldError} for a value that cannot be a header field
  */
 export function readFields(given: unknown): HeaderFields {
   if (given === undefined) {
@@ -68,7 +68,7 @@ function asText(value: unknown): string | undefined {
   return isNumber ? value.toString() : undefined;
 }
 
-/** Entries of a `Map`, a `Headers` or a promise are not its properties. */
+/** Excludes a `Map`, a `Headers` and a promise: their entries are not properties. */
 function isRecord(value: unknown): value is object {
   if (typeof value !== 'object' || value === null) {
     return false;
@@ -77,7 +77,7 @@ function isRecord(value: unknown): value is object {
     PromiseLike<unknown> & Iterable<unknown>
   >;
   if (typeof then === 'function') {
-    // Nobody else handles its rejection.
+    // No other code handles its rejection.
     then.call(value, undefined, () => {});
     return false;
   }

@@ -3,7 +3,7 @@ import { chargedKeysOf } from '../limiter/charged-keys.ts';
 import { digestIdentity } from '../base/identity.ts';
 import type { Identity } from '../base/identity.ts';
 
-/** What one guard has charged for a request, before it what guards before that one did. */
+/** The charges of one guard for a request, linked to those of earlier guards. */
 interface Charge {
   readonly limiter: object;
   readonly limits: readonly Limit[];
@@ -12,19 +12,20 @@ interface Charge {
   readonly count: number;
 }
 
-/** No program has so many guards for one request; a chain of that length is read for no other. */
+/** No application has this many guards for one request, so longer chains are not read. */
 const MAX_CHARGES = 16;
 
 const charges = new WeakMap<object, Charge>();
 
-/** The counters that were warned of. */
+/** The counters already warned of. */
 const reported = new Set<string>();
 
 /**
- * Notes that a request is charged, and warns, once for each counter, where the request was charged under it before.
+ * Records that a request is charged, and warns, once per counter, if the request was charged under that counter
+ * before.
  *
- * @param request stands for the request under every guard that it meets
- * @param part the part of the request that is charged by itself, such as one field of a GraphQL query
+ * @param request the object that identifies the request under every guard
+ * @param part the part of the request that is charged separately, such as one field of a GraphQL query
  */
 export function noteCharge(
   request: unknown,
@@ -62,7 +63,7 @@ export function noteCharge(
   }
 }
 
-/** Forgets what was charged for a request that is over: its object may be handed in again, as another request. */
+/** Drops the charges of a finished request, because its object may be reused for another request. */
 export function forgetCharges(request: object): void {
   charges.delete(request);
 }

@@ -4,15 +4,15 @@ import type { RateLimiter } from '../limiter/rate-limiter.ts';
 import { clearTimeout, setTimeout } from '../base/timers.ts';
 import type { Finish } from './request-end.ts';
 
-/** Which requests count, and for how long one may hold a place. */
+/** The requests that count, and the longest that a request may hold a place. */
 export interface GiveBackSettings {
   readonly count: 'all' | 'failures' | 'successes';
   readonly maxHoldMs: number;
 }
 
 /**
- * What to call when a request that was let through has ended: frees its place, and gives back a charge that does not
- * count. Undefined where there is neither. A place is freed after `maxHoldMs` at the latest.
+ * Returns the function to call when an admitted request has ended: it frees the request's place, and refunds a charge
+ * that does not count. Undefined if there is neither. A place is freed after `maxHoldMs` at the latest.
  *
  * @param onOverheld called when `maxHoldMs` has freed a place
  */
@@ -28,7 +28,7 @@ export function giveBackAfter(
   if (held === undefined && !refundable) {
     return undefined;
   }
-  // Where the store does not answer, `onError` is told; the lease then ends by its `ttl`, and the charge stays.
+  // If the store gives no answer, `onError` is called; the lease then expires after its `ttl`, and the charge stays.
   const free = (): void => void held?.release().catch(() => {});
   const bound =
     held === undefined

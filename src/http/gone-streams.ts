@@ -7,8 +7,8 @@ const CHECK_MS = 2_000;
 const IDLE = 1;
 
 /**
- * A stream found gone so many times in a row is given up. Until then its last bytes may wait for a slow client, which
- * looks the same.
+ * A stream found gone this many times in a row is given up. Until then its last bytes may be waiting for a slow
+ * client, which looks the same.
  */
 export const CHECKS_UNTIL_GONE = 5;
 
@@ -21,8 +21,8 @@ const awaited = new Map<ServerHttp2Stream, Awaited>();
 let timer: NodeJS.Timeout | undefined;
 
 /**
- * Calls `call` once, when a stream of HTTP/2 has closed. Node never closes a stream that the client resets without an
- * error (`NO_ERROR`) while the ended response waits for flow control. So open streams are also checked now and then.
+ * Calls `call` once, when an HTTP/2 stream has closed. Node never closes a stream if the client resets it without an
+ * error (`NO_ERROR`) while the ended response waits for flow control. So open streams are also polled.
  */
 export function whenClosed(stream: ServerHttp2Stream, call: () => void): void {
   awaited.set(stream, { call, foundGone: 0 });
@@ -33,7 +33,7 @@ export function whenClosed(stream: ServerHttp2Stream, call: () => void): void {
 /** Exported for tests: the timer calls it. */
 export function checkStreams(): void {
   for (const [stream, each] of awaited) {
-    // To the session's own table of streams, one that it no longer has is idle.
+    // The session reports a stream as idle once the stream is gone from its table.
     const isGone = stream.closed && stream.state?.state === IDLE;
     each.foundGone = isGone ? each.foundGone + 1 : 0;
     if (each.foundGone >= CHECKS_UNTIL_GONE) {

@@ -16,7 +16,7 @@ import type { OnRefused, RefusalResponse } from './refusal.ts';
 type OrPromise<T> = T | Promise<T>;
 
 /**
- * How a framework's requests are limited. `Request` is whatever the framework hands to its middleware.
+ * How a framework's requests are limited. `Request` is the object that the framework passes to its middleware.
  *
  * @example
  * const options: GuardOptions<IncomingMessage> = {
@@ -26,52 +26,54 @@ type OrPromise<T> = T | Promise<T>;
  */
 export interface GuardOptions<Request> extends AddressOptions {
   /**
-   * Who is limited. Default: the client's address, for which `trustedProxies`, `forwardedHeader` and `ipv6Prefix` are.
-   * Undefined, null or '': nobody, see `unidentified`. What else is no identity, such as an object, is refused with
-   * status 400 and one process warning. An error thrown here goes where the framework handles errors.
+   * Returns the identity to limit. Default: the client's address, as set by `trustedProxies`, `forwardedHeader` and
+   * `ipv6Prefix`. For undefined, null or '' see `unidentified`. Any other value that is no identity, such as an
+   * object, is refused with status 400 and one process warning. An error thrown here goes to the framework's error
+   * handling.
    */
   identify?: (request: Request) => OrPromise<Identity | undefined | null>;
-  /** Units that a request asks for; default 1. An error thrown here goes where the framework handles errors. */
+  /** Units that a request asks for; default 1. An error thrown here goes to the framework's error handling. */
   cost?: number | ((request: Request) => OrPromise<number>);
   /**
-   * Limits in place of the limiter's own: a plan, a route's own. Make them once, not per request. Undefined from the
-   * function: the limiter's own.
+   * Limits instead of the limiter's own, for a plan or a route. Make them once, not per request. If the function
+   * returns undefined, the limiter's own apply.
    */
   limits?: readonly Limit[] | ((request: Request) => OrPromise<readonly Limit[] | undefined>);
-  /** Requests that are let through without being counted. */
+  /** Returns true for requests to let through without counting them. */
   skip?: (request: Request) => OrPromise<boolean>;
   /**
-   * Called before the guard answers a request itself, with status 429, 503 or 400. It returns what is sent instead;
-   * undefined or `'default'` for the guard's own answer; or `'throw'`, and the framework's error handling gets an error
-   * with `status`, `headers` and `decision` (`RateLimitExceeded`). What it throws itself goes there as well.
+   * Called before the guard itself answers a request, with status 429, 503 or 400. Returns the response to send
+   * instead; undefined or `'default'` for the guard's own; or `'throw'`, to give the framework's error handling an
+   * error with `status`, `headers` and `decision` (`RateLimitExceeded`). An error thrown here goes there as well.
    */
   onRefused?: (request: Request, refusal: RefusalResponse) => OrPromise<OnRefused>;
-  /** Default `'draft-11'`. */
+  /** The rate limit fields of responses. Default `'draft-11'`. */
   headers?: HeaderProfile;
   /**
-   * Which requests count. Every one is charged when it arrives, so that none slips through beside others; what does
-   * not count is given back when its response is complete: status 400 and above is a failure. A request that is
-   * aborted counts. Default `'all'`.
+   * Which requests count. Every request is charged on arrival, so that concurrent requests cannot slip through. A
+   * charge that does not count is refunded when the response is complete; status 400 and above is a failure. An
+   * aborted request counts. Default `'all'`.
    */
   count?: 'all' | 'failures' | 'successes';
   /**
-   * Longest time for which a request holds a place under a concurrency limit. The place is then freed, though the
-   * response may go on, and the first time it is one process warning. From `'10ms'` to `'24d'`; default `'1d'`.
+   * The longest that a request holds a place under a concurrency limit. The place is then freed, even if the response
+   * goes on, with one process warning for the first. From `'10ms'` to `'24d'`; default `'1d'`.
    */
   maxHold?: Duration | number;
   /**
-   * What becomes of a request for which `identify` returns undefined, null or '': status 400, or through without being
-   * counted. Default `'refuse'`.
+   * How to answer a request if `identify` returns undefined, null or '': refuse it with status 400, or let it through
+   * uncounted. Default `'refuse'`.
    */
   unidentified?: 'refuse' | 'pass';
   /**
-   * Adds `pk` to the fields of `draft-11`: tells a caller which of his quotas are one, without telling who he is.
-   * HMAC-SHA-256 of the identity under this secret of at least 32 bytes, cut to 12 bytes. Default: no `pk`.
+   * Adds `pk` to the fields of `draft-11`: shows a caller which of its quotas are counted together, without revealing
+   * its identity. HMAC-SHA-256 of the identity under this secret of at least 32 bytes, cut to 12 bytes. Default: no
+   * `pk`.
    */
   partitionSecret?: string | Uint8Array;
 }
 
-/** Options that are right. */
+/** Checked options. */
 export interface GuardSettings<Request> {
   readonly identify: (request: Request) => OrPromise<unknown>;
   readonly cost: number | ((request: Request) => OrPromise<number>);
@@ -89,7 +91,7 @@ export interface GuardSettings<Request> {
 }
 
 const DAY_MS = 86_400_000;
-/** Timers of Node's go no further. */
+/** The longest timer that Node supports. */
 const MAX_HOLD_MS = 24 * DAY_MS;
 
 export function readGuardOptions<Request>(
@@ -143,7 +145,7 @@ function readUnidentified(option: string, value: unknown): 'refuse' | 'pass' {
   return readOneOf(option, value, ['refuse', 'pass']);
 }
 
-/** Options for a part, which go before those for the whole. */
+/** Combines options of a part with those of the whole; the part's take precedence. */
 export function overrideGuardOptions<Request>(
   whole: GuardOptions<Request>,
   part: GuardOptions<Request>,
@@ -159,7 +161,7 @@ export function overrideGuardOptions<Request>(
   return options;
 }
 
-/** Leaves a problem behind, and undefined, where the options are wrong. */
+/** Records a problem, and returns undefined, if the options are wrong. */
 function readIdentify<Request>(
   given: GivenOptions,
   addressOf: (request: Request) => AddressRequest | AddressSource,

@@ -25,16 +25,16 @@ import { noteDecision } from './request-decision.ts';
 import type { Finish } from './request-end.ts';
 import { thrownRefusal } from './thrown-refusal.ts';
 
-/** The request goes on. */
+/** Lets the request go on. */
 export interface Pass {
   readonly pass: true;
-  /** To be added to the response, whatever becomes of it. */
+  /** To add to the response, even if the handler fails. */
   readonly headers: HeaderFields;
-  /** Where present, call it when the request has ended. Further calls do nothing. */
+  /** If present, call it when the request has ended. Further calls do nothing. */
   readonly finish?: Finish;
 }
 
-/** The request is answered with this. */
+/** Answers the request with this response. */
 export interface Refused {
   readonly pass: false;
   readonly status: number;
@@ -42,37 +42,37 @@ export interface Refused {
   readonly body: string;
 }
 
-/** What becomes of a request. */
+/** A guard's answer to a request. */
 export type Verdict = Pass | Refused;
 
-/** Decides about a framework's requests; an adapter reads them and writes the verdict. */
+/** Decides on a framework's requests; an adapter reads them and writes the verdict. */
 export interface Guard<Request> {
   readonly limiter: RateLimiter;
   /**
-   * @param part what of the request is decided here, if it is decided in parts: such as one field of a GraphQL query
-   * @throws (rejects) what `identify`, `skip`, `cost`, `limits` and `onRefused` throw, a cost or limits that are never
-   * right, a `StoreError` under `failStrategy: 'throw'`, and a refusal for which `onRefused` returned `'throw'`: all for
-   * the framework's own handling of errors.
+   * @param part the part of the request to decide on, if it is decided in parts, such as one field of a GraphQL query
+   * @throws (rejects) errors of `identify`, `skip`, `cost`, `limits` and `onRefused`; an error for an invalid cost or
+   * invalid limits; a `StoreError` under `failStrategy: 'throw'`; a refusal for which `onRefused` returned `'throw'`.
+   * All are for the framework's own error handling.
    */
   check(request: Request, part?: object): Promise<Verdict>;
 }
 
-/** What an adapter knows of its framework. */
+/** The framework's part of a guard. */
 export interface Adapter<Request> {
-  /** Where the default `identify` finds a request's addresses. */
+  /** Returns the addresses of a request, for the default `identify`. */
   addressOf(request: Request): AddressRequest | AddressSource;
-  /** The object that stands for the request under every adapter: Node's own request where there is one. */
+  /** The object that identifies the request under every adapter: Node's own request if there is one. */
   requestOf(request: Request): unknown;
-  /** The function that the application calls to make a guard; undefined for a guard that an adapter makes by itself. */
+  /** The function that the application calls to make a guard; undefined if an adapter makes the guard itself. */
   readonly factory: Function | undefined;
 }
 
 /**
- * A guard over a limiter, or over a new one of these options, for an adapter to a framework: one that reads a request
- * and writes a verdict.
+ * Makes a guard over a limiter, or over a new one of these options, for an adapter to a framework. The adapter reads
+ * a request and writes a verdict.
  *
- * @param addressOf where the default `identify` finds a request's addresses; for Node's own requests nothing is needed
- * @throws {RateLimiterError} `ERR_INVALID_OPTION` for every misspelt or nonsensical option.
+ * @param addressOf returns a request's addresses for the default `identify`; not needed for Node's own requests
+ * @throws {RateLimiterError} `ERR_INVALID_OPTION` for every misspelt or wrong option.
  * @example
  * const guard = createGuard<IncomingMessage>(limiter, { identify: (request) => request.headers['x-api-key'] });
  * const verdict = await guard.check(request);
@@ -88,7 +88,7 @@ export function createGuard<Request>(
   return makeGuard(limiter, options, { addressOf, requestOf, factory: createGuard });
 }
 
-/** The same, for the adapters of this package. */
+/** Makes a guard for an adapter of this package. */
 export function makeGuard<Request>(
   limiter: RateLimiter | RateLimiterOptions,
   options: GuardOptions<Request> | undefined,
@@ -122,7 +122,7 @@ class LimiterGuard<Request> implements Guard<Request> {
     this.#making = adapter.factory && !onWorkerd ? new Making(adapter.factory) : undefined;
   }
 
-  /** Awaits only what is a promise: each `await` of a plain value would cost every request a turn. */
+  /** Awaits only promises: each `await` of a plain value would cost every request a turn. */
   async check(request: Request, part?: object): Promise<Verdict> {
     const { skip } = this.#settings;
     // oxlint-disable-next-line unbound-method -- it is not called
@@ -162,7 +162,7 @@ class LimiterGuard<Request> implements Guard<Request> {
         throw error;
       }
     } catch (error) {
-      // Frameworks take the error that they are told of; nothing, thrown, would be none, and the request go on.
+      // `throw undefined` would look like "no error" to a framework, and the request would go on.
       if (!error) {
         throw new Error('A function of the guard threw nothing.', { cause: error });
       }
@@ -181,7 +181,10 @@ class LimiterGuard<Request> implements Guard<Request> {
     noteCharge(this.#adapter.requestOf(request), part, this.limiter, limits, identity);
   }
 
-  /** Only nothing at all is nobody. Whatever else is no identity is never let through uncounted. */
+  /**
+   * Only undefined, null and '' mean that the request has no identity. Any other invalid identity is refused, never
+   * let through uncounted.
+   */
   #isUsable(identity: unknown): identity is Identity {
     const fault = faultOfIdentity(identity);
     if (fault !== undefined) {
@@ -244,13 +247,13 @@ class LimiterGuard<Request> implements Guard<Request> {
       // A response may stream for longer than a lease lasts.
       return this.limiter.acquire(identity, { ...call, heartbeat: true });
     }
-    // Options, even the usual ones, have to be read.
+    // Passing options, even the usual ones, costs reading them.
     return limits === undefined && cost === 1
       ? this.limiter.allow(identity)
       : this.limiter.allow(identity, call);
   }
 
-  /** What is not known is not told. */
+  /** Writes no fields for a decision without facts. */
   #fieldsOf(decision: Decision, limits: readonly Limit[], identity: Identity): HeaderFields {
     const { writeHeaders, partitionSecret } = this.#settings;
     if (decision.degraded || decision.reason === 'impossible') {
@@ -301,7 +304,7 @@ class LimiterGuard<Request> implements Guard<Request> {
     }
   }
 
-  /** Tells why only where no text of the application can be part of it. */
+  /** Includes the reason only if no text of the application can be part of it. */
   #warnOf(option: keyof typeof CONSEQUENCES, error?: unknown): void {
     const why = error instanceof FieldError ? ` ${error.message}.` : '';
     this.#warnOnce(

@@ -9,7 +9,7 @@ import { invalidOption } from '../base/errors.ts';
 import { readFields } from './application-fields.ts';
 import type { FieldRecord, HeaderFields } from './application-fields.ts';
 
-/** What a profile of one's own is told of a request that the store has decided. */
+/** The facts that a custom profile gets about a request that the store has decided. */
 export interface HeaderContext {
   readonly decision: Decided;
   /** The limits that governed the request, in the order of `decision.limits`. */
@@ -17,18 +17,18 @@ export interface HeaderContext {
 }
 
 /**
- * Which rate limit fields responses carry. A name, or a function that returns the fields by name. A number is written in
- * digits; an undefined value is left out. For anything else, such as a line break, the response gets no rate limit
- * fields, and the first time it is one process warning.
+ * The rate limit fields of responses: a name, or a function that returns the fields by name. A number is written in
+ * digits; an undefined value is left out. For any other value, such as a line break, the response gets no rate limit
+ * fields, with one process warning for the first.
  *
- * - `'draft-11'`: `RateLimit-Policy` and `RateLimit` as lists of named items, draft-ietf-httpapi-ratelimit-headers-11;
- *   `'draft-8'`, `'draft-9'` and `'draft-10'` are the same format.
+ * - `'draft-11'`: `RateLimit-Policy` and `RateLimit` as lists of named items,
+ *   draft-ietf-httpapi-ratelimit-headers-11; `'draft-8'`, `'draft-9'` and `'draft-10'` are the same format.
  * - `'draft-7'`: `RateLimit: limit=…, remaining=…, reset=…` and `RateLimit-Policy`.
  * - `'draft-6'`: `RateLimit-Limit`, `RateLimit-Remaining`, `RateLimit-Reset` in seconds, and `RateLimit-Policy`.
  * - `'legacy'`: `X-RateLimit-Limit`, `X-RateLimit-Remaining`, and `X-RateLimit-Reset` as Unix seconds.
  * - `'none'`: no such fields. `Retry-After` belongs to HTTP itself (RFC 9110) and is sent with each of these.
  *
- * The formats before draft 8 have room for one limit: that is the one nearest to exhaustion.
+ * The formats before draft 8 have room for one limit: the one nearest to exhaustion.
  *
  * @example
  * app.use(rateLimit(limiter, { headers: 'draft-7' }));
@@ -45,10 +45,10 @@ export type HeaderProfile =
   | 'none'
   | ((context: HeaderContext) => FieldRecord | undefined);
 
-/** A decision that the store made: it has facts to tell. */
+/** A decision of the store, which has facts to announce. */
 export type Decided = AllowedDecision | LimitedDecision | BlockedDecision;
 
-/** The fields of one decision; `partition` is the value of the parameter `pk`, where it was asked for. */
+/** Writes the fields of one decision; `partition` is the value of the parameter `pk`, if configured. */
 export type HeaderWriter = (
   decision: Decided,
   limits: readonly Limit[],
@@ -84,12 +84,12 @@ export function readHeaderProfile(profile: unknown): HeaderWriter {
   );
 }
 
-/** Fields that are lists: another limiter's items join those that stand there already. */
+/** Whether the field is a list, so that another limiter's items join those already present. */
 export function joinsList(name: string, value: string): boolean {
   return value.startsWith('"') && (name === 'RateLimit' || name === 'RateLimit-Policy');
 }
 
-/** Whole seconds, up, at least one: never earlier than the limit allows. */
+/** Whole seconds, rounded up, at least 1: never earlier than the limit allows. */
 export function retryAfterOf(retryAfterMs: number): string {
   return String(Math.max(1, Math.ceil(retryAfterMs / 1_000)));
 }
@@ -129,8 +129,8 @@ function writeDraft11(
 }
 
 /**
- * A policy of draft 11: the quota, and the time that it refers to, in seconds. It is left out below a second, where
- * rounding would announce another rate, and where a calendar's windows differ in length.
+ * A policy of draft 11: the quota and its window in seconds. The window is left out below a second, where rounding
+ * would announce another rate, and for calendar windows, which differ in length.
  */
 function policyOf({ name, algorithm, capacity, windowMs }: Limit): string {
   const unit = algorithm === 'concurrency' ? ';qu="concurrent-requests"' : '';
@@ -138,9 +138,9 @@ function policyOf({ name, algorithm, capacity, windowMs }: Limit): string {
 }
 
 /**
- * The parameter `t` of draft 11: the seconds in which no more than `r` can be used; 0 for none. Where the limit
- * refused, that is the wait that `Retry-After` announces for it, so that the two never contradict one another (§5 of
- * the draft); a lease may be released at any time.
+ * The parameter `t` of draft 11: the seconds in which no more than `r` can be used; 0 for none. If the limit refused,
+ * `t` is the wait that `Retry-After` announces, so that the two never contradict each other (§5 of the draft). It is
+ * 0 for a concurrency limit, because a lease may be released at any time.
  */
 function effectiveWindow({ algorithm, resetAfterMs, retryAfterMs }: LimitState): number {
   return algorithm === 'concurrency' ? 0 : Math.ceil((retryAfterMs ?? resetAfterMs) / 1_000);

@@ -1,31 +1,31 @@
 import { configurationOf } from '../limiter/charged-keys.ts';
 import type { RateLimiter } from '../limiter/rate-limiter.ts';
 
-/** One place in the program: the function, and the position in it. */
+/** A function on the call stack, and the position in it. */
 interface Frame {
   readonly place: string;
   readonly inFunction: string;
 }
 
-/** How often a guard was used that was made and called by the same functions. */
+/** Counts the uses of a guard that was made and called by the same functions. */
 interface Suspect {
   uses: number;
 }
 
-/** By where they are made, and how they limit. */
+/** Suspects, by where they are made and how they limit. */
 const suspects = new Map<string, Suspect | 'reported'>();
 
-/** As many of the callers are compared: the adapter's own functions, and whoever calls the middleware. */
+/** The number of callers compared: the adapter's own functions, and the callers of the middleware. */
 const NEAREST = 5;
 const FRAMES = 12;
-/** Bounds the memory where limits are made of what a request says. */
+/** Bounds the memory if limits are made from a request's content. */
 const MAX_KINDS = 1_000;
 
 /**
- * Warns of guards that are made anew for each request. One is suspected if a function that was on the stack when it was
- * made hands it its first request: a guard that was made when the program started is called by the framework's own
- * functions. The second suspect is reported if it was made at the same place as the first, limits by the same numbers,
- * and the first saw one request only: a guard that is made on demand and kept is neither.
+ * Warns of guards that are made anew for each request. A guard is suspected if a function that was on the stack when
+ * it was made also passes it its first request. A guard made at startup is called by the framework's own functions
+ * instead. The second suspect is reported if it was made at the same place as the first, limits by the same numbers,
+ * and the first saw one request only. A guard that is made on demand and kept does not meet this.
  */
 export class Making {
   readonly #frames: readonly Frame[];
@@ -37,9 +37,9 @@ export class Making {
   }
 
   /**
-   * Notes that the guard is used for a request.
+   * Records that the guard is used for a request.
    *
-   * @param use the function that is called for it
+   * @param use the function that is called for the request
    */
   noteUse(use: Function, limiter: RateLimiter): void {
     this.#suspect.uses += 1;
@@ -73,7 +73,7 @@ export class Making {
   }
 }
 
-/** The callers of `below`, the nearest first, without those of the runtime itself. Empty where they cannot be told. */
+/** The callers of `below`, the nearest first, without those of the runtime itself. Empty if they are unknown. */
 function framesAbove(below: Function, count: number): readonly Frame[] {
   // oxlint-disable-next-line unbound-method -- it is put back
   const { prepareStackTrace, stackTraceLimit } = Error;
@@ -102,7 +102,7 @@ function frameOf(site: NodeJS.CallSite): Frame[] {
   if (typeof file !== 'string' || file.startsWith('node:')) {
     return [];
   }
-  // V8 has them; a name alone tells functions apart less well.
+  // Only V8 has these; without them, functions are distinguished by name, which is less exact.
   const { getEnclosingLineNumber, getEnclosingColumnNumber } = site as {
     getEnclosingLineNumber?: () => number;
     getEnclosingColumnNumber?: () => number;

@@ -5,8 +5,8 @@ import type { Identity } from '../base/identity.ts';
 const PARTITION_BYTES = 12;
 
 /**
- * What `pk` says of an identity; nothing without a secret. Apart from every key: were the secret the limiter's own,
- * it would still say nothing about one.
+ * The value of `pk` for an identity; undefined without a secret. Hashed separately from every key: even with the
+ * limiter's own secret it would reveal nothing about a key.
  */
 export function partitionOf(
   identity: Identity,

@@ -1,13 +1,13 @@
 import type { Decision } from '../base/decision.ts';
 import type { Limit } from '../algorithms/limit.ts';
 
-/** The media type of every body here: RFC 9457. */
+/** The media type of all bodies in this file: RFC 9457. */
 export const PROBLEM_JSON = 'application/problem+json';
 
 const TYPES = 'https://iana.org/assignments/http-problem-types#';
 
 /**
- * Why a request was not let through, as a problem of RFC 9457. The types and `violated-policies` are those of
+ * The reason of a refusal, as a problem of RFC 9457. The types and `violated-policies` are those of
  * draft-ietf-httpapi-ratelimit-headers-11 §6.
  */
 export function makeProblem(refused: Decision, limits: readonly Limit[]): string {
@@ -56,10 +56,10 @@ const BLOCKED = problem(
   'Request not satisfied due to detection of abnormal request pattern',
 );
 
-/** For a request that does not say, in a usable way, who makes it. */
+/** The body for a request without a usable identity. */
 export const UNIDENTIFIED: string = problem(400, 'about:blank', 'Bad Request', {
   detail: 'The request does not say who makes it.',
 });
 
-/** For a request that an error of the application's own kept from being decided, where no framework answers it. */
+/** The body for a request whose decision failed by an error of the application, if no framework answers it. */
 export const FAILED: string = problem(500, 'about:blank', 'Internal Server Error');

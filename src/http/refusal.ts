@@ -1,34 +1,37 @@
 import type { Decision } from '../base/decision.ts';
 import type { FieldRecord, HeaderFields } from './application-fields.ts';
 
-/** The response that a guard is about to send in place of the route's own. */
+/** The response that a guard is about to send instead of the route's own. */
 export interface RefusalResponse {
-  /** 429: over a limit, or blocked. 503: not decided by the store, under `failStrategy: 'closed'`. 400: nobody to limit. */
+  /**
+   * 429: over a limit, or blocked. 503: not decided by the store, under `failStrategy: 'closed'`. 400: no usable
+   * identity.
+   */
   readonly status: 429 | 503 | 400;
   readonly headers: HeaderFields;
   /** A problem of RFC 9457, as JSON. */
   readonly body: string;
-  /** Undefined where there was nobody to decide on: status 400. */
+  /** Undefined for status 400: there was no identity to decide on. */
   readonly decision: Decision | undefined;
 }
 
-/** What to send in place of a guard's own response. What is left out stays as it was. */
+/** The response to send instead of a guard's own. Omitted parts stay as they are. */
 export interface Replacement {
   /** From 200 to 599. */
   status?: number;
   /**
-   * Beside the guard's own fields, or in their place where they have the same name. Numbers are written in digits,
-   * undefined values are left out.
+   * Added to the guard's own fields; a field of the same name replaces it. Numbers are written in digits, undefined
+   * values are left out.
    */
   headers?: FieldRecord;
-  /** Text, or what is to be sent as `application/json`. */
+  /** Text, or an object to send as `application/json`. */
   body?: string | object;
 }
 
-/** What `onRefused` may return: another answer, `'default'` for the guard's own, or `'throw'` for the framework's. */
+/** The result of `onRefused`: another response, `'default'` for the guard's own, or `'throw'` for the framework's. */
 export type OnRefused = Replacement | Response | 'default' | 'throw' | undefined | void;
 
-/** A web `Response` as plain values. */
+/** Reads a web `Response` into plain values. */
 export async function readReplacement(response: Response): Promise<Replacement> {
   const { status, headers } = response;
   return { status, headers: Object.fromEntries(headers), body: await response.text() };
@@ -38,9 +41,9 @@ export async function readReplacement(response: Response): Promise<Replacement> 
 const BODILESS: readonly number[] = [204, 205, 304];
 
 /**
- * The response with what the application has put in its place; `added` are its fields, once they are read.
+ * Applies the application's replacement to the response; `added` are the replacement's fields, already read.
  *
- * @throws {TypeError} where the status or the body cannot be sent
+ * @throws {TypeError} for a status or a body that cannot be sent
  */
 export function replace(
   refusal: RefusalResponse,

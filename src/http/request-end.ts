@@ -4,21 +4,21 @@ import type { Http2ServerResponse, ServerHttp2Stream } from 'node:http2';
 import { whenClosed as whenStreamClosed } from './gone-streams.ts';
 
 /**
- * How a request ended: with the status of its complete response, or `'aborted'`, because the client went away or the
- * response broke off first.
+ * How a request ended: the status of its complete response, or `'aborted'` if the client went away or the response
+ * broke off first.
  */
 export type RequestEnd = number | 'aborted';
 
-/** Told how a request ended. */
+/** Called with how a request ended. */
 export type Finish = (end: RequestEnd) => void;
 
 /** A response of `node:http`, or of `node:http2`'s compatible interface. */
 export type NodeResponse = ServerResponse | Http2ServerResponse;
 
-/** One entry per response, so that any number of limiters cost it one listener per event. */
+/** One entry per response, so that any number of limiters costs it one listener per event. */
 const watched = new WeakMap<NodeResponse, Finish[]>();
 
-/** Calls `finish` once, when the response ends, or at once where it has ended already. */
+/** Calls `finish` once, when the response ends, or at once if it has already ended. */
 export function whenEnded(response: NodeResponse, finish: Finish): void {
   const waiting = watched.get(response);
   if (waiting !== undefined) {
@@ -41,7 +41,7 @@ export function whenEnded(response: NodeResponse, finish: Finish): void {
   });
 }
 
-/** Whether nothing can be answered any more: the response was sent, or the client has gone. */
+/** Whether it is too late to answer: the response was sent, or the client has gone. */
 export function isOver(response: NodeResponse): boolean {
   const stream = streamOf(response);
   return (
@@ -66,7 +66,7 @@ function listen(response: NodeResponse, settle: Finish): void {
   const stopListening = socket === undefined ? undefined : whenSocketClosed(socket, aborted);
   response.once('finish', () => {
     stopListening?.();
-    // Node also says `finish` of a body that was cut off while it waited for a slow client.
+    // Node also emits `finish` for a body that was cut off while it waited for a slow client.
     settle(socket?.destroyed === true ? 'aborted' : response.statusCode);
   });
   response.once('close', () => {
@@ -90,14 +90,14 @@ function endOf(response: NodeResponse): RequestEnd | undefined {
 }
 
 /**
- * How a stream of HTTP/2 ended. `finish` of its response does not tell: Node emits it for each stream that closes, and
+ * How an HTTP/2 stream ended. The response's `finish` does not tell: Node emits it for each stream that closes, and
  * ends the writable side of a stream that the client has reset.
  */
 function endOfStream(stream: ServerHttp2Stream, response: NodeResponse): RequestEnd {
   const { headersSent, aborted, writableFinished, rstCode, sentHeaders } = stream;
   const written = headersSent && !aborted && writableFinished;
-  // A file counts as written before it is sent. A client may also reset a stream whose response it has in full, to end
-  // its own upload; that is known only of responses which were ended as such.
+  // A file counts as written before it is sent. A client may also reset a stream after it has the whole response, to
+  // end its own upload; that is known only if the response was ended with `end()`.
   return written && (rstCode === 0 || response.writableEnded)
     ? Number(sentHeaders[':status'])
     : 'aborted';
@@ -117,15 +117,15 @@ interface SocketLike extends EventEmitter {
 }
 
 /**
- * The request's socket. A response has none of its own while it waits behind another one on its connection, or where
- * the request asks for an upgrade, and is then never told that the client has gone.
+ * The request's socket. A response has no socket of its own while it waits behind another one on its connection, or
+ * if the request asks for an upgrade. It then gets no event when the client has gone.
  */
 function socketOf({ req }: NodeResponse): SocketLike | undefined {
   const { socket } = (req ?? {}) as { socket?: SocketLike | null };
   return typeof socket?.once === 'function' ? socket : undefined;
 }
 
-/** One listener per socket, however many requests are under way on it. */
+/** One listener per socket, however many requests are pending on it. */
 const sockets = new WeakMap<SocketLike, Set<() => void>>();
 
 /** Returns a function that stops listening. */

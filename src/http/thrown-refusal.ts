@@ -1,15 +1,15 @@
 import { RateLimiterError } from '../base/errors.ts';
 import { RateLimitExceeded } from '../limiter/rate-limit-exceeded.ts';
-import type { RefusedDecision as RefusedDecision } from '../limiter/rate-limit-exceeded.ts';
+import type { RefusedDecision } from '../limiter/rate-limit-exceeded.ts';
 import type { HeaderFields } from './application-fields.ts';
 import type { RefusalResponse } from './refusal.ts';
 
 const thrown = new WeakMap<object, RefusalResponse>();
 
 /**
- * A refusal as an error for the framework's own error handling, in the properties that frameworks read: `status` and
- * `statusCode`, `headers` (an object), `expose` (Koa), `getResponse()` (Hono). A `RateLimitExceeded`; for status 400,
- * where nothing was decided, a `RateLimiterError` with `ERR_INVALID_IDENTITY`.
+ * Makes a refusal an error for the framework's error handling, with the properties that frameworks read: `status` and
+ * `statusCode`, `headers` (an object), `expose` (Koa), `getResponse()` (Hono). It is a `RateLimitExceeded`; for
+ * status 400, without a decision, a `RateLimiterError` with `ERR_INVALID_IDENTITY`.
  */
 export function thrownRefusal(refusal: RefusalResponse): RateLimiterError {
   const { status, headers, body, decision } = refusal;
@@ -30,17 +30,17 @@ export function thrownRefusal(refusal: RefusalResponse): RateLimiterError {
   return error;
 }
 
-/** The refusal that the error stands for; undefined for every other error. */
+/** The refusal behind the error; undefined for every other error. */
 export function refusalOfError(error: unknown): RefusalResponse | undefined {
   return typeof error === 'object' && error !== null ? thrown.get(error) : undefined;
 }
 
-/** The fields of a refusal that was thrown, for the response that the framework will make; none for other errors. */
+/** The fields of a thrown refusal, for the framework's response; none for other errors. */
 export function fieldsOfError(error: unknown): HeaderFields {
   return withoutType(refusalOfError(error)?.headers ?? []);
 }
 
-/** Whoever makes the body says of what type it is. */
+/** Drops the content type, which the maker of the body sets. */
 function withoutType(headers: HeaderFields): HeaderFields {
   return headers.filter(([name]) => name.toLowerCase() !== 'content-type');
 }

@@ -10,7 +10,7 @@ export { clientAddress, identifyByAddress } from '../address/client-address.ts';
 export { decisionOf } from '../request-decision.ts';
 export type { GuardOptions } from '../guard-options.ts';
 
-/** Middleware of Express 4 and 5, and of whatever takes the same: Connect, Polka. */
+/** Middleware for Express 4 and 5, and for Connect and Polka. */
 export interface Middleware<Request> {
   (request: Request, response: ServerResponse, next: (error?: unknown) => void): Promise<void>;
   readonly limiter: RateLimiter;
@@ -19,7 +19,7 @@ export interface Middleware<Request> {
 /**
  * Limits the routes behind it, for an application, a router or one route.
  *
- * @param limiter a limiter, or the options of a new one, which is then `limiter` of what is returned, to be closed
+ * @param limiter a limiter, or the options of a new one, which is the `limiter` of the result: close it there
  * @throws {RateLimiterError} `ERR_INVALID_OPTION`
  * @example
  * app.use(rateLimit({ redis: 'redis://localhost:6379', rate: 100, period: '1m' }));
@@ -39,7 +39,7 @@ export function rateLimit<Request extends IncomingMessage = IncomingMessage>(
     try {
       goesOn = obey(await guard.check(request), response);
     } catch (error) {
-      // For an error after the response Express would cut the connection.
+      // Express would cut the connection for an error after the response.
       if (!isOver(response)) {
         writeFieldsOfError(error, response);
         next(error);

@@ -1,6 +1,9 @@
 import { subscribe } from 'node:diagnostics_channel';
 
-/** What is used of a route's options. Fastify reads its hooks when the application starts, not when it is added. */
+/**
+ * The used part of a route's options. Fastify reads their hooks when the application starts, not when a route is
+ * added.
+ */
 export interface Route {
   config?: Readonly<Record<PropertyKey, unknown>> & { readonly rateLimit?: unknown };
   preHandler?: unknown;
@@ -16,10 +19,10 @@ interface Instance {
   addHook(name: 'onRoute', hook: (this: object, route: Route) => void): unknown;
 }
 
-/** By the root instance of an application. */
+/** Added routes, by the root instance of the application. */
 const added = new WeakMap<object, Added[]>();
 
-// A plugin is loaded after the routes that stand behind it in the program, and Fastify keeps no list of them.
+// A plugin is loaded after the routes that follow it in the program, and Fastify keeps no list of routes.
 subscribe('fastify.initialization', (message) => {
   const { fastify } = message as { fastify?: Instance & object };
   if (typeof fastify?.addHook === 'function') {
@@ -32,8 +35,8 @@ subscribe('fastify.initialization', (message) => {
 });
 
 /**
- * The routes that were added so far to the instance, and to those below it. Undefined where that is not known, because
- * the application was made before this module was loaded.
+ * The routes added so far to the instance and to those below it. Undefined if the application was made before this
+ * module was loaded.
  */
 export function routesOf(instance: object): readonly Route[] | undefined {
   for (let above: object | null = instance; above !== null; above = Object.getPrototypeOf(above)) {
@@ -51,10 +54,10 @@ function isBelow(instance: object, above: object): boolean {
   return Object.prototype.isPrototypeOf.call(above, instance);
 }
 
-/** Adds a hook to a route's own, behind those that are there: it is the last one before the handler. */
+/** Adds a hook after a route's own hooks, so that it is the last before the handler. */
 export function appendPreHandler(route: Route, hook: (...args: never[]) => unknown): void {
   const { preHandler } = route;
   const hooks: readonly unknown[] = Array.isArray(preHandler) ? preHandler : [preHandler];
-  // A new list: the application may have handed one list to several routes.
+  // A new list, because the application may have passed one list to several routes.
   route.preHandler = [...hooks.filter((own) => own !== undefined), hook];
 }

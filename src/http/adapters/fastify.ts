@@ -21,7 +21,7 @@ export { clientAddress, identifyByAddress } from '../address/client-address.ts';
 export { decisionOf } from '../request-decision.ts';
 export type { GuardOptions } from '../guard-options.ts';
 
-/** What is used of Fastify's request. */
+/** The used part of Fastify's request. */
 export interface RequestLike {
   readonly raw: unknown;
   readonly headers: IncomingHttpHeaders;
@@ -29,7 +29,7 @@ export interface RequestLike {
   readonly url: string;
 }
 
-/** What is used of Fastify's reply. */
+/** The used part of Fastify's reply. */
 export interface ReplyLike {
   readonly raw: ServerResponse;
   /** Whether it was sent, or taken over by `hijack`. */
@@ -41,7 +41,7 @@ export interface ReplyLike {
   send(payload: string): unknown;
 }
 
-/** A hook of Fastify's `onRequest`, `preParsing`, `preValidation` or `preHandler`. */
+/** A hook for Fastify's `onRequest`, `preParsing`, `preValidation` or `preHandler`. */
 export interface RateLimitHook<Request> {
   (request: Request, reply: ReplyLike, done: (error?: Error) => void): void;
   readonly limiter: RateLimiter;
@@ -60,21 +60,21 @@ export interface RateLimitHook<Request> {
 export interface RateLimitPluginOptions<Request = FastifyRequest> extends GuardOptions<Request> {
   /** A limiter, or the options of a new one, which is closed with the application. */
   limiter: RateLimiter | RateLimiterOptions;
-  /** Whether routes that say nothing are limited, and requests that match no route. Default true. */
+  /** Whether to limit routes without `config.rateLimit`, and requests that match no route. Default true. */
   global?: boolean;
   /**
    * When requests are decided. `'onRequest'`: as soon as they arrive, in the order of the instance's own hooks.
-   * `'preHandler'`: right before the handler, after every other `preHandler` of the instance and of the route, so when
-   * the body has been read and authentication has taken place. Default `'onRequest'`.
+   * `'preHandler'`: right before the handler, after every other `preHandler` of the instance and of the route, so
+   * after body parsing and authentication. Default `'onRequest'`.
    */
   hook?: 'onRequest' | 'preHandler';
 }
 
 /**
- * What a route says about itself, as `config.rateLimit`: false for no limit, true for the plugin's own options, or
- * options that go before those.
+ * A route's own `config.rateLimit`: false for no limit, true for the plugin's own options, or options that override
+ * them.
  *
- * For TypeScript to know it, an application says once:
+ * To make it known to TypeScript, an application declares once:
  *
  * @example
  * declare module 'fastify' {
@@ -86,25 +86,25 @@ export interface RateLimitPluginOptions<Request = FastifyRequest> extends GuardO
 export type RouteRateLimit<Request = FastifyRequest> = boolean | RouteOptions<Request>;
 
 export interface RouteOptions<Request> extends GuardOptions<Request> {
-  /** In place of the plugin's: a limiter, or the options of a new one, which is closed with the application. */
+  /** Replaces the plugin's limiter: a limiter, or the options of a new one, which is closed with the application. */
   limiter?: RateLimiter | RateLimiterOptions;
 }
 
-/** What is used of Fastify's instance. */
+/** The used part of Fastify's instance. */
 export interface InstanceLike {
   addHook(name: string, hook: (...given: never[]) => unknown): unknown;
 }
 
-/** The plugin. */
+/** The plugin's type. */
 export type RateLimitPlugin = FastifyPluginAsync<RateLimitPluginOptions>;
 
 /**
- * Limits all routes of the instance that it is registered with and of those below, each as its `config.rateLimit` says,
- * and requests that match none. It need not be awaited, and may stand before the routes or after them. For routes that
- * were added before it was loaded, import this module before the application is made.
+ * Limits all routes of the instance that it is registered with and of those below, each by its `config.rateLimit`,
+ * and requests that match no route. It need not be awaited, and may come before the routes or after them. For routes
+ * added before it was loaded, import this module before the application is made.
  *
- * @throws (rejects) `ERR_INVALID_OPTION`; for the options of a route when the application starts, or where the route is
- * added if the plugin has been loaded
+ * @throws (rejects) `ERR_INVALID_OPTION`. For the options of a route: when the application starts, or when the route
+ * is added if the plugin is already loaded
  * @example
  * app.register(rateLimit, { limiter: { redis: 'redis://localhost:6379', rate: 100, period: '1m' } });
  * app.get('/health', { config: { rateLimit: false } }, health);
@@ -129,7 +129,7 @@ async function register<Request extends RequestLike>(
   const routes = new RouteHooks(limiter, guardOptions, everywhere);
   instance.addHook('onClose', () => routes.close());
   const before = routesOf(instance);
-  // A nonsensical option is an error of the start and not of a request.
+  // Reports a wrong option at startup, not at the first request.
   for (const route of before ?? []) {
     routes.hookOf(route.config?.rateLimit);
   }
@@ -140,7 +140,7 @@ async function register<Request extends RequestLike>(
   }
 }
 
-/** By a hook of the instance: it runs before those that are added after it, and for requests that match no route. */
+/** Uses a hook of the instance: it runs before hooks that are added later, and for requests that match no route. */
 function limitOnArrival<Request extends RequestLike>(
   instance: InstanceLike,
   routes: RouteHooks<Request>,
@@ -153,7 +153,7 @@ function limitOnArrival<Request extends RequestLike>(
   );
 }
 
-/** At the end of each route's own list: a hook of the instance would run before hooks of the route. */
+/** Appends to each route's own list, because a hook of the instance would run before hooks of the route. */
 function limitBeforeHandlers<Request extends RequestLike>(
   instance: InstanceLike,
   routes: RouteHooks<Request>,
@@ -174,7 +174,7 @@ function limitBeforeHandlers<Request extends RequestLike>(
     route.config = { ...route.config, [done]: true };
   });
   const decided = new WeakSet<object>();
-  // What is left: requests that match no route, and routes of before if they are not known.
+  // For requests that match no route, and for earlier routes if they are unknown.
   instance.addHook('preHandler', (request: Request & Routed, reply: ReplyLike, next: Done) => {
     const { config } = request.routeOptions;
     const isRoute = config?.['url'] !== undefined;
@@ -182,7 +182,7 @@ function limitBeforeHandlers<Request extends RequestLike>(
       decided.add(request);
       next();
     } else if (decided.has(request)) {
-      // Its handler called `reply.callNotFound()`.
+      // The route's handler called `reply.callNotFound()`.
       next();
     } else {
       decided.add(request);
@@ -210,7 +210,7 @@ interface Routed {
   readonly routeOptions: Pick<Route, 'config'>;
 }
 
-/** One hook for all that a plugin's routes say alike, made once. */
+/** Makes one hook for all routes of a plugin with the same options. */
 class RouteHooks<Request extends RequestLike> {
   readonly #options: GuardOptions<Request>;
   readonly #everywhere: boolean;
@@ -239,7 +239,7 @@ class RouteHooks<Request extends RequestLike> {
     return known ?? this.#learn(said);
   }
 
-  /** Closes the limiters that were made here. */
+  /** Closes the limiters made for routes. */
   async close(): Promise<void> {
     await Promise.all(this.#opened.map((limiter) => limiter.close()));
   }
@@ -272,9 +272,9 @@ class RouteHooks<Request extends RequestLike> {
 }
 
 /**
- * A hook that limits, for routes with several limiters or of an application without the plugin.
+ * Makes a hook that limits, for routes with several limiters, or for an application without the plugin.
  *
- * @param limiter a limiter, or the options of a new one, which is then `limiter` of what is returned, to be closed
+ * @param limiter a limiter, or the options of a new one, which is the `limiter` of the result: close it there
  * @throws {RateLimiterError} `ERR_INVALID_OPTION`
  * @example
  * const perUser = rateLimitHook(users, { identify: (request) => request.headers['x-user'] });
@@ -287,7 +287,7 @@ export function rateLimitHook<Request extends RequestLike = FastifyRequest>(
   return makeHook(limiter, options, rateLimitHook);
 }
 
-/** @param factory the function that the application calls for it; undefined where the plugin makes it */
+/** @param factory the function that the application calls for it; undefined if the plugin makes it */
 function makeHook<Request extends RequestLike>(
   limiter: RateLimiter | RateLimiterOptions,
   options: GuardOptions<Request> | undefined,
@@ -304,7 +304,7 @@ function makeHook<Request extends RequestLike>(
   return Object.assign(hook, { limiter: guard.limiter });
 }
 
-/** Not what a hook returns: for a promise and its own callbacks Fastify would take more turns than for `done`. */
+/** Not the hook's result: Fastify takes more turns for a promise and its own callbacks than for `done`. */
 async function decide<Request>(
   guard: Guard<Request>,
   request: Request,
@@ -330,7 +330,7 @@ function addressesOf({ raw }: RequestLike): AddressSource {
   return raw as AddressSource;
 }
 
-/** Writes a verdict to a reply; says whether the request goes on. What comes too late is not written. */
+/** Writes a verdict to a reply, and returns whether the request goes on. A late verdict is not written. */
 function obey(verdict: Verdict, reply: ReplyLike): boolean {
   if (verdict.pass) {
     return letPass(verdict, reply.raw, (fields) => addFields(fields, reply));
@@ -338,7 +338,7 @@ function obey(verdict: Verdict, reply: ReplyLike): boolean {
   if (!reply.sent && isUnanswered(reply.raw)) {
     addFields(verdict.headers, reply);
     reply.code(verdict.status);
-    // JSON has no charset, which Fastify would add to the type of text that it takes for JSON.
+    // JSON has no charset, but Fastify would add one to a text type that it takes for JSON.
     reply.serializer(asItIs);
     reply.send(verdict.body);
   }

@@ -1,7 +1,7 @@
 import { joinsList } from '../headers.ts';
 import type { HeaderFields } from '../application-fields.ts';
 
-/** What is used of Hono's `c` to set fields before there is a response. */
+/** The used part of Hono's `c`, to set fields before there is a response. */
 interface Announcing {
   header(name: string, value: string): void;
 }
@@ -11,8 +11,8 @@ type Announced = Map<string, readonly [name: string, value: string]>;
 const announced = new WeakMap<Announcing, Announced>();
 
 /**
- * Sets fields for whatever response Hono makes, one that middleware further out makes of an error included. Lists join
- * what limiters further out have announced. Returns the fields of all limiters so far.
+ * Sets fields on any response that Hono makes, including one that outer middleware makes of an error. Lists join
+ * those that outer limiters have announced. Returns the fields of all limiters so far.
  */
 export function announce(c: Announcing, fields: HeaderFields): HeaderFields {
   const all: Announced = announced.get(c) ?? new Map();

@@ -19,7 +19,7 @@ export { clientAddress, identifyByAddress } from '../address/client-address.ts';
 export { decisionOf } from '../request-decision.ts';
 export type { GuardOptions } from '../guard-options.ts';
 
-/** What is used of Hono's `c`. */
+/** The used part of Hono's `c`. */
 interface HonoContext {
   readonly env: unknown;
   readonly req: { readonly raw: Request };
@@ -38,19 +38,19 @@ interface HonoContext {
  */
 export interface HonoGuardOptions<C = Context> extends GuardOptions<C> {
   /**
-   * The address of who is connected, for runtimes other than Node, where Hono does not tell: the default `identify` then
-   * limits by it, for which `trustedProxies`, `forwardedHeader` and `ipv6Prefix` are. Undefined: nobody is known. Not
-   * beside `identify`. Default under `@hono/node-server`: the socket's.
+   * Returns the peer's address, for runtimes other than Node, where Hono does not know it. The default `identify`
+   * then limits by it, as set by `trustedProxies`, `forwardedHeader` and `ipv6Prefix`. Undefined: the request has no
+   * identity. Not together with `identify`. Default under `@hono/node-server`: the socket's.
    */
   address?: (c: C) => string | undefined;
 }
 
 /**
- * Limits the routes behind it. On Node, under `@hono/node-server`, a client is by default who is connected. Other
- * runtimes do not tell: there `address` or `identify` has to be given, or every request is answered with status 400.
- * Name the application's `Env` for `c.get` and `c.var` to be typed.
+ * Limits the routes behind it. On Node, under `@hono/node-server`, the default identity is the peer's address. Other
+ * runtimes do not show it: there give `address` or `identify`, or every request is answered with status 400. Name the
+ * application's `Env` to type `c.get` and `c.var`.
  *
- * @param limiter a limiter, or the options of a new one, which is then `limiter` of what is returned, to be closed
+ * @param limiter a limiter, or the options of a new one, which is the `limiter` of the result: close it there
  * @throws {RateLimiterError} `ERR_INVALID_OPTION`
  * @example
  * app.use(rateLimit({ redis: 'redis://localhost:6379', rate: 100, period: '1m' }));
@@ -92,7 +92,7 @@ export function rateLimit<E extends Env = any, P extends string = any>(
     }
     const { headers, finish } = verdict;
     if (outgoing !== undefined) {
-      // Node tells how the response itself ends, whatever becomes of the one that is made here.
+      // Node reports how the response itself ends, even if the one made here is replaced.
       if (finish !== undefined) {
         whenEnded(outgoing, finish);
       }
@@ -106,7 +106,7 @@ export function rateLimit<E extends Env = any, P extends string = any>(
     try {
       await next();
     } catch (error) {
-      // Hono hands errors to `onError`; anything else that is thrown becomes the server's own answer.
+      // Hono passes errors to `onError`; for any other thrown value the server makes its own answer.
       finish?.(500);
       if (outgoing?.headersSent === false) {
         writeFields(headers, outgoing);
@@ -125,7 +125,7 @@ export function rateLimit<E extends Env = any, P extends string = any>(
         finish === undefined || outgoing !== undefined ? made : watch(made, c.req.raw, finish);
       const response = withFields(watched, announced, joinAnnounced);
       if (response !== made) {
-        // Hono would let the fields of the one before win.
+        // Otherwise Hono would let the previous response's fields win.
         c.res = undefined;
         c.res = response;
       }
@@ -143,15 +143,16 @@ function refuse(c: HonoContext, refused: Refused): Response {
   return c.body(bodyOf(refused), status, Object.fromEntries(headers));
 }
 
-/** `@hono/node-server` leaves a response alone that something else has written. */
+/** `@hono/node-server` ignores a response that other code has already written. */
 function sentElsewhere(): Response {
   const response = new Response(null, { headers: { 'x-hono-already-sent': 'true' } });
-  // It looks for the field only in a real response, which its own light one becomes when its type is read.
+  // The server looks for the field only in a real response. Reading `type` turns its own light response into a real
+  // one.
   void response.type;
   return response;
 }
 
-/** What `@hono/node-server` hands to `app.fetch` as `env`. */
+/** The `env` that `@hono/node-server` passes to `app.fetch`. */
 interface NodeBindings {
   readonly incoming: { readonly socket: unknown };
   readonly outgoing: ServerResponse;
@@ -170,7 +171,7 @@ function requestOf(c: HonoContext): object {
 
 const NOWHERE: unknown = { headers: {} };
 
-/** Says once, for each guard, that nobody is told apart where the runtime shows no socket. */
+/** Warns, once per guard, that requests have no identity if the runtime shows no socket. */
 function addressReader(): (c: HonoContext) => AddressSource {
   let warned = false;
   return (c) => {

@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import type { HeaderFields } from '../application-fields.ts';
 
-/** What is used of Koa's `ctx` where it answers an error. */
+/** The used part of Koa's `ctx` when it answers an error. */
 export interface ErrorContext {
   readonly res: ServerResponse;
   onerror?(error: unknown): void;
@@ -10,8 +10,8 @@ export interface ErrorContext {
 const kept = new WeakMap<ErrorContext, Set<string>>();
 
 /**
- * Keeps fields on Koa's answer to an error, which it clears of all fields first. It makes no difference whether the
- * handler throws or middleware further out does.
+ * Keeps fields on Koa's answer to an error, which clears all fields first. Works for errors of the handler and of
+ * outer middleware.
  */
 export function keepFieldsOnError(ctx: ErrorContext, fields: HeaderFields): void {
   // oxlint-disable-next-line unbound-method -- it is called on `ctx`
@@ -37,7 +37,7 @@ export function keepFieldsOnError(ctx: ErrorContext, fields: HeaderFields): void
   }
 }
 
-/** Writes fields that stand on a response now, and are missing when its head goes out. */
+/** Writes back fields that are on a response now, and are missing when its head goes out. */
 function restoreOnHead(response: ServerResponse, names: ReadonlySet<string>): void {
   const standing = [...names].flatMap((name) => {
     const value = response.getHeader(name);

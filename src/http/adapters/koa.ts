@@ -13,7 +13,7 @@ export { clientAddress, identifyByAddress } from '../address/client-address.ts';
 export { decisionOf } from '../request-decision.ts';
 export type { GuardOptions } from '../guard-options.ts';
 
-/** What is used of Koa's `ctx`. */
+/** The used part of Koa's `ctx`. */
 export interface KoaContext {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
@@ -22,23 +22,23 @@ export interface KoaContext {
   status: number;
   body: unknown;
   get(field: string): string;
-  /** False: Koa leaves the response alone. */
+  /** False: Koa does not touch the response. */
   respond?: boolean | undefined;
-  /** Answers an error; absent from contexts that are not Koa's own. */
+  /** Answers an error; missing from contexts that are not Koa's own. */
   onerror?(error: unknown): void;
 }
 
-/** Middleware of Koa. */
+/** Middleware for Koa. */
 export interface Middleware<Context> {
   (ctx: Context, next: () => Promise<unknown>): Promise<void>;
   readonly limiter: RateLimiter;
 }
 
 /**
- * Limits what is used after it. A refusal is the body and the status of `ctx`, as a handler's own would be, so that
- * middleware around it sees it; an error of `cost`, `limits` or `skip` is thrown, for Koa to handle.
+ * Limits the middleware after it. A refusal sets the body and the status of `ctx`, like a handler, so outer
+ * middleware sees it. An error of `cost`, `limits` or `skip` is thrown, for Koa to handle.
  *
- * @param limiter a limiter, or the options of a new one, which is then `limiter` of what is returned, to be closed
+ * @param limiter a limiter, or the options of a new one, which is the `limiter` of the result: close it there
  * @throws {RateLimiterError} `ERR_INVALID_OPTION`
  * @example
  * app.use(rateLimit({ redis: 'redis://localhost:6379', rate: 100, period: '1m' }));
@@ -69,14 +69,14 @@ export function rateLimit<Context extends KoaContext = KoaContext>(
       ctx.status = verdict.status;
       ctx.body = verdict.body;
     } else {
-      // Koa would end a response that is being written elsewhere.
+      // Koa would end a response that other code is writing.
       ctx.respond = false;
     }
   };
   return Object.assign(limit, { limiter: guard.limiter });
 }
 
-/** Not `ctx` itself: what Koa makes of addresses depends on its own `proxy` setting. */
+/** Reads `req`, because Koa's own view of addresses depends on its `proxy` setting. */
 function addressesOf({ req }: { readonly req: unknown }): AddressSource {
   return req as AddressSource;
 }

@@ -13,22 +13,22 @@ export { clientAddress, identifyByAddress } from '../address/client-address.ts';
 export { decisionOf } from '../request-decision.ts';
 export type { GuardOptions } from '../guard-options.ts';
 
-/** What `node:http` hands to a handler, or `node:http2` by its compatible interface. */
+/** The request that `node:http`, or `node:http2`'s compatible interface, passes to a handler. */
 type NodeRequest = IncomingMessage | Http2ServerRequest;
 type NodeResponse = ServerResponse | Http2ServerResponse;
 
-/** What `http.createServer` takes, or `http2.createServer`. */
+/** A handler for `http.createServer` or `http2.createServer`. */
 export type Handler<
   Request extends NodeRequest = IncomingMessage,
   Response extends NodeResponse = ServerResponse,
 > = (request: Request, response: Response) => unknown;
 
 /**
- * Limits a handler of `node:http` or of `node:http2`'s compatible interface. Nobody there handles errors: what
- * `identify`, `cost`, `limits`, `skip` or `onRefused` throws is answered with status 500, and the first time it is one
- * process warning. `onRefused` that returns `'throw'` gets the guard's own answer.
+ * Limits a handler of `node:http` or of `node:http2`'s compatible interface. There is no error handling to pass
+ * errors to: an error of `identify`, `cost`, `limits`, `skip` or `onRefused` is answered with status 500, with one
+ * process warning for the first. If `onRefused` returns `'throw'`, the guard's own answer is sent.
  *
- * @param limiter a limiter, or the options of a new one, which is then `limiter` of what is returned, to be closed
+ * @param limiter a limiter, or the options of a new one, which is the `limiter` of the result: close it there
  * @throws {RateLimiterError} `ERR_INVALID_OPTION`
  * @example
  * const limited = rateLimit({ redis: 'redis://localhost:6379', rate: 100, period: '1m' });
@@ -54,7 +54,7 @@ export function rateLimit<Request extends NodeRequest = IncomingMessage>(
       } catch (error) {
         const refusal = refusalOfError(error);
         if (refusal !== undefined) {
-          // `onRefused` handed it to the framework, which is this.
+          // `onRefused` passed it to the framework, which here is this handler.
           obey({ ...refusal, pass: false }, response);
           return;
         }

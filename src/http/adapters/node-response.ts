@@ -6,7 +6,7 @@ import { isOver, isUnanswered, whenEnded } from '../request-end.ts';
 import type { NodeResponse } from '../request-end.ts';
 import { fieldsOfError } from '../thrown-refusal.ts';
 
-/** For requests that are Node's own, whatever is added to them. */
+/** Makes the adapter for Node's own requests, with or without a framework's additions. */
 export function nodeAdapter(factory: Function): Adapter<unknown> {
   return {
     addressOf: (request) => request as AddressSource,
@@ -16,8 +16,8 @@ export function nodeAdapter(factory: Function): Adapter<unknown> {
 }
 
 /**
- * Writes a verdict to a response of Node's. Says whether the request goes on. A verdict that comes too late, because
- * the application has answered meanwhile, is not written.
+ * Writes a verdict to a Node response, and returns whether the request goes on. If the application has already
+ * answered, nothing is written.
  */
 export function obey(verdict: Verdict, response: NodeResponse): boolean {
   if (verdict.pass) {
@@ -33,8 +33,8 @@ export function obey(verdict: Verdict, response: NodeResponse): boolean {
 }
 
 /**
- * Listens for the response's end, then writes the fields, unless the head is out. Says whether the request goes on: not
- * where its response is over, because nobody would get the handler's answer.
+ * Listens for the response's end, then writes the fields, unless the head has been sent. Returns whether the request
+ * goes on: false if its response is over, because a handler's answer would be lost.
  */
 export function letPass(
   { headers, finish }: Pass,
@@ -58,14 +58,14 @@ export function letPass(
   return true;
 }
 
-/** Adds the fields of a refusal that goes to the framework's error handling; of other errors nothing. */
+/** Adds the fields of a refusal that goes to the framework's error handling; other errors have none. */
 export function writeFieldsOfError(error: unknown, response: NodeResponse): void {
   if (!response.headersSent) {
     writeFields(fieldsOfError(error), response);
   }
 }
 
-/** Adds fields to a response of Node's; lists join what other limiters wrote. */
+/** Adds fields to a Node response; lists join those that other limiters wrote. */
 export function writeFields(fields: HeaderFields, response: NodeResponse): void {
   for (const [name, value] of fields) {
     const present = joinsList(name, value) ? response.getHeader(name) : undefined;

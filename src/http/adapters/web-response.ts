@@ -6,7 +6,7 @@ import type { Finish } from '../request-end.ts';
 /** Statuses whose responses have no body, not even an empty one. */
 const BODILESS: readonly number[] = [204, 205, 304];
 
-/** The response that refuses. */
+/** Makes the response of a refusal. */
 export function makeResponse(refused: Refused): Response {
   const { status, headers } = refused;
   return new Response(bodyOf(refused), { status, headers: Object.fromEntries(headers) });
@@ -16,14 +16,17 @@ export function bodyOf({ status, body }: Refused): string | null {
   return BODILESS.includes(status) ? null : body;
 }
 
-/** For a client that has gone: nobody reads it, but a handler's caller wants one. */
+/** Makes a response for a client that has gone: it is never read, but the handler's caller expects one. */
 export function unreadResponse(): Response {
   return new Response(null, { status: 499 });
 }
 
-/** Tells of a client that goes away before the response is there. False: it has gone already, and that was told. */
+/**
+ * Calls `finish` when the client goes away before the response. Returns false if the client has already gone and
+ * `finish` was called.
+ */
 export function whenAborted(request: Request, finish: Finish): boolean {
-  // What stands in for a request may have no signal.
+  // A substitute for a request may have no signal.
   const { signal } = (request ?? {}) as Partial<Request>;
   if (signal?.aborted === true) {
     finish('aborted');
@@ -33,13 +36,15 @@ export function whenAborted(request: Request, finish: Finish): boolean {
   return true;
 }
 
-/** Whether it is a response, of whatever realm or library. */
+/** Whether the value is a response, of any realm or library. */
 export function isResponse(value: unknown): value is Response {
   const { status, headers } = (value ?? {}) as Partial<Response>;
   return typeof status === 'number' && typeof headers?.get === 'function';
 }
 
-/** A response with these fields; a new one where its own are immutable, as those of a redirect or of `fetch` are. */
+/**
+ * Returns a response with these fields: a new one if its own are immutable, as in a redirect or a result of `fetch`.
+ */
 export function withFields(
   response: Response,
   fields: HeaderFields,
@@ -61,7 +66,7 @@ export function withFields(
   return copy;
 }
 
-/** The limiters whose fields stand there already are inner ones: their items come after. */
+/** Fields already present are those of inner limiters: their items come after. */
 function addFields(headers: Headers, fields: HeaderFields): void {
   for (const [name, value] of fields) {
     const present = joinsList(name, value) ? headers.get(name) : null;
@@ -69,16 +74,18 @@ function addFields(headers: Headers, fields: HeaderFields): void {
   }
 }
 
-/** A network error (status 0) and an upgrade (101) have neither fields nor a body, and cannot be made anew. */
+/** A network error (status 0) and an upgrade (101) have neither fields nor a body, and cannot be copied. */
 function isCopiable({ status }: Response): boolean {
   return status >= 200;
 }
 
-/** The same response; tells when its body has been read to its end, has failed, or is no longer wanted. */
+/**
+ * Returns the same response, and calls `finish` when its body has been read to its end, has failed, or was cancelled.
+ */
 export function watch(response: Response, request: Request, finish: Finish): Response {
   const { body, status } = response;
-  // The body of an answer to HEAD is dropped unread; one that somebody else reads fails where it is sent; another
-  // library's may be no stream of the web's.
+  // The body of an answer to HEAD is dropped unread; a body that other code reads fails when it is sent; another
+  // library's body may be no web stream.
   const isUnseen =
     body === null ||
     body.locked ||
@@ -92,10 +99,10 @@ export function watch(response: Response, request: Request, finish: Finish): Res
   return new Response(watchedBody(body, status, finish), response);
 }
 
-/** A body that is dropped unread, by what replaced the response, is never told of in another way. */
+/** A body that is dropped unread, because its response was replaced, sends no other event. */
 const dropped = new FinalizationRegistry<Finish>((finish) => finish('aborted'));
 
-/** The same bytes, read no sooner than somebody asks for them. */
+/** Passes on the same bytes, read only on demand. */
 function watchedBody(
   body: NonNullable<Response['body']>,
   status: number,

@@ -27,39 +27,40 @@ export type { GuardOptions } from '../guard-options.ts';
 type OrPromise<T> = T | Promise<T>;
 type Call<Asked extends Request, Rest extends unknown[]> = [request: Asked, ...rest: Rest];
 
-/** What is read of a request, with whatever else its handler gets. */
+/** Options that read a request, and the other arguments of its handler. */
 interface WebFunctions<Asked extends Request, Rest extends unknown[]> {
   /** Units that a request asks for; default 1. An error thrown here rejects the handler's promise. */
   cost?: number | ((...call: Call<Asked, Rest>) => OrPromise<number>);
-  /** Limits in place of the limiter's own. Make them once, not per request. */
+  /** Limits instead of the limiter's own. Make them once, not per request. */
   limits?:
     | readonly Limit[]
     | ((...call: Call<Asked, Rest>) => OrPromise<readonly Limit[] | undefined>);
-  /** Requests that are let through without being counted. */
+  /** Returns true for requests to let through without counting them. */
   skip?: (...call: Call<Asked, Rest>) => OrPromise<boolean>;
   /**
-   * Called before a request is answered here. It returns what is sent instead; undefined or `'default'` for the guard's
-   * own answer; or `'throw'`, and the handler's promise is rejected with an error with `status`, `headers`, `decision` and
+   * Called before a request is refused. Returns the response to send instead; undefined or `'default'` for the
+   * guard's own; or `'throw'`, to reject the handler's promise with an error with `status`, `headers`, `decision` and
    * `getResponse()`.
    */
   onRefused?: (request: Asked, refusal: RefusalResponse) => OrPromise<OnRefused>;
 }
 
-/** Who is limited: a web `Request` does not know who is connected, so one of the two has to be given. */
+/** The identity to limit. A web `Request` does not know its peer, so either `identify` or `address` is required. */
 type Who<Asked extends Request, Rest extends unknown[]> =
   | {
-      /** Who is limited. Undefined, null or '': nobody, see `unidentified`. */
+      /** Returns the identity to limit. For undefined, null or '' see `unidentified`. */
       identify: (...call: Call<Asked, Rest>) => OrPromise<Identity | undefined | null>;
       address?: never;
     }
   | {
-      /** The address of who is connected; limits by it, for which `trustedProxies` and `ipv6Prefix` are. */
+      /** Returns the peer's address, by which requests are limited, as set by `trustedProxies` and `ipv6Prefix`. */
       address: (...call: Call<Asked, Rest>) => string | undefined;
       identify?: never;
     };
 
 /**
- * How requests of a web-standard handler are limited: a guard's options, whose functions get all that the handler gets.
+ * How requests of a web-standard handler are limited: a guard's options, whose functions get all arguments of the
+ * handler.
  *
  * @example
  * const options: WebGuardOptions = { identify: (request) => request.headers.get('x-api-key') };
@@ -71,7 +72,7 @@ export type WebGuardOptions<
   WebFunctions<Asked, Rest> &
   Who<Asked, Rest>;
 
-/** A handler: of a Next.js route, of `Bun.serve` or `Deno.serve`, or what such a one calls. */
+/** A handler: of a Next.js route, of `Bun.serve` or `Deno.serve`, or a function that these call. */
 export type WebHandler<Asked extends Request, Rest extends unknown[]> = (
   request: Asked,
   ...rest: Rest
@@ -86,10 +87,10 @@ export interface WebRateLimit<Asked extends Request, Rest extends unknown[]> {
 }
 
 /**
- * Limits a function from a web-standard `Request` to a `Response`. A request is over when its response's body has been
- * read to its end, has failed or is no longer wanted, or when its `signal` says that the client has gone.
+ * Limits a function from a web-standard `Request` to a `Response`. A request ends when its response's body has been
+ * read to its end, has failed or was cancelled, or when its `signal` reports that the client has gone.
  *
- * @param limiter a limiter, or the options of a new one, which is then `limiter` of what is returned, to be closed
+ * @param limiter a limiter, or the options of a new one, which is the `limiter` of the result: close it there
  * @throws {RateLimiterError} `ERR_INVALID_OPTION`
  * @example
  * const limited = rateLimit(limiter, { identify: (request) => request.headers.get('x-api-key') });
@@ -130,8 +131,8 @@ export function rateLimit<Asked extends Request = Request, Rest extends unknown[
 }
 
 /**
- * Calls the handler, adds the fields to its response, and tells the guard how the request ended. What is no response,
- * such as nothing for a connection that became a WebSocket, is handed on: the runtime knows what to make of it.
+ * Calls the handler, adds the fields to its response, and tells the guard how the request ended. A result that is no
+ * response, such as undefined for a WebSocket upgrade, is returned unchanged for the runtime.
  */
 async function letThrough(
   { headers, finish }: Pass,
@@ -168,7 +169,7 @@ async function letThrough(
   return response as Response;
 }
 
-/** The options as the guard knows them: it knows one request, which here is all that a handler gets. */
+/** Adapts the options to a guard's: its functions take one request, which here is the handler's whole argument list. */
 function readWho<Asked extends Request, Rest extends unknown[]>(
   options: WebGuardOptions<Asked, Rest>,
 ): {

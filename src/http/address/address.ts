@@ -1,8 +1,8 @@
 import { isIP } from 'node:net';
 
 /**
- * An address by its bytes, whatever its spelling was: 4 for IPv4, 16 for IPv6. An IPv4-mapped one
- * (`::ffff:0:0/96`, RFC 4291 §2.5.5.2) is IPv4.
+ * An address by its bytes, independent of its spelling: 4 for IPv4, 16 for IPv6. An IPv4-mapped one (`::ffff:0:0/96`,
+ * RFC 4291 §2.5.5.2) is IPv4.
  */
 export type Address = Uint8Array;
 
@@ -11,28 +11,28 @@ const COLON = 0x3a;
 const ZERO = 0x30;
 
 /**
- * The address that `text` is, and undefined where it is none. Strict: an octet has no leading zero, no octal and no
- * hexadecimal form. The zone of an IPv6 address is dropped. Never throws; linear in the length of the text.
+ * Parses an address; undefined for any other text. Strict: an octet has no leading zero, no octal and no hexadecimal
+ * form. The zone of an IPv6 address is dropped. Never throws; linear in the length of the text.
  */
 export function parseAddress(text: string): Address | undefined {
   const ipv4 = parseIPv4(text, 0, text.length);
   const bytes = ipv4 >= 0 ? bytesOf(ipv4) : parseIPv6(text);
-  // A second opinion: where the runtime's own parser says no, there is no address.
+  // A second opinion: text that the runtime's own parser refuses is no address.
   if (bytes === undefined || isIP(text) === 0) {
     return undefined;
   }
   return isMapped(bytes) ? bytes.slice(12) : bytes;
 }
 
-/** Whether `text` is IPv4 in dotted form, which is then the only spelling of that address. */
+/** Whether `text` is IPv4 in dotted form, the only spelling of that address. */
 export function isDotted(text: string): boolean {
   return text.length <= 15 && parseIPv4(text, 0, text.length) >= 0;
 }
 
 /**
- * The address of what RFC 7239 §6 calls a node, as `Forwarded` and `X-Forwarded-For` hold it: an address, IPv6 with
- * brackets or without, and with a port or without: `1.2.3.4:80`, `[::1]:80`, `[::1]`. Undefined for everything else,
- * which includes `unknown` and obfuscated names.
+ * Parses a node of RFC 7239 §6, as in `Forwarded` and `X-Forwarded-For`: an address, IPv6 with brackets or without,
+ * and with a port or without: `1.2.3.4:80`, `[::1]:80`, `[::1]`. Undefined for any other text, which includes
+ * `unknown` and obfuscated names.
  */
 export function parseNode(text: string): Address | undefined {
   if (text.startsWith('[')) {
@@ -41,14 +41,14 @@ export function parseNode(text: string): Address | undefined {
     return inside.includes(':') && isPort(text, close + 1) ? parseAddress(inside) : undefined;
   }
   const colon = text.indexOf(':');
-  // IPv6 has two colons at least.
+  // IPv6 has at least two colons.
   if (colon < 0 || text.includes(':', colon + 1)) {
     return parseAddress(text);
   }
   return isPort(text, colon) ? parseAddress(text.slice(0, colon)) : undefined;
 }
 
-/** Whether what follows is nothing, or a colon and a port, which RFC 7239 lets be an obfuscated name, too. */
+/** Whether the rest is empty, or a colon and a port, which under RFC 7239 may also be an obfuscated name. */
 function isPort(text: string, from: number): boolean {
   const port = text.slice(from);
   return (
@@ -58,7 +58,7 @@ function isPort(text: string, from: number): boolean {
   );
 }
 
-/** Its 32 bits as a whole number, and -1 where the text is not a dotted IPv4 address. */
+/** The 32 bits of a dotted IPv4 address as a whole number; -1 for any other text. */
 function parseIPv4(text: string, from: number, end: number): number {
   if (end - from < 7 || end - from > 15) {
     return -1;
@@ -91,7 +91,7 @@ function bytesOf(ipv4: number): Address {
   return Uint8Array.of(ipv4 >>> 24, ipv4 >>> 16, ipv4 >>> 8, ipv4);
 }
 
-/** RFC 4291 §2.2, with a zone behind it (RFC 4007 §11) or without. */
+/** Parses RFC 4291 §2.2, with or without a zone (RFC 4007 §11). */
 function parseIPv6(text: string): Address | undefined {
   const percent = text.indexOf('%');
   const end = percent < 0 ? text.length : percent;
@@ -147,7 +147,7 @@ function parseIPv6(text: string): Address | undefined {
       at++;
     }
   }
-  // `::` stands for one group of zeros at least.
+  // `::` stands for at least one group of zeros.
   if (gap < 0 ? length !== 16 : length > 14) {
     return undefined;
   }
@@ -167,7 +167,7 @@ function hexDigit(code: number): number {
 }
 
 const MAPPED = Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff);
-/** `64:ff9b::/96`, under which a NAT64 shows IPv4 hosts to IPv6 ones (RFC 6052 §2.1). */
+/** `64:ff9b::/96`, under which a NAT64 shows IPv4 hosts to IPv6 hosts (RFC 6052 §2.1). */
 const NAT64 = Uint8Array.of(0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0);
 
 function isMapped(bytes: Address): boolean {
@@ -175,9 +175,9 @@ function isMapped(bytes: Address): boolean {
 }
 
 /**
- * The group of clients that an address belongs to, as text: an IPv4 address is its own, dotted; of an IPv6 address
- * it is the network of `prefix` bits, in the form of RFC 5952 §4 with its length behind it: `2001:db8:1:2::/64`.
- * An address of NAT64 is the IPv4 address that it stands for: all of IPv4 would be one group otherwise.
+ * The group of clients that an address belongs to, as text. An IPv4 address is its own group, dotted. For an IPv6
+ * address it is the network of `prefix` bits, in the form of RFC 5952 §4 with its length: `2001:db8:1:2::/64`. A
+ * NAT64 address is the IPv4 address in it; otherwise all of IPv4 would be one group.
  */
 export function groupOf(address: Address, prefix: number): string {
   if (address.length === 4) {
@@ -193,7 +193,7 @@ function dotted(bytes: Address, from: number): string {
   return `${bytes[from]}.${bytes[from + 1]}.${bytes[from + 2]}.${bytes[from + 3]}`;
 }
 
-/** RFC 5952 §4: lower case, no leading zeros, `::` for the first of the longest runs of two zero groups or more. */
+/** RFC 5952 §4: lower case, no leading zeros, `::` for the first of the longest runs of at least two zero groups. */
 function compressed(bytes: Address): string {
   const longest = { start: 8, length: 1 };
   for (let group = 0; group < 8; group++) {
@@ -237,8 +237,8 @@ export interface Network {
 }
 
 /**
- * The network that `text` is: an address, which is a network of one, or CIDR notation (RFC 4632 §3.1), where a prefix
- * of mapped addresses is one of IPv4. Undefined where it is none. Bits behind the prefix stay as they were written.
+ * Parses a network: an address, which is a network of one, or CIDR notation (RFC 4632 §3.1), where a prefix of mapped
+ * addresses is one of IPv4. Undefined for any other text. Bits after the prefix are kept as written.
  */
 export function parseNetwork(text: string): Network | undefined {
   const slash = text.indexOf('/');
@@ -266,13 +266,13 @@ export function contains(network: Network, address: Address): boolean {
   );
 }
 
-/** The network without the bits behind its prefix, as it should be written. */
+/** The network without the bits after its prefix, as it should be written. */
 export function showNetwork({ address, prefix }: Network): string {
   const masked = maskedTo(prefix, address);
   return `${address.length === 4 ? dotted(masked, 0) : compressed(masked)}/${prefix}`;
 }
 
-/** Whether the first address of the network is what was written. */
+/** Whether the bits after the prefix are all zero. */
 export function isMasked({ address, prefix }: Network): boolean {
   return sharesBits(address, maskedTo(prefix, address), address.length * 8);
 }

@@ -8,11 +8,11 @@ import type { ForwardedHeader } from './forwarded.ts';
 import { readTrustedProxies } from './trusted-proxies.ts';
 import type { Trust, TrustedProxies } from './trusted-proxies.ts';
 
-/** What may be said about where a client's address comes from. */
+/** Options that say where a client's address comes from. */
 export interface AddressOptions {
   /**
-   * Whose `X-Forwarded-For` or `Forwarded` is believed. Default nobody's: the header is not read, and the client is who
-   * is connected. `[]` says the same, and that it is meant: there is no warning when such a header arrives.
+   * The proxies whose `X-Forwarded-For` or `Forwarded` is believed. By default the header is not read, and the client
+   * is the peer. `[]` has the same effect, and is deliberate: such a header then causes no warning.
    */
   trustedProxies?: TrustedProxies;
   /**
@@ -21,15 +21,15 @@ export interface AddressOptions {
    */
   forwardedHeader?: ForwardedHeader;
   /**
-   * How many leading bits of an IPv6 address make one client, from 32 to 128. Default 64, the smallest network that
-   * a customer gets, who may use all of its 2^64 addresses.
+   * The number of leading bits of an IPv6 address that identify one client, from 32 to 128. Default 64, the smallest
+   * network that a customer gets, with 2^64 addresses at its disposal.
    */
   ipv6Prefix?: number;
 }
 
 /**
- * A request as any framework has it: an `IncomingMessage`, the request of Express or Fastify, Koa's context, a
- * web-standard `Request` (which knows no socket).
+ * A request of any framework: an `IncomingMessage`, the request of Express or Fastify, Koa's context, a web-standard
+ * `Request` (which knows no socket).
  */
 export interface AddressRequest {
   readonly headers:
@@ -45,9 +45,9 @@ export interface AddressRequest {
     | undefined;
 }
 
-/** The few facts of a request that matter here, for what is not shaped like one. */
+/** The used facts of a request, for objects of another shape. */
 export interface AddressSource {
-  /** Who is connected; undefined where that is not known. */
+  /** The peer's address; undefined if unknown. */
   readonly remoteAddress: string | undefined;
   /** Whether the peer is on a Unix domain socket, and so has no address. Default false. */
   readonly unix?: boolean;
@@ -55,30 +55,30 @@ export interface AddressSource {
   header(name: ForwardedHeader): string | null | undefined;
 }
 
-/** What one call of `clientAddress` may say. */
+/** Options of `clientAddress`. */
 export interface ClientAddressOptions extends AddressOptions {
-  /** Who is connected, for a request that does not know: a web-standard `Request`. */
+  /** The peer's address, for a request that does not know it: a web-standard `Request`. */
   remoteAddress?: string | undefined;
 }
 
-/** Whether the process has been warned about calls of `clientAddress`, which leave no reader behind. */
+/** Whether the process has been warned about calls of `clientAddress`, which keep no state of their own. */
 let warnedOfCalls = false;
 
 /**
- * Whose request it is, as text to limit by: an IPv4 address in dotted form (`203.0.113.7`), of an IPv6 address its
- * network with the prefix (`2001:db8:1:2::/64`, RFC 5952, whatever `ipv6Prefix` is: `2001:db8::1/128`). An IPv4-mapped
- * address is IPv4 in every notation, one of NAT64's `64:ff9b::/96` is the IPv4 address in it; ports and zones count
- * for nothing.
+ * The client's address, as text to limit by: an IPv4 address in dotted form (`203.0.113.7`); for an IPv6 address, its
+ * network with the prefix (`2001:db8:1:2::/64`, RFC 5952, for any `ipv6Prefix`: `2001:db8::1/128`). An IPv4-mapped
+ * address is IPv4 in every notation, and an address in NAT64's `64:ff9b::/96` is the IPv4 address in it. Ports and
+ * zones are ignored.
  *
- * The walk begins at who is connected and goes on, through the header from right to left, for as long as the address it
- * stands at is a trusted proxy's. A hop that is no address ends it there, and so does the end of what is read, 32 hops
- * and 8 KiB: the result is then the last trusted address, never text that somebody else chose.
+ * The walk begins at the peer and goes through the header from right to left, as long as the current address is a
+ * trusted proxy's. It ends at a hop that is no address, and at the end of what is read: 32 hops and 8 KiB. The result
+ * is then the last trusted address, never text that an untrusted client chose.
  *
- * It reads the options at every call; for more than a few requests take `identifyByAddress`.
+ * Every call reads the options; for more than a few requests use `identifyByAddress`.
  *
- * @returns undefined where nothing is known: the connection is gone, is a Unix domain socket, or is not told of.
- * @throws {RateLimiterError} `ERR_INVALID_OPTION` for an option that is misspelt or makes no sense, and for what is no
- * request.
+ * @returns undefined if the address is unknown: the connection is gone, or is a Unix domain socket, or the request
+ * does not know it.
+ * @throws {RateLimiterError} `ERR_INVALID_OPTION` for a misspelt or wrong option, and for a value that is no request.
  * @example
  * import { clientAddress } from 'distributed-rate-limiter/http';
  *
@@ -102,7 +102,7 @@ export function clientAddress(
 }
 
 /**
- * A function that names the client of a request by its address, as `clientAddress` does, for a guard's `identify`. The
+ * Makes a function for a guard's `identify` that returns a request's client address, as `clientAddress` does. The
  * options are read once, here.
  *
  * @throws {RateLimiterError} `ERR_INVALID_OPTION`, naming the option and the cure.
@@ -133,7 +133,7 @@ function readPrefix(option: string, value: unknown): number {
   return readInteger(option, value, 32, 128);
 }
 
-/** Ends the reading of the options. */
+/** Reads the last options, and throws all problems. */
 function addressReader(
   given: GivenOptions,
   alreadyWarned: boolean,
@@ -198,7 +198,7 @@ function walk(
 
 const MAPPED = '::ffff:';
 
-/** The common cases without bytes: IPv4, and IPv4 as a socket that listens for both shows it. */
+/** Handles the common cases without parsing bytes: IPv4, and IPv4 as a dual-stack socket shows it. */
 function groupOfPeer(text: string | undefined, prefix: number): string | undefined {
   if (text === undefined || isDotted(text)) {
     return text;
@@ -219,7 +219,7 @@ function parsePeer(text: string): Address | undefined {
   return parseNode(zone < 0 ? text : text.slice(0, zone));
 }
 
-/** @throws for what is no request, so it is asked first. */
+/** @throws for a value that is no request, so it is called first. */
 function remoteAddressOf(request: AddressRequest | AddressSource): string | undefined {
   const { socket } = request as Partial<AddressRequest>;
   if (socket !== undefined && socket !== null) {
@@ -239,8 +239,8 @@ function remoteAddressOf(request: AddressRequest | AddressSource): string | unde
 }
 
 /**
- * A TCP connection that has ended shows no address either. It is not taken for a Unix domain socket: its headers are
- * anybody's.
+ * A TCP connection that has ended shows no address either. It is not taken for a Unix domain socket, because its
+ * headers may come from any client.
  */
 function isUnix(request: AddressRequest | AddressSource): boolean {
   const { socket } = request as Partial<AddressRequest>;
@@ -266,8 +266,8 @@ function headerOf(
 }
 
 /**
- * Whether the address of who is connected stands in a forwarding header: then the application has read that header
- * itself, as behind a platform that hides the connection, and there is nothing to warn of.
+ * Whether the peer's address appears in a forwarding header. Then the application has read that header itself, as
+ * behind a platform that hides the connection, and needs no warning.
  */
 function isNamed(peer: string | undefined, request: AddressRequest | AddressSource): boolean {
   const address = peer === undefined ? undefined : parsePeer(peer);

@@ -2,20 +2,20 @@ import { parseNode } from './address.ts';
 import type { Address } from './address.ts';
 
 /**
- * The header that proxies write who called them into: `X-Forwarded-For`, the custom of most, or `Forwarded`, the
+ * The header in which proxies write their peer's address: `X-Forwarded-For`, the custom of most, or `Forwarded`, the
  * standard (RFC 7239).
  */
 export type ForwardedHeader = 'x-forwarded-for' | 'forwarded';
 
-/** As many hops are read, from the right: no chain of proxies is that long. */
+/** The most hops read, from the right: no chain of proxies is that long. */
 export const MAX_HOPS = 32;
-/** As much of the header is read, from the right: 32 hops of `Forwarded` with all their parameters fit. */
+/** The most characters read, from the right: 32 hops of `Forwarded` with all their parameters fit. */
 const MAX_LENGTH = 8_192;
 
 /**
- * The hops that a header's value tells of, one by one, the last one first: that is the one which the nearest proxy
- * wrote. A hop that is no address (`unknown`, `_hidden`, nothing, anything malformed) is undefined. It ends where the
- * header ends, or at 32 hops or 8 KiB; a hop that begins before that is not read.
+ * Yields the hops of a header's value from the last, which the nearest proxy wrote, to the first. A hop that is no
+ * address (`unknown`, `_hidden`, empty, malformed) is undefined. Ends at the start of the header, or after 32 hops or
+ * 8 KiB; a hop that begins before that is not read.
  */
 export function* hopsFromTheRight(
   value: string,
@@ -44,8 +44,8 @@ function plainComma(text: string, end: number): number {
 }
 
 /**
- * The last comma before `end` that stands in no quoted string. Read from the right, so that nothing a client wrote
- * further left, an open quote for one, changes what a proxy appended.
+ * The last comma before `end` outside quoted strings. Searches from the right, so that no text of a client further
+ * left, such as an open quote, changes what a proxy appended.
  */
 function unquotedComma(text: string, end: number): number {
   let quoted = false;
@@ -77,7 +77,7 @@ const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 /** An address with its port belongs in quotes (RFC 7239 §6), but some proxies write it without. */
 const UNQUOTED = /^[!#$%&'*+.^_`|~0-9A-Za-z:[\]-]+$/;
 
-/** What `for` is in one element of `Forwarded` (RFC 7239 §4); undefined if it is absent, there twice, or malformed. */
+/** The `for` of one element of `Forwarded` (RFC 7239 §4); undefined if it is missing, duplicated, or malformed. */
 function nodeOf(element: string): string | undefined {
   let node: string | undefined;
   let at = 0;
@@ -133,7 +133,7 @@ function closingQuote(text: string, from: number): number {
   return -1;
 }
 
-/** Only what HTTP calls whitespace: `trim()` takes away characters that no proxy would. */
+/** Trims only HTTP's whitespace: `trim()` removes characters that no proxy would. */
 function trimmed(text: string): string {
   let end = text.length;
   while (end > 0 && isSpace(text[end - 1])) {

@@ -3,7 +3,7 @@ import { readFunction } from '../../options/read-options.ts';
 import type { AddressSource } from './client-address.ts';
 
 /**
- * Options with `address` checked: a function, and not beside `identify`. Undefined stands for no options.
+ * Checks the option `address`: a function, and not together with `identify`. Undefined stands for no options.
  *
  * @throws {RateLimiterError} `ERR_INVALID_OPTION`
  */
@@ -30,9 +30,9 @@ export function readAddressOption<Options extends object>(options: Options | und
 }
 
 /**
- * What `clientAddress` reads of a request whose peer the application tells.
+ * The address source of a request whose peer address the application provides.
  *
- * @throws {RateLimiterError} `ERR_INVALID_OPTION` for what is no text
+ * @throws {RateLimiterError} `ERR_INVALID_OPTION` for an address that is no text
  */
 export function toldAddress(address: unknown, headers: Headers): AddressSource {
   if (typeof address !== 'string' && address !== undefined && address !== null) {

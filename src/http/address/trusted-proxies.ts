@@ -5,24 +5,24 @@ import type { Address, Network } from './address.ts';
 import { MAX_HOPS } from './forwarded.ts';
 
 /**
- * Whose word about who called them is taken. A list of addresses, of networks in CIDR notation, and of names:
+ * The proxies that are believed about their peer: a list of addresses, of networks in CIDR notation, and of names:
  *
  * - `'loopback'`: `127.0.0.0/8`, `::1`
  * - `'linklocal'`: `169.254.0.0/16`, `fe80::/10`
  * - `'private'`: `10.0.0.0/8`, `172.16.0.0/12`, `192.168.0.0/16`, `fc00::/7`
- * - `'uniquelocal'`: the same, by the name that Express and Fastify have for it
- * - `'unix'`: whoever calls through a Unix domain socket
+ * - `'uniquelocal'`: the name of `'private'` in Express and Fastify
+ * - `'unix'`: any peer on a Unix domain socket
  *
- * Or a number of hops, from 1 to 32: so many proxies stand before the server, whatever their addresses. Only where
- * nobody can reach the server past them: who can writes one entry, and is whoever it says.
+ * Or a number of hops, from 1 to 32: exactly that many proxies stand before the server, at any address. Use it only
+ * if no client can reach the server past them: such a client could choose its own address with one header entry.
  */
 export type TrustedProxies = number | readonly string[];
 
-/** Which of the hops of a request are trusted. */
+/** Decides which hops of a request are trusted. */
 export interface Trust {
-  /** No proxy is trusted. */
+  /** True if no proxy is trusted. */
   readonly none: boolean;
-  /** Whether the proxy at this distance from the server is trusted; the one that is connected is at 0. */
+  /** Whether the proxy at this distance from the server is trusted; the peer is at distance 0. */
   trusts(address: Address, distance: number): boolean;
   /** Whether a peer on a Unix domain socket is trusted. */
   readonly unix: boolean;

@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import type { ExecutionContext } from '@nestjs/common';
 import type { AddressSource } from '../../address/client-address.ts';
 
-/** What the requests of Express and Fastify have in common. Name the framework's own type for the rest. */
+/** The common part of Express's and Fastify's requests. For the rest, name the framework's own type. */
 export interface NestRequest {
   readonly headers: IncomingHttpHeaders;
   readonly method: string;
@@ -12,19 +12,19 @@ export interface NestRequest {
   readonly body: unknown;
 }
 
-/** A handler's call, as far as it matters here. */
+/** The used part of a handler's call. */
 export interface Call {
   readonly kind: string;
-  /** What is handed to `identify`, `cost`, `skip` and the others. */
+  /** The argument of `identify`, `cost`, `skip` and the other functions. */
   readonly request: unknown;
-  /** Node's own. Undefined where the answer is no HTTP response, or out of reach. */
+  /** Node's own response. Undefined if the answer is no HTTP response, or is not accessible. */
   readonly response: ServerResponse | undefined;
 }
 
 /**
- * What a call is about: in HTTP, the request of Express or Fastify; in GraphQL, the `req` of its context, or else the
- * context itself; at a WebSocket gateway, the client; in a microservice, `{ data, context }`; elsewhere, the first
- * argument of the handler.
+ * Reads the object that a call is about: in HTTP, the request of Express or Fastify; in GraphQL, the `req` of its
+ * context, or else the context itself; at a WebSocket gateway, the client; in a microservice, `{ data, context }`;
+ * otherwise the first argument of the handler.
  */
 export function readCall(context: ExecutionContext): Call {
   const kind = context.getType<string>();
@@ -49,7 +49,7 @@ export function readCall(context: ExecutionContext): Call {
   }
 }
 
-/** Express hands out Node's response, Fastify a reply over it; what other libraries call `http` may have none. */
+/** Express passes Node's response, Fastify a reply that wraps it; other `http` contexts may have none. */
 function responseOf(given: unknown): ServerResponse | undefined {
   const { raw } = (given ?? {}) as { raw?: unknown };
   const response = (raw ?? given ?? {}) as Partial<ServerResponse>;
@@ -58,7 +58,7 @@ function responseOf(given: unknown): ServerResponse | undefined {
     : undefined;
 }
 
-/** Node's own request, which Fastify's stands before. */
+/** Node's own request, which Fastify's request wraps. */
 export function requestOf(request: unknown): unknown {
   const { raw } = (request ?? {}) as { raw?: unknown };
   return raw ?? request;
@@ -73,7 +73,7 @@ interface Connected {
   readonly _socket?: unknown;
 }
 
-/** Where the default `identify` looks: a request, or what is known of a WebSocket client's. */
+/** The address source for the default `identify`: a request, or the known facts of a WebSocket client. */
 export function addressesOf(request: unknown): AddressSource {
   const { headers, socket, request: handshake, _socket } = (request ?? {}) as Connected;
   const source: unknown =

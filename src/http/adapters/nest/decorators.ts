@@ -6,14 +6,14 @@ import type { RateLimitRuleOptions, Rule } from './rule.ts';
 import { readSkipped } from './skipped-limits.ts';
 import type { NestRequest } from './call.ts';
 
-/** That limits are skipped: those of these names, or all where there are none. */
+/** The limits to skip: those with these names, or all if there are none. */
 interface Skip {
   readonly skipped: readonly string[];
 }
 
-/** What the decorators of one class or method said. */
+/** The decorators of one class or method, as metadata. */
 interface Said {
-  /** A subclass inherits what its parent's decorators said; its own say something else, not something more. */
+  /** The class itself: a subclass inherits this metadata, and its own decorators replace it instead of adding to it. */
   readonly of: object;
   readonly rules: readonly Rule[] | Skip;
 }
@@ -21,11 +21,11 @@ interface Said {
 const SAID = 'distributed-rate-limiter:rules';
 
 /**
- * Says how the calls of a controller, a resolver, a gateway or one of its handlers are limited. A handler's overrides
- * its controller's, and that the module's: with a `limiter`, this one alone decides; without, the outer ones do, with
- * these options changed. Several on one target decide one after another, from the top.
+ * Limits the calls of a controller, a resolver, a gateway or one of its handlers. A handler's rule overrides its
+ * controller's, and that the module's. With a `limiter`, only this rule decides; without one, the outer rules do,
+ * with these options changed. Several decorators on one target decide one after another, from the top.
  *
- * @throws {RateLimiterError} `ERR_INVALID_OPTION` for every misspelt or nonsensical option, while classes are loaded.
+ * @throws {RateLimiterError} `ERR_INVALID_OPTION` for every misspelt or wrong option, while classes are loaded.
  * @example
  * ```ts
  * @RateLimit({ limiter: logins, count: 'failures' }) // no more than these failures, and
@@ -58,10 +58,11 @@ export function RateLimit<Request = NestRequest>(
 }
 
 /**
- * Lets the calls of a controller or a handler through, uncounted; with names, uncounted under the limits of these
- * names. A handler's own `@RateLimit` with a `limiter` or `limits` overrides it, and any that overrides all limits.
+ * Lets the calls of a controller or a handler through uncounted; with names, uncounted under the limits of these
+ * names only. A handler's own `@RateLimit` with a `limiter` or `limits` overrides it, and any `@RateLimit` overrides
+ * a skip of all limits.
  *
- * @throws {RateLimiterError} `ERR_INVALID_OPTION` for what is no name, and beside `@RateLimit` on one target; at the
+ * @throws {RateLimiterError} `ERR_INVALID_OPTION` for an invalid name, and beside `@RateLimit` on one target; at the
  * first call for a name that no limit of the route has.
  * @example
  * ```ts
@@ -89,7 +90,7 @@ export function isSkip(rules: readonly Rule[] | Skip): rules is Skip {
   return 'skipped' in rules;
 }
 
-/** What was said of a controller class or of a handler; undefined for nothing. */
+/** The metadata of a controller class or a handler; undefined if it has no decorator. */
 export function rulesOf(target: object): readonly Rule[] | Skip | undefined {
   return saidOf(target)?.rules;
 }

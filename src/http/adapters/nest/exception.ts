@@ -4,8 +4,8 @@ import type { Refused } from '../../guard.ts';
 import type { HeaderFields } from '../../application-fields.ts';
 
 /**
- * What a refused call ends with, for exception filters: status 429, 503 or 400, and the problem as its response. In
- * HTTP its fields already stand on the response.
+ * The exception of a refused call, for exception filters: status 429, 503 or 400, and the problem as its response. In
+ * HTTP its fields are already on the response.
  *
  * @example
  * ```ts
@@ -18,7 +18,7 @@ import type { HeaderFields } from '../../application-fields.ts';
  * ```
  */
 export class RateLimitException extends HttpException {
-  /** The fields of the answer, `Retry-After` among them. */
+  /** The header fields of the answer, `Retry-After` among them. */
   readonly headers: HeaderFields;
 
   constructor({ status, headers, body }: Pick<Refused, 'status' | 'headers' | 'body'>) {
@@ -31,7 +31,7 @@ export class RateLimitException extends HttpException {
     }
   }
 
-  /** What GraphQL tells of an error beside its message: the problem, a code, and the seconds to wait. */
+  /** The extensions of a GraphQL error: the problem, a code, and the seconds to wait. */
   get extensions(): Readonly<Record<string, unknown>> {
     const response = this.getResponse();
     const wait = this.headers.find(([name]) => name.toLowerCase() === 'retry-after')?.[1];
@@ -43,7 +43,7 @@ export class RateLimitException extends HttpException {
   }
 }
 
-/** `onRefused` may call JSON what is none. */
+/** `onRefused` may label a body as JSON that is not. */
 function read(body: string): object | string {
   try {
     const value: unknown = JSON.parse(body);
@@ -53,7 +53,7 @@ function read(body: string): object | string {
   }
 }
 
-/** The media type of a body that is JSON. */
+/** The media type of a JSON body. */
 export function jsonTypeOf(headers: HeaderFields): string | undefined {
   const type = headers.find(([name]) => name.toLowerCase() === 'content-type')?.[1];
   return type !== undefined && isJson(type) ? type : undefined;

@@ -13,8 +13,8 @@ import { RouteGuards } from './route-guards.ts';
 import type { RouteGuard } from './route-guards.ts';
 
 /**
- * Limits what it is bound to. `RateLimitModule` binds it to the whole application; with `global: false` it limits
- * where `@UseGuards(RateLimitGuard)` stands. A call that it meets twice is decided once.
+ * Limits the routes that it is bound to. `RateLimitModule` binds it to the whole application; with `global: false` it
+ * limits routes with `@UseGuards(RateLimitGuard)`. A call that reaches it twice is decided once.
  *
  * @throws (rejects) `RateLimitException` for a refused call
  * @example
@@ -37,12 +37,12 @@ export class RateLimitGuard implements CanActivate {
       return true;
     }
     const call = readCall(context);
-    // Elsewhere several calls share what stands for the request: the fields of a query, the messages of a client.
+    // Outside HTTP several calls share the request object: the fields of a query, the messages of a client.
     const part = call.kind === 'http' ? undefined : context;
     for (const route of guards) {
       if (!(await this.#passes(route, call, part))) {
-        // The response was sent meanwhile, or the client has gone. Nest would answer whatever this settles with, and so
-        // end a response that is being written elsewhere. A promise that nothing refers to is garbage-collected.
+        // The response was already sent, or the client has gone. Nest would answer with any result of this promise,
+        // and so end a response that other code is writing. A promise without references is garbage-collected.
         return new Promise(() => {});
       }
     }
@@ -67,11 +67,11 @@ export class RateLimitGuard implements CanActivate {
   }
 }
 
-// Decorators as functions: their syntax is no JavaScript.
+// Decorators as functions, because JavaScript has no syntax for them.
 Injectable()(RateLimitGuard);
 Inject(RouteGuards)(RateLimitGuard, undefined, 0);
 
-/** Whether the call goes on; false where its response is somebody else's by now. */
+/** Returns whether the call goes on; false if other code has taken over its response. */
 function obey(verdict: Verdict, { count }: RouteGuard, call: Call): boolean {
   const { kind, response } = call;
   const own = responseFor(call);
@@ -98,12 +98,12 @@ function obey(verdict: Verdict, { count }: RouteGuard, call: Call): boolean {
   return true;
 }
 
-/** The response that answers this call alone. The parts of a GraphQL query share one, and its fields. */
+/** The response for this call alone. The parts of a GraphQL query share one response, and its fields. */
 function responseFor({ kind, response }: Call): ServerResponse | undefined {
   return kind === 'graphql' ? undefined : response;
 }
 
-/** A place held for ever, or a count that counts something else, would be worse than none. */
+/** Without an end, a place would be held for ever, and a count would count something else: so refuse. */
 function endUnseen(kind: string, count: RouteGuard['count']): RateLimiterError {
   return new RateLimiterError(
     'ERR_INVALID_OPTION',
@@ -113,7 +113,7 @@ function endUnseen(kind: string, count: RouteGuard['count']): RateLimiterError {
   );
 }
 
-/** Whoever writes the response, Nest or an exception filter, says what it is: a problem, if it is JSON. */
+/** Sets the content type of a JSON problem, whether Nest or an exception filter writes the response. */
 function answerWith(headers: HeaderFields, response: ServerResponse): void {
   const type = jsonTypeOf(headers);
   writeFields(
@@ -124,7 +124,7 @@ function answerWith(headers: HeaderFields, response: ServerResponse): void {
     return;
   }
   const writeHead = response.writeHead.bind(response) as (...args: unknown[]) => ServerResponse;
-  // Nest's platforms call every object `application/json`, one way or another, at the last moment.
+  // Nest's platforms label every object `application/json` at the last moment, each in its own way.
   response.writeHead = (...args: unknown[]) => {
     const fields = args.at(-1);
     if (hasJsonType(fields)) {
@@ -136,7 +136,7 @@ function answerWith(headers: HeaderFields, response: ServerResponse): void {
   };
 }
 
-/** Fastify passes all fields at once, by their names in lower case. */
+/** Fastify passes all fields at once, with names in lower case. */
 function hasJsonType(fields: unknown): fields is Record<string, unknown> {
   const type = (fields as Record<string, unknown> | undefined)?.['content-type'];
   return typeof type === 'string' && isJson(type);

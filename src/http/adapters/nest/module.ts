@@ -11,25 +11,28 @@ import { RouteGuards } from './route-guards.ts';
 import { checkRule } from './rule.ts';
 import type { CompleteRule, RateLimitRuleOptions } from './rule.ts';
 
-/** What holds for every route that says nothing else. */
+/** Defaults for every route. */
 export interface RateLimitDefaults<Request = NestRequest> extends RateLimitRuleOptions<Request> {
-  /** A limiter, which stays yours, or the options of a new one, which is closed when the application shuts down. */
+  /**
+   * A limiter, which stays yours to close, or the options of a new one, which is closed when the application shuts
+   * down.
+   */
   limiter: RateLimiter | RateLimiterOptions;
 }
 
 interface Binding {
-  /** Whether every route is limited; otherwise those where `@UseGuards(RateLimitGuard)` stands. Default true. */
+  /** Whether every route is limited; otherwise only those with `@UseGuards(RateLimitGuard)`. Default true. */
   global?: boolean;
 }
 
-/** What `RateLimitModule.forRoot` takes. */
+/** Options of `RateLimitModule.forRoot`. */
 export interface RateLimitModuleOptions<Request = NestRequest>
   extends RateLimitDefaults<Request>, Binding {}
 
-/** What `RateLimitModule.forRootAsync` takes. */
+/** Options of `RateLimitModule.forRootAsync`. */
 export interface RateLimitModuleAsyncOptions<Dependencies extends unknown[], Request = NestRequest>
   extends Binding, Pick<ModuleMetadata, 'imports'> {
-  /** Tokens whose providers `useFactory` is called with. */
+  /** Tokens of the providers that `useFactory` is called with. */
   inject?: { [I in keyof Dependencies]: NonNullable<FactoryProvider['inject']>[number] };
   useFactory: (
     ...dependencies: Dependencies
@@ -49,7 +52,7 @@ export interface RateLimitModuleAsyncOptions<Dependencies extends unknown[], Req
  * ```
  */
 export class RateLimitModule {
-  /** @throws {RateLimiterError} `ERR_INVALID_OPTION` for every misspelt or nonsensical option. */
+  /** @throws {RateLimiterError} `ERR_INVALID_OPTION` for every misspelt or wrong option. */
   static forRoot<Request = NestRequest>(options: RateLimitModuleOptions<Request>): DynamicModule {
     const { global, ...defaults } = options;
     checkDefaults(defaults);
@@ -57,9 +60,9 @@ export class RateLimitModule {
   }
 
   /**
-   * With options that need other providers.
+   * Makes the module from options that need other providers.
    *
-   * @throws {RateLimiterError} `ERR_INVALID_OPTION`; for what `useFactory` returns, when the application starts.
+   * @throws {RateLimiterError} `ERR_INVALID_OPTION`; for the result of `useFactory`, when the application starts.
    * @example
    * RateLimitModule.forRootAsync({
    *   inject: [ConfigService],
@@ -113,7 +116,7 @@ function makeModule(
   const everywhere = global === undefined || readBoolean('global', global);
   return {
     module: RateLimitModule,
-    // Of what is exported: wherever the guard is bound it needs the routes.
+    // Makes the exports global: the guard needs the routes wherever it is bound.
     global: true,
     providers: [
       ...providers,

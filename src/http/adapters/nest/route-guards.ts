@@ -20,7 +20,7 @@ const NONE: readonly RouteGuard[] = [];
 
 /** The guards of each route of an application, made once, and the limiters that were made for them. */
 export class RouteGuards implements OnApplicationShutdown {
-  /** The module's own. */
+  /** The module's own limiter. */
   readonly limiter: RateLimiter;
   readonly #base: CompleteRule;
   readonly #made = new Map<RateLimiterOptions, RateLimiter>();
@@ -32,7 +32,7 @@ export class RouteGuards implements OnApplicationShutdown {
     this.limiter = this.#limiterOf(base.limiter);
   }
 
-  /** None where the call was decided before: the guard may be bound to the application and to a route. */
+  /** Returns none if the call was decided before: the guard may be bound both to the application and to a route. */
   take(context: ExecutionContext): readonly RouteGuard[] {
     if (this.#decided.has(context)) {
       return NONE;
@@ -41,7 +41,7 @@ export class RouteGuards implements OnApplicationShutdown {
     return this.#of(context.getClass(), context.getHandler());
   }
 
-  /** After the last response: a lease is released when its response ends. */
+  /** Runs after the last response, because a lease is released when its response ends. */
   async onApplicationShutdown(): Promise<void> {
     await Promise.all([...this.#made.values()].map((limiter) => limiter.close()));
   }

@@ -10,30 +10,30 @@ import { addressesOf } from './call.ts';
 import type { NestRequest } from './call.ts';
 
 /**
- * What `@RateLimit` takes. What is left out is as it is further out: at the controller, and in the end in the module.
+ * Options of `@RateLimit`. Omitted options are inherited from the controller, then from the module.
  *
  * @example
  * const options: RateLimitRuleOptions = { cost: 10, identify: (request) => request.headers['x-api-key'] };
  */
 export interface RateLimitRuleOptions<Request = NestRequest> extends GuardOptions<Request> {
   /**
-   * A limiter, or the options of a new one, which the module closes. It stands in place of those further out, and
-   * takes neither `limits` nor `cost` from there: both are in the units of a limiter.
+   * A limiter, or the options of a new one, which the module closes. It replaces outer limiters, and inherits neither
+   * `limits` nor `cost`, because both are in the units of a limiter.
    */
   limiter?: RateLimiter | RateLimiterOptions;
 }
 
-/** Options as they govern a route; whose requests those are is forgotten here. */
+/** Options that govern a route, without the type of its requests. */
 export type Rule = RateLimitRuleOptions<never>;
 
-/** A rule with everything that it takes from further out. */
+/** A rule with all inherited options. */
 export interface CompleteRule extends GuardOptions<never> {
   readonly limiter: RateLimiter | RateLimiterOptions;
-  /** Names of limits that do not hold, of those that would. */
+  /** Names of its limits that are skipped. */
   readonly skipped?: readonly string[];
 }
 
-/** @throws {RateLimiterError} `ERR_INVALID_OPTION`, so that a mistake ends the start and no request. */
+/** @throws {RateLimiterError} `ERR_INVALID_OPTION`, so that a mistake stops the start instead of a request. */
 export function checkRule(where: string, rule: unknown): void {
   if (typeof rule !== 'object' || rule === null || Array.isArray(rule)) {
     throw invalidOption(`${where} options`, 'an object', rule, 'Pass the options by name.');
@@ -56,8 +56,8 @@ export function checkRule(where: string, rule: unknown): void {
 }
 
 /**
- * The rules of one place, in the order of its decorators, over those of the place around it. One with a limiter stands
- * in their place; one without changes each of them.
+ * Applies a target's rules, in the order of its decorators, to those of the enclosing target. A rule with a limiter
+ * replaces the outer rules; one without changes each of them.
  */
 export function override(outer: readonly CompleteRule[], inner: readonly Rule[]): CompleteRule[] {
   return inner.flatMap((rule) =>
@@ -72,10 +72,10 @@ function combine(under: CompleteRule, rule: Rule): CompleteRule {
     delete combined.cost;
   }
   if (rule.limiter !== undefined || rule.limits !== undefined) {
-    // The names were those of other limits.
+    // The names belong to the limits that were replaced.
     delete combined.skipped;
   }
-  // Who is limited is one question: its options do not mix across places.
+  // The options of the identity belong together, and are not mixed across targets.
   if (rule.identify !== undefined || ADDRESS_OPTIONS.some((name) => rule[name] !== undefined)) {
     delete combined.identify;
     for (const name of ADDRESS_OPTIONS) {

@@ -4,7 +4,7 @@ import type { RateLimiter } from '../../../limiter/rate-limiter.ts';
 import type { GuardOptions } from '../../guard-options.ts';
 
 /**
- * The arguments of `@SkipRateLimit`, checked: names of limits, or none for all limits.
+ * Checks the arguments of `@SkipRateLimit`: names of limits, or none for all limits.
  *
  * @throws {RateLimiterError} `ERR_INVALID_OPTION`
  */
@@ -22,7 +22,7 @@ export function readSkipped(names: readonly unknown[]): readonly string[] {
   return names as readonly string[];
 }
 
-/** `{ short: true, long: false }` is how @nestjs/throttler says it. */
+/** Recognizes `{ short: true, long: false }`, the form of @nestjs/throttler. */
 function exampleFor(given: unknown): string {
   const names =
     typeof given === 'object' && given !== null && !Array.isArray(given)
@@ -36,7 +36,8 @@ function exampleFor(given: unknown): string {
 }
 
 /**
- * A guard's options without the limits of these names. Undefined where none is left, and the guard has nothing to do.
+ * Returns a guard's options without the limits of these names. Undefined if none is left, and the guard has nothing
+ * to do.
  *
  * @throws {RateLimiterError} `ERR_INVALID_OPTION` for a name that no limit has
  */
@@ -57,7 +58,7 @@ export function withoutLimits(
     const limits = (await given(request)) ?? limiter.limits;
     let left = known.get(limits);
     if (left === undefined) {
-      // One list for each plan: what is derived from a list is kept with it.
+      // One list for each plan, because everything derived from a list is cached with it.
       left = limits.filter(({ name }) => !skipped.includes(name));
       known.set(limits, left);
     }
