@@ -23,7 +23,7 @@ const blockTwin: Algorithm<Plan, BlockState> = {
   judge: ({ ends }, _plan, now) => ends <= now,
 
   charge() {
-    // A block is no quantity: no call changes it.
+    // No call changes a block.
   },
 
   fits: ({ ends }, _plan, now) => (ends <= now ? FIRST_INEXACT : 0),
@@ -34,18 +34,18 @@ const blockTwin: Algorithm<Plan, BlockState> = {
   },
 
   refund() {
-    // As `charge`.
+    // No call changes a block.
   },
 
   room: () => 0,
 
-  // Nothing is charged, so nothing is ever given back.
+  // Nothing is charged, so nothing can be given back.
   receipt: () => '-',
 
   parse: () => undefined,
 
   restore() {
-    // As `charge`.
+    // No call changes a block.
   },
 
   answer: ({ ends }, _plan, passes, now) => [passes ? 0 : -1 - (ends - now)],
@@ -65,8 +65,8 @@ const blockTwin: Algorithm<Plan, BlockState> = {
 };
 
 /**
- * An instant until which nothing passes, beside the limits of those limiters that heed blocks. Its plan's cost is
- * a duration in microseconds.
+ * An instant until which nothing passes, beside the limits of limiters with `blocks: true`. Its plan's cost is a duration
+ * in microseconds.
  */
 class Block extends Limit {
   readonly algorithm = 'block';

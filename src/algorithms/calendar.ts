@@ -1,4 +1,4 @@
-/** Windows of the calendar, as people in a time zone see them; a week begins on Monday. */
+/** Calendar windows in a time zone; a week begins on Monday. */
 export type CalendarUnit = 'minute' | 'hour' | 'day' | 'week' | 'month' | 'year';
 
 export const CALENDAR_UNITS: readonly CalendarUnit[] = [
@@ -10,7 +10,7 @@ export const CALENDAR_UNITS: readonly CalendarUnit[] = [
   'year',
 ];
 
-/** Four instants, in Unix ms, that bound the window before, this one and the next. */
+/** Four instants, in Unix ms, that bound the previous window, the current one and the next. */
 export type Bounds = readonly [before: number, start: number, stop: number, after: number];
 
 const MINUTE = 60_000;
@@ -23,19 +23,19 @@ const LENGTH_MS: Readonly<Partial<Record<CalendarUnit, number>>> = {
 };
 /** No zone is further from UTC than this. */
 const FARTHEST = 16 * HOUR;
-/** Windows kept for each calendar: a process may count by several clocks, and a wrong one may be put right. */
+/** Windows cached per calendar: a process may count by several clocks, and a wrong clock may be corrected. */
 const MAX_FOUND = 4;
 const MAX_CALENDARS = 256;
 
 /**
- * Calendar windows of one unit in one time zone. Days of 23 and 25 hours, midnights that do not exist and hours
- * that occur twice come out as the zone's data has them: a window runs from the first instant that shows its
- * date to the first instant that shows the next one's.
+ * Calendar windows of one unit in one time zone. A window runs from the first instant that shows its date to the first
+ * instant that shows the next date. So days of 23 and 25 hours, midnights that do not exist and hours that occur twice
+ * follow the zone's data.
  */
 export class Calendar {
   readonly #unit: CalendarUnit;
   readonly #format: Intl.DateTimeFormat;
-  /** The bounds found last, the latest first: finding them takes milliseconds of time zone arithmetic. */
+  /** The bounds found most recently, the latest first: finding them takes milliseconds of time zone arithmetic. */
   #found: readonly Bounds[] = [];
 
   /** Throws a RangeError for a zone that this runtime does not know. */
@@ -55,7 +55,7 @@ export class Calendar {
     });
   }
 
-  /** How long a window is, but where a clock is set; undefined for months and years, which differ. */
+  /** A window's usual length, clock changes apart; undefined for months and years, which differ. */
   get lengthMs(): number | undefined {
     return LENGTH_MS[this.#unit];
   }
@@ -88,7 +88,7 @@ export class Calendar {
     return [this.#firstOf(start), this.#firstOf(stop)];
   }
 
-  /** Minutes and hours: between full ones of the zone's clock, and cut where the clock is set. */
+  /** Minutes and hours: between full ones of the zone's clock, cut short at a clock change. */
   #clockWindowOf(at: number, length: number): [start: number, stop: number] {
     const offset = this.#offset(at);
     const start = at - mod(at + offset, length);
@@ -100,7 +100,7 @@ export class Calendar {
     ];
   }
 
-  /** The first instant that shows this date, given as its midnight in UTC, or a later one. */
+  /** The first instant that shows this date or a later one; the date is given as its midnight in UTC. */
   #firstOf(midnight: number): number {
     const shows = (instant: number): boolean => this.#local(instant) >= midnight;
     return first(midnight - FARTHEST, midnight + FARTHEST, shows);
@@ -110,7 +110,7 @@ export class Calendar {
     return this.#local(at) - at;
   }
 
-  /** What the zone's clock shows, as the Unix ms at which a clock in UTC shows the same. */
+  /** The zone's clock reading, as the Unix ms at which a clock in UTC shows the same. */
   #local(at: number): number {
     const shown: Record<string, number> = {};
     for (const { type, value } of this.#format.formatToParts(at)) {
@@ -121,7 +121,7 @@ export class Calendar {
   }
 }
 
-/** The calendars made so far. What is derived from one is derived once for all limits that go by it. */
+/** Calendars made so far, so that limits of one calendar share its cached windows. */
 const calendars = new Map<string, Calendar>();
 
 /** Throws a RangeError for a zone that this runtime does not know. */
@@ -138,7 +138,7 @@ export function makeCalendar(unit: CalendarUnit, timeZone: string): Calendar {
   return calendar;
 }
 
-/** The first instant in (from, to] that `holds`, where it holds at `to` and, once it does, goes on. */
+/** Binary search: the first instant in (from, to] for which `holds` is true, if it is then true up to `to`. */
 function first(from: number, to: number, holds: (instant: number) => boolean): number {
   let [before, at] = [from, to];
   while (at - before > 1) {

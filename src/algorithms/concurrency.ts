@@ -11,8 +11,8 @@ export interface ConcurrencyOptions extends Omit<LimitOptions, 'maxDebt'> {
   /** Most holders at once: a whole number from 1 to 100,000. */
   max: number;
   /**
-   * After which a lease ends that nobody has released or renewed, `'30s'`, from 1 ms to 24 hours: how long a place
-   * of a holder that crashed stays taken. Longer than the work takes, or renewed while it lasts.
+   * Time after which a lease expires unless it is released or renewed, `'30s'`, from 1 ms to 24 hours: for so long the
+   * place of a crashed holder stays taken. Choose it longer than the work takes, or renew the lease meanwhile.
    */
   ttl: Duration;
 }
@@ -27,9 +27,9 @@ export interface ConcurrencyPlan extends Plan {
   readonly lease: string;
 }
 
-/** What a store keeps: on Redis a sorted set of the same. */
+/** What a memory store keeps in place of Redis's sorted set. */
 export class Leases {
-  /** By lease, when it ends, in microseconds since the Unix epoch. */
+  /** Lease -> when it expires, in microseconds since the Unix epoch. */
   readonly ends: ReadonlyMap<string, number>;
   /** The latest instant at which a lease was written. */
   readonly last: number;
@@ -41,18 +41,18 @@ export class Leases {
 }
 
 interface ConcurrencyState extends State {
-  /** As in `Leases`; 0 where none is live. */
+  /** The latest instant at which a lease was written; 0 if none is live. */
   last: number;
-  /** The live ones. */
+  /** The live leases. */
   readonly leases: Map<string, number>;
 }
 
-/** When the live lease ends that is the n-th to end. */
+/** When the n-th live lease expires, in order of expiry. */
 function nth({ leases }: ConcurrencyState, n: number): number {
   return [...leases.values()].sort((a, b) => a - b)[n - 1]!;
 }
 
-/** When the last live lease ends. */
+/** When the last live lease expires. */
 function rests({ leases }: ConcurrencyState): number {
   let last = 0;
   for (const end of leases.values()) {
@@ -74,7 +74,7 @@ const concurrencyTwin: Algorithm<ConcurrencyPlan, ConcurrencyState> = {
     let { last } = value;
     let shift = 0;
     if (last - now > JITTER) {
-      // The clock stepped back: what was left of each lease when it was written counts from here on.
+      // The clock stepped back: each lease keeps the time it had left at the last write, counted from now.
       shift = last - now;
       last = now;
     }
@@ -87,19 +87,19 @@ const concurrencyTwin: Algorithm<ConcurrencyPlan, ConcurrencyState> = {
     return { last: leases.size === 0 ? 0 : last, leases, changed: shift > 0 };
   },
 
-  /** The same live lease has its place already. */
+  /** A lease that is live has its place already. */
   judge({ leases }, { lease, max }) {
     return leases.has(lease) || leases.size < max;
   },
 
-  /** Takes a place, or keeps the one that the lease has, for `ttl` from now. */
+  /** Takes a place for `ttl` from now, or extends the lease that has one. */
   charge(state, { lease, ttl }, now) {
     state.leases.set(lease, Math.max(state.leases.get(lease) ?? 0, now + ttl));
     state.last = Math.max(state.last, now);
     state.changed = true;
   },
 
-  /** A lease takes one place, whatever the cost. */
+  /** A lease takes one place at any cost. */
   fits: ({ leases }, { max }) => (leases.size < max ? FIRST_INEXACT : 0),
 
   room: () => 0,
@@ -109,15 +109,15 @@ const concurrencyTwin: Algorithm<ConcurrencyPlan, ConcurrencyState> = {
   parse: () => undefined,
 
   restore() {
-    // As `penalize`.
+    // Only a lease takes a place.
   },
 
   penalize() {
-    // A place is no quantity: it is held or it is not.
+    // Only a lease takes a place.
   },
 
   refund() {
-    // As `penalize`; `release` frees a place.
+    // Only `release` frees a place.
   },
 
   answer(state, { max }, passes, now) {
@@ -150,7 +150,7 @@ const concurrencyTwin: Algorithm<ConcurrencyPlan, ConcurrencyState> = {
     };
   },
 
-  // A lease is released, not refunded.
+  // A lease is released, not refunded, so no mark is needed.
   mark: () => 0,
 
   lending: {
@@ -183,7 +183,7 @@ export class Concurrency extends Limit {
   readonly twin: Algorithm = concurrencyTwin;
   readonly capacity: number;
   readonly windowMs = undefined;
-  /** How long a lease lasts, in milliseconds. */
+  /** A lease's lifetime, in milliseconds. */
   readonly ttlMs: number;
 
   constructor(options: ConcurrencyOptions) {
@@ -199,19 +199,19 @@ export class Concurrency extends Limit {
     Object.freeze(this);
   }
 
-  /** A lease takes one place, whatever the cost of the call. */
+  /** A lease takes one place, at any cost of the call. */
   plan(): ConcurrencyPlan {
     return concurrencyPlan(this.capacity, this.ttlMs * 1_000);
   }
 }
 
 /**
- * At most `max` leases at once, by Redis's clock: work that is under way, rather than calls per time. `acquire`
- * takes a place and `release` frees it; a lease that is neither released nor renewed ends by itself `ttl` after
- * it was acquired, so that a holder that crashed takes no place for longer. Beside rate limits, one `acquire`
- * takes all of them or none, and `release` gives back the place alone. A lease takes one place, whatever the cost.
+ * At most `max` leases at once, by Redis's clock: a limit on work under way, not on calls per time. `acquire` takes a
+ * place and `release` frees it. A lease that is neither released nor renewed expires `ttl` after it was acquired, so a
+ * crashed holder keeps its place no longer. Beside rate limits, one `acquire` takes all of them or none, and `release`
+ * gives back only the place. A lease takes one place at any cost.
  *
- * A refusal's `retryAfterMs` says when a place is free at the latest, unless a holder renews.
+ * A refusal's `retryAfterMs` is the time until a place is free at the latest, unless a holder renews.
  *
  * @throws {RateLimiterError} `ERR_INVALID_OPTION`
  * @example

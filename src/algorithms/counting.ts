@@ -2,15 +2,15 @@ import type { Algorithm, Plan, State } from './limit.ts';
 
 /** A plan of a limit that counts units. */
 export interface CountingPlan extends Plan {
-  /** How many may count at a time. */
+  /** Units that may count at a time. */
   readonly rate: number;
-  /** The most that a penalty may drive what counts to. */
+  /** Units up to which a penalty or a settlement may raise the count: the rate plus `maxDebt`. */
   readonly ceiling: number;
 }
 
 /**
- * What the limits have in common that count units, of which so many may count at a time: from the units that count
- * now, and what counts so many more.
+ * Shared by limits that cap a count of units: both windows and the log. `counted` gives the units that count now, and
+ * `take` adds units.
  */
 export function counting<P extends CountingPlan, S extends State>(
   counted: (state: S, plan: P, now: number) => number,

@@ -16,19 +16,19 @@ export interface FixedWindowOptions extends LimitOptions {
   rate: number;
   /**
    * The length of a window, `'1m'` or a number of seconds, from 1 ms to 366 days: windows then begin at whole
-   * multiples of it since the Unix epoch. Or a unit of the calendar, `'day'`, `'month'`, in `timeZone`.
+   * multiples of it since the Unix epoch. Or a calendar unit, such as `'day'` or `'month'`, in `timeZone`.
    */
   period: Duration | number | CalendarUnit;
-  /** Whose calendar: an IANA name such as `'Europe/Berlin'`. Only with a unit of the calendar. Default `'UTC'`. */
+  /** Time zone of the calendar: an IANA name such as `'Europe/Berlin'`. Only with a calendar unit. Default `'UTC'`. */
   timeZone?: string;
 }
 
-/** Kinds of windows that one key keeps a counter for. Beyond them the one charged least recently is forgotten. */
+/** Most kinds of windows with a counter on one key. A further one evicts the one charged least recently. */
 const MAX_KINDS = 4;
 
 interface FixedWindowPlan extends CountingPlan {
   readonly kind: string;
-  /** Microseconds; undefined for windows of the calendar, which have bounds instead. */
+  /** Microseconds; undefined for calendar windows, which have bounds instead. */
   readonly period: number | undefined;
   readonly bounds: readonly number[];
 }
@@ -43,13 +43,13 @@ interface Window {
 
 interface FixedWindowState extends State {
   windows: Window[];
-  /** Scratch of `judge`: the window of the plan's own kind as it stands now. */
+  /** Scratch of `judge`: the current window of the plan's own kind. */
   mine: Window;
 }
 
 const SKEWED = "SKEWED The caller's clock is more than a whole window away from this server's";
 
-/** This plan's window at the store's own time; undefined where the caller's clock did not foresee it. */
+/** This plan's window at the store's own time; undefined if the plan's bounds do not cover it. */
 function windowAt(
   { period, bounds }: FixedWindowPlan,
   now: number,
@@ -62,7 +62,7 @@ function windowAt(
   return next < 1 ? undefined : { start: bounds[next - 1]!, stop: bounds[next]! };
 }
 
-/** What a kind that is new to this key takes over of what others have counted: in proportion where it is shorter. */
+/** What a kind that is new to this key inherits from the counters of other kinds: a proportional part of longer ones. */
 function inherited(windows: readonly Window[], length: number, rate: number, now: number): number {
   let most = 0;
   for (const { start, stop, used } of windows) {
@@ -75,13 +75,13 @@ function inherited(windows: readonly Window[], length: number, rate: number, now
 }
 
 const RECEIPT = /^([^:]+):(\d+)$/;
-// A control character is in no kind's name, and Lua would write it differently.
+// No kind's name holds a control character, and Lua would write one differently.
 // oxlint-disable-next-line no-control-regex
 const WINDOW = /^([^:\x00-\x1f\x7f]+):(\d+):(\d+):(\d+)$/;
 
 const counted = ({ mine }: FixedWindowState): number => mine.used;
 
-/** Counts the units in this window, and in those of every other kind that have not ended. */
+/** Counts the units in this window, and in the windows of other kinds that have not ended. */
 function take(state: FixedWindowState, plan: FixedWindowPlan, units: number, now: number): void {
   state.mine.used += units;
   const windows = [{ ...state.mine }];
@@ -127,18 +127,18 @@ const fixedWindowTwin: Algorithm<FixedWindowPlan, FixedWindowState, ReadonlyMap<
       state.mine = { kind, start, stop, used: inherited(state.windows, stop - start, rate, now) };
     } else {
       if (stored.start > now + JITTER) {
-        // The clock stepped back: what was counted counts from here on.
+        // The clock stepped back: counted units count from now on.
         stored.start = start;
         stored.stop = stop;
         state.changed = true;
       }
-      // A later start than ours is that of newer time zone data: ours follows.
+      // A later start than the caller's comes from newer time zone data: follow it.
       state.mine = stored.start >= start ? { ...stored } : { kind, start, stop, used: 0 };
     }
     return state.mine.used + cost <= rate;
   },
 
-  /** `mark` is the end of the window that was charged. */
+  /** `mark`: the end of the charged window. */
   refund(state, plan, mark, now) {
     const { mine } = state;
     if (mine.stop === mark && mine.used > 0) {
@@ -147,10 +147,10 @@ const fixedWindowTwin: Algorithm<FixedWindowPlan, FixedWindowState, ReadonlyMap<
     }
   },
 
-  /** Every window that the charge was counted in. */
+  /** The windows that counted the charge. */
   receipt: ({ windows }) => windows.map(({ kind, stop }) => `${kind}:${stop}`).join(','),
 
-  /** The end of the window that was charged, by kind. */
+  /** Kind -> end of the charged window. */
   parse(receipt) {
     const parts = receipt.split(',').map((part) => RECEIPT.exec(part));
     return parts.includes(null)
@@ -276,7 +276,7 @@ function readCalendar(unit: CalendarUnit, timeZone: unknown): Calendar {
       return makeCalendar(unit, timeZone);
     }
   } catch {
-    // Below: it is no zone that this runtime knows.
+    // The runtime does not know this zone: the error below says so.
   }
   throw invalidOption(
     'timeZone',
@@ -287,9 +287,9 @@ function readCalendar(unit: CalendarUnit, timeZone: unknown): Calendar {
 }
 
 /**
- * At most `rate` units in each window. Windows of a length begin at multiples of it since the Unix epoch; those of
- * the calendar at full minutes, hours, days, weeks, months or years in `timeZone`, whatever daylight saving does.
- * Around an edge up to `2 · rate` units may pass within one length: where that matters use a sliding window.
+ * At most `rate` units in each window. Windows of a fixed length begin at multiples of it since the Unix epoch. Calendar
+ * windows begin at full minutes, hours, days, weeks, months or years in `timeZone`, daylight saving time included.
+ * Around an edge up to `2 · rate` units may pass within one length: if that matters, use a sliding window.
  *
  * @throws {RateLimiterError} `ERR_INVALID_OPTION`
  * @example

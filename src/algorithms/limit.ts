@@ -5,118 +5,118 @@ import type { GivenOptions } from '../options/read-options.ts';
 
 /** From here on doubles skip whole numbers. */
 export const FIRST_INEXACT: number = 2 ** 53;
-/** Microseconds: a clock that stepped back by no more is left alone. */
+/** 1 s in microseconds: a clock that stepped back by no more is not corrected. */
 export const JITTER = 1_000_000;
 export const MAX_UNITS = 1_000_000_000;
 export const YEAR_MS: number = 366 * 86_400_000;
 
 /**
- * One limit's numbers at one cost, ready for both twins. Made once per limit and cost, then shared by every
- * call: calls that share their plans are sent as keys alone.
+ * One limit's numbers at one cost, ready for both twins. Made once per limit and cost, then shared by every call, so
+ * that calls of one plan are sent as keys alone.
  */
 export interface Plan {
   /** Units asked for. */
   readonly cost: number;
-  /** How many integers an answer to this plan has. */
+  /** Number of integers in an answer to this plan. */
   readonly width: number;
   /** The algorithm's name and arguments, as the Lua twin reads them. */
   readonly args: readonly string[];
-  /** The store's time, in Unix milliseconds, from which and before which the plan holds; not there where it always does. */
+  /** The store's time, in Unix ms, from which (inclusive) and until which (exclusive) the plan holds; absent if always. */
   readonly from?: number;
   readonly until?: number;
 }
 
-/** What one limit says of one call. Times are whole microseconds from the decision on, rounded up. */
+/** One limit's verdict on one call. Times are whole microseconds from the decision on, rounded up. */
 export interface Verdict {
   readonly refused: boolean;
-  /** Whole units that could pass right now, after this decision. */
+  /** Whole units that could pass now, after this decision. */
   readonly remaining: number;
-  /** Until the identity is as if never used. */
+  /** Until the identity counts as never used. */
   readonly resetUs: number;
-  /** Until this cost could pass if nobody else spends; 0 where it passed. */
+  /** Until this cost could pass if no other call is charged; 0 if it passed. */
   readonly retryUs: number;
 }
 
 /** A state after a change, as a store keeps it. */
 export interface Saved {
-  /** A string as it stands in Redis; where Redis keeps another type, an object that only this algorithm reads. */
+  /** The string that Redis keeps; if Redis keeps another type, an object that only this algorithm reads. */
   readonly value: unknown;
-  /** Whole milliseconds, never less than the time until the state no longer matters. */
+  /** Whole milliseconds, never less than the time until the state no longer counts. */
   readonly ttlMs: number;
 }
 
-/** What the driver itself notes on a state that it holds during one call. */
+/** The driver's own note on a state during one call. */
 export interface State {
   changed: boolean;
 }
 
 /**
- * A twin: the same pure steps, under the same names and in the same order, as the Lua file beside it.
- * Both compute on doubles that hold exact integers, so that results are compared with `===`.
+ * A twin: the same pure steps, under the same names and in the same order, as the Lua file beside it. Both compute on
+ * doubles that hold exact integers, so results can be compared with `===`.
  */
 export interface Algorithm<P extends Plan = Plan, S extends State = State, R = unknown> {
   /** The same plan at another cost. */
   price(plan: P, units: number): P;
-  /** Why this plan cannot be decided at this time, where that can happen. */
+  /** Why this plan cannot be decided at this time; undefined if it can. */
   failure?(plan: P, now: number): string | undefined;
-  /** The state behind a stored value, a fresh one for none, or undefined where the value is not ours. */
+  /** The state behind a stored value, a fresh one for none, or undefined if this library did not write the value. */
   load(value: unknown, now: number): S | undefined;
-  /** Whether the limit lets the call pass. Leaves the state as it was, but for a pardon. */
+  /** Whether the limit lets the call pass. Changes the state only to correct it after a clock step or a new number. */
   judge(state: S, plan: P, now: number): boolean;
-  /** Takes what `judge` let pass. */
+  /** Charges the cost that `judge` let pass. */
   charge(state: S, plan: P, now: number): void;
-  /** The most units that `judge` would let pass right now. */
+  /** The most units that `judge` would let pass now. */
   fits(state: S, plan: P, now: number): number;
-  /** The most units that may still be taken on, debt included. */
+  /** The most units that can still be charged, debt included. */
   room(state: S, plan: P, now: number): number;
-  /** Takes the cost whatever is left, as far into debt as the limit allows. */
+  /** Charges the cost even if it does not fit, as far into debt as the limit allows. */
   penalize(state: S, plan: P, now: number): void;
-  /** Gives the cost back, and never more than was taken; `mark` says of which charge. */
+  /** Gives the cost back, and never more than is charged. `mark` names the charge. */
   refund(state: S, plan: P, mark: number, now: number): void;
-  /** What `restore` needs to know of the charge just made, whatever becomes of the limit; '-' for no charge. */
+  /** What `restore` must know of the charge just made, even if the limit changes; '-' for no charge. */
   receipt(state: S, plan: P): string;
-  /** What a receipt says; undefined where it is none of this algorithm's. */
+  /** Reads a receipt; undefined if this algorithm did not write it. */
   parse(receipt: string): R | undefined;
-  /** Gives back that many of the units that the receipt is for, and never more than was taken. */
+  /** Gives back `units` of the receipt's charge, and never more than is charged. */
   restore(state: S, plan: P, receipt: R, units: number, now: number): void;
-  /** The integers from which `read` derives everything, in the order of the Lua twin. */
+  /** The integers from which `read` derives a verdict, in the order of the Lua twin. */
   answer(state: S, plan: P, passes: boolean, now: number): readonly number[];
-  /** What is to be kept; undefined where nothing of the state is left. */
+  /** The state as a store keeps it; undefined if nothing is left of it. */
   save(state: S, now: number): Saved | undefined;
-  /** What an answer of either twin means. */
+  /** Derives the verdict from an answer of either twin. */
   read(plan: P, reply: readonly number[], at: number): Verdict;
-  /** What `refund` needs to know of the charge that this answer tells of. */
+  /** The mark by which `refund` finds the charge of this answer. */
   mark(plan: P, reply: readonly number[], at: number, now: number): number;
-  /** Only of an algorithm that lends places. */
+  /** Present if the algorithm lends places. */
   readonly lending?: Lending<P, S>;
 }
 
-/** What an algorithm adds that lends places: `charge` takes one for the lease, or extends it. */
+/** The additional steps of an algorithm that lends places. Its `charge` takes a place for the lease, or extends it. */
 interface Lending<P extends Plan = Plan, S extends State = State> {
-  /** The same plan for this lease. */
+  /** The plan for this lease. */
   named(plan: P, lease: string): P;
   holds(state: S, plan: P, now: number): boolean;
   /** Frees the place, if the lease has one. */
   release(state: S, plan: P, now: number): void;
 }
 
-/** What every limit may be given. */
+/** Options of every limit. */
 export interface LimitOptions {
   /** In decisions, headers, metrics and keys: `[A-Za-z0-9._-]{1,64}`. One limit of a limiter may have none. */
   name?: string;
   /**
-   * Only count and report what this limit would refuse, and never refuse: to try a limit on real traffic. It is
-   * charged for what passes it and all limits that are enforced. Default false.
+   * Count and report what this limit would refuse, but never refuse: to try a limit on real traffic. It is charged
+   * for calls that pass it and all enforced limits. Default false.
    */
   shadow?: boolean;
   /**
-   * Units that may be owed beyond what is allowed, by `penalize` and by reservations that cost more than was
-   * thought; a whole number from 0 to 1,000,000,000. Default 0.
+   * Units that may be owed beyond the limit, by `penalize` and by reservations that cost more than estimated; a whole
+   * number from 0 to 1,000,000,000. Default 0.
    */
   maxDebt?: number;
 }
 
-/** What a limit that was given no name is called. */
+/** Name of a limit that was given none. */
 export const DEFAULT_LIMIT_NAME = 'default';
 
 /**
@@ -128,17 +128,17 @@ export const DEFAULT_LIMIT_NAME = 'default';
  */
 export abstract class Limit {
   abstract readonly algorithm: AlgorithmName | 'block';
-  /** In decisions, headers, metrics and keys. `'default'` where the limit was given none. */
+  /** In decisions, headers, metrics and keys. `'default'` if the limit was given none. */
   readonly name: string;
   /** Whether it only counts and reports. */
   readonly shadow: boolean;
   /** Units that may be owed. */
   readonly maxDebt: number;
-  /** The most that may pass at once: a call of a greater cost can never pass. */
+  /** Most units that can pass at once: a call of a greater cost can never pass. */
   abstract readonly capacity: number;
   /**
    * The time that `capacity` refers to, in milliseconds: a window's length, or how long an empty bucket takes to fill.
-   * Undefined where nothing comes back with time (concurrency), or windows differ in length (a calendar's months and
+   * Undefined if nothing comes back with time (concurrency), or if windows differ in length (a calendar's months and
    * years).
    */
   abstract readonly windowMs: number | undefined;
@@ -167,7 +167,7 @@ export abstract class Limit {
   abstract plan(cost: number, nowMs: number): Plan;
 }
 
-/** What every copy of the package marks its limits with. */
+/** Marks the limits of every copy of the package. */
 export const LIMIT_BRAND: unique symbol = Symbol.for('distributed-rate-limiter.Limit');
 Object.defineProperty(Limit.prototype, LIMIT_BRAND, { value: true });
 

@@ -9,15 +9,15 @@ import { WindowLimit } from './window-limit.ts';
 
 /** The numbers of a sliding window log. */
 export interface SlidingWindowLogOptions extends LimitOptions {
-  /** Units allowed per period: a whole number from 1 to 1,000,000,000. Calls that pass within one period are all remembered. */
+  /** Units allowed per period: a whole number from 1 to 1,000,000,000. Every instant of one period at which calls passed is stored. */
   rate: number;
-  /** The length of every window that the limit holds for: `'1m'`, or a number of seconds; from 1 ms to 366 days. */
+  /** The length of the windows in which the limit holds: `'1m'`, or a number of seconds; from 1 ms to 366 days. */
   period: Duration | number;
 }
 
 const NEVER = -FIRST_INEXACT;
 const REBASE_FROM = FIRST_INEXACT / 2;
-/** The fewest forgotten entries that are worth moving those behind them. */
+/** Expired entries below this number are left in the array: removing them would move all others. */
 const WORTH_MOVING = 64;
 
 export interface SlidingWindowLogPlan extends CountingPlan {
@@ -25,17 +25,17 @@ export interface SlidingWindowLogPlan extends CountingPlan {
   readonly period: number;
 }
 
-/** What was charged at one instant. */
+/** The charges of one instant. */
 export interface Charge {
   readonly at: number;
-  /** All that the log had been charged by then. */
+  /** The log's running total, up to and including this instant. */
   sum: number;
   cost: number;
 }
 
-/** What a memory store keeps where Redis keeps a sorted set. Like that one, it is changed by `save` alone. */
+/** What a memory store keeps in place of Redis's sorted set. Only `save` changes it. */
 export class Log {
-  /** Those before `first` are forgotten. */
+  /** Entries before `first` have expired. */
   entries: Charge[] = [];
   first = 0;
   offset = 0;
@@ -45,7 +45,7 @@ export class Log {
 }
 
 interface Window {
-  /** What the log was charged before the window. */
+  /** The running total before the window. */
   readonly before: number;
   /** Its first entry; zeros for none. */
   readonly sum: number;
@@ -58,21 +58,21 @@ interface SlidingWindowLogState extends State {
   recent: number;
   earlier: number;
   since: number;
-  /** All that the log was charged. */
+  /** The running total. */
   sum: number;
   lastAt: number;
-  /** Stored entries from this index on no longer count: those in `tail` do. */
+  /** `tail` replaces the stored entries from this index on. */
   cut: number;
   tail: Charge[];
   /** By period. */
   windows: Map<number, Window>;
   /** The log's time now. */
   clock: number;
-  /** What is charged now is charged at this instant: never before the last entry. */
+  /** The instant of a charge made now: never before the last entry. */
   at: number;
 }
 
-/** The first of low..high for which `holds` does, where it then does for all that follow; high + 1 for none. */
+/** Binary search: the first of low..high for which `holds` is true, if it is then true for all that follow; else high + 1. */
 function firstThat(low: number, high: number, holds: (index: number) => boolean): number {
   let [from, to] = [low, high];
   while (from <= to) {
@@ -86,7 +86,7 @@ function firstThat(low: number, high: number, holds: (index: number) => boolean)
   return from;
 }
 
-/** Copies the stored entries of `from` and later, to be written anew. */
+/** Copies the stored entries of `from` and later into `tail`, to be rewritten. */
 function pull(state: SlidingWindowLogState, from: number): void {
   const { entries, first } = state.log;
   const index = firstThat(first, state.cut - 1, (i) => entries[i]!.at >= from);
@@ -95,7 +95,7 @@ function pull(state: SlidingWindowLogState, from: number): void {
   state.cut = index;
 }
 
-/** Sums begin anew, long before they could be inexact: after 2^52 units, so that its cost does not matter. */
+/** Restarts the running totals before they become inexact: once per 2^52 units, so its cost does not matter. */
 function rebase(state: SlidingWindowLogState): SlidingWindowLogState {
   pull(state, 0);
   const gone = state.tail[0]!.sum - state.tail[0]!.cost;
@@ -107,7 +107,7 @@ function rebase(state: SlidingWindowLogState): SlidingWindowLogState {
   return state;
 }
 
-/** The plan's window now: what the log was charged before it, and its first entry. */
+/** The plan's window now: the running total before it, and its first entry. */
 function look(state: SlidingWindowLogState, plan: SlidingWindowLogPlan, now: number): Window {
   const known = state.windows.get(plan.period);
   if (known !== undefined) {
@@ -167,7 +167,7 @@ function take(state: SlidingWindowLogState, plan: SlidingWindowLogPlan, units: n
   state.changed = true;
 }
 
-/** When the cost fits: as soon as all has left the window that was charged up to the entry at which the sum reaches `target`. */
+/** The entry whose leaving makes the cost fit: the first whose running total reaches `target`. */
 function leaves(state: SlidingWindowLogState, plan: SlidingWindowLogPlan, window: Window): number {
   const target = state.sum + plan.cost - plan.rate;
   if (window.sum >= target) {
@@ -225,7 +225,7 @@ const slidingWindowLogTwin: Algorithm<SlidingWindowLogPlan, SlidingWindowLogStat
     return used + plan.cost <= plan.rate;
   },
 
-  /** `mark` is the instant of the charge. The sums of all later entries change. */
+  /** `mark`: the instant of the charge. The running totals of all later entries change. */
   refund(state, plan, mark) {
     if (mark <= state.at - plan.period) {
       return;
@@ -250,7 +250,7 @@ const slidingWindowLogTwin: Algorithm<SlidingWindowLogPlan, SlidingWindowLogStat
     }
     tail.splice(found, 1);
     if (found === tail.length) {
-      // Time goes on from where it was, not from the entry before.
+      // The log's time continues from where it was, not from the previous entry.
       state.offset += state.at - state.clock;
       state.lastAt =
         tail.at(-1)?.at ?? (state.cut > log.first ? log.entries[state.cut - 1]!.at : NEVER);
@@ -281,7 +281,7 @@ const slidingWindowLogTwin: Algorithm<SlidingWindowLogPlan, SlidingWindowLogStat
   save({ log, offset, recent, earlier, since, lastAt, clock, at, cut, tail }): Saved {
     const horizon = Math.max(recent, earlier);
     if (lastAt <= at - horizon) {
-      return { value: undefined, ttlMs: 1 }; // a refund has left nothing
+      return { value: undefined, ttlMs: 1 }; // a refund has emptied the log
     }
     const { entries } = log;
     entries.length = cut;
@@ -310,7 +310,7 @@ const slidingWindowLogTwin: Algorithm<SlidingWindowLogPlan, SlidingWindowLogStat
     };
   },
 
-  // The answer tells when the charge is forgotten, by Redis's clock, and how far the log's own is ahead of that.
+  // The answer says when the charge expires, by Redis's clock, and how far the log's own time is ahead of that clock.
   mark: ({ period }, reply, at, now) => now + reply[at + 1]! + reply[at + 2]! - period,
 };
 
@@ -345,11 +345,11 @@ class SlidingWindowLog extends WindowLimit {
 }
 
 /**
- * At most `rate` units in any window of `period`, wherever it begins, exactly: every instant at which something
- * passed is remembered for a period, in about 110 bytes of Redis's memory, whatever the cost. For limits that are
- * few and strict; where many pass, a token bucket or a sliding window does with one number or two.
+ * Exactly at most `rate` units in any window of `period`, wherever it begins. Every instant at which calls passed is
+ * stored for a period, in about 110 bytes of Redis's memory, for any cost. For small, strict limits: a token bucket or a
+ * sliding window needs only one number or two.
  *
- * A unit that has passed counts until exactly `period` later.
+ * A unit counts until exactly `period` after it passed.
  *
  * @throws {RateLimiterError} `ERR_INVALID_OPTION`
  * @example

@@ -15,13 +15,13 @@ export interface SlidingWindowOptions extends LimitOptions {
   period: Duration | number;
 }
 
-/** Periods that one key keeps a window for. Beyond them the one that was charged least recently is forgotten. */
+/** Most periods with a window on one key. A further one evicts the one charged least recently. */
 const MAX_PERIODS = 4;
 
 interface SlidingWindowPlan extends CountingPlan {
   /** Microseconds. */
   readonly period: number;
-  /** The window is told apart in this many steps of this many microseconds, so that products stay exact. */
+  /** A window is divided into `steps` steps of `step` microseconds, so that products stay exact. */
   readonly steps: number;
   readonly step: number;
 }
@@ -30,18 +30,18 @@ interface Window {
   period: number;
   /** Whole periods between the epoch and its start. */
   index: number;
-  /** Units used in the window before. */
+  /** Units used in the previous window. */
   before: number;
   used: number;
 }
 
 interface SlidingWindowState extends State {
   windows: Window[];
-  /** Scratch of `judge`: the window of the plan's own period as it stands now, and how much of it is gone. */
+  /** Scratch of `judge`: the current window of the plan's own period, and how much of it has passed. */
   mine: Window & { gone: number };
 }
 
-/** The window as it stands now, and how much of it is gone. */
+/** The window at `now`, and how much of it has passed. */
 function roll(window: Window, now: number): Window & { gone: number } {
   const { period, before, used } = window;
   const gone = now % period;
@@ -60,7 +60,7 @@ function roll(window: Window, now: number): Window & { gone: number } {
     : { period, index, before: 0, used: 0, gone };
 }
 
-/** What a period that is new to this key takes over of what others have counted: in proportion where it is shorter. */
+/** What a period that is new to this key inherits from the counters of other periods: a proportional part of longer ones. */
 function inherited(windows: readonly Window[], plan: SlidingWindowPlan, now: number): number {
   let most = 0;
   for (const window of windows) {
@@ -78,12 +78,12 @@ function inherited(windows: readonly Window[], plan: SlidingWindowPlan, now: num
 const RECEIPT = /^(\d+):(\d+)$/;
 const WINDOW = /^(\d+):(\d+):(\d+):(\d+)$/;
 
-/** How many steps of the window before the last `period` still covers. */
+/** How many steps of the previous window the last `period` still covers. */
 function leftOf(gone: number, { step, steps }: SlidingWindowPlan): number {
   return gone > 0 ? steps - Math.floor(gone / step) : steps;
 }
 
-/** What is used, in both windows as far as they count now. */
+/** Units used: this window's, and the part of the previous window's that still counts. */
 function counted(
   { mine: { before, used, gone } }: SlidingWindowState,
   plan: SlidingWindowPlan,
@@ -91,7 +91,7 @@ function counted(
   return used + Math.ceil((before * leftOf(gone, plan)) / plan.steps);
 }
 
-/** Counts the units in this window, and in those of every other period that still matter. */
+/** Counts the units in this window, and in the windows of other periods that still count. */
 function take(
   state: SlidingWindowState,
   plan: SlidingWindowPlan,
@@ -158,7 +158,7 @@ const slidingWindowTwin: Algorithm<
     } else {
       state.mine = roll(stored, now);
       if (state.mine.index < stored.index) {
-        stored.index = state.mine.index; // the clock stepped back: what was counted counts from here on
+        stored.index = state.mine.index; // the clock stepped back: counted units count from now on
         state.changed = true;
       }
     }
@@ -166,7 +166,7 @@ const slidingWindowTwin: Algorithm<
     return before * leftOf(gone, plan) + (used + cost) * steps <= rate * steps;
   },
 
-  /** `mark` is the index of the window that was charged. */
+  /** `mark`: the index of the charged window. */
   refund(state, plan, mark, now) {
     const { mine } = state;
     const counter = mine.index === mark ? 'used' : mine.index === mark + 1 ? 'before' : undefined;
@@ -176,10 +176,10 @@ const slidingWindowTwin: Algorithm<
     }
   },
 
-  /** Every window that the charge was counted in. */
+  /** The windows that counted the charge. */
   receipt: ({ windows }) => windows.map(({ period, index }) => `${period}:${index}`).join(','),
 
-  /** The index of the window that was charged, by period. */
+  /** Period -> index of the charged window. */
   parse(receipt) {
     const parts = receipt.split(',').map((part) => RECEIPT.exec(part));
     return parts.includes(null)
@@ -230,14 +230,14 @@ const slidingWindowTwin: Algorithm<
   mark: ({ period }, reply, at, now) => (now - reply[at + 2]!) / period,
 };
 
-/** When, from the start of this window on, at most `room` units count, so that this plan's cost fits again. */
+/** The time from the start of this window until at most `room` units count, so that this plan's cost fits again. */
 function opens(
   { period, steps, step }: SlidingWindowPlan,
   before: number,
   used: number,
   room: number,
 ): number {
-  // The counter that fades: the window before, or this one once it is over.
+  // The counter that fades: the previous window's, or this one's once the window is over.
   const [fading, start, kept] = used <= room ? [before, 0, used] : [used, period, 0];
   const faded = fading === 0 ? steps : steps - Math.floor(((room - kept) * steps) / fading);
   return start + Math.min(period, Math.max(0, faded) * step);
@@ -249,7 +249,7 @@ function slidingWindowPlan(
   maxDebt: number,
   cost: number,
 ): SlidingWindowPlan {
-  // 2 · (rate + maxDebt) · steps stays below 2^53; the product itself may not.
+  // 2 · (rate + maxDebt) · steps stays below 2^53; the product itself may exceed it.
   const step = Number(
     (BigInt(period) * 2n * BigInt(rate + maxDebt) + BigInt(FIRST_INEXACT - 2)) /
       BigInt(FIRST_INEXACT - 1),
@@ -282,9 +282,9 @@ class SlidingWindow extends WindowLimit {
 }
 
 /**
- * At most about `rate` units in any window of `period`: what was used in the window before counts in proportion
- * to how much of it the last `period` still covers, as if it had been spread evenly. Where it was not, a window may
- * hold more, and never `2 · rate`; `docs/which-limit.md` has the measured error. Two counters per identity.
+ * At most about `rate` units in any window of `period`. Units used in the previous window count in proportion to how
+ * much of it the last `period` still covers, as if they had been spread evenly. If they were not, a window may hold more,
+ * but never `2 · rate`; `docs/which-limit.md` has the measured error. Two counters per identity.
  *
  * @throws {RateLimiterError} `ERR_INVALID_OPTION`
  * @example

@@ -16,7 +16,7 @@ export interface TokenBucketOptions extends LimitOptions {
   burst?: number;
 }
 
-/** Ten years: the sum of a clock reading and this stays far below 2^53 until the year 2255. */
+/** Ten years: a clock reading plus this stays far below 2^53 until the year 2255. */
 const MAX_RECOVERY_US = 10 * 366 * 86_400_000_000;
 
 /** A time of `int` whole microseconds and `rem` n-ths of one, `0 <= rem < n`. */
@@ -26,8 +26,8 @@ export interface Micros {
 }
 
 /**
- * `p / n` microseconds of recovery per unit, in lowest terms: never rounded, so no rate is ever off.
- * Cutting it to whole microseconds would admit 43 % too much at 700,000 per second.
+ * `p / n` microseconds of recovery per unit, in lowest terms. Never rounded, so no rate is off: whole microseconds would
+ * admit 43 % too much at 700,000 per second.
  */
 export interface Spacing {
   readonly p: number;
@@ -53,9 +53,9 @@ export function spacingOf(rate: number, periodUs: number): Spacing {
 
 export interface TokenBucketPlan extends Plan {
   readonly spacing: Spacing;
-  /** The bucket's whole recovery: how far the arrival time may run ahead of now. */
+  /** The recovery of the whole burst: how far the arrival time may run ahead of now. */
   readonly burst: Micros;
-  /** Beyond this (and 1 s) an arrival time is forgiven once. */
+  /** An arrival time further ahead than this (and 1 s) is cut once: a pardon. */
   readonly ceiling: Micros;
   /** This cost's recovery. */
   readonly price: Micros;
@@ -98,12 +98,12 @@ function tokenBucketPlan(
 export interface TokenBucketState extends State {
   /** Theoretical arrival time: when the bucket is full again, in whole microseconds since the Unix epoch. */
   tat: number;
-  /** The rest of it, in n-ths of a microsecond. */
+  /** The fraction of the arrival time, in n-ths of a microsecond. */
   rem: number;
   n: number;
-  /** Until when no further excess is forgiven; 0 where none was. */
+  /** Until when no further arrival time is cut; 0 if none was. */
   pardon: number;
-  /** Scratch of `judge`: the arrival time before, and after the cost. */
+  /** Scratch of `judge`: the arrival time before and after the cost. */
   from: number;
   fromRem: number;
   to: number;
@@ -225,7 +225,7 @@ export const tokenBucketTwin: Algorithm<TokenBucketPlan, TokenBucketState, Spaci
     }
   },
 
-  /** What a unit took to recover when it was charged: a limit may have changed by the time it is given back. */
+  /** The time in which a unit recovered when it was charged: the limit may change before the unit is given back. */
   receipt: (_state, { spacing: { p, n } }) => `${p}:${n}`,
 
   parse(receipt) {
@@ -282,7 +282,7 @@ export const tokenBucketTwin: Algorithm<TokenBucketPlan, TokenBucketState, Spaci
     };
   },
 
-  // The arrival time does not tell one charge from another.
+  // The arrival time does not distinguish charges, so no mark is needed.
   mark: () => 0,
 };
 
@@ -304,7 +304,7 @@ function unitsWithin(int: number, rem: number, spacing: Spacing): number {
     const needed = recovery(units, spacing);
     return needed.int < whole || (needed.int === whole && needed.rem <= rest);
   };
-  // The product may pass 2^53; the estimate is then off by one or so, which exact comparison mends.
+  // The product may exceed 2^53. The estimate is then off by about one, and the exact comparisons below correct it.
   let units = Math.max(0, Math.floor((int * n + rem) / p));
   while (units > 0 && !fits(units)) {
     units -= 1;
@@ -366,8 +366,8 @@ class TokenBucket extends Limit {
 }
 
 /**
- * At most `burst` units at once, refilled evenly with `rate` units per `period`: over any time Δ at most
- * `burst + floor(rate · Δ / period)` units pass, exactly. This is GCRA, and a leaky bucket read the other way.
+ * At most `burst` units at once, refilled evenly with `rate` units per `period`. Over any time Δ exactly at most
+ * `burst + floor(rate · Δ / period)` units pass. This is GCRA, which is a leaky bucket read the other way.
  *
  * @throws {RateLimiterError} `ERR_INVALID_OPTION`: `rate: 0`, `period: '1x'`, `burst: -1`, a misspelt name.
  * @example

@@ -2,7 +2,7 @@ import { GivenOptions } from '../options/read-options.ts';
 import type { OptionSet } from '../options/read-options.ts';
 import { Limit, readPeriod, readUnits } from './limit.ts';
 
-/** A limit of so many units per window of one length. */
+/** A limit on the units per window of one length. */
 export abstract class WindowLimit extends Limit {
   readonly rate: number;
   /** The length of a window. */

@@ -1,14 +1,14 @@
 /**
- * `ready`: the connection stands and calls are sent. `connecting`: an attempt to connect is under way or announced,
- * the first one or the first after a loss; calls are held for a bounded time. `away`: there is no connection, and the
+ * `ready`: the connection is established and calls are sent. `connecting`: the first attempt to connect, or the first
+ * after a loss, is under way or announced; calls are held for a bounded time. `away`: there is no connection, and the
  * last attempt failed; calls are answered in the same turn, and nothing is sent. A port that goes from `ready` to
  * `connecting` has lost its connection.
  */
 export type PortState = 'connecting' | 'ready' | 'away';
 
 /**
- * What the Redis store needs of a client library. Clients of ioredis and of node-redis are recognised by their
- * shape; for any other, pass an object of this type as `redis`.
+ * The interface between the Redis store and a client library. Clients of ioredis, node-redis and valkey-glide are
+ * recognised by their shape; for any other client pass an object of this type as `redis`.
  *
  * @example
  * const port: RedisPort = {
@@ -21,13 +21,13 @@ export type PortState = 'connecting' | 'ready' | 'away';
  */
 export interface RedisPort {
   readonly state: PortState;
-  /** Where it leads to, as metrics and logs name it: `host:port`, never a password. Default `'redis'`. */
+  /** The server's name in metrics and logs: `host:port`, never a password. Default `'redis'`. */
   readonly address?: string | undefined;
-  /** What last kept the connection from standing, if the client tells. */
+  /** The last error that kept the client from connecting, if the client gives it. */
   readonly lastError?: unknown;
   /**
-   * Of `connecting`, if the client tells: when the attempt began or will begin, in milliseconds by `performance.now()`.
-   * A call is not held for an attempt that begins after the call's deadline.
+   * While `connecting`, if the client gives it: when the attempt began or will begin, in milliseconds by
+   * `performance.now()`. A call is not held for an attempt that begins after the call's deadline.
    */
   readonly attemptAt?: number | undefined;
   /** Calls the listener after every change of `state`. */
@@ -37,11 +37,11 @@ export interface RedisPort {
    * of its keys; all of them are in one slot.
    */
   send(command: 'EVALSHA' | 'EVAL', args: readonly string[], key: string): Promise<unknown>;
-  /** Whether a rejection of `send` is the server's own answer, as opposed to the client's opinion. */
+  /** Whether a rejection of `send` is the server's own answer, as opposed to an error of the client. */
   isReply(error: unknown): boolean;
-  /** For a cluster: a name of the node that serves a slot, so that one node's trouble is not the others'. */
+  /** For a cluster: the name of the node that serves a slot, so that a node's outage does not affect the others. */
   readonly nodeOf?: (slot: number) => string | undefined;
-  /** Ends the connection. Called only on connections that this library opened. */
+  /** Closes the connection. Called only on connections that this library opened. */
   close?(): Promise<void>;
 }
 

@@ -3,10 +3,10 @@ import type { LimitCounts } from '../observe/limit-counts.ts';
 import type { Limit, Plan } from '../algorithms/limit.ts';
 
 /**
- * `allow` charges what passes. `peek` only looks. `up_to` charges as many units as pass. `penalize` charges
- * whatever is left. `refund` gives back. `acquire` is `allow` for a lease, which `renew` extends and `release` ends.
- * `reserve` charges an estimate and keeps a record of it, from which `settle` makes the actual cost of it, once.
- * `reset` forgets.
+ * `allow` charges a call that passes. `peek` charges nothing. `up_to` charges as many units as pass. `penalize` charges
+ * even if the cost does not fit. `refund` gives back. `acquire` is `allow` for a lease, which `renew` extends and
+ * `release` ends. `reserve` charges an estimate and keeps a record of it; `settle` turns it into the actual cost, once.
+ * `reset` deletes all states.
  */
 export type Verb =
   | 'allow'
@@ -24,39 +24,39 @@ export type Verb =
 /** One limit's part in a shape. */
 export interface Rule {
   readonly limit: Limit;
-  /** At the call's cost where the verb decides about one; at a cost of 1 for the others, which say their units apart. */
+  /** At the call's cost if the verb decides about one; at a cost of 1 for verbs whose units are in the shape. */
   readonly plan: Plan;
   /** What follows the identity's key in this limit's key; empty for the unnamed limit. */
   readonly suffix: string;
-  /** Where its limiter counts what this limit says; an algorithm neither reads nor writes it. */
+  /** The limiter's counters of this limit; an algorithm neither reads nor writes them. */
   readonly counts?: LimitCounts;
 }
 
 /**
- * What many calls have in common: everything but the identity. Made once, so that a batch of calls of one
- * shape is sent as keys alone.
+ * Everything that calls have in common except the identity. Made once, so that a batch of calls of one shape is sent as
+ * keys alone.
  */
 export interface Shape {
   readonly verb: Verb;
   readonly units: number;
   readonly rules: readonly Rule[];
-  /** As call-shape.lua reads it. */
+  /** Arguments that call-shape.lua reads. */
   readonly args: readonly string[];
-  /** As fast-path.lua does; undefined where it is not of that kind. */
+  /** The argument that fast-path.lua reads; undefined if the shape needs the whole driver. */
   readonly fastPath: string | undefined;
   /**
-   * How many integers an answer to this shape has before those of its limits: the units that `up_to` granted, whether
-   * a lease that `renew` or `release` was about was held, the units that `settle` charged and those it did not.
+   * Number of integers in an answer before those of the limits: the units that `up_to` granted; whether the lease of
+   * `renew` or `release` was held; the units that `settle` charged, and those it did not.
    */
   readonly head: number;
-  /** How many it has in all. */
+  /** Number of integers in an answer. */
   readonly width: number;
-  /** As those of its plans: from the latest to the earliest. */
+  /** The time in which all of its plans hold, in Unix ms: from the latest `from` to the earliest `until`. */
   readonly from: number;
   readonly until: number;
 }
 
-/** In the year 2254: later microseconds are no whole numbers any more. */
+/** In the year 2254: doubles do not hold later microseconds exactly. */
 const LAST_PLANNED_MS = 8_970_000_000_000;
 
 const HEADS: Readonly<Partial<Record<Verb, number>>> = {
@@ -65,14 +65,14 @@ const HEADS: Readonly<Partial<Record<Verb, number>>> = {
   release: 1,
   settle: 2,
 };
-/** What each limit answers to a verb, where that is not its algorithm's width. */
+/** Number of integers that each limit answers to a verb, if not its algorithm's usual width. */
 const WIDTHS: Readonly<Partial<Record<Verb, number>>> = {
   reset: 1,
   renew: 0,
   release: 0,
   settle: 0,
 };
-/** How many details an entry brings. */
+/** Number of details of an entry. */
 const DETAILS: Readonly<Partial<Record<Verb, number>>> = {
   acquire: 1,
   renew: 1,
@@ -109,7 +109,7 @@ export function makeShape(verb: Verb, units: number, rules: readonly Rule[]): Sh
   };
 }
 
-/** The shape itself where its windows are those of the clock's time; else the same with the windows of that time. */
+/** The shape itself if its windows hold at the clock's time; else the shape with the windows of that time. */
 export function currentShape(shape: Shape, clock: Clock): Shape {
   if (shape.until === Infinity) {
     return shape;
@@ -126,7 +126,7 @@ export function currentShape(shape: Shape, clock: Clock): Shape {
   return makeShape(shape.verb, shape.units, rules);
 }
 
-/** The clock's time in whole Unix milliseconds; of a clock that is far off an instant for which windows can be planned. */
+/** The clock's time in whole Unix milliseconds, clamped to times for which windows can be planned. */
 export function planningTime(clock: Clock): number {
   return Math.min(Math.max(Math.floor(clock.nowMicros() / 1_000), 0), LAST_PLANNED_MS);
 }
@@ -135,38 +135,39 @@ function hasFastPath({ limit }: Rule): boolean {
   return limit.algorithm === 'token_bucket' && !limit.shadow;
 }
 
-/** The keys of one call: those of its shape's rules, in their order, and that of its record. */
+/** The keys of one call: one per rule of its shape, in order, then the record's. */
 export function keysOf({ key, shape, record }: Omit<Entry, 'details'>): readonly string[] {
   const keys = shape.rules.map(({ suffix }) => (suffix === '' ? key : `{${key}}${suffix}`));
   return record === undefined ? keys : [...keys, `{${key}}${record}`];
 }
 
+/** What the script decides at once: one identity, one shape. */
 export interface Entry {
   /** The key of the identity's unnamed limit. */
   readonly key: string;
   readonly shape: Shape;
-  /** What follows the identity's key, in braces, in the key of this reservation's record: for `reserve` and `settle`. */
+  /** For `reserve` and `settle`: what follows the identity's key, in braces, in the key of the reservation record. */
   readonly record?: string | undefined;
   /**
-   * What the shape's verb needs to know of this entry alone: for `refund` per limit which charge, '-' for none; for
-   * `acquire`, `renew` and `release` the lease; for `reserve` and `settle` what `reserveDetails` and `settleDetails` say.
+   * What the verb needs for this entry alone. For `refund` a mark per limit, '-' for no charge; for `acquire`, `renew`
+   * and `release` the lease; for `reserve` and `settle` see `reserveDetails` and `settleDetails`.
    */
   readonly details?: readonly string[] | undefined;
   /**
-   * Where several servers share the keys out: what the calls of one script call must have in common, so that all of
-   * its keys are on one server. Undefined where that is no question.
+   * Behind a proxy that shards: what the calls of one script call must share, so that all of its keys are on one
+   * server. Undefined elsewhere.
    */
   readonly home?: string | undefined;
 }
 
-/** How long the reservation lasts, in milliseconds. */
+/** The details of `reserve`: the reservation's lifetime, in milliseconds. */
 export function reserveDetails(ttlMs: number): readonly string[] {
   return [String(ttlMs)];
 }
 
 /**
- * The actual units, and for how many milliseconds the result is kept. `unreserved` says that all of them are to be
- * charged where nothing was reserved; else that is an expired reservation.
+ * The details of `settle`: the actual units, and the milliseconds for which the result is kept. `unreserved` charges all
+ * units if there is no record; else a missing record means that the reservation has expired.
  */
 export function settleDetails(
   actual: number,

@@ -7,7 +7,7 @@ import { VERBS } from './verbs.ts';
 
 /** Where the driver reads and writes states. */
 export interface Table {
-  /** The stored value; undefined for none. */
+  /** Returns the stored value; undefined for none. */
   read(key: string): unknown;
   /** Keeps the value, or deletes the key for undefined. */
   write(key: string, saved: Saved | undefined): void;
@@ -16,9 +16,9 @@ export interface Table {
 export const UNREADABLE = 'UNREADABLE The stored value is not a state that this library writes';
 
 /**
- * The driver: several entries in order, each governed by one or several limits, all or nothing. Reads the
- * state of every key, decides, then writes each changed state once. Twin of decide.lua, and answers as it
- * does: `now`, then the integers of every entry, or a message in each of its places where the entry failed.
+ * The driver: decides entries in order, each under one or several limits, all or nothing. Reads the state of every key,
+ * decides, then writes each changed state once. Twin of decide.lua and write.lua, with the same answer: `now`, then the
+ * integers of every entry; a failed entry has its message in each of its indexes.
  */
 export function decide(entries: readonly Entry[], now: number, table: Table): (number | string)[] {
   const out: (number | string)[] = [now];
@@ -92,13 +92,13 @@ export function decide(entries: readonly Entry[], now: number, table: Table): (n
   return out;
 }
 
-/** What can load and save a state. */
+/** Loads and saves a state: an algorithm, or the reservation record. */
 interface Keeper {
   load(value: unknown, now: number): State | undefined;
   save(state: State, now: number): Saved | undefined;
 }
 
-/** Whether what is needed of the record can be read: for `settle` what it says was charged under each limit. */
+/** For `settle`, reads the record's receipts into `parsed`; false if one is unreadable. */
 function isReadable(record: RecordState, { verb, rules }: Shape, now: number): boolean {
   if (verb === 'settle' && record.ends > now && !record.settled) {
     record.parsed = rules.map(({ limit }, i) => {

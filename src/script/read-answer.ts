@@ -2,21 +2,21 @@ import type { Verdict } from '../algorithms/limit.ts';
 import type { Shape } from './call-shape.ts';
 
 /**
- * The units that an answer to `up_to` granted: never more than were asked for, whatever the server says; 0 for every
- * other verb. `at` is the answer's first place in the reply.
+ * The units that an answer to `up_to` granted, capped at the units asked for, so that a wrong reply grants no more; 0 for
+ * every other verb. `at` is the answer's first index in the reply.
  */
 export function readGranted({ verb, units }: Shape, reply: readonly number[], at: number): number {
   return verb === 'up_to' ? Math.max(0, Math.min(units, reply[at]!)) : 0;
 }
 
-/** Whether the lease that `renew` or `release` was about was held; `at` as above. */
+/** Whether the lease of `renew` or `release` was held. `at` is the answer's first index in the reply. */
 export function readHeld(reply: readonly number[], at: number): boolean {
   return reply[at] === 1;
 }
 
 /**
- * What an answer to `settle` says: the units that are charged in the end, and those that did not fit; undefined where
- * the record was gone. `at` is the answer's first place in the reply.
+ * Reads an answer to `settle`: the units finally charged, and those that did not fit; undefined if the record was gone.
+ * `at` is the answer's first index in the reply.
  */
 export function readSettled(
   reply: readonly number[],
@@ -26,7 +26,7 @@ export function readSettled(
   return charged < 0 ? undefined : { charged, uncharged: reply[at + 1]! };
 }
 
-/** What an answer says of each limit of its shape; `at` is the answer's first place in the reply. */
+/** Reads the verdict of each limit of the shape. `at` is the answer's first index in the reply. */
 export function readVerdicts(
   shape: Shape,
   reply: readonly number[],
@@ -37,23 +37,23 @@ export function readVerdicts(
     return [];
   }
   const granted = readGranted(shape, reply, at);
-  let place = at + head;
+  let limitAt = at + head;
   return rules.map(({ limit, plan }) => {
     const judged = granted > 1 ? limit.twin.price(plan, granted) : plan;
-    const verdict = limit.twin.read(judged, reply, place);
-    place += plan.width;
+    const verdict = limit.twin.read(judged, reply, limitAt);
+    limitAt += plan.width;
     return verdict;
   });
 }
 
-/** The details of the refund of an entry that passed: which charge each limit made, '-' where it made none. */
+/** Reads the marks for a refund of an entry that passed: one per limit, '-' if the limit was not charged. */
 export function readMarks(shape: Shape, reply: readonly number[], at: number): readonly string[] {
   const now = reply[0]!;
-  let place = at + shape.head;
+  let limitAt = at + shape.head;
   return shape.rules.map(({ limit, plan }) => {
-    const { refused } = limit.twin.read(plan, reply, place);
-    const mark = refused ? '-' : String(limit.twin.mark(plan, reply, place, now));
-    place += plan.width;
+    const { refused } = limit.twin.read(plan, reply, limitAt);
+    const mark = refused ? '-' : String(limit.twin.mark(plan, reply, limitAt, now));
+    limitAt += plan.width;
     return mark;
   });
 }

@@ -3,18 +3,18 @@ import type { Saved, State } from '../algorithms/limit.ts';
 import { ttlOf } from '../algorithms/ttl.ts';
 
 /**
- * What one reservation was charged, until it is settled or expires; then, for a while, how it was settled. Kept as
- * `held;ends;cost;receipt;…` with a receipt per limit, or as `settled;ends;charged;uncharged`.
+ * The record of one reservation: what it was charged, until it is settled or expires; then, for a while, how it was
+ * settled. Kept as `held;ends;cost;receipt;…` with a receipt per limit, or as `settled;ends;charged;uncharged`.
  */
 export interface RecordState extends State {
-  /** The instant from which on the record is as good as gone, in microseconds since the Unix epoch; 0 for none. */
+  /** The instant from which on the record no longer counts, in microseconds since the Unix epoch; 0 for no record. */
   ends: number;
   settled: boolean;
   /** The estimate, in units. */
   cost: number;
-  /** What each limit noted of its charge, '-' where it made none. */
+  /** The receipt of each limit's charge, '-' for a limit that was not charged. */
   receipts: readonly string[];
-  /** Scratch of the driver: the receipts, read; null where there was no charge. */
+  /** Scratch of the driver: the parsed receipts; null for a limit that was not charged. */
   parsed: readonly unknown[];
   charged: number;
   uncharged: number;

@@ -2,7 +2,7 @@ import type { Limit, Plan, State } from '../algorithms/limit.ts';
 import type { RecordState } from './reservation-record.ts';
 import type { Verb } from './call-shape.ts';
 
-/** One limit during one entry. */
+/** One limit while one entry is decided. */
 interface RuleState {
   readonly limit: Limit;
   plan: Plan;
@@ -16,7 +16,7 @@ function price(held: readonly RuleState[], units: number): void {
   }
 }
 
-/** Whether every limit that is enforced lets the entry pass; notes each one's verdict. */
+/** Whether every enforced limit lets the entry pass. Notes the verdict of each limit. */
 function judge(held: readonly RuleState[], now: number): boolean {
   let passes = true;
   for (const rule of held) {
@@ -40,7 +40,7 @@ function nameLease(held: readonly RuleState[], lease: string): void {
   }
 }
 
-/** Under how many limits the lease is held; undefined where one that is enforced lends it no place. */
+/** The number of limits under which the lease is held; undefined if an enforced limit does not hold it. */
 function holds(held: readonly RuleState[], now: number): number | undefined {
   let count = 0;
   for (const { limit, plan, state } of held) {
@@ -61,7 +61,7 @@ function extend(held: readonly RuleState[], now: number): void {
   }
 }
 
-/** What each verb does to the limits of one entry, and what it answers before they do. */
+/** Each verb changes the limits of one entry, and returns the integers that precede theirs in the answer. */
 export const VERBS: Readonly<
   Record<
     Exclude<Verb, 'reset'>,
@@ -133,7 +133,7 @@ export const VERBS: Readonly<
     const again = (holds(held, now) ?? 0) > 0;
     const passes = judge(held, now);
     if (again) {
-      // The same call, whose first answer was lost: it has its place, and what it costs was charged then.
+      // A resent call, whose first answer was lost: it has its place, and its cost was charged then.
       for (const rule of held) {
         rule.passes ||= !rule.limit.shadow;
       }
@@ -147,7 +147,7 @@ export const VERBS: Readonly<
   reserve(held, units, now, [ttlMs], record) {
     const passes = judge(held, now);
     if (record.ends > now) {
-      // It came before: the client sent it again. Or it comes after its own settlement.
+      // The client resent the call, or it arrives after its own settlement.
       for (const rule of held) {
         rule.passes = true;
       }
@@ -198,7 +198,7 @@ export const VERBS: Readonly<
     held.forEach((rule, i) => {
       const receipt = isHeld ? record.parsed[i] : undefined;
       const { limit, plan, state } = rule;
-      // A limit that was not charged is not concerned.
+      // A limit that was not charged for the estimate stays as it is.
       if (receipt !== null && actual > estimate) {
         const missing = takeOn(rule, actual - estimate, now);
         uncharged = limit.shadow ? uncharged : Math.max(uncharged, missing);
@@ -215,7 +215,7 @@ export const VERBS: Readonly<
   },
 };
 
-/** Takes what fits of `units`, debt included, and returns how many did not. */
+/** Charges as many of `units` as fit, debt included. Returns how many did not fit. */
 function takeOn(rule: RuleState, units: number, now: number): number {
   const { limit, state } = rule;
   const taken = Math.min(units, limit.twin.room(state, rule.plan, now));

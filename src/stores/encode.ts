@@ -3,15 +3,15 @@ import type { Shape } from '../script/call-shape.ts';
 import type { Encoded } from '../redis/connection/script.ts';
 import type { Call } from './store.ts';
 
-/** More keys block other clients for longer than they save: 128 take the server about half a millisecond. */
+/** Most keys of one script call. 128 take the server about 0.5 ms; more would block other clients longer than they save. */
 const MAX_KEYS = 128;
-/** Limits that are decided, one for each limit of each call: a thousand take the server some milliseconds. */
+/** Most limits decided in one script call, summed over its calls: a thousand take the server some milliseconds. */
 const MAX_LIMITS = 1_024;
 
 /**
- * As many calls from the front of a queue as one script call takes, as decide.lua reads them. Neighbours that
- * share a shape share a run, and neighbours that share a key as well share that key: so a batch of equal calls
- * carries keys alone.
+ * Encodes as many calls from the front of a queue as one script call takes, as call-shape.lua and decide.lua read them.
+ * Neighbours of one shape share a run, and neighbours of one key share that key, so a batch of equal calls carries keys
+ * alone.
  */
 export function encodeCalls(calls: readonly Call[], from: number): Encoded {
   const shapes: Shape[] = [];
@@ -38,10 +38,10 @@ export function encodeCalls(calls: readonly Call[], from: number): Encoded {
     if (call.home !== home || (limits > MAX_LIMITS && to > from)) {
       break;
     }
-    // What brings details of its own repeats its key.
+    // A call with details of its own repeats its key.
     if (call.shape === shape && call.key === key && call.details === undefined) {
       if (groups > 1) {
-        // The key of the run's last group occurs again: from here on it is a run of its own.
+        // The key of the run's last group occurs again, so that group becomes a run of its own.
         groups -= 1;
         endRun();
         groups = 1;

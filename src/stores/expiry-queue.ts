@@ -1,12 +1,12 @@
-/** A state with its key and the time at which it ends. */
+/** A state with its key and the time at which it expires. */
 export interface Kept {
   readonly key: string;
   value: unknown;
   /** Microseconds, on the store's clock. */
   expiresAt: number;
-  /** Removed from the store; its place in the queue is given up later. */
+  /** Removed from the store, but not yet from the queue. */
   gone: boolean;
-  /** Its place in the queue: never later than `expiresAt`. */
+  /** The time by which the queue sorts it: never later than `expiresAt`. */
   queuedFor: number;
 }
 
@@ -14,8 +14,8 @@ export interface Kept {
 const SMALL = 64;
 
 /**
- * States by the time at which they end: a binary heap in which an extended state keeps its old place until that comes
- * up. So a write of a known state costs nothing here, and finding what has ended costs as much as was written since.
+ * States by the time at which they expire: a binary heap in which an extended state keeps its old position until that
+ * comes up. So writing a known state costs nothing here, and each expired state is found at the cost of the writes since.
  */
 export class ExpiryQueue {
   #heap: Kept[] = [];
@@ -27,7 +27,7 @@ export class ExpiryQueue {
     this.#siftUp(this.#heap.length - 1);
   }
 
-  /** For a state that was removed before its end. */
+  /** Removes a state before it has expired. */
   remove(state: Kept): void {
     state.gone = true;
     this.#gone += 1;
@@ -40,7 +40,7 @@ export class ExpiryQueue {
     }
   }
 
-  /** The next state that has ended, taken out; undefined where none has. */
+  /** Takes out the next expired state; undefined if there is none. */
   takeEnded(now: number): Kept | undefined {
     for (let first = this.#heap[0]; first !== undefined && first.queuedFor <= now;) {
       if (!first.gone && first.expiresAt > now) {

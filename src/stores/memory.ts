@@ -17,11 +17,11 @@ import type { Call } from './store.ts';
 export interface MemoryStoreOptions {
   /** Default: this process's own clock. Tests pass a `ManualClock`. */
   clock?: Clock;
-  /** Most keys held at once, one per identity and limit; from 1 to 10,000,000. Default 100,000. */
+  /** Most keys held at once, one per identity and limit: from 1 to 10,000,000. Default 100,000. */
   maxKeys?: number;
 }
 
-/** What can make a key that was not there. */
+/** Verbs that can add a key. */
 const ADDING: ReadonlySet<Verb> = new Set([
   'allow',
   'up_to',
@@ -31,7 +31,7 @@ const ADDING: ReadonlySet<Verb> = new Set([
   'settle',
 ]);
 
-/** How many expired states each write removes at most: two for every one that it can add. */
+/** Most expired states that each write removes: two for each state that it can add. */
 const REMOVED_PER_WRITE = 2;
 
 function readClock(option: string, value: unknown): Clock {
@@ -51,9 +51,9 @@ function readClock(option: string, value: unknown): Clock {
 }
 
 /**
- * State in this process's memory, decided by the same algorithms as on Redis: for tests, demos and a single
- * process. It shares nothing with other processes. It never drops a state that still counts: expired states
- * go as new ones come, without a timer, and past `maxKeys` live ones a call is answered `overloaded`.
+ * State in this process's memory, decided by the same algorithms as on Redis: for tests, demos and a single process. It
+ * shares nothing with other processes. It never drops a state that still counts: expired states are removed as new ones
+ * are added, without a timer, and beyond `maxKeys` live states a call is answered `overloaded`.
  *
  * @example
  * const limiter = new RateLimiter({ store: new MemoryStore(), rate: 5, period: '10s' });
@@ -83,12 +83,12 @@ export class MemoryStore {
     return this.clock;
   }
 
-  /** Keys held, expired ones included until they are met. */
+  /** Keys held, including expired ones that have not been removed yet. */
   get size(): number {
     return this.#kept.size;
   }
 
-  /** Forgets everything that any identity has used: between two tests. */
+  /** Deletes all states, for use between tests. */
   clear(): void {
     this.#kept.clear();
     this.#expiries.clear();
@@ -185,6 +185,6 @@ export class MemoryStore {
   }
 }
 
-/** What every copy of the package marks its memory stores with. */
+/** Marks the memory stores of every copy of the package. */
 export const MEMORY_STORE_BRAND: unique symbol = Symbol.for('distributed-rate-limiter.MemoryStore');
 Object.defineProperty(MemoryStore.prototype, MEMORY_STORE_BRAND, { value: true });

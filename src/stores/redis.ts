@@ -25,9 +25,9 @@ export const decideBatch: Script<Call> = {
   settle(calls, reply, sentAtMs): void {
     const failures = new Map<string, StoreError>();
     let skew: Skew | undefined;
-    readReplies(calls, reply, (call, nowMicros, failure, place) => {
+    readReplies(calls, reply, (call, nowMicros, failure, at) => {
       if (failure === undefined) {
-        call.settle(reply as readonly number[], place);
+        call.settle(reply as readonly number[], at);
         return;
       }
       if (failure.startsWith('SKEWED')) {
@@ -41,19 +41,19 @@ export const decideBatch: Script<Call> = {
   },
 
   settleLate(calls, reply): void {
-    readReplies(calls, reply, (call, _, failure, place) => {
+    readReplies(calls, reply, (call, _, failure, at) => {
       if (failure === undefined) {
-        call.late?.(reply as readonly number[], place);
+        call.late?.(reply as readonly number[], at);
       }
     });
   },
 };
 
-/** Tells of each call when it was decided, and how it failed, or where its integers begin in the reply. */
+/** Calls `tell` for each call: with the time of the decision, and why it failed or where its integers begin in the reply. */
 function readReplies(
   calls: readonly Call[],
   reply: unknown,
-  tell: (call: Call, now: number, failure: string | undefined, place: number) => void,
+  tell: (call: Call, now: number, failure: string | undefined, at: number) => void,
 ): void {
   const expected = calls.reduce((sum, call) => sum + call.shape.width, 1);
   if (!Array.isArray(reply) || reply.length !== expected) {
@@ -73,8 +73,8 @@ function readReplies(
 }
 
 /**
- * Makes numbers of reply[from..to), where the client was told to leave them as strings, and returns the
- * message of an entry that failed.
+ * Converts reply[from..to) to numbers, in case the client leaves them as strings. Returns the message of an entry that
+ * failed.
  */
 function readIntegers(reply: unknown[], from: number, to: number): string | undefined {
   for (let i = from; i < to; i++) {
@@ -110,7 +110,7 @@ function sharedError(failures: Map<string, StoreError>, message: string): StoreE
   return error;
 }
 
-/** State in Redis, shared by every process: each decision is made there, by one script, on Redis's own clock. */
+/** State in Redis, shared by all processes. One script decides there, on Redis's own clock. */
 export class RedisStore implements Store {
   readonly clock: Clock = {
     nowMicros: () => this.#server?.nowMicros() ?? Date.now() * 1_000,
@@ -132,7 +132,7 @@ export class RedisStore implements Store {
     this.#sharded = sharded;
   }
 
-  /** Loads the client library that a URL needs, so that the first call does not spend its time on it. */
+  /** Loads the client library that a URL needs, so that the first call does not wait for that. */
   prepare(): void {
     if (typeof this.#redis === 'string') {
       void this.#load();
@@ -153,7 +153,7 @@ export class RedisStore implements Store {
     await this.#held?.release();
   }
 
-  /** Nothing is opened and no listener is set before the first use. */
+  /** Opens nothing and adds no listener before the first use. */
   #hold(): ConnectionHold<Call> {
     this.#held ??=
       typeof this.#redis === 'string'
@@ -171,7 +171,7 @@ export class RedisStore implements Store {
 
   #load(): Promise<ClientLibrary> {
     const library = (this.#library ??= loadClientLibrary());
-    library.catch(() => {}); // every call is told
+    library.catch(() => {}); // each call rejects with it
     return library;
   }
 }

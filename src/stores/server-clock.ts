@@ -4,17 +4,17 @@ import type { Connection } from '../redis/connection/connection.ts';
 import { monotonicMs } from '../base/timers.ts';
 import type { AskedServer, Call, Skew } from './store.ts';
 
-/** So often one call is planned anew at most: once is enough unless the server's clock steps meanwhile. */
+/** Most times that one call is replanned: once is enough unless the server's clock steps meanwhile. */
 const MAX_REPLANS = 3;
 
 /**
- * The server at the other end of a connection: its clock, as far as its last reply tells. This process's own wall clock
- * may be wrong by anything, so it stands in only until there is a reply.
+ * The clock of the server at the other end of a connection, carried on from its last reply. This process's own wall clock
+ * may be wrong by any amount, so it is used only until the first reply.
  */
 export class Server implements AskedServer, Clock {
   readonly #connection: Connection<Call>;
   #heardMicros: number | undefined;
-  /** When that was heard, on this process's monotonic clock. */
+  /** When `#heardMicros` was set, on this process's monotonic clock. */
   #heardAtMs = 0;
 
   constructor(connection: Connection<Call>) {
@@ -27,13 +27,13 @@ export class Server implements AskedServer, Clock {
       : this.#heardMicros + Math.floor((monotonicMs() - this.#heardAtMs) * 1_000);
   }
 
-  /** On a cluster it is the time of the node that answered last. */
+  /** Notes the server's time; on a cluster that of the node that answered last. */
   heard(nowMicros: number): void {
     this.#heardMicros = nowMicros;
     this.#heardAtMs = monotonicMs();
   }
 
-  /** Sends a call. Plans of windows that have passed, in a refund, are made anew beforehand. */
+  /** Sends a call. Replans windows that have passed, which happens in a refund. */
   submit(call: Call): void {
     call.server = this;
     call.shape = currentShape(call.shape, this);
@@ -63,7 +63,7 @@ export class Server implements AskedServer, Clock {
 
 const servers = new WeakMap<Connection<Call>, Server>();
 
-/** One for each connection: limiters that share it share what it has told. */
+/** One server per connection, so that limiters that share the connection share its clock. */
 export function serverOf(connection: Connection<Call>): Server {
   let server = servers.get(connection);
   if (server === undefined) {

@@ -8,14 +8,14 @@ import type { StoreSubmission } from '../observe/messages.ts';
  * still call `late`, once.
  */
 export interface Call extends Entry {
-  /** A store plans windows of the calendar anew where its clock shows others. */
+  /** A store replans calendar windows if its clock shows others. */
   shape: Shape;
-  /** How long a store may take, and how many calls it may have in flight; a store that needs neither ignores them. */
+  /** The store's deadline, and its bound on calls in flight; a memory store ignores both. */
   timeoutMs: number;
   readonly maxInFlight: number;
-  /** A store's own note, for those who trace the call. */
+  /** Set by the store, for subscribers that trace the call. */
   submission?: StoreSubmission | undefined;
-  /** A store's own notes: which server is asked, and how often the call was planned anew. */
+  /** Set by the store: the server that is asked, and how often the call was replanned. */
   server?: AskedServer | undefined;
   replans: number;
   /**
@@ -24,44 +24,44 @@ export interface Call extends Entry {
    */
   settle(reply: readonly number[], at: number): void;
   fail(error: RateLimiterError): void;
-  /** As `settle`, for an answer that came after the call had failed: the call took effect all the same. */
+  /** Takes an answer that came after the call had failed: the call took effect nevertheless. Arguments as in `settle`. */
   late?: ((reply: readonly number[], at: number) => void) | undefined;
 }
 
 /** The server that a call was sent to. */
 export interface AskedServer {
-  /** Notes the server's time, in microseconds, as a reply has it. */
+  /** Notes the server's time in a reply, in microseconds. */
   heard(nowMicros: number): void;
   /**
-   * The server's clock showed another window than the call was planned for, so nothing ran. Asks again with the windows
-   * of the server's time, within what is left of the call's deadline; false where nothing is left.
+   * Sends a call again whose window is not that of the server's clock, so that nothing ran: with the windows of the
+   * server's time, within the rest of the call's deadline. False if nothing is left of it.
    */
   askAgain(call: Call, skew: Skew): boolean;
 }
 
-/** What the calls of one reply that were planned for other windows have in common, so that they travel together again. */
+/** Shared by the calls of one reply that were planned for other windows, so that they travel together again. */
 export interface Skew {
   /** The server's time. */
   readonly nowMicros: number;
-  /** From when the calls were sent until the reply. */
+  /** Milliseconds from when the calls were sent until the reply. */
   readonly tookMs: number;
-  /** The new shapes, by the old ones. */
+  /** Old shape -> new shape. */
   readonly shapes: Map<Shape, Shape>;
 }
 
 /** Where state lives: Redis, or this process's memory. */
 export interface Store {
-  /** The clock that decides, as well as this process knows it: windows of the calendar are planned by it. */
+  /** The deciding clock, as far as this process knows it: calendar windows are planned by it. */
   readonly clock: Clock;
-  /** What callers of this store wait on. It goes on as the clock that decides does. */
+  /** The clock on which callers of this store wait. It runs at the pace of the deciding clock. */
   readonly time: Clock;
   /** Whether other processes use the same states. */
   readonly isShared: boolean;
-  /** Begins what takes long and connects nowhere; called once, when a limiter is made. */
+  /** Begins slow preparations that open no connection. Called once, when a limiter is made. */
   prepare?(): void;
   submit(call: Call): void;
-  /** One process warning for each code about where the state lives; not there where no server is asked. */
+  /** Emits one process warning per code about where the state lives; absent if no server is asked. */
   warn?(code: string, text: string): void;
-  /** Gives back what was opened for this store. Calls that are still under way settle first. */
+  /** Closes what this store opened. Calls that are still under way settle first. */
   close(): Promise<void>;
 }

@@ -1,17 +1,17 @@
 import { betweenRequests, RateLimiterError } from '../../base/errors.ts';
 
-/** Commands that a text may quote. Whatever else it quotes may be a key, an identity or a password. */
+/** Commands that a message may quote. Anything else quoted may be a key, an identity or a password. */
 const COMMANDS =
   /^(?:evalsha|eval|get|set|psetex|mget|del|pttl|time|hello|auth|info|client|select|ping|cluster|script|readonly|[a-z]+\|[a-z-]+)$/i;
 
-/** `unknown command 'EVALSHA', with args beginning with: '…' '1' 'key' …`, as servers of all kinds put it. */
+/** `unknown command 'EVALSHA', with args beginning with: '…' '1' 'key' …`, as all servers word it. */
 const ARGUMENTS = /\bwith args beginning with\b.*/s;
 /** Not an apostrophe: `don't`, `isn't`. */
 const QUOTED = /(?<!\w)(["'`])(.*?)\1(?!\w)/gs;
 /** A word with part of a digest in it, such as a key. */
 const DIGESTED = /\S*[0-9a-f]{16,}\S*/gi;
 
-/** A text without what it quotes, so that no key, identity or password comes into a log by way of an error. */
+/** Removes quoted data from a message, so that no key, identity or password reaches a log through an error. */
 function withoutData(text: string): string {
   return text
     .replace(ARGUMENTS, 'with arguments (not repeated)')
@@ -20,9 +20,9 @@ function withoutData(text: string): string {
 }
 
 /**
- * A client library's error as the cause of ours: its words without data, its code and stack, and nothing else that
- * hangs on it. ioredis hangs the command there, and with `AUTH` and `HELLO` the password. What workerd refuses is no
- * outage, and becomes an error that says so.
+ * Copies a client library's error as the cause of ours: its message without data, its code and stack, and no other
+ * property. ioredis attaches the command, which for `AUTH` and `HELLO` holds the password. A refusal by workerd is no
+ * outage and becomes an error that says so.
  */
 export function causeOf(error: unknown): unknown {
   if (error instanceof RateLimiterError) {

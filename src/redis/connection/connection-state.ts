@@ -9,9 +9,8 @@ import type { PortState, RedisPort } from '../port.ts';
 export type Phase = 'idle' | 'opening' | 'ready' | 'reopening' | 'away';
 
 /**
- * Follows what a client says of its connection, and says until when a call may wait for one. A call waits for the
- * first attempt to connect, and for one attempt after a loss; later attempts go on while calls are answered without
- * Redis.
+ * Follows the state of a client's connection, and decides until when a call may wait for one. A call waits for the first
+ * attempt to connect, and for one attempt after a loss. Later attempts go on while calls are answered without Redis.
  */
 export class ConnectionState {
   readonly #port: RedisPort;
@@ -19,11 +18,11 @@ export class ConnectionState {
   #phase: Phase = 'idle';
   /** When opening began, or when the connection was lost. */
   #since = 0;
-  /** Opening happens once: a client that failed and tries again is away. */
+  /** Opening happens once: a client that failed and tries again counts as away. */
   #opened = false;
-  /** Something was answered on the present connection: what never answered is not waited for after a loss. */
+  /** The server has answered on the present connection. Without an answer calls do not wait after a loss. */
   #proven = false;
-  /** What a getter of the port threw. */
+  /** The error that a getter of the port threw. */
   #thrown: unknown;
 
   constructor(port: RedisPort) {
@@ -34,7 +33,7 @@ export class ConnectionState {
     return this.#phase;
   }
 
-  /** The client's own word. A client that cannot say it has no connection. */
+  /** The state that the client reports; `away` if reading it throws. */
   get port(): PortState {
     try {
       return this.#port.state;
@@ -53,7 +52,7 @@ export class ConnectionState {
     this.#proven = true;
   }
 
-  /** Takes in what the client says now. True where the phase changes. `isSilent`: whether the server did not answer. */
+  /** Reads the client's state. True if the phase changes. `isSilent`: whether the server has stopped answering. */
   follow(isSilent: () => boolean): boolean {
     const { port } = this;
     if (port === this.#told) {
@@ -79,8 +78,8 @@ export class ConnectionState {
   }
 
   /**
-   * The instant up to which a call with this deadline may wait for the connection; `-Infinity` for not at all. What this
-   * process lost to its own slowness, `lostMs`, is not taken from the time for the first one.
+   * The instant until which a call with this deadline may wait for the connection; `-Infinity` for not at all. The time
+   * for the first connection is extended by `lostMs`, which this process lost to its own slowness.
    */
   heldUntil(timeoutMs: number, lostMs: number): number {
     const { attemptAt } = this.#port;

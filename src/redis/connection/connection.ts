@@ -22,44 +22,44 @@ import type { Script } from './script.ts';
 import { servingNodes, slotOf } from './slot.ts';
 import { StoreCounts } from './store-counts.ts';
 
-/** What a connection needs to know of a call. */
+/** A call as a connection sees it. */
 export interface Sendable {
   /** Decides the slot; all keys of a call are in one. */
   readonly key: string;
   readonly timeoutMs: number;
   readonly maxInFlight: number;
   fail(error: RateLimiterError): void;
-  /** What was published of it, if somebody listened when it was submitted. */
+  /** The message published when the call was submitted, if there was a subscriber. */
   submission?: StoreSubmission | undefined;
-  /** There if the call wants to be told of a reply that comes after it has failed. */
+  /** Present if the call takes a reply that comes after it has failed. */
   readonly late?: unknown;
 }
 
-/** After this many deadlines without a word from the client, a batch no longer counts as in flight. */
+/** After this many deadlines without an answer of the client a batch no longer counts as in flight. */
 const WRITE_OFF_AFTER = 10;
-/** A slot's move takes as long as copying its keys does. */
+/** Milliseconds before a batch is resent: moving a slot takes as long as copying its keys. */
 const TRY_AGAIN_MS = 20;
-/** `CROSSSLOT`, or how a proxy before a cluster says it: `ERR eval/evalsha command keys must be in same slot`. */
+/** `CROSSSLOT`, or the words of a proxy before a cluster: `ERR eval/evalsha command keys must be in same slot`. */
 const SEVERAL_SLOTS = /^CROSSSLOT|\bsame (?:hash )?slot\b/i;
-/** Of the last flushes, in calls: up to this many on average, the next call is expected to be alone. */
-const ALONE = 1.5;
-/** The part that the last flush has in that average. */
-const LATEST = 1 / 8;
+/** Average calls per flush up to which the next call is sent at once, without waiting for others. */
+const LONE_CALL_THRESHOLD = 1.5;
+/** Weight of the last flush in that average. */
+const LAST_FLUSH_WEIGHT = 1 / 8;
 
 /**
- * The hash of no script. A server that answers `NOSCRIPT` is there: a command that every user of the library may run,
- * that charges nothing and leaves nothing in the script cache.
+ * The hash of no script, to ask whether a server is there: it answers `NOSCRIPT`. Every user of the library may run this
+ * command, and it charges nothing and leaves nothing in the script cache.
  */
 const NO_SCRIPT = '0'.repeat(40);
 
-type Made<C> = Pick<Batch<C>, 'lane' | 'slot' | 'encoded' | 'sentAt' | 'dueAt' | 'timeoutMs'>;
+type NewBatch<C> = Pick<Batch<C>, 'lane' | 'slot' | 'encoded' | 'sentAt' | 'dueAt' | 'timeoutMs'>;
 
-/** Calls are sent outside of any caller's async context, so that no timer or socket pins one. */
+/** Calls are sent outside any caller's async context, so that no timer or socket keeps one alive. */
 const outside = new AsyncResource('distributed-rate-limiter');
 
 /**
- * One per client, shared by all limiters on it: gathers the calls of one turn of the event loop into one script
- * call, bounds what is in flight, and tells each call what became of it.
+ * Gathers the calls of one turn of the event loop into batches, sends each as one script call, bounds calls in flight,
+ * and answers each call exactly once. One per client, shared by all limiters on it.
  */
 export class Connection<C extends Sendable> {
   readonly port: RedisPort;
@@ -67,7 +67,7 @@ export class Connection<C extends Sendable> {
   readonly #counts = new StoreCounts(this);
   readonly #endStats: () => void;
   readonly #script: Script<C>;
-  /** By node on a cluster; a single one elsewhere. */
+  /** Node -> lane on a cluster; a single lane elsewhere. */
   readonly #lanes = new Map<string, Lane<C>>();
   readonly #dirty = new Set<Lane<C>>();
   readonly #batches = new InFlight<C>({ overdue: (batch) => this.#expire(batch) });
@@ -77,12 +77,12 @@ export class Connection<C extends Sendable> {
   readonly #lateness = new Lateness();
   #starting = true;
   readonly #outage: Outage;
-  /** A plain-looking endpoint turned out to be a cluster: it wants the keys of one slot per call. */
+  /** True on a cluster, also one that looked like a plain server: a script call may then only have keys of one slot. */
   #oneSlotPerCall: boolean;
   #calls = 0;
   #flushScheduled = false;
-  /** How many calls a flush has had of late. */
-  #company = 1;
+  /** Moving average of calls per flush. */
+  #averageFlush = 1;
   #overloaded: StoreError | undefined;
 
   constructor(port: RedisPort, script: Script<C>) {
@@ -93,7 +93,7 @@ export class Connection<C extends Sendable> {
     this.#state = new ConnectionState(port);
     this.#outage = new Outage(this.#state, this.#name);
     this.#endStats = liveStores.register(this, this.#name, this.#counts);
-    this.#state.follow(this.#isSilent); // what is so from the start is no change to be told
+    this.#state.follow(this.#isSilent); // the initial state is no change to report
     port.onStateChange(this.#onPortChange);
   }
 
@@ -102,7 +102,7 @@ export class Connection<C extends Sendable> {
     return this.#calls;
   }
 
-  /** How each node is right now that serves a slot; on anything but a cluster there is one, without a name. */
+  /** The present state of each node that serves a slot; elsewhere than on a cluster of one node without a name. */
   get nodes(): Readonly<Record<string, NodeState>> {
     this.#forgetGoneNodes();
     const state = this.#state.port;
@@ -112,7 +112,7 @@ export class Connection<C extends Sendable> {
     return lanes.length === 0 ? { '': state } : Object.fromEntries(lanes);
   }
 
-  /** It is about to be closed on purpose: that is no news, and its counts are complete. */
+  /** Called before the connection is closed on purpose: its end is not reported, and its counts are complete. */
   end(): void {
     this.#outage.end();
     this.#pulse.end();
@@ -148,9 +148,9 @@ export class Connection<C extends Sendable> {
     this.#calls += 1;
     if (!this.#flushScheduled) {
       this.#flushScheduled = true;
-      // A lone call need not wait for the others that the sockets of this poll may bring. Under load the first of a
-      // poll would leave them behind, and cost a script call of its own.
-      if (this.#calls === 1 && this.#company <= ALONE) {
+      // A lone call does not wait for others that the sockets of this poll may bring. Under load it must wait: the first
+      // call of a poll would leave the others behind and cost a script call of its own.
+      if (this.#calls === 1 && this.#averageFlush <= LONE_CALL_THRESHOLD) {
         nextTick(this.#flush);
       } else {
         setImmediate(this.#flush);
@@ -167,7 +167,7 @@ export class Connection<C extends Sendable> {
     return this.#state.heldUntil(timeoutMs, this.#lateness.lostMs);
   }
 
-  /** Answers a call that is not sent, in this turn. */
+  /** Answers a call in this turn, without sending it. */
   #refuse(call: C, error: RateLimiterError): void {
     answerInTurn(() => call.fail(error));
   }
@@ -183,7 +183,7 @@ export class Connection<C extends Sendable> {
     return lane;
   }
 
-  /** A node that serves no slot any more is not asked again, so that no answer would ever end its hang. */
+  /** Drops lanes of nodes that serve no slot: they get no more calls, so no answer could end a hang. */
   #forgetGoneNodes(): void {
     const { port } = this;
     const serving =
@@ -205,7 +205,7 @@ export class Connection<C extends Sendable> {
 
   #sendQueued(): void {
     this.#flushScheduled = false;
-    // A copy: a hook that hears of a failure may make a call in between.
+    // A copy, because a hook that is called for a failure may make a call meanwhile.
     const lanes = [...this.#dirty];
     this.#dirty.clear();
     let flushed = 0;
@@ -215,12 +215,12 @@ export class Connection<C extends Sendable> {
         this.#makeBatches(lane, slot, calls);
       }
     }
-    this.#company += LATEST * (flushed - this.#company);
+    this.#averageFlush += LAST_FLUSH_WEIGHT * (flushed - this.#averageFlush);
   }
 
   #makeBatches(lane: Lane<C>, slot: number, calls: readonly C[]): void {
-    // From here, not from the call's own instant: what lies between is this process's doing, and a loop that
-    // was blocked in between would make an outage of its own.
+    // Deadlines start here, not when the call was made: the time between was spent by this process, and a blocked event
+    // loop must not look like an outage.
     const now = monotonicMs();
     for (const mine of byDeadline(calls)) {
       const { timeoutMs } = mine[0]!;
@@ -233,8 +233,11 @@ export class Connection<C extends Sendable> {
     }
   }
 
-  #start({ lane, slot, encoded, sentAt, dueAt, timeoutMs }: Made<C>, calls: readonly C[]): void {
-    // Written out: spreading `made` would take half as long as all the rest of a lone call.
+  #start(
+    { lane, slot, encoded, sentAt, dueAt, timeoutMs }: NewBatch<C>,
+    calls: readonly C[],
+  ): void {
+    // Written out: spreading an object would take half as long as all the rest of a lone call.
     const batch: Batch<C> = {
       lane,
       slot,
@@ -267,7 +270,7 @@ export class Connection<C extends Sendable> {
     }
   }
 
-  /** Sends a batch; after a pause of this process or of the traffic, once the server has shown that it is there. */
+  /** Sends a batch. After a pause of this process or of the traffic the server must first have answered a question. */
   #dispatch(batch: Batch<C>): void {
     const { lane } = batch;
     if (lane.heardSince(this.#pulse.traffic(batch.sentAt))) {
@@ -277,7 +280,7 @@ export class Connection<C extends Sendable> {
     }
   }
 
-  /** A batch that is sent over a connection which is gone is lost; so the first word after a pause charges nothing. */
+  /** Asks a server whether it is there, before batches are sent: a batch sent on a lost connection would be lost. */
   #ask(lane: Lane<C>, key: string, isRepeated = false): void {
     lane.asking = true;
     const told = (error: unknown, isAnswer: boolean): void => {
@@ -286,10 +289,10 @@ export class Connection<C extends Sendable> {
         this.#noteAnswer(lane);
       }
       if (this.#state.port !== 'ready') {
-        return; // the batches wait for the connection, or have been answered
+        return; // the batches wait for the connection, or were answered
       }
       if (!isAnswer && !isRepeated) {
-        // A client may refuse to write before it tells that its connection is lost.
+        // A client may refuse to write before it reports that its connection is lost.
         lane.asking = true;
         setTimeout(() => this.#askAgain(lane, key), TRY_AGAIN_MS);
         return;
@@ -397,7 +400,7 @@ export class Connection<C extends Sendable> {
       try {
         this.#script.settleLate?.(failed, reply);
       } catch {
-        // A reply of another form: its callers have been told that there was none.
+        // An invalid reply, whose callers have been answered already.
       }
     }
   }
@@ -410,7 +413,7 @@ export class Connection<C extends Sendable> {
       if (batch.calls === undefined) {
         this.#counts.lateReplies += 1;
       }
-      // These prove that nothing ran: the only answers after which a call may be sent again.
+      // The only answers after which a call may be resent: they prove that nothing ran.
       if (batch.calls !== undefined && this.#state.port === 'ready') {
         if (command === 'EVALSHA' && message.startsWith('NOSCRIPT')) {
           this.#counts.noScript += 1;
@@ -421,7 +424,7 @@ export class Connection<C extends Sendable> {
           this.#splitBySlot(batch);
           return;
         }
-        // Of the keys of one slot some are at each of two nodes, or new ones would be.
+        // TRYAGAIN: the slot is migrating and its keys are split between two nodes.
         if (message.startsWith('TRYAGAIN')) {
           setTimeout(() => this.#tryAgain(batch, command), TRY_AGAIN_MS);
           return;
@@ -461,7 +464,7 @@ export class Connection<C extends Sendable> {
     if (isReply) {
       return new StoreError('store_error', `Redis refused: ${firstWord(message)}`, { cause });
     }
-    // A mistake of the program, and no outage; what a port raised itself stays a cause.
+    // A mistake of the program is no outage. An error that the port itself raised stays a cause.
     if (cause !== raised && cause instanceof RateLimiterError) {
       return cause;
     }
@@ -475,7 +478,7 @@ export class Connection<C extends Sendable> {
       : new StoreError('store_away', 'The connection to Redis was lost', { cause });
   }
 
-  /** Tells all who wait for this batch; what the client still holds of it stays counted. */
+  /** Answers the batch's callers. Until the client settles the batch, it still counts as in flight. */
   #answer(batch: Batch<C>, error: RateLimiterError): void {
     const calls = this.#batches.takeCalls(batch);
     if (calls === undefined) {
@@ -506,7 +509,7 @@ export class Connection<C extends Sendable> {
     }
   }
 
-  /** Takes in what the client says of its connection, which it may say before it tells its listeners. */
+  /** Reads the client's state, which may change before its listeners are called. */
   #follow(): void {
     if (this.#state.follow(this.#isSilent)) {
       outside.runInAsyncScope(() => this.#onPhaseChange());
@@ -521,7 +524,7 @@ export class Connection<C extends Sendable> {
     }
   }
 
-  /** The client told that something has changed: its state, or when its attempt begins. */
+  /** Called by the port when its state or the time of its next attempt has changed. */
   readonly #onPortChange = (): void => {
     this.#follow();
     if (this.#isConnecting) {
@@ -547,7 +550,7 @@ export class Connection<C extends Sendable> {
     }
   }
 
-  /** There is no connection. What was sent is answered, for it may have run; what was not sent may wait for the next. */
+  /** The connection is lost. Fails batches that were sent, since they may have run; others may wait for the next connection. */
   #onLoss(): void {
     this.#forgetSilence(); // a new connection may lead to another server
     for (const lane of this.#lanes.values()) {
@@ -555,7 +558,7 @@ export class Connection<C extends Sendable> {
     }
     if (!this.#isConnecting) {
       this.#endStart();
-      this.#outage.awayError(); // told even where no call waits
+      this.#outage.awayError(); // reports the outage even if no call waits
     }
     for (const batch of this.#batches) {
       if (batch.sent && batch.calls !== undefined) {
@@ -565,7 +568,7 @@ export class Connection<C extends Sendable> {
     this.#holdAll();
   }
 
-  /** Sets until when calls that were not sent wait for the connection, and answers those that need not wait. */
+  /** Sets until when unsent calls wait for the connection, and answers those that may not wait. */
   #holdAll(): void {
     const now = monotonicMs();
     for (const batch of this.#batches) {
@@ -611,7 +614,7 @@ export class Connection<C extends Sendable> {
     }
   }
 
-  /** Once it was sent, a batch is given no more time than its calls had for the first connection. */
+  /** Whether a sent batch has used the time that its calls had for the first connection: it gets no more. */
   #isOverdue({ sent, sentAt, timeoutMs }: Batch<C>): boolean {
     return sent && monotonicMs() - sentAt > openingMs(timeoutMs);
   }
@@ -640,7 +643,7 @@ export class Connection<C extends Sendable> {
   }
 }
 
-/** Calls with one deadline each, in their order: a batch is as patient as each of its calls. */
+/** Groups calls by deadline, in their order: all calls of a batch have one deadline. */
 function byDeadline<C extends Sendable>(calls: readonly C[]): Iterable<readonly C[]> {
   const first = calls[0]?.timeoutMs;
   if (calls.every(({ timeoutMs }) => timeoutMs === first)) {
@@ -663,8 +666,8 @@ function messageOf(error: unknown): string {
 }
 
 /**
- * The error's kind as Redis words it, `OOM` or `NOPERM`: the rest may quote arguments. Who has not logged in and sends
- * more than ten words is told of a protocol error instead.
+ * The error's kind, such as `OOM` or `NOPERM`: the rest of the message may quote arguments. A client that has not logged
+ * in and sends more than ten words gets a protocol error instead of `NOAUTH`.
  */
 function firstWord(message: string): string {
   if (message.includes('unauthenticated multibulk length')) {
@@ -673,7 +676,7 @@ function firstWord(message: string): string {
   return /^[A-Z]+/.exec(message)?.[0] ?? 'an error';
 }
 
-/** What is no failure of the store's is a client library that is missing. */
+/** Any other error than a StoreError means that the client library is missing. */
 function reasonOf(error: RateLimiterError): StoreFailure {
   return error instanceof StoreError ? error.reason : 'store_away';
 }

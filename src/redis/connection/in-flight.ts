@@ -1,25 +1,25 @@
 import { clearTimeout, monotonicMs, setImmediate, setTimeout } from '../../base/timers.ts';
 import type { Batch } from './lane.ts';
 
-/** A timer that fires this much late says that the event loop was blocked, not Redis. */
+/** A timer that fires this much late shows that the event loop was blocked, not Redis. */
 const BLOCKED_LOOP_MS = 20;
-/** What a batch is then given once, for an answer that could not be read, or a call that could not be written. */
+/** Extra time that a batch then gets once, to read an answer or write a call that the blocked loop delayed. */
 const GRACE_MS = 40;
 
-/** A method, and not a function alone, so that connections of all kinds of calls are of one type. */
+/** A method, not a function type, so that connections of all kinds of calls have one type. */
 interface Owner<C> {
   /** Told of a batch whose `dueAt` has passed: postpones or deletes it. */
   overdue(batch: Batch<C>): void;
 }
 
 /**
- * The batches that were made, until the client has settled them or they are written off, in the order of their making.
- * One timer holds all of them to their deadlines.
+ * Batches under way, in the order in which they were made, until the client settles them or they are written off. One
+ * timer holds all of them to their deadlines.
  */
 export class InFlight<C> {
   readonly #batches = new Set<Batch<C>>();
   readonly #owner: Owner<C>;
-  /** Calls whose callers wait. */
+  /** Number of calls whose callers still wait. */
   #waiting = 0;
   #timer: NodeJS.Timeout | undefined;
   #timerDue = Number.POSITIVE_INFINITY;
@@ -34,7 +34,7 @@ export class InFlight<C> {
     this.#arm(batch.dueAt);
   }
 
-  /** Whoever waits for the batch, to be answered now; undefined where they were answered before. */
+  /** Takes the calls still waiting for the batch, to be answered now; undefined if they were answered before. */
   takeCalls(batch: Batch<C>): readonly C[] | undefined {
     const { calls } = batch;
     if (calls !== undefined) {
@@ -49,7 +49,7 @@ export class InFlight<C> {
     this.#arm(dueAt);
   }
 
-  /** Whether it was there. */
+  /** Removes a batch; false if it was not there. */
   delete(batch: Batch<C>): boolean {
     return this.#batches.delete(batch);
   }
@@ -58,7 +58,7 @@ export class InFlight<C> {
     return this.#batches.values();
   }
 
-  /** A process may end while a batch is only waiting to be written off. */
+  /** Lets the process end while batches only wait to be written off. */
   #wait(change: number): void {
     const before = this.#waiting;
     this.#waiting += change;

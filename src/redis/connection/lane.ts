@@ -3,48 +3,48 @@ import type { StoreCallMessage } from '../../observe/messages.ts';
 import { monotonicMs } from '../../base/timers.ts';
 import type { Encoded } from './script.ts';
 
-/** Calls that travel together. */
+/** Calls that are sent as one script call. */
 export interface Batch<C> {
   readonly lane: Lane<C>;
-  /** The slot of all its keys, or -1 where the server does not care. */
+  /** The slot of all its keys; -1 if the server takes keys of several slots. */
   readonly slot: number;
-  /** Who waits; undefined once they have been answered. */
+  /** Calls still waiting; undefined once they have been answered. */
   calls: readonly C[] | undefined;
-  /** Who has been answered without the reply, and has to hear of it if it comes after all. */
+  /** Calls that failed before the reply, and take it if it still comes. */
   failed: readonly C[] | undefined;
   readonly encoded: Encoded;
   readonly size: number;
   readonly timeoutMs: number;
   sent: boolean;
   sentAt: number;
-  /** When who waits is told, and after that, when the batch is written off. */
+  /** Deadline for answering the callers; once they are answered, for giving up on the batch. */
   dueAt: number;
-  /** What this process had lost to its own slowness, in milliseconds, when `dueAt` was set. */
+  /** Milliseconds that this process had lost to its own slowness when `dueAt` was set. */
   lostMs: number;
-  /** The event loop was blocked once, and more time was given. */
+  /** Whether the batch got extra time because the event loop was blocked. */
   graced: boolean;
-  /** What its subscribers see of it, where there are any, until it ends. */
+  /** The message to subscribers, if there are any, until the script call ends. */
   message: StoreCallMessage | undefined;
 }
 
-/** What calls of one deadline are answered while the server hangs, and when the next of them is sent as a probe. */
+/** The error of calls of one deadline while the server hangs, and when the next of them is sent as a probe. */
 interface Hang {
   readonly error: StoreError;
   nextProbeAt: number;
 }
 
 /**
- * One server: what is queued for it, and whether it answers. It *hangs* for calls of one deadline when a batch of
- * theirs has waited for that deadline and nothing has answered since it was sent. Then one such call per deadline is
- * sent as a probe, and all others are answered at once. Calls that wait longer go on as before. Any answer ends it.
+ * One server: its queue, and whether it answers. It *hangs* for calls of one deadline if a batch of theirs has waited for
+ * that deadline and nothing has answered since the batch was sent. Then one such call per deadline is sent as a probe,
+ * and all others are answered at once. Calls with longer deadlines are sent as before. Any answer ends the hang.
  */
 export class Lane<C> {
   readonly node: string;
-  /** A question is under way whose answer this lane's batches wait for. */
+  /** Whether this lane's batches wait for the answer to a question that charges nothing. */
   asking = false;
   #queue = new Map<number, C[]>();
   #lastAnswerAt = monotonicMs();
-  /** By deadline. */
+  /** Deadline in milliseconds -> hang. */
   readonly #hangs = new Map<number, Hang>();
 
   constructor(node: string) {
@@ -55,7 +55,7 @@ export class Lane<C> {
     return this.#hangs.size > 0;
   }
 
-  /** Whether something was answered at this instant or later. A lane that is new counts as answered. */
+  /** Whether the server has answered at this instant or later. A new lane counts as answered. */
   heardSince(instant: number): boolean {
     return this.#lastAnswerAt >= instant;
   }
@@ -75,7 +75,7 @@ export class Lane<C> {
     return queue;
   }
 
-  /** Why a call with this deadline is not to be sent now: the server hangs and no probe is due. */
+  /** The error for a call with this deadline if the server hangs and no probe is due; undefined if it is sent. */
   refusal(timeoutMs: number): StoreError | undefined {
     const hang = this.#hangs.get(timeoutMs);
     if (hang === undefined) {
@@ -89,7 +89,7 @@ export class Lane<C> {
     return undefined;
   }
 
-  /** Notes a sign of life; true where it ends a hang. */
+  /** Notes an answer; true if it ends a hang. */
   answered(): boolean {
     this.#lastAnswerAt = monotonicMs();
     const wasHung = this.isHung;
@@ -97,7 +97,7 @@ export class Lane<C> {
     return wasHung;
   }
 
-  /** Notes a deadline that passed; true where the first hang begins. */
+  /** Notes a missed deadline; true if the first hang begins. */
   missed({ sentAt, timeoutMs }: Batch<C>, error: StoreError): boolean {
     if (this.#hangs.has(timeoutMs) || this.#lastAnswerAt > sentAt) {
       return false;

@@ -3,12 +3,12 @@ import { clearTimeout, monotonicMs, setTimeout } from '../../base/timers.ts';
 const TICK_MS = 20;
 /** A timer is late by this much on any machine. */
 const USUAL_MS = 5;
-/** However slow a machine is, waiting ends. */
+/** Bound on the time credited, so that waiting ends even on a very slow machine. */
 const MAX_LOST_MS = 30_000;
 
 /**
- * Measures how much time this process lost while it ran: because the machine had no processor for it, or because its
- * event loop was busy. A process that starts slowly must not take its own slowness for an outage.
+ * Measures the time that this process lost because the machine had no processor for it or its event loop was busy. A
+ * process that starts slowly must not take its own slowness for an outage.
  */
 export class Lateness {
   #lostMs = 0;

@@ -4,12 +4,12 @@ import type { StoreStateMessage } from '../../observe/messages.ts';
 import { causeOf } from './clean-cause.ts';
 import type { ConnectionState } from './connection-state.ts';
 
-/** Why a server does not answer, as far as the client knows; and what is told of its coming and going. */
+/** Why a server does not answer, as far as the client knows. Publishes the changes of a store's state. */
 export class Outage {
   readonly #state: ConnectionState;
   readonly #name: string;
   #away: RateLimiterError | undefined;
-  /** What the client had last failed with when all was well again: no cause of anything that came later. */
+  /** The client's last error at the time the connection recovered; not the cause of later failures. */
   #outlived: unknown;
   #ended = false;
 
@@ -18,29 +18,29 @@ export class Outage {
     this.#name = name;
   }
 
-  /** The connection is closed on purpose: that is no news. */
+  /** The connection is closed on purpose: its end is not reported. */
   end(): void {
     this.#ended = true;
   }
 
-  /** Something was answered. */
+  /** The server has answered. */
   answered(): void {
     this.#outlived = this.#state.lastError;
   }
 
-  /** The connection stands. */
+  /** The connection is established. */
   over(): void {
     this.#away = undefined;
     this.answered();
   }
 
-  /** What the client says of the present trouble, if it says anything. */
+  /** The client's error about the present outage, if it gives one. */
   get cause(): unknown {
     const { lastError } = this.#state;
     return lastError === this.#outlived ? undefined : causeOf(lastError);
   }
 
-  /** One error for all calls until the connection is back. With the first who needs it the outage is told. */
+  /** One error for all calls until the connection is back. The outage is reported when the first call needs it. */
   awayError(): RateLimiterError {
     if (this.#away === undefined) {
       const { cause } = this;

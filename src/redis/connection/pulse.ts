@@ -1,13 +1,13 @@
 import { clearTimeout, monotonicMs, setTimeout } from '../../base/timers.ts';
 const BEAT_MS = 500;
-/** A beat that is this much late says that the process stood still: frozen, suspended, or blocked. */
+/** A beat this much late shows that the process stood still: frozen, suspended or blocked. */
 const PAUSE_MS = 1_000;
-/** Without traffic for so long, a connection may have been dropped by what lies between. */
+/** After this long without traffic, a device on the way may have dropped the connection. */
 const IDLE_MS = 30_000;
 
 /**
- * Notices that this process stood still, or that a connection was idle for long: what is known of the connection is
- * then out of date. Beats only while there is traffic, and keeps no process alive.
+ * Notices that this process stood still or that a connection was idle for long, so that the known state of the connection
+ * is stale. Beats only while there is traffic, and keeps no process alive.
  */
 export class Pulse {
   #beatAt = monotonicMs();
@@ -15,7 +15,7 @@ export class Pulse {
   #doubtedAt = Number.NEGATIVE_INFINITY;
   #timer: NodeJS.Timeout | undefined;
 
-  /** Notes traffic. A server that was last heard of before the instant that this returns is to be asked first. */
+  /** Notes traffic. Returns an instant: a server that has not answered since must be asked first. */
   traffic(now: number): number {
     this.#note(now);
     this.#trafficAt = now;

@@ -5,11 +5,11 @@ export interface ScriptSource {
   readonly sha1: string;
 }
 
-/** As much of a queue of calls as one script call takes. */
+/** The front of a queue of calls, encoded as one script call. */
 export interface Encoded {
   readonly keys: readonly string[];
   readonly args: readonly string[];
-  /** How many calls, from the front of the queue. */
+  /** Number of calls encoded, from the front of the queue. */
   readonly taken: number;
 }
 
@@ -18,10 +18,10 @@ export interface Script<C> {
   readonly source: ScriptSource;
   encode(calls: readonly C[], from: number): Encoded;
   /**
-   * Settles every call, from the reply to the batch that they made, which was sent at `sentAtMs` of the monotonic clock.
-   * Throws on a reply of another form. A call that the reply proves not to have run may be submitted again instead.
+   * Settles every call from the reply to its batch, which was sent at `sentAtMs` of the monotonic clock. Throws on an
+   * invalid reply. May submit a call again instead if the reply proves that the call has not run.
    */
   settle(calls: readonly C[], reply: unknown, sentAtMs: number): void;
-  /** The same for calls that have failed before the reply came: they took effect all the same. */
+  /** Takes the reply for calls that had failed before it came: they took effect nevertheless. */
   settleLate?(calls: readonly C[], reply: unknown): void;
 }

@@ -9,8 +9,8 @@ const CRC16 = Uint16Array.from({ length: 256 }, (_, byte) => {
 });
 
 /**
- * The Redis Cluster slot of an ASCII key: CRC-16/XMODEM of what stands between its first `{` and the next `}`,
- * if that is not empty, else of the whole key.
+ * The Redis Cluster slot of an ASCII key: CRC-16/XMODEM of the text between its first `{` and the next `}`, if not empty,
+ * else of the whole key.
  * @see https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#hash-tags
  */
 export function slotOf(key: string): number {
@@ -26,7 +26,7 @@ export function slotOf(key: string): number {
   return crc % SLOTS;
 }
 
-/** The nodes that serve a slot, '' for slots whose node is not known; undefined while no node is known. */
+/** The nodes that serve slots, '' for slots without a known node; undefined while no node is known. */
 export function servingNodes(
   nodeOf: (slot: number) => string | undefined,
 ): ReadonlySet<string> | undefined {

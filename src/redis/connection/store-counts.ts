@@ -1,12 +1,12 @@
 import type { NodeState, StoreStats } from '../../observe/stats.ts';
 
-/** How a connection is right now. */
+/** The present state of a connection. */
 interface Condition {
   readonly inFlight: number;
   readonly nodes: Readonly<Record<string, NodeState>>;
 }
 
-/** What is counted of one connection, always. It does not keep the connection. */
+/** Counts of one connection. Refers to the connection weakly, so that it can be garbage-collected. */
 export class StoreCounts {
   calls = 0;
   entries = 0;
