@@ -12,7 +12,7 @@ const ASCTIME =
 
 /**
  * Unix milliseconds of an HTTP date in any of the three forms that a recipient must accept (RFC 9110 §5.6.7);
- * undefined for anything else. The name of the weekday is not compared with the date.
+ * undefined for any other text. The weekday is not checked.
  *
  * @param nowMs Unix milliseconds: a year of two digits is the last such year at most 50 years ahead
  */
@@ -22,11 +22,11 @@ export function parseHttpDate(text: string, nowMs: number): number | undefined {
   const day = Number(parts['day']);
   const month = MONTHS.indexOf(parts['month']!);
   const [hour, minute, second] = parts['time']!.split(':').map(Number) as [number, number, number];
-  // A leap second is the second after it.
+  // A leap second becomes the second after it.
   if (hour > 23 || minute > 59 || second > 60) return undefined;
   const midnight = Date.UTC(fullYear(parts['year']!, nowMs), month, day);
   const read = new Date(midnight);
-  // Date.UTC makes a day of the next month of one that does not exist.
+  // Date.UTC turns a day that does not exist into one of the next month.
   if (read.getUTCMonth() !== month || read.getUTCDate() !== day) return undefined;
   return midnight + (hour * 3_600 + minute * 60 + second) * 1_000;
 }

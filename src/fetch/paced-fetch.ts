@@ -12,65 +12,65 @@ export type Fetch = (
   init?: Parameters<typeof fetch>[1],
 ) => ReturnType<typeof fetch>;
 
-/** What `key` is told of a request. */
+/** The facts that `key` gets about a request. */
 export interface PacedRequest {
   readonly url: URL;
   /** In upper case. */
   readonly method: string;
 }
 
-/** The time as `pacedFetch` sees it: the system's, or a test's. */
+/** The clock of `pacedFetch`: the system's, or a test's. */
 export interface PacingClock {
   /** Unix milliseconds. */
   now(): number;
-  /** Resolves after `ms`; `signal` is aborted when nobody waits any more. */
+  /** Resolves after `ms`; `signal` is aborted when the wait is no longer needed. */
   sleep(ms: number, signal: AbortSignal): Promise<unknown>;
 }
 
 export interface PacedFetchOptions {
-  /** What sends the requests. Default: the global `fetch`, as it is at each call. */
+  /** Sends the requests. Default: the global `fetch`, looked up at each call. */
   readonly fetch?: Fetch | undefined;
   /**
    * The longest that one call waits, all its waits together, in milliseconds: 0 to 2,147,483,000. Default 30,000. A
-   * wait that would take it beyond is not begun: the request is sent, or the response returned, at once. 0: never
-   * waits, and so never retries.
+   * wait that would exceed it is skipped: the request is sent, or the response returned, at once. 0: never waits, and
+   * so never retries.
    */
   readonly maxWaitMs?: number | undefined;
-  /** How often one call is retried at most: 0 to 100. Default 3. */
+  /** The most retries of one call: 0 to 100. Default 3. */
   readonly maxRetries?: number | undefined;
   /** Statuses after which a request may be retried: 400 to 599. Default `[429, 503]`. */
   readonly retryStatuses?: readonly number[] | undefined;
   /**
-   * Requests of one key wait for each other's limits. Default: the URL's origin. The 1,000 keys used last are
-   * remembered. What it throws rejects the call.
+   * Groups requests: those with the same key wait for each other's limits. Default: the URL's origin. The 1,000 keys
+   * used last are remembered. An error thrown here rejects the call.
    */
   readonly key?: ((request: PacedRequest) => string) | undefined;
   /**
-   * Lengthens each wait by a random part of it, at most this percentage, so that not all clients come back at one
+   * Lengthens each wait by a random part of at most this percentage, so that not all clients return at the same
    * instant: 0 to 100. Default 10.
    */
   readonly jitterPercent?: number | undefined;
-  /** For tests: a `ManualClock`, or another one. Default: the system's clock and timers. */
+  /** For tests: a `ManualClock` or another clock. Default: the system's clock and timers. */
   readonly clock?: PacingClock | undefined;
 }
 
 /**
- * A `fetch` that waits as the server asks, and no longer.
+ * A `fetch` that waits as long as the server asks, and no longer.
  *
- * - Where a response said that nothing is left (`RateLimit` with `r=0`, or an older form), or was a 429 or 503 that
- *   said when to come back, later requests of the same `key` wait until then before they are sent.
- * - A 429 or 503 that says when to come back is retried after that wait. A 429 was not processed, so every method is
- *   retried; after another status only `GET`, `HEAD`, `OPTIONS`, `TRACE`, `PUT` and `DELETE` (RFC 9110 §9.2.2). A body
- *   must be one that can be sent again: a string, `URLSearchParams`, `FormData`, `Blob`, `ArrayBuffer` or a view of
- *   one, in `init`. A stream, or the body of a `Request`, is sent once.
+ * - If a response reports that nothing is left (`RateLimit` with `r=0`, or an older form), or is a 429 or 503 that
+ *   says when to retry, later requests of the same `key` wait until then before they are sent.
+ * - A 429 or 503 that says when to retry is retried after that wait. A 429 was not processed, so every method is
+ *   retried; after another status only `GET`, `HEAD`, `OPTIONS`, `TRACE`, `PUT` and `DELETE` (RFC 9110 §9.2.2). The
+ *   body must be resendable: a string, `URLSearchParams`, `FormData`, `Blob`, `ArrayBuffer` or a view of one, in
+ *   `init`. A stream, or the body of a `Request`, is sent once.
  * - A response that does not say when, or says now, is returned as it is. So is the last one, when `maxRetries` or
  *   `maxWaitMs` is used up.
- * - While units are left requests are not spread: they go out at once.
+ * - While units are left, requests are sent at once, without spreading.
  *
- * An abort of the request's signal ends a wait at once, with the signal's reason. It throws nothing of its own but
- * for its options; everything else is as `fetch` does it.
+ * Aborting the request's signal ends a wait at once, with the signal's reason. `pacedFetch` throws errors of its own
+ * only for its options; all others are those of `fetch`.
  *
- * @throws `ERR_INVALID_OPTION` for an option that is unknown or out of its range.
+ * @throws `ERR_INVALID_OPTION` for an unknown option, or one out of its range.
  * @example
  * const paced = pacedFetch({ maxWaitMs: 10_000 });
  * const response = await paced('https://api.example.com/items', { signal: AbortSignal.timeout(20_000) });
@@ -89,7 +89,7 @@ type Settings = {
   readonly [Name in keyof PacedFetchOptions]-?: Exclude<PacedFetchOptions[Name], undefined>;
 };
 
-/** The longest that a timer can take, less what jitter and rounding add. */
+/** The longest timer, less the margin that jitter and rounding need. */
 const LONGEST_WAIT_MS = 2_147_483_000;
 
 const ordinaryClock: PacingClock = {
@@ -120,7 +120,7 @@ const OPTIONS: OptionSet = {
 function readPacedFetchOptions(options: unknown): Settings {
   const given = new GivenOptions(OPTIONS, options);
   const settings: Settings = {
-    // Looked up at each call: whoever instruments fetch may come later.
+    // Looked up at each call, because an instrumentation of fetch may be installed later.
     fetch: given.optional('fetch', readFunction, (...args: Parameters<Fetch>) =>
       fetch(...args),
     ) as Fetch,
@@ -169,12 +169,12 @@ function readClock(option: string, value: unknown): PacingClock {
 
 const MAX_KEYS = 1_000;
 
-/** Until when a key has to wait, in Unix milliseconds. */
+/** The end of a key's wait, in Unix milliseconds. */
 interface Pause {
   readonly until: number;
 }
 
-/** The keys that have to wait; the least recently used are forgotten. */
+/** The keys that have to wait; the least recently used are dropped. */
 class Pauses {
   readonly #clock: PacingClock;
   readonly #pauses = new Map<string, Pause>();
@@ -197,7 +197,7 @@ class Pauses {
     return pause === undefined ? 0 : pause.until - this.#clock.now();
   }
 
-  /** The longer wait counts: responses do not come in the order in which they were made. */
+  /** Keeps the longer wait, because responses may arrive out of order. */
   extend(key: string, ms: number): void {
     if (ms <= this.leftMs(key)) return;
     this.#pauses.delete(key);
@@ -207,7 +207,7 @@ class Pauses {
     }
   }
 
-  /** A request that went out in spite of this pause was served. */
+  /** Ends a pause during which a request was served nevertheless. */
   disprove(key: string, pause: Pause | undefined): void {
     if (pause !== undefined && this.#pauses.get(key) === pause) this.#pauses.delete(key);
   }
@@ -258,18 +258,18 @@ class Call {
   async #waitForOthers(signal: AbortSignal | null): Promise<void> {
     for (;;) {
       const ms = this.#pauses.leftMs(this.#key);
-      // Of a signal that is aborted already, fetch itself says so.
+      // If a signal is already aborted, fetch itself rejects.
       if (ms <= 0 || ms > this.#waitLeftMs || signal?.aborted === true) return;
       await this.#wait(ms, signal);
     }
   }
 
-  /** What the response asks of everyone under this key, in milliseconds from now. */
+  /** Records the wait that the response asks of this key, and returns it in milliseconds from now. */
   #note(response: Response, pause: Pause | undefined): number {
     const { waitMs, limits } = parseRateLimit(response.headers, {
       now: this.#settings.clock.now(),
     });
-    // With other statuses Retry-After speaks of something else: a redirect, or a result that is not ready.
+    // With other statuses, Retry-After is about something else: a redirect, or a result that is not ready.
     const refused = this.#settings.retryStatuses.includes(response.status);
     const exhausted = limits.some(({ remaining }) => remaining === 0);
     if (!refused && !exhausted) {
@@ -306,7 +306,7 @@ const IDEMPOTENT: ReadonlySet<string> = new Set([
   'DELETE',
 ]);
 
-/** Undefined for what fetch itself will refuse. */
+/** Undefined for arguments that fetch itself will refuse. */
 function describe(...[input, init]: Parameters<Fetch>): PacedRequest | undefined {
   const request = isRequest(input) ? input : undefined;
   const method = init?.method ?? request?.method ?? 'GET';
@@ -328,7 +328,7 @@ function isRequest(input: Parameters<Fetch>[0]): input is Request {
 }
 
 function signalOf(...[input, init]: Parameters<Fetch>): AbortSignal | null {
-  // null in `init` takes a Request's own signal away.
+  // null in `init` removes a Request's own signal.
   if (init?.signal !== undefined) return init.signal;
   return isRequest(input) ? input.signal : null;
 }
@@ -336,7 +336,7 @@ function signalOf(...[input, init]: Parameters<Fetch>): AbortSignal | null {
 function canBeSentAgain(...[input, init]: Parameters<Fetch>): boolean {
   const body = init?.body;
   if (body === undefined || body === null) {
-    // Not every browser shows a Request's body; without one its method says enough.
+    // Not every browser exposes a Request's body; without a body the method is sufficient.
     return (
       !isRequest(input) ||
       input.body === null ||
@@ -353,7 +353,7 @@ function canBeSentAgain(...[input, init]: Parameters<Fetch>): boolean {
   );
 }
 
-/** Rejects with the signal's reason as soon as it is aborted, whatever `wait` does with the signal it is given. */
+/** Rejects with the signal's reason as soon as it is aborted, even if `wait` ignores the signal. */
 async function untilAborted(
   signal: AbortSignal | null,
   wait: (ended: AbortSignal) => Promise<unknown>,
@@ -377,11 +377,11 @@ async function untilAborted(
 const DRAINED_BYTES = 65_536;
 
 /**
- * Reads the rest of a body that nobody will read, so that its socket can carry the retry; cancels a long one. What is
- * returned cancels one that is slow.
+ * Reads the rest of an unused body, so that its socket can carry the retry; cancels a long one. The returned function
+ * cancels a slow one.
  */
 function drain({ body }: Response): () => void {
-  // A fetch of another make may return another kind of stream.
+  // Another implementation of fetch may return another kind of stream.
   if (typeof body?.getReader !== 'function' || body.locked) return () => {};
   const reader = body.getReader();
   const cancel = (): void => void reader.cancel().catch(() => {});

@@ -12,7 +12,7 @@ export type ResponseHeaders =
   | { get(name: string): string | null | undefined }
   | Readonly<Record<string, string | number | readonly string[] | null | undefined>>;
 
-/** What a server says of one of its limits. What it did not say is undefined; nothing is guessed. */
+/** A server's report of one of its limits. Parts that the server did not send are undefined; nothing is guessed. */
 export interface ReportedLimit {
   /** The policy's name; undefined in forms that have none (draft-7, draft-6, `X-RateLimit-*`). */
   readonly name: string | undefined;
@@ -20,45 +20,45 @@ export interface ReportedLimit {
   readonly quota: number | undefined;
   /** The limit's window in milliseconds: `w` of the policy. */
   readonly windowMs: number | undefined;
-  /** What is counted: `qu`; `'requests'` where a policy names no other. */
+  /** The unit counted: `qu`; `'requests'` if a policy names none. */
   readonly unit: string | undefined;
   /** Units that are left: `r`, or `remaining`. */
   readonly remaining: number | undefined;
   /** Milliseconds from the response within which no more than `remaining` can be used: `t`, or `reset`. */
   readonly effectiveWindowMs: number | undefined;
-  /** `pk`, in base64 as it was sent: which of its clients or resources the server counts this under. */
+  /** `pk`, in base64 as it was sent: the client or resource under which the server counts. */
   readonly partitionKey: string | undefined;
 }
 
-/** What the headers of one response say about limits. */
+/** The limits reported in the headers of one response. */
 export interface RateLimitReport {
   /**
-   * Milliseconds to wait before the next request: `retryAfterMs` where the server sent that, else the longest
+   * Milliseconds to wait before the next request: `retryAfterMs` if the server sent it, else the longest
    * `effectiveWindowMs` of the limits that have nothing left, else 0.
    */
   readonly waitMs: number;
-  /** `Retry-After` in milliseconds, 0 for an instant that has passed; undefined where there is none. */
+  /** `Retry-After` in milliseconds, 0 for an instant that has passed; undefined if it was not sent. */
   readonly retryAfterMs: number | undefined;
   /** In the order of `RateLimit-Policy`, then those that only have a count. */
   readonly limits: readonly ReportedLimit[];
 }
 
 /**
- * Reads what a response says about rate limits. It never throws on a header, whatever is in it: a malformed field is
- * ignored as a whole, and so is one of more than 8,192 characters or 64 items.
+ * Reads a response's rate limit headers. Never throws on a header: a malformed field is ignored as a whole, as is one
+ * of more than 8,192 characters or 64 items.
  *
- * Understood are `RateLimit` and `RateLimit-Policy` as in draft-ietf-httpapi-ratelimit-headers-08 to -11 (and the
- * parameters `a` and `w` that a later draft has for `r` and `t`), `RateLimit` of draft-7, `RateLimit-Limit`,
+ * Understands `RateLimit` and `RateLimit-Policy` as in draft-ietf-httpapi-ratelimit-headers-08 to -11 (and the
+ * parameters `a` and `w`, a later draft's names for `r` and `t`), `RateLimit` of draft-7, `RateLimit-Limit`,
  * `-Remaining` and `-Reset` of draft-6, `X-RateLimit-*`, `X-Rate-Limit-*`, and `Retry-After` in seconds or as a date
- * (RFC 9110 §10.2.3). Where a server sends several forms, the first in this order that can be read counts. A `Reset`
- * is a number of seconds below 10^9, Unix seconds below 10^11, and Unix milliseconds from there on. Dates and Unix
- * times are compared with the response's own `Date`, so that a wrong clock does not matter.
+ * (RFC 9110 §10.2.3). If a server sends several forms, the first readable one in this order counts. A `Reset` is a
+ * number of seconds below 10^9, Unix seconds below 10^11, and Unix milliseconds from there on. Dates and Unix times
+ * are compared with the response's own `Date`, so a wrong local clock does not matter.
  *
- * A response with a positive `Age` comes from a cache: what it says of limits is ignored, as the draft asks, and its
- * age counts towards `Retry-After`.
+ * A response with a positive `Age` comes from a cache: its limits are ignored, as the draft asks, and its age is
+ * subtracted from `Retry-After`.
  *
  * @param options.now Unix milliseconds at which the response came, for those without a `Date`; default `Date.now()`
- * @throws `ERR_INVALID_OPTION` for an option that is not one.
+ * @throws `ERR_INVALID_OPTION` for an unknown or wrong option.
  * @example
  * const response = await fetch('https://api.example.com/items');
  * const { waitMs, limits } = parseRateLimit(response.headers);
@@ -124,7 +124,7 @@ function fieldsOf(headers: unknown): ReadField {
   return (name) => join(lines.get(name) ?? []);
 }
 
-/** Lines of one field as one (RFC 9110 §5.3); undefined where there are none or too much of them. */
+/** Joins the lines of one field (RFC 9110 §5.3); undefined if there are none or too many. */
 function join(values: readonly unknown[]): string | undefined {
   let joined: string | undefined;
   let count = 0;
@@ -219,12 +219,12 @@ function readCounts(read: ReadField, serverNow: number): readonly ReportedLimit[
   return [];
 }
 
-/** `"burst";r=50;t=30`, of draft-8 and later; undefined where it is no list, and empty where it says something else. */
+/** `"burst";r=50;t=30`, of draft-8 and later; undefined if it is no list, and empty if it has no counts. */
 function readItems(field: string): readonly ReportedLimit[] | undefined {
   const items = parseList(field);
   const counts: ReportedLimit[] = [];
   for (const { bare, parameters } of items ?? []) {
-    // The draft after draft-11 calls them `a` and `w`, and in draft-11 `w` has no meaning here.
+    // The draft after draft-11 calls them `a` and `w`; in draft-11, `w` has no meaning here.
     const [left, within] = parameters.has('r') ? (['r', 't'] as const) : (['a', 'w'] as const);
     const remaining = parameters.get(left);
     if (
@@ -267,7 +267,7 @@ function readDirectives(field: string): readonly ReportedLimit[] {
   ];
 }
 
-/** A count belongs to the policy of its name, or where it has none, of its quota; else it stands for itself. */
+/** Adds each count to the policy of its name, or without a name to the policy of its quota; else keeps it separate. */
 function withCounts(
   policies: readonly ReportedLimit[],
   counts: readonly ReportedLimit[],
@@ -277,7 +277,7 @@ function withCounts(
     const itsPolicy = (policy: ReportedLimit): boolean =>
       (count.name === undefined ? policy.quota === count.quota : policy.name === count.name) &&
       (policy.partitionKey ?? count.partitionKey) === (count.partitionKey ?? policy.partitionKey);
-    // Of one policy there may be several counts, one for each partition.
+    // One policy may have several counts, one for each partition.
     const free = policies.findIndex((policy, i) => itsPolicy(policy) && limits[i] === policy);
     const policy = policies[free] ?? policies.find(itsPolicy) ?? NOTHING_SAID;
     limits[free === -1 ? limits.length : free] = {

@@ -1,7 +1,7 @@
 /**
  * Reads structured field values (RFC 9651 §4.2) as far as the RateLimit fields need them: lists and dictionaries of
- * items with parameters. Values of all types are checked, so that an unknown parameter can be passed over and a
- * malformed field is known as one; inner lists are checked and not kept.
+ * items with parameters. Values of all types are checked, so that an unknown parameter can be skipped and a malformed
+ * field is recognized; inner lists are checked and not kept.
  */
 
 /** A value and its type. Byte sequences stay in base64, dates are seconds, display strings are not decoded. */
@@ -18,11 +18,11 @@ export interface Item {
   readonly parameters: Parameters;
 }
 
-/** No server says anything useful in more: longer fields are malformed. */
+/** No useful field is longer: longer fields are treated as malformed. */
 export const MAX_FIELD_CHARACTERS = 8_192;
 const MAX_MEMBERS = 64;
 
-/** The members of a list; undefined where it is malformed. */
+/** The members of a list; undefined if malformed. */
 export function parseList(field: string): readonly Item[] | undefined {
   const reader = new Reader(field);
   const items: Item[] = [];
@@ -33,7 +33,7 @@ export function parseList(field: string): readonly Item[] | undefined {
   return wellFormed ? items : undefined;
 }
 
-/** The members of a dictionary without their parameters; undefined where it is malformed. */
+/** The members of a dictionary without their parameters; undefined if malformed. */
 export function parseDictionary(field: string): ReadonlyMap<string, BareItem> | undefined {
   const reader = new Reader(field);
   const members = new Map<string, BareItem>();
@@ -64,7 +64,7 @@ const DISPLAY_STRING = /%"(?:[ !#$&-~]|%[0-9a-f]{2})*"/y;
 const TRUE: BareItem = { type: 'boolean', value: true };
 const INNER_LIST: BareItem = { type: 'inner-list', value: undefined };
 
-/** A text and how far it has been read. */
+/** A text and the position in it. */
 class Reader {
   readonly #text: string;
   #at = 0;
@@ -77,12 +77,12 @@ class Reader {
     return this.#at === this.#text.length;
   }
 
-  /** The next character, which stays unread. */
+  /** The next character, without consuming it. */
   get next(): string {
     return this.#text.charAt(this.#at);
   }
 
-  /** What a sticky pattern matches here. */
+  /** Consumes and returns the match of a sticky pattern. */
   take(pattern: RegExp): string | undefined {
     pattern.lastIndex = this.#at;
     const found = pattern.exec(this.#text)?.[0];

@@ -4,7 +4,7 @@ import { Gate } from './gate.ts';
 import type { LimitedOptions } from './gate.ts';
 import { behind } from './limited.ts';
 
-/** What `RateLimit` takes: each function of these may read as many of the call's arguments as it likes. */
+/** Options of `RateLimit`. Each function among them may read as many of the call's arguments as it likes. */
 export interface RateLimitDecoratorOptions<
   This,
   ToIdentify extends unknown[],
@@ -20,7 +20,10 @@ type AtLeast<Args extends unknown[]> = [...Args, ...unknown[]];
 
 type Method<This, Args extends unknown[], Result> = (this: This, ...args: Args) => Promise<Result>;
 
-/** What `RateLimit` makes: a decorator of asynchronous methods that are called with at least `Args`, standard and legacy. */
+/**
+ * The result of `RateLimit`: a decorator of asynchronous methods that are called with at least `Args`, standard and
+ * legacy.
+ */
 export interface RateLimitDecorator<This, Args extends unknown[]> {
   /** As a standard decorator. */
   <Self extends This, Given extends Args, Result>(
@@ -33,16 +36,16 @@ export interface RateLimitDecorator<This, Args extends unknown[]> {
     name: string | symbol,
     descriptor: TypedPropertyDescriptor<Method<Self, Given, Result>>,
   ): void;
-  /** What the decorated method asks, on whatever instance. Close it where it was made from options. */
+  /** The limiter of the decorated method, shared by all instances. Close it here if it was made from options. */
   readonly limiter: RateLimiter;
 }
 
 /**
- * `limited` for a method: a decorator of an asynchronous method, of instances or static, standard or under
- * TypeScript's `experimentalDecorators`. `identify`, `cost` and `limits` see the call's arguments, and `this` is the
- * instance, or the class for a static method. There is one limiter, whatever the number of instances.
+ * Limits a method like `limited`: decorates an asynchronous method, of instances or static, standard or under
+ * TypeScript's `experimentalDecorators`. `identify`, `cost` and `limits` get the call's arguments, and `this` is the
+ * instance, or the class for a static method. All instances share one limiter.
  *
- * @throws {RateLimiterError} as `limited` does; also where it stands on anything else than a method.
+ * @throws {RateLimiterError} like `limited`; also if it decorates anything other than a method.
  * @example
  * class Mailer {
  *   @RateLimit({ limiter, identify: (to: string) => to })

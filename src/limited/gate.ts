@@ -14,18 +14,18 @@ import { GivenOptions, readBoolean } from '../options/read-options.ts';
 import { RateLimitExceeded } from '../limiter/rate-limit-exceeded.ts';
 import type { RefusedDecision } from '../limiter/rate-limit-exceeded.ts';
 
-/** How long, and in how long a queue, calls wait. */
+/** Bounds of a call's wait and of its queue. */
 export type WaitBounds = Pick<WaitOptions, 'timeoutMs' | 'signal' | 'maxQueue'>;
 
-/** What a function of the call's arguments may answer with. */
+/** A function of the call's arguments. */
 type FromArguments<This, Args extends readonly unknown[], T> = (
   this: This,
   ...args: Args
 ) => T | PromiseLike<T>;
 
 /**
- * Who asks, for how much, and what happens to a call that does not pass. What a function of these throws is what
- * the call rejects with.
+ * The identity and cost of a call, and how to handle a refusal. An error that one of these functions throws rejects
+ * the call.
  *
  * @example
  * const options: LimitedOptions<void, [userId: string, rows: string[]]> = {
@@ -35,27 +35,30 @@ type FromArguments<This, Args extends readonly unknown[], T> = (
  * };
  */
 export interface LimitedOptions<This, Args extends readonly unknown[]> {
-  /** A limiter, which stays yours, or the options of one; that one is `limiter` of what you get, to be closed there. */
+  /**
+   * A limiter, which stays yours to close, or the options of a new one, which is the `limiter` of the result: close
+   * it there.
+   */
   limiter: RateLimiter | RateLimiterOptions;
-  /** Who is limited: the same for all calls, or a function of the call's arguments and `this`. */
+  /** The identity to limit: the same for all calls, or a function of the call's arguments and `this`. */
   identify: Identity | FromArguments<This, Args, Identity>;
   /** Units that a call asks for: a whole number from 1, or a function of the call's arguments and `this`. Default 1. */
   cost?: number | FromArguments<This, Args, number>;
   /**
-   * In place of the limiter's own limits: an override, or a plan per call. A function that answers with the same
-   * array for the same plan has it checked once; undefined stands for the limiter's own.
+   * Limits instead of the limiter's own: an override, or a plan per call. Return the same array for the same plan, so
+   * that it is checked once. If the function returns undefined, the limiter's own apply.
    */
   limits?: readonly Limit[] | FromArguments<This, Args, readonly Limit[] | undefined>;
   /**
-   * Whether a call waits for its turn and is not refused: as `limiter.wait` does, without bound for `true`. Not under
-   * a concurrency limit. Default false.
+   * Whether a call waits for its turn, like `limiter.wait`, instead of being refused; `true` waits without bound. Not
+   * under a concurrency limit. Default false.
    */
   wait?: boolean | WaitBounds;
   /** Whether the lease of a call is renewed for as long as it runs. Only under a concurrency limit. Default false. */
   heartbeat?: boolean;
 }
 
-/** Stands before a function: lets a call pass, or throws. */
+/** Guards a function: lets a call pass, or throws. */
 export class Gate<This, Args extends readonly unknown[]> {
   readonly limiter: RateLimiter;
   readonly #identify: LimitedOptions<This, Args>['identify'];
@@ -64,7 +67,7 @@ export class Gate<This, Args extends readonly unknown[]> {
   readonly #wait: WaitBounds | undefined;
   readonly #heartbeat: boolean;
 
-  /** `where` is whose options they are, for an error. */
+  /** `where` names the object of options, for errors. */
   constructor(where: string, options: LimitedOptions<This, Args>) {
     const given = new GivenOptions(limitedOptions(where), options);
     this.#identify = given.required('identify', readIdentify);
@@ -78,7 +81,7 @@ export class Gate<This, Args extends readonly unknown[]> {
     this.#checkTogether();
   }
 
-  /** The lease of a call that passes, where a limit lends places. */
+  /** Resolves to the lease of a call that passes, if a limit lends places. */
   async enter(self: This, args: Args): Promise<Lease | undefined> {
     const identify = this.#identify;
     const identity =
@@ -115,7 +118,7 @@ export class Gate<This, Args extends readonly unknown[]> {
     };
   }
 
-  /** What can be seen to go wrong with every call. */
+  /** Reports mistakes that would make every call fail. */
   #checkTogether(): void {
     if (typeof this.#limits === 'function') {
       return;

@@ -3,24 +3,28 @@ import type { RateLimiter } from '../limiter/rate-limiter.ts';
 import { Gate } from './gate.ts';
 import type { LimitedOptions } from './gate.ts';
 
-/** A function that asks a limiter before each call. */
+/** A function that calls a limiter before each run. */
 export interface LimitedFunction<This, Args extends readonly unknown[], Result> {
   (this: This, ...args: Args): Promise<Awaited<Result>>;
-  /** What it asks. Close it where it was made from options. */
+  /** The function's limiter. Close it here if it was made from options. */
   readonly limiter: RateLimiter;
 }
 
-/** `NoInfer` that a tuple of parameters survives: types come from the function alone, and the options are checked by them. */
+/**
+ * A `NoInfer` that works for a tuple of parameters: types are inferred from the function alone, and the options are
+ * checked against them.
+ */
 type Settled<T> = [T][T extends unknown ? 0 : never];
 
 /**
- * The same function, behind a limiter: with the same parameters and `this`, and always asynchronous. A call that
- * passes runs the function, and what that returns or throws comes through unchanged. One that does not pass rejects
- * with `RateLimitExceeded` and leaves the function alone, or waits if told to. Under a concurrency limit a call takes
- * a place, and the place is free again when the returned promise settles; a release that fails is left to the `ttl`.
+ * Wraps a function with a limiter. The result has the same parameters and `this`, and is always asynchronous. A call
+ * that passes runs the function, and its result or error comes through unchanged. A call that does not pass rejects
+ * with `RateLimitExceeded` without running the function, or waits if `wait` is set. Under a concurrency limit a call
+ * takes a place, and frees it when the returned promise settles; if the release fails, the lease expires after its
+ * `ttl`.
  *
- * @throws {RateLimiterError} `ERR_INVALID_OPTION` and the like for every option that is not right. Calls reject with
- * `RateLimitExceeded`, with what `identify`, `cost` or `limits` throws, and as `allow`, `wait` and `acquire` do.
+ * @throws {RateLimiterError} `ERR_INVALID_OPTION` and the like for every wrong option. Calls reject with
+ * `RateLimitExceeded`, with errors of `identify`, `cost` or `limits`, and like `allow`, `wait` and `acquire`.
  * @example
  * const send = limited(sendMail, { limiter, identify: (to) => to });
  * await send('alice@example.com', 'Hello');
@@ -42,7 +46,7 @@ export function limited<This, Args extends unknown[], Result>(
   return behind(new Gate('limited', options), fn);
 }
 
-/** The function behind a gate that is already there. */
+/** Wraps a function with an existing gate. */
 export function behind<This, Args extends unknown[], Result>(
   gate: Gate<This, Args>,
   fn: (this: This, ...args: Args) => Result,

@@ -8,13 +8,13 @@ import { ENDED, SENT, unpack } from './exchange.ts';
 import type { Answer, Asked, Question, Start } from './exchange.ts';
 import type { PlainOptions } from './options.ts';
 
-/** A thread starts in a tenth of this on a busy machine. Where it does not, another is tried no sooner than after as long. */
+/** A thread starts in a tenth of this time on a busy machine. If it does not, the next attempt waits just as long. */
 const LONGEST_START_MS = 10_000;
-/** Before its first answer the other thread loads the client library, for as long as this, and connects. */
+/** The longest that the other thread loads the client library before its first answer, in addition to connecting. */
 const LONGEST_LOAD_MS = 10_000;
 /**
- * The thread's first code, which loads its file. It needs no file itself, and so can tell of one that is not there or
- * cannot run: this thread is blocked meanwhile, and hears of no event. Written so that it runs as CommonJS and as ESM.
+ * The thread's first code, which loads its file. It needs no file itself, so it can report a file that is missing or
+ * cannot run: this thread is blocked meanwhile, and receives no events. Runs as CommonJS and as ESM.
  */
 const LOADER = `import('node:worker_threads').then(async ({ workerData }) => {
   const { file, port, signal } = workerData;
@@ -35,14 +35,14 @@ const LOADER = `import('node:worker_threads').then(async ({ workerData }) => {
     throw error;
   }
 });`;
-/** By how much an answer may come after its deadline, which the other thread keeps. */
+/** How late after its deadline, which the other thread keeps, an answer may come. */
 const GRACE_MS = 1_000;
-/** Waiting is counted in pieces, so that a process that was stopped for a while has waited one piece and no more. */
+/** Waits in pieces, so that a process that was stopped for a while has waited only one piece. */
 const PIECE_MS = 100;
 
 /**
- * A thread of its own for a limiter, and questions to it that block until they are answered. Written out, although
- * libraries do this, because it is short and the package depends on nothing.
+ * A worker thread with a limiter, and questions to it that block until they are answered. Written here rather than
+ * imported, because it is short and the package has no dependencies.
  */
 export class Bridge {
   readonly #signal = new Int32Array(new SharedArrayBuffer(8));
@@ -50,9 +50,9 @@ export class Bridge {
   readonly #port: MessagePort;
   readonly #madeAt = monotonicMs();
   #started = false;
-  /** Why the thread could not start, where it said so. */
+  /** The reason why the thread could not start, if it reported one. */
   #failure: unknown;
-  /** Whether this thread ended the other one, which may have been in order, because it gave no answer in time. */
+  /** Whether this thread ended the other one for not answering in time, which need not be a fault of it. */
   #gaveUp = false;
   #answered = false;
   #lastId = 0;
@@ -77,12 +77,12 @@ export class Bridge {
     this.#port.unref();
   }
 
-  /** Whether nobody is there to answer. */
+  /** Whether the thread has ended, so that no answer can come. */
   get ended(): boolean {
     return Atomics.load(this.#signal, ENDED) === 1;
   }
 
-  /** Whether it is time for another one. */
+  /** Whether it is time to start another thread. */
   get replaceable(): boolean {
     return this.ended && (this.#started || monotonicMs() - this.#madeAt > 2 * LONGEST_START_MS);
   }
@@ -90,8 +90,8 @@ export class Bridge {
   /**
    * Blocks until there is an answer.
    *
-   * @throws {RateLimiterError} `ERR_WORKER_MISSING` where the thread cannot start.
-   * @throws {StoreError} where no answer comes, or none will. The thread is then ended.
+   * @throws {RateLimiterError} `ERR_WORKER_MISSING` if the thread cannot start.
+   * @throws {StoreError} if no answer comes. The thread is then ended.
    */
   ask(question: Question, timeoutMs: number): Answer {
     const id = (this.#lastId += 1);
@@ -126,7 +126,7 @@ export class Bridge {
     Atomics.store(this.#signal, ENDED, 1);
   }
 
-  /** Blocks until the thread is there, or has failed. */
+  /** Blocks until the thread has started, or has failed. */
   #starts(): boolean {
     const hello = this.#receive(0, LONGEST_START_MS);
     if (hello?.error !== undefined) {
@@ -138,7 +138,7 @@ export class Bridge {
 
   #receive(id: number, boundMs: number): Answer | undefined {
     for (let waitedMs = 0; ;) {
-      // Both are read before what there is to receive: what comes later shows in them.
+      // Both are read before the received messages, so that later changes appear in the messages.
       const { ended } = this;
       const sent = Atomics.load(this.#signal, SENT);
       const answer = this.#take(id);
@@ -168,7 +168,7 @@ function workerFile(): URL {
       return file;
     }
   } catch {
-    // In a CommonJS bundle there is no `import.meta`.
+    // A CommonJS bundle has no `import.meta`.
   }
   throw new RateLimiterError(
     'ERR_WORKER_MISSING',
@@ -179,7 +179,7 @@ function workerFile(): URL {
 const CURE = 'Leave the package out of the bundle, as an external.';
 const IN_A_BUNDLE = 'In a bundle, leave the package out, as an external.';
 
-/** A mistake of the program, as an outage is not: it is thrown whatever the failure strategy. */
+/** A mistake of the application, not an outage: thrown under every failure strategy. */
 function cannotStart(cause: unknown): RateLimiterError {
   return cause === undefined
     ? new RateLimiterError(

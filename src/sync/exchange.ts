@@ -5,43 +5,43 @@ import type { ErrorCode, StoreFailure } from '../base/errors.ts';
 import type { Identity } from '../base/identity.ts';
 import type { PlainOptions } from './options.ts';
 
-/** What the worker is given when it is made. */
+/** The worker's initial data. */
 export interface Start {
-  /** Where the code of the thread is. */
+  /** The file with the thread's code. */
   readonly file: string;
   readonly port: MessagePort;
   readonly signal: Int32Array;
   readonly options: PlainOptions;
 }
 
-/** Places of the shared signal: how many messages were sent, and whether the worker has ended. */
+/** Indexes of the shared signal: the number of messages sent, and whether the worker has ended. */
 export const SENT = 0;
 export const ENDED = 1;
 
-/** What the worker is asked. */
+/** A call for the worker. */
 export interface Question {
   readonly verb: 'allow' | 'peek' | 'reset' | 'close';
   readonly identity: Identity;
   readonly cost: number;
 }
 
-/** A question on its way; ids rise from 1. */
+/** A question in transit; ids count up from 1. */
 export type Asked = Question & { readonly id: number };
 
-/** What the worker answers; the one with id 0 says that it is there or, with an error, why it cannot be. */
+/** The worker's answer; the one with id 0 reports that it has started or, with an error, why it could not. */
 export interface Answer {
   readonly id: number;
   readonly decision?: Decision;
-  /** What the call rejected with. */
+  /** The rejection of the call. */
   readonly error?: unknown;
-  /** What `onError` is to be told. */
+  /** Errors for `onError`. */
   readonly reported: readonly unknown[];
 }
 
-/** Causes of causes are of interest to nobody. */
+/** Causes beyond this depth are dropped. */
 const DEEPEST_CAUSE = 4;
 
-/** An error as plain data: a clone of it would have lost its class and its code. */
+/** An error as plain data, because a structured clone loses its class and its code. */
 interface Packed {
   readonly packed: true;
   readonly name: string;
@@ -52,7 +52,7 @@ interface Packed {
   readonly cause: unknown;
 }
 
-/** An answer in a form that can be cloned. An error that occurs twice in it is one error again when it is unpacked. */
+/** Makes an answer cloneable. An error that occurs twice in it is one error again when unpacked. */
 export function pack(answer: Answer): Answer {
   const known = new Map<unknown, unknown>();
   const packed = (error: unknown): unknown => {

@@ -1,4 +1,4 @@
-/** The other thread: a limiter like any other, which answers one question after another. */
+/** The worker thread: an ordinary limiter, which answers one question after another. */
 import type { Decision } from '../base/decision.ts';
 import { RateLimiter } from '../limiter/rate-limiter.ts';
 import { pack, SENT } from './exchange.ts';

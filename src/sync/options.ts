@@ -12,7 +12,7 @@ import type { RateLimiterOptions, Settings } from '../limiter/limiter-options.ts
 import { readable, readOneOf } from '../options/read-options.ts';
 import { Problems } from '../options/option-problems.ts';
 
-/** One limit as plain numbers, since what `tokenBucket(…)` makes cannot be handed to another thread. */
+/** One limit as plain numbers, because a limit made by `tokenBucket(…)` cannot be sent to another thread. */
 export type PlainLimit =
   | ({ algorithm?: 'token_bucket' } & TokenBucketOptions)
   | ({ algorithm: 'sliding_window' } & SlidingWindowOptions)
@@ -22,13 +22,13 @@ export type PlainLimit =
 
 interface ByUrl {
   /**
-   * `redis://`, `rediss://` (TLS) or `unix://` and a path; a client cannot be handed to another thread. The type takes
-   * undefined for `process.env.REDIS_URL`; where that is not set, the constructor throws `ERR_INVALID_OPTION`.
+   * A URL: `redis://`, `rediss://` (TLS) or `unix://` and a path; a client cannot be sent to another thread. The type
+   * accepts undefined for `process.env.REDIS_URL`; if it is not set, the constructor throws `ERR_INVALID_OPTION`.
    */
   redis: string | undefined;
 }
 
-/** For each kind of options that the limiter takes: the same, by URL, with limits as plain numbers, and one call at a time. */
+/** Maps each variant of the limiter's options: by URL, with limits as plain numbers, and one call at a time. */
 type Plain<Options> = Options extends { store: object }
   ? never
   : Options extends { limits: readonly Limit[] }
@@ -36,8 +36,8 @@ type Plain<Options> = Options extends { store: object }
     : Omit<Options, 'redis' | 'maxInFlight'> & ByUrl;
 
 /**
- * What a `RateLimiter` takes, as far as it is plain: a URL, and limits as numbers. Hooks are called in the calling
- * thread, before the call returns.
+ * Options of a `RateLimiterSync`: a `RateLimiter`'s, with a URL, and limits as numbers. Hooks are called in the
+ * calling thread, before the call returns.
  *
  * @example
  * const options: RateLimiterSyncOptions = {
@@ -50,12 +50,12 @@ type Plain<Options> = Options extends { store: object }
  */
 export type RateLimiterSyncOptions = Plain<RateLimiterOptions>;
 
-/** Options as they go to the other thread. */
+/** Options in the form that is sent to the other thread. */
 export type PlainOptions = Readonly<Record<string, unknown>>;
 
 const HOOKS = ['onAllow', 'onBlock', 'onError'];
 
-/** Options of the limiter that make no sense here: name, rule and cure. */
+/** Limiter options that are refused here: name, rule and cure. */
 const REFUSED = [
   ['store', 'left out here', 'State that one process keeps needs no other thread: give `redis`.'],
   ['maxInFlight', 'left out here', 'Leave `maxInFlight` out: there is one call at a time.'],
@@ -63,7 +63,10 @@ const REFUSED = [
 
 const ANY_URL = 'redis://localhost';
 
-/** Checked as the limiter itself checks them, in the calling thread; and what of them goes to the other one. */
+/**
+ * Checks the options as the limiter itself does, in the calling thread, and returns the part to send to the other
+ * thread.
+ */
 export function readSyncOptions(options: unknown): { settings: Settings; plain: PlainOptions } {
   if (typeof options !== 'object' || options === null) {
     return { settings: readLimiterOptions(options), plain: {} };
@@ -74,7 +77,7 @@ export function readSyncOptions(options: unknown): { settings: Settings; plain: 
     if (given[name] !== undefined) {
       problems.add(invalidOption(name, rule, given[name], cure));
       delete given[name];
-      // Without them the rest is checked as if it were for Redis.
+      // Without `redis` and `store`, the rest is checked as if it were for Redis.
       given['redis'] ??= ANY_URL;
     }
   }
@@ -109,7 +112,7 @@ export function readSyncOptions(options: unknown): { settings: Settings; plain: 
   return { settings, plain: structuredClone(plain) };
 }
 
-/** The options with limits made of their numbers, in whichever thread. */
+/** Makes limits of their plain numbers, in either thread. */
 export function withLimits(plain: PlainOptions): RateLimiterOptions {
   const { limits } = plain;
   return (Array.isArray(limits)
@@ -120,7 +123,7 @@ export function withLimits(plain: PlainOptions): RateLimiterOptions {
 function readNumbers(limits: unknown): readonly object[] {
   checkCount(limits);
   return limits.map((limit: unknown) => {
-    // A made limit, of whichever copy of the package, has a twin.
+    // A finished limit, of any copy of the package, has a twin.
     if (typeof limit !== 'object' || limit === null || 'twin' in limit) {
       throw invalidOption(
         'limits',

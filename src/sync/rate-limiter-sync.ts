@@ -18,17 +18,17 @@ import type { PlainOptions, RateLimiterSyncOptions } from './options.ts';
 
 const SYNC_CALL: OptionSet = { ...CALL, names: ['cost'] };
 
-/** What one call may say for itself. */
+/** Options of one call. */
 type SyncCallOptions = Pick<CallOptions, 'cost'>;
 
 /**
  * A `RateLimiter` whose calls block: each stops this thread and its event loop until Redis has answered, or
- * `timeoutMs` has passed. For scripts, command lines and build tools, where nothing else goes on; never for a server.
- * It makes the same decisions on the same keys, in a worker thread of its own, which ends with the process. The first
- * call also waits for that thread and its connection, at most as long as `ready` would: ten times `timeoutMs`.
+ * `timeoutMs` has passed. For scripts, command lines and build tools that do nothing else meanwhile; never for a
+ * server. It makes the same decisions on the same keys, in its own worker thread, which ends with the process. The
+ * first call also waits for that thread and its connection, at most as long as `ready` would: ten times `timeoutMs`.
  *
- * @throws {RateLimiterError} `ERR_INVALID_OPTION` as `RateLimiter` does; `ERR_WORKER_MISSING` where the file of
- * the thread is not there, as in a bundle; the first call throws it where that file cannot start.
+ * @throws {RateLimiterError} `ERR_INVALID_OPTION` like `RateLimiter`; `ERR_WORKER_MISSING` if the thread's file is
+ * missing, as in a bundle; the first call throws it if that file cannot start.
  * @example
  * const limiter = new RateLimiterSync({ redis: 'redis://localhost:6379', rate: 5, period: '1h', namespace: 'deploy' });
  * const decision = limiter.allow('production');
@@ -55,7 +55,8 @@ export class RateLimiterSync {
    * Decides one call and charges it if it passes: under all limits, or under none. `onAllow` or `onBlock` is called
    * before it returns.
    *
-   * @throws {RateLimiterError} as `RateLimiter`'s `allow` rejects; `ERR_WORKER_MISSING` where the thread cannot start.
+   * @throws {RateLimiterError} the rejections of `RateLimiter`'s `allow`; `ERR_WORKER_MISSING` if the thread cannot
+   * start.
    * @example
    * const { allowed } = limiter.allow('user:12345', { cost: 3 });
    */
@@ -66,9 +67,9 @@ export class RateLimiterSync {
   }
 
   /**
-   * What `allow` would answer right now. Charges nothing and calls neither `onAllow` nor `onBlock`.
+   * Returns what `allow` would answer now. Charges nothing, and calls neither `onAllow` nor `onBlock`.
    *
-   * @throws {RateLimiterError} as `allow` does.
+   * @throws {RateLimiterError} like `allow`.
    * @example
    * const { remaining } = limiter.peek('user:12345');
    */
@@ -77,10 +78,10 @@ export class RateLimiterSync {
   }
 
   /**
-   * Forgets what the identity has used, under every limit.
+   * Deletes the identity's usage under every limit.
    *
-   * @throws {RateLimiterError} a `StoreError` when the store gives no answer, whatever the failure strategy;
-   * otherwise as `allow` does.
+   * @throws {RateLimiterError} a `StoreError` if the store gives no answer, under any failure strategy; otherwise
+   * like `allow`.
    * @example
    * limiter.reset('user:12345');
    */
@@ -92,8 +93,8 @@ export class RateLimiterSync {
   }
 
   /**
-   * Ends the connection and the thread. From here on calls throw `ERR_LIMITER_CLOSED`. May be left out: the thread
-   * keeps no process alive. May be called again.
+   * Ends the connection and the thread. Later calls throw `ERR_LIMITER_CLOSED`. Optional, because the thread keeps no
+   * process alive. May be called more than once.
    *
    * @example
    * limiter.close();
@@ -105,13 +106,13 @@ export class RateLimiterSync {
       try {
         this.#bridge.ask({ verb: 'close', identity: '', cost: 1 }, this.#settings.timeoutMs);
       } catch {
-        // It has ended already, which is what was wanted.
+        // The thread has already ended, as intended.
       }
       this.#bridge.end();
     }
   }
 
-  /** `close`, for `using`. */
+  /** Calls `close`, for `using`. */
   [Symbol.dispose](): void {
     this.close();
   }
@@ -132,7 +133,7 @@ export class RateLimiterSync {
     throw error as Error;
   }
 
-  /** Only what can be cloned goes to the other thread. */
+  /** Only a cloneable identity can be sent to the other thread. */
   #read(identity: Identity): Identity {
     if (this.#closed) {
       throw new RateLimiterError(
@@ -152,7 +153,7 @@ export class RateLimiterSync {
     return answer;
   }
 
-  /** A thread that gives no answer is a store that gives none; the next call begins with another. */
+  /** A thread that gives no answer counts as a store that gives none; the next call starts another thread. */
   #answer(question: Question): Answer {
     try {
       if (this.#bridge.replaceable) {

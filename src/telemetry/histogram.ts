@@ -1,4 +1,4 @@
-/** How values are distributed, by one or two labels' values; of those there are few. */
+/** Counts a distribution of values, for each combination of one or two labels; these have few values. */
 export class Histogram {
   readonly buckets: readonly number[];
   readonly #series = new Map<string, Map<string, Distribution>>();
@@ -54,7 +54,7 @@ class Distribution {
     this.sum += value;
   }
 
-  /** How many values were at most each bound. */
+  /** The number of values up to each bound. */
   get cumulative(): readonly number[] {
     let sum = 0;
     return this.#counts.slice(0, -1).map((count) => (sum += count));

@@ -5,11 +5,11 @@ import type { StoreStateMessage } from '../observe/messages.ts';
 import { GivenOptions } from '../options/read-options.ts';
 import type { OptionSet } from '../options/read-options.ts';
 
-/** A logger, known by its shape: `console`, pino, winston. */
+/** A logger, recognized by its shape: `console`, pino, winston. */
 export interface StoreStateLogger {
-  /** Told when a store goes away or hangs. */
+  /** Called when a store goes away or hangs. */
   warn(text: string): void;
-  /** Told when it is back; without it, `warn` is. */
+  /** Called when it is back; if missing, `warn` is called. */
   info?(text: string): void;
 }
 
@@ -28,8 +28,8 @@ function readLogger(option: string, value: unknown): StoreStateLogger {
 
 /**
  * Logs each change of state of a store: one line when Redis goes away or hangs, one when it answers again, never one
- * per request. It takes the place of the process warning that an outage makes where nobody listens. Returns what
- * ends it. What the logger throws is ignored.
+ * per request. Replaces the process warning of an outage without a subscriber. Returns a function that ends it.
+ * Errors of the logger are ignored.
  *
  * @throws {RateLimiterError} `ERR_INVALID_OPTION`.
  * @example
@@ -58,7 +58,7 @@ export function logStoreState(options: { logger: StoreStateLogger }): () => void
         logger.warn(text);
       }
     } catch {
-      // There is nobody left to tell.
+      // There is no other place to report it.
     }
   };
   storeStates.subscribe(onState);

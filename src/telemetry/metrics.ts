@@ -3,16 +3,16 @@ import type { LimiterStats, LimitStats, StoreStats } from '../observe/stats.ts';
 import type { Source } from '../observe/stats-registry.ts';
 import { invalidOption } from '../base/errors.ts';
 
-/** What can be passed as one of an exporter's `limiters`: a `RateLimiter`. */
+/** A source for an exporter's `limiters`: a `RateLimiter`. */
 export type Counted = Source<LimiterStats>;
 
-/** What a scrape finds: by namespace, and by where a connection leads to. */
+/** The data of one scrape: by namespace, and by the address of a connection. */
 export interface Readings {
   readonly limiters: ReadonlyMap<string, LimiterStats>;
   readonly stores: ReadonlyMap<string, StoreStats>;
 }
 
-/** The label names of all metrics. None ever holds an identity. */
+/** The label names of all metrics. None ever contains an identity. */
 type Label = 'limiter' | 'limit' | 'outcome' | 'reason' | 'store' | 'node';
 
 interface Sample {
@@ -20,18 +20,18 @@ interface Sample {
   readonly value: number;
 }
 
-/** One number that the core keeps, under its name in either world. */
+/** One number that the core keeps, with its name in Prometheus and in OpenTelemetry. */
 export interface Metric {
   readonly prometheus: string;
   readonly openTelemetry: string;
   readonly kind: 'counter' | 'gauge';
-  /** As OpenTelemetry writes what is counted. */
+  /** The unit in OpenTelemetry's notation. */
   readonly unit: string;
   readonly help: string;
   samples(readings: Readings): Sample[];
 }
 
-/** Of these limiters, or of all that live in this process; of its connections always all. */
+/** Reads these limiters, or all that live in this process; always reads all of its connections. */
 export function readerOf(limiters: readonly Counted[] | undefined): () => Readings {
   return () => ({
     limiters: limiters === undefined ? liveLimiters.read() : statsByNamespace(limiters),
@@ -98,7 +98,7 @@ function perNode(state: 'ready' | 'hung') {
     );
 }
 
-/** All but the two distributions, which are observed once per script call. */
+/** All metrics but the two distributions, which are observed once per script call. */
 export const METRICS: readonly Metric[] = [
   {
     prometheus: 'drl_decisions_total',
@@ -224,7 +224,7 @@ export const METRICS: readonly Metric[] = [
   },
 ];
 
-/** From a tenth of a millisecond, which a local Redis takes, to beyond the default deadline of 250 ms. */
+/** From 0.1 ms, the time of a local Redis, to beyond the default deadline of 250 ms. */
 export const DURATION = {
   prometheus: 'drl_store_call_duration_seconds',
   openTelemetry: 'distributed_rate_limiter.store.call.duration',
@@ -235,7 +235,7 @@ export const DURATION = {
   ],
 } as const;
 
-/** To the most calls that one script call takes. */
+/** Up to the most calls that one script call takes. */
 export const BATCH_SIZE = {
   prometheus: 'drl_store_call_entries',
   openTelemetry: 'distributed_rate_limiter.store.call.entries',

@@ -27,7 +27,7 @@ import type { Counted } from './metrics.ts';
 
 const SCOPE = 'distributed-rate-limiter';
 const PREFIX = 'distributed_rate_limiter';
-/** What an SDK keeps of a span's links unless it is told otherwise. */
+/** The number of links per span that an SDK keeps by default. */
 const MAX_LINKS = 128;
 
 const METRICS_OPTIONS: OptionSet = {
@@ -38,31 +38,31 @@ const SPANS_OPTIONS: OptionSet = { of: 'openTelemetrySpans', names: ['tracerProv
 
 const CALLER = Symbol('caller');
 
-/** What is remembered of a call until its script call begins. */
+/** The facts kept of a call until its script call begins. */
 interface Submission extends StoreSubmission {
   [CALLER]?: SpanContext | undefined;
 }
 
-/** What is exported, and where to. */
+/** The limiters to export, and the destination. */
 export interface OpenTelemetryMetricsOptions {
   /** Default: the global one, which has to be set before. */
   meterProvider?: MeterProvider;
-  /** Whose decisions are exported. Default: those of every limiter of this process, also of ones made later. */
+  /** The limiters whose decisions are exported. Default: all limiters of this process, including later ones. */
   limiters?: readonly Counted[];
 }
 
-/** Where spans go. */
+/** The destination of spans. */
 export interface OpenTelemetrySpansOptions {
   /** Default: the global one. */
   tracerProvider?: TracerProvider;
 }
 
 /**
- * Exports what limiters count, and how long their script calls take, as OpenTelemetry metrics. Values are read when
- * they are collected; nothing is done for a decision. Returns what ends it.
+ * Exports limiters' counts, and the duration of their script calls, as OpenTelemetry metrics. Values are read at
+ * collection, so a decision costs nothing more. Returns a function that ends it.
  *
- * There is no semantic convention for rate limiting. The names follow ASP.NET Core's `aspnetcore.rate_limiting.requests`
- * and `.active_request_leases`, under this library's own prefix.
+ * There is no semantic convention for rate limiting. The names follow ASP.NET Core's
+ * `aspnetcore.rate_limiting.requests` and `.active_request_leases`, under this library's own prefix.
  *
  * @throws {RateLimiterError} `ERR_INVALID_OPTION`.
  * @example
@@ -126,9 +126,9 @@ export function openTelemetryMetrics(options: OpenTelemetryMetricsOptions = {}):
 }
 
 /**
- * Makes one span of each script call, however many decisions travel in it, with a link to the span of each caller
- * that is sampled; if they are all of one span, it is the parent as well. Where no caller that has a span is sampled,
- * none is made. Returns what ends it.
+ * Makes one span for each script call, however many decisions it carries, with a link to the span of each sampled
+ * caller. If all callers are in one span, it is the parent as well. If no caller is sampled, there is no span.
+ * Returns a function that ends it.
  *
  * @throws {RateLimiterError} `ERR_INVALID_OPTION`.
  * @example
@@ -187,14 +187,14 @@ export function openTelemetrySpans(options: OpenTelemetrySpansOptions = {}): () 
   };
 }
 
-/** In the caller's own context. */
+/** Runs in the caller's own context. */
 function onSubmit(message: unknown): void {
   (message as Submission)[CALLER] = trace.getSpanContext(context.active());
 }
 
-/** One link for each sampled span, however many calls it made. */
+/** Makes one link for each sampled span, however many calls it made. */
 function linksTo(callers: readonly SpanContext[]): Link[] {
-  // A span has one object that names it.
+  // Each span has exactly one context object.
   const distinct = new Set<SpanContext>();
   for (const caller of callers) {
     if ((caller.traceFlags & TraceFlags.SAMPLED) !== 0 && distinct.size < MAX_LINKS) {

@@ -7,17 +7,17 @@ import { Histogram } from './histogram.ts';
 import { BATCH_SIZE, DURATION, METRICS, readerOf, readLimiters } from './metrics.ts';
 import type { Counted, Metric, Readings } from './metrics.ts';
 
-/** A registry of prom-client (13 or newer), known by its shape. */
+/** A registry of prom-client (13 or newer), recognized by its shape. */
 export interface PrometheusRegistry {
   registerMetric(metric: never): void;
   removeSingleMetric(name: string): void;
 }
 
-/** What is exported, and where to. */
+/** The limiters to export, and the destination. */
 export interface PrometheusOptions {
-  /** prom-client's own `register`, or a `Registry` of yours. */
+  /** prom-client's own `register`, or your own `Registry`. */
   register: PrometheusRegistry;
-  /** Whose decisions are exported. Default: those of every limiter of this process, also of ones made later. */
+  /** The limiters whose decisions are exported. Default: all limiters of this process, including later ones. */
   limiters?: readonly Counted[];
 }
 
@@ -42,14 +42,14 @@ interface Collected {
 }
 
 /**
- * Exports what limiters count, and how long their script calls take, into a registry of prom-client. Values are read
- * when it is scraped; nothing is done for a decision. Returns what takes it all out of the registry again.
+ * Exports limiters' counts, and the duration of their script calls, into a registry of prom-client. Values are read
+ * at each scrape, so a decision costs nothing more. Returns a function that removes all of it from the registry.
  *
- * Labels are bounded: `limiter` is the namespace, `limit` the limit's name, `store` where the connection leads to. Of
- * each there are at most 100, and `other`. None holds an identity.
+ * Labels are bounded: `limiter` is the namespace, `limit` the limit's name, `store` the connection's address. Each
+ * has at most 100 values, and `other`. None contains an identity.
  *
  * @throws {RateLimiterError} `ERR_INVALID_OPTION`.
- * @throws {Error} from prom-client, where the registry holds metrics of these names already.
+ * @throws {Error} from prom-client, if the registry already holds metrics of these names.
  * @example
  * import { register } from 'prom-client';
  * prometheusMetrics({ register });
@@ -93,13 +93,13 @@ export function prometheusMetrics(options: PrometheusOptions): () => void {
 }
 
 /**
- * One metric as a registry of prom-client sees it. Not one of its own classes: those are told of every change, and
- * count on their own; this one reads what is counted anyway, when it is scraped.
+ * One metric in the form that a registry of prom-client reads. Not one of its own classes: those keep their own
+ * counts, updated on every change; this one reads the existing counts at each scrape.
  */
 abstract class Collector {
-  /** Under which the registry holds it. */
+  /** The registry's key for it. */
   readonly key: string;
-  /** A registry in the OpenMetrics format takes `_total` off it. */
+  /** A registry in the OpenMetrics format removes `_total` from it. */
   name: string;
   readonly help: string;
   abstract readonly type: Collected['type'];
@@ -119,7 +119,7 @@ abstract class Collector {
     return Promise.resolve({ name, help, type, aggregator, values: this.values() });
   }
 
-  /** Asked by `register.resetMetrics()`. */
+  /** Called by `register.resetMetrics()`. */
   abstract reset(): void;
 }
 
@@ -129,7 +129,7 @@ class Reading extends Collector {
   readonly #read: () => Readings;
 
   constructor(metric: Metric, read: () => Readings) {
-    // Where workers are aggregated: a store is up if it is up for all of them.
+    // When workers are aggregated, a store is up only if it is up for all of them.
     super(metric.prometheus, metric.help, metric.prometheus === 'drl_store_up' ? 'min' : 'sum');
     this.type = metric.kind;
     this.#metric = metric;
@@ -140,7 +140,7 @@ class Reading extends Collector {
     return this.#metric.samples(this.#read());
   }
 
-  /** The limiters' own numbers are not ours to change. */
+  /** A reset must not change the limiters' own numbers. */
   reset(): void {}
 }
 

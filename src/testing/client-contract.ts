@@ -9,44 +9,44 @@ import { slotOf } from '../redis/connection/slot.ts';
 import { casesOf } from './contract.ts';
 import type { Checks, ContractCase } from './contract.ts';
 
-/** What is done to the way between a client and its server. `startRelay` makes such a way. */
+/** Faults between a client and its server. `startRelay` provides them. */
 export interface Faults {
   /** Ends every connection; new ones are refused until `restore`. */
   lose(): unknown;
-  /** Connections stay open, and nothing comes through, either way, until `restore` or `lose`. */
+  /** Keeps connections open, but passes nothing on, either way, until `restore` or `lose`. */
   stall(): unknown;
-  /** All is well again. */
+  /** Ends all faults. */
   restore(): unknown;
 }
 
-/** A client, and how to be rid of it. */
+/** A client, and a function to end it. */
 export interface OpenClient {
-  /** What goes into the option `redis`. */
+  /** The value for the option `redis`. */
   readonly redis: RedisClient;
-  /** Ends the client, also while its server cannot be reached. */
+  /** Ends the client, even if its server cannot be reached. */
   close(): unknown;
 }
 
-/** A client library as `clientContract` sees it. */
+/** A client library to be tested by `clientContract`. */
 export interface ClientUnderTest {
-  /** A new client, connected or about to be; its server is reached by way of `faults`. */
+  /** Returns a new client, connected or connecting; it reaches its server through `faults`. */
   open(): OpenClient | Promise<OpenClient>;
   readonly faults: Faults;
   /**
-   * The longest that the client may take to notice that its connection is lost, or to be back after `restore`.
-   * Default 10,000.
+   * The longest that the client may take to notice that its connection is lost, or to be back after `restore`, in
+   * milliseconds. Default 10,000.
    */
   readonly patienceMs?: number;
   /**
-   * Whether the client notices by itself that its connection is lost, so that calls are answered at once. Default
-   * true. Where it does not, a loss is first met by a call that times out, and that is what is then expected.
+   * Whether the client notices a lost connection itself, so that calls are answered at once. Default true. If it does
+   * not, the contract expects a call that times out instead.
    */
   readonly tellsOfLoss?: boolean;
 }
 
 /**
- * What a `RedisPort`, or a client that is recognised by its shape, must do. It runs on a real server, single or
- * cluster; all keys begin with `contract-` and expire within minutes.
+ * Checks a `RedisPort`, or a client that is recognized by its shape. Runs on a real server, single or cluster; all
+ * keys begin with `contract-` and expire within minutes.
  *
  * @example
  * import { clientContract, startRelay } from 'distributed-rate-limiter/testing';
@@ -88,7 +88,7 @@ export function clientContract(subject: ClientUnderTest): readonly ContractCase[
         if (link.tellsOfLoss) {
           await becomes('away');
         } else {
-          // On a cluster each node has a connection of its own, and may be met only when it is called.
+          // On a cluster each node has its own connection, whose loss may show only when the node is called.
           while (!(await limiter.allow(newKey())).degraded) await sleep(5);
         }
       },
@@ -108,14 +108,14 @@ interface Link {
   readonly port: RedisPort;
   readonly faults: Faults;
   readonly tellsOfLoss: boolean;
-  /** Resolves when the port's listeners have been told that it is away; elsewhere, when a call is not answered. */
+  /** Resolves when the port's listeners have been called with `away`; without a port, when a call is not answered. */
   isLost(limiter: RateLimiter): Promise<void>;
 }
 
-/** The connection's own promise: `timeoutMs`, and what a busy machine may add to it. */
+/** The connection's deadline in milliseconds: `timeoutMs`, to which a busy machine may add. */
 const TIMEOUT_MS = 250;
 const MARGIN_MS = 500;
-/** For cases in which nothing fails: no machine is so slow. */
+/** For cases in which nothing fails: no machine is this slow. */
 const PATIENT_TIMEOUT_MS = 20_000;
 
 const COUNT = "redis.call('PEXPIRE', KEYS[1], 60000) return redis.call('INCR', KEYS[1])";
@@ -131,7 +131,7 @@ const CHECKS: Checks<Link> = {
   },
 
   'integers arrive exactly, up to 2^53 - 64 and down to its negative': async ({ port }) => {
-    // The last few dozen before 2^53 are rounded by the parsers of both ioredis and node-redis.
+    // The parsers of ioredis and node-redis round the last few dozen integers before 2^53.
     const integers = [0, -1, 1_767_225_600_000_001, 2 ** 53 - 65, 2 ** 53 - 64, 65 - 2 ** 53];
     const key = newKey();
     const reply = await port.send('EVAL', [`return {${integers.join()}}`, '1', key], key);
@@ -249,7 +249,7 @@ const CHECKS: Checks<Link> = {
       identities.map(() => ({ degraded: false, remaining: 1 })),
     );
     const slots = new Set(counted.keys.map((key) => slotOf(key)));
-    // A plain-looking endpoint of a cluster is asked once before it is known for one.
+    // The endpoint of a cluster, given as a plain URL, is called once before it is known to be a cluster.
     const most = port.nodeOf === undefined ? 1 : slots.size;
     assert.ok(
       counted.sends <= Math.max(most, counted.crossSlot ? slots.size + 1 : 0),
@@ -300,7 +300,7 @@ const CHECKS: Checks<Link> = {
     await link.isLost(limiter);
     await link.faults.restore();
     await realAgain(limiter);
-    // A client that sends it again, once connected, may get its reply.
+    // A client that resends it after connecting may get its reply.
     const settled = await Promise.race([outcome, sleep(2_000, 'nothing', { ref: false })]);
     assert.ok(['a reply', 'a rejection'].includes(settled), `it was settled with ${settled}`);
   },
@@ -336,9 +336,9 @@ const CHECKS: Checks<Link> = {
   },
 };
 
-/** As much of a port as the contract needs to know what went through it. */
+/** A port that counts what the contract needs to know. */
 class CountedPort implements RedisPort {
-  /** First attempts: a node that has not met the script yet is sent its text as well. */
+  /** Counts first attempts only: a node that does not know the script is sent its text as well. */
   sends = 0;
   crossSlot = false;
   readonly keys: string[] = [];
@@ -378,15 +378,15 @@ class CountedPort implements RedisPort {
   }
 }
 
-/** Its burst of two is per identity and for the whole of a case. */
+/** Its burst of two applies to one identity, for the whole case. */
 function limiterOn(redis: RedisClient, timeoutMs = PATIENT_TIMEOUT_MS): RateLimiter {
   return new RateLimiter({ redis, namespace: newKey(), rate: 2, period: '10m', timeoutMs });
 }
 
-/** How often it is looked whether this process comes to its turn. */
+/** How often to check that this process gets to run, in milliseconds. */
 const TICK_MS = 10;
 
-/** A decision, and a check that it was made within a time in which this process was not kept from working. */
+/** Makes a decision, and checks its time, unless this process was kept from running meanwhile. */
 async function timed(limiter: RateLimiter): Promise<{
   decision: Awaited<ReturnType<RateLimiter['allow']>>;
   readonly inTime: (mostMs: number) => void;
@@ -445,7 +445,7 @@ async function refusal(
   return reply instanceof Error ? reply : assert.fail('it did not reject with an Error');
 }
 
-/** Integers and texts, in whatever form the client hands them over. */
+/** Converts integers and texts from any form in which the client returns them. */
 function plain(reply: unknown): unknown[] {
   assert.ok(Array.isArray(reply), 'the reply is not an array');
   return reply.map((value: unknown) =>

@@ -1,6 +1,6 @@
 /**
- * One promise of a contract: `run` resolves where it is kept, and rejects with what is broken where it is not.
- * It needs no test runner, and any will do.
+ * One promise of a contract: `run` resolves if it is kept, and rejects with the violation if not. Works with any test
+ * runner, or none.
  *
  * @example
  * for (const { name, run } of storeContract(subject)) test(name, run);
@@ -10,10 +10,10 @@ export interface ContractCase {
   readonly run: () => Promise<void>;
 }
 
-/** By name: what is checked on what. */
+/** Checks by name. */
 export type Checks<T> = Readonly<Record<string, (subject: T) => Promise<void>>>;
 
-/** Each case on a subject of its own, which ends with it. */
+/** Runs each case on its own subject, which ends with it. */
 export function casesOf<T>(
   checks: Checks<T>,
   withSubject: (check: (subject: T) => Promise<void>) => Promise<void>,

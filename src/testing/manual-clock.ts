@@ -9,16 +9,16 @@ const LAST_MS = 8_640_000_000_000_000;
 
 interface Sleeper {
   readonly atMicros: number;
-  /** Sleepers of the same instant are woken in the order in which they came. */
+  /** Sleepers of the same instant wake in the order in which they came. */
   readonly order: number;
-  /** Undefined once it was cancelled. */
+  /** Undefined once cancelled. */
   wake: (() => void) | undefined;
 }
 
 /**
- * A clock that stands still until it is told to go on, for tests of code that is limited. Whatever waits on it is woken,
- * in the order of time, before `advance` or `set` returns: calls that `wait`, lease heartbeats, and `pacedFetch`, whose
- * `clock` it may be, too.
+ * A clock that stands still until it is advanced, for tests of limited code. Wakes all due sleepers, in the order of
+ * time, before `advance` or `set` returns: calls that `wait`, lease heartbeats, and `pacedFetch`, if this is its
+ * `clock`.
  *
  * @example
  * const clock = new ManualClock();
@@ -30,11 +30,11 @@ interface Sleeper {
  */
 export class ManualClock implements Clock {
   #micros: number;
-  /** A binary heap: the next one comes first. */
+  /** A binary heap: the next sleeper is first. */
   readonly #sleepers: Sleeper[] = [];
   #order = 0;
 
-  /** `startMs`: Unix milliseconds at which it stands first. Default: 2026-01-01T00:00:00Z. */
+  /** `startMs` is the initial time in Unix milliseconds. Default: 2026-01-01T00:00:00Z. */
   constructor(startMs: number = Date.UTC(2026, 0, 1)) {
     this.#micros = startMs * 1_000;
   }
@@ -48,12 +48,12 @@ export class ManualClock implements Clock {
     return Math.floor(this.#micros / 1_000);
   }
 
-  /** Goes on by a duration, or by a number of seconds in whole milliseconds. */
+  /** Advances by a duration, or by a number of seconds in whole milliseconds. */
   advance(duration: Duration | number): void {
     this.#goOnTo(this.#micros + readDuration('duration', duration, 0, CENTURY_MS) * 1_000);
   }
 
-  /** Stands at this instant from now on: Unix milliseconds, or a `Date`. Going back wakes nobody. */
+  /** Sets the time: Unix milliseconds, or a `Date`. Going back wakes no sleeper. */
   set(time: number | Date): void {
     const ms = Number(time);
     if (!Number.isInteger(ms) || ms < 0 || ms > LAST_MS) {
@@ -71,7 +71,7 @@ export class ManualClock implements Clock {
     }
   }
 
-  /** Resolves when the clock has gone on by `ms`. Rejects with the reason of `signal` when that is aborted before. */
+  /** Resolves when the clock has advanced by `ms`. Rejects with the reason of `signal` if it is aborted before. */
   sleep(ms: number, signal?: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted();
@@ -87,7 +87,7 @@ export class ManualClock implements Clock {
     });
   }
 
-  /** Calls `wake` when the clock has gone on by `ms`. Returns a function that cancels this. */
+  /** Calls `wake` when the clock has advanced by `ms`. Returns a function that cancels this. */
   wakeAfter(ms: number, wake: () => void): () => void {
     const atMicros = this.#micros + Math.ceil(ms * 1_000);
     const sleeper: Sleeper = { atMicros, order: this.#order++, wake };

@@ -4,8 +4,8 @@ import type { AddressInfo, Server, Socket } from 'node:net';
 import type { Faults } from './client-contract.ts';
 
 /**
- * A TCP port in front of a server, which can be taken away and given back: the faults that `clientContract`
- * needs. It passes bytes on, so TLS goes through it as well.
+ * A TCP port in front of a server, which can be taken away and given back: the faults that `clientContract` needs. It
+ * passes bytes on unchanged, so TLS works through it as well.
  */
 export interface Relay extends Faults {
   /** Always `127.0.0.1`. */

@@ -9,29 +9,29 @@ import type { Checks, ContractCase } from './contract.ts';
 
 type Without<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
 
-/** What a contract asks of a limiter: everything but the place where its state lives. */
+/** Options that a contract passes for a limiter: all but those of its store. */
 export type StoreContractOptions = Without<
   RateLimiterOptions,
   'redis' | 'store' | 'cluster' | 'timeoutMs' | 'maxInFlight' | 'sharding'
 >;
 
-/** A store as `storeContract` sees it: through limiters on it, and through time that goes by. */
+/** A store to be tested by `storeContract`: makes limiters on it, and lets its time pass. */
 export interface StoreUnderTest {
   /**
-   * Makes a limiter on the store. All of them have one store, and the contract closes each. Where a store is
-   * slow to answer, give it a `timeoutMs` that is not reached: a degraded decision breaks the contract.
+   * Makes a limiter on the store. All of them share one store, and the contract closes each. For a slow store, set a
+   * `timeoutMs` that is not reached: a degraded decision breaks the contract.
    */
   makeLimiter(options: StoreContractOptions): RateLimiter;
   /**
-   * Lets at least this many milliseconds go by, as the store's clock tells them. The contract never asks for
-   * more than 200 at once, so really waiting is cheap.
+   * Lets at least this many milliseconds pass on the store's clock. The contract never asks for more than 200 at
+   * once, so really waiting is cheap.
    */
   advance(ms: number): unknown;
 }
 
 /**
- * What every store does, as seen through the front door: for a store of your own, or to see whether a server
- * that speaks Redis's protocol is one for this library. All keys begin with `contract-` and expire within hours.
+ * Checks every store through the public API: your own store, or a server that speaks Redis's protocol. All keys begin
+ * with `contract-` and expire within hours.
  *
  * @example
  * import { storeContract } from 'distributed-rate-limiter/testing';
@@ -65,15 +65,15 @@ export function storeContract(subject: StoreUnderTest): readonly ContractCase[] 
 }
 
 interface Bench {
-  /** In a namespace of the case's own, unless told otherwise. */
+  /** Makes a limiter, by default in the case's own namespace. */
   readonly make: (options: StoreContractOptions) => RateLimiter;
   readonly advance: (ms: number) => Promise<void>;
 }
 
-/** As the contract promises to whoever lets time go by. */
+/** The bound that `StoreUnderTest.advance` promises. */
 const LONGEST_ADVANCE_MS = 200;
 
-/** So slow a refill that none comes while a case runs. */
+/** A refill so slow that none comes while a case runs. */
 const SLOW = '100d';
 
 const CHECKS: Checks<Bench> = {
@@ -137,7 +137,7 @@ const CHECKS: Checks<Bench> = {
     } = await measured(() => many(2, () => limiter.allow('user', { cost: 2 })));
     const { resetAtMs } = allowedOf(first!);
     const decision = limitedOf(refused!);
-    // The second one waits for all that the first one took.
+    // The second call waits for everything that the first one took.
     const { retryAfterMs } = decision;
     assertWithin(retryAfterMs, 1_800_000, elapsedMs);
     assert.deepEqual(decision, {
@@ -267,7 +267,7 @@ const CHECKS: Checks<Bench> = {
     const elapsedMs = instants.at(-1)! - instants[0]! + 2;
     const most = 2 + Math.floor(elapsedMs / 20);
     assert.ok(admitted <= most, `${admitted} of at most ${most} in ${elapsedMs} ms`);
-    // Eight rounds, each at least 15 ms after the one before: 105 ms of refill.
+    // Eight rounds, each at least 15 ms after the previous one: 105 ms of refill.
     assert.ok(admitted >= 6, `only ${admitted} in ${elapsedMs} ms`);
   },
 
@@ -362,7 +362,7 @@ const CHECKS: Checks<Bench> = {
     const limiter = make({ rate: 7, period: '100d' });
     for (let cost = 1; cost <= 7; cost++) {
       const { resetAfterMs } = allowedOf(await limiter.allow(`user:${cost}`, { cost }));
-      // So many sevenths of 100 days, in milliseconds, rounded up.
+      // This many sevenths of 100 days, in milliseconds, rounded up.
       assert.equal(resetAfterMs, Math.ceil((8_640_000_000 * cost) / 7));
     }
     const { result: decisions, elapsedMs } = await measured(() =>
@@ -470,23 +470,23 @@ const CHECKS: Checks<Bench> = {
   },
 };
 
-/** How long it took: a store that reads its clock for each call may have read a later one by so much. */
+/** Measures the duration: a store that reads its clock for each call may have read it this much later. */
 async function measured<T>(run: () => Promise<T>): Promise<{ result: T; elapsedMs: number }> {
   const start = performance.now();
   const result = await run();
   return { result, elapsedMs: Math.ceil(performance.now() - start) };
 }
 
-/** A time that began to run in a call before, which may have been so much earlier. */
+/** Checks a time that began to run in an earlier call, at most `elapsedMs` ago. */
 function assertWithin(ms: number, fullMs: number, elapsedMs: number): void {
-  // Two clocks that are rounded may differ by one millisecond more.
+  // Two rounded clocks may differ by one millisecond more.
   assert.ok(
     ms <= fullMs && ms >= fullMs - elapsedMs - 1,
     `${ms} ms is not within ${elapsedMs} ms of ${fullMs} ms`,
   );
 }
 
-/** Calls made in one turn. */
+/** Makes several calls in one turn. */
 function many(count: number, call: (i: number) => Promise<Decision>): Promise<Decision[]> {
   return Promise.all(Array.from({ length: count }, (_, i) => call(i)));
 }
