@@ -1,5 +1,5 @@
 // @ts-check
-/** In place of a Redis and its client, so that a figure is of this library alone. */
+/** Replaces Redis and its client, so that a figure measures this library alone. */
 
 /** @param {number} integers */
 export function replyOf(integers) {

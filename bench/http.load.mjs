@@ -2,7 +2,7 @@
 import autocannon from 'autocannon';
 import { serve } from './child.mjs';
 
-/** So many callers take turns, each with a limit of his own. */
+/** Number of callers that take turns, each with its own limit. */
 const CALLERS = 10_000;
 
 serve(async ({ port, connections, ms }) => {

@@ -1,6 +1,6 @@
 // @ts-check
 
-/** Each call is timed when calls go one by one; otherwise one of so many, a prime, so that it falls on every place of a batch. */
+/** With one call at a time each call is timed; else one in this many, a prime, so that timed calls fall on every index of a batch. */
 const SAMPLE_ONE_OF = 17;
 
 /**

@@ -1,4 +1,4 @@
-/** What the processes of the demo know of themselves, for the live page and for Prometheus. */
+/** The figures of the demo's processes, for the live page and for Prometheus. */
 import process from 'node:process';
 import { prometheusMetrics } from 'distributed-rate-limiter/prometheus';
 import { AggregatorRegistry, Registry } from 'prom-client';

@@ -1,4 +1,4 @@
-/** What the demo limits, and by how much. */
+/** The demo's limits. */
 import { concurrency, MemoryStore, RateLimiter, slidingWindow } from 'distributed-rate-limiter';
 
 /** Each caller has these limits of its own. The first two show both answers to a lost store: let pass, or refuse. */

@@ -1,4 +1,4 @@
-/** The demo from its beginning to its end: serve, prove, wait, leave nothing behind. */
+/** Runs the demo: serves, proves, waits, cleans up. */
 import process from 'node:process';
 import { RULES } from './limits.mjs';
 import { freePortFrom, HOST } from './port.mjs';

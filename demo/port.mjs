@@ -7,7 +7,7 @@ export const HOST = '127.0.0.1';
 const TRIES = 100;
 
 /**
- * The first port from `wanted` on that nobody listens on; for 0, any free one.
+ * The first free port from `wanted` on; for 0 any free port.
  * @param {number} wanted
  * @returns {Promise<number>}
  */

@@ -4,11 +4,11 @@ import { startRedis } from '../test/kit/servers/redis-server.mjs';
 import { Problem } from './problem.mjs';
 
 const LOOK_EVERY_MS = 200;
-/** Long enough that what happens without Redis can be tried by hand. */
+/** Long enough to try an outage of Redis by hand. */
 const AWAY_MS = 3_000;
 
 /**
- * Whoever kills it sees what happens without Redis; then it comes back by itself, empty.
+ * After a kill the demo shows an outage of Redis; then the server restarts by itself, empty.
  * @returns {Promise<{ url: string, pid: () => number, close: () => Promise<void> }>}
  */
 export async function startPrivateRedis() {

@@ -1,4 +1,4 @@
-/** What stands in the demo's way, in words that say what to do; no stack trace would add to them. */
+/** An obstacle to the demo, with what to do about it; printed without a stack trace. */
 export class Problem extends Error {
   /** What the process ends with: 2 for a command line that makes no sense, 1 for everything else. */
   exitCode;

@@ -1,4 +1,4 @@
-/** All that the demo prints: short, and the same words everywhere. */
+/** The demo's texts, kept in one place so that they use the same words. */
 import process from 'node:process';
 import { styleText } from 'node:util';
 import { RULES } from './limits.mjs';

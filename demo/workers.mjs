@@ -4,9 +4,9 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { Problem } from './problem.mjs';
 
-/** A worker that has not ended by itself this long after it was told to, is ended. */
+/** A worker is killed this long after it was told to end. */
 const PATIENCE_MS = 2_000;
-/** A worker that has not reported after this long is left out: one that is stopped must not stop the page. */
+/** A worker that has not reported after this long is left out, so that a stopped worker does not stop the page. */
 const REPORT_MS = 1_000;
 
 /** @typedef {import('./worker.mjs').WorkerWord} WorkerWord */

@@ -9,7 +9,7 @@ import { ensurePackages, root } from './bootstrap.mjs';
 const dist = path.join(root, 'dist');
 const src = path.join(root, 'src');
 
-/** Ends the process when the sources do not compile. */
+/** Ends the process if the sources do not compile. */
 export function build() {
   const tsc = path.join(root, 'node_modules/typescript/bin/tsc');
   const { status } = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.build.json'], {

@@ -1,6 +1,6 @@
 /**
- * The package as it was built, for scripts that show what it does. Built first where it is not, so that they run
- * without npm. The specifiers are variables, because the types come from the sources, which are there before.
+ * The built package, for scripts that show what it does. Builds it first if it is missing, so that they run without npm.
+ * The specifiers are variables, because the types come from the sources, which exist before a build.
  */
 import { existsSync } from 'node:fs';
 

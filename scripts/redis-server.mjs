@@ -1,6 +1,5 @@
 /**
- * The tests and the demo start real Redis servers of their own, on free ports: all they need is the program
- * `redis-server`.
+ * The tests and the demo start their own Redis servers on free ports, and need only the program `redis-server`.
  * Imports nothing but Node itself.
  */
 import { spawnSync } from 'node:child_process';

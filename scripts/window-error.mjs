@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 /**
- * How far the sliding window's two counters are from the exact log, on three shapes of traffic and a clock that is
- * moved by hand. The same numbers at every run: docs/which-limit.md holds them, and a test compares. `--check` fails
- * when that table is stale; without it the table is printed.
+ * Prints how far the sliding window's two counters are from the exact log, on three shapes of traffic and a manual clock.
+ * The numbers are the same in every run: docs/which-limit.md holds them, and a test compares. With `--check` it prints
+ * nothing and fails if that table is stale.
  */
 import { readFileSync } from 'node:fs';
 import process from 'node:process';

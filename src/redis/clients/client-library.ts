@@ -2,16 +2,16 @@ import { RateLimiterError } from '../../base/errors.ts';
 
 type Exports = Readonly<Record<string, unknown>>;
 
-/** The client library that a connection from a URL is made with. */
+/** The client library that opens a connection from a URL. */
 export interface ClientLibrary {
   readonly name: 'ioredis' | 'redis';
   readonly exports: Exports;
 }
 
 /**
- * Loads ioredis, or node-redis where ioredis is not installed. Both names are literals, so that bundlers find them, and
- * each import stands in a `try` of its own, so that bundlers accept that one of them is missing. A bundle that was made
- * without them may still have them beside it, so both are then looked for at run time.
+ * Loads ioredis, or node-redis if ioredis is not installed. Both names are literals, so that bundlers find them. Each
+ * import has its own `try`, so that bundlers accept a missing one. A bundle without them may still have them beside it,
+ * so both are then looked up at run time.
  *
  * @throws (rejects) `ERR_CLIENT_MISSING`: a library that cannot be loaded is a mistake of the program, not an outage.
  */
@@ -35,7 +35,7 @@ export async function loadClientLibrary(): Promise<ClientLibrary> {
   return library;
 }
 
-/** Looks for both where Node would. Why that fails is not kept: what the imports above threw says more. */
+/** Looks up both as Node does. Drops its own errors: those of the imports above say more. */
 async function loadAtRunTime(): Promise<ClientLibrary | undefined> {
   return (
     ioredisOf(await importUnseen('ioredis').catch(() => ({}))) ??
@@ -44,8 +44,8 @@ async function loadAtRunTime(): Promise<ClientLibrary | undefined> {
 }
 
 /**
- * An import that no bundler follows: the name is a variable, as esbuild follows a literal whatever the comments say,
- * and the comments keep webpack, Turbopack and Vite from warning of it.
+ * Imports a name that no bundler follows: it is a variable, because esbuild follows a literal in spite of the comments.
+ * The comments keep webpack, Turbopack and Vite from warning about it.
  */
 async function importUnseen(name: string): Promise<object> {
   return (await import(
@@ -64,7 +64,7 @@ function nodeRedisOf(module: object): ClientLibrary | undefined {
   return exports && { name: 'redis', exports };
 }
 
-/** Some bundlers give a CommonJS module nothing but its `default`. */
+/** Some bundlers give a CommonJS module only its `default`. */
 function exporting(module: object, name: string): Exports | undefined {
   const { default: inner } = module as { default?: unknown };
   return [module, inner].find(
@@ -88,7 +88,7 @@ function missing(failures: readonly unknown[]): RateLimiterError {
   );
 }
 
-/** A library that was loaded, and cannot make a client. */
+/** The error for a library that was loaded but cannot make a client. */
 export function unusable({ name }: ClientLibrary, cause: unknown): RateLimiterError {
   return new RateLimiterError(
     'ERR_CLIENT_MISSING',
@@ -97,7 +97,7 @@ export function unusable({ name }: ClientLibrary, cause: unknown): RateLimiterEr
   );
 }
 
-/** Whether the library itself is not there, as opposed to something that it needs. */
+/** Whether the library itself is missing, not one of its dependencies. */
 function isNotFound(failure: unknown): boolean {
   const { code, message } = failure as { code?: unknown; message?: unknown };
   const isMissing = code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND';

@@ -4,7 +4,7 @@ import type { NodeRedisClient, NodeRedisCluster } from './node-redis.ts';
 import type { GlideClient } from './valkey-glide.ts';
 
 /**
- * A client that is already there: ioredis (5, 6), iovalkey, node-redis (4, 5, 6) or valkey-glide (2), plain or
+ * A client of the application: ioredis (5, 6), iovalkey, node-redis (4, 5, 6) or valkey-glide (2), plain or
  * cluster, recognised by its shape; or a `RedisPort` for any other. It stays yours: this library never closes it.
  */
 export type RedisClient =

@@ -13,7 +13,7 @@ import { digestOfUrl, readRedisUrl } from './url.ts';
 import { glidePort, isGlide } from './valkey-glide.ts';
 import type { RedisClient } from './client.ts';
 
-/** A connection as one limiter holds it. `release` ends it where this library opened it and nobody else uses it. */
+/** One limiter's hold on a connection. `release` closes it if this library opened it and no other limiter uses it. */
 export interface ConnectionHold<C extends Sendable> {
   readonly connection: Connection<C>;
   release(): Promise<void>;
@@ -28,7 +28,7 @@ interface Opened {
   holders: number;
 }
 
-/** Connections that were opened here, by what stands for their URL: limiters with the same URL and deadline share one. */
+/** Connections opened here, by the digest of their URL: limiters with the same URL and deadline share one. */
 const byUrl = new Map<string, Opened>();
 
 export function connectionOfClient<C extends Sendable>(
@@ -78,7 +78,7 @@ export function connectionOfUrl<C extends Sendable>(
   };
 }
 
-/** Refuses what is no client, so that a limiter is never made on it. */
+/** Throws for a value that is no client, so that no limiter is made on it. */
 export function checkClient(client: unknown): asserts client is RedisClient {
   if (
     typeof client !== 'object' ||

@@ -11,21 +11,21 @@ import type { RedisAddress } from './url.ts';
 
 const CONNECT_TIMEOUT_MS = 1_000;
 /**
- * A server that answers nothing for this many deadlines is connected to anew: after a failover it may be
- * another one. Long enough that a blocked event loop is not taken for a silent server.
+ * Reconnects to a server that has not answered for this many deadlines: after a failover the address may lead to another
+ * server. Long enough that a blocked event loop is not taken for a silent server.
  */
 const SILENT_DEADLINES = 10;
 const MIN_SILENCE_MS = 1_000;
-/** So that real decisions are back within this time of the server's own return. */
+/** Bound on the wait, so that Redis decides again within this time of the server's return. */
 const MAX_RECONNECT_DELAY_MS = 1_000;
 /** ioredis counts attempts from 1, node-redis from 0. */
 const FIRST_ATTEMPT = 1;
-/** A library that has not been loaded by then is not waited for any longer. */
+/** Calls wait no longer than this for the library to load. */
 const MAX_LOAD_MS = 30_000;
 
 /**
- * When to connect again: at once after a loss, once a second at most; then after 50 ms, doubling up to a second. A tenth
- * is left to chance, so that processes do not come back in step.
+ * When to reconnect: at once after a loss, at most once a second; then after 50 ms, doubling up to a second. A tenth of
+ * the delay is random, so that processes do not reconnect in step.
  */
 function reconnectDelays(): (attempt: number) => number {
   let atOnceAt = Number.NEGATIVE_INFINITY;
@@ -40,7 +40,7 @@ function reconnectDelays(): (attempt: number) => number {
   };
 }
 
-/** TLS names servers by name only; an address is checked against the certificate all the same. */
+/** TLS announces only names of servers (SNI). An address is checked against the certificate nevertheless. */
 function serverName(host: string): { servername?: string } {
   return isIP(host) === 0 ? { servername: host } : {};
 }
@@ -53,7 +53,7 @@ interface Opening {
   readonly address: RedisAddress;
   readonly cluster: boolean;
   readonly silenceMs: number;
-  /** Through a proxy that shards: it may end a connection on which anything is sent but scripts and pings. */
+  /** Behind a proxy that shards, which may close a connection that sends anything but scripts and pings. */
   readonly sharded: boolean;
 }
 
@@ -68,11 +68,11 @@ function openIoredis(
     ...(tls ? { tls: serverName(host) } : {}),
     ...(family === undefined ? {} : { family }),
     connectTimeout: CONNECT_TIMEOUT_MS,
-    // ioredis waits this long for a server that it leaves, even where the socket is closed already, and its timer
-    // keeps the process alive.
+    // ioredis waits this long when it leaves a server, even if the socket is closed already, and its timer keeps the
+    // process alive.
     disconnectTimeout: 100,
     socketTimeout: silenceMs,
-    // Nothing is queued, nothing is sent again: a call that was not answered is not charged a second time.
+    // Nothing is queued or resent: a call that was not answered must not be charged twice.
     maxRetriesPerRequest: 0,
     autoResendUnfulfilledCommands: false,
     reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
@@ -83,7 +83,7 @@ function openIoredis(
     const Cluster = library['Cluster'] as IoredisCluster;
     return new Cluster([{ host, port }], {
       redisOptions: options,
-      // A node is connected to when it is first called; its first calls wait for that, up to their deadline.
+      // ioredis connects to a node at its first call. The first calls wait for that, up to their deadline.
       enableOfflineQueue: true,
       scaleReads: 'master',
       retryDelayOnFailover: 0,
@@ -115,7 +115,7 @@ function openNodeRedis(
     // Without pings an idle connection would be taken for a silent one.
     pingInterval: silenceMs / 4,
     ...(sharded ? { disableClientInfo: true } : {}),
-    // Without it version 6 says `HELLO`; with it version 5 does.
+    // Without it version 6 sends `HELLO`; with it version 5 does.
     ...(sharded && 'DEFAULT_RESP' in library ? { RESP: 2 } : {}),
   };
   const socket = {
@@ -140,12 +140,12 @@ function openNodeRedis(
   });
 }
 
-/** Whether a client gave up an attempt to connect by a timer of its own. */
+/** Whether a client's own timer ended an attempt to connect. */
 function isTimeout(error: unknown): boolean {
   return error instanceof Error && /ETIMEDOUT|Connection timeout/.test(error.message);
 }
 
-/** A connection that this library opens itself, from a URL, with settings under which nothing is ever sent twice. */
+/** A connection that this library opens from a URL, with settings under which no command is ever resent. */
 export class OpenedPort implements RedisPort {
   nodeOf?: (slot: number) => string | undefined;
   readonly address: string;
@@ -155,12 +155,12 @@ export class OpenedPort implements RedisPort {
   #failed = false;
   #wasReady = false;
   readonly #silenceMs: number;
-  /** node-redis does not end a connection that is silent or out of step by itself. */
+  /** node-redis does not close a connection that is silent or out of step. */
   #reconnect: (() => void) | undefined;
   #silentSince: number | undefined;
   #closed = false;
   readonly #opening: Promise<void>;
-  /** While the library is being loaded: the latest instant at which it is expected. Then when it was there. */
+  /** While the library loads, the latest instant at which it is expected; then the instant at which it was loaded. */
   #loadedAt = monotonicMs() + MAX_LOAD_MS;
 
   constructor(
@@ -198,8 +198,8 @@ export class OpenedPort implements RedisPort {
       return 'away';
     }
     const state = this.#port?.state ?? 'connecting';
-    // A process that is slow to start may not have read its socket before the client's own timer was due. The client
-    // tries again at once, and how long calls wait is not for that timer to say.
+    // A process that starts slowly may not have read its socket before the client's own timer was due. The client tries
+    // again at once, and that timer must not decide how long calls wait.
     return state === 'away' && !this.#wasReady && isTimeout(this.lastError) ? 'connecting' : state;
   }
 
@@ -219,7 +219,7 @@ export class OpenedPort implements RedisPort {
     return this.#port?.isReply(error) === true;
   }
 
-  /** Writing alone keeps the socket's own timer from firing: what counts is when the server was last heard. */
+  /** Checks when the server last answered: the socket's own timer does not fire while the client writes. */
   #watch(reply: Promise<unknown>): void {
     const now = monotonicMs();
     const since = (this.#silentSince ??= now);
@@ -263,7 +263,7 @@ export class OpenedPort implements RedisPort {
     } else {
       const client = openNodeRedis(library.exports, opening);
       const connect = (): void => {
-        client.connect().catch(() => {}); // the event `error` tells as well
+        client.connect().catch(() => {}); // the event `error` reports it too
       };
       this.#reconnect = () => {
         endNodeRedis(client);

@@ -13,22 +13,22 @@ export interface IoredisClient {
   readonly options: {
     readonly autoResendUnfulfilledCommands?: boolean | undefined;
     readonly maxRetriesPerRequest?: number | null | undefined;
-    /** Of a cluster. */
+    /** Only on a cluster. */
     readonly retryDelayOnFailover?: number | undefined;
     readonly maxRedirections?: number | undefined;
     readonly clusterNodeRetryStrategy?: unknown;
     readonly keyPrefix?: string | undefined;
     readonly host?: string | undefined;
     readonly port?: number | undefined;
-    /** Of a unix socket. */
+    /** Only for a unix socket. */
     readonly path?: string | null | undefined;
-    /** Of a primary that Sentinels watch. */
+    /** Only for a primary that Sentinels watch. */
     readonly sentinels?: readonly unknown[] | null | undefined;
     readonly name?: string | null | undefined;
     readonly redisOptions?: IoredisClient['options'] | undefined;
   };
   readonly isCluster?: boolean;
-  /** Of a cluster: for each slot the addresses of its nodes, the primary first. */
+  /** Only on a cluster: slot -> addresses of its nodes, the primary first. */
   readonly slots?: readonly (readonly string[] | undefined)[];
 }
 
@@ -38,8 +38,8 @@ export function isIoredis(client: object): client is IoredisClient {
 }
 
 /**
- * The settings that would keep the client from sending a command again whose reply was lost: the server may have run
- * it. Empty where it never does. (What it sends again after an answer such as `MOVED` or `CLUSTERDOWN` has not run.)
+ * The settings that stop the client from resending a command whose reply was lost and which the server may have run.
+ * Empty if it never resends. (A command resent after an answer such as `MOVED` or `CLUSTERDOWN` has not run.)
  */
 export function resendCures(client: IoredisClient): readonly string[] {
   const { options } = client;
@@ -53,11 +53,11 @@ export function resendCures(client: IoredisClient): readonly string[] {
     clusterNodeRetryStrategy,
   } = options;
   const cures: string[] = [];
-  // A cluster's own second try, on a node of its choice. It makes none where it may not be redirected at all.
+  // A cluster client's own retry, on a node of its choice. Without redirections there is none.
   if (retryDelayOnFailover > 0 && !(maxRedirections <= 0)) {
     cures.push('`retryDelayOnFailover: 0`');
   }
-  // A node's client ends with its connection unless it may connect again by itself.
+  // A node's client ends with its connection unless it may reconnect by itself.
   if (typeof clusterNodeRetryStrategy === 'function' && resendsOnReconnect(redisOptions)) {
     cures.push(`${ON_RECONNECT} in \`redisOptions\``);
   }
@@ -71,7 +71,7 @@ function resendsOnReconnect(options: IoredisClient['options']): boolean {
   return autoResendUnfulfilledCommands && maxRetriesPerRequest !== 0;
 }
 
-/** What the client puts before every key, on its own. */
+/** The prefix that the client adds to every key. */
 export function keyPrefixOf({ options }: IoredisClient): string {
   return options.keyPrefix ?? options.redisOptions?.keyPrefix ?? '';
 }
@@ -86,7 +86,7 @@ class IoredisPort implements RedisPort {
   lastError: unknown;
   attemptAt: number | undefined;
   #wasReady: boolean;
-  /** The attempt to connect that calls could wait for has failed. */
+  /** Whether the attempt to connect for which calls could wait has failed. */
   #failed: boolean;
   readonly #listeners: (() => void)[] = [];
 
@@ -105,7 +105,7 @@ class IoredisPort implements RedisPort {
       this.#wasReady = false;
       this.#note(!lost);
     });
-    // A plain client tells after how many milliseconds it will try.
+    // A plain client's event carries the milliseconds until its next attempt.
     client.on('reconnecting', (delayMs) => {
       this.attemptAt = typeof delayMs === 'number' ? monotonicMs() + delayMs : undefined;
       this.#note(this.#failed);
@@ -135,12 +135,12 @@ class IoredisPort implements RedisPort {
     this.#listeners.push(listener);
   }
 
-  /** In small letters: in capitals iovalkey finds no key in it, and on a cluster asks any node. */
+  /** In lower case: in capitals iovalkey finds no key in the command, and on a cluster sends it to any node. */
   send(command: string, args: readonly string[]): Promise<unknown> {
     return this.client.call(command.toLowerCase(), ...args);
   }
 
-  /** ioredis adds its `command` to what the server answers, and to one error of its own. Names are minified. */
+  /** ioredis adds its `command` to the server's errors, and to one error of its own. Class names may be minified. */
   isReply(error: unknown): boolean {
     return (
       error instanceof Error &&

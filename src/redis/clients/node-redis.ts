@@ -6,11 +6,11 @@ import type { PortState, RedisPort } from '../port.ts';
 interface NodeRedisBase {
   readonly isOpen: boolean;
   readonly isReady?: boolean;
-  /** Of a plain client. */
+  /** Only on a plain client. */
   readonly options?: { readonly socket?: object | undefined } | undefined;
   connect(): Promise<unknown>;
   destroy?(): unknown;
-  /** What `destroy` is called in version 4. */
+  /** The name of `destroy` in version 4. */
   disconnect?(): unknown;
   on(event: string, listener: (error?: unknown) => void): unknown;
   listenerCount?(event: string): number;
@@ -39,14 +39,14 @@ export function isNodeRedis(client: object): client is NodeRedisClient | NodeRed
 }
 
 /**
- * It sends a command again whose reply was lost, unless `maxCommandRediscovers` is 0, and keeps that setting to
- * itself: neither could it be told apart nor warned of.
+ * A node-redis Sentinel client. It resends a command whose reply was lost, unless `maxCommandRediscovers` is 0, and hides
+ * that setting, so that no warning about it is possible.
  */
 export function isNodeRedisSentinel(client: object): boolean {
   return 'getMasterNode' in client || 'getSentinelNode' in client;
 }
 
-/** In version 4: its `sendCommand` returns nothing, and calls back. */
+/** Legacy mode of version 4: `sendCommand` takes a callback and returns nothing. */
 export function isInLegacyMode(client: object): boolean {
   const { options } = client as { options?: { legacyMode?: unknown } };
   return options?.legacyMode === true;
@@ -60,18 +60,18 @@ export function nodeRedisPort(client: NodeRedisClient | NodeRedisCluster): Redis
   return isCluster(client) ? new ClusterPort(client) : new PlainPort(client);
 }
 
-/** Ends it at once, whatever is under way. */
+/** Closes the client at once, in spite of calls under way. */
 export function endNodeRedis(client: NodeRedisBase): void {
   if (client.destroy !== undefined) {
     client.destroy();
   } else {
-    Promise.resolve(client.disconnect?.()).catch(() => {}); // it was closed before
+    Promise.resolve(client.disconnect?.()).catch(() => {}); // it was closed already
   }
 }
 
 /**
- * Bytes that are not the Redis protocol. node-redis forgets them and keeps the connection, on which every later
- * reply then answers the command before its own.
+ * The error for bytes that are not the Redis protocol. node-redis drops them and keeps the connection, on which every
+ * later reply then answers the previous command.
  */
 export function isOutOfStep(error: unknown): boolean {
   return error instanceof Error && error.message.startsWith('Unknown RESP type');
@@ -100,11 +100,11 @@ abstract class NodeRedisPort<Client extends NodeRedisBase> {
   readonly address: string | undefined;
   lastError: unknown;
   #wasReady: boolean;
-  /** The connection was lost just now: if the client reconnects, it says so in this turn. */
+  /** The connection was just lost: if the client reconnects, it says so in this turn. */
   #lost = false;
-  /** The attempt to connect that calls could wait for has failed, or there is none. */
+  /** Whether the attempt to connect for which calls could wait has failed, or there is none. */
   #failed = false;
-  /** The connection stood before the present one, or an attempt failed. */
+  /** Whether there was an earlier connection, or an attempt failed. */
   #reconnecting = false;
   #outOfStep = false;
   readonly #listeners: (() => void)[] = [];
@@ -166,7 +166,7 @@ abstract class NodeRedisPort<Client extends NodeRedisBase> {
     this.#failed = true;
     this.#lost = this.#wasReady;
     this.#wasReady = false;
-    // A client that reconnects says so after the error: only then is it known whether calls may wait.
+    // A client says that it reconnects only after the error: calls may wait only if it does.
     queueMicrotask(() => {
       this.#lost = false;
       this.note(this.#failed);
@@ -174,8 +174,8 @@ abstract class NodeRedisPort<Client extends NodeRedisBase> {
   }
 
   /**
-   * Version 4 keeps what it had read of an array when a connection broke off in it: later replies then fill that
-   * array, and go to the wrong commands. An array that comes back as it was asked for proves that this is not so.
+   * Version 4 keeps a partly read array when a connection breaks off in it. Later replies then fill that array and go to
+   * the wrong commands. An array that comes back as asked for proves that this has not happened.
    */
   async #proveInStep(): Promise<void> {
     this.#outOfStep = true;
@@ -233,7 +233,7 @@ class ClusterPort extends NodeRedisPort<NodeRedisCluster> implements RedisPort {
   constructor(client: NodeRedisCluster) {
     super(client);
     if (client.destroy === undefined && !isReady(client)) {
-      // Version 4 says that it is open before it knows a node, and has no event for when it does.
+      // Version 4 is open before it knows a node, and has no event for when it knows one.
       const asking = setInterval(() => {
         if (isReady(client)) {
           clearInterval(asking);

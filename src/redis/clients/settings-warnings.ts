@@ -4,7 +4,7 @@ import { isRedisPort } from '../port.ts';
 import type { RedisClient } from './client.ts';
 import { warnOnce } from './warn-once.ts';
 
-/** One process warning for each setting of a user's client that does harm. None of them is changed. */
+/** Emits one process warning per harmful setting of a user's client. Changes none of them. */
 export function warnOfSettings(client: RedisClient): void {
   if (isRedisPort(client) || isGlide(client)) {
     return;
@@ -28,7 +28,7 @@ export function warnOfSettings(client: RedisClient): void {
       );
     }
   }
-  // Ours count as listeners, so whether somebody else listens is asked before and at the first error.
+  // Our listeners count too, so the application's listeners are looked for before ours are added, and at the first error.
   if (client.listenerCount?.('error') === 0) {
     client.on('error', () => {
       if (client.listenerCount?.('error') === OURS) {

@@ -1,11 +1,11 @@
 import { hash } from 'node:crypto';
 import { RateLimiterError } from '../../base/errors.ts';
 
-/** Where a server is and how to greet it, as both client libraries want it said. */
+/** A server's address and login, in the form that both client libraries take. */
 export interface RedisAddress {
   readonly host: string;
   readonly port: number;
-  /** Of a unix socket; host and port then mean nothing. */
+  /** Path of a unix socket; host and port are then ignored. */
   readonly path?: string;
   readonly tls: boolean;
   readonly username?: string;
@@ -19,8 +19,8 @@ const CURE =
   "Write 'redis://[user:password@]host[:port][/database]', 'rediss://…' for TLS, or 'unix:///path/to.sock[?db=N]'. `?family=0`, 4 or 6 names the IP version, `?db=N` the database.";
 
 /**
- * Queries that others' URLs carry, by their names in small letters without `-` and `_`, and what to do instead. A name
- * that is not among them is not repeated in an error: what looks like one may be the end of a password with a `?`.
+ * Query parameters of other libraries' URLs, in lower case without `-` and `_`, and what to do instead. An error repeats
+ * no other name: it may be the end of a password that contains a `?`.
  */
 const CURES: ReadonlyMap<string, string> = new Map([
   ...cures("Write 'rediss://' for TLS.", ['tls', 'ssl', 'usetls', 'usessl']),
@@ -86,7 +86,7 @@ function cures(cure: string, names: readonly string[]): readonly (readonly [stri
   return names.map((name) => [name, cure] as const);
 }
 
-/** Stands for a URL where it is remembered: a URL may hold a password. */
+/** A digest to remember a URL by: the URL may hold a password. */
 export function digestOfUrl(url: string): string {
   return hash('sha256', url, 'hex');
 }

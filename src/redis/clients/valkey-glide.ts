@@ -8,16 +8,16 @@ export interface GlideClient {
   close(errorMessage?: string): void;
 }
 
-/** valkey-glide's `Decoder.String`: replies as texts, whatever the client's `defaultDecoder`. */
+/** valkey-glide's `Decoder.String`: gives replies as strings under any `defaultDecoder` of the client. */
 const AS_TEXT = { decoder: 1 };
-/** The nodes are asked for anew at most this often after calls that were not answered, … */
+/** Shortest time between two reads of the slot map after unanswered calls. */
 const REFRESH_MS = 1_000;
-/** … and this often without any: the client follows a slot that moves without telling. */
+/** Shortest time between two reads otherwise: the client follows a moved slot without an event. */
 const LATEST_REFRESH_MS = 10_000;
 const SLOTS = 16_384;
 /**
- * How long a call stays unanswered beyond the client's own deadline. Were that an answer, a server that hangs would
- * seem to be one that fails call by call, and each call would wait for its whole deadline.
+ * How long a call stays unanswered beyond the client's own deadline. If that deadline counted as an answer, a hanging
+ * server would seem to fail call by call, and each call would wait for its whole deadline.
  */
 const SILENCE_MS = 1_000;
 
@@ -34,12 +34,12 @@ export function glidePort(client: GlideClient): RedisPort {
   return isCluster(client) ? new GlideClusterPort(client) : new GlidePort(client);
 }
 
-/** What the server answered, worded as the server words it. */
+/** The server's error, in the server's own words. */
 class GlideReplyError extends Error {
   override readonly name = 'ReplyError';
 }
 
-/** valkey-glide's names for what the server says; all others it leaves as they are. */
+/** valkey-glide's names for server errors; it leaves all others as they are. */
 const CODES: Readonly<Record<string, string>> = {
   Ask: 'ASK',
   BusyLoadingError: 'LOADING',
@@ -61,7 +61,7 @@ const REQUEST_ERROR_DEPTH = 2;
 
 /**
  * `An error was signalled by the server: - NoScriptError: No matching script.` or `OOM: command not allowed`. The
- * client's own opinions are other classes (`TimeoutError`, `ConnectionError`, …), or begin in another way. Classes are
+ * client's own errors are other classes (`TimeoutError`, `ConnectionError`, …), or begin in another way. Classes are
  * told apart by what they extend, as a minified bundle has other names.
  */
 function replyOf(error: unknown): GlideReplyError | undefined {
@@ -93,8 +93,8 @@ function isTimeout(error: unknown): boolean {
 }
 
 /**
- * valkey-glide does not tell whether it is connected: a lost connection shows in calls that time out, which the
- * lanes of a `Connection` notice and bound. Only its end is known, from the first call after it.
+ * valkey-glide does not report whether it is connected. A lost connection shows in calls that time out, which the lanes of
+ * a `Connection` notice and bound. The client's end shows in the first call after it.
  */
 class GlidePort implements RedisPort {
   protected readonly client: GlideClient;
@@ -146,7 +146,7 @@ class GlidePort implements RedisPort {
 
 class GlideClusterPort extends GlidePort implements RedisPort {
   override state: PortState = 'connecting';
-  /** By slot. */
+  /** Slot -> node. */
   readonly #nodes = Array.from<string | undefined>({ length: SLOTS });
   #askedAt = -Infinity;
 
@@ -155,7 +155,7 @@ class GlideClusterPort extends GlidePort implements RedisPort {
     void this.#askForNodes();
   }
 
-  /** valkey-glide keeps its own map of the slots to itself. Where ours is old, a node's trouble spreads no further. */
+  /** valkey-glide hides its own slot map. A stale map of ours does not spread a node's outage to other nodes. */
   nodeOf(slot: number): string | undefined {
     return this.#nodes[slot];
   }
@@ -197,7 +197,7 @@ class GlideClusterPort extends GlidePort implements RedisPort {
   }
 }
 
-/** As `CLUSTER SLOTS` has it: the first and the last slot, and the primary. */
+/** A row of `CLUSTER SLOTS`: first slot, last slot, primary. */
 type SlotRange = readonly [
   first: number,
   last: number,

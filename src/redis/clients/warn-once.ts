@@ -1,7 +1,7 @@
-/** The codes that were warned of, by the client they concern. */
+/** Client -> codes already warned of. */
 const warned = new WeakMap<object, Set<string>>();
 
-/** Emits a process warning, once for each client and code. */
+/** Emits a process warning, once per client and code. */
 export function warnOnce(client: object, code: string, text: string): void {
   const codes = warned.get(client) ?? new Set();
   warned.set(client, codes);
