@@ -15,7 +15,7 @@ test('the tables of the page are what the figures give: else `npm run bench -- s
   }
 });
 
-test('so is the plot', () => {
+test('the plot matches the figures', () => {
   expect(plot(figures)).toBe(read('docs/scale.svg'));
 });
 

@@ -49,7 +49,7 @@ function bootstrap(installed: Packages | undefined) {
   );
 }
 
-test('what is locked is installed: nothing is done, nothing is said', () => {
+test('does and prints nothing when the locked packages are installed', () => {
   expect(bootstrap({ 'node_modules/tool': tool })).toMatchObject({
     status: 0,
     stdout: '',

@@ -50,7 +50,7 @@ test('no unit test starts a server or another process, or needs what is installe
   expect(filesThatReach('test/unit', isOutside)).toEqual([]);
 });
 
-test('of the tests of one Redis, exactly the group `clients` needs test/installs/clients', () => {
+test('exactly the group `clients` of test/redis-server needs test/installs/clients', () => {
   const found = filesThatReach('test/redis-server', (imported) =>
     imported.startsWith('test/installs/clients/'),
   );

@@ -28,6 +28,31 @@ export class Finding extends Error {
   }
 }
 
+/**
+ * What `work` settles with; a finding where a timer of `limitMs`, begun now, comes first. Timers run in the order in
+ * which they are due, also after a busy machine let the process stand still: its clock would prove nothing.
+ */
+export async function settlesWithin<T>(
+  limitMs: number,
+  work: Promise<T>,
+  input: () => unknown,
+): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      // What a timer before this one settled is heard of within two turns.
+      setImmediate(() =>
+        setImmediate(() => reject(new Finding(`not settled after ${limitMs} ms`, input()))),
+      );
+    }, limitMs);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /** The library's own error, or a finding: nothing else may ever come out. */
 export function ownError(error: unknown, input: unknown): RateLimiterError {
   if (!(error instanceof RateLimiterError)) {

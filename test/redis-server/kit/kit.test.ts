@@ -491,7 +491,7 @@ describe('worker processes', () => {
     expect(hanging.workers.every(({ pid }) => isGone(pid))).toBe(true);
   });
 
-  test('one may be killed on purpose', async () => {
+  test('a worker may be killed on purpose', async () => {
     const group = startWorkers(worker, 1, { kind: 'hang' });
     await group.going;
     group.workers[0]?.kill();

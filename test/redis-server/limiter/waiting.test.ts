@@ -305,7 +305,7 @@ describe("during an outage under failStrategy: 'closed'", () => {
     });
   });
 
-  test('it rejects when its time is over, with the error of the store as cause', async () => {
+  test('wait rejects when its time is over, with the store’s error as cause', async () => {
     const limiter = await connected(10);
     await proxy.refuse();
     await waitUntil('the loss to be known', async () => (await limiter.peek('id')).degraded);

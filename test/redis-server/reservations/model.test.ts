@@ -147,13 +147,16 @@ async function runClients(
   limits: () => readonly Limit[],
   failStrategy: 'open' | 'closed',
   seed: number,
+  enough: (seen: Seen) => boolean,
 ): Promise<{ ledgers: ReadonlyMap<string, Ledger>; seen: Seen; elapsedMs: number }> {
   await server.command('FLUSHALL');
   const ledgers = new Map(IDS.map((id) => [id as string, new Ledger()]));
   const seen: Seen = { settled: 0, retried: 0, degraded: 0, expired: 0, crashed: 0, refused: 0 };
   const start = performance.now();
   const goesOn = (): boolean =>
-    performance.now() < start + 4_000 || (performance.now() < start + 12_000 && seen.settled < 200);
+    performance.now() < start + 4_000 ||
+    // A busy machine needs longer for as many cases.
+    (performance.now() < start + 60_000 && !(seen.settled >= 200 && enough(seen)));
   await Promise.all(
     [1, 2, 3].map(async (client) => {
       const random = new Random(seed + client);
@@ -193,6 +196,8 @@ async function usedOf(limits: readonly Limit[], id: string): Promise<readonly nu
   return decision.limits.map(({ limit, remaining }) => limit - remaining!);
 }
 
+const EVERY = ['settled', 'retried', 'degraded', 'expired', 'crashed'] as const;
+
 test('with answers lost, retries, crashes and expiry every settlement takes effect exactly once', async () => {
   const seed = seedOfRun();
   // Nothing is refused and nothing comes back, so that what a limit holds is the sum of what was charged.
@@ -202,7 +207,9 @@ test('with answers lost, retries, crashes and expiry every settlement takes effe
     slidingWindow({ name: 'sliding', rate, period: '366d' }),
     fixedWindow({ name: 'fixed', rate, period: '366d' }),
   ];
-  const { ledgers, seen } = await runClients(limits, 'open', seed);
+  const { ledgers, seen } = await runClients(limits, 'open', seed, (so) =>
+    EVERY.every((what) => so[what] > 10),
+  );
   console.log(`seed ${seed}`, JSON.stringify({ seen, ledgers: [...ledgers] }));
   for (const [id, { least, most }] of ledgers) {
     for (const used of await usedOf(limits(), id)) {
@@ -214,10 +221,10 @@ test('with answers lost, retries, crashes and expiry every settlement takes effe
   const { certain, open } = ledgers.get('steady')!;
   expect(certain).toBeGreaterThan(30);
   expect(open).toBeLessThan(certain / 5);
-  for (const what of ['settled', 'retried', 'degraded', 'expired', 'crashed'] as const) {
+  for (const what of EVERY) {
     expect(seen[what]).toBeGreaterThan(10);
   }
-}, 60_000);
+}, 120_000);
 
 test.each(['closed', 'open'] as const)(
   'fail-%s, what is charged less what is given back stays within burst, debt and refill',
@@ -227,7 +234,12 @@ test.each(['closed', 'open'] as const)(
       tokenBucket({ rate: 100, period: '1s', burst: 60, maxDebt: 20 }),
       slidingWindow({ name: 'sliding', rate: 10_000, period: '1h' }),
     ];
-    const { ledgers, seen, elapsedMs } = await runClients(limits, failStrategy, seed);
+    const { ledgers, seen, elapsedMs } = await runClients(
+      limits,
+      failStrategy,
+      seed,
+      ({ retried, refused }) => retried > 10 && refused > 10,
+    );
     const bound = 60 + 20 + Math.floor(elapsedMs / 10);
     console.log(`seed ${seed}`, JSON.stringify({ seen, bound, ledgers: [...ledgers] }));
     for (const [id, { least }] of ledgers) {
@@ -237,7 +249,7 @@ test.each(['closed', 'open'] as const)(
     expect(seen.retried).toBeGreaterThan(10);
     expect(seen.refused).toBeGreaterThan(10);
   },
-  60_000,
+  120_000,
 );
 
 test('when all has expired nothing is left', async () => {

@@ -56,7 +56,7 @@ describe.each<[string, (chosen: Chosen) => RateLimiter]>([
     }
   });
 
-  test('and nothing is polluted by them', () => {
+  test('such names pollute no prototype', () => {
     expect(Object.keys(Object.prototype)).toEqual([]);
     expect(Object.keys(Array.prototype)).toEqual([]);
     expect(({} as { allowed?: unknown }).allowed).toBeUndefined();

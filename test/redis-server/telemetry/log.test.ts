@@ -96,7 +96,7 @@ describe('a logger', () => {
     expect(lines.map(([level]) => level)).toEqual(['warn', 'warn']);
   });
 
-  test('that throws breaks nothing', async () => {
+  test('a logger that throws breaks nothing', async () => {
     undo.push(
       logStoreState({
         logger: {
@@ -125,7 +125,7 @@ describe('a logger', () => {
     expect(lines).toEqual([]);
   });
 
-  test('of a cluster it hears which node', async () => {
+  test('a logger hears which node of a cluster does not answer', async () => {
     undo.push(logStoreState({ logger }));
     const cluster = await startCluster();
     undo.push(() => cluster.close());
@@ -173,7 +173,7 @@ describe('where nobody listens', () => {
     expect((await warned()).join()).not.toContain('canary');
   });
 
-  test('so is a server that hangs', async () => {
+  test('a server that hangs is one process warning', async () => {
     const fake = new FakeRedis();
     const limiter = limiterOn(fake, { timeoutMs: 10 });
     fake.respond = silence;
@@ -181,7 +181,7 @@ describe('where nobody listens', () => {
     expect(await warned()).toEqual([expect.stringContaining('Redis does not answer')]);
   });
 
-  test('`onError` is somebody', async () => {
+  test('no process warning is emitted where `onError` is given', async () => {
     let errors = 0;
     const limiter = limiterOn(new FakeRedis('away'), { onError: () => (errors += 1) });
     await limiter.allow('a');
@@ -195,7 +195,7 @@ describe('where nobody listens', () => {
     expect(await warned()).toHaveLength(1);
   });
 
-  test('an outage that no decision suffers from is none', async () => {
+  test('an outage without a degraded decision emits no process warning', async () => {
     const client = new Redis(redis.url, { maxRetriesPerRequest: 0 });
     const limiter = new RateLimiter({ redis: client, ...rule });
     await limiter.allow('a');

@@ -149,7 +149,7 @@ describe('decisions', () => {
     ]);
   });
 
-  test('what was read does not change, and cannot be changed', async () => {
+  test('stats that were read never change, and are frozen', async () => {
     const limiter = embedded({ rate: 5, period: '1h' });
     const before = limiter.stats();
     await limiter.allow('a');
@@ -198,7 +198,7 @@ describe('leases', () => {
     expect(held(limiter)[0]).toEqual(['default', 3]);
   });
 
-  test('one that is neither released nor renewed ends after its ttl, one that is renewed later', async () => {
+  test('a lease stops counting after its ttl, and a renewed lease later', async () => {
     const limiter = lending();
     await limiter.acquire('a');
     const renewed = await limiter.acquire('b');

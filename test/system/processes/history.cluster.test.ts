@@ -65,7 +65,7 @@ describe('on a cluster', () => {
         failStrategy: i === 0 ? 'closed' : 'open',
       })),
       // Calls under two limits, and under one, in one slot and in the same script calls.
-      { namespace, plenty: identityIn(slot, namespace), burst, timeoutMs: 2_000 },
+      { namespace, plenty: identityIn(slot, namespace), burst, timeoutMs: 10_000 },
     );
     try {
       const first = await cluster.nodeOfSlot(slot);

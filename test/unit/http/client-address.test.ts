@@ -587,7 +587,7 @@ describe('options', () => {
     );
   });
 
-  test('what cannot be read is refused', () => {
+  test('an unreadable proxy is refused', () => {
     expect(refusalOf(make({ trustedProxies: hostileProxy }))).toMatchObject({
       option: 'trustedProxies',
     });

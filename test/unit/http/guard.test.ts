@@ -82,7 +82,7 @@ describe('a verdict', () => {
   const inMemory = (): RateLimiter =>
     new RateLimiter({ store: new MemoryStore(), rate: 1, period: '1m', blocks: true });
 
-  test('of a blocked identity is 429, with when the block ends', async () => {
+  test('the refusal of a blocked identity is 429, and tells when the block ends', async () => {
     const blocking = inMemory();
     await blocking.block('anna', '10m');
     const verdict = await createGuard(blocking, { identify }).check({});

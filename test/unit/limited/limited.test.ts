@@ -508,7 +508,7 @@ describe('options that are not right are refused when the function is made', () 
     );
   });
 
-  test('what is changed afterwards changes nothing', async () => {
+  test('options changed afterwards change nothing', async () => {
     const identify = ['acme', 'user'];
     const limits = [tokenBucket({ rate: 1, period: '1h' })];
     const call = limited(() => 1, { limiter: { store: memory(), ...two }, identify, limits });

@@ -65,7 +65,7 @@ describe('the calls of one turn', () => {
     expect(encodeCalls(calls, 1_099).taken).toBe(1);
   });
 
-  test('of two limiters on one client share a call, in the order in which they were made', async () => {
+  test('decisions of two limiters on one client share a call, in the order they were asked for', async () => {
     const redis = new FakeRedis();
     const [one, other] = [limiterOn(redis, 'one'), limiterOn(redis, 'other', 500_000)];
     await many(6, (i) => (i % 2 === 0 ? one : other).allow(`user:${i}`));
@@ -80,7 +80,7 @@ describe('the calls of one turn', () => {
     ]);
   });
 
-  test('of clients of their own do not', async () => {
+  test('limiters on separate clients do not share a call', async () => {
     const [one, other] = [new FakeRedis(), new FakeRedis()];
     await Promise.all([limiterOn(one).allow('user'), limiterOn(other).allow('user')]);
     expect([one.sends.length, other.sends.length]).toEqual([1, 1]);

@@ -34,7 +34,7 @@ describe('its bound', () => {
     expect(store.size).toBe(3);
   });
 
-  test('what has expired makes room, all of it at once', async () => {
+  test('expired entries are all evicted at once to make room', async () => {
     const time = clock();
     const store = new MemoryStore({ maxKeys: 100, clock: time });
     const limiter = new RateLimiter({ store, rate: 1, period: '1m' });
@@ -64,7 +64,7 @@ describe('its bound', () => {
     expect(store.size).toBe(2);
   });
 
-  test('what adds nothing needs no room: peek and reset of an unknown identity', async () => {
+  test('peek and reset of an unknown identity need no room', async () => {
     const store = new MemoryStore({ maxKeys: 1, clock: clock() });
     const limiter = new RateLimiter({ store, rate: 2, period: '1m' });
     await limiter.allow('a');
@@ -182,7 +182,7 @@ describe('time', () => {
     expect(await limiter.allow('user')).toMatchObject({ allowed: true });
   });
 
-  test('that steps back is forgiven once beyond the burst', async () => {
+  test('a clock that steps back is forgiven once beyond the burst', async () => {
     let now = 1_767_225_600_000_000;
     const store = new MemoryStore({ clock: { nowMicros: () => now } });
     const limiter = new RateLimiter({ store, rate: 1, period: '1s', burst: 2 });

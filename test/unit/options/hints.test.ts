@@ -291,7 +291,7 @@ describe('one error names everything that is wrong', () => {
     expect(message.length).toBeLessThan(5_000);
   });
 
-  test('one that throws when it is read is among them', async () => {
+  test('an option whose getter throws is among the problems', async () => {
     expect(
       await messageOf('RateLimiter', { rate: 0, period: '1m', hashSecret: hostileProxy }),
     ).toMatch(/`hashSecret` must be readable[^]*`rate`/);
@@ -371,7 +371,7 @@ describe('a required option that was given and is undefined', () => {
     expect(await messageOf('reserve', { ttl: undefined })).toMatch(given);
   });
 
-  test('one that may be left out may be undefined', () => {
+  test('an optional option may be undefined', () => {
     expect(
       () =>
         new RateLimiter({

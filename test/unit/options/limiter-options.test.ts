@@ -297,7 +297,7 @@ describe('names', () => {
     expect(({} as { failStrategy?: string }).failStrategy).toBeUndefined();
   });
 
-  test('what a prototype says is not heard', () => {
+  test('options of a prototype are ignored', () => {
     refused += 1;
     expect(
       refusalOf(

@@ -371,7 +371,7 @@ describe('an error', () => {
     expect(made).toMatchObject({ reason: 'store_away', times: 1 });
   });
 
-  test('that send throws at once', async () => {
+  test('an error that `send` throws fails the call at once', async () => {
     const { port, connection, call } = open();
     port.throws = new Error('The client is closed');
     const made = call('a');
@@ -436,7 +436,7 @@ describe('NOSCRIPT', () => {
     expect(port.sent).toHaveLength(1);
   });
 
-  test('that the client itself says proves nothing', async () => {
+  test('an error that the client itself raises proves nothing about the server', async () => {
     const { port, call } = open();
     const made = call('a');
     await turn();
@@ -664,7 +664,7 @@ describe('the connection', () => {
     expect(made.answer).toBe('answer to b');
   });
 
-  test('that cannot be made: held calls are answered at once', async () => {
+  test('a connection that cannot be made fails held calls at once', async () => {
     const { port, connection, call } = open(new FakePort('connecting'));
     const made = call('a');
     await turn();
@@ -696,7 +696,7 @@ describe('the connection', () => {
     expect(port.sent).toHaveLength(0);
   });
 
-  test('that is lost: what is under way is answered at once, and never sent again', async () => {
+  test('a lost connection fails calls in flight at once, and never resends them', async () => {
     const { port, call } = open();
     const made = call('a');
     await turn();

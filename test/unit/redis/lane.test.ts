@@ -58,7 +58,7 @@ test('once hung it lets one call through per deadline, until something answers',
   expect(lane.refusal(100)).toBeUndefined();
 });
 
-test('what is queued is by slot and in order, and taken once', () => {
+test('queued calls are taken once, by slot and in order', () => {
   const lane = new Lane<string>('node');
   for (const [slot, call] of [
     [2, 'a'],

@@ -84,7 +84,7 @@ describe('the channel of script calls', () => {
     expect(heard[3]![1]).toMatchObject({ command: 'EVAL', outcome: 'answered' });
   });
 
-  test('what is answered without a script call is none', async () => {
+  test('a decision made without a script call publishes no store call', async () => {
     const heard = listen();
     await new RateLimiter({ redis: new FakeRedis('away'), ...rule }).allow('a');
     expect(heard).toEqual([]);

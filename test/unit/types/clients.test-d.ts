@@ -46,7 +46,7 @@ test('as their own types are named', () => {
   expectTypeOf(use).parameters.toExtend<[RedisClient, RedisClient]>();
 });
 
-test('what is no client', () => {
+test('rejects values that are no client', () => {
   const pipeline = new Redis().pipeline();
   expectTypeOf(pipeline).not.toExtend<RedisClient>();
   // @ts-expect-error a pipeline answers elsewhere

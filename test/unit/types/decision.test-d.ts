@@ -80,7 +80,7 @@ test('the reason decides', () => {
   }
 });
 
-test('so does degraded', () => {
+test('degraded narrows the decision', () => {
   if (decision.degraded) {
     expectTypeOf(decision).toEqualTypeOf<DegradedDecision>();
     expectTypeOf(decision.reason).toEqualTypeOf<StoreFailure>();

@@ -27,7 +27,7 @@ test('a limited function has the parameters of the function, and a promise of it
   void send(5);
 });
 
-test('what the options are told is the call', () => {
+test('option callbacks get the call', () => {
   limited(sendMail, {
     limiter,
     identify: (to, text, ...tags) => {

@@ -18,7 +18,7 @@ const redis = 'redis://localhost:6379';
 declare const port: RedisPort;
 declare const text: string;
 
-test('what the README shows', () => {
+test('accepts the options that the README shows', () => {
   void new RateLimiter({
     redis,
     rate: 100,
