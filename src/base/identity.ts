@@ -90,7 +90,7 @@ function readReadableParts(parts: unknown): Uint8Array {
       ? error
       : new RateLimiterError(
           'ERR_INVALID_IDENTITY',
-          `\`identity\` must be readable, got an object that throws when it is read. ${WHO}`,
+          `\`identity\` must be readable, got an object that throws when it is read. ${CURE}`,
           { cause: error },
         );
   }
@@ -119,7 +119,7 @@ function readParts(parts: unknown): Uint8Array {
   return Buffer.concat(chunks);
 }
 
-const WHO = 'Pass who is limited: a user id, an API key, an address.';
+const CURE = 'Pass the identity to limit: a user id, an API key, an address.';
 
 /** Describes the fault without repeating the identity, which is private. */
 function refused(rule: string, value: unknown, index?: number): RateLimiterError {
@@ -181,10 +181,10 @@ function cureFor(value: unknown): string {
     return 'Pass the id as a string or a bigint.';
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    return WHO;
+    return CURE;
   }
   const name = classOf(value);
   return name === 'Object' || name === 'no class'
-    ? 'Pass the field that says who it is, such as `user.id`.'
+    ? 'Pass the field that identifies it, such as `user.id`.'
     : 'Pass its text, such as `id.toString()`.';
 }

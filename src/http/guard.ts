@@ -191,7 +191,7 @@ class LimiterGuard<Request> implements Guard<Request> {
       this.#warnOnce(
         'identify',
         'DRL_INVALID_IDENTITY',
-        `\`identify\` returned what is no identity, and the request was refused: ${fault.message}`,
+        `\`identify\` returned a value that is no identity, and the request was refused: ${fault.message}`,
       );
     }
     return fault === undefined;

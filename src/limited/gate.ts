@@ -177,7 +177,7 @@ function readIdentify(option: string, identify: unknown): never {
         option,
         "a function of the call's arguments, or the identity of all calls",
         identify,
-        'Pass who is limited: (userId) => userId.',
+        'Pass the identity to limit: (userId) => userId.',
       );
     }
     digestIdentity(identify as Identity, undefined);

@@ -294,7 +294,7 @@ export class Decider {
     if (!this.#warnedOfPenalty && !limits.limits.some(({ maxDebt }) => maxDebt > 0)) {
       this.#warnedOfPenalty = true;
       process.emitWarning(
-        '`penalize` was called where no limit has `maxDebt`: it takes what is left, and does nothing where nothing is left. Give a limit `maxDebt`, the units that may be owed.',
+        '`penalize` was called where no limit has `maxDebt`: it charges only the units left, and nothing if none is left. Give a limit `maxDebt`, the most units that may be owed.',
         { type: 'RateLimiterWarning', code: 'DRL_PENALTY_WITHOUT_DEBT' },
       );
     }

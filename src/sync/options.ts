@@ -58,7 +58,7 @@ const HOOKS = ['onAllow', 'onBlock', 'onError'];
 /** Limiter options that are refused here: name, rule and cure. */
 const REFUSED = [
   ['store', 'left out here', 'State that one process keeps needs no other thread: give `redis`.'],
-  ['maxInFlight', 'left out here', 'Leave `maxInFlight` out: there is one call at a time.'],
+  ['maxInFlight', 'left out here', 'Leave `maxInFlight` out: calls run one at a time.'],
 ] as const;
 
 const ANY_URL = 'redis://localhost';

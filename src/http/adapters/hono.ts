@@ -179,7 +179,7 @@ function addressReader(): (c: HonoContext) => AddressSource {
     if (incoming === undefined && !warned) {
       warned = true;
       process.emitWarning(
-        'A request has no client address, because Hono does not run under @hono/node-server here, and nobody can be limited. ' +
+        'A request has no client address, because Hono does not run under @hono/node-server here, and cannot be limited. ' +
           'Pass `address: (c) => getConnInfo(c).remote.address` with the `getConnInfo` of this runtime, or `identify`: a user, an API key.',
         { type: 'RateLimiterWarning', code: 'DRL_NO_ADDRESS' },
       );

@@ -182,7 +182,7 @@ function readWho<Asked extends Request, Rest extends unknown[]>(
       'identify',
       'a function',
       undefined,
-      'A web Request does not know who is connected: say who is limited, or pass `address`, which tells the address.',
+      "A web Request does not know its peer. Pass `identify`, or `address`, which returns the peer's address.",
     );
   }
   readAddressOption(options);

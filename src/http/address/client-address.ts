@@ -120,7 +120,7 @@ export function identifyByAddress(
 
 function readRemoteAddress(option: string, value: unknown): string {
   if (typeof value !== 'string') {
-    throw invalidOption(option, 'a string', value, 'Pass the address of who is connected.');
+    throw invalidOption(option, 'a string', value, "Pass the peer's address.");
   }
   return value;
 }

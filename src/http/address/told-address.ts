@@ -40,7 +40,7 @@ export function toldAddress(address: unknown, headers: Headers): AddressSource {
       'address',
       'a function that returns the address as a string',
       address,
-      'Return the address of who is connected, such as `getConnInfo(c).remote.address`.',
+      "Return the peer's address, such as `getConnInfo(c).remote.address`.",
     );
   }
   return { remoteAddress: address ?? undefined, header: (name) => headers.get(name) };

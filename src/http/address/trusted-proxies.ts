@@ -68,7 +68,7 @@ function cureOf(value: unknown): string {
   if (typeof value === 'string') {
     return 'Put it into a list, one entry for each address.';
   }
-  return value === false ? 'Leave it out, or pass [].' : 'Pass such a list.';
+  return value === false ? 'Leave it out, or pass [].' : 'Pass a list of addresses.';
 }
 
 function readEntry(option: string, entry: unknown): readonly Network[] {

@@ -103,7 +103,7 @@ describe('identity', () => {
   test.each<[says: string, identity: unknown]>([
     ['got an object (ObjectId). Pass its text, such as `id.toString()`.', new ObjectId()],
     ['got an object (Date). Pass its text', new Date(0)],
-    ['got an object (Object). Pass the field that says who it is', { id: SECRET }],
+    ['got an object (Object). Pass the field that identifies it', { id: SECRET }],
     ['got an object (Object).', JSON.parse(`{"constructor":{"name":"${SECRET}"}}`)],
     ['got an object (no class).', Object.create(null)],
     ['`identity[1]` must be a non-empty', ['acme', new ObjectId()]],
