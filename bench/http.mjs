@@ -35,7 +35,7 @@ const [rounds, connections, ms] = [values.rounds, values.connections, values.ms]
 const WARM_UP_MS = 2_000;
 
 ensurePackages();
-build();
+await build();
 ensureRedisServer();
 ensurePeers();
 

@@ -90,7 +90,7 @@ const rows = subjects.map(({ name, module, autoPipelining = false }) => ({
 }));
 
 ensurePackages();
-if (!options['no-build']) build();
+if (!options['no-build']) await build();
 ensureRedisServer();
 ensurePeers();
 

@@ -86,7 +86,7 @@ const WARM_UP_MS = quick ? 100 : 1_000;
 const STRANGERS_FOR = '200ms';
 
 ensurePackages();
-build();
+await build();
 ensureRedisServer();
 ensurePeers();
 

@@ -42,7 +42,7 @@ const rounds = count('rounds', 15);
 const ms = count('ms', 1_000);
 
 ensurePackages();
-if (!options['no-build']) build();
+if (!options['no-build']) await build();
 if (options.redis) ensureRedisServer();
 
 /** As telemetry.worker.mjs knows them, each against the one that it adds something to. */

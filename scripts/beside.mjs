@@ -11,7 +11,7 @@ import { ensureRedisServer } from './redis-server.mjs';
 
 ensurePackages();
 ensureRedisServer();
-build();
+await build();
 
 const given = process.argv.slice(2);
 const revisions = given.length === 0 ? [process.env['DRL_BEFORE'] ?? ''] : given;

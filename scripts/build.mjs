@@ -1,6 +1,6 @@
-/** src -> dist with plain tsc: one source file is one dist file. */
+/** src -> dist: one source file is one dist file. tsc compiles, then esbuild takes the comments out. */
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import process from 'node:process';
 import { pathToFileURL } from 'node:url';
@@ -10,7 +10,7 @@ const dist = path.join(root, 'dist');
 const src = path.join(root, 'src');
 
 /** Ends the process if the sources do not compile. */
-export function build() {
+export async function build() {
   const tsc = path.join(root, 'node_modules/typescript/bin/tsc');
   const { status } = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.build.json'], {
     cwd: root,
@@ -21,17 +21,64 @@ export function build() {
     process.exit(1);
   }
   removeOrphans();
+  await slim();
+}
+
+/** A line of a comment alone. */
+const COMMENT = /^\s*(?:\/\*\*|\*|\/\/).*$/gm;
+
+/**
+ * Takes the comments out of the JavaScript and of the sources in its maps, since the declarations have them, and leaves
+ * one mapping per line. So the package is small, and debuggers and stack traces still show each line of the source.
+ */
+async function slim() {
+  // At the top of the file they would be imported before they are installed.
+  const { transform } = await import('esbuild');
+  const { decode, encode } = await import('@jridgewell/sourcemap-codec');
+  const files = readdirSync(dist, { recursive: true, encoding: 'utf8' });
+  const slimmed = files.map(async (name) => {
+    if (!name.endsWith('.js')) return;
+    const file = path.join(dist, name);
+    const compiled = readFileSync(file, 'utf8');
+    // Bundlers read some comments in `import()`, and esbuild would take them out as well.
+    if (compiled.includes('webpackIgnore')) return;
+    const map = readFileSync(`${file}.map`).toString('base64');
+    const code = compiled.replace(
+      /\/\/# sourceMappingURL=.*\n?$/,
+      `//# sourceMappingURL=data:application/json;base64,${map}\n`,
+    );
+    const result = await transform(code, {
+      loader: 'js',
+      target: 'es2022',
+      charset: 'utf8',
+      legalComments: 'none',
+      sourcemap: 'external',
+      sourcefile: path.basename(name),
+    });
+    const { sources, sourcesContent, mappings } = JSON.parse(result.map);
+    const slimMap = {
+      version: 3,
+      sources,
+      sourcesContent: sourcesContent.map((/** @type {string} */ text) => text.replace(COMMENT, '')),
+      names: [],
+      mappings: encode(decode(mappings).map((segments) => segments.slice(0, 1))),
+    };
+    writeFileSync(`${file}.map`, JSON.stringify(slimMap));
+    writeFileSync(file, `${result.code}//# sourceMappingURL=${path.basename(name)}.map\n`);
+  });
+  await Promise.all(slimmed);
 }
 
 /** Deleting dist first would leave a moment without it for a process that is importing it. */
 function removeOrphans() {
   for (const file of readdirSync(dist, { recursive: true, encoding: 'utf8' })) {
     const source = file.replace(/(\.d\.ts|\.js)(\.map)?$/, '.ts');
-    if (source !== file && !existsSync(path.join(src, source))) rmSync(path.join(dist, file));
+    const isOrphan = !existsSync(path.join(src, source)) || file.endsWith('.d.ts.map');
+    if (source !== file && isOrphan) rmSync(path.join(dist, file));
   }
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   ensurePackages();
-  build();
+  await build();
 }

@@ -9,7 +9,7 @@ const at = (file) => new URL(`../dist/${file}`, import.meta.url);
 
 if (!existsSync(at('index.js'))) {
   const { build } = await import('./build.mjs');
-  build();
+  await build();
 }
 
 /** @type {{ library: typeof import('../src/index.ts'), testing: typeof import('../src/testing/index.ts') }} */

@@ -33,7 +33,7 @@ async function demo() {
   ensurePackages();
   if (!distIsCurrent()) {
     console.log('Building the package ...');
-    build();
+    await build();
   }
   if (options.privateRedis && process.env['REDIS_SERVER'] === undefined) ensureRedisServer();
   const { run } = await import('../demo/main.mjs');

@@ -15,7 +15,7 @@ if (file === undefined) {
   process.exit(1);
 }
 ensurePackages();
-build();
+await build();
 const { status } = spawnSync(process.execPath, [path.join(root, 'scripts', file), ...args], {
   stdio: 'inherit',
 });

@@ -17,7 +17,7 @@ import { ensureRedisServer } from './redis-server.mjs';
 ensurePackages();
 ensureClients();
 ensureRedisServer();
-build();
+await build();
 
 // Not before there is something to import.
 const { clients } = await import('../test/system/faults/clients.mjs');

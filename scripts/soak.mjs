@@ -22,7 +22,7 @@ if (!(Number(minutes) > 0 && Number(perSecond) > 0)) {
 
 ensurePackages();
 ensureRedisServer();
-build();
+await build();
 // Not before there is something to import.
 const { growth, soak } = await import('../test/system/soak/soak.mjs');
 

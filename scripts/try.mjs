@@ -41,7 +41,7 @@ function chosen(wanted) {
 async function tryAll(some) {
   ensurePackages();
   ensureRedisServer();
-  build();
+  await build();
   const tarball = pack();
   /** @type {{ name: string, result: string, held: string, seconds: string }[]} */
   const rows = [];

@@ -1,7 +1,10 @@
+import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
+import process from 'node:process';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { beforeAll, expect, test } from 'vitest';
+import { absoluteLinks } from '../../scripts/absolute-links.mjs';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const dist = path.join(root, 'dist');
@@ -46,4 +49,47 @@ test('the published declarations show no member that is marked @internal', () =>
     readFileSync(path.join(dist, file), 'utf8').includes('@internal'),
   );
   expect(marked).toEqual([]);
+});
+
+test('the installed package is smaller than 1.5 MB', () => {
+  const { stdout } = spawnSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], {
+    cwd: root,
+    encoding: 'utf8',
+  });
+  const [{ unpackedSize }] = JSON.parse(stdout) as [{ unpackedSize: number }];
+  console.log(`${(unpackedSize / 1e6).toFixed(2)} MB unpacked`);
+  expect(unpackedSize).toBeGreaterThan(500_000);
+  expect(unpackedSize).toBeLessThan(1_500_000);
+});
+
+test('a stack trace of the package names the line of the source', () => {
+  const program = `
+    const { RateLimiter } = await import(${JSON.stringify(pathToFileURL(path.join(dist, 'index.js')).href)});
+    try {
+      new RateLimiter({ rate: -1 });
+    } catch (error) {
+      console.log(error.stack);
+    }
+  `;
+  const { stdout } = spawnSync(
+    process.execPath,
+    ['--enable-source-maps', '--input-type=module', '-e', program],
+    { encoding: 'utf8' },
+  );
+  const [, line = ''] = /src\/limiter\/rate-limiter\.ts:(\d+):/.exec(stdout) ?? [];
+  const source = readFileSync(path.join(root, 'src/limiter/rate-limiter.ts'), 'utf8').split('\n');
+  expect(source[Number(line) - 1]).toContain('readLimiterOptions(options)');
+});
+
+test('the links of the published README are absolute, and lead to files of the repository', () => {
+  const repository = 'https://example.org/repository';
+  const readme = readFileSync(path.join(root, 'README.md'), 'utf8');
+  const links = [...absoluteLinks(readme, repository, 'v1').matchAll(/\]\(([^)\s]+)\)/g)];
+  expect(links.length).toBeGreaterThan(20);
+  for (const [, link = ''] of links) {
+    expect(link).toMatch(/^(?:https:|#)/);
+    const [, file] =
+      /^https:\/\/example\.org\/repository\/(?:blob|raw)\/v1\/([^#]+)/.exec(link) ?? [];
+    expect(file === undefined || existsSync(path.join(root, file)), link).toBe(true);
+  }
 });

@@ -1,0 +1,24 @@
+/**
+ * Makes the relative links of README.md lead to the repository, as npm's page of the package is beside no other file.
+ * The release runs it before it publishes; the README of the repository stays relative.
+ */
+import { readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import process from 'node:process';
+import { pathToFileURL } from 'node:url';
+import { root } from './bootstrap.mjs';
+
+/** @param {string} markdown @param {string} repository its URL @param {string} revision */
+export function absoluteLinks(markdown, repository, revision) {
+  return markdown.replace(/(!?\[[^\]]*\]\()(?![a-z]+:|#)([^)\s]+)/g, (_, before, target) => {
+    const kind = before.startsWith('!') ? 'raw' : 'blob';
+    return `${before}${repository}/${kind}/${revision}/${target}`;
+  });
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+  const file = path.join(root, 'README.md');
+  const { homepage, version } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
+  const repository = homepage.replace(/#.*$/, '');
+  writeFileSync(file, absoluteLinks(readFileSync(file, 'utf8'), repository, `v${version}`));
+}
