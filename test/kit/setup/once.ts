@@ -1,7 +1,9 @@
 /** Runs `step` for the first group that needs it: vitest loads this module anew for each group. */
-export function once(name: string, step: () => void): void {
-  const done = Symbol.for(`distributed-rate-limiter.test-setup.${name}`);
-  if (Object.hasOwn(globalThis, done)) return;
-  step();
-  Object.defineProperty(globalThis, done, { value: true });
+export async function once(name: string, step: () => void | Promise<void>): Promise<void> {
+  const key = Symbol.for(`distributed-rate-limiter.test-setup.${name}`);
+  const steps = globalThis as { [key: symbol]: void | Promise<void> };
+  if (!Object.hasOwn(steps, key)) {
+    steps[key] = step();
+  }
+  await steps[key];
 }
