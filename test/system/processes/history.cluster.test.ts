@@ -117,6 +117,11 @@ describe('on a cluster', () => {
       'under load',
       0,
       async ({ victim, crowd, scarce }) => {
+        // Something must survive: the primary has decided calls, and its replica has heard of them.
+        await waitUntil('the primary to decide', async () => {
+          return linesOf(await historiesOf([victim]), victim).length > 0;
+        });
+        await victim.command('WAIT', '1', '5000');
         crowd.askFor(scarce);
         await victim.kill();
         return new Map();

@@ -63,7 +63,7 @@ const recordingScript = scriptThatAlso({
       present = present .. redis.call('EXISTS', KEYS[k])
     end
   `,
-  last: 'out[place] = present\nout[place + 1] = sequence',
+  last: 'out[out_at] = present\nout[out_at + 1] = sequence',
 });
 
 interface Recorded {

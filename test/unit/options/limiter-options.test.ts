@@ -469,7 +469,12 @@ describe('redis and store', () => {
     ['sharding', 'key'],
   ])('%s is of no use beside store', (option, value) => {
     expect(refusalOf(() => make({ store, [option]: value }))).toEqual(
-      refusal(option, JSON.stringify(value), /^must be left out where `store` is given$/, /Redis/),
+      refusal(
+        option,
+        JSON.stringify(value),
+        /^must be left out where `store` is given$/,
+        new RegExp(`^Leave \`${option}\` out\\.$`),
+      ),
     );
   });
 
@@ -479,7 +484,7 @@ describe('redis and store', () => {
         'cluster',
         String(value),
         /^must be left out where `redis` is a client$/,
-        /client knows/,
+        /^Leave `cluster` out\.$/,
       ),
     );
   });
