@@ -6,13 +6,13 @@
  * @type {Readonly<Record<string, { file: string, limit: string, external?: readonly string[], browser?: true }>>}
  */
 const budgets = {
-  '': { file: 'index', limit: '46.5 kB' },
+  '': { file: 'index', limit: '47 kB' },
   '/http': { file: 'http/index', limit: '54.5 kB' },
-  '/node-http': { file: 'http/adapters/node-http', limit: '54.5 kB' },
+  '/node-http': { file: 'http/adapters/node-http', limit: '55 kB' },
   '/express': { file: 'http/adapters/express', limit: '54.5 kB' },
   '/fastify': { file: 'http/adapters/fastify', limit: '55.5 kB' },
-  '/hono': { file: 'http/adapters/hono', limit: '55.5 kB' },
-  '/koa': { file: 'http/adapters/koa', limit: '54.5 kB' },
+  '/hono': { file: 'http/adapters/hono', limit: '56 kB' },
+  '/koa': { file: 'http/adapters/koa', limit: '55 kB' },
   '/web': { file: 'http/adapters/web', limit: '55 kB' },
   // Beside Nest itself, which is there already.
   '/nest': {
