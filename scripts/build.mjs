@@ -69,12 +69,13 @@ async function slim() {
   await Promise.all(slimmed);
 }
 
-/** Deleting dist first would leave a moment without it for a process that is importing it. */
+/** Removes what no source is built to. Deleting dist first would leave a moment without it for importing processes. */
 function removeOrphans() {
   for (const file of readdirSync(dist, { recursive: true, encoding: 'utf8' })) {
-    const source = file.replace(/(\.d\.ts|\.js)(\.map)?$/, '.ts');
-    const isOrphan = !existsSync(path.join(src, source)) || file.endsWith('.d.ts.map');
-    if (source !== file && isOrphan) rmSync(path.join(dist, file));
+    const source = file.replace(/(\.d\.ts|\.js(\.map)?)$/, '.ts');
+    if (!existsSync(path.join(src, source))) {
+      rmSync(path.join(dist, file), { recursive: true, force: true });
+    }
   }
 }
 

@@ -1,7 +1,6 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import os from 'node:os';
 import path from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
@@ -9,6 +8,7 @@ import { build as esbuild } from 'esbuild';
 import { build as rolldown } from 'rolldown';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { entries, unpackInto } from '../kit/fakes/packed.ts';
+import { linkLibraries, newProject } from '../kit/fakes/project.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 
@@ -16,11 +16,10 @@ const root = fileURLToPath(new URL('../../', import.meta.url));
 let project = '';
 
 beforeAll(() => {
-  // macOS's temporary folder is a link, and bundlers print real paths.
-  project = realpathSync(mkdtempSync(path.join(os.tmpdir(), 'distributed-rate-limiter-consumer-')));
+  project = newProject('consumer');
   unpackInto(project);
   // What some of the entries need of their own, beside the tools.
-  const needed = [
+  linkLibraries(project, [
     '@nestjs',
     '@opentelemetry',
     '@types',
@@ -30,10 +29,7 @@ beforeAll(() => {
     'rxjs',
     'undici-types',
     'vitest',
-  ];
-  for (const tool of needed) {
-    symlinkSync(path.join(root, 'node_modules', tool), path.join(project, 'node_modules', tool));
-  }
+  ]);
   write('package.json', '{ "name": "consumer", "private": true }');
   write('main.mjs', `${esmImports}${program}`);
   write('main.cjs', `${cjsImports}${program}`);

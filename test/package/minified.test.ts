@@ -1,14 +1,5 @@
 import { execFile } from 'node:child_process';
-import {
-  cpSync,
-  mkdirSync,
-  mkdtempSync,
-  realpathSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
-import os from 'node:os';
+import { cpSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
@@ -17,6 +8,7 @@ import { build as esbuild } from 'esbuild';
 import { build as rolldown } from 'rolldown';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { unpackInto } from '../kit/fakes/packed.ts';
+import { linkLibraries, newProject } from '../kit/fakes/project.ts';
 import { ensureClients } from '../installs/clients/install.mjs';
 import { folderOfClient } from '../installs/clients/index.mjs';
 import { startRedis } from '../kit/servers/index.mjs';
@@ -123,14 +115,12 @@ describe.each(subjects)('a program with $title', (subject) => {
   beforeAll(async () => {
     ensureClients();
     redis = await startRedis();
-    project = realpathSync(mkdtempSync(path.join(os.tmpdir(), 'drl-minified-')));
+    project = newProject('minified');
     unpackInto(project);
     writeFileSync(path.join(project, 'package.json'), '{ "name": "minified", "private": true }');
-    const place = path.join(project, 'node_modules', subject.name);
-    mkdirSync(path.dirname(place), { recursive: true });
-    symlinkSync(subject.folder, place);
+    linkLibraries(project, [subject.name], { [subject.name]: subject.folder });
     if (subject.name === GLIDE) {
-      cpSync(path.dirname(subject.folder), path.dirname(place), {
+      cpSync(path.dirname(subject.folder), path.join(project, 'node_modules', '@valkey'), {
         recursive: true,
         filter: (from) => !from.endsWith('valkey-glide'),
       });

@@ -1,25 +1,16 @@
-import {
-  copyFileSync,
-  mkdtempSync,
-  realpathSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
-import os from 'node:os';
+import { copyFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import process from 'node:process';
-import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { installRuntime } from '../../scripts/runtimes.mjs';
 import { startRedis } from '../kit/servers/index.mjs';
 import type { RedisServer } from '../kit/servers/index.mjs';
 import { unpackInto } from '../kit/fakes/packed.ts';
+import { linkLibraries, newProject } from '../kit/fakes/project.ts';
 import { startWorkerd } from '../kit/fakes/workerd.ts';
 import type { Workerd } from '../kit/fakes/workerd.ts';
 
-const root = fileURLToPath(new URL('../../', import.meta.url));
 const program = installRuntime('workerd');
 const UNSUPPORTED = 'ERR_RUNTIME_UNSUPPORTED';
 const LIBRARIES = ['ioredis', 'node-redis', 'RedisPort'];
@@ -55,14 +46,9 @@ describe.runIf(program !== undefined)('on workerd, the runtime of Cloudflare Wor
   };
 
   beforeAll(async () => {
-    folder = realpathSync(mkdtempSync(path.join(os.tmpdir(), 'distributed-rate-limiter-workerd-')));
+    folder = newProject('workerd');
     unpackInto(folder);
-    for (const needed of ['ioredis', 'redis', 'hono']) {
-      symlinkSync(
-        path.join(root, 'node_modules', needed),
-        path.join(folder, 'node_modules', needed),
-      );
-    }
+    linkLibraries(folder, ['ioredis', 'redis', 'hono']);
     writeFileSync(path.join(folder, 'package.json'), '{ "name": "consumer", "private": true }');
     copyFileSync(new URL('workerd.program.mjs', import.meta.url), path.join(folder, 'main.mjs'));
     await build({

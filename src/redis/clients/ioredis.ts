@@ -53,7 +53,7 @@ export function resendCures(client: IoredisClient): readonly string[] {
     clusterNodeRetryStrategy,
   } = options;
   const cures: string[] = [];
-  // A cluster client's own retry, on a node of its choice. Without redirections there is none.
+  // A cluster client retries a failed command on a node that it chooses, unless it follows no redirections.
   if (retryDelayOnFailover > 0 && !(maxRedirections <= 0)) {
     cures.push('`retryDelayOnFailover: 0`');
   }

@@ -17,9 +17,9 @@ export function linkLibraries(
   libraries: readonly string[],
   places: Readonly<Record<string, string>> = {},
 ): void {
-  const modules = path.join(project, 'node_modules');
-  mkdirSync(modules, { recursive: true });
   for (const library of libraries) {
-    symlinkSync(places[library] ?? path.join(ours, library), path.join(modules, library));
+    const link = path.join(project, 'node_modules', library);
+    mkdirSync(path.dirname(link), { recursive: true });
+    symlinkSync(places[library] ?? path.join(ours, library), link);
   }
 }
