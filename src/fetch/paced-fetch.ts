@@ -81,7 +81,7 @@ export function pacedFetch(options: PacedFetchOptions = {}): Fetch {
   return async (input, init) => {
     const request = describe(input, init);
     if (request === undefined) return settings.fetch(input, init);
-    return new Call(settings, pauses, settings.key(request), request.method).run(input, init);
+    return new PacedCall(settings, pauses, settings.key(request), request.method).run(input, init);
   };
 }
 
@@ -214,7 +214,7 @@ class Pauses {
 }
 
 /** One call, with its waits and retries. */
-class Call {
+class PacedCall {
   readonly #settings: Settings;
   readonly #pauses: Pauses;
   readonly #key: string;

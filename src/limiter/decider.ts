@@ -26,8 +26,8 @@ import { makeDegradedDecision, makeImpossibleDecision, makeDecision } from './ma
 import { attachReceipt, redeem } from './refund-receipt.ts';
 import { PendingReservation } from './reservation.ts';
 import type { Reservation } from './reservation.ts';
-import { IGNORE_REPLY, SentCalls } from './sent-calls.ts';
-import type { ReplyHandler } from './sent-calls.ts';
+import { IGNORE_REPLY, PendingCalls } from './pending-calls.ts';
+import type { ReplyHandler } from './pending-calls.ts';
 import { checkSharding } from './sharding.ts';
 import type { Listener } from './wait-queue.ts';
 import { warmUp } from './warm-up.ts';
@@ -46,7 +46,7 @@ const ORDINARY: Caller = {};
 /** Sends each verb's call to the store, and makes the answer from its reply. Calls no hook. */
 export class Decider {
   readonly #settings: Settings;
-  readonly #calls: SentCalls;
+  readonly #calls: PendingCalls;
   readonly #callLimits: CallLimits;
   #closed = false;
   #warnedOfPenalty = false;
@@ -54,7 +54,7 @@ export class Decider {
   /** `report` is called for every call that the store did not answer. */
   constructor(settings: Settings, report: (error: StoreError) => void) {
     this.#settings = settings;
-    this.#calls = new SentCalls(settings, report);
+    this.#calls = new PendingCalls(settings, report);
     this.#callLimits = new CallLimits((limits) => this.#makeLimits(limits));
   }
 

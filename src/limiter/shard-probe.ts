@@ -3,8 +3,8 @@ import { makeShape } from '../script/call-shape.ts';
 import type { Rule } from '../script/call-shape.ts';
 import { readVerdicts } from '../script/read-answer.ts';
 import { tokenBucket } from '../algorithms/token-bucket.ts';
-import type { SentCalls } from './sent-calls.ts';
-import { IGNORE_REPLY } from './sent-calls.ts';
+import type { PendingCalls } from './pending-calls.ts';
+import { IGNORE_REPLY } from './pending-calls.ts';
 import { StoreError } from '../base/errors.ts';
 
 /** The number of keys tried. With two servers, all keys are on one of them, and show nothing, once in 2^8 starts. */
@@ -23,7 +23,7 @@ const forget = makeShape('reset', 1, [rule('')]);
  * charge ran on another server. `byTag` tries only keys of the same identity.
  */
 export async function seesShards(
-  calls: SentCalls,
+  calls: PendingCalls,
   keyOf: (identity: string) => string,
   byTag: boolean,
 ): Promise<boolean> {
@@ -39,7 +39,7 @@ export async function seesShards(
 }
 
 async function probe(
-  calls: SentCalls,
+  calls: PendingCalls,
   keyOf: (identity: string) => string,
   byTag: boolean,
 ): Promise<boolean> {

@@ -2,15 +2,15 @@ import { randomUUID } from 'node:crypto';
 import { digestIdentity } from '../base/identity.ts';
 import type { Identity } from '../base/identity.ts';
 import type { Settings } from './limiter-options.ts';
-import { IGNORE_REPLY } from './sent-calls.ts';
-import type { SentCalls } from './sent-calls.ts';
+import { IGNORE_REPLY } from './pending-calls.ts';
+import type { PendingCalls } from './pending-calls.ts';
 import { seesShards } from './shard-probe.ts';
 
 /** Two parts, so that it never equals a caller's single-part identity. */
 const PROBE: Identity = ['distributed-rate-limiter', 'ready'];
 
 /** Runs every command of the script once on a reserved identity, and warns if several servers share the keys. */
-export async function warmUp(calls: SentCalls, settings: Settings): Promise<void> {
+export async function warmUp(calls: PendingCalls, settings: Settings): Promise<void> {
   const { limits, hashSecret } = settings;
   const key = limits.keyPrefix + digestIdentity(PROBE, hashSecret);
   const probe = (verb: 'allow' | 'peek' | 'reset') =>
@@ -30,7 +30,7 @@ export async function warmUp(calls: SentCalls, settings: Settings): Promise<void
   await warnOfShards(calls, settings);
 }
 
-async function warnOfShards(calls: SentCalls, settings: Settings): Promise<void> {
+async function warnOfShards(calls: PendingCalls, settings: Settings): Promise<void> {
   const { store, sharding, namespace, hashSecret } = settings;
   if (store.warn === undefined || sharding === 'key') {
     return;

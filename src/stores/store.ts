@@ -1,20 +1,15 @@
 import type { Entry, Shape } from '../script/call-shape.ts';
 import type { Clock } from '../base/clock.ts';
-import type { RateLimiterError } from '../base/errors.ts';
-import type { StoreSubmission } from '../observe/messages.ts';
+import type { QueuedCall } from '../redis/connection/queued-call.ts';
 
 /**
  * One call on its way through a store. The store calls exactly one of `settle` and `fail`, once; after `fail` it may
- * still call `late`, once.
+ * still call `late`, once. A memory store ignores the deadline and the bound on calls in flight.
  */
-export interface Call extends Entry {
+export interface Call extends Entry, QueuedCall {
   /** A store replans calendar windows if its clock shows others. */
   shape: Shape;
-  /** The store's deadline, and its bound on calls in flight; a memory store ignores both. */
   timeoutMs: number;
-  readonly maxInFlight: number;
-  /** Set by the store, for subscribers that trace the call. */
-  submission?: StoreSubmission | undefined;
   /** Set by the store: the server that is asked, and how often the call was replanned. */
   server?: AskedServer | undefined;
   replans: number;
@@ -23,7 +18,6 @@ export interface Call extends Entry {
    * this call's shape begin at `reply[at]`.
    */
   settle(reply: readonly number[], at: number): void;
-  fail(error: RateLimiterError): void;
   /** Takes an answer that came after the call had failed: the call took effect nevertheless. Arguments as in `settle`. */
   late?: ((reply: readonly number[], at: number) => void) | undefined;
 }

@@ -39,7 +39,7 @@ const SPANS_OPTIONS: OptionSet = { of: 'openTelemetrySpans', names: ['tracerProv
 const CALLER = Symbol('caller');
 
 /** The facts kept of a call until its script call begins. */
-interface Submission extends StoreSubmission {
+interface WithCaller extends StoreSubmission {
   [CALLER]?: SpanContext | undefined;
 }
 
@@ -147,7 +147,7 @@ export function openTelemetrySpans(options: OpenTelemetrySpansOptions = {}): () 
 
   const onStart = (message: unknown): void => {
     const { store, node, entries, keys, submissions, command } = message as StoreCallMessage;
-    const known = submissions.flatMap((submission) => (submission as Submission)[CALLER] ?? []);
+    const known = submissions.flatMap((submission) => (submission as WithCaller)[CALLER] ?? []);
     const links = linksTo(known);
     if (known.length > 0 && links.length === 0) {
       return;
@@ -189,7 +189,7 @@ export function openTelemetrySpans(options: OpenTelemetrySpansOptions = {}): () 
 
 /** Runs in the caller's own context. */
 function onSubmit(message: unknown): void {
-  (message as Submission)[CALLER] = trace.getSpanContext(context.active());
+  (message as WithCaller)[CALLER] = trace.getSpanContext(context.active());
 }
 
 /** Makes one link for each sampled span, however many calls it made. */

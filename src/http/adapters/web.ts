@@ -25,18 +25,21 @@ export { decisionOf } from '../request-decision.ts';
 export type { GuardOptions } from '../guard-options.ts';
 
 type OrPromise<T> = T | Promise<T>;
-type Call<Asked extends Request, Rest extends unknown[]> = [request: Asked, ...rest: Rest];
+type HandlerArguments<Asked extends Request, Rest extends unknown[]> = [
+  request: Asked,
+  ...rest: Rest,
+];
 
 /** Options that read a request, and the other arguments of its handler. */
 interface WebFunctions<Asked extends Request, Rest extends unknown[]> {
   /** Units that a request asks for; default 1. An error thrown here rejects the handler's promise. */
-  cost?: number | ((...call: Call<Asked, Rest>) => OrPromise<number>);
+  cost?: number | ((...call: HandlerArguments<Asked, Rest>) => OrPromise<number>);
   /** Limits instead of the limiter's own. Make them once, not per request. */
   limits?:
     | readonly Limit[]
-    | ((...call: Call<Asked, Rest>) => OrPromise<readonly Limit[] | undefined>);
+    | ((...call: HandlerArguments<Asked, Rest>) => OrPromise<readonly Limit[] | undefined>);
   /** Returns true for requests to let through without counting them. */
-  skip?: (...call: Call<Asked, Rest>) => OrPromise<boolean>;
+  skip?: (...call: HandlerArguments<Asked, Rest>) => OrPromise<boolean>;
   /**
    * Called before a request is refused. Returns the response to send instead; undefined or `'default'` for the
    * guard's own; or `'throw'`, to reject the handler's promise with an error with `status`, `headers`, `decision` and
@@ -49,12 +52,12 @@ interface WebFunctions<Asked extends Request, Rest extends unknown[]> {
 type Who<Asked extends Request, Rest extends unknown[]> =
   | {
       /** Returns the identity to limit. For undefined, null or '' see `unidentified`. */
-      identify: (...call: Call<Asked, Rest>) => OrPromise<Identity | undefined | null>;
+      identify: (...call: HandlerArguments<Asked, Rest>) => OrPromise<Identity | undefined | null>;
       address?: never;
     }
   | {
       /** Returns the peer's address, by which requests are limited, as set by `trustedProxies` and `ipv6Prefix`. */
-      address: (...call: Call<Asked, Rest>) => string | undefined;
+      address: (...call: HandlerArguments<Asked, Rest>) => string | undefined;
       identify?: never;
     };
 
@@ -110,7 +113,7 @@ export function rateLimit<Asked extends Request = Request, Rest extends unknown[
     factory: rateLimit,
   });
   const limit = (handler: WebHandler<Asked, Rest>) => {
-    const limited = async (...call: Call<Asked, Rest>): Promise<Response> => {
+    const limited = async (...call: HandlerArguments<Asked, Rest>): Promise<Response> => {
       const [request] = call;
       const verdict = await guard.check(call);
       shareDecision(call, request);
@@ -119,7 +122,7 @@ export function rateLimit<Asked extends Request = Request, Rest extends unknown[
       }
       return letThrough(verdict, request, () => handler(...call));
     };
-    return async (...call: Call<Asked, Rest>): Promise<Response> => {
+    return async (...call: HandlerArguments<Asked, Rest>): Promise<Response> => {
       try {
         return await limited(...call);
       } finally {
@@ -173,8 +176,8 @@ async function letThrough(
 function readWho<Asked extends Request, Rest extends unknown[]>(
   options: WebGuardOptions<Asked, Rest>,
 ): {
-  guardOptions: GuardOptions<Call<Asked, Rest>>;
-  addressOf: (call: Call<Asked, Rest>) => AddressSource;
+  guardOptions: GuardOptions<HandlerArguments<Asked, Rest>>;
+  addressOf: (call: HandlerArguments<Asked, Rest>) => AddressSource;
 } {
   const { address, ...rest } = { ...options } as Record<string, unknown>;
   if (rest['identify'] === undefined && address === undefined) {
@@ -189,16 +192,20 @@ function readWho<Asked extends Request, Rest extends unknown[]>(
   for (const name of ['identify', 'cost', 'limits', 'skip']) {
     const given = rest[name];
     if (typeof given === 'function') {
-      rest[name] = (call: Call<Asked, Rest>): unknown => given(...call);
+      rest[name] = (call: HandlerArguments<Asked, Rest>): unknown => given(...call);
     }
   }
   const { onRefused } = rest;
   if (typeof onRefused === 'function') {
-    rest['onRefused'] = ([request]: Call<Asked, Rest>, refusal: RefusalResponse): unknown =>
-      onRefused(request, refusal);
+    rest['onRefused'] = (
+      [request]: HandlerArguments<Asked, Rest>,
+      refusal: RefusalResponse,
+    ): unknown => onRefused(request, refusal);
   }
   const read =
-    address === undefined ? undefined : (address as (...call: Call<Asked, Rest>) => unknown);
+    address === undefined
+      ? undefined
+      : (address as (...call: HandlerArguments<Asked, Rest>) => unknown);
   return {
     guardOptions: rest,
     addressOf: (call) => toldAddress(read?.(...call), call[0].headers),

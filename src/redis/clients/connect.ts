@@ -1,7 +1,7 @@
 import { invalidOption } from '../../base/errors.ts';
 import { warnOfSettings } from './settings-warnings.ts';
 import { Connection } from '../connection/connection.ts';
-import type { Sendable } from '../connection/connection.ts';
+import type { QueuedCall } from '../connection/queued-call.ts';
 import { ioredisPort, isIoredis } from './ioredis.ts';
 import { isNodeRedis, isNodeRedisSentinel, isInLegacyMode, nodeRedisPort } from './node-redis.ts';
 import { OpenedPort } from './from-url.ts';
@@ -14,7 +14,7 @@ import { glidePort, isGlide } from './valkey-glide.ts';
 import type { RedisClient } from './client.ts';
 
 /** One limiter's hold on a connection. `release` closes it if this library opened it and no other limiter uses it. */
-export interface ConnectionHold<C extends Sendable> {
+export interface ConnectionHold<C extends QueuedCall> {
   readonly connection: Connection<C>;
   release(): Promise<void>;
 }
@@ -31,7 +31,7 @@ interface Opened {
 /** Connections opened here, by the digest of their URL: limiters with the same URL and deadline share one. */
 const byUrl = new Map<string, Opened>();
 
-export function connectionOfClient<C extends Sendable>(
+export function connectionOfClient<C extends QueuedCall>(
   client: RedisClient,
   script: Script<C>,
 ): ConnectionHold<C> {
@@ -43,7 +43,7 @@ export function connectionOfClient<C extends Sendable>(
   return { connection, release: () => Promise.resolve() };
 }
 
-export function connectionOfUrl<C extends Sendable>(
+export function connectionOfUrl<C extends QueuedCall>(
   url: string,
   cluster: boolean,
   timeoutMs: number,

@@ -18,22 +18,10 @@ import { Lateness } from './lateness.ts';
 import { Outage } from './outage.ts';
 import type { RedisPort } from '../port.ts';
 import { Pulse } from './pulse.ts';
+import type { QueuedCall } from './queued-call.ts';
 import type { Script } from './script.ts';
 import { servingNodes, slotOf } from './slot.ts';
 import { StoreCounts } from './store-counts.ts';
-
-/** A call as a connection sees it. */
-export interface Sendable {
-  /** Decides the slot; all keys of a call are in one. */
-  readonly key: string;
-  readonly timeoutMs: number;
-  readonly maxInFlight: number;
-  fail(error: RateLimiterError): void;
-  /** The message published when the call was submitted, if there was a subscriber. */
-  submission?: StoreSubmission | undefined;
-  /** Present if the call takes a reply that comes after it has failed. */
-  readonly late?: unknown;
-}
 
 /** After this many deadlines without an answer of the client a batch no longer counts as in flight. */
 const WRITE_OFF_AFTER = 10;
@@ -61,7 +49,7 @@ const outside = new AsyncResource('distributed-rate-limiter');
  * Gathers the calls of one turn of the event loop into batches, sends each as one script call, bounds calls in flight,
  * and answers each call exactly once. One per client, shared by all limiters on it.
  */
-export class Connection<C extends Sendable> {
+export class Connection<C extends QueuedCall> {
   readonly port: RedisPort;
   readonly #name: string;
   readonly #counts = new StoreCounts(this);
@@ -644,7 +632,7 @@ export class Connection<C extends Sendable> {
 }
 
 /** Groups calls by deadline, in their order: all calls of a batch have one deadline. */
-function byDeadline<C extends Sendable>(calls: readonly C[]): Iterable<readonly C[]> {
+function byDeadline<C extends QueuedCall>(calls: readonly C[]): Iterable<readonly C[]> {
   const first = calls[0]?.timeoutMs;
   if (calls.every(({ timeoutMs }) => timeoutMs === first)) {
     return [calls];

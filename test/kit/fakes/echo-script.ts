@@ -1,9 +1,9 @@
-import type { Sendable } from '../../../src/redis/connection/connection.ts';
+import type { QueuedCall } from '../../../src/redis/connection/queued-call.ts';
 import type { Script } from '../../../src/redis/connection/script.ts';
 import type { RateLimiterError } from '../../../src/base/errors.ts';
 
 /** A call that notes how it ended, for tests of what carries calls. */
-export class EchoCall implements Sendable {
+export class EchoCall implements QueuedCall {
   readonly key: string;
   readonly timeoutMs: number;
   readonly maxInFlight: number;

@@ -13,7 +13,7 @@ export interface NestRequest {
 }
 
 /** The used part of a handler's call. */
-export interface Call {
+export interface HandlerCall {
   readonly kind: string;
   /** The argument of `identify`, `cost`, `skip` and the other functions. */
   readonly request: unknown;
@@ -26,7 +26,7 @@ export interface Call {
  * context, or else the context itself; at a WebSocket gateway, the client; in a microservice, `{ data, context }`;
  * otherwise the first argument of the handler.
  */
-export function readCall(context: ExecutionContext): Call {
+export function readCall(context: ExecutionContext): HandlerCall {
   const kind = context.getType<string>();
   switch (kind) {
     case 'graphql': {

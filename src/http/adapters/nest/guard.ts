@@ -7,7 +7,7 @@ import type { HeaderFields } from '../../application-fields.ts';
 import { letPass, writeFields, writeFieldsOfError } from '../node-response.ts';
 import { isUnanswered, whenEnded } from '../../request-end.ts';
 import { readCall } from './call.ts';
-import type { Call } from './call.ts';
+import type { HandlerCall } from './call.ts';
 import { isJson, jsonTypeOf, RateLimitException } from './exception.ts';
 import { RouteGuards } from './route-guards.ts';
 import type { RouteGuard } from './route-guards.ts';
@@ -49,7 +49,7 @@ export class RateLimitGuard implements CanActivate {
     return true;
   }
 
-  async #passes(route: RouteGuard, call: Call, part: object | undefined): Promise<boolean> {
+  async #passes(route: RouteGuard, call: HandlerCall, part: object | undefined): Promise<boolean> {
     let verdict: Verdict;
     try {
       verdict = await route.guard.check(call.request, part);
@@ -72,7 +72,7 @@ Injectable()(RateLimitGuard);
 Inject(RouteGuards)(RateLimitGuard, undefined, 0);
 
 /** Returns whether the call goes on; false if other code has taken over its response. */
-function obey(verdict: Verdict, { count }: RouteGuard, call: Call): boolean {
+function obey(verdict: Verdict, { count }: RouteGuard, call: HandlerCall): boolean {
   const { kind, response } = call;
   const own = responseFor(call);
   if (!verdict.pass) {
@@ -99,7 +99,7 @@ function obey(verdict: Verdict, { count }: RouteGuard, call: Call): boolean {
 }
 
 /** The response for this call alone. The parts of a GraphQL query share one response, and its fields. */
-function responseFor({ kind, response }: Call): ServerResponse | undefined {
+function responseFor({ kind, response }: HandlerCall): ServerResponse | undefined {
   return kind === 'graphql' ? undefined : response;
 }
 

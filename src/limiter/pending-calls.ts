@@ -20,7 +20,7 @@ export interface ReplyHandler<T> {
 export const IGNORE_REPLY: ReplyHandler<void> = { read: () => undefined };
 
 /** Sends one limiter's calls to its store, and counts those that are pending. */
-export class SentCalls {
+export class PendingCalls {
   readonly settings: Settings;
   readonly #report: (error: StoreError) => void;
   #pending = 0;
@@ -35,7 +35,7 @@ export class SentCalls {
   submit<T>(entry: Entry, handler: ReplyHandler<T>): Promise<T> {
     this.#pending += 1;
     return new Promise((resolve, reject) => {
-      const call = new SentCall(this, entry, handler, resolve, reject);
+      const call = new PendingCall(this, entry, handler, resolve, reject);
       try {
         this.settings.store.submit(call);
       } catch (error) {
@@ -66,7 +66,7 @@ export class SentCalls {
 }
 
 /** One pending call. A class rather than closures, because every decision makes one. */
-class SentCall<T> implements Call {
+class PendingCall<T> implements Call {
   readonly key: Call['key'];
   shape: Call['shape'];
   readonly record: Call['record'];
@@ -78,13 +78,13 @@ class SentCall<T> implements Call {
   submission: Call['submission'] = undefined;
   server: Call['server'] = undefined;
   replans = 0;
-  readonly #calls: SentCalls;
+  readonly #calls: PendingCalls;
   readonly #handler: ReplyHandler<T>;
   readonly #resolve: (value: T) => void;
   readonly #reject: (error: RateLimiterError) => void;
 
   constructor(
-    calls: SentCalls,
+    calls: PendingCalls,
     entry: Entry,
     handler: ReplyHandler<T>,
     resolve: (value: T) => void,

@@ -1,0 +1,17 @@
+import type { RateLimiterError } from '../../base/errors.ts';
+import type { StoreSubmission } from '../../observe/messages.ts';
+
+/** What a connection needs of a call; the script reads and answers the rest of it. */
+export interface QueuedCall {
+  /** Decides the slot; all keys of a call are in one. */
+  readonly key: string;
+  /** The deadline in milliseconds, from when the call's batch is made. */
+  readonly timeoutMs: number;
+  /** Bound on the calls in flight, this one included. */
+  readonly maxInFlight: number;
+  /** Set by the connection: the message published when the call was submitted, if there was a subscriber. */
+  submission?: StoreSubmission | undefined;
+  fail(error: RateLimiterError): void;
+  /** Present if the call takes a reply that comes after it has failed. */
+  readonly late?: unknown;
+}
