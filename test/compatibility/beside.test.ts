@@ -68,7 +68,7 @@ async function build(revision: string): Promise<Earlier> {
 /** One or none. Built here and not in a hook: what the version has decides which cases there are. */
 const versions = before === undefined ? [] : [await build(before)];
 
-test('an earlier version is there, and what it exports this one exports, too', ({ skip }) => {
+test('this version exports everything that an earlier one exports', ({ skip }) => {
   if (versions.length === 0) {
     skip('git knows no `v*` tag before this checkout; `npm run compat -- <revision>` takes any');
   }
@@ -80,7 +80,7 @@ test('an earlier version is there, and what it exports this one exports, too', (
 });
 
 describe.for(versions)(
-  '$before and this version, what one wrote and the other reads',
+  '$before and this version read what the other wrote',
   ({ before: name, libraries }) => {
     let redis: RedisServer;
     let clients: Readonly<Record<Version, Redis>>;
@@ -123,7 +123,7 @@ describe.for(versions)(
       ['present', 'earlier'],
     ] as const)('from the %s to the %s one', (from, to) => {
       test.for(HANDOVERS.map((each) => [each.name, each] as const))(
-        '%s',
+        'the other version continues the state: %s',
         async ([, { needs, run }], { skip }) => {
           const missing = lacks(libraries.earlier, needs);
           if (missing.length > 0) skip(`${name} has no ${missing.join(', ')}`);
@@ -138,7 +138,7 @@ describe.for(versions)(
 );
 
 describe.for(versions)(
-  '$before and this version under load, deployed and rolled back',
+  '$before and this version stay exact under load while one is deployed and rolled back',
   ({ before: name, builds, libraries: { earlier } }) => {
     let redis: RedisServer;
     let reports: Report[];
@@ -175,7 +175,7 @@ describe.for(versions)(
         Object.entries(FILLED).map(([when, units]) => [row.name, when, row, units] as const),
       ),
     )(
-      '%s, used up %s: no more than the limit and one burst, and nobody begins anew',
+      '%s, used up %s: admits at most the limit plus one burst, and keeps what was used',
       ([row, , { needs, verb }, units], { skip }) => {
         const missing = lacks(earlier, needs);
         if (missing.length > 0) skip(`${name} has no ${missing.join(', ')}`);
@@ -201,7 +201,7 @@ describe.for(versions)(
       },
     );
 
-    test('a limit that recovers meanwhile: no more than burst and rate, and one burst', () => {
+    test('a refilling limit admits at most one burst plus its rate over all phases', () => {
       const flows = reports.map(({ flow }) => flow);
       const admitted = sum(flows.map((flow) => flow.admitted));
       const refused = sum(flows.map((flow) => flow.refused));
@@ -219,9 +219,7 @@ describe.for(versions)(
       expect(refused).toBeGreaterThan(0);
     });
 
-    test('places that are taken and freed all the time: never more holders than places', ({
-      skip,
-    }) => {
+    test('a concurrency limit never has more holders than places over all phases', ({ skip }) => {
       if (!hasPlaces) skip(`${name} has no places`);
       const places = reports.map((report) => report.places);
       const most = Math.max(...places.map((each) => each.most));
@@ -233,11 +231,11 @@ describe.for(versions)(
       for (const { worked } of places) expect(worked).toBeGreaterThan(0);
     });
 
-    test('no key is without a TTL after any phase', () => {
+    test('every key has a TTL after each phase', () => {
       expect(reports.flatMap((report) => report.keysWithoutTtl)).toEqual([]);
     });
 
-    test('two scripts in one Redis, forgotten again and again: each is sent anew, and no call fails', () => {
+    test('two versions of the script in one Redis are loaded again after each SCRIPT FLUSH, and no call fails', () => {
       expect(unknownScripts).toBeGreaterThan(PHASES.length);
     });
   },

@@ -91,7 +91,7 @@ export const HANDOVERS: readonly Handover[] = [
     },
   },
   {
-    name: 'a block, and its end',
+    name: 'a block and its end',
     needs: ['block', 'unblock'],
     async run(from, to) {
       const [a, b] = [from, to].map(({ limiter, library }) =>
@@ -107,7 +107,7 @@ export const HANDOVERS: readonly Handover[] = [
     },
   },
   {
-    name: 'an arrival time that was forgiven once is not forgiven again',
+    name: 'an arrival time that was lowered once for a shorter limit',
     needs: [],
     async run(from, to) {
       const [long, short] = ['1h', '1m'] as const;
@@ -134,7 +134,7 @@ export const HANDOVERS: readonly Handover[] = [
     },
   },
   {
-    name: 'a reservation that one opens and the other settles, and what the first is then told',
+    name: 'a reservation opened by one version, settled by the other, and settled again by the first',
     needs: ['reserve', 'slidingWindow', 'slidingWindowLog', 'fixedWindow'],
     async run(from, to, redis) {
       const row = ROWS.find(({ name }) => name === 'four at once')!;
@@ -157,7 +157,7 @@ export const HANDOVERS: readonly Handover[] = [
     },
   },
   {
-    name: 'a place that one takes and the other renews and frees',
+    name: 'a place taken by one version, renewed and freed by the other',
     needs: ['acquire', 'concurrency'],
     async run(from, to, redis) {
       const [a, b] = [from, to].map((side) =>

@@ -118,7 +118,7 @@ const SETTLEMENTS: readonly (readonly [
   ['settled', [tokenBucket({ rate: 7, period: 60 })], 5, { charged: 2, uncharged: 1 }, [6]],
 ];
 
-describe('states as they were written', () => {
+describe('stored states of earlier versions', () => {
   let redis: RedisServer;
   let connection: Awaited<ReturnType<typeof openResp>>;
 
@@ -146,7 +146,7 @@ describe('states as they were written', () => {
     return connection.command('EVAL', ...script);
   }
 
-  test('are of every kind, and of every algorithm', () => {
+  test('the stored states cover every kind and every algorithm', () => {
     expect(MEANINGS.map(([name]) => name)).toEqual(Object.keys(STATES));
     expect(SETTLEMENTS.map(([name]) => name)).toEqual(Object.keys(RECORDS));
     const written = MEANINGS.map(([, limit]) => limit.algorithm);
@@ -156,58 +156,64 @@ describe('states as they were written', () => {
     expect([...new Set(recorded), 'block'].toSorted()).toEqual(all);
   });
 
-  test.each(MEANINGS)('%s', async (name, limit, seconds, remaining, resetS) => {
-    const now = START + seconds * 1_000_000;
-    const plan = limit.plan(1, now / 1_000);
-    const shape = makeShape('peek', 1, [{ limit, plan, suffix: '' }]);
-    const entry = { key: 'state', shape };
-    const held = STATES[name]!;
-    await connection.command('FLUSHALL');
-    await put('state', held);
-    const reply = await decideOnServer(entry, now);
-    const meant = {
-      refused: remaining === 'blocked' || remaining === 0,
-      remaining: remaining === 'blocked' ? 0 : remaining,
-      resetUs: Math.round(resetS * 1_000_000),
-    };
-    expect(readVerdicts(shape, reply, 1)[0]).toMatchObject(meant);
-    const twin =
-      held.string === undefined
-        ? reply
-        : decide([entry], now, new MapTable(new Map([['state', held.string]])));
-    expect(twin, 'TypeScript').toEqual(reply);
-  });
+  test.each(MEANINGS)(
+    'reads the stored state: %s',
+    async (name, limit, seconds, remaining, resetS) => {
+      const now = START + seconds * 1_000_000;
+      const plan = limit.plan(1, now / 1_000);
+      const shape = makeShape('peek', 1, [{ limit, plan, suffix: '' }]);
+      const entry = { key: 'state', shape };
+      const held = STATES[name]!;
+      await connection.command('FLUSHALL');
+      await put('state', held);
+      const reply = await decideOnServer(entry, now);
+      const meant = {
+        refused: remaining === 'blocked' || remaining === 0,
+        remaining: remaining === 'blocked' ? 0 : remaining,
+        resetUs: Math.round(resetS * 1_000_000),
+      };
+      expect(readVerdicts(shape, reply, 1)[0]).toMatchObject(meant);
+      const twin =
+        held.string === undefined
+          ? reply
+          : decide([entry], now, new MapTable(new Map([['state', held.string]])));
+      expect(twin, 'TypeScript').toEqual(reply);
+    },
+  );
 
-  test.each(SETTLEMENTS)('a reservation, %s', async (name, limits, actual, settled, remaining) => {
-    const now = START + 1_000_000;
-    const rules = limits.map((limit) => ({
-      limit,
-      plan: limit.plan(1, now / 1_000),
-      suffix: `/${limit.algorithm}`,
-    }));
-    const details = settleDetails(actual, 2_500, false);
-    const settle = { key: 'k', shape: makeShape('settle', 1, rules), record: '#r:1', details };
-    const peek = { key: 'k', shape: makeShape('peek', 1, rules) };
-    const stored = RECORDS[name]!;
-    const held = new Map(
-      Object.entries(stored.limits).map(([algorithm, each]) => [`{k}/${algorithm}`, each]),
-    ).set('{k}#r:1', { string: stored.record });
-    await connection.command('FLUSHALL');
-    for (const [key, each] of held) await put(key, each);
+  test.each(SETTLEMENTS)(
+    'settles the stored reservation: %s',
+    async (name, limits, actual, settled, remaining) => {
+      const now = START + 1_000_000;
+      const rules = limits.map((limit) => ({
+        limit,
+        plan: limit.plan(1, now / 1_000),
+        suffix: `/${limit.algorithm}`,
+      }));
+      const details = settleDetails(actual, 2_500, false);
+      const settle = { key: 'k', shape: makeShape('settle', 1, rules), record: '#r:1', details };
+      const peek = { key: 'k', shape: makeShape('peek', 1, rules) };
+      const stored = RECORDS[name]!;
+      const held = new Map(
+        Object.entries(stored.limits).map(([algorithm, each]) => [`{k}/${algorithm}`, each]),
+      ).set('{k}#r:1', { string: stored.record });
+      await connection.command('FLUSHALL');
+      for (const [key, each] of held) await put(key, each);
 
-    const replies = [await decideOnServer(settle, now), await decideOnServer(peek, now)];
-    expect(readSettled(replies[0]!, 1)).toEqual(settled);
-    expect(readVerdicts(peek.shape, replies[1]!, 1).map((verdict) => verdict.remaining)).toEqual(
-      remaining,
-    );
-    // A table of strings holds no sorted set.
-    const strings = [...held].flatMap(([key, { string }]) =>
-      string === undefined ? [] : [[key, string] as const],
-    );
-    if (strings.length === held.size) {
-      const table = new MapTable(new Map(strings));
-      const twin = [settle, peek].map((entry) => decide([entry], now, table));
-      expect(twin, 'TypeScript').toEqual(replies);
-    }
-  });
+      const replies = [await decideOnServer(settle, now), await decideOnServer(peek, now)];
+      expect(readSettled(replies[0]!, 1)).toEqual(settled);
+      expect(readVerdicts(peek.shape, replies[1]!, 1).map((verdict) => verdict.remaining)).toEqual(
+        remaining,
+      );
+      // A table of strings holds no sorted set.
+      const strings = [...held].flatMap(([key, { string }]) =>
+        string === undefined ? [] : [[key, string] as const],
+      );
+      if (strings.length === held.size) {
+        const table = new MapTable(new Map(strings));
+        const twin = [settle, peek].map((entry) => decide([entry], now, table));
+        expect(twin, 'TypeScript').toEqual(replies);
+      }
+    },
+  );
 });

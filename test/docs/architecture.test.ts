@@ -29,7 +29,7 @@ describe('the tree in ARCHITECTURE.md', () => {
     expect(filesOf(tree).toSorted()).toEqual(files.toSorted());
   });
 
-  test('says of every file what it does', () => {
+  test('describes every file of src', () => {
     const bare = tree.split('\n').filter((line) => /\.(?:ts|lua)$/.test(line));
     expect(bare).toEqual([]);
   });

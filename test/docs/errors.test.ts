@@ -32,11 +32,11 @@ test('the page of errors and warnings has a row for every code, and for no other
   expect(rows.toSorted()).toEqual(codes);
 });
 
-test('the page of errors and warnings has the tables that are made from the table of codes', () => {
+test('the tables on the page of errors and warnings match those generated from the codes', () => {
   expect(withTables(page)).toBe(page);
 });
 
-test('every error and warning says what it means and what to do, in whole sentences', () => {
+test('every error and warning has a meaning and a cure in whole sentences', () => {
   const rows = Object.entries({ ...errors, ...warnings });
   const unfinished = rows.filter(
     ([, row]) => !row.meaning.endsWith('.') || !row.cure.endsWith('.'),

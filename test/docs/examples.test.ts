@@ -44,9 +44,9 @@ async function ask(origin: string): Promise<number[]> {
 }
 
 describe('examples', () => {
-  test('are there', () => expect(examples.length).toBeGreaterThan(0));
+  test('every framework has its example', () => expect(examples.length).toBeGreaterThan(0));
 
-  test('are all in the list', () => {
+  test('the README of the examples lists each of them', () => {
     const list = readFileSync(path.join(root, 'examples/README.md'), 'utf8');
     for (const example of examples) expect(list).toContain(`(${example})`);
   });

@@ -49,7 +49,7 @@ function problemOf(verdict: Verdict): unknown {
 }
 
 test.each(['draft-11', 'draft-7', 'draft-6', 'legacy'] as const)(
-  'the page shows the fields of %s as they are',
+  'the page shows the fields of %s as the library sends them',
   async (profile) => {
     expect(shownBelow(`\`'${profile}'\``, 'http')).toBe(
       fieldsOf(await verdictOf(4, rates, profile)),
@@ -57,11 +57,11 @@ test.each(['draft-11', 'draft-7', 'draft-6', 'legacy'] as const)(
   },
 );
 
-test('the page shows the fields of places as they are', async () => {
+test('the page shows the fields of a concurrency limit as the library sends them', async () => {
   expect(shownBelow('## Concurrency', 'http')).toBe(fieldsOf(await verdictOf(1, places)));
 });
 
-test('the page shows the problems of 429, 503 and 400 as they are', async () => {
+test('the page shows the problems of 429, 503 and 400 as the library sends them', async () => {
   const away: RedisPort = {
     state: 'away',
     onStateChange: () => {},

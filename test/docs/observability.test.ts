@@ -28,7 +28,7 @@ function table(heading: string): string[][] {
 }
 
 describe('the table of metrics', () => {
-  test('names each metric, with what its help says, and no other', () => {
+  test('names each metric with its help text, and no other', () => {
     const shown = table('Prometheus').map(([prometheus, openTelemetry, type, , help]) => ({
       prometheus,
       openTelemetry,
@@ -47,13 +47,13 @@ describe('the table of metrics', () => {
     expect(shown).toEqual(exported);
   });
 
-  test('every metric of an alert is one of them', () => {
+  test('every alert reads only metrics of the table', () => {
     const known = new Set(table('Prometheus').map(([name]) => name));
     const used = [...page.matchAll(/\bdrl_\w+/g)].map(([name]) => name.replace(/_bucket$/, ''));
     expect(used.filter((name) => !known.has(name))).toEqual([]);
   });
 
-  test('an empty process exports their names all the same', async () => {
+  test('a process without limiters exports every metric name', async () => {
     const register = new Registry();
     const stop = prometheusMetrics({ register });
     const text = await register.metrics();
@@ -64,7 +64,7 @@ describe('the table of metrics', () => {
   });
 });
 
-describe('the code', () => {
+describe('the code on the observability page', () => {
   const blocks = [...page.matchAll(/^```js\n(.*?)^```$/gms)].map(([, code]) => code!);
   let redis: RedisServer;
   let project: Installed;
@@ -97,21 +97,24 @@ await more.allow('a');
     ['channels', traffic, /(^127\.0\.0\.1:\d+ \d answered \d+(\.\d+)?\n)+$/m],
   ];
 
-  test('each block of the page is run below', () => {
+  test('every code block of the page has a test', () => {
     expect(blocks).toHaveLength(added.length);
   });
 
-  test.each(added.map((row, i) => [...row, i] as const))('%s', async (_, code, prints, i) => {
-    const program = `${blocks[i]}\n${code}\nprocess.exit(0);\n`
-      .replaceAll('redis://localhost:6379', redis.url)
-      .replaceAll('9100', String(await freePort()));
-    const file = join(redis.dir, `block-${i}.mjs`);
-    writeFileSync(file, program);
-    expect(await project.run(file, [])).toMatch(prints);
-  });
+  test.each(added.map((row, i) => [...row, i] as const))(
+    'the code block works: %s',
+    async (_, code, prints, i) => {
+      const program = `${blocks[i]}\n${code}\nprocess.exit(0);\n`
+        .replaceAll('redis://localhost:6379', redis.url)
+        .replaceAll('9100', String(await freePort()));
+      const file = join(redis.dir, `block-${i}.mjs`);
+      writeFileSync(file, program);
+      expect(await project.run(file, [])).toMatch(prints);
+    },
+  );
 });
 
-test('the exposition that the other tests read is the one that is written', () => {
+test('readExposition sorts the labels of a sample and reads its value', () => {
   expect([...readExposition('# HELP a b\na{y="2",x="1"} 3\nb 4\n')]).toEqual([
     ['a{x="1",y="2"}', 3],
     ['b', 4],

@@ -40,7 +40,7 @@ afterAll(async () => {
   await redis.close();
 });
 
-test('the pages have their blocks, and each says what it prints', () => {
+test('every page has its code blocks, each with its output', () => {
   expect(blocks.map(({ title }) => title)).toEqual([
     'README-memory',
     'getting-started-first',
@@ -57,7 +57,7 @@ test('the pages have their blocks, and each says what it prints', () => {
 });
 
 test.each(blocks)(
-  '$title prints what it says, and ends by itself',
+  '$title prints the documented output and exits',
   async ({ title, code, says }) => {
     // A first connection on a busy machine may take longer than the default deadline, and then a call would just pass.
     const here = code.replaceAll("'redis://localhost:6379'", `'${redis.url}', timeoutMs: 10_000`);
@@ -68,7 +68,7 @@ test.each(blocks)(
   },
 );
 
-test('all of them compile', () => {
+test('every code block compiles', () => {
   const files = blocks.map(({ title, code }) => {
     writeFileSync(path.join(folder, `${title}.mts`), code);
     return `${title}.mts`;

@@ -46,17 +46,17 @@ test.each([
   ['RateLimiter', limiterOptions(undefined).names],
   ['MemoryStore', MEMORY_STORE.names],
   ['The guard of HTTP adapters', GUARD.names],
-])('the reference lists those of %s, and no others', (heading, names) => {
+])('the reference lists exactly the options of %s', (heading, names) => {
   expect(namesIn(heading).toSorted()).toEqual(names.toSorted());
 });
 
-test('the reference lists those of each limit, and no others', () => {
+test('the reference lists exactly the options of each limit', () => {
   const limits = [TOKEN_BUCKET, SLIDING_WINDOW, SLIDING_WINDOW_LOG, FIXED_WINDOW, CONCURRENCY];
   const rows = rowsOf('Limits').slice(0, limits.length);
   expect(rows).toEqual(limits.map(({ of, names }) => [[of], names]));
 });
 
-test('the reference lists those of each call, and no others', () => {
+test('the reference lists exactly the options of each call', () => {
   const rows = rowsOf('Calls');
   expect(rows.slice(0, 4)).toEqual([
     [['allow', 'peek'], CALL.names],
@@ -69,7 +69,7 @@ test('the reference lists those of each call, and no others', () => {
   expect(described.toSorted()).toEqual([...all].toSorted());
 });
 
-test('the reference lists every field of a decision and of its limits, and no others', async () => {
+test('the reference lists exactly the fields of a decision and of its limits', async () => {
   const limiter = new RateLimiter({
     store: new MemoryStore(),
     rate: 1,

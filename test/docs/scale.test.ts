@@ -8,7 +8,7 @@ const read = (path: string): string =>
 const figures = JSON.parse(read('bench/scale/figures.json'));
 const page = read('docs/scale.md');
 
-test('the tables of the page are what the figures give: else `npm run bench -- scale --render`', () => {
+test('the tables of the page match the figures (cure: `npm run bench -- scale --render`)', () => {
   expect(fillIn(page, figures)).toBe(page);
   for (const name of Object.keys(tables(figures))) {
     expect(page).toContain(`<!-- figures: ${name} -->`);
@@ -19,13 +19,13 @@ test('the plot matches the figures', () => {
   expect(plot(figures)).toBe(read('docs/scale.svg'));
 });
 
-test('a page that asks for figures that there are not says so', () => {
+test('rendering fails with a message when the page names a missing figure', () => {
   expect(() => fillIn('<!-- figures: profits -->\n<!-- end -->', figures)).toThrow(
     'called profits',
   );
 });
 
-test('what a script call costs, and a decision in it, is read off several sizes', () => {
+test('the cost of a script call and of a decision is computed from several batch sizes', () => {
   const [first] = figures.inFlight;
   const of = (entries: number): object => ({
     ...first,

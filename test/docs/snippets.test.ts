@@ -91,13 +91,13 @@ function errorsOf(snippets: readonly Snippet[]): string[] {
     .map((line) => line.replace(/^\d+\.ts/, (file) => documentOf.get(file) ?? file));
 }
 
-test('every snippet of the documents compiles, as strictly as the sources do', () => {
+test('every snippet of the documents compiles as strictly as the sources', () => {
   expect(errorsOf([...documents].flatMap(snippetsOf))).toEqual([
     expect.stringMatching(/^wrong\.md\(6,15\): error TS2551: .*'alow'.*'allow'/),
   ]);
 });
 
-test.each([...documents])('%s: no block and no comment of a snippet is passed over', (...given) => {
+test.each([...documents])('%s: every block and comment of a snippet is checked', (...given) => {
   const [, text] = given;
   const blocks = text.match(/^[ \t]*(?:```|~~~)[ \t]*(?:ts|tsx|typescript)\b/gm) ?? [];
   const comments = text.match(/<!--\s*snippet/g) ?? [];

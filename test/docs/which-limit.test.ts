@@ -19,15 +19,15 @@ function read(file: string): string {
   return readFileSync(new URL(file, root), 'utf8');
 }
 
-test('the picture shows what the algorithms do now', () => {
+test('the picture matches what the algorithms admit', () => {
   expect(complaint('draw-limits.mjs')).toBe('');
 });
 
-test('the table of errors holds what the sliding window does now', () => {
+test('the table of errors matches what the sliding window admits', () => {
   expect(complaint('window-error.mjs')).toBe('');
 });
 
-test('the picture is shown, is readable in the dark, and tells those who cannot see it what it is', () => {
+test('the page shows the picture with a dark variant and a text alternative', () => {
   expect(read('docs/which-limit.md')).toContain('](which-limit.svg)');
   const picture = read('docs/which-limit.svg');
   expect(picture).toContain('@media (prefers-color-scheme: dark)');

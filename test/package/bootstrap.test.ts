@@ -49,7 +49,7 @@ function bootstrap(installed: Packages | undefined) {
   );
 }
 
-test('does and prints nothing when the locked packages are installed', () => {
+test('bootstrap does and prints nothing when the locked packages are installed', () => {
   expect(bootstrap({ 'node_modules/tool': tool })).toMatchObject({
     status: 0,
     stdout: '',
@@ -63,13 +63,13 @@ test.each<[string, Packages | undefined]>([
   ['a version differs', { 'node_modules/tool': { ...tool, version: '0.9.0' } }],
   ['a hash differs', { 'node_modules/tool': { ...tool, integrity: 'sha512-b' } }],
   ['a package is no longer locked', { 'node_modules/tool': tool, 'node_modules/old': tool }],
-])('%s: it is announced, then `npm ci` runs', (_when, installed) => {
+])('announces and runs `npm ci` when %s', (_when, installed) => {
   const { status, stdout } = bootstrap(installed);
   expect(status).toBe(0);
   expect(stdout).toMatch(/^Installing the locked packages .*\nnpm ci --include=dev/);
 });
 
-test('an install that fails ends everything, with the reason', () => {
+test('bootstrap exits with the reason when an install fails', () => {
   writeFileSync(path.join(clone, 'npm-cli.js'), 'process.exit(7);');
   const { status, stderr } = bootstrap(undefined);
   expect(status).toBe(1);

@@ -38,11 +38,11 @@ const cases = [
   ],
 ] as const;
 
-test.each(cases)('the count when %s', (_when, given, exitCode, expected) => {
+test.each(cases)('CI counts its checks when %s', (_when, given, exitCode, expected) => {
   expect(countTests(given, exitCode)).toEqual(expected);
 });
 
-test('each check counts as one', () => {
+test('CI counts each check as one', () => {
   const checks = [
     { name: 'lint', ok: true },
     { name: 'knip', ok: false },

@@ -29,7 +29,7 @@ for (const failStrategy of ['open', 'closed', 'throw']) {
 }
 `;
 
-describe('a client library that a URL needs', () => {
+describe('a client library missing for a URL', () => {
   let folder: string;
   beforeAll(async () => {
     folder = await mkdtemp(path.join(tmpdir(), 'drl-library-'));
@@ -72,7 +72,7 @@ describe('a client library that a URL needs', () => {
       { ioredis: 'exports.Redis = function () { throw new Error("no client") }' },
       /ERR_CLIENT_MISSING no client/,
     ],
-  ])('that %s makes every call reject, whatever `failStrategy`', async (_, libraries, expected) => {
+  ])('every call rejects, whatever `failStrategy`, when %s', async (_, libraries, expected) => {
     const lines = await outcomes(libraries);
     expect(lines).toHaveLength(24);
     expect(lines.filter((line) => !expected.test(line))).toEqual([]);

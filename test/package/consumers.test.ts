@@ -95,14 +95,14 @@ const answer = {
   advice: expect.stringMatching(/install.*ioredis/i),
 };
 
-test('the project has no Redis client, so that nothing below can lean on one', () => {
+test("the consumer's project has no Redis client that could hide a missing one", () => {
   const { resolve } = createRequire(path.join(project, 'main.cjs'));
   expect(() => resolve('ioredis')).toThrow('Cannot find module');
   expect(() => resolve('redis')).toThrow('Cannot find module');
 });
 
 describe('Node', () => {
-  test.each(['main.mjs', 'main.cjs'])('runs %s', (file) => {
+  test.each(['main.mjs', 'main.cjs'])('Node runs %s', (file) => {
     expect(JSON.parse(node(file))).toEqual(answer);
   });
 
@@ -125,7 +125,7 @@ describe('Node', () => {
 });
 
 describe('bundlers', () => {
-  test.each(['esm', 'cjs'] as const)('esbuild: the %s bundle runs', async (format) => {
+  test.each(['esm', 'cjs'] as const)('the %s bundle of esbuild runs', async (format) => {
     const outfile = format === 'esm' ? 'esbuild.mjs' : 'esbuild.cjs';
     const { warnings } = await esbuild({
       absWorkingDir: project,
@@ -140,7 +140,7 @@ describe('bundlers', () => {
     expect(JSON.parse(node(outfile))).toEqual(answer);
   });
 
-  test.each(['esm', 'cjs'] as const)('Rolldown, as in Vite: the %s bundle runs', async (format) => {
+  test.each(['esm', 'cjs'] as const)('the %s bundle of Rolldown runs', async (format) => {
     const file = format === 'esm' ? 'rolldown.mjs' : 'rolldown.cjs';
     const warnings: string[] = [];
     await rolldown({
@@ -182,7 +182,7 @@ export async function check(identity: string): Promise<number> {
     ['esnext', 'bundler', 'consumer.ts', true],
     ['esnext', 'bundler', 'consumer.ts', false],
   ])(
-    'module %s, moduleResolution %s: %s, exactOptionalPropertyTypes %s',
+    'the types compile with module %s, moduleResolution %s: %s, exactOptionalPropertyTypes %s',
     (module, moduleResolution, file, exactOptionalPropertyTypes) => {
       write(file, typed);
       const compilerOptions = {
@@ -210,7 +210,7 @@ test('the limit holds', async () => {
 });
 `;
 
-  test('vitest', () => {
+  test('vitest runs a test that uses the package', () => {
     const vitest = "import { test, assert } from 'vitest';\nconst { equal } = assert;";
     write('vitest.test.mjs', `${vitest}${esmImports}${body}`);
     write('vitest.config.mjs', "export default { test: { include: ['vitest.test.mjs'] } };");
@@ -218,7 +218,7 @@ test('the limit holds', async () => {
     expect(report).toMatchObject({ success: true, numPassedTests: 1 });
   });
 
-  test('node --test', () => {
+  test('node --test runs a test that uses the package', () => {
     const nodeTest =
       "import { test } from 'node:test';\nimport { equal } from 'node:assert/strict';";
     write('node.test.mjs', `${nodeTest}${esmImports}${body}`);

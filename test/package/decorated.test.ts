@@ -73,7 +73,7 @@ async function outcomes(...calls: (() => Promise<unknown>)[]): Promise<unknown[]
 describe.each(['standard', 'legacy'])('%s decorators', (kind) => {
   const complaints = compile(kind);
 
-  test('TypeScript accepts what is right and refuses what is not', () => {
+  test('TypeScript accepts valid uses and refuses invalid ones', () => {
     expect(complaints).toBe('');
   });
 
@@ -86,7 +86,7 @@ describe.each(['standard', 'legacy'])('%s decorators', (kind) => {
       module = await load(file(), kind);
     });
 
-    test('arguments, `this` and the result come through; identity and cost are the call’s', async () => {
+    test('a decorated method gets its arguments and `this`, and `identify` and `cost` see those of the call', async () => {
       const { Service, limiter, clock } = module;
       const [a, b] = [new Service('acme'), new Service('other')];
       const rows = ['x', 'y', 'z'];
@@ -102,7 +102,7 @@ describe.each(['standard', 'legacy'])('%s decorators', (kind) => {
       expect(await outcomes(load3(a))).toEqual(['acme-u-x-y-z']);
     });
 
-    test('one limiter for all instances, and the decorator has it', async () => {
+    test('all instances share one limiter, which the decorator exposes', async () => {
       const { Service, perUser } = module;
       const [a, b] = [new Service('a'), new Service('b')];
       expect(
@@ -117,7 +117,7 @@ describe.each(['standard', 'legacy'])('%s decorators', (kind) => {
       await expect(a.send('w')).rejects.toMatchObject({ code: 'ERR_LIMITER_CLOSED' });
     });
 
-    test('plans by instance, static methods, places', async () => {
+    test('plans by instance, static methods and concurrency places work', async () => {
       const { Service, clock } = module;
       const [free, paid] = [new Service('a'), new Service('b', 'paid')];
       expect(
@@ -148,7 +148,7 @@ describe.each(['standard', 'legacy'])('%s decorators', (kind) => {
       await paid.exclusive(async () => {});
     });
 
-    test('a decorated method looks like the method', () => {
+    test('a decorated method keeps its name and length', () => {
       const { Service } = module;
       expect(Service.prototype.load.name).toBe('load');
       expect(Service.prototype.load).toHaveLength(2);
@@ -170,11 +170,11 @@ test.each([
   ['a getter, standard', [() => 1, { kind: 'getter', name: 'a' }]],
   ['a getter, legacy', [{}, 'a', { get: () => 1, configurable: true }]],
   ['a function', [() => 1]],
-])('%s cannot be decorated', (_, args) => {
+])('decorating %s is refused', (_, args) => {
   expect(() => decorate(...args)).toThrow(/`RateLimit` must stand on a method/);
 });
 
-test('options are refused where they are written, under the decorator’s name', () => {
+test('invalid options are refused where the decorator is applied, naming the decorator', () => {
   expect(() => RateLimit({ limiter: {}, identify: 'all', key: 1 } as never)).toThrow(
     /`key` is not an option of RateLimit/,
   );

@@ -22,7 +22,7 @@ function filesOfDist(ending: string): string[] {
     .filter((file) => file.endsWith(ending));
 }
 
-test('every module of dist is reached from an entry, or it would be dead weight or a forgotten entry', () => {
+test('every module of dist is reachable from an entry', () => {
   const entries = Object.values(manifest.exports).flatMap((target) =>
     typeof target === 'string' ? [] : [target.default.replace('./dist/', '')],
   );
@@ -44,7 +44,7 @@ test('every module of dist is reached from an entry, or it would be dead weight 
   expect(modules.filter((file) => !reached.has(file))).toEqual([]);
 });
 
-test('the published declarations show no member that is marked @internal', () => {
+test('the published declarations hide every member marked @internal', () => {
   const marked = filesOfDist('.d.ts').filter((file) =>
     readFileSync(path.join(dist, file), 'utf8').includes('@internal'),
   );
@@ -81,7 +81,7 @@ test('a stack trace of the package names the line of the source', () => {
   expect(source[Number(line) - 1]).toContain('readLimiterOptions(options)');
 });
 
-test('the links of the published README are absolute, and lead to files of the repository', () => {
+test('every link of the published README is absolute and leads to a file of the repository', () => {
   const repository = 'https://example.org/repository';
   const readme = readFileSync(path.join(root, 'README.md'), 'utf8');
   const links = [...absoluteLinks(readme, repository, 'v1').matchAll(/\]\(([^)\s]+)\)/g)];

@@ -18,12 +18,12 @@ interface LockedPackage {
 const packages = Object.values<LockedPackage>(lock.packages);
 
 describe('package.json', () => {
-  test('users install nothing but the package itself', () => {
+  test('users install no dependency beside the package', () => {
     expect(manifest.dependencies).toBeUndefined();
     expect(manifest.optionalDependencies).toBeUndefined();
   });
 
-  test('names one repository, for its page, its issues and its security advisories', () => {
+  test('names one repository for its page, its issues and its security advisories', () => {
     const repository = 'https://github.com/distributed-rate-limiter/distributed-rate-limiter';
     expect(manifest.repository).toEqual({ type: 'git', url: `git+${repository}.git` });
     expect(manifest.homepage).toBe(`${repository}#readme`);
@@ -32,7 +32,7 @@ describe('package.json', () => {
     expect(security).toContain(`(${repository}/security/advisories/new)`);
   });
 
-  test('every client is a peer that may be missing', () => {
+  test('every client is an optional peer dependency', () => {
     const peers = Object.keys(manifest.peerDependencies);
     expect(peers).toContain('ioredis');
     for (const peer of peers) {
@@ -49,24 +49,24 @@ describe('package.json', () => {
 });
 
 describe('package-lock.json', () => {
-  test('agrees with package.json, so that `npm ci` does not refuse it', () => {
+  test('the lockfile agrees with package.json, as `npm ci` demands', () => {
     expect(lock.packages[''].devDependencies).toEqual(manifest.devDependencies);
     expect(lock.packages[''].peerDependencies).toEqual(manifest.peerDependencies);
     expect(lock.version).toBe(manifest.version);
   });
 
-  test('names no registry: whoever installs uses their own', () => {
+  test("the lockfile names no registry, so each user's own is used", () => {
     expect(packages.filter(({ resolved }) => resolved !== undefined)).toEqual([]);
   });
 
-  test('has the hash of every package, binaries of other platforms apart', () => {
+  test('the lockfile has the hash of every package, except binaries of other platforms', () => {
     const unhashed = packages.filter(({ integrity }) => integrity === undefined);
     const [self, ...others] = unhashed;
     expect(self).toBe(lock.packages['']);
     expect(others.filter(({ optional, os }) => optional !== true || os === undefined)).toEqual([]);
   });
 
-  test('has every platform, or `npm ci` refuses it (cure: scripts/complete-lock.mjs)', () => {
+  test('the lockfile has every platform, as `npm ci` demands (cure: scripts/complete-lock.mjs)', () => {
     const wanted = packages.flatMap((one) => Object.keys(one.optionalDependencies ?? {}));
     expect(wanted.filter((name) => !(`node_modules/${name}` in lock.packages))).toEqual([]);
   });

@@ -13,7 +13,7 @@ vi.mock('distributed-rate-limiter/http', () => nest11.http);
 
 const { common, core, express, adapter } = nest11;
 
-test('is NestJS 11 that is tested, and that the adapter stands on', () => {
+test('runs NestJS 11, and the adapter loads the same copy', () => {
   expect(common.VERSION).toMatch(/^11\./);
   expect(adapter.RateLimitException.prototype).toBeInstanceOf(common.HttpException);
 });
@@ -27,7 +27,7 @@ frameworkContract(
   }),
 );
 
-test('limits by the module where no decorator says otherwise, and closes what it made', async () => {
+test("limits by the module's limit where no decorator says otherwise, and closes the limiters it made", async () => {
   const { Catch, Controller, Get, Module, UseFilters } = common;
   const { RateLimit, RateLimitException, RateLimitModule, SkipRateLimit } = adapter;
   const seen: unknown[] = [];

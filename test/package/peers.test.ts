@@ -55,18 +55,18 @@ function refusalBeside(packages: Readonly<Record<string, string>>): string {
 const at = (which: 0 | 1): Record<string, string> =>
   Object.fromEntries(Object.entries(supported).map(([name, versions]) => [name, versions[which]]));
 
-test('every peer has a lowest and a newest version that is tried here', () => {
+test('every peer has a lowest and a newest version to test', () => {
   expect(Object.keys(peerDependencies).toSorted()).toEqual(Object.keys(supported).toSorted());
 });
 
-test('npm installs it beside the lowest supported version of every peer', () => {
+test('npm installs the package beside the lowest supported version of every peer', () => {
   expect(refusalBeside(at(0))).toBe('');
 }, 120_000);
 
-test('npm installs it beside the newest supported version of every peer', () => {
+test('npm installs the package beside the newest supported version of every peer', () => {
   expect(refusalBeside(at(1))).toBe('');
 }, 120_000);
 
-test('npm installs it beside redis 5, ioredis 5 and nothing else', () => {
+test('npm installs the package beside only redis 5 and ioredis 5', () => {
   expect(refusalBeside({ redis: '^5', ioredis: '^5' })).toBe('');
 }, 120_000);

@@ -19,12 +19,12 @@ echo "ran $*"
 printf '#!/bin/sh\\n' > "$PATH/redis-server" && /bin/chmod 755 "$PATH/redis-server"`;
 
 describe('redis-server for the tests', () => {
-  test('is used when it is there, and nothing is said', () => {
+  test('uses an installed redis-server silently', () => {
     own.program('redis-server', 'exit 0');
     expect(ensureRedisServer()).toMatchObject({ status: 0, stdout: '', stderr: '' });
   });
 
-  test('without a package manager, what to do is explained', () => {
+  test('prints how to install one when there is no package manager', () => {
     const { status, stderr } = ensureRedisServer({ env: { CI: 'true' } });
     expect(status).toBe(1);
     expect(stderr).toContain('Install Redis');
@@ -35,7 +35,7 @@ describe('redis-server for the tests', () => {
     ['apk', 'sudo apk add redis'],
     ['dnf', 'sudo dnf install'],
     ['brew', '\n  brew install redis'],
-  ])('a user is told how, and %s is not run', (manager, advice) => {
+  ])('tells a user without root how to install one, and does not run %s', (manager, advice) => {
     own.program(manager, installsRedis);
     const { status, stdout, stderr } = ensureRedisServer();
     expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
@@ -46,7 +46,7 @@ describe('redis-server for the tests', () => {
     ['apt-get', 'ran install -y --no-install-recommends redis-server'],
     ['apk', 'ran add redis'],
     ['dnf', 'ran install -y redis'],
-  ])('root: %s is announced, then run', (manager, ran) => {
+  ])('announces, then runs %s as root', (manager, ran) => {
     own.program(manager, installsRedis);
     const { status, stdout } = ensureRedisServer({ as: 'root' });
     expect(status).toBe(0);
@@ -54,20 +54,20 @@ describe('redis-server for the tests', () => {
     expect(stdout).toContain(ran);
   });
 
-  test.runIf(isRoot)('root: brew refuses root, so it is not run', () => {
+  test.runIf(isRoot)('does not run brew as root, which brew refuses', () => {
     own.program('brew', installsRedis);
     const { status, stdout } = ensureRedisServer({ as: 'root', env: { CI: 'true' } });
     expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
   });
 
-  test('CI: a user installs with brew', () => {
+  test('installs with brew for a user in CI', () => {
     own.program('brew', installsRedis);
     const { status, stdout } = ensureRedisServer({ env: { CI: 'true' } });
     expect(status).toBe(0);
     expect(stdout).toContain('ran install redis');
   });
 
-  test('CI: a user installs with sudo, which must not ask', () => {
+  test('installs with passwordless sudo for a user in CI', () => {
     own.program('sudo', '[ "$1" = --version ] && exit 0\n[ "$1" = -n ] && shift && exec "$@"');
     own.program('apk', installsRedis);
     const { status, stdout } = ensureRedisServer({ env: { CI: 'true' } });
@@ -75,7 +75,7 @@ describe('redis-server for the tests', () => {
     expect(stdout).toContain('sudo -n apk add redis');
   });
 
-  test('an installer that fails is reported', () => {
+  test('reports an installer that fails', () => {
     own.program('brew', '[ "$1" = --version ] || exit 7');
     const { status, stderr } = ensureRedisServer({ env: { CI: 'true' } });
     expect(status).toBe(1);

@@ -17,10 +17,10 @@ const noGit = spawnSync('git', ['--version']).status !== 0;
 /** Tags of three commits, the last of them HEAD, and of one on another branch. */
 const histories = [
   ['there is none', [[], [], []], [], undefined],
-  ['only HEAD has one: that is this version', [[], [], ['v0.1.0']], [], undefined],
-  ['HEAD is a release: the one before it', [['v0.1.0'], [], ['v0.2.0']], [], 'v0.1.0'],
-  ['HEAD is on the way to the next', [['v0.1.0'], ['v0.2.0'], []], [], 'v0.2.0'],
-  ['by number, not by text', [['v0.9.0'], ['v0.10.0'], []], [], 'v0.10.0'],
+  ['none when only HEAD is tagged', [[], [], ['v0.1.0']], [], undefined],
+  ['the one before HEAD when HEAD is a release', [['v0.1.0'], [], ['v0.2.0']], [], 'v0.1.0'],
+  ['the last one when HEAD is not tagged', [['v0.1.0'], ['v0.2.0'], []], [], 'v0.2.0'],
+  ['v0.10.0 after v0.9.0', [['v0.9.0'], ['v0.10.0'], []], [], 'v0.10.0'],
   ['a candidate is older than its release', [['v1.0.0-rc.1'], ['v1.0.0'], []], [], 'v1.0.0'],
   [
     'a candidate is newer than the release before',
@@ -29,23 +29,26 @@ const histories = [
     'v1.1.0-rc.1',
   ],
   ['a release of another branch is not before HEAD', [['v0.1.0'], [], []], ['v0.3.0'], 'v0.1.0'],
-  ['other tags are no releases', [['nightly', 'vendor'], [], []], [], undefined],
+  ['none when all tags have other names', [['nightly', 'vendor'], [], []], [], undefined],
 ] as const;
 
-test.skipIf(noGit).for(histories)('the release before: %s', ([name, commits, aside, expected]) => {
-  const repository = privateFolder('tags');
-  const commit = (tags: readonly string[]) => {
-    git(repository, 'commit', '--quiet', '--allow-empty', '--message', name);
-    for (const tag of tags) git(repository, 'tag', tag);
-  };
-  git(repository, 'init', '--quiet', '--initial-branch=main');
-  for (const tags of commits) commit(tags);
-  git(repository, 'checkout', '--quiet', '-b', 'aside', 'HEAD~1');
-  commit(aside);
-  git(repository, 'checkout', '--quiet', 'main');
-  expect(releaseBefore(repository)).toBe(expected);
-});
+test.skipIf(noGit).for(histories)(
+  'finds the release before this one: %s',
+  ([name, commits, aside, expected]) => {
+    const repository = privateFolder('tags');
+    const commit = (tags: readonly string[]) => {
+      git(repository, 'commit', '--quiet', '--allow-empty', '--message', name);
+      for (const tag of tags) git(repository, 'tag', tag);
+    };
+    git(repository, 'init', '--quiet', '--initial-branch=main');
+    for (const tags of commits) commit(tags);
+    git(repository, 'checkout', '--quiet', '-b', 'aside', 'HEAD~1');
+    commit(aside);
+    git(repository, 'checkout', '--quiet', 'main');
+    expect(releaseBefore(repository)).toBe(expected);
+  },
+);
 
-test('the release before: where there is no repository', () => {
+test('finds no earlier release outside a repository', () => {
   expect(releaseBefore(privateFolder('tags'))).toBeUndefined();
 });

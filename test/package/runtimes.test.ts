@@ -68,12 +68,12 @@ function expectAll(program: string, args: readonly string[]): void {
 }
 
 describe('every entry imported and required, exact in memory and on a Redis by its URL', () => {
-  test(`the Node that runs, ${process.version}`, () => {
+  test(`the Node running the tests works, ${process.version}`, () => {
     expectAll(process.execPath, []);
   });
 
   test.each(RUNTIMES)(
-    '%s',
+    'the runtime works: %s',
     (name, args, version) => {
       const program = installRuntime(name);
       // A platform for which npm has none; on Linux, where CI runs, it has all.

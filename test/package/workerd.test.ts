@@ -15,7 +15,7 @@ const program = installRuntime('workerd');
 const UNSUPPORTED = 'ERR_RUNTIME_UNSUPPORTED';
 const LIBRARIES = ['ioredis', 'node-redis', 'RedisPort'];
 
-test('npm has workerd for the platform that CI runs on', () => {
+test('npm has workerd for the platform of CI', () => {
   expect(program !== undefined || process.platform !== 'linux').toBe(true);
 });
 
@@ -73,12 +73,12 @@ describe.runIf(program !== undefined)('on workerd, the runtime of Cloudflare Wor
     rmSync(folder, { recursive: true, force: true });
   });
 
-  test('a MemoryStore limits all requests of an isolate together', async () => {
+  test('a MemoryStore shares one limit among all requests of an isolate', async () => {
     expect(await worker.get('memory')).toBe('within_limit');
     expect(tally(await eightTimes('memory'))).toEqual({ within_limit: 4, limited: 4 });
   });
 
-  test('a call that waits on a MemoryStore passes, whatever becomes of requests before it', async () => {
+  test('a call waiting on a MemoryStore passes although the requests before it have ended', async () => {
     expect(tally(await eightTimes('memory-wait?leave'))).toEqual({ left: 8 });
     expect(tally(await eightTimes('memory-wait'))).toEqual({ within_limit: 8 });
   });
@@ -87,12 +87,12 @@ describe.runIf(program !== undefined)('on workerd, the runtime of Cloudflare Wor
     expect(tally(await eightTimes(adapter))).toEqual({ 200: 5, 429: 3 });
   });
 
-  test('a URL is refused where the limiter is made, by every adapter', async () => {
+  test('every adapter refuses a URL where the limiter is made', async () => {
     const refused = (await worker.get('url')) as Record<string, string>;
     expect(tally(Object.values(refused))).toEqual({ [UNSUPPORTED]: 8 });
   });
 
-  test('a client that is made outside of requests is refused where the limiter is made', async () => {
+  test('refuses a client made outside of requests where the limiter is made', async () => {
     expect(await worker.get('outside')).toBe(UNSUPPORTED);
   });
 
@@ -107,12 +107,12 @@ describe.runIf(program !== undefined)('on workerd, the runtime of Cloudflare Wor
       },
     );
 
-    test('lets one request alone use a limiter that concurrent requests share', async () => {
+    test('serves only one of several concurrent requests that share a limiter', async () => {
       const answers = await eightTimes(`shared-limiter/${library}`);
       expect(tally(answers)).toEqual({ within_limit: 1, [UNSUPPORTED]: 7 });
     });
 
-    test('refuses a client of another request where the limiter is made, by every adapter', async () => {
+    test('every adapter refuses the client of another request where the limiter is made', async () => {
       const asked = `shared-client/${library}`;
       const made = (await worker.get(asked)) as Record<string, string>;
       expect(tally(Object.values(made))).toEqual({ made: 8 });
@@ -120,14 +120,14 @@ describe.runIf(program !== undefined)('on workerd, the runtime of Cloudflare Wor
       expect(tally(Object.values(refused))).toEqual({ [UNSUPPORTED]: 8 });
     });
 
-    test('limits exactly with a client and a limiter of each request', async () => {
+    test('limits exactly when each request has its own client and limiter', async () => {
       const decisions = (await eightTimes(`own/${library}`)).flat();
       expect(tally(decisions)).toEqual({ within_limit: 5, limited: 11 });
     });
   });
 
   test.each(['ioredis', 'node-redis'])(
-    'never passes a call on a client of %s that an earlier request connected',
+    'never lets a call pass on a client of %s that an earlier request connected',
     async (library) => {
       expect(await worker.get(`used-client/${library}?use`)).toBe('PONG');
       expect(await worker.get(`used-client/${library}`)).toBe(UNSUPPORTED);
@@ -135,7 +135,7 @@ describe.runIf(program !== undefined)('on workerd, the runtime of Cloudflare Wor
     },
   );
 
-  test('a guard of each request limits exactly, and is not warned of', async () => {
+  test('limits exactly with one guard per request, and does not warn', async () => {
     expect(tally(await eightTimes('own-web'))).toEqual({ 200: 5, 429: 3 });
     expect(await worker.get('warnings')).toEqual([]);
   });
@@ -144,7 +144,7 @@ describe.runIf(program !== undefined)('on workerd, the runtime of Cloudflare Wor
     expect(tally(await eightTimes('object'))).toEqual({ within_limit: 5, limited: 3 });
   });
 
-  test('loads with `nodejs_compat` from compatibility date 2026-03-17 on', async () => {
+  test('loads with `nodejs_compat` and a compatibility date of 2026-03-17 or later', async () => {
     const older = await start('2026-03-17', 'nodejs_compat');
     try {
       expect(await older.get('memory')).toBe('within_limit');
@@ -154,7 +154,7 @@ describe.runIf(program !== undefined)('on workerd, the runtime of Cloudflare Wor
     }
   });
 
-  test('does not load without `nodejs_compat`, and workerd says so at the start', async () => {
+  test('workerd refuses at the start to load it without `nodejs_compat`', async () => {
     await expect(start('2026-03-17')).rejects.toThrow('No such module "node:');
   });
 });

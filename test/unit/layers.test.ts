@@ -170,29 +170,29 @@ function circlesOfFiles(sources: ReadonlyMap<string, string>): string[][] {
 const sources = readSources();
 
 describe('the tree of src', () => {
-  test('has a row in the table of layers for every folder, and no row for another', () => {
+  test('the table of layers has a row for every folder of src and no other', () => {
     const folders = new Set([...sources.keys()].map((file) => path.posix.dirname(file)));
     folders.delete('.');
     expect([...folders].sort()).toEqual(Object.keys(LAYERS).sort());
   });
 
-  test('obeys the table of layers, types included', () => {
+  test('src obeys the table of layers, types included', () => {
     expect(importsOf(sources).length).toBeGreaterThan(sources.size);
     expect(brokenRules(sources)).toEqual([]);
   });
 
-  test('has no circle of files, types included', () => {
+  test('src has no import cycle of files, types included', () => {
     expect(circlesOfFiles(sources)).toEqual([]);
   });
 
-  test('has no circle of folders in the table', () => {
+  test('the table of layers has no cycle of folders', () => {
     const edges = Object.entries(LAYERS).flatMap(([from, all]) =>
       all.map((to) => [from, to] as const),
     );
     expect(circlesOf(edges)).toEqual([]);
   });
 
-  test('allows nothing that is not used', () => {
+  test('the table of layers allows only imports in use', () => {
     const used = new Set(
       importsOf(sources).map(
         ({ from, to }) => `${path.posix.dirname(from)} → ${path.posix.dirname(to)}`,
@@ -227,14 +227,14 @@ const refused: readonly (readonly [file: string, code: string, problem: string])
   ['fetch/p.ts', "import { x } from 'node:crypto';", 'runs in browsers'],
 ];
 
-describe('the rules refuse', () => {
-  test.each(refused)('%s: %s', (file, code, problem) => {
+describe('the layer rules', () => {
+  test.each(refused)('refuse in %s: %s', (file, code, problem) => {
     const [found, ...rest] = brokenRules(new Map([[file, `${code}\n`]]));
     expect(found).toContain(problem);
     expect(rest).toEqual([]);
   });
 
-  test('a circle that types alone make', () => {
+  test('refuse an import cycle of types alone', () => {
     const made = new Map(sources);
     made.set('base/one.ts', "import type { Y } from './two.ts';\nexport type X = Y;\n");
     made.set('base/two.ts', "import type { X } from './three.ts';\nexport type Y = X;\n");
@@ -242,7 +242,7 @@ describe('the rules refuse', () => {
     expect(circlesOfFiles(made)).toEqual([['base/one.ts', 'base/three.ts', 'base/two.ts']]);
   });
 
-  test('a circle through the real files', () => {
+  test('refuse an import cycle through real files', () => {
     const made = new Map(sources);
     made.set(
       'base/errors.ts',

@@ -42,7 +42,7 @@ function filesThatReach(folder: string, isReached: (imported: string) => boolean
   return testFiles(folder).filter((file) => [...reachedFrom(file)].some(isReached));
 }
 
-test('no unit test starts a server or another process, or needs what is installed for others', () => {
+test('no unit test starts a server or process, or needs a package from test/installs', () => {
   const isOutside = (imported: string): boolean =>
     /^(?:node:child_process|node:cluster|test\/kit\/servers\/.*|test\/installs\/.*)$/.test(
       imported,
@@ -50,19 +50,19 @@ test('no unit test starts a server or another process, or needs what is installe
   expect(filesThatReach('test/unit', isOutside)).toEqual([]);
 });
 
-test('exactly the group `clients` of test/redis-server needs test/installs/clients', () => {
+test('only the group `clients` of test/redis-server needs test/installs/clients', () => {
   const found = filesThatReach('test/redis-server', (imported) =>
     imported.startsWith('test/installs/clients/'),
   );
   expect(found.sort()).toEqual([...CLIENT_TESTS].sort());
 });
 
-test('no test of the documents needs what is installed for others', () => {
+test('no test in test/docs needs a package from test/installs', () => {
   const found = filesThatReach('test/docs', (imported) => imported.startsWith('test/installs/'));
   expect(found).toEqual([]);
 });
 
-test('the scan finds an import through another file', () => {
+test('the scan follows imports through other files', () => {
   expect([...reachedFrom('test/redis-server/limiter/lease.test.ts')]).toContain(
     'node:child_process',
   );

@@ -300,7 +300,7 @@ describe('concurrency', () => {
       : words.map((word, i) => (i % 2 === 0 ? word : Number(word) - START)).join(' ');
   }
 
-  test.each(Object.entries(SCENES))('%s', async (_title, rows) => {
+  test.each(Object.entries(SCENES))('decides the case: %s', async (_title, rows) => {
     const table = new ShownTable();
     for (const { says, entry, at, answer, left } of rows) {
       const now = START + at;
@@ -313,7 +313,7 @@ describe('concurrency', () => {
     }
   });
 
-  test('is kept for as long as its last lease lasts, rounded up, and a millisecond', async () => {
+  test("the key's TTL is that of its last lease, rounded up, plus 1 ms", async () => {
     const acquire = (lease: string): Entry => row('', ['two', 'acquire', lease], 0, []).entry;
     expect((await lua([acquire('a')], START))[1]).toEqual([
       `~ -${START} a ${START + 10 * SECOND} for 10001`,
@@ -324,7 +324,7 @@ describe('concurrency', () => {
     expect(after).toMatch(/ for 5001$/);
   });
 
-  describe('a key that holds what this library does not write', () => {
+  describe('a key with a foreign value', () => {
     const acquire = row('', ['rated', 'acquire', 'a'], 0, []).entry;
     const other = row('', ['two', 'acquire', 'a'], 0, []).entry;
 
@@ -341,7 +341,7 @@ describe('concurrency', () => {
     ];
 
     test.each(foreign)(
-      '%s fails its entry alone and grants nothing',
+      '%s fails only its own entry and grants nothing',
       async (_what, put, message) => {
         await connection.command(...put);
         const before = await connection.command('DUMP', 'k');
@@ -355,7 +355,7 @@ describe('concurrency', () => {
       },
     );
 
-    test('is cured by a reset in the same call', async () => {
+    test('a reset in the same call cures a foreign value', async () => {
       await connection.command('SET', 'k', 'foreign');
       const reset = row('', ['two', 'reset'], 0, []).entry;
       const [reply] = await lua([reset, other], START);
@@ -363,7 +363,7 @@ describe('concurrency', () => {
     });
   });
 
-  test('is read whatever a server writes its scores like', async () => {
+  test('reads scores in every notation that a server uses', async () => {
     // 1767225600000000 is 1.7672256e+15 on some.
     await connection.command('ZADD', 'k', '-1.7672256e+15', '~', '1.76722561e+15', 'a');
     const [reply] = await lua([row('', ['one', 'acquire', 'b'], 0, []).entry], START);
@@ -379,10 +379,10 @@ describe('concurrency', () => {
     expect(await connection.command('ZCOUNT', 'k', now + SECOND, now + SECOND + 4_999)).toBe(5_000);
   });
 
-  describe('a write that fails', () => {
+  describe('a failed write of a concurrency limit', () => {
     afterAll(() => connection.command('CONFIG', 'SET', 'maxmemory', 0));
 
-    test('for want of memory fails the entry, and a release still frees its place', async () => {
+    test('an OOM error fails the entry, and a release still frees its place', async () => {
       const [acquire, acquireB] = ['a', 'b'].map(
         (lease) => row('', ['two', 'acquire', lease], 0, []).entry,
       );
@@ -396,7 +396,7 @@ describe('concurrency', () => {
       expect(await connection.command('EXISTS', 'k')).toBe(0);
     });
 
-    test('between value and TTL leaves no key behind', async () => {
+    test('an error between writing the value and its TTL leaves no key behind', async () => {
       await connection.command(
         'ACL',
         'SETUSER',

@@ -238,42 +238,46 @@ describe(`concurrency: TypeScript, Lua and a model (DRL_SEED=${seed} repeats thi
     await redis?.close();
   });
 
-  test(`agree on ${STEPS} random steps`, { timeout: 60_000 + STEPS }, async () => {
-    const sha1 = await connection.command('SCRIPT', 'LOAD', DECIDE_AND_SHOW);
-    for (let number = 0; counts.steps < STEPS; number++) {
-      const trace = new Trace(new Random(seed + number), `s${seed + number}`);
-      const answers = new LateAnswers();
-      for (let turn = 0; turn < 40; turn++) {
-        const entries = trace.entries();
-        for (let from = 0; from < entries.length;) {
-          const { keys, args, taken } = decideBatch.encode(
-            entries as readonly unknown[] as readonly Call[],
-            from,
-          );
-          const reply = trace.decide(entries.slice(from, from + taken));
-          from += taken;
-          const shown = keys.map((key) => trace.table.show(key));
-          const where = `trace ${number}, turn ${turn}, at ${trace.now}`;
-          const answer = connection.command(
-            'EVALSHA',
-            sha1,
-            keys.length,
-            ...keys,
-            ...args,
-            trace.now,
-          );
-          answers.add(answer, ([out, held]) => {
-            agree(`reply of Lua, ${where}`, out, reply);
-            agree(`states of Lua, ${where}`, held, shown);
-          });
+  test(
+    `TypeScript, Lua and the model agree on ${STEPS} random steps`,
+    { timeout: 60_000 + STEPS },
+    async () => {
+      const sha1 = await connection.command('SCRIPT', 'LOAD', DECIDE_AND_SHOW);
+      for (let number = 0; counts.steps < STEPS; number++) {
+        const trace = new Trace(new Random(seed + number), `s${seed + number}`);
+        const answers = new LateAnswers();
+        for (let turn = 0; turn < 40; turn++) {
+          const entries = trace.entries();
+          for (let from = 0; from < entries.length;) {
+            const { keys, args, taken } = decideBatch.encode(
+              entries as readonly unknown[] as readonly Call[],
+              from,
+            );
+            const reply = trace.decide(entries.slice(from, from + taken));
+            from += taken;
+            const shown = keys.map((key) => trace.table.show(key));
+            const where = `trace ${number}, turn ${turn}, at ${trace.now}`;
+            const answer = connection.command(
+              'EVALSHA',
+              sha1,
+              keys.length,
+              ...keys,
+              ...args,
+              trace.now,
+            );
+            answers.add(answer, ([out, held]) => {
+              agree(`reply of Lua, ${where}`, out, reply);
+              agree(`states of Lua, ${where}`, held, shown);
+            });
+          }
         }
+        await answers.all();
+        await connection.command('FLUSHALL');
       }
-      await answers.all();
-      await connection.command('FLUSHALL');
-    }
-    console.log(`DRL_SEED=${seed}`, counts);
-    // A trace that no longer reaches one of these would prove nothing about it.
-    const rare = Object.entries(counts).filter(([, count]) => count <= STEPS / 2_000);
-    expect(rare).toEqual([]);
-  });
+      console.log(`DRL_SEED=${seed}`, counts);
+      // A trace that no longer reaches one of these would prove nothing about it.
+      const rare = Object.entries(counts).filter(([, count]) => count <= STEPS / 2_000);
+      expect(rare).toEqual([]);
+    },
+  );
 });

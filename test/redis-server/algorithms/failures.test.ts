@@ -127,7 +127,7 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
       expect(await dump()).toStrictEqual(before);
     });
 
-    test('a call under two limits charges neither', async () => {
+    test('a call under two limits charges neither when one fails', async () => {
       await redis.command(...make);
       expect(await answers([allow('foreign', TWO), allow('other', TWO)])).toStrictEqual([
         'WRONGTYPE',
@@ -143,7 +143,7 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
       ]);
     });
 
-    test('a reset cures it, for the rest of the same call as well', async () => {
+    test('a reset cures a foreign value for the rest of the same call as well', async () => {
       await redis.command(...make);
       expect(await answers([allow('foreign'), reset('foreign'), allow('foreign')])).toStrictEqual([
         'WRONGTYPE',
@@ -255,13 +255,13 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
     return reply[1] !== UNREADABLE;
   }
 
-  test('has a long list of what is no state', () => {
+  test('at least 40 unreadable values are tested', () => {
     expect(new Set(garbage).size).toBe(garbage.length);
     expect(garbage.length).toBeGreaterThanOrEqual(40);
   });
 
   test.each(garbage.map((value) => [JSON.stringify(value).slice(0, 40), value]))(
-    'grants nothing on %s, and leaves the neighbours real',
+    'grants nothing on %s, and still decides for its neighbours',
     async (_, value) => {
       const put = () => redis.command('SET', 'k', value);
       const kept = async () => expect(await redis.command('GET', 'k')).toBe(value);
@@ -299,7 +299,7 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
     },
   );
 
-  test('grants nothing on bytes that are no text', async () => {
+  test('grants nothing on bytes that are not UTF-8', async () => {
     await redis.command('SET', 'k', Buffer.from([0x31, 0xff, 0x00]));
     expect(await answers([allow('k'), allow('a')])).toStrictEqual(['UNREADABLE', 1]);
   });
@@ -315,7 +315,7 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
     },
   );
 
-  test(`reads the same texts as states in both languages (DRL_SEED=${seed})`, async () => {
+  test(`TypeScript and Lua read the same texts as states (DRL_SEED=${seed})`, async () => {
     const text = fc.string({
       unit: fc.constantFrom(...'0001234567899999:::: -+.ex\n'.split('')),
       maxLength: 34,
@@ -355,7 +355,7 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
       await redis.command('CONFIG', 'SET', 'maxmemory', '1');
     }
 
-    test('keeps the real refusal of an exhausted identity, beside a fresh one that fails', async () => {
+    test('still refuses an exhausted identity while a fresh one fails', async () => {
       expect(await answers([allow('spent', ONE, 3)])).toStrictEqual([3]);
       await fill();
       const both = [allow('fresh'), allow('spent'), peek('fresh'), peek('spent'), allow('fresh')];
@@ -367,7 +367,7 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
       expect(await redis.command('GET', 'spent')).toBe(String(NOW + 3 * HOUR));
     });
 
-    test('keeps what was decided before the first change real', async () => {
+    test('keeps the decisions made before the first change', async () => {
       await answers([allow('used')]);
       await fill();
       const asks = [peek('used'), peek('fresh'), allow('used'), peek('used'), allow('used')];
@@ -375,7 +375,7 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
       expect(await redis.command('GET', 'used')).toBe(String(NOW + HOUR));
     });
 
-    test('fails all of a run on one key, its refusals too', async () => {
+    test('fails all entries of a run on one key, refusals included', async () => {
       await fill();
       expect(await answers(Array<Ask>(5).fill(allow('fresh')))).toStrictEqual(Array(5).fill('OOM'));
     });
@@ -386,7 +386,7 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
       expect(await redis.command('DBSIZE')).toBe(0);
     });
 
-    test('fails a refusal that needed a pardon to be stored, and no other', async () => {
+    test('fails only a refusal that needed to store a forgiven clock step', async () => {
       // Both are far ahead; one was forgiven before, and waits.
       await redis.command('SET', 'ahead', String(NOW + 9 * HOUR));
       await redis.command('SET', 'waiting', `${NOW + 9 * HOUR}:0:1:${NOW + 1}`);
@@ -396,7 +396,7 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
       expect(await answers([peek('ahead'), allow('waiting')])).toStrictEqual(['OOM', 'refused']);
     });
 
-    test('still resets', async () => {
+    test('still resets a key', async () => {
       await answers([allow('spent', ONE, 3)]);
       await fill();
       expect(await answers([allow('spent'), reset('spent'), peek('spent')])).toStrictEqual([
@@ -407,14 +407,14 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
       expect(await redis.command('DBSIZE')).toBe(0);
     });
 
-    test('decides for real as soon as there is memory again', async () => {
+    test('decides again as soon as there is memory', async () => {
       await fill();
       expect(await answers([allow('k')])).toStrictEqual(['OOM']);
       await redis.command('CONFIG', 'SET', 'maxmemory', '0');
       expect(await answers([allow('k')])).toStrictEqual([1]);
     });
 
-    test(`never says that a charge passed which is not stored, nor stores another (DRL_SEED=${seed})`, async () => {
+    test(`never reports a charge that is not stored, nor stores another (DRL_SEED=${seed})`, async () => {
       const random = new Random(seed);
       let [failed, real] = [0, 0];
       for (let round = 0; round < 60; round++) {
@@ -448,7 +448,7 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
   });
 });
 
-describe('a command that the user of the connection may not run', () => {
+describe("a command that the connection's user may not run", () => {
   let redis: RedisServer;
 
   const commands = ['set', 'psetex', 'get', 'del', 'mget', 'time', 'evalsha'] as const;
@@ -498,12 +498,12 @@ describe('a command that the user of the connection may not run', () => {
   /** Redis 7.0 says `ERR` inside a script, later ones `NOPERM`. */
   const DENIED = expect.stringMatching(/^(ERR|NOPERM)$/);
 
-  test.each(['mget', 'time', 'evalsha'])('without %s nothing is decided', async (command) => {
+  test.each(['mget', 'time', 'evalsha'])('nothing is decided without %s', async (command) => {
     expect(await answers(command, [allow('a'), peek('b'), reset('c')])).toBe('no permission');
     expect(await redis.command('DBSIZE')).toBe(0);
   });
 
-  test('without set a fresh identity is granted nothing', async () => {
+  test('a fresh identity is granted nothing without SET', async () => {
     await redis.command('SET', 'spent', '9007199254740991:0:1:9007199254740991', 'PX', 60_000);
     expect(await answers('set', [allow('fresh'), allow('spent')])).toStrictEqual([
       DENIED,
@@ -512,7 +512,7 @@ describe('a command that the user of the connection may not run', () => {
     expect(await redis.command('EXISTS', 'fresh')).toBe(0);
   });
 
-  test('without psetex an identity is granted nothing more', async () => {
+  test('a known identity is granted nothing more without PSETEX', async () => {
     expect(await answers('set', [allow('a'), peek('a')])).toStrictEqual([1, 1]);
     const before = await redis.command('GET', 'a');
     expect(await answers('psetex', [allow('a'), allow('b')])).toStrictEqual([DENIED, 1]);
@@ -522,12 +522,12 @@ describe('a command that the user of the connection may not run', () => {
     expect(await redis.command('GET', 'a')).toBe(before);
   });
 
-  test('without get no key is taken for a fresh one that may hold something else', async () => {
+  test('a key with a foreign value is not taken for a fresh one without GET', async () => {
     await redis.command('RPUSH', 'foreign', 'theirs');
     expect(await answers('get', [peek('foreign'), peek('fresh')])).toStrictEqual([DENIED, DENIED]);
   });
 
-  test('without del a reset fails, and what follows it', async () => {
+  test('a reset and what follows it fail without DEL', async () => {
     expect(await answers('set', [allow('a'), peek('a')])).toStrictEqual([1, 1]);
     const asks = [peek('a'), reset('a'), peek('a')];
     expect(await answers('del', asks)).toStrictEqual([1, DENIED, DENIED]);

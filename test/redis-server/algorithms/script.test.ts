@@ -26,13 +26,13 @@ describe('the script that production sends', () => {
     await redis?.close();
   });
 
-  test('is what the sources come to, under the name that the server gives it', async () => {
+  test("equals the built sources, and its SHA-1 is the server's", async () => {
     expect(decideScript).toStrictEqual(assemble());
     expect(decideScript.sha1).toBe(createHash('sha1').update(decideScript.text).digest('hex'));
     expect(await redis.command('SCRIPT', 'LOAD', decideScript.text)).toBe(decideScript.sha1);
   });
 
-  test('is the same but for the clock where a test sets the time', () => {
+  test('differs only in its clock where a test sets the time', () => {
     const clock = "local time = redis.call('TIME')\nlocal now = time[1] * 1000000 + time[2]\n";
     const rest = decideScript.text.slice(clock.length);
     expect(decideScript.text.startsWith(clock)).toBe(true);
@@ -41,7 +41,7 @@ describe('the script that production sends', () => {
     expect(rest).not.toContain('TIME');
   });
 
-  test('begins with no shebang and calls only what every Redis since version 5 has', () => {
+  test('has no shebang and calls only commands that Redis 5 has', () => {
     expect(decideScript.text.startsWith('#!')).toBe(false);
     const commands = [...decideScript.text.matchAll(/(?:p?call|in_chunks)\('([A-Z]+)'/g)];
     const onStrings = ['TIME', 'MGET', 'GET', 'SET', 'PSETEX', 'DEL', 'PEXPIRE'];
@@ -54,7 +54,7 @@ describe('the script that production sends', () => {
     expect(decideScript.text).not.toMatch(/redis\.(?!(?:p?call|error_reply)\b)/);
   });
 
-  test('reads and writes no key that is not among KEYS, and is cached once for all data', async () => {
+  test('touches only the keys in KEYS, and is cached once for all data', async () => {
     await redis.command('SCRIPT', 'FLUSH');
     const commands: string[] = [];
     const monitor = await redis.monitor((line) => commands.push(line));
@@ -152,7 +152,7 @@ describe('the build of the script', () => {
     writeFileSync(file, after);
   }
 
-  test('finds the generated file up to date, and leaves it as it is', () => {
+  test('finds the generated file current and leaves it untouched', () => {
     expect(build('--check')).toStrictEqual({ status: 0, stderr: '' });
     expect(build()).toStrictEqual({ status: 0, stderr: '' });
     expect(readFileSync(join(copy, 'src/script/script.gen.ts'), 'utf8')).toBe(
@@ -172,7 +172,7 @@ describe('the build of the script', () => {
     expect(status).toBe(1);
   });
 
-  test('finds it stale when it was edited by hand, until it is built again', () => {
+  test('finds a file edited by hand stale until it is built again', () => {
     edit('src/script/script.gen.ts', (text) => text.replace('1000000', '1000001'));
     expect(build('--check').status).toBe(1);
     expect(build()).toStrictEqual({ status: 0, stderr: '' });
@@ -215,7 +215,7 @@ describe('the build of the script', () => {
     expect(status).not.toBe(0);
   });
 
-  test('rejects a header without `Uses:` of an include that takes names from earlier ones', () => {
+  test('rejects an include that uses earlier names without a `Uses:` header', () => {
     edit('src/script/write.lua', (text) => text.replace(/ {2}Uses: .*\n/, ''));
     expect(build('--check').stderr).toContain('write.lua: lacks states; ');
   });

@@ -223,7 +223,7 @@ const SCENES: readonly (readonly [title: string, limit: Limit, rows: readonly Ro
 ];
 
 describe.each(SCENES)('%s', (_, limit, rows) => {
-  test.each(['TypeScript', 'Lua'])('by the %s twin', async (language) => {
+  test.each(['TypeScript', 'Lua'])('decides the case by the %s twin', async (language) => {
     const table = new MapTable();
     const marks: string[] = [];
     const told: unknown[] = [];
@@ -242,8 +242,8 @@ describe.each(SCENES)('%s', (_, limit, rows) => {
   });
 });
 
-describe('laws', () => {
-  test('no window whatever holds more than the rate, and no call is refused that would leave it so', () => {
+describe('laws of the sliding window log', () => {
+  test('every window holds at most the rate, and a call is refused only when it would exceed it', () => {
     const random = new Random(seed);
     const wrong: string[] = [];
     let refusals = 0;
@@ -292,7 +292,7 @@ describe('laws', () => {
     expect(refusals).toBeGreaterThan(1_000);
   });
 
-  test('a limit finds all of its window while another of a shorter period trims the same log', async () => {
+  test('a limit finds its whole window while one of a shorter period trims the same log', async () => {
     const short = [slidingWindowLog({ rate: 1, period: 1 })];
     const long = [slidingWindowLog({ rate: 20, period: 30 })];
     const table = new MapTable();
@@ -315,7 +315,7 @@ describe('laws', () => {
     }
   });
 
-  test('a period that nobody asks for any more is kept for no longer than two of it', () => {
+  test('entries of an unused period are dropped after two such periods', () => {
     const table = new MapTable();
     const short = [slidingWindowLog({ rate: 5, period: 1 })];
     table.decide([entryOf('k', 'allow', 1, [slidingWindowLog({ rate: 5, period: 60 })])], START);
@@ -328,7 +328,7 @@ describe('laws', () => {
     expect(lengths.slice(121)).toStrictEqual(Array(79).fill(1));
   });
 
-  test('calls of one script call are one entry, and each can be refunded', async () => {
+  test('the calls of one script call are one entry, and each can be refunded', async () => {
     const limits = [slidingWindowLog({ rate: 100, period: 60 })];
     const entry = entryOf('k', 'allow', 2, limits);
     const reply = (await lua.decide(Array(30).fill(entry), START)) as number[];
@@ -347,7 +347,7 @@ describe('laws', () => {
     ]);
   });
 
-  test('the memory store answers from a log of 100,000 entries by looking at a few of them', () => {
+  test('the memory store answers from a log of 100,000 entries by reading a few of them', () => {
     const limits = [slidingWindowLog({ rate: 100_000, period: '1h' })];
     const table = new MapTable();
     const entry = entryOf('k', 'allow', 1, limits);
@@ -372,7 +372,7 @@ describe('laws', () => {
   });
 
   test.each(['TypeScript', 'Lua'])(
-    'sums begin anew before they could be inexact (%s)',
+    'running totals restart before they lose exactness (%s)',
     async (language) => {
       const limits = [slidingWindowLog({ rate: 1_000, period: 60 })];
       const log = Object.assign(new Log(), { recent: 60 * SECOND, since: START });
@@ -400,7 +400,7 @@ describe('laws', () => {
   );
 });
 
-describe('what fails alone', () => {
+describe('failures of one entry', () => {
   const limits = [slidingWindowLog({ rate: 5, period: 60 })];
   const allow = (key: string) => entryOf(key, 'allow', 1, limits);
   const ours = `~0:${60 * SECOND}:0:${START}`;
@@ -408,12 +408,12 @@ describe('what fails alone', () => {
   test.each<[string, (string | number)[], string]>([
     ['a string', ['SET', 'foreign', '7'], 'WRONGTYPE'],
     ['a hash', ['HSET', 'foreign', 'a', '7'], 'WRONGTYPE'],
-    ['a sorted set of others', ['ZADD', 'foreign', 1, 'a', 2, 'b'], 'UNREADABLE'],
+    ['a foreign sorted set', ['ZADD', 'foreign', 1, 'a', 2, 'b'], 'UNREADABLE'],
     ['a single member', ['ZADD', 'foreign', 1, '1:1'], 'UNREADABLE'],
-    ['only what is about the log', ['ZADD', 'foreign', 2 ** 53, ours], 'UNREADABLE'],
-    ['a last entry that is none', ['ZADD', 'foreign', 2 ** 53, ours, START, 'x'], 'UNREADABLE'],
+    ['only the metadata of a log', ['ZADD', 'foreign', 2 ** 53, ours], 'UNREADABLE'],
+    ['a malformed last entry', ['ZADD', 'foreign', 2 ** 53, ours, START, 'x'], 'UNREADABLE'],
     [
-      'an entry before the last that was charged more than all',
+      'an earlier entry with a greater total than the last',
       ['ZADD', 'foreign', 2 ** 53, ours, START, '1:1', START - 1, '9:1'],
       'UNREADABLE',
     ],
@@ -426,11 +426,11 @@ describe('what fails alone', () => {
       'UNREADABLE',
     ],
     [
-      'a first entry of the window that is none',
+      'a malformed first entry of the window',
       ['ZADD', 'foreign', 2 ** 53, ours, START - 1, 'x', START, '5:1'],
       'UNREADABLE',
     ],
-  ])('a key that holds %s', async (_, make, failure) => {
+  ])('fails only the entry of a key that holds %s', async (_, make, failure) => {
     await redis.command(...make);
     const dump = await redis.command('DEBUG', 'DIGEST-VALUE', 'foreign');
     const reply = await lua.decide([allow('a'), allow('foreign'), allow('b')], START);
@@ -440,7 +440,7 @@ describe('what fails alone', () => {
     expect(await redis.command('DEBUG', 'DIGEST-VALUE', 'foreign')).toStrictEqual(dump);
   });
 
-  test('an unreadable entry further on makes the wait longer, and takes nothing else along', async () => {
+  test('an unreadable entry further on lengthens the wait and changes nothing else', async () => {
     await lua.decide([entryOf('k', 'allow', 2, limits)], START);
     const marks = readMarks(
       allow('k').shape,
@@ -456,7 +456,7 @@ describe('what fails alone', () => {
     expect(verdictOf(refund, await lua.decide([refund], START + 3)).remaining).toBe(0);
   });
 
-  test('a server without memory refuses what it cannot write, and still tells who is over the limit', async () => {
+  test('a server without memory refuses writes and still reports identities over the limit', async () => {
     for (let i = 0; i < 5; i++) {
       await lua.decide([allow('full')], START + i);
     }
@@ -492,7 +492,7 @@ describe('what fails alone', () => {
     }
   });
 
-  test('a user who may not set a TTL leaves no key without one', async () => {
+  test('a user without the right to set a TTL leaves no key without one', async () => {
     await redis.command(
       'ACL',
       'SETUSER',
@@ -516,8 +516,8 @@ describe('what fails alone', () => {
   });
 });
 
-describe('through the front door', () => {
-  test('all verbs, on Redis and in memory alike, and no key without a TTL', async () => {
+describe('through the public API', () => {
+  test('every verb decides alike on Redis and in memory, and every key has a TTL', async () => {
     const clock = new ManualClock();
     const limits = [
       slidingWindowLog({ rate: 5, period: '1h', maxDebt: 3 }),
@@ -549,7 +549,7 @@ describe('through the front door', () => {
     expect((await redis.keyCounts()).keys).toBeGreaterThan(0);
   });
 
-  test('is what a limiter of one limit may be, by its name', async () => {
+  test('a limiter takes `sliding_window_log` as its only algorithm by name', async () => {
     const limiter = new RateLimiter({
       store: new MemoryStore(),
       algorithm: 'sliding_window_log',
@@ -561,7 +561,7 @@ describe('through the front door', () => {
     expect(decisions[0]!.limits[0]!.algorithm).toBe('sliding_window_log');
   });
 
-  test('an entry costs what the docs say', async () => {
+  test('an entry takes as many bytes as the docs state', async () => {
     const limits = [slidingWindowLog({ rate: 1_000_000, period: '1h' })];
     const bytesEach: Record<number, number> = {};
     for (const entries of [100, 1_000, 10_000]) {
@@ -588,14 +588,14 @@ describe('through the front door', () => {
     ],
     ['half a unit', { rate: 1.5, period: '1m' }, /`rate` must be a whole number/],
     ['no period', { rate: 1 }, /`period`/],
-    ['a period in no unit', { rate: 1, period: '1x' }, /`period`/],
+    ['a period with an unknown unit', { rate: 1, period: '1x' }, /`period`/],
     [
-      'a burst, which is a token bucket’s',
+      '`burst`, an option of the token bucket',
       { rate: 1, period: '1m', burst: 3 },
       /`burst` is not an option of slidingWindowLog/,
     ],
-    ['another library’s word', { rate: 1, windowMs: 60_000 }, /Did you mean `period`\?/],
-  ])('%s is an error', (_, options, message) => {
+    ['an option name of another library', { rate: 1, windowMs: 60_000 }, /Did you mean `period`\?/],
+  ])('refuses %s', (_, options, message) => {
     let thrown: unknown;
     try {
       slidingWindowLog(options as never);
@@ -616,7 +616,7 @@ describe.skipIf(noClock !== undefined)(
   `on a server whose clock steps${noClock === undefined ? '' : ` (skipped: ${noClock})`}`,
   () => {
     test.each([-2_000, -60_000, -3_600_000, -30 * 86_400_000])(
-      'by %i ms: nobody is locked out for longer than a period, nor let in earlier',
+      'a step of %i ms locks nobody out for longer than a period and lets nobody in early',
       async (step) => {
         const { redis: stepped, clock, close } = await startSteppedRedis();
         const limiter = new RateLimiter({

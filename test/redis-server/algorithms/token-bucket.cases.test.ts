@@ -446,7 +446,7 @@ describe('token bucket, case by case', () => {
 
   describe.each(['TypeScript', 'Lua'])('in %s', (language) => {
     test.each(SCENES.map((scene, i) => [scene.title, scene, `scene:${i}`] as const))(
-      '%s',
+      'decides the case: %s',
       async (_, scene, key) => {
         const twin = language === 'Lua' ? inLua(key, lua) : inTypeScript(key);
         let { limit } = scene;

@@ -65,25 +65,30 @@ describe(`TypeScript, Lua and the oracle (DRL_SEED=${seed} repeats this run)`, (
     await redis?.close();
   });
 
-  test(`agree on ${STEPS} random steps`, { timeout: 60_000 + STEPS }, async () => {
-    const counts = noCounts();
-    for (let trace = 0; counts.steps < STEPS; trace += TRACES_PER_ROUND) {
-      // The server decides the first traces of a round while the last are made.
-      await Promise.all(
-        Array.from({ length: TRACES_PER_ROUND }, (_, i) => follow(lua, trace + i, counts)),
-      );
-      await lua.forget();
-    }
-    console.log(`DRL_SEED=${seed}`, counts, `fast writes: ${lua.fastWrites}`);
-    expect(counts.retries).toBe(counts.refused);
-    // A trace that no longer reaches one of these would prove nothing about it.
-    const seen = Object.entries({ ...counts, fastWrites: lua.fastWrites });
-    // A step in 25 or so is a script call, and what is said of these is rarer by as much.
-    const least = (name: string): number => (name.startsWith('lone') ? STEPS / 4_000 : STEPS / 500);
-    expect(seen.filter(([name, count]) => count < least(name))).toStrictEqual([]);
-  });
+  test(
+    `TypeScript, Lua and the oracle agree on ${STEPS} random steps`,
+    { timeout: 60_000 + STEPS },
+    async () => {
+      const counts = noCounts();
+      for (let trace = 0; counts.steps < STEPS; trace += TRACES_PER_ROUND) {
+        // The server decides the first traces of a round while the last are made.
+        await Promise.all(
+          Array.from({ length: TRACES_PER_ROUND }, (_, i) => follow(lua, trace + i, counts)),
+        );
+        await lua.forget();
+      }
+      console.log(`DRL_SEED=${seed}`, counts, `fast writes: ${lua.fastWrites}`);
+      expect(counts.retries).toBe(counts.refused);
+      // A trace that no longer reaches one of these would prove nothing about it.
+      const seen = Object.entries({ ...counts, fastWrites: lua.fastWrites });
+      // A step in 25 or so is a script call, and what is said of these is rarer by as much.
+      const least = (name: string): number =>
+        name.startsWith('lone') ? STEPS / 4_000 : STEPS / 500;
+      expect(seen.filter(([name, count]) => count < least(name))).toStrictEqual([]);
+    },
+  );
 
-  test('answer the same calls alike however these are grouped into runs and script calls', async () => {
+  test('TypeScript, Lua and the oracle answer alike however calls are grouped into runs and script calls', async () => {
     const random = new Random(seed);
     const poser = new Asker();
     let steps = 0;

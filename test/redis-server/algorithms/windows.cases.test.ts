@@ -203,12 +203,12 @@ describe('windows', () => {
     }
   }
 
-  test.each(CASES)('%s (TypeScript)', async (_what, limit, steps) => {
+  test.each(CASES)('the TypeScript twin decides the case: %s', async (_what, limit, steps) => {
     const table = new MapTable();
     await follow(limit, steps, async (entry, now) => decide([entry], now, table));
   });
 
-  test.each(CASES)('%s (Lua)', async (_what, limit, steps) => {
+  test.each(CASES)('the Lua twin decides the case: %s', async (_what, limit, steps) => {
     await lua.forget();
     await follow(
       limit,

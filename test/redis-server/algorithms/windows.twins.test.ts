@@ -308,14 +308,18 @@ describe(`windows and buckets in TypeScript and Lua (DRL_SEED=${seed} repeats th
     await redis?.close();
   });
 
-  test(`agree on ${STEPS} random steps`, { timeout: 60_000 + 2 * STEPS }, async () => {
-    const counts = noCounts();
-    for (let trace = 0; counts.steps < STEPS; trace++) {
-      await follow(lua, new Random(seed + trace), `seed${seed + trace}`, counts);
-      await lua.forget();
-    }
-    console.log(`DRL_SEED=${seed}`, counts);
-    // A trace that no longer reaches one of these would prove nothing about it.
-    expect(Object.entries(counts).filter(([, seen]) => seen <= STEPS / 1_000)).toStrictEqual([]);
-  });
+  test(
+    `TypeScript and Lua agree on ${STEPS} random steps`,
+    { timeout: 60_000 + 2 * STEPS },
+    async () => {
+      const counts = noCounts();
+      for (let trace = 0; counts.steps < STEPS; trace++) {
+        await follow(lua, new Random(seed + trace), `seed${seed + trace}`, counts);
+        await lua.forget();
+      }
+      console.log(`DRL_SEED=${seed}`, counts);
+      // A trace that no longer reaches one of these would prove nothing about it.
+      expect(Object.entries(counts).filter(([, seen]) => seen <= STEPS / 1_000)).toStrictEqual([]);
+    },
+  );
 });

@@ -15,7 +15,7 @@ const SLIDING = slidingWindow({ rate: 10, period: '1h' });
 const FIXED = fixedWindow({ rate: 10, period: '1h' });
 const window = `${HOUR}:${NOW}:${NOW + HOUR}:3`;
 
-describe('windows as nobody writes them', () => {
+describe('stored windows that the library never writes', () => {
   let redis: RedisServer;
   let lua: LuaTwin;
 
@@ -37,7 +37,7 @@ describe('windows as nobody writes them', () => {
     ['one fixed window, readable', FIXED, window, 7 - 1],
     ['a kind with a control character', FIXED, `a\0b:0:1:9`, UNREADABLE],
     ['two fixed windows of one kind', FIXED, `${window};${HOUR}:0:1:9`, UNREADABLE],
-  ])('%s', async (_, limit, state, expected) => {
+  ])('both twins read alike: %s', async (_, limit, state, expected) => {
     const shape = makeShape('allow', 1, [{ limit, plan: limit.plan(1, NOW / 1_000), suffix: '' }]);
     const entry = { key: 'k', shape };
     const mine = decide([entry], NOW, new MapTable(new Map([['k', state]])));

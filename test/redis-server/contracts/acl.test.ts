@@ -27,13 +27,13 @@ const SORTED_SETS = added('among the limits add');
 const CLUSTER = added('For a cluster add');
 const login = { username: 'limiter', password: 'password' };
 
-test('SECURITY.md has the lines that are tried here', () => {
+test('SECURITY.md shows the ACL lines tested here', () => {
   expect(rights).toContain('~contract-* ~{contract-* -@all +eval +evalsha');
   expect(SORTED_SETS).toContain('+zadd');
   expect(CLUSTER).toContain('+cluster|slots');
 });
 
-describe('a user who may do what SECURITY.md grants', () => {
+describe('a user with the rights of SECURITY.md', () => {
   let redis: Awaited<ReturnType<typeof startRedis>>;
   let relay: Relay;
   let ioredis: Redis;
@@ -58,7 +58,7 @@ describe('a user who may do what SECURITY.md grants', () => {
   declareStore('a URL', () => ({ redis: `redis://limiter:password@127.0.0.1:${redis.port}` }));
 
   // Its own scripts count with INCR and PEXPIRE, which no limit does.
-  describe('and count', () => {
+  describe("with INCR and PEXPIRE for the contract's own scripts", () => {
     beforeAll(() => redis.command('ACL', 'SETUSER', 'limiter', '+incr', '+pexpire'));
     afterAll(() => redis.command('ACL', 'SETUSER', 'limiter', '-incr', '-pexpire'));
     declareClient('ioredis', () => ({
@@ -71,7 +71,7 @@ describe('a user who may do what SECURITY.md grants', () => {
     }));
   });
 
-  test('every algorithm works, those on sorted sets with what is added for them', async () => {
+  test('every algorithm works, those on sorted sets with their added rights', async () => {
     const limits = {
       plain: [
         tokenBucket({ rate: 1, period: '1h' }),
@@ -118,7 +118,7 @@ describe('a user who may do what SECURITY.md grants', () => {
     [['KEYS', '*']],
     [['ACL', 'LIST']],
     [['SCRIPT', 'FLUSH']],
-  ])('and no more: %j', async ([command, ...args]) => {
+  ])('the user may not run %j', async ([command, ...args]) => {
     await expect(ioredis.call(command!, ...args)).rejects.toThrow(/NOPERM|can't run this command/);
   });
 });

@@ -76,7 +76,7 @@ function openNodeRedis(create: typeof createClient): Opened {
   return { redis: made, close: () => endNodeRedis(made) };
 }
 
-test('the documentation shows the settings that are tested here', () => {
+test('the documentation shows the settings tested here', () => {
   const code = readFileSync(new URL('recommended.ts', import.meta.url), 'utf8');
   expect(docs).toContain(`\`\`\`ts\n${code}\`\`\`\n`);
 });
@@ -96,8 +96,8 @@ for (const [name, open] of Object.entries(recommended)) {
   );
 }
 
-describe('what is not asked while Redis is away is not asked later either', () => {
-  test.each(Object.keys(recommended))('%s', async (name) => {
+describe('calls made while Redis is away are never sent later', () => {
+  test.each(Object.keys(recommended))('%s sends none of them after the reconnect', async (name) => {
     const { redis: client, close } = await recommended[name]!();
     const limiter = new RateLimiter({ redis: client, ...limit, namespace: name.replace(' ', '-') });
     await limiter.ready();
@@ -115,7 +115,7 @@ describe('what is not asked while Redis is away is not asked later either', () =
     await close();
   });
 
-  test('valkey-glide may ask what it was handed before a call had timed out, but once', async () => {
+  test('valkey-glide sends calls made before the first timeout at most once', async () => {
     const { redis: client, close } = await recommended['valkey-glide']!();
     const namespace = 'valkey-glide-held';
     const limiter = new RateLimiter({ redis: client, rate: 1_000, period: '1h', namespace });
@@ -140,7 +140,7 @@ describe('warnings', () => {
   const use = (client: RedisClient) => new RateLimiter({ redis: client, ...limit });
 
   test.each(Object.keys(recommended))(
-    '%s as recommended: none, also when it fails',
+    '%s with the recommended settings causes no warning, even when it fails',
     async (name) => {
       const { redis: client, close } = await recommended[name]!();
       const limiter = use(client);
@@ -160,7 +160,7 @@ describe('warnings', () => {
   ] as const;
 
   test.each(ioredisLike)(
-    '%s with its defaults may send twice: one for each client',
+    '%s with its defaults warns that it may send twice, once per client',
     async (_, Client) => {
       const clients = [1, 2].map(() => new Client(redis.port));
       for (const client of clients) {
@@ -172,16 +172,19 @@ describe('warnings', () => {
     },
   );
 
-  test.each(ioredisLike)('%s with a keyPrefix, which every key gets', async (name, Client) => {
-    const client = new Client({ ...ioredisSettings, port: redis.port, keyPrefix: `${name}:` });
-    const limiter = new RateLimiter({ redis: client, ...limit, namespace: 'prefixed' });
-    await limiter.allow('user');
-    expect(await redis.command('KEYS', `${name}:prefixed:*`)).toHaveLength(1);
-    expect(await codes()).toEqual(['DRL_CLIENT_KEY_PREFIX']);
-    client.disconnect();
-  });
+  test.each(ioredisLike)(
+    '%s with a keyPrefix warns, and every key has the prefix',
+    async (name, Client) => {
+      const client = new Client({ ...ioredisSettings, port: redis.port, keyPrefix: `${name}:` });
+      const limiter = new RateLimiter({ redis: client, ...limit, namespace: 'prefixed' });
+      await limiter.allow('user');
+      expect(await redis.command('KEYS', `${name}:prefixed:*`)).toHaveLength(1);
+      expect(await codes()).toEqual(['DRL_CLIENT_KEY_PREFIX']);
+      client.disconnect();
+    },
+  );
 
-  test('a cluster client of ioredis: its settings are read where it has them', async () => {
+  test('the settings of a cluster client of ioredis are read from its redisOptions', async () => {
     const options = { redisOptions: { keyPrefix: 'a:' }, lazyConnect: true };
     const client = new Cluster([{ port: redis.port }], options);
     client.on('error', () => {});
@@ -194,7 +197,7 @@ describe('warnings', () => {
     ['node-redis 6', createClient],
     ['node-redis 5', loadClient('redis-5').createClient],
     ['node-redis 4', loadClient('redis-4').createClient],
-  ] as const)('%s without a listener for errors: at the first one', async (_, create) => {
+  ] as const)('%s without an error listener warns at the first error', async (_, create) => {
     const { host, port } = relay;
     const client = create({ socket: { host, port } });
     const limiter = use(client);
@@ -210,7 +213,7 @@ describe('warnings', () => {
     endNodeRedis(client);
   });
 
-  test('node-redis 4 that is out of step after half a reply is told, and not used any more', async () => {
+  test('node-redis 4 warns and stops being used once it is out of step after half a reply', async () => {
     const proxy = await startFaultProxy(redis);
     const client = loadClient('redis-4').createClient({ url: proxy.url });
     client.on('error', () => {});
@@ -227,7 +230,7 @@ describe('warnings', () => {
     await proxy.close();
   });
 
-  test('a port of your own: none, it says itself what it does', async () => {
+  test('a custom port causes no warning, since it declares its own behaviour', async () => {
     const port: RedisClient = {
       state: 'away',
       onStateChange: () => {},
@@ -239,7 +242,7 @@ describe('warnings', () => {
   });
 });
 
-test('a prefix of node-redis is not put before the keys of a script', async () => {
+test('node-redis puts no prefix before the keys of a script', async () => {
   const client = createClient({ socket: { port: redis.port }, keyPrefix: 'p:' });
   client.on('error', () => {});
   await client.connect();
@@ -248,7 +251,7 @@ test('a prefix of node-redis is not put before the keys of a script', async () =
   client.destroy();
 });
 
-test('a node-redis 4 client in legacy mode is refused, with the cure', async () => {
+test('a node-redis 4 client in legacy mode is refused with a cure', async () => {
   const client = loadClient('redis-4').createClient({ legacyMode: true } as object);
   client.on('error', () => {});
   expect(() => new RateLimiter({ redis: client, ...limit })).toThrow(

@@ -39,7 +39,7 @@ describe('a cluster whose slots move', () => {
     const keyOf = (namespace: string, identity: string): string =>
       `${namespace}:limits:${digestIdentity(identity, undefined)}`;
 
-    test('all or nothing, before, in the middle and after', async () => {
+    test('charges all limits or none before, during and after the move', async () => {
       const namespace = `moving-${randomUUID()}`;
       const limiter = new RateLimiter({
         redis: client(),

@@ -136,7 +136,7 @@ describe('a cluster of three', () => {
     afterAll(() => client.close());
 
     declareStore('a client', () => ({ redis: client }));
-    test('a node that is silent does no harm to the slots of the others', async () => {
+    test('a silent node does not affect the slots of the others', async () => {
       const [, , silent] = cluster.nodes;
       const identities = { silent: [] as string[], others: [] as string[] };
       for (let i = 0; i < 30; i++) {
@@ -206,7 +206,7 @@ describe('a cluster behind what looks like a single server', () => {
   declareStore('a plain client', () => ({ redis: client }));
   declareStore('a URL', () => ({ redis: cluster.nodes[0]!.url }));
 
-  test('CROSSSLOT is met once and remembered: then one call for each slot', async () => {
+  test('CROSSSLOT occurs once; later calls are split by slot', async () => {
     const own = new Redis(cluster.nodes[0]!.port, { maxRetriesPerRequest: 0 });
     const limiter = new RateLimiter({ redis: own, rate: 2, period: '1h', namespace: 'crossslot' });
     await limiter.peek('user'); // `ready()` would meet it by itself

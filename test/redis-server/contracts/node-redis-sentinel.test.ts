@@ -37,13 +37,13 @@ afterAll(async () => {
 });
 let declared: ReturnType<typeof sentinelPort>;
 
-test('the port is the one that the documentation shows', () => {
+test('the documentation shows the port tested here', () => {
   const code = readFileSync(new URL('sentinel-port.ts', import.meta.url), 'utf8');
   const docs = readFileSync(new URL('../../../docs/clients.md', import.meta.url), 'utf8');
   expect(docs).toContain(`\`\`\`ts\n${code}\`\`\`\n`);
 });
 
-test('the client itself is refused: it may send twice, and does not say whether', () => {
+test('the Sentinel client itself is refused because it may send twice without saying so', () => {
   const make = () => new RateLimiter({ redis: client as never, rate: 1, period: '1h' });
   expect(make).toThrow(/`redis` must be .*Sentinel/s);
 });
@@ -65,7 +65,7 @@ declareClient(
   { tellsOfLoss: false },
 );
 
-test('after the primary has been killed, decisions are real again on the new one', async () => {
+test('decisions are made on the new primary after the old one was killed', async () => {
   const limiter = new RateLimiter({
     redis: declared,
     rate: 5,

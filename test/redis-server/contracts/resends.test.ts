@@ -75,7 +75,7 @@ function testEach(
   setup: () => { direct: RedisClient; proxies: readonly Proxy[] },
 ): void {
   test.each(rows)(
-    '$client $settings: a call whose reply was lost is sent again and warned of: $resends',
+    '$client $settings: a call whose reply was lost is resent and warned of: $resends',
     async (row) => {
       const { direct, proxies } = setup();
       expect(await loseReply(row, direct, proxies)).toEqual({

@@ -87,7 +87,7 @@ describe('behind a proxy that chooses the server by the first key', () => {
     },
   );
 
-  test('limits given with a call have a server of their own each', async () => {
+  test('limits given with a call each have their own server', async () => {
     const limiter = limiterOn(byKey.url, { sharding: 'key' });
     const named = ['a', 'b', 'c', 'd'].map((name) => [
       tokenBucket({ name, rate: 10, period: '1h' }),
@@ -105,7 +105,7 @@ describe('behind a proxy that chooses the server by the first key', () => {
     expect(counts).toEqual([10, 10, 10, 10]);
   });
 
-  test('two limiters on one client need not agree: each call says for itself', async () => {
+  test('two limiters on one client may differ in `sharding`', async () => {
     const client = new Redis({ ...ioredisProxySettings, port: byKey.port });
     const without = limiterOn(client);
     const [counts] = await Promise.all([
@@ -167,17 +167,17 @@ describe("`sharding: 'key'` refuses what needs several keys in one script call",
     }
   };
 
-  test('several limits', () => {
+  test('refuses several limits', () => {
     const make = (): RateLimiter => limiterOn(byKey.url, { sharding: 'key', limits: two });
     expect(errorOf(make)).toMatchObject(refused('a call under several limits'));
   });
 
-  test('`blocks: true`', () => {
+  test('refuses `blocks: true`', () => {
     const make = (): RateLimiter => limiterOn(byKey.url, { sharding: 'key', blocks: true });
     expect(errorOf(make)).toMatchObject(refused('a limiter with `blocks: true`'));
   });
 
-  test('several limits given with a call, of every verb', async () => {
+  test('refuses several limits given with a call, for every verb', async () => {
     const limiter = limiterOn(byKey.url, { sharding: 'key' });
     const several = refused('a call under several limits');
     const calls = [
@@ -191,7 +191,7 @@ describe("`sharding: 'key'` refuses what needs several keys in one script call",
     for (const call of calls) await expect(call).rejects.toMatchObject(several);
   });
 
-  test('a reservation', async () => {
+  test('refuses a reservation', async () => {
     const limiter = limiterOn(byKey.url, { sharding: 'key' });
     await expect(limiter.reserve('user', { cost: 1, ttl: '1m' })).rejects.toMatchObject(
       refused('a reservation'),
@@ -203,7 +203,7 @@ describe('`ready()` warns with DRL_SHARDED', () => {
   const warnings = collectWarnings();
   const codes = async () => (await warnings()).map(({ code }) => code);
 
-  test('where servers share the keys out and `sharding` is left out, once per client', async () => {
+  test('once per client where servers share the keys and `sharding` is left out', async () => {
     const client = new Redis({ ...ioredisProxySettings, port: byKey.port });
     await limiterOn(client).ready();
     await limiterOn(client).ready();
@@ -216,7 +216,7 @@ describe('`ready()` warns with DRL_SHARDED', () => {
     expect(await codes()).toEqual(['DRL_SHARDED']);
   });
 
-  test('and is silent where `sharding` says what the proxy does, and on one server', async () => {
+  test('not where `sharding` matches the proxy, nor on one server', async () => {
     await limiterOn(byKey.url, { sharding: 'key' }).ready();
     await limiterOn(byTag.url, { sharding: 'hash_tag' }).ready();
     await limiterOn(servers[0]!.url).ready();
@@ -225,7 +225,7 @@ describe('`ready()` warns with DRL_SHARDED', () => {
     expect(await codes()).toEqual([]);
   });
 
-  test('leaves no key behind', async () => {
+  test('without leaving a key behind', async () => {
     const { keys } = await servers[0]!.keyCounts();
     await limiterOn(byTag.url, { sharding: 'hash_tag' }).ready();
     expect((await servers[0]!.keyCounts()).keys).toBe(keys);
@@ -262,7 +262,7 @@ describe('clients with the recommended settings, through a proxy that ends a con
   });
 });
 
-test('`sharding` is refused where it cannot mean anything', () => {
+test('`sharding` is refused beside `cluster: true` and when its value is unknown', () => {
   const make = (more: object) => () => new RateLimiter({ rate: 1, period: '1h', ...more } as never);
   expect(make({ redis: 'redis://h', cluster: true, sharding: 'key' })).toThrow(
     /`sharding` must be left out where `cluster` is true/,

@@ -41,7 +41,7 @@ function declareInstalled(
     beforeAll(async () => {
       outcomes = JSON.parse(await installed().run(worker, [JSON.stringify(task())], env()));
     });
-    test.each(names)('%s', (name) => {
+    test.each(names)('the store contract holds: %s', (name) => {
       const outcome = outcomes.find((each) => each.name === name);
       expect(outcome).toEqual({ name });
     });
@@ -84,7 +84,7 @@ describe('a URL', () => {
     redis: `redis://app:${login}@127.0.0.1:${guarded.port}`,
   }));
 
-  test('a database number is where the keys are', async () => {
+  test('keys are stored in the database of the URL', async () => {
     await redis.command('FLUSHALL');
     for (const [url, database] of [
       [`${redis.url}/7`, 7],
@@ -98,7 +98,7 @@ describe('a URL', () => {
     }
   });
 
-  test('a wrong password is not hidden by failing open: ready() rejects and says so', async () => {
+  test('ready() rejects with the reason when a wrong password makes calls fail open', async () => {
     const url = `redis://:wrong-secret@127.0.0.1:${guarded.port}`;
     const limiter = new RateLimiter({ redis: url, rate: 1, period: '1h' });
     const error: unknown = await limiter.ready().catch((reason: unknown) => reason);
@@ -199,7 +199,7 @@ describe.skipIf(tlsMissing())('TLS', () => {
     declareStore('node-redis', () => ({ redis: nodeRedis }));
   });
 
-  test('an authority that nobody trusts is an error, never a connection', async () => {
+  test('a certificate of an untrusted authority is an error, and no connection is made', async () => {
     const limiter = new RateLimiter({ redis: redis.url, rate: 1, period: '1h' });
     const error: unknown = await limiter.ready().catch((reason: unknown) => reason);
     await limiter.close();

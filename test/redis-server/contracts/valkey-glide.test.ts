@@ -51,7 +51,7 @@ describe('valkey-glide', () => {
     );
   }
 
-  test('a command whose reply was lost is not sent again', async () => {
+  test('a command whose reply was lost is not resent', async () => {
     const proxy = await startFaultProxy(redis);
     const made = await open(proxy.port);
     const limiter = new RateLimiter({ redis: made, rate: 5, period: '1h', namespace: 'lost' });
@@ -66,7 +66,7 @@ describe('valkey-glide', () => {
     await proxy.close();
   });
 
-  test('a client that was closed is known for it from the first call on', async () => {
+  test('a closed client is reported as away from the first call on', async () => {
     const made = await open(redis.port);
     const limiter = new RateLimiter({ redis: made, rate: 5, period: '1h' });
     await limiter.ready();

@@ -102,7 +102,7 @@ interface Outcome {
   readonly options?: PacedFetchOptions;
 }
 
-describe('retries', () => {
+describe('pacedFetch retries', () => {
   const rows: readonly (readonly [
     sentence: string,
     replies: readonly Reply[],
@@ -162,20 +162,23 @@ describe('retries', () => {
     ],
     ['a 404', [after(1, 404)], { status: 404, slept: [], sent: 1 }],
   ];
-  test.each(rows)('%s', async (_, replies, { options, ...expected }) => {
-    const server = await serve(...replies);
-    const { clock, fetch } = paced(options);
-    const response = await fetch(server.url);
-    expect({
-      status: response.status,
-      slept: clock.slept,
-      sent: server.received.length,
-    }).toEqual(expected);
-    expect(await response.text()).toBe('done');
-  });
+  test.each(rows)(
+    "answers as the server's replies demand: %s",
+    async (_, replies, { options, ...expected }) => {
+      const server = await serve(...replies);
+      const { clock, fetch } = paced(options);
+      const response = await fetch(server.url);
+      expect({
+        status: response.status,
+        slept: clock.slept,
+        sent: server.received.length,
+      }).toEqual(expected);
+      expect(await response.text()).toBe('done');
+    },
+  );
 });
 
-describe('what is retried', () => {
+describe('requests that are retried', () => {
   const stream = (): ReadableStream<Uint8Array> => new Blob(['body']).stream();
   const form = new FormData();
   form.set('a', 'b');
@@ -252,7 +255,7 @@ describe('what is retried', () => {
     ],
     ['a URL', 429, (url) => [new URL(url)], 2],
   ];
-  test.each(rows)('%s', async (_, status, call, sent) => {
+  test.each(rows)('sends the right number of times: %s', async (_, status, call, sent) => {
     const server = await serve(after(5, status));
     const { fetch } = paced();
     const response = await fetch(...call(server.url));
@@ -264,8 +267,8 @@ describe('what is retried', () => {
   });
 });
 
-describe('waiting before a request', () => {
-  test('waits until what was exhausted is there again, once', async () => {
+describe('pacedFetch waits before a request', () => {
+  test('waits once until an exhausted limit has recovered', async () => {
     const server = await serve(exhausted(8));
     const { clock, fetch } = paced();
     await (await fetch(server.url)).text();
@@ -276,7 +279,7 @@ describe('waiting before a request', () => {
     expect(clock.slept).toEqual([5_000]);
   });
 
-  test('after a refusal that was not retried, the next call waits', async () => {
+  test('the next call waits after a refusal that was not retried', async () => {
     const script = scripted(after(9, 503));
     const { clock, fetch } = paced({ fetch: script.fetch });
     expect((await fetch(URL_OF_API, { method: 'POST' })).status).toBe(503);
@@ -284,7 +287,7 @@ describe('waiting before a request', () => {
     expect(clock.slept).toEqual([9_000]);
   });
 
-  test('calls in flight together all wait, and for what is said meanwhile', async () => {
+  test('concurrent calls all wait, also for limits reported meanwhile', async () => {
     const script = scripted(exhausted(8), exhausted(5));
     const sleeps: { ms: number; end: () => void }[] = [];
     let now = 0;
@@ -315,7 +318,7 @@ describe('waiting before a request', () => {
     expect(script.calls).toHaveLength(3);
   });
 
-  test('another origin does not wait; another key may be chosen', async () => {
+  test('another origin does not wait, and `key` may group requests otherwise', async () => {
     const script = scripted(exhausted(8), {}, exhausted(8));
     const { clock, fetch } = paced({ fetch: script.fetch });
     await fetch(URL_OF_API);
@@ -333,7 +336,7 @@ describe('waiting before a request', () => {
     expect(second.clock.slept).toEqual([8_000]);
   });
 
-  test('a wait beyond the bound is not begun: the request goes out at once', async () => {
+  test('a wait longer than `maxWaitMs` is skipped and the request goes out at once', async () => {
     const script = scripted(exhausted(36_000), exhausted(36_000));
     const { clock, fetch } = paced({ fetch: script.fetch });
     await fetch(URL_OF_API);
@@ -344,7 +347,7 @@ describe('waiting before a request', () => {
     expect(clock.slept).toEqual([20_000]);
   });
 
-  test('a request that was served in spite of it ends it', async () => {
+  test('a request served during a known wait ends that wait', async () => {
     const script = scripted(exhausted(36_000));
     const { clock, fetch } = paced({ fetch: script.fetch });
     await fetch(URL_OF_API);
@@ -354,7 +357,7 @@ describe('waiting before a request', () => {
     expect(clock.slept).toEqual([]);
   });
 
-  test('a response to what was sent before does not', async () => {
+  test('a response to a request sent earlier does not end a wait', async () => {
     let answerFirst: ((response: Response) => void) | undefined;
     const fetched: Fetch = () =>
       answerFirst === undefined
@@ -369,7 +372,7 @@ describe('waiting before a request', () => {
     expect(clock.slept).toEqual([8_000]);
   });
 
-  test('of two waits the longer counts, whichever comes last', async () => {
+  test('the longer of two waits counts, whichever response comes last', async () => {
     const answers: ((response: Response) => void)[] = [];
     const { clock, fetch } = paced({
       fetch: () => new Promise((resolve) => void answers.push(resolve)),
@@ -391,7 +394,7 @@ describe('waiting before a request', () => {
     ['a result that is not ready', { 'retry-after': '8' }, 202],
     ['a cached response', { ratelimit: '"x";r=0;t=8', age: '1' }, 200],
     ['an error without a word', {}, 429],
-  ])('nobody waits after %s', async (_, headers, status) => {
+  ])('the next call does not wait after %s', async (_, headers, status) => {
     const script = scripted({ headers, status });
     const { clock, fetch } = paced({ fetch: script.fetch });
     await fetch(URL_OF_API);
@@ -399,7 +402,7 @@ describe('waiting before a request', () => {
     expect(clock.slept).toEqual([]);
   });
 
-  test('remembers 1,000 keys, those used last', async () => {
+  test('remembers the 1,000 most recently used keys', async () => {
     let seconds = 8;
     const { clock, fetch } = paced({
       fetch: () => Promise.resolve(new Response('', exhausted(seconds))),
@@ -419,8 +422,8 @@ describe('waiting before a request', () => {
   });
 });
 
-describe('jitter', () => {
-  test('lengthens a wait by up to a tenth, differently each time, and never beyond the bound', async () => {
+describe('jitter of waits', () => {
+  test('lengthens each wait by up to a tenth at random, never beyond `maxWaitMs`', async () => {
     const { clock, fetch } = paced({
       fetch: () => Promise.resolve(new Response('', after(20))),
       maxRetries: 1,
@@ -443,8 +446,8 @@ describe('jitter', () => {
   });
 });
 
-describe('aborts', () => {
-  test('end the wait for a retry at once, with the reason', async () => {
+describe('an aborted signal', () => {
+  test('ends the wait for a retry at once, with the reason', async () => {
     const server = await serve(after(20));
     const controller = new AbortController();
     const reason = new Error('the user left');
@@ -465,7 +468,7 @@ describe('aborts', () => {
     expect(server.received).toHaveLength(1);
   });
 
-  test("end the wait before a request, by a Request's signal too; on real timers, which are cleared", async () => {
+  test("ends the wait before a request and clears its real timer, also as a Request's signal", async () => {
     const script = scripted(exhausted(20));
     const fetch = pacedFetch({ fetch: script.fetch });
     await fetch(URL_OF_API);
@@ -482,7 +485,7 @@ describe('aborts', () => {
     expect(script.calls).toHaveLength(1);
   });
 
-  test('of a signal that is aborted already are told by fetch itself', async () => {
+  test('rejects by fetch itself when it was aborted before the call', async () => {
     const server = await serve();
     const reason = new Error('too late');
     const { fetch } = paced();
@@ -490,7 +493,7 @@ describe('aborts', () => {
     expect(server.received).toHaveLength(0);
   });
 
-  test('leave no listener on a signal that lives on', async () => {
+  test('leaves no listener on a long-lived signal', async () => {
     const { signal } = new AbortController();
     let listeners = 0;
     const add = signal.addEventListener.bind(signal);
@@ -508,7 +511,7 @@ describe('aborts', () => {
 });
 
 describe('sockets', () => {
-  test('a retry goes out on the socket of the refusal, whose body was read', async () => {
+  test('a retry reuses the socket of the refusal, whose body was read', async () => {
     const server = await serve({ ...after(1), body: 'x'.repeat(20_000) }, after(1));
     const ended: Promise<void>[] = [];
     const clock = virtualClock();
@@ -540,7 +543,7 @@ describe('sockets', () => {
     await waitUntil('the socket is gone', () => !server.sockets.has(first!.socket));
   });
 
-  test('a response that is returned is not read', async () => {
+  test('a returned response is not read', async () => {
     const server = await serve({ status: 429, body: 'why' }, { ...after(99), body: 'too long' });
     const { fetch } = paced();
     expect(await (await fetch(server.url)).text()).toBe('why');
@@ -548,15 +551,15 @@ describe('sockets', () => {
   });
 });
 
-describe("what is not pacedFetch's own is as fetch does it", () => {
-  test('a server that is not there, a URL that is none', async () => {
+describe('behaviour inherited from fetch', () => {
+  test('an unreachable server and an invalid URL reject with a TypeError', async () => {
     const { fetch } = paced();
     await expect(fetch('http://127.0.0.1:1/')).rejects.toThrow(TypeError);
     await expect(fetch('/relative')).rejects.toThrow(TypeError);
     await expect(fetch('http://')).rejects.toThrow(TypeError);
   });
 
-  test('what `key` throws rejects the call', async () => {
+  test('an error thrown by `key` rejects the call', async () => {
     const { fetch } = paced({
       key: () => {
         throw new Error('no key');
@@ -573,7 +576,7 @@ describe("what is not pacedFetch's own is as fetch does it", () => {
     expect(await (await fetch(URL_OF_API)).text()).toBe('mine');
   });
 
-  test('arguments reach fetch as they are', async () => {
+  test('arguments reach fetch unchanged', async () => {
     const script = scripted(after(1));
     const { fetch } = paced({ fetch: script.fetch });
     const init = { method: 'PUT', body: 'x' };
@@ -586,7 +589,7 @@ describe("what is not pacedFetch's own is as fetch does it", () => {
   });
 });
 
-describe('options', () => {
+describe('invalid options of pacedFetch', () => {
   test.each([
     [null, 'pacedFetch options'],
     [{ maxWait: 5 }, 'Did you mean `maxWaitMs`'],
@@ -605,7 +608,7 @@ describe('options', () => {
     [{ clock: null }, '`clock` must be'],
     [{ clock: {} }, '`clock` must be'],
     [{ clock: { now: () => 0 } }, '`clock` must be'],
-  ])('%j', (options, message) => {
+  ])('refuses %j', (options, message) => {
     const refused = () => pacedFetch(options as PacedFetchOptions);
     expect(refused).toThrow(expect.objectContaining({ code: 'ERR_INVALID_OPTION' }));
     expect(refused).toThrow(message);

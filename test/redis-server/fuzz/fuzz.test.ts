@@ -58,12 +58,12 @@ async function fuzz({ percent, open }: Area): Promise<{ cases: number; slowestMs
 }
 
 describe(`at random (DRL_SEED=${seed})`, () => {
-  test('the areas together are all there is', () => {
+  test('the listed areas are all that exist', () => {
     expect(AREAS.reduce((sum, { percent }) => sum + percent, 0)).toBe(100);
   });
 
   test.each(AREAS.map((area) => [area.name, area] as const))(
-    '%s',
+    'withstands random input: %s',
     async (name, area) => {
       const { cases, slowestMs } = await fuzz(area);
       console.log(

@@ -222,7 +222,7 @@ async function ask(session: ClientHttp2Session, path: string) {
 }
 
 describe.each(servers)('HTTP/2 with %s', (__, serve) => {
-  test('passes with fields, then refuses with a problem', async () => {
+  test('lets requests pass with fields, then refuses with a problem', async () => {
     const limiter = new RateLimiter({ store: new MemoryStore(), rate: 1, period: '1h' });
     const session = await connect(await serve(limiter, {}));
     expect(await ask(session, '/200')).toMatchObject({
@@ -238,7 +238,7 @@ describe.each(servers)('HTTP/2 with %s', (__, serve) => {
     expect(JSON.parse(refused.body)).toMatchObject({ status: 429 });
   });
 
-  test('what counts only as a failure is given back when it was none', async () => {
+  test('gives back a request counted as a failure when it succeeds', async () => {
     const limiter = new RateLimiter({ store: new MemoryStore(), rate: 2, period: '1h' });
     const session = await connect(await serve(limiter, { count: 'failures' }));
     const statuses: unknown[] = [];
@@ -248,7 +248,7 @@ describe.each(servers)('HTTP/2 with %s', (__, serve) => {
     expect(statuses).toEqual([200, 200, 200, 401, 401, 429]);
   });
 
-  test('a lease is held while a response streams, and free when its stream is reset', async () => {
+  test('holds a lease while a response streams, and frees it when the stream is reset', async () => {
     const limits = [concurrency({ max: 1, ttl: '1h' })];
     const limiter = new RateLimiter({ store: new MemoryStore(), limits });
     const session = await connect(await serve(limiter, {}));
@@ -302,7 +302,7 @@ describe.each(servers)('HTTP/2 with %s', (__, serve) => {
     });
   });
 
-  test('lets no more passwords be guessed than may fail where each guess is cancelled', async () => {
+  test('lets no more passwords be guessed than may fail when each guess is cancelled', async () => {
     const limiter = new RateLimiter({ store: new MemoryStore(), rate: 5, period: '1h' });
     const server = await serve(limiter, { count: 'failures' });
     const session = await connect(server);
@@ -322,7 +322,7 @@ describe.each(servers)('HTTP/2 with %s', (__, serve) => {
     expect(guesses).toBe(5);
   });
 
-  test('settles a request by its status though its stream is reset after the whole answer', async () => {
+  test('settles a request by its status when its stream is reset after the whole answer', async () => {
     const limiter = new RateLimiter({ store: new MemoryStore(), rate: 2, period: '1h' });
     const server = await serve(limiter, { count: 'failures' });
     const session = await connect(server);

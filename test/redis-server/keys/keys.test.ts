@@ -77,12 +77,12 @@ describe('the keys of an identity', () => {
     ['one of 1,024 bytes', 'é'.repeat(512)],
     ['a single part', ['user:12345']],
     ['several parts', ['org', 'user', '🦊']],
-  ])('the unnamed limit has <namespace>:<algorithm>:<sha256>: %s', async (_, identity) => {
+  ])('the unnamed limit has the key <namespace>:<algorithm>:<sha256>: %s', async (_, identity) => {
     await limiterOf().allow(identity);
     expect(await keys()).toEqual([`app:token_bucket:${digest(identity)}`]);
   });
 
-  test('is the digest that everybody else computes as well', async () => {
+  test('the digest equals that of sha256sum', async () => {
     await limiterOf().allow('user:12345');
     // printf user:12345 | sha256sum
     expect(await keys()).toEqual([
@@ -90,7 +90,7 @@ describe('the keys of an identity', () => {
     ]);
   });
 
-  test('a namespace is the rate-limit of the original by default, and may have slashes', async () => {
+  test('the default namespace is rate-limit, and namespaces may have slashes', async () => {
     const limiter = new RateLimiter({
       redis: client,
       ...numbers,
@@ -105,7 +105,7 @@ describe('the keys of an identity', () => {
     ]);
   });
 
-  test('named limits stand beside the unnamed one, in its slot', async () => {
+  test('named limits are stored in the slot of the unnamed one', async () => {
     await limiterOf({
       limits: [
         tokenBucket({ ...numbers, name: 'hourly' }),
@@ -123,7 +123,7 @@ describe('the keys of an identity', () => {
     expect(new Set(slots).size).toBe(1);
   });
 
-  test('where all limits are named, <namespace>:limits:<sha256> stands for the unnamed one, and is no key itself', async () => {
+  test('<namespace>:limits:<sha256> is the hash tag where all limits are named, and is not a key itself', async () => {
     await limiterOf({
       limits: [tokenBucket({ ...numbers, name: 'a' }), tokenBucket({ ...numbers, name: 'b' })],
     }).allow(['org', 'user']);
@@ -156,7 +156,7 @@ describe('the keys of an identity', () => {
     expect(await keys()).toEqual([]);
   });
 
-  test('adding a limit moves nobody', async () => {
+  test('adding a limit keeps the keys of the others', async () => {
     const one = limiterOf();
     await Promise.all([one.allow('user'), one.allow('user'), one.allow(['org', 'user'])]);
     const before = await keys();
@@ -184,13 +184,13 @@ describe('the keys of an identity', () => {
   });
 });
 
-describe('no two of them are the same', () => {
+describe('no two keys are the same', () => {
   const part = fc
     .string({ minLength: 1, maxLength: 12, unit: 'binary' })
     .filter((text) => text.isWellFormed());
   const identity = fc.oneof(part, fc.array(part, { minLength: 1, maxLength: 4 }));
 
-  test('an identity is hashed as the design says, whatever it is made of', async () => {
+  test('an identity is hashed as specified, whatever its parts', async () => {
     await fc.assert(
       fc.asyncProperty(identity, fc.boolean(), async (who, secretly) => {
         await redis.command('FLUSHALL');
@@ -218,12 +218,12 @@ describe('no two of them are the same', () => {
     ['\u00ff\u0000\u0000\u0000\u0001a', ['a']],
     ['user', 'user '],
     ['é', 'e\u0301'],
-  ])('%j is not %j', async (one, other) => {
+  ])('the identities %j and %j have different keys', async (one, other) => {
     await Promise.all([limiterOf().allow(one), limiterOf().allow(other)]);
     expect(await keys()).toHaveLength(2);
   });
 
-  test("no name can forge another's key", async () => {
+  test('no name can forge the key of another', async () => {
     const odd = '{}/:#\\ \n\0*é'
       .split('')
       .flatMap((sign) => [sign, `a${sign}`, `${sign}a`, `a${sign}a`]);
@@ -262,7 +262,7 @@ describe('no two of them are the same', () => {
     return suffix === '' ? K : `{${K}}${suffix}`;
   }
 
-  test('different places have different keys, all in the slot of their identity', () => {
+  test("different namespaces, names and identities have different keys, each in its identity's slot", () => {
     fc.assert(
       fc.property(place, place, (one, other) => {
         const same = (a: Place, b: Place): boolean =>
@@ -280,7 +280,7 @@ describe('no two of them are the same', () => {
 });
 
 describe('slots', () => {
-  test('are those that Redis Cluster computes, also where braces stand oddly', async () => {
+  test('the slot equals that of Redis Cluster, also with odd braces', async () => {
     const odd = [
       '',
       '{',

@@ -41,8 +41,8 @@ async function expectEveryKeyMortal(): Promise<number> {
   return keys;
 }
 
-describe('no key lacks a TTL', () => {
-  test('after any mix of operations, refusals, pardons, resets and foreign values', async () => {
+describe('every key has a TTL', () => {
+  test('after any mix of operations, refusals, clock steps, resets and foreign values', async () => {
     const plain = tokenBucket({ rate: 20, period: '2s' });
     const smaller = tokenBucket({ rate: 20, period: '2s', burst: 1 });
     const parts = tokenBucket({ rate: 7, period: '1s', burst: 3 });
@@ -101,7 +101,7 @@ describe('no key lacks a TTL', () => {
     return values.filter((value) => /^\d+:\d+:\d+:\d+$/.test(value ?? '')).length;
   }
 
-  test('when memory is full, in the middle of it or from the start', async () => {
+  test('when memory is full from the start or fills up during a call', async () => {
     const limiter = limiterOf([
       tokenBucket({ rate: 5, period: '10s' }),
       tokenBucket({ name: 'parts', rate: 7, period: '10s' }),
@@ -121,7 +121,7 @@ describe('no key lacks a TTL', () => {
     expect(seen.failed).toBeGreaterThan(0);
   });
 
-  test('when clients are killed under load; and then the keyspace empties by itself', async () => {
+  test('when clients are killed under load, after which the keyspace empties by itself', async () => {
     const task: Task = { port: redis.port, decisions: Infinity };
     const group = startWorkers(worker, 3, task, { timeoutMs: 100_000 });
     await group.going;
@@ -150,13 +150,13 @@ describe('no key lacks a TTL', () => {
   }
 });
 
-describe('a TTL is the time to full recovery, and up to 3 ms more', () => {
+describe('a TTL is the time to full recovery plus at most 3 ms', () => {
   test.each([
     ['whole microseconds', { rate: 10, period: '10s' }],
-    ['parts of them', { rate: 7, period: '10s', burst: 20 }],
-    ['a recovery within a millisecond', { rate: 700_000, period: '1s' }],
+    ['fractions of a microsecond', { rate: 7, period: '10s', burst: 20 }],
+    ['less than a millisecond', { rate: 700_000, period: '1s' }],
     ['years', { rate: 1, period: '365d', burst: 9 }],
-  ] as const)('%s', async (_, numbers) => {
+  ] as const)('a key expires 0 to 3 ms after a recovery in %s', async (_, numbers) => {
     const limiter = limiterOf([tokenBucket(numbers)]);
     const spares: number[] = [];
     let goneEarly = 0;

@@ -24,7 +24,7 @@ const installer = [
   'esac',
 ].join('\n');
 
-test('one that is there is taken: the one that is named, or else the first of its family', () => {
+test('an installed browser is used: the named one, or else the first found', () => {
   own.program('google-chrome', '');
   expect(ensureChromium().stdout.trim()).toBe(path.join(own.folder, 'google-chrome'));
   own.program('chromium', '');
@@ -32,7 +32,7 @@ test('one that is there is taken: the one that is named, or else the first of it
   expect(ensureChromium({ CHROMIUM: '/opt/mine' }).stdout.trim()).toBe('/opt/mine');
 });
 
-test('nobody’s machine is changed unasked', () => {
+test("a developer's machine is not changed without being asked", () => {
   own.program('apt-get', installer);
   const { status, stderr } = ensureChromium({ CI: 'false' });
   expect(status).toBe(1);
@@ -40,7 +40,7 @@ test('nobody’s machine is changed unasked', () => {
   expect(ensureChromium().stderr).toContain('or name it in CHROMIUM');
 });
 
-test('in CI it is installed, and that is said first', () => {
+test('in CI a browser is announced, then installed', () => {
   own.program('apt-get', installer);
   own.program('sudo', 'shift; exec "$@"');
   const { status, stdout } = ensureChromium({ CI: 'true' });
@@ -52,7 +52,7 @@ test('in CI it is installed, and that is said first', () => {
   expect(readFileSync(path.join(own.folder, 'asked'), 'utf8')).toMatch(/update\n.*chromium\n$/);
 });
 
-test.runIf(isRoot)('so may root; an installation that fails is said', () => {
+test.runIf(isRoot)('root installs a browser too, and a failed installation is reported', () => {
   own.program('apt-get', 'exit 1');
   const { status, stderr } = ensureChromium({}, 'root');
   expect(status).toBe(1);

@@ -70,7 +70,7 @@ function because(missing: string | undefined): string {
 }
 
 describe('one server', () => {
-  test('answers on its port and on its unix socket, and is gone after close', async () => {
+  test('answers on its port and its unix socket, and is gone after close', async () => {
     const redis = await startRedis();
     const { pid, dir } = redis;
     const byPort = await openResp({ port: redis.port });
@@ -87,7 +87,7 @@ describe('one server', () => {
     await redis.close();
   });
 
-  test('comes back on its port, empty or with its data', async () => {
+  test('restarts on its port, empty or with its data', async () => {
     const redis = await startRedis();
     const { port, pid } = redis;
     await redis.command('SET', 'key', 'value');
@@ -105,7 +105,7 @@ describe('one server', () => {
     await redis.close();
   });
 
-  test('stands still between stop and cont', async () => {
+  test('is suspended between stop and cont', async () => {
     const redis = await startRedis();
     const client = await openResp({ port: redis.port });
     await redis.stop();
@@ -118,7 +118,7 @@ describe('one server', () => {
     await redis.close();
   });
 
-  test('tells about keys, commands, processor time and what it executes', async () => {
+  test('reports keys, commands, processor time and executed commands', async () => {
     const redis = await startRedis();
     const monitor = await redis.monitor();
     await redis.command('SET', 'mortal', 1, 'PX', 60_000);
@@ -132,7 +132,7 @@ describe('one server', () => {
     await redis.close();
   });
 
-  test('takes a password, users and lines of configuration', async () => {
+  test('accepts a password, users and lines of configuration', async () => {
     const redis = await startRedis({
       password: 's:e/c "1"',
       users: ['app on >pw ~app:* +get'],
@@ -150,7 +150,7 @@ describe('one server', () => {
   });
 
   test.skipIf(noTls !== undefined)(
-    `speaks TLS with a certificate that its authority vouches for${because(noTls)}`,
+    `speaks TLS with a certificate signed by its authority${because(noTls)}`,
     async () => {
       const redis = await startRedis({ tls: true });
       expect(redis.url).toMatch(/^rediss:/);
@@ -166,7 +166,7 @@ describe('one server', () => {
     },
   );
 
-  test('says why it does not start', async () => {
+  test('reports why it does not start', async () => {
     await expect(startRedis({ config: { maxmemory: 'plenty' } })).rejects.toThrow(
       /did not start.*plenty/s,
     );
@@ -175,7 +175,7 @@ describe('one server', () => {
 });
 
 describe('several servers', () => {
-  test('a replica follows, is promoted, and then lacks what it had not received', async () => {
+  test('a promoted replica follows, then lacks writes that it had not received', async () => {
     const { primary, replica, caughtUp, promote, close } = await startReplicated();
     await primary.command('SET', 'key', 'old');
     await caughtUp();
@@ -195,7 +195,7 @@ describe('several servers', () => {
     await close();
   });
 
-  test('a primary behind a proxy can be parted from its replica, and is still reached itself', async () => {
+  test('a primary behind a proxy can be cut off from its replica and still be reached itself', async () => {
     const { primary, replica, wire, caughtUp, close } = await startReplicated({ proxied: true });
     await wire?.stall();
     expect(await primary.command('SET', 'key', 'new')).toBe('OK');
@@ -222,7 +222,7 @@ describe('several servers', () => {
     expect(pids.every(isGone)).toBe(true);
   });
 
-  test('a cluster sends clients to the right node, also while a slot moves', async () => {
+  test('a cluster redirects clients to the right node, also while a slot moves', async () => {
     const cluster = await startCluster();
     const slot = slotOfKey('{user}:1');
     const from = await cluster.nodeOfSlot(slot);
@@ -267,7 +267,7 @@ describe('several servers', () => {
 });
 
 describe.skipIf(noClock !== undefined)(`a stepped clock${because(noClock)}`, () => {
-  test('moves what TIME tells, back and forth, and stays over a restart', async () => {
+  test('moves TIME back and forth, and stays over a restart', async () => {
     const { redis, clock, close } = await startSteppedRedis();
     const offset = async () => ((await timeOf(redis)) - Date.now()) / 1000;
     await redis.command('SET', 'key', 'x', 'PX', 5000);
@@ -307,7 +307,7 @@ describe('a fault proxy', () => {
   });
   afterEach(() => proxy.close());
 
-  test('passes everything, and counts it', async () => {
+  test('passes and counts everything', async () => {
     const a = await client();
     expect(
       await Promise.all([a.command(...increment), a.command('PING'), a.command(...increment)]),
@@ -334,7 +334,7 @@ describe('a fault proxy', () => {
     await waitUntil('the proxy to notice the end', () => proxy.counts.open === 0);
   });
 
-  test('delays both ways, in order', async () => {
+  test('delays both directions in order', async () => {
     const a = await client();
     await proxy.delay(100, 50);
     const start = performance.now();
@@ -345,7 +345,7 @@ describe('a fault proxy', () => {
     expect(performance.now() - start).toBeGreaterThan(145);
   });
 
-  test('stalls, for old and new connections, and later delivers what it held back', async () => {
+  test('stalls old and new connections, and later delivers what it held back', async () => {
     const before = await client();
     await proxy.stall();
     const after = await client();
@@ -376,7 +376,7 @@ describe('a fault proxy', () => {
     expect(await (await client()).command('PING')).toBe('PONG');
   });
 
-  test('cuts connections, once or again and again', async () => {
+  test('cuts connections once or repeatedly', async () => {
     const a = await client();
     await proxy.cut();
     await expect(a.command('PING')).rejects.toThrow('ended');
@@ -414,7 +414,7 @@ describe('a fault proxy', () => {
     expect(await counter()).toBe('3');
   });
 
-  test('breaks a reply off, and that connection stays silent', async () => {
+  test('breaks off a reply and keeps that connection silent', async () => {
     await proxy.halfReply(3, { only: everyCommand, times: 1 });
     await expectRawAnswer(proxy.port, '*1\r\n$4\r\nPING\r\n*1\r\n$4\r\nPING\r\n', '+PO');
     expect(await (await client()).command('PING')).toBe('PONG');
@@ -427,7 +427,7 @@ describe('a fault proxy', () => {
     expect(await counter()).toBe('1');
   });
 
-  test('answers scripts in place of the server, in order and however the bytes fall', async () => {
+  test('answers scripts in place of the server, in order and however the bytes are split', async () => {
     await proxy.reply('-BUSY Redis is busy running a script.');
     const a = await client();
     const replies = ['PING', 'EVAL', 'EVALSHA', 'PING'].map((name) =>
@@ -445,7 +445,7 @@ describe('a fault proxy', () => {
     expect(await a.command('EVAL', 'return 1', '1', 'other')).toBe(7);
   });
 
-  test('lets every error of a server be played', async () => {
+  test('can play every error of a server', async () => {
     const a = await client();
     for (const code of ['LOADING', 'BUSY', 'OOM', 'READONLY', 'NOAUTH', 'NOPERM', 'WRONGTYPE']) {
       await proxy.reply(`-${code} as told`, { times: 1 });
@@ -477,12 +477,12 @@ describe('worker processes', () => {
   });
   afterAll(() => redis.close());
 
-  test('none goes on before the last one is ready, and results come in order', async () => {
+  test('no worker starts before the last one is ready, and results come in order', async () => {
     const results = await runWorkers(worker, 3, { kind: 'barrier', port: redis.port });
     expect(results).toEqual([0, 1, 2].map((index) => ({ index, prepared: 3 })));
   });
 
-  test('a failure of one ends them all, and so does the time limit', async () => {
+  test('a failure of one worker or the time limit ends all of them', async () => {
     const failing = startWorkers(worker, 2, { kind: 'fail' });
     await expect(failing.results).rejects.toThrow(/worker 1: Error: on purpose/);
     expect(failing.workers.every(({ pid }) => isGone(pid))).toBe(true);
@@ -491,14 +491,14 @@ describe('worker processes', () => {
     expect(hanging.workers.every(({ pid }) => isGone(pid))).toBe(true);
   });
 
-  test('a worker may be killed on purpose', async () => {
+  test('a test may kill a worker', async () => {
     const group = startWorkers(worker, 1, { kind: 'hang' });
     await group.going;
     group.workers[0]?.kill();
     expect(await group.results).toEqual([undefined]);
   });
 
-  test('what a process started does not outlive it, even when it is killed', async () => {
+  test('the children of a process end with it, even when it is killed', async () => {
     await expect(runWorkers(worker, 1, { kind: 'crash', report: redis.port })).rejects.toThrow(
       'SIGKILL',
     );

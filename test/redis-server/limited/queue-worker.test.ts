@@ -10,7 +10,7 @@ beforeAll(async () => {
 });
 afterAll(() => redis.close());
 
-test('workers of one queue: each tenant has one job under way, refused jobs go back, and none is lost', async () => {
+test('queue workers run one job per tenant, put refused jobs back, and lose none', async () => {
   const tenants = ['acme', 'other'];
   const jobs = tenants.flatMap((tenant) => [1, 2, 3, 4].map((n) => `${tenant}:${n}`));
   await redis.command('RPUSH', 'jobs', ...jobs);
@@ -63,7 +63,7 @@ test('workers of one queue: each tenant has one job under way, refused jobs go b
   expect(refused).toBeGreaterThan(0);
 });
 
-test('processes that share an API’s allowance wait for their turn, and exactly that much passes', async () => {
+test("processes sharing an API's allowance wait their turn, and exactly that allowance passes", async () => {
   const made: number[] = [];
   const clients = [1, 2].map(() =>
     limited((n: number) => made.push(n), {

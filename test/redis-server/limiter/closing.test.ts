@@ -8,7 +8,7 @@ const CLOSED = { name: 'RateLimiterError', code: 'ERR_LIMITER_CLOSED' };
 const limits = { rate: 9, period: '1h' } as const;
 
 describe('close', () => {
-  test('waits for what is under way, and refuses what comes after', async () => {
+  test('waits for calls under way and refuses later ones', async () => {
     const redis = new FakeRedis();
     let release = (): void => {};
     redis.respond = (send) =>
@@ -42,7 +42,7 @@ describe('close', () => {
     expect(redis.sends).toHaveLength(1);
   });
 
-  test('takes no longer than the deadline of what never settles', async () => {
+  test('takes no longer than the deadline of a call that never settles', async () => {
     const redis = Object.assign(new FakeRedis(), { respond: silence });
     const limiter = new RateLimiter({ redis, ...limits, timeoutMs: 30 });
     const start = performance.now();
@@ -54,7 +54,7 @@ describe('close', () => {
     expect(await pending).toMatchObject({ reason: 'store_timeout' });
   });
 
-  test('resolves where the clock of a MemoryStore throws', async () => {
+  test('resolves when the clock of a MemoryStore throws', async () => {
     const clock = {
       nowMicros: (): number => {
         throw new Error('no clock');
@@ -65,7 +65,7 @@ describe('close', () => {
     await limiter.close();
   });
 
-  test('may be called again, and is what `await using` calls', async () => {
+  test('may be called twice, and is called by `await using`', async () => {
     const limiter = new RateLimiter({ store: new MemoryStore(), ...limits });
     expect(limiter.close()).toBe(limiter.close());
     await limiter.close();
@@ -80,13 +80,13 @@ describe('close', () => {
     await expect(used.allow('user')).rejects.toMatchObject(CLOSED);
   });
 
-  test('before any use opens nothing', async () => {
+  test('opens nothing on a limiter that was never used', async () => {
     const limiter = new RateLimiter({ redis: 'redis://127.0.0.1:1', ...limits });
     await limiter.close();
     await expect(limiter.ready()).rejects.toMatchObject(CLOSED);
   });
 
-  test('closes no port that was passed', async () => {
+  test('leaves open a port that was passed', async () => {
     let closed = 0;
     const redis = Object.assign(new FakeRedis(), {
       close: async () => {
@@ -117,7 +117,7 @@ describe('connections', () => {
   const onUrl = (options: { namespace?: string; timeoutMs?: number } = {}) =>
     new RateLimiter({ redis: redis.url, ...limits, timeoutMs: 5_000, ...options });
 
-  test('nothing is opened before the first use', async () => {
+  test('no connection is opened before the first use', async () => {
     const limiter = onUrl();
     await new Promise((resolve) => setTimeout(resolve, 20));
     expect(await connections()).toBe(0);
@@ -127,7 +127,7 @@ describe('connections', () => {
     await becomes(0);
   });
 
-  test('limiters on one URL share one, and the last one to close ends it', async () => {
+  test('limiters on one URL share a connection, which ends when the last of them closes', async () => {
     const [one, other, third] = [onUrl(), onUrl({ namespace: 'other' }), onUrl()];
     await Promise.all([one.ready(), other.ready(), third.ready()]);
     expect(await connections()).toBe(1);
@@ -156,7 +156,7 @@ describe('connections', () => {
     await becomes(0);
   });
 
-  test('close while the connection is being made', async () => {
+  test('close() waits for a connection that is being made, then ends it', async () => {
     const limiter = onUrl();
     const pending = limiter.allow('user');
     await limiter.close();

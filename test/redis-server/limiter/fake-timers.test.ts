@@ -50,7 +50,7 @@ const INSTALLED: readonly (readonly [string, () => void, (ms: number) => void])[
 ];
 
 describe.each(INSTALLED)('under the fake timers of %s', (_, install, advance) => {
-  test('a wait of 30 s in memory ends when the time has gone on by 30 s, and not before', async () => {
+  test('a wait of 30 s in memory ends exactly when the fake time has advanced 30 s', async () => {
     install();
     const limiter = await spent();
     let passed = false;
@@ -62,7 +62,7 @@ describe.each(INSTALLED)('under the fake timers of %s', (_, install, advance) =>
     await waiting;
   });
 
-  test('so does that of a limited function, and a lease is renewed and lost', async () => {
+  test('a limited function waits in fake time, and a lease is renewed and lost in it', async () => {
     install();
     const limiter = await spent();
     const running = limited(() => 'ran', { limiter, identify: 'id', wait: true })();
@@ -80,7 +80,7 @@ describe.each(INSTALLED)('under the fake timers of %s', (_, install, advance) =>
     expect([signal.aborted, await kept.release()]).toEqual([true, true]);
   });
 
-  test('pacedFetch waits as long as the server said', async () => {
+  test('pacedFetch waits as long as the server demanded', async () => {
     install();
     const statuses = [429, 200];
     const paced = pacedFetch({
@@ -104,7 +104,7 @@ test('the memory store follows a Date that a test sets', async () => {
   expect((await limiter.allow('id')).allowed).toBe(true);
 });
 
-test('a wait on Redis is in real time, and calls are answered', async () => {
+test('a wait on Redis takes real time, and calls are answered', async () => {
   const server = await startRedis();
   const limiter = new RateLimiter({ redis: server.url, rate: 1, period: '100ms' });
   await limiter.ready();

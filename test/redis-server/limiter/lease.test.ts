@@ -38,7 +38,7 @@ function watchTimers(): { left(): number } {
 }
 
 describe('acquire', () => {
-  test('takes a place, and release frees it at once', async () => {
+  test('takes a place, which release frees at once', async () => {
     const limiter = new RateLimiter({ store: memory(), ...two });
     const [a, b, refused] = await Promise.all([1, 2, 3].map(() => limiter.acquire('user')));
     expect([a, b, refused].map((lease) => lease!.allowed)).toEqual([true, true, false]);
@@ -56,7 +56,7 @@ describe('acquire', () => {
     expect((await limiter.acquire('user')).allowed).toBe(true);
   });
 
-  test('is a decision like another: its handle is not listed, copied or compared', async () => {
+  test('returns a decision whose handle is not listed, copied or compared', async () => {
     const limiter = new RateLimiter({ store: memory(), ...two });
     const lease = await limiter.acquire('user');
     const { resetAtMs } = lease;
@@ -84,7 +84,7 @@ describe('acquire', () => {
     expect(lease.leaseId).toMatch(/^[\da-f-]{36}$/);
   });
 
-  test('frees its place at the end of the block that uses it', async () => {
+  test('frees its place at the end of its `await using` block', async () => {
     const limiter = new RateLimiter({ store: memory(), ...two });
     {
       await using lease = await limiter.acquire('user');
@@ -94,7 +94,7 @@ describe('acquire', () => {
     expect((await limiter.peek('user')).remaining).toBe(2);
   });
 
-  test('ends by itself after its ttl, and renew says so', async () => {
+  test('ends by itself after its ttl, which renew reports', async () => {
     const clock = new ManualClock();
     const limiter = new RateLimiter({ store: memory(clock), ...two });
     const lease = await limiter.acquire('user');
@@ -110,7 +110,7 @@ describe('acquire', () => {
     expect(await lease.release()).toBe(false);
   });
 
-  test('takes rate limits and places together or none, and keeps the charge when it is released', async () => {
+  test('takes rate limits and places together or none, and release keeps the charge', async () => {
     const limiter = new RateLimiter({
       store: memory(),
       limits: [
@@ -137,7 +137,7 @@ describe('acquire', () => {
     expect(await units(), 'a penalty is for the rate').toEqual([2, 1]);
   });
 
-  test('takes one place whatever the cost where there is no rate', async () => {
+  test('takes one place whatever the cost when there is no rate limit', async () => {
     const limiter = new RateLimiter({ store: memory(), ...two });
     expect(await limiter.acquire('user', { cost: 1_000 })).toMatchObject({
       allowed: true,
@@ -145,7 +145,7 @@ describe('acquire', () => {
     });
   });
 
-  test('does nothing on a refusal', async () => {
+  test('does nothing when refused', async () => {
     const limiter = new RateLimiter({ store: memory(), ...two, max: 1 });
     const lease = await limiter.acquire('user', { heartbeat: true });
     const refused = await limiter.acquire('user', { heartbeat: true });
@@ -175,7 +175,7 @@ describe('acquire', () => {
     ]);
   });
 
-  test('never refuses for a shadow, and does not call its lease lost', async () => {
+  test('never refuses for a shadow limit, and keeps its lease', async () => {
     const limiter = new RateLimiter({
       store: memory(),
       limits: [concurrency({ max: 1, ttl: '10s', shadow: true })],
@@ -190,7 +190,7 @@ describe('acquire', () => {
     await first.release();
   });
 
-  test('takes the limits of the call, under which it also renews and releases', async () => {
+  test('takes places under the limits of the call, which renew and release use too', async () => {
     const limiter = new RateLimiter({ store: memory(), rate: 5, period: '1m' });
     const limits = [concurrency({ name: 'places', max: 1, ttl: '10s' })];
     const lease = await limiter.acquire('user', { limits });
@@ -200,7 +200,7 @@ describe('acquire', () => {
     expect((await limiter.acquire('user', { limits })).allowed).toBe(true);
   });
 
-  test('heeds blocks', async () => {
+  test('is refused while its identity is blocked', async () => {
     const limiter = new RateLimiter({ store: memory(), ...two, blocks: true });
     await limiter.block('user', '1m');
     const lease = await limiter.acquire('user');
@@ -210,7 +210,7 @@ describe('acquire', () => {
     expect((await limiter.acquire('user')).allowed).toBe(true);
   });
 
-  test('is ready without a lease left behind', async () => {
+  test('leaves no lease behind after ready()', async () => {
     const store = memory();
     await new RateLimiter({ store, ...two }).ready();
     expect(store.size).toBe(0);
@@ -226,21 +226,21 @@ describe('what is never right', () => {
     ['allowUpTo', () => leased.allowUpTo('user', 2)],
     ['wait', () => leased.wait('user')],
     ['allow under limits of its own', () => rated.allow('user', { limits: [concurrency(two2)] })],
-  ])('%s under a concurrency limit is told to acquire', async (_verb, call) => {
+  ])('%s under a concurrency limit fails with a hint to acquire', async (_verb, call) => {
     await expect(call()).rejects.toMatchObject({
       code: 'ERR_LEASE_REQUIRED',
       message: expect.stringContaining('`acquire`'),
     });
   });
 
-  test('acquire without a concurrency limit is told to allow', async () => {
+  test('acquire without a concurrency limit fails with a hint to allow', async () => {
     await expect(rated.acquire('user')).rejects.toMatchObject({
       code: 'ERR_INVALID_OPTION',
       message: expect.stringContaining('`allow`'),
     });
   });
 
-  test('options', async () => {
+  test('refuses invalid options of concurrency limits and of acquire', async () => {
     const make = (options: object): RateLimiter =>
       new RateLimiter({
         store: memory(),
@@ -271,7 +271,7 @@ describe('what is never right', () => {
     });
   });
 
-  test('anything after close', async () => {
+  test('every lease method rejects after close', async () => {
     const limiter = new RateLimiter({ store: memory(), ...two });
     const lease = await limiter.acquire('user');
     await limiter.close();
@@ -289,8 +289,8 @@ const onePlace = (ttl: Duration): RateLimiter =>
 
 const two2 = { max: 2, ttl: '10s' } as const;
 
-describe('as its holder sees it', () => {
-  test('a heartbeat keeps a lease past its ttl, until it is released', async () => {
+describe('a held lease', () => {
+  test('a heartbeat keeps a lease past its ttl until it is released', async () => {
     // A busy machine delays a heartbeat by less than 2 s.
     const limiter = onePlace('3s');
     const lease = await limiter.acquire('user', { heartbeat: true });
@@ -304,7 +304,7 @@ describe('as its holder sees it', () => {
     expect(signal.aborted, 'what was released is not lost').toBe(false);
   });
 
-  test('a lease without a heartbeat is lost at its ttl, and the signal tells', async () => {
+  test('a lease without a heartbeat is lost at its ttl and aborts its signal', async () => {
     const limiter = onePlace('100ms');
     const before = performance.now();
     const lease = await limiter.acquire('user');
@@ -317,7 +317,7 @@ describe('as its holder sees it', () => {
     expect(await lease.renew()).toBe(false);
   });
 
-  test('after a blocked event loop the signal is right before any timer could tell', async () => {
+  test('the signal is aborted in time after a blocked event loop, before any timer fires', async () => {
     const limiter = onePlace('2s');
     const lease = await limiter.acquire('user');
     expect(lease.signal.aborted).toBe(false);
@@ -326,7 +326,7 @@ describe('as its holder sees it', () => {
     expect(lease.signal.reason).toMatchObject({ code: 'ERR_LEASE_LOST' });
   });
 
-  test('a heartbeat finds that its lease was reset', async () => {
+  test('a heartbeat detects that its lease was reset', async () => {
     const limiter = onePlace('3s');
     const lease = await limiter.acquire('user', { heartbeat: true });
     await limiter.reset('user');
@@ -334,7 +334,7 @@ describe('as its holder sees it', () => {
     expect(lease.signal.reason.message).toMatch(/no longer holds it/);
   });
 
-  test('no timer is left of a thousand leases', async () => {
+  test('a thousand leases leave no timer behind', async () => {
     const limiter = new RateLimiter({ store: new MemoryStore(), ...two, max: 100 });
     const timers = watchTimers();
     const round = async (): Promise<void> => {
@@ -351,7 +351,7 @@ describe('as its holder sees it', () => {
     expect((await limiter.peek('user')).remaining).toBe(100);
   });
 
-  test('a heartbeat ends with its limiter, and at its ttl at the latest', async () => {
+  test('a heartbeat ends with its limiter, at its ttl at the latest', async () => {
     const limiter = onePlace('150ms');
     const timers = watchTimers();
     const lease = await limiter.acquire('user', { heartbeat: true });
@@ -362,7 +362,7 @@ describe('as its holder sees it', () => {
   });
 });
 
-describe('on a server that answers late, or not', () => {
+describe('leases on a server that answers late or never', () => {
   let redis: RedisServer;
   let connection: Awaited<ReturnType<typeof openResp>>;
 
@@ -445,7 +445,7 @@ describe('on a server that answers late, or not', () => {
     (await limiter.peek('user')).remaining;
 
   test.each(['open', 'closed', 'throw'] as const)(
-    'an acquire whose answer comes after its deadline frees its place (%s)',
+    'an acquire answered after its deadline frees its place (%s)',
     async (failStrategy) => {
       const port = new Port();
       const { limiter, errors, key } = limiterOn(port, { failStrategy });
@@ -473,7 +473,7 @@ describe('on a server that answers late, or not', () => {
     },
   );
 
-  test('a refusal that comes late releases nothing', async () => {
+  test('a late refusal releases nothing', async () => {
     const port = new Port();
     const { limiter } = limiterOn(port);
     const held = await limiter.acquire('user');
@@ -487,7 +487,7 @@ describe('on a server that answers late, or not', () => {
     expect(await held.release()).toBe(true);
   });
 
-  test('a late answer among others frees its own place alone', async () => {
+  test('a late answer frees only its own place', async () => {
     const port = new Port();
     const { limiter } = limiterOn(port, { max: 3 });
     const kept = await limiter.acquire('user');
@@ -509,7 +509,7 @@ describe('on a server that answers late, or not', () => {
     expect(await kept.release()).toBe(true);
   });
 
-  test('a call that a client sends twice takes one place and is charged once', async () => {
+  test('an acquire that a client sends twice takes one place and is charged once', async () => {
     const port = new Port();
     const { limiter } = limiterOn(port, {
       limits: [
@@ -527,7 +527,7 @@ describe('on a server that answers late, or not', () => {
     expect((await limiter.peek('user')).limits[0]!.remaining).toBe(2);
   });
 
-  test('a release that was not answered may be tried again', async () => {
+  test('a release that was not answered may be retried', async () => {
     const port = new Port();
     const { limiter } = limiterOn(port);
     const lease = await limiter.acquire('user');
@@ -543,7 +543,7 @@ describe('on a server that answers late, or not', () => {
     expect(await free(limiter)).toBe(1);
   });
 
-  test('heartbeats that are not answered lose the lease by the holder’s own clock, before Redis ends it', async () => {
+  test("unanswered heartbeats lose the lease by the holder's own clock before Redis expires it", async () => {
     const port = new Port();
     const { limiter, key } = limiterOn(port, { ttl: '600ms' });
     const lease = await limiter.acquire('user', { heartbeat: true });

@@ -11,7 +11,7 @@ const warnings = collectWarnings();
 const shared = async () =>
   (await warnings()).filter(({ code }) => code === 'DRL_SHARED_KEYS').map(({ message }) => message);
 
-test('two limiters that share keys but not numbers are one warning, however many follow', async () => {
+test('limiters that share keys but not numbers cause a single warning', async () => {
   const redis = new FakeRedis();
   for (const rate of [1, 2, 3, 2, 1]) void new RateLimiter({ redis, rate, period: '1h' });
   expect(await shared()).toEqual([
@@ -19,7 +19,7 @@ test('two limiters that share keys but not numbers are one warning, however many
   ]);
 });
 
-test('each key space has a warning of its own', async () => {
+test('each shared key pattern has its own warning', async () => {
   const redis = new FakeRedis();
   const limits = (rate: number) => [
     tokenBucket({ rate: 1, period: '1h' }),
@@ -70,12 +70,12 @@ test.each<[string, () => void]>([
       void new RateLimiter({ redis, rate: 2, period: '1m', hashSecret: 'b'.repeat(32) });
     },
   ],
-])('%s: no warning', async (_, make) => {
+])('%s cause no warning', async (_, make) => {
   make();
   expect(await shared()).toEqual([]);
 });
 
-describe('a limiter that is gone is not compared with', () => {
+describe('a limiter that is gone is ignored by the comparison', () => {
   const places = {
     'a client': () => ({ redis: new FakeRedis() }),
     'a URL': () => ({ redis: `redis://127.0.0.1:1/${(urls += 1)}` }),
@@ -84,7 +84,7 @@ describe('a limiter that is gone is not compared with', () => {
   let urls = 0;
 
   test.each(Object.keys(places) as (keyof typeof places)[])(
-    'on %s: one that was closed when its configuration was loaded again',
+    'on %s: a limiter closed when its configuration was reloaded',
     async (name) => {
       const place = places[name]();
       for (const rate of [1, 2, 3]) {
@@ -96,7 +96,7 @@ describe('a limiter that is gone is not compared with', () => {
   );
 
   test.each(Object.keys(places) as (keyof typeof places)[])(
-    'on %s: one that was garbage-collected without having been closed',
+    'on %s: a limiter garbage-collected without being closed',
     async (name) => {
       setFlagsFromString('--expose-gc');
       const collect = runInNewContext('gc') as () => void;
@@ -117,7 +117,7 @@ describe('a limiter that is gone is not compared with', () => {
     },
   );
 
-  test('but one that is still open is, whatever else was closed', async () => {
+  test('an open limiter is still compared after another one was closed', async () => {
     const redis = new FakeRedis();
     const first = new RateLimiter({ redis, rate: 1, period: '1m' });
     const second = new RateLimiter({ redis, rate: 1, period: '1m' });

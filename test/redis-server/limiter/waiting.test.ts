@@ -71,7 +71,7 @@ describe('callers whose signals are aborted', () => {
       'have signals derived from one',
       (stop: AbortController) => () => AbortSignal.any([stop.signal]),
     ],
-  ])('ask nothing and are charged nothing, where they %s', async (_, signalsOf) => {
+  ])('aborted waiters send and charge nothing when they %s', async (_, signalsOf) => {
     const limiter = await connected();
     await limiter.block('id', '1h');
     const stop = new AbortController();
@@ -89,7 +89,7 @@ describe('callers whose signals are aborted', () => {
     expect(await remaining()).toBe(50_000);
   });
 
-  test('ask nothing where a loop aborts one signal after the other', async () => {
+  test('aborted waiters send nothing when a loop aborts one signal after another', async () => {
     const limiter = await connected();
     await limiter.block('id', '1h');
     const stops = Array.from({ length: 100 }, () => new AbortController());
@@ -102,7 +102,7 @@ describe('callers whose signals are aborted', () => {
     expect(asked(limiter)).toBe(1);
   });
 
-  test('have the charge of a question that was under way given back', async () => {
+  test('an aborted waiter gets back the charge of a call under way', async () => {
     const limiter = await connected();
     const stop = new AbortController();
     const waiting = limiter.wait('id', { signal: stop.signal, cost: 5 });
@@ -112,7 +112,7 @@ describe('callers whose signals are aborted', () => {
     expect(asked(limiter)).toBe(1);
   });
 
-  test('have it given back when the limiter is closed', async () => {
+  test('a waiter gets back its charge when the limiter is closed', async () => {
     const limiter = await connected();
     const ended = outcomes([limiter.wait('id'), limiter.wait('id')]);
     await limiter.close();
@@ -123,7 +123,7 @@ describe('callers whose signals are aborted', () => {
     expect(await remaining()).toBe(50_000);
   });
 
-  test('let the next one ask, whose signal is another', async () => {
+  test('an aborted waiter lets the next one with another signal ask', async () => {
     const { clock, limiter } = await spent();
     const stop = new AbortController();
     const first = limiter.wait('id', { signal: stop.signal });
@@ -135,7 +135,7 @@ describe('callers whose signals are aborted', () => {
     expect(clock.now()).toBe(Date.UTC(2026, 0, 1));
   });
 
-  test('put one listener on a signal, whatever the number of limiters, and take it off', async () => {
+  test('waiters add one listener per signal, whatever the number of limiters, and remove it', async () => {
     const stop = new AbortController();
     const all = await Promise.all(Array.from({ length: 12 }, () => spent()));
     const waiting = all.flatMap(({ limiter }) => [
@@ -159,7 +159,7 @@ describe('many waiters', () => {
   test.each([
     ['close', (limiter: RateLimiter) => void limiter.close()],
     ['an abort', (_: RateLimiter, stop: AbortController) => stop.abort()],
-  ])('are ended by %s in time that grows with their number alone', async (_, end) => {
+  ])('%s ends all waiters in time proportional to their number', async (_, end) => {
     const took = async (count: number): Promise<number> => {
       const { limiter } = await spent();
       const stop = new AbortController();
@@ -177,7 +177,7 @@ describe('many waiters', () => {
     expect(await took(100_000)).toBeLessThan(2_000);
   });
 
-  test('are all let through by one advance of the clock, with no deeper a stack', async () => {
+  test('one advance of the clock admits 20,000 waiters without overflowing the stack', async () => {
     const clock = new ManualClock();
     const limiter = new RateLimiter({
       store: new MemoryStore({ clock }),
@@ -191,7 +191,7 @@ describe('many waiters', () => {
     expect(await Promise.all(waiting)).toHaveLength(20_000);
   });
 
-  test('ask each in its own async context, whoever makes its turn come', async () => {
+  test('each waiter asks in its own async context, whatever triggers its turn', async () => {
     const context = new AsyncLocalStorage<string>();
     const seen: (string | undefined)[] = [];
     const note = (): void => void seen.push(context.getStore());
@@ -214,7 +214,7 @@ describe('many waiters', () => {
     expect(seen).toEqual(['A', 'B', 'C']);
   });
 
-  test('ask again after their sleep in their own context, too', async () => {
+  test('each waiter asks again in its own async context after sleeping', async () => {
     const context = new AsyncLocalStorage<string>();
     const seen: (string | undefined)[] = [];
     const note = (message: unknown): void =>
@@ -230,8 +230,8 @@ describe('many waiters', () => {
   });
 });
 
-describe('what wait resolves with', () => {
-  test('is a decision that lets the call pass: allowed, or degraded and allowed', async () => {
+describe('wait() resolves or rejects', () => {
+  test('resolves with an allowed decision, degraded or not', async () => {
     const limiter = await connected(10, 'open');
     const { allowed } = await limiter.wait('id');
     expect(allowed satisfies true).toBe(true);
@@ -240,7 +240,7 @@ describe('what wait resolves with', () => {
     expect(await limiter.wait('id')).toMatchObject({ allowed: true, degraded: true });
   });
 
-  test('is not a refusal without the store: that rejects, and is told to onBlock', async () => {
+  test('rejects on a degraded refusal, and calls onBlock', async () => {
     const blocked: Decision[] = [];
     const limiter = new RateLimiter({
       redis: proxy.url,
@@ -262,7 +262,7 @@ describe('what wait resolves with', () => {
     expect(ran).toBe(false);
   });
 
-  test('comes after a block as after a limit', async () => {
+  test('resolves after a block as after a limit', async () => {
     const clock = new ManualClock();
     const store = new MemoryStore({ clock });
     const limiter = new RateLimiter({ store, rate: 10, period: '1s', blocks: true });
@@ -275,7 +275,7 @@ describe('what wait resolves with', () => {
 });
 
 describe("during an outage under failStrategy: 'closed'", () => {
-  test('a call with a timeoutMs waits until the store is back, and is charged once', async () => {
+  test('a call with a timeoutMs waits until the store is back and is charged once', async () => {
     const limiter = await connected(10);
     await proxy.refuse();
     await waitUntil('the loss to be known', async () => (await limiter.peek('id')).degraded);
@@ -285,7 +285,7 @@ describe("during an outage under failStrategy: 'closed'", () => {
     expect(await Promise.all(waiting)).toMatchObject([{ remaining: 9 }, { remaining: 8 }]);
   });
 
-  test('a question that was charged, and whose answer came too late, is given back', async () => {
+  test('a call charged too late for its deadline is refunded', async () => {
     const limiter = new RateLimiter({
       redis: proxy.url,
       rate: 10,
@@ -305,7 +305,7 @@ describe("during an outage under failStrategy: 'closed'", () => {
     });
   });
 
-  test('wait rejects when its time is over, with the store’s error as cause', async () => {
+  test("wait rejects at its timeoutMs with the store's error as cause", async () => {
     const limiter = await connected(10);
     await proxy.refuse();
     await waitUntil('the loss to be known', async () => (await limiter.peek('id')).degraded);
@@ -317,7 +317,7 @@ describe("during an outage under failStrategy: 'closed'", () => {
 });
 
 describe('on the clock of the store', () => {
-  test('advance wakes those who wait, in order, at the instants at which they pass', async () => {
+  test('advance wakes waiters in order, at the instants when they pass', async () => {
     const { clock, limiter } = await spent();
     const passed: string[] = [];
     const at: number[] = [];
@@ -336,7 +336,7 @@ describe('on the clock of the store', () => {
     expect(at).toEqual([20_000, 30_000, 40_000]);
   });
 
-  test('a limited function waits on it', async () => {
+  test("a limited function waits on the store's clock", async () => {
     const { clock, limiter } = await spent('30s');
     const fn = limited(() => 'ran', { limiter, identify: 'id', wait: { timeoutMs: 60_000 } });
     const running = fn();
@@ -345,7 +345,7 @@ describe('on the clock of the store', () => {
     expect(await running).toBe('ran');
   });
 
-  test('timeoutMs is on it, and a step back wakes nobody', async () => {
+  test("timeoutMs counts on the store's clock, and a step back wakes no waiter", async () => {
     const { clock, limiter } = await spent();
     const first = limiter.wait('id').then(() => 'passed');
     const second = limiter
@@ -358,7 +358,7 @@ describe('on the clock of the store', () => {
     expect(await first).toBe('passed');
   });
 
-  test('a clock that cannot wake anybody is looked at', async () => {
+  test('waiters poll a clock that has no timers', async () => {
     let now = 1_767_225_600_000_000;
     const store = new MemoryStore({ clock: { nowMicros: () => now } });
     const limiter = new RateLimiter({ store, rate: 1, period: '1h' });
@@ -369,7 +369,7 @@ describe('on the clock of the store', () => {
     expect(await waiting).toMatchObject({ allowed: true });
   });
 
-  test('heartbeats and the loss of a lease follow it', async () => {
+  test("heartbeats and lost leases follow the store's clock", async () => {
     const clock = new ManualClock();
     const limiter = new RateLimiter({
       store: new MemoryStore({ clock }),

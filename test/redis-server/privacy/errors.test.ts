@@ -54,7 +54,7 @@ const digest = digestIdentity(identity, undefined);
 /** Servers cut what they quote: any part of a key is a leak. */
 const leaks = [digest.slice(0, 8), 'secret-namespace', identity];
 
-describe('no error of a server that quotes what it was sent names a key', () => {
+describe('no error names a key that the server quoted', () => {
   const warnings = collectWarnings();
   let withoutEvalsha: Awaited<ReturnType<typeof startRedis>>;
   let withoutScripts: Awaited<ReturnType<typeof startRedis>>;
@@ -81,7 +81,7 @@ describe('no error of a server that quotes what it was sent names a key', () => 
     places.map(([what, port]) => [name, what, port] as const),
   );
 
-  test.each(rows)('%s, where %s', async (name, _what, port) => {
+  test.each(rows)('%s, when %s', async (name, _what, port) => {
     const { redis, close } = await clients[name as keyof typeof clients](port());
     const heard: unknown[] = [];
     const limiter = new RateLimiter({

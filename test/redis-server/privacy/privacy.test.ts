@@ -177,7 +177,7 @@ describe('10,000 identities, a hash secret and a password', () => {
     for (const entry of entries) serverSearch.look('SLOWLOG', JSON.stringify(entry));
   }
 
-  test('are used, on connections opened from a URL, in all that a limiter does', async () => {
+  test('every verb uses them on connections opened from a URL', async () => {
     const limiter = limiterOn({ redis: redis.url });
     await limiter.ready();
     await useAll(limiter, canaries);
@@ -239,7 +239,7 @@ describe('10,000 identities, a hash secret and a password', () => {
       ),
     ),
   )(
-    'are used by $library where Redis is $name, with failStrategy $failStrategy',
+    '$library uses them while Redis is $name, with failStrategy $failStrategy',
     async ({ library, fault, name, failStrategy }) => {
       const namespace = `privacy-${library}-${name}`;
       const identities = canaries.slice(0, 60);
@@ -272,7 +272,7 @@ describe('10,000 identities, a hash secret and a password', () => {
     ['too many bytes in parts', [canary.repeat(20), canary.repeat(30)]],
     ['an object', { id: canary }],
     ['a function', () => canary],
-  ])('are refused as identities: %s', async (_, identity) => {
+  ])('refuses them as identities: %s', async (_, identity) => {
     const limiter = limiterOn({ redis: redis.url });
     for (const call of [
       limiter.allow(identity as Identity),
@@ -286,7 +286,7 @@ describe('10,000 identities, a hash secret and a password', () => {
     await limiter.close();
   });
 
-  test('leave no trace in what the server was sent, and in what it keeps', async () => {
+  test('leave no trace in what the server received or stored', async () => {
     await redis.command('ECHO', 'the end');
     await waitUntil('the monitor', () => monitor.lines.at(-1)?.includes('the end') === true);
     let cursor = '0';
@@ -344,7 +344,7 @@ describe('10,000 identities, a hash secret and a password', () => {
   });
 });
 
-describe('a secret in the wrong place', () => {
+describe('a secret in a wrong option', () => {
   const secret = `secret-${tag}-of-thirty-two-bytes-and-more`;
   const url = `redis://user:${password}@127.0.0.1:1`;
   const right = { redis: 'redis://127.0.0.1:1', rate: 1, period: '1s' };
@@ -365,7 +365,7 @@ describe('a secret in the wrong place', () => {
     ['a secret that is too short', { ...right, hashSecret: `s-${tag}` }],
     ['a secret of another type', { ...right, hashSecret: { secret } }],
     ['a password as an option', { ...right, password }],
-  ])('is not repeated by the error: %s', (_, options) => {
+  ])('the error does not repeat the secret: %s', (_, options) => {
     const search = new Search({ tag });
     let error: unknown;
     try {
@@ -394,7 +394,7 @@ describe('a password that Redis refuses', () => {
   });
 
   test.each(['', 'user'])(
-    'is in no error of a connection that was opened from a URL, user %j',
+    'is in no error of a connection opened from a URL, user %j',
     async (user) => {
       const limiter = new RateLimiter({
         redis: `redis://${user}:${password}@127.0.0.1:${redis.port}`,

@@ -11,7 +11,7 @@ beforeAll(async () => {
 afterAll(() => redis.close());
 
 // node-redis itself keeps the options of the client that was made last, as one string.
-test('a URL with a password is forgotten with its last limiter', async () => {
+test('a URL with a password is dropped from memory with its last limiter', async () => {
   const project = install(['ioredis']);
   const program = fileURLToPath(new URL('urls.program.mjs', import.meta.url));
   const reversed = password.split('').toReversed().join('');

@@ -18,11 +18,11 @@ describe('slotOf', () => {
     ['foo}{bar', slotOfKey('foo}{bar')],
     ['foo{bar', slotOfKey('foo{bar')],
     ['{', slotOfKey('{')],
-  ])('of %j is %i', (key, slot) => {
+  ])('the slot of %j is %i', (key, slot) => {
     expect(slotOf(key)).toBe(slot);
   });
 
-  test('is the kit’s for ten thousand keys, and reaches every part of the range', () => {
+  test('agrees with the test kit for ten thousand keys and covers the whole range', () => {
     const slots = Array.from({ length: 10_000 }, (_, i) => {
       const key = i % 3 === 0 ? `{user:${i}}/limit:${i % 7}` : `user:${i * 7_919}`;
       expect(slotOf(key)).toBe(slotOfKey(key));
@@ -95,7 +95,7 @@ describe('readRedisUrl', () => {
     ['redis://h?constructor=1', 'without a query other than db and family', 'family=0'],
     ['unix:///run/redis.sock?family=4', 'without a query other than db', 'unix://'],
     ['redis://h#hunter2', 'without a fragment', 'redis://'],
-  ])('refuses %s, and says what to do instead', (url, rule, cure) => {
+  ])('refuses %s and names the cure', (url, rule, cure) => {
     let message = '';
     try {
       readRedisUrl(url);

@@ -23,7 +23,7 @@ afterAll(async () => {
   await cluster.close();
 });
 
-test('on a cluster the records are in the slots of their identities, and everything expires', async () => {
+test('on a cluster, records are in the slots of their identities, and every key expires', async () => {
   const ids = Array.from({ length: 60 }, (_, i) => `user:${i}`);
   await waitUntil('all nodes to be connected', async () => {
     const seen = await Promise.all(ids.map((id) => limiter.peek(id)));

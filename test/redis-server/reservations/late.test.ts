@@ -64,7 +64,7 @@ async function remaining(): Promise<number | undefined> {
   return decision.remaining;
 }
 
-test('a caller who was refused for want of an answer gives back what was reserved after all', async () => {
+test('a reservation refused for a late answer is cancelled when the answer arrives', async () => {
   const limiter = await connected('closed');
   await proxy.delay(0, 2 * TIMEOUT_MS);
   const handle = await limiter.reserve(ID, { cost: 60, ttl: '1h' });
@@ -75,14 +75,14 @@ test('a caller who was refused for want of an answer gives back what was reserve
   expect(await handle.settle(10)).toEqual({ charged: 0, uncharged: 10, expired: false });
 });
 
-test('a caller whose reservation rejected gives back what was reserved after all', async () => {
+test('a reservation rejected for a late answer is cancelled when the answer arrives', async () => {
   const limiter = await connected('throw');
   await proxy.delay(0, 2 * TIMEOUT_MS);
   await expect(limiter.reserve(ID, { cost: 60, ttl: '1h' })).rejects.toBeInstanceOf(StoreError);
   await waitUntil('the reservation to be cancelled', async () => (await remaining()) === 100);
 });
 
-test('a caller who was told to go ahead keeps what was reserved after all, and settles it', async () => {
+test('a reservation allowed before its late answer is kept and settled', async () => {
   const limiter = await connected('open');
   await proxy.delay(0, 2 * TIMEOUT_MS);
   const handle = await limiter.reserve(ID, { cost: 60, ttl: '1h' });
@@ -94,7 +94,7 @@ test('a caller who was told to go ahead keeps what was reserved after all, and s
   expect(await remaining()).toBe(75);
 });
 
-test('where the answer was lost, the settlement finds the record, and charges nothing twice', async () => {
+test('a settlement finds the record of a reservation whose answer was lost, and charges once', async () => {
   const limiter = await connected('open');
   await proxy.dropReplies({ cut: true, times: 1 });
   const handle = await limiter.reserve(ID, { cost: 60, ttl: '1h' });
@@ -105,7 +105,7 @@ test('where the answer was lost, the settlement finds the record, and charges no
   expect(await remaining()).toBe(75);
 });
 
-test('where nothing was reserved, the settlement charges the actual cost, as far as it fits', async () => {
+test('a settlement without a reservation charges the actual cost as far as it fits', async () => {
   const limiter = await connected('open');
   await proxy.refuse();
   const handle = await limiter.reserve(ID, { cost: 60, ttl: '1h' });
@@ -119,7 +119,7 @@ test('where nothing was reserved, the settlement charges the actual cost, as far
   expect(await remaining()).toBe(0);
 });
 
-test('a direct charge whose answer was lost is asked for again, and not charged again', async () => {
+test('a direct charge whose answer was lost is charged once although it is retried', async () => {
   const limiter = await connected('open');
   await proxy.refuse();
   const handle = await limiter.reserve(ID, { cost: 60, ttl: '1h' });
@@ -133,7 +133,7 @@ test('a direct charge whose answer was lost is asked for again, and not charged 
   expect(await remaining()).toBe(75);
 });
 
-test('a settlement whose answer was lost is answered alike when it is asked for again', async () => {
+test('a settlement whose answer was lost gets the same answer when it is retried', async () => {
   const limiter = await connected('open');
   const handle = await limiter.reserve(ID, { cost: 60, ttl: '1h' });
   await proxy.dropReplies({ cut: true, times: 1 });
@@ -144,7 +144,7 @@ test('a settlement whose answer was lost is answered alike when it is asked for 
   expect(await remaining()).toBe(75);
 });
 
-test('a settlement that never arrived is made when it is asked for again', async () => {
+test('a settlement that never arrived is made when it is retried', async () => {
   const limiter = await connected('open');
   const handle = await limiter.reserve(ID, { cost: 60, ttl: '1h' });
   await proxy.reply('-BUSY Redis is busy', { times: 1 });
@@ -166,7 +166,7 @@ test('a late refusal sends nothing', async () => {
   expect(await remaining()).toBe(40);
 });
 
-test('late replies of another form, and late errors, disturb nobody', async () => {
+test('late malformed replies and late errors send nothing and reject nothing', async () => {
   const answers: ((reply: unknown) => void)[] = [];
   const unhandled: unknown[] = [];
   const note = (reason: unknown): void => void unhandled.push(reason);

@@ -198,7 +198,7 @@ async function usedOf(limits: readonly Limit[], id: string): Promise<readonly nu
 
 const EVERY = ['settled', 'retried', 'degraded', 'expired', 'crashed'] as const;
 
-test('with answers lost, retries, crashes and expiry every settlement takes effect exactly once', async () => {
+test('every settlement takes effect exactly once despite lost answers, retries, crashes and expiry', async () => {
   const seed = seedOfRun();
   // Nothing is refused and nothing comes back, so that what a limit holds is the sum of what was charged.
   const rate = 100_000_000;
@@ -227,7 +227,7 @@ test('with answers lost, retries, crashes and expiry every settlement takes effe
 }, 120_000);
 
 test.each(['closed', 'open'] as const)(
-  'fail-%s, what is charged less what is given back stays within burst, debt and refill',
+  'with failStrategy %s, charges less refunds stay within burst, debt and refill',
   async (failStrategy) => {
     const seed = seedOfRun();
     const limits = (): readonly Limit[] => [
@@ -252,7 +252,7 @@ test.each(['closed', 'open'] as const)(
   120_000,
 );
 
-test('when all has expired nothing is left', async () => {
+test('no key is left when all reservations have expired', async () => {
   await server.command('FLUSHALL');
   const limiter = new RateLimiter({
     redis: server.url,

@@ -242,7 +242,7 @@ function count(entries: readonly Entry[], reply: readonly (number | string)[], s
   }
 }
 
-test(`TypeScript and Lua decide alike over ${STEPS} random steps, in any batch, and expiry changes nothing`, async () => {
+test(`TypeScript and Lua decide alike over ${STEPS} random steps in any batch, and expiry changes nothing`, async () => {
   const seed = seedOfRun();
   const seen: Seen = {
     steps: 0,

@@ -84,7 +84,7 @@ test('a reservation that cannot be charged under one limit leaves no record', as
   expect(left).not.toHaveProperty('{K}#r:1');
 });
 
-test('a settlement that cannot be put on record gives nothing back and takes nothing', async () => {
+test('a settlement that cannot be recorded refunds and charges nothing', async () => {
   const before = { K: TAT, '{K}#r:full': `${HELD};1000000:1` };
   for (const actual of [0, 50]) {
     await connection.command('MSET', ...Object.entries(before).flat());
@@ -95,7 +95,7 @@ test('a settlement that cannot be put on record gives nothing back and takes not
   }
 });
 
-test('a settlement whose effect cannot be written fails, and is expired from then on', async () => {
+test('a settlement whose effect cannot be written fails, and later ones find it expired', async () => {
   const window = `100000000:${NOW / 100_000_000}:0:10`;
   await connection.command('SET', '{K}/full:sliding_window', window);
   await connection.command('SET', '{K}#r:1', `${HELD};100000000:${NOW / 100_000_000}`);
@@ -104,7 +104,7 @@ test('a settlement whose effect cannot be written fails, and is expired from the
   expect((await run(settle([full], '#r:1', 4))).out).toEqual([-1, 0]);
 });
 
-test('what rests on a charge that was not made fails with it, and what does not stays', async () => {
+test('entries that depend on a failed charge fail with it, and others are kept', async () => {
   const { out, left } = await run(
     entry('peek', [bucket]),
     reserve([bucket], '#r:full'),
@@ -122,7 +122,7 @@ test.each([
   ['a receipt of another algorithm', ['SET', '{K}#r:1', `${HELD};a:1`], /^UNREADABLE/],
   ['too few receipts', ['SET', '{K}#r:1', `${HELD};1000000:1`], /^UNREADABLE/],
 ])(
-  '%s under the key of a record fails its entry alone and grants nothing',
+  '%s under the key of a record fails only its own entry and grants nothing',
   async (_, put, kind) => {
     const limits = [bucket, tokenBucket({ name: 'second', rate: 100, period: '100s' })];
     await connection.command('MSET', 'K', TAT, '{K}/second:token_bucket', TAT);
@@ -143,7 +143,7 @@ test('a reservation that the client sends twice is charged once', async () => {
   expect(left['K']).toBe(TAT);
 });
 
-test('a reservation that comes after its own settlement charges nothing more', async () => {
+test('a reservation that arrives after its own settlement charges nothing more', async () => {
   const unreserved = { details: settleDetails(4, 5_000, true) };
   const { out, left } = await run(
     entry('settle', [bucket], '#r:1', unreserved),

@@ -29,10 +29,10 @@ type Chosen = { namespace?: string; limits: readonly Limit[] };
 describe.each<[string, (chosen: Chosen) => RateLimiter]>([
   ['Redis', (chosen) => new RateLimiter({ ...chosen, ...strict, redis: client })],
   ['memory', (chosen) => new RateLimiter({ ...chosen, store: new MemoryStore() })],
-])('in %s, identities with names of properties', (_, make) => {
+])('in %s, identities with names of object properties', (_, make) => {
   const names = ['__proto__', 'constructor', 'prototype', 'toString', 'hasOwnProperty', 'valueOf'];
 
-  test('are identities like any other, alone and as parts', async () => {
+  test('are limited like any other identity, alone and as parts', async () => {
     const limiter = make({ limits: [tokenBucket({ rate: 2, period: '1h' })] });
     const identities = [...names, ...names.map((name) => [name, name])];
     for (const identity of identities) {
@@ -45,7 +45,7 @@ describe.each<[string, (chosen: Chosen) => RateLimiter]>([
     expect((await limiter.peek('constructor')).remaining).toBe(0);
   });
 
-  test('and so are names of limits and namespaces', async () => {
+  test('are accepted as names of limits and namespaces', async () => {
     const limits = names.map((name, i) => tokenBucket({ name, rate: i + 1, period: '1h' }));
     for (const namespace of names) {
       const limiter = make({ namespace, limits });
@@ -56,14 +56,14 @@ describe.each<[string, (chosen: Chosen) => RateLimiter]>([
     }
   });
 
-  test('such names pollute no prototype', () => {
+  test('pollute no prototype', () => {
     expect(Object.keys(Object.prototype)).toEqual([]);
     expect(Object.keys(Array.prototype)).toEqual([]);
     expect(({} as { allowed?: unknown }).allowed).toBeUndefined();
   });
 });
 
-describe('a refusal changes nothing, so that nobody can keep another locked out', () => {
+describe('a refusal changes no stored state, so nobody can extend a lockout', () => {
   const limits: Record<string, Limit> = {
     tokenBucket: tokenBucket({ rate: 2, period: '1h' }),
     'tokenBucket in parts of microseconds': tokenBucket({ rate: 7, period: '1h', burst: 2 }),
@@ -71,21 +71,24 @@ describe('a refusal changes nothing, so that nobody can keep another locked out'
     slidingWindowLog: slidingWindowLog({ rate: 2, period: '1h' }),
     fixedWindow: fixedWindow({ rate: 2, period: '1h' }),
   };
-  test.each(Object.entries(limits))('%s', async (name, only) => {
-    const limiter = new RateLimiter({
-      ...strict,
-      redis: client,
-      namespace: `refused-${name.replaceAll(' ', '-')}`,
-      limits: [only],
-    });
-    await limiter.allow('victim');
-    await limiter.allow('victim');
-    const before = await kept();
-    for (let i = 0; i < 20; i++) expect((await limiter.allow('victim')).allowed).toBe(false);
-    expect(await kept()).toEqual(before);
-  });
+  test.each(Object.entries(limits))(
+    'refusals by %s leave the key, its value and its TTL unchanged',
+    async (name, only) => {
+      const limiter = new RateLimiter({
+        ...strict,
+        redis: client,
+        namespace: `refused-${name.replaceAll(' ', '-')}`,
+        limits: [only],
+      });
+      await limiter.allow('victim');
+      await limiter.allow('victim');
+      const before = await kept();
+      for (let i = 0; i < 20; i++) expect((await limiter.allow('victim')).allowed).toBe(false);
+      expect(await kept()).toEqual(before);
+    },
+  );
 
-  test('concurrency', async () => {
+  test('refusals by concurrency leave the key, its value and its TTL unchanged', async () => {
     const limiter = new RateLimiter({
       ...strict,
       redis: client,

@@ -35,7 +35,7 @@ async function openNodeRedis(): Promise<{ client: RedisClient; end: () => void }
   return { client, end: () => client.destroy() };
 }
 
-test('the script is one text, whatever is limited, for whom and how', async () => {
+test('one script text serves every limit and identity', async () => {
   const { client, end } = await openIoredis();
   const hostile = [
     '"] redis.call("FLUSHALL") --',
@@ -68,7 +68,7 @@ test('the script is one text, whatever is limited, for whom and how', async () =
 describe.each([
   ['ioredis', openIoredis],
   ['node-redis', openNodeRedis],
-])('what answers in the place of Redis, to %s', (_, open) => {
+])('a hostile server in place of Redis, with %s', (_, open) => {
   let client: RedisClient;
   let end: () => void;
   beforeEach(async () => {
@@ -87,7 +87,7 @@ describe.each([
     ['an exponent', '*2\r\n:1700000000000000\r\n$3\r\n1e3'],
     ['NaN', '*2\r\n:1700000000000000\r\n$3\r\nNaN'],
     ['OK', '+OK'],
-  ])('%s: a failed decision, no crash and no grant', async (_what, reply) => {
+  ])('%s as reply is a failed decision that grants nothing', async (_what, reply) => {
     const limiter = new RateLimiter({
       redis: client,
       namespace: 'peer',
@@ -107,7 +107,7 @@ describe.each([
       .toBe(false);
   });
 
-  test('an error that quotes what it was sent: no word of it is in ours', async () => {
+  test("no word that an error quotes is repeated in the library's error", async () => {
     await proxy.reply(
       "-ERR wrong args 'alice@example.org' password hunter2 key peer:token_bucket:ab",
       {

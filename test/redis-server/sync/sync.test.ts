@@ -91,7 +91,7 @@ describe('the same decisions as the asynchronous limiter', () => {
     ['hashSecret', { rate: 2, period: '1h', hashSecret: 'x'.repeat(32) }],
   ];
 
-  test.each(plain)('%s, on the same keys', async (namespace, options) => {
+  test.each(plain)('agrees on the same keys: %s', async (namespace, options) => {
     const here = sync({ namespace, ...options });
     const { limits, ...rest } = options as { limits?: { name?: string }[] };
     const there = new RateLimiter({
@@ -143,7 +143,7 @@ describe('the same decisions as the asynchronous limiter', () => {
     expect((await there.allow(['org', 'user'])).allowed).toBe(false);
   });
 
-  test('a concurrency limit can be looked at; taking a place needs a lease, and that needs time', () => {
+  test('peek works under a concurrency limit, and allow fails with ERR_LEASE_REQUIRED', () => {
     const limiter = sync({
       namespace: 'places',
       rate: undefined,
@@ -157,7 +157,7 @@ describe('the same decisions as the asynchronous limiter', () => {
   });
 });
 
-test('a cluster: identities of every node, on the keys of the asynchronous limiter', async () => {
+test('agrees with the asynchronous limiter on identities of every node of a cluster', async () => {
   const cluster = await startCluster();
   const both = {
     redis: cluster.nodes[0]!.url,
@@ -183,10 +183,10 @@ test('a cluster: identities of every node, on the keys of the asynchronous limit
   }
 });
 
-describe('hooks', () => {
+describe('hooks of the synchronous limiter', () => {
   const warnings = collectWarnings();
 
-  test('in this thread, before the call returns, with the identity as it was passed', () => {
+  test("are called in the caller's thread before the call returns, with the identity as passed", () => {
     const seen: unknown[] = [];
     const limiter = sync({
       namespace: 'hooks',
@@ -207,7 +207,7 @@ describe('hooks', () => {
     expect((seen[0] as unknown[])[1]).toBe(identity);
   });
 
-  test('one that throws or rejects breaks nothing, and is told once', async () => {
+  test('a hook that throws breaks nothing and is reported once', async () => {
     const limiter = sync({
       namespace: 'broken-hooks',
       onAllow: () => {
@@ -219,7 +219,7 @@ describe('hooks', () => {
   });
 });
 
-test('a whole number is its decimal digits', () => {
+test('a whole number as identity equals its decimal digits', () => {
   const limiter = sync({ namespace: 'numbers', rate: 3 });
   limiter.allow(42);
   limiter.allow(42n);
@@ -231,7 +231,7 @@ test('a whole number is its decimal digits', () => {
 });
 
 describe('errors', () => {
-  test('what is wrong with a call, as its own class and code', () => {
+  test('an invalid call throws an error of its own class and code', () => {
     const limiter = sync({ namespace: 'errors' });
     for (const [call, code] of [
       [() => limiter.allow(''), 'ERR_INVALID_IDENTITY'],
@@ -248,7 +248,7 @@ describe('errors', () => {
     }
   });
 
-  test('what the server refused comes over with its reason and its cause, and as onError’s own', async () => {
+  test('an error of the server keeps its reason and cause, and onError gets the same object', async () => {
     const onError = vi.fn<(error: StoreError) => void>();
     const url = redis.url.replace('redis://', 'redis://reader:secret@');
     const limiter = sync({ redis: url, namespace: 'refused', failStrategy: 'closed', onError });
@@ -284,11 +284,11 @@ describe('errors', () => {
   });
 });
 
-describe('Redis is away', () => {
+describe('the synchronous limiter while Redis is away', () => {
   test.each([
     ['open', true],
     ['closed', false],
-  ])('failStrategy %s: a degraded decision', async (failStrategy, allowed) => {
+  ])('failStrategy %s returns a degraded decision', async (failStrategy, allowed) => {
     const onError = vi.fn<(error: StoreError) => void>();
     const absent = `redis://127.0.0.1:${await freePort()}`;
     const limiter = sync({ redis: absent, failStrategy, onError });
@@ -303,7 +303,7 @@ describe('Redis is away', () => {
     expect(onError, 'once for the whole outage').toHaveBeenCalledTimes(1);
   });
 
-  test('failStrategy throw, and reset whatever the strategy', async () => {
+  test('failStrategy throw throws, and reset throws under every strategy', async () => {
     const absent = `redis://127.0.0.1:${await freePort()}`;
     const limiter = sync({ redis: absent, failStrategy: 'throw' });
     for (const call of [() => limiter.allow('user'), () => limiter.reset('user')]) {
@@ -313,7 +313,7 @@ describe('Redis is away', () => {
     }
   });
 
-  test('a server that stands still: within the deadline, then at once, and real again afterwards', async () => {
+  test('a suspended server is answered within the deadline, then at once, and normally after it resumes', async () => {
     const other = await startRedis();
     try {
       const limiter = sync({ redis: other.url, timeoutMs: 400, rate: 1_000 });
@@ -334,8 +334,8 @@ describe('Redis is away', () => {
   });
 });
 
-describe('the thread', () => {
-  test('one that dies in the middle of a call: a typed answer, no hang, and the next call has another', async () => {
+describe('the worker thread', () => {
+  test('a call whose thread dies is answered in time, and the next call starts another thread', async () => {
     const threads: Worker[] = [];
     const note = (worker: Worker): void => void threads.push(worker);
     process.on('worker', note);
@@ -397,7 +397,7 @@ describe('the thread', () => {
   }
 
   test.each(['esm', 'cjs'] as const)(
-    'in a %s bundle, without its file, it says what to do',
+    "in a %s bundle without the thread's file, the constructor names the cure",
     (format) =>
       bundled(format, undefined, (module) => {
         expect(
@@ -424,7 +424,7 @@ describe('the thread', () => {
     ['ends while it starts', 'exports.start = () => process.exit(1);', undefined],
     ['never says that it is there', 'exports.start = () => {};', undefined],
   ])(
-    'a file that %s is ERR_WORKER_MISSING, whatever the failure strategy',
+    'a thread file that %s causes ERR_WORKER_MISSING under every failStrategy',
     async (_, thread, cause) => {
       await bundled('esm', thread, (module) => {
         for (const failStrategy of ['open', 'closed', 'throw'] as const) {
@@ -457,7 +457,7 @@ describe('the thread', () => {
   );
 });
 
-test('close: calls throw from then on; again it does nothing; using does it', () => {
+test('close() makes later calls throw, may be repeated, and is called by `using`', () => {
   let kept: FromSources;
   {
     using limiter = sync({ namespace: 'closing' });
@@ -474,7 +474,7 @@ test('close: calls throw from then on; again it does nothing; using does it', ()
   kept.close();
 });
 
-describe('options that are not right are refused at construction, with the messages of RateLimiter', () => {
+describe('invalid options are refused at construction, with the messages of RateLimiter', () => {
   const right = { redis: 'redis://localhost', rate: 5, period: '1m' };
 
   test.each<readonly [string, unknown]>([
@@ -495,7 +495,7 @@ describe('options that are not right are refused at construction, with the messa
     ['limits and rate', { ...right, limits: [{ rate: 5, period: '1m' }] }],
     ['limits: none', { redis: 'redis://localhost', limits: [] }],
     ['limits: no array', { redis: 'redis://localhost', limits: 5 }],
-  ])('%s', (_, options) => {
+  ])('refuses %s', (_, options) => {
     const theirs = thrownBy(
       () =>
         new RateLimiter(
@@ -536,7 +536,7 @@ describe('options that are not right are refused at construction, with the messa
       { rate: undefined, period: undefined, limits: [{ algorithm: 'leaky', rate: 1 }] },
       /`algorithm` must be one of/,
     ],
-  ])('and what cannot go to another thread: %s', (_, options, message) => {
+  ])('refuses what cannot be passed to another thread: %s', (_, options, message) => {
     expect(() => new RateLimiterSync({ ...right, ...options } as never)).toThrow(message);
   });
 });

@@ -39,7 +39,7 @@ async function callUntil(limiter: RateLimiter, degraded: boolean): Promise<void>
   });
 }
 
-describe('a logger', () => {
+describe('a logger of store states', () => {
   let lines: [level: string, text: string][] = [];
   const logger = {
     warn: (text: string) => lines.push(['warn', text]),
@@ -49,7 +49,7 @@ describe('a logger', () => {
     lines = [];
   });
 
-  test('hears of away and of back, once each, however many calls there are', async () => {
+  test('logs away and its end once each, however many calls there are', async () => {
     undo.push(logStoreState({ logger }));
     const limiter = limiterOn(redis.url);
     await limiter.ready();
@@ -69,7 +69,7 @@ describe('a logger', () => {
     expect(await warned()).toEqual([]);
   });
 
-  test('hears of hung and of back', async () => {
+  test('logs hung and its end', async () => {
     undo.push(logStoreState({ logger }));
     const limiter = limiterOn(redis.url);
     await limiter.ready();
@@ -86,7 +86,7 @@ describe('a logger', () => {
     ]);
   });
 
-  test('without `info` is warned of a return as well', async () => {
+  test('logs the end of an outage as a warning when it has no `info`', async () => {
     undo.push(logStoreState({ logger: { warn: logger.warn } }));
     const fake = new FakeRedis();
     const limiter = limiterOn(fake);
@@ -96,7 +96,7 @@ describe('a logger', () => {
     expect(lines.map(([level]) => level)).toEqual(['warn', 'warn']);
   });
 
-  test('a logger that throws breaks nothing', async () => {
+  test('may throw without breaking a call', async () => {
     undo.push(
       logStoreState({
         logger: {
@@ -113,7 +113,7 @@ describe('a logger', () => {
     expect(await limiter.allow('a')).toMatchObject({ reason: 'store_away' });
   });
 
-  test('hears nothing of a connection that is closed on purpose, nor after it was ended', async () => {
+  test('logs nothing for a connection closed on purpose, nor after it was stopped', async () => {
     const stop = logStoreState({ logger });
     const limiter = limiterOn(redis.url);
     await limiter.ready();
@@ -125,7 +125,7 @@ describe('a logger', () => {
     expect(lines).toEqual([]);
   });
 
-  test('a logger hears which node of a cluster does not answer', async () => {
+  test('logs which node of a cluster does not answer', async () => {
     undo.push(logStoreState({ logger }));
     const cluster = await startCluster();
     undo.push(() => cluster.close());
@@ -149,13 +149,13 @@ describe('a logger', () => {
     ['no logger', {}, /`logger` must be an object with warn\(text\), got undefined/],
     ['a function', { logger: () => {} }, /`logger` must be an object with warn\(text\)/],
     ['another name', { log: console }, /Did you mean `logger`\?/],
-  ])('%s is an error', (_, options, message) => {
+  ])('refuses %s', (_, options, message) => {
     expect(() => logStoreState(options as never)).toThrow(message);
   });
 });
 
-describe('where nobody listens', () => {
-  test('an outage that decisions suffer from is one process warning, and its end another', async () => {
+describe('process warnings without a listener', () => {
+  test('an outage that degrades decisions emits one process warning, and its end another', async () => {
     const limiter = limiterOn(redis.url);
     await limiter.ready();
     await redis.kill();
@@ -173,7 +173,7 @@ describe('where nobody listens', () => {
     expect((await warned()).join()).not.toContain('canary');
   });
 
-  test('a server that hangs is one process warning', async () => {
+  test('a hanging server emits one process warning', async () => {
     const fake = new FakeRedis();
     const limiter = limiterOn(fake, { timeoutMs: 10 });
     fake.respond = silence;
@@ -189,7 +189,7 @@ describe('where nobody listens', () => {
     expect(await warned()).toEqual([]);
   });
 
-  test('two limiters on one connection are one warning', async () => {
+  test('two limiters on one connection emit one warning', async () => {
     const fake = new FakeRedis('away');
     for (const namespace of ['one', 'two']) await limiterOn(fake, { namespace }).allow('a');
     expect(await warned()).toHaveLength(1);

@@ -64,7 +64,7 @@ describe('a primary that hangs and loses its slots to its replica', () => {
   ] as const;
 
   test.each(clients)(
-    'is named no longer by the metrics of %s, nor called hung',
+    'the metrics of %s drop its node and do not report it as hung',
     async (_, shard, open) => {
       const primary = cluster.nodes[shard]!;
       const replica = cluster.nodes[shard + 3]!;

@@ -53,7 +53,7 @@ function limiterOf(options: object): RateLimiter {
   return limiter;
 }
 
-describe('metrics', () => {
+describe('OpenTelemetry metrics', () => {
   function meter() {
     const exporter = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE);
     const reader = new PeriodicExportingMetricReader({
@@ -92,7 +92,7 @@ describe('metrics', () => {
     ]);
   }
 
-  test('what limiters and connections count, as it is when it is collected', async () => {
+  test('report the counts of limiters and connections at collection time', async () => {
     const { meterProvider, collect } = meter();
     undo.push(openTelemetryMetrics({ meterProvider }));
     await redis.command('SCRIPT', 'FLUSH');
@@ -159,7 +159,7 @@ describe('metrics', () => {
     expect(JSON.stringify(collected)).not.toMatch(/alice|bob|dave/);
   });
 
-  test('faults of the store', async () => {
+  test('report faults of the store', async () => {
     const { meterProvider, collect } = meter();
     undo.push(openTelemetryMetrics({ meterProvider }));
     const limiter = limiterOf({ timeoutMs: 150, namespace: 'faults', rate: 5, period: '1h' });
@@ -181,7 +181,7 @@ describe('metrics', () => {
     expect(pointsOf(collected, 'store.up')).toEqual([[{ store, node: '' }, 1]]);
   });
 
-  test('end when they are stopped, and go to the global provider by default', async () => {
+  test('end when they are stopped, and use the global provider by default', async () => {
     const { meterProvider, collect } = meter();
     metrics.setGlobalMeterProvider(meterProvider);
     undo.push(() => metrics.disable());
@@ -195,7 +195,7 @@ describe('metrics', () => {
     expect(pointsOf(await collect(), 'store.calls')).toEqual([[{ store }, 1]]);
   });
 
-  test('are as many for 10,000 identities as for one', async () => {
+  test('have as many series for 10,000 identities as for one', async () => {
     const { meterProvider, collect } = meter();
     const limiter = limiterOf({
       redis: undefined,
@@ -216,7 +216,7 @@ describe('metrics', () => {
   });
 });
 
-describe('spans', () => {
+describe('OpenTelemetry spans', () => {
   let exporter: InMemorySpanExporter;
   let provider: BasicTracerProvider;
 
@@ -248,7 +248,7 @@ describe('spans', () => {
     return { spans, active };
   }
 
-  test('one for a script call of many decisions, with a link to each caller, whose own context is kept', async () => {
+  test("one span per script call links to every caller and keeps each caller's context", async () => {
     const limiter = limiterOf({ namespace: 'spans', rate: 50, period: '1h' });
     await limiter.ready();
     exporter.reset();
@@ -276,7 +276,7 @@ describe('spans', () => {
     expect(span!.links.map((link) => link.context.spanId)).toEqual(idsOf(spans));
   });
 
-  test('of calls that all come from one span, that span is the parent as well', async () => {
+  test('the span of calls from one parent span is a child of it', async () => {
     const limiter = limiterOf({ namespace: 'spans', rate: 50, period: '1h' });
     await limiter.ready();
     exporter.reset();
@@ -291,12 +291,12 @@ describe('spans', () => {
     expect(span!.attributes['db.operation.batch.size']).toBe(3);
   });
 
-  test('a call without a span makes one that has no parent', async () => {
+  test('a call outside any span makes a span without a parent', async () => {
     await limiterOf({ namespace: 'spans', rate: 50, period: '1h' }).allow('a');
     expect(callsSent()).toMatchObject([{ links: [], parentSpanContext: undefined }]);
   });
 
-  test('callers that are not sampled get none, and no link', async () => {
+  test('callers that are not sampled get no span and no link', async () => {
     const unsampled = new BasicTracerProvider({ sampler: new AlwaysOffSampler() });
     const limiter = limiterOf({ namespace: 'spans', rate: 50, period: '1h' });
     await limiter.ready();
@@ -311,7 +311,7 @@ describe('spans', () => {
     expect(callsSent()[0]!.links.map((link) => link.context.spanId)).toEqual(idsOf([on]));
   });
 
-  test('after SCRIPT FLUSH still one, of EVAL', async () => {
+  test('a call after SCRIPT FLUSH makes one span, of EVAL', async () => {
     const limiter = limiterOf({ namespace: 'spans', rate: 50, period: '1h' });
     await limiter.ready();
     exporter.reset();
@@ -320,7 +320,7 @@ describe('spans', () => {
     expect(callsSent().map(({ attributes }) => attributes['db.operation.name'])).toEqual(['EVAL']);
   });
 
-  test('a deadline that passes ends it as an error; and names no identity', async () => {
+  test('a missed deadline ends the span as an error, which names no identity', async () => {
     const limiter = limiterOf({ timeoutMs: 150, namespace: 'spans', rate: 50, period: '1h' });
     await limiter.ready();
     exporter.reset();
@@ -336,7 +336,7 @@ describe('spans', () => {
     expect(JSON.stringify({ name, attributes, events, links, status })).not.toContain('canary');
   });
 
-  test('are no more once they are stopped', async () => {
+  test('stopping ends the creation of spans', async () => {
     const limiter = limiterOf({ namespace: 'spans', rate: 50, period: '1h' });
     for (const each of undo.splice(0, 1)) each();
     await limiter.allow('a');
@@ -365,6 +365,6 @@ test.each([
     () => openTelemetryMetrics({ limiters: [{}] as never }),
     /`limiters` must be an array of RateLimiters/,
   ],
-])('%s is an error', (_, make, message) => {
+])('refuses %s', (_, make, message) => {
   expect(make).toThrow(message);
 });

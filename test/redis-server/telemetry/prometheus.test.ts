@@ -63,7 +63,7 @@ describe('on a real server', () => {
   const onStore = (name: string, labels = '') => `${name}{${labels}store="${store}"}`;
   const onNode = (name: string) => `${name}{node="",store="${store}"}`;
 
-  test('decisions, by limiter and by limit', async () => {
+  test('decisions are counted by limiter and by limit', async () => {
     const limiter = limiterOf({
       redis: redis.url,
       namespace: 'traffic',
@@ -106,7 +106,7 @@ describe('on a real server', () => {
     });
   });
 
-  test('leases held', async () => {
+  test('leases held are counted', async () => {
     const limiter = limiterOf({
       redis: redis.url,
       namespace: 'leases',
@@ -119,7 +119,7 @@ describe('on a real server', () => {
     expect(under(await scrape(register), 'drl_leases_held')).toEqual({ [held]: 2 });
   });
 
-  test('script calls: as many as the server has run, each with its size and its time', async () => {
+  test('script calls are counted as the server ran them, each with its size and duration', async () => {
     await redis.command('SCRIPT', 'FLUSH');
     await redis.command('CONFIG', 'RESETSTAT');
     const limiter = limiterOf({ redis: redis.url, namespace: 'calls', rate: 5, period: '1h' });
@@ -156,7 +156,7 @@ describe('on a real server', () => {
     expect(within).toBe(3);
   });
 
-  test('calls in flight are seen while they are', async () => {
+  test('calls in flight are reported while they last', async () => {
     const limiter = limiterOf({ redis: redis.url, namespace: 'flight', rate: 5, period: '1h' });
     const calls = ['a', 'b'].map((identity) => limiter.allow(identity));
     expect((await scrape(register)).get(onStore('drl_store_in_flight'))).toBe(2);
@@ -167,21 +167,30 @@ describe('on a real server', () => {
     ['open', 'allowed'],
     ['closed', 'refused'],
     ['throw', 'rejected'],
-  ])('OOM under failStrategy %s: %s, though the server answers', async (failStrategy, outcome) => {
-    const namespace = `oom-${failStrategy}`;
-    const limiter = limiterOf({ redis: redis.url, namespace, rate: 5, period: '1h', failStrategy });
-    await limiter.ready();
-    await redis.command('CONFIG', 'SET', 'maxmemory', '1');
-    await limiter.allow('a').catch(() => {});
-    await redis.command('CONFIG', 'SET', 'maxmemory', '0');
-    const series = await scrape(register);
-    const labels = `{limiter="${namespace}",outcome="${outcome}",reason="store_error"}`;
-    expect(series.get(`drl_degraded_decisions_total${labels}`)).toBe(1);
-    expect(series.get(`drl_decisions_total${labels}`)).toBe(1);
-    expect(series.get(onNode('drl_store_up'))).toBe(1);
-  });
+  ])(
+    'OOM under failStrategy %s is counted as %s while the server is up',
+    async (failStrategy, outcome) => {
+      const namespace = `oom-${failStrategy}`;
+      const limiter = limiterOf({
+        redis: redis.url,
+        namespace,
+        rate: 5,
+        period: '1h',
+        failStrategy,
+      });
+      await limiter.ready();
+      await redis.command('CONFIG', 'SET', 'maxmemory', '1');
+      await limiter.allow('a').catch(() => {});
+      await redis.command('CONFIG', 'SET', 'maxmemory', '0');
+      const series = await scrape(register);
+      const labels = `{limiter="${namespace}",outcome="${outcome}",reason="store_error"}`;
+      expect(series.get(`drl_degraded_decisions_total${labels}`)).toBe(1);
+      expect(series.get(`drl_decisions_total${labels}`)).toBe(1);
+      expect(series.get(onNode('drl_store_up'))).toBe(1);
+    },
+  );
 
-  test('a server that stands still: hung, timeouts, a late reply, and well again', async () => {
+  test('a suspended server is reported as hung, with timeouts and a late reply, then as up', async () => {
     const limiter = limiterOf({
       redis: redis.url,
       timeoutMs,
@@ -228,7 +237,7 @@ describe('on a real server', () => {
     await redis.cont();
   });
 
-  test('a server that is gone, and comes back', async () => {
+  test('a killed server is reported as down until it is back', async () => {
     const limiter = limiterOf({
       redis: redis.url,
       timeoutMs,
@@ -253,7 +262,7 @@ describe('on a real server', () => {
     expect(series.get(onNode('drl_store_up'))).toBe(1);
   });
 
-  test('promtool finds nothing to say', async () => {
+  test('promtool finds no problem in the metrics', async () => {
     const limiter = limiterOf({
       redis: redis.url,
       namespace: 'promtool',
@@ -269,7 +278,7 @@ describe('on a real server', () => {
     expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: '', stderr: '' });
   });
 
-  test('promtool would say it', () => {
+  test('promtool reports a problem in bad metrics', () => {
     const { status, stderr } = spawnSync(findPrometheus('promtool'), ['check', 'metrics'], {
       input: '# HELP drl_decisions of a counter\n# TYPE drl_decisions counter\ndrl_decisions 1\n',
       encoding: 'utf8',
@@ -280,7 +289,7 @@ describe('on a real server', () => {
 });
 
 describe('the registry', () => {
-  test('in the OpenMetrics format, and as JSON for other workers to add up', async () => {
+  test('exports the OpenMetrics format, and JSON that other workers can sum', async () => {
     const register = new Registry<OpenMetricsContentType>();
     register.setContentType(Registry.OPENMETRICS_CONTENT_TYPE);
     undo.push(prometheusMetrics({ register }));
@@ -303,7 +312,7 @@ describe('the registry', () => {
     ).toBe(2);
   });
 
-  test('stands beside other metrics, with default labels, and is left as it was', async () => {
+  test('works beside other metrics with default labels, and is restored on stop', async () => {
     const register = new Registry();
     register.setDefaultLabels({ app: 'shop' });
     const others = new Counter({ name: 'orders_total', help: 'Orders.', registers: [register] });
@@ -317,14 +326,14 @@ describe('the registry', () => {
     expect([...(await scrape(register)).keys()]).toEqual(['orders_total{app="shop"}']);
   });
 
-  test('is refused a second time, and the first stays whole', async () => {
+  test('refuses a second registration and keeps the first intact', async () => {
     const register = exported();
     const before = await register.metrics();
     expect(() => prometheusMetrics({ register })).toThrow('already been registered');
     expect(await register.metrics()).toBe(before);
   });
 
-  test('holds the limiters that were passed, or all, also those made later', async () => {
+  test('exports the limiters that were passed, or all, including later ones', async () => {
     const [one, two] = ['one', 'two'].map((namespace) =>
       embedded({ namespace, rate: 5, period: '1h' }),
     );
@@ -347,12 +356,12 @@ describe('the registry', () => {
     ['another name', { registry: new Registry() }, /Did you mean `register`\?/],
     ['no limiters', { register: new Registry(), limiters: {} }, /`limiters` must be an array/],
     ['what is none', { register: new Registry(), limiters: [1] }, /`limiters` must be an array/],
-  ])('%s is an error', (_, options, message) => {
+  ])('refuses %s', (_, options, message) => {
     expect(() => prometheusMetrics(options as never)).toThrow(message);
   });
 });
 
-test('100,000 identities make no series more, and none is shown', { timeout: 60_000 }, async () => {
+test('100,000 identities add no series and appear in none', { timeout: 60_000 }, async () => {
   const register = exported();
   const limiter = embedded({ namespace: 'many', rate: 2, period: '1h' });
   await limiter.allow('canary-first');

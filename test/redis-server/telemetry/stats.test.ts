@@ -19,7 +19,7 @@ const embedded = (options: object): RateLimiter =>
   new RateLimiter({ store: new MemoryStore(), ...options } as RateLimiterOptions);
 
 describe('decisions', () => {
-  test('are all there from the start, with 0', () => {
+  test('every counter starts at 0', () => {
     expect(embedded({ rate: 5, period: '1h', namespace: 'api' }).stats()).toEqual({
       namespace: 'api',
       decisions: {
@@ -37,7 +37,7 @@ describe('decisions', () => {
     });
   });
 
-  test('each verb that decides counts one, each other none', async () => {
+  test('each deciding verb counts one decision, and other verbs count none', async () => {
     const limiter = embedded({ rate: 10, period: '1h', blocks: true });
     const decision = await limiter.allow('a'); // allowed
     await limiter.allowUpTo('a', 3); // allowed
@@ -67,7 +67,7 @@ describe('decisions', () => {
     });
   });
 
-  test('under several limits each says its own', async () => {
+  test('several limits each count their own decisions', async () => {
     const limiter = embedded({
       limits: [
         tokenBucket({ rate: 2, period: '1h' }),
@@ -100,7 +100,7 @@ describe('decisions', () => {
     ['closed', 'refused'],
     ['throw', 'rejected'],
   ] as const)(
-    'without the store, failStrategy %s counts them as %s',
+    'a degraded decision under failStrategy %s counts as %s',
     async (failStrategy, outcome) => {
       const redis = new FakeRedis('away');
       const limiter = new RateLimiter({
@@ -126,7 +126,7 @@ describe('decisions', () => {
     },
   );
 
-  test('limits at call time are counted by name, and past 100 names together', async () => {
+  test('limits given with calls are counted by name, and as one beyond 100 names', async () => {
     const limiter = embedded({ rate: 5, period: '1h' });
     for (let i = 0; i < 150; i++) {
       await limiter.allow('a', {
@@ -149,7 +149,7 @@ describe('decisions', () => {
     ]);
   });
 
-  test('stats that were read never change, and are frozen', async () => {
+  test('a read result is frozen and never changes', async () => {
     const limiter = embedded({ rate: 5, period: '1h' });
     const before = limiter.stats();
     await limiter.allow('a');
@@ -178,7 +178,7 @@ describe('leases', () => {
   const held = (limiter: RateLimiter) =>
     Object.entries(limiter.stats().limits).map(([name, { leasesHeld }]) => [name, leasesHeld]);
 
-  test('are held from acquire to release, under limits that lend and are enforced', async () => {
+  test('are held from acquire to release, under enforced concurrency limits', async () => {
     const limiter = lending();
     const [one, two] = [await limiter.acquire('a'), await limiter.acquire('a')];
     expect(held(limiter)).toEqual([
@@ -198,7 +198,7 @@ describe('leases', () => {
     expect(held(limiter)[0]).toEqual(['default', 3]);
   });
 
-  test('a lease stops counting after its ttl, and a renewed lease later', async () => {
+  test('stop counting after their ttl, or later when renewed', async () => {
     const limiter = lending();
     await limiter.acquire('a');
     const renewed = await limiter.acquire('b');
@@ -211,8 +211,8 @@ describe('leases', () => {
   });
 });
 
-describe('what lives in the process', () => {
-  test('limiters of one namespace are one sum, which never goes down while one of them lives', async () => {
+describe('the stats of a process', () => {
+  test('sum limiters of one namespace, and never decrease while one of them lives', async () => {
     const [one, two] = [1, 2].map(() => embedded({ namespace: 'sum', rate: 5, period: '1h' }));
     await Promise.all([one!.allow('a'), two!.allow('a'), two!.allow('a')]);
     const allowed = () => liveLimiters.read().get('sum')?.decisions.allowed.within_limit;
@@ -225,7 +225,7 @@ describe('what lives in the process', () => {
     expect(two!.stats().decisions.allowed.within_limit).toBe(2);
   });
 
-  test('a lease is not held by a limiter that was closed', async () => {
+  test('count no lease of a closed limiter', async () => {
     const options = { namespace: 'closed', limits: [concurrency({ max: 3, ttl: '1h' })] };
     const [one, two] = [embedded(options), embedded(options)];
     await Promise.all([one.acquire('a'), two.acquire('a')]);
@@ -240,7 +240,7 @@ describe('what lives in the process', () => {
     await two.close();
   });
 
-  test('past 100 names the rest share one', () => {
+  test('sum all names beyond 100 as one', () => {
     const live = new StatsRegistry<number>(
       (a, b) => a + b,
       (stats) => stats,
@@ -254,7 +254,7 @@ describe('what lives in the process', () => {
     expect(live.read().size).toBe(0);
   });
 
-  test('a connection is named by where it leads to, never with a password', async () => {
+  test('name a connection by its address, never with a password', async () => {
     const limiter = new RateLimiter({
       redis: 'redis://user:secret@127.0.0.1:1/3',
       rate: 5,
@@ -270,7 +270,7 @@ describe('what lives in the process', () => {
   });
 });
 
-test('being counted keeps no limiter, leases held or not', async () => {
+test('keep no limiter from being garbage-collected, with or without leases', async () => {
   setFlagsFromString('--expose-gc');
   const collectGarbage: () => void = runInNewContext('gc');
   /** In a function of its own, so that nothing of it is left on the stack. */

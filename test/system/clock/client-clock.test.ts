@@ -65,7 +65,7 @@ describe.each([
   ['at the epoch', -realNow()],
 ])("where this process's clock is %s", (_, offsetMs) => {
   test.each(['minute', 'hour', 'day', 'week', 'month', 'year'] as const)(
-    'a %s limits as it does elsewhere, from the first call on',
+    'a %s limits as usual from the first call on',
     async (period) => {
       wallClockIs(offsetMs);
       const limiter = make([fixedWindow({ rate: 5, period })]);
@@ -101,7 +101,7 @@ describe.each([
   });
 });
 
-test('a clock that jumps meanwhile changes nothing, in either direction', async () => {
+test('a client clock that jumps either way changes no decision', async () => {
   const limiter = make();
   const decisions: Decision[] = [];
   for (const offsetMs of [0, 400 * DAY, -400 * DAY, 26 * HOUR, 0]) {
@@ -111,7 +111,7 @@ test('a clock that jumps meanwhile changes nothing, in either direction', async 
   expect(reasonsOf(decisions)).toEqual([...PASS_5_OF_8, 'limited', 'limited']);
 });
 
-test('a call is asked again once, and the next ones go out right', async () => {
+test('a call planned on a wrong clock is resent once, and later calls are planned right', async () => {
   const proxy = await startFaultProxy(server);
   wallClockIs(400 * DAY);
   const limiter = make([month()], proxy.url);
@@ -123,7 +123,7 @@ test('a call is asked again once, and the next ones go out right', async () => {
   await proxy.close();
 });
 
-test('an answer that never fits is a typed one, within the deadline', async () => {
+test('a reply that never matches the plan is a store_error within the deadline', async () => {
   const proxy = await startFaultProxy(server);
   const limiter = make([month()], proxy.url);
   await limiter.ready();
@@ -133,7 +133,7 @@ test('an answer that never fits is a typed one, within the deadline', async () =
   await proxy.close();
 });
 
-test('processes whose clocks differ share one limit exactly', async () => {
+test('processes with different clocks share one limit exactly', async () => {
   const offsetsMs = [0, 400 * DAY, -400 * DAY, 26 * HOUR, -3 * MINUTE];
   const task: Task = { port: server.port, offsetsMs, calls: 60 };
   const reasons = (await runWorkers(
@@ -147,7 +147,7 @@ test('processes whose clocks differ share one limit exactly', async () => {
 });
 
 describe.skipIf(steppedClockMissing() !== undefined)("when the server's clock steps", () => {
-  test.each([400 * DAY, -26 * HOUR])('by %i ms, its windows are followed', async (stepMs) => {
+  test.each([400 * DAY, -26 * HOUR])('the windows follow a step of %i ms', async (stepMs) => {
     const { redis: stepped, clock, close } = await startSteppedRedis();
     const limiter = make([fixedWindow({ rate: 5, period: 'hour' })], stepped.url);
     expect(reasonsOf(await many(limiter, 6)).at(-1)).toBe('limited');
@@ -159,7 +159,7 @@ describe.skipIf(steppedClockMissing() !== undefined)("when the server's clock st
   });
 });
 
-test('a refund in memory of a window that has passed gives nothing back, and is answered', async () => {
+test('a refund in memory for a past window gives nothing back and resolves', async () => {
   const clock = new ManualClock();
   const limiter = new RateLimiter({ store: new MemoryStore({ clock }), limits: [month()] });
   const decision = await limiter.allow('id', { cost: 3 });

@@ -124,7 +124,7 @@ describe.skipIf(noClock !== undefined)(
         ['60 s back', -60 * S],
         ['1 h back', -1 * HOUR],
         ['30 h back', -30 * HOUR],
-      ])('%s: nobody waits longer than C + 1 s, and nothing is given away', async (_, step) => {
+      ])('%s: no caller waits longer than C + 1 s, and nothing is granted', async (_, step) => {
         expect((await drain()).admitted).toBe(burst);
         clock.step(step);
         // The first call after the step may be one of any cost: none of them waits longer than for a whole recovery.
@@ -169,16 +169,19 @@ describe.skipIf(noClock !== undefined)(
         );
       });
 
-      test.each([-1 * S, -0.5 * S, -1])('a step of %i ms is left alone', async (step) => {
-        await drain();
-        const before = await redis.command('GET', keyOfIdentity());
-        clock.step(step);
-        expect((await drain()).admitted).toBe(0);
-        await lockout(burst);
-        expect(await redis.command('GET', keyOfIdentity())).toBe(before);
-      });
+      test.each([-1 * S, -0.5 * S, -1])(
+        'a step of %i ms leaves the stored state unchanged',
+        async (step) => {
+          await drain();
+          const before = await redis.command('GET', keyOfIdentity());
+          clock.step(step);
+          expect((await drain()).admitted).toBe(0);
+          await lockout(burst);
+          expect(await redis.command('GET', keyOfIdentity())).toBe(before);
+        },
+      );
 
-      test('a second step within the time of a pardon is waited out, and by its end all is as before', async () => {
+      test('a second step soon after a forgiven one is waited out, then the full burst returns', async () => {
         await drain();
         clock.step(-1 * HOUR);
         expect((await drain()).admitted).toBe(0);
@@ -216,7 +219,7 @@ describe.skipIf(noClock !== undefined)(
         }
 
         test.each([...new Set([1, burst])])(
-          'a refused call of cost %i passes when it was told to come back',
+          'a refused call of cost %i passes after its retryAfterMs',
           async (cost) => {
             const before = await micros();
             const { allowed, retryAfterMs = NaN } = await real(limiter.allow(identity, { cost }));
@@ -232,29 +235,32 @@ describe.skipIf(noClock !== undefined)(
           },
         );
 
-        test.each([...new Set([1, burst])])('and, of cost %i, not 1 ms earlier', async (cost) => {
-          // Time goes on while the question is under way: only what was surely asked too early counts. A machine
-          // that is too busy to ask within a millisecond is given some more.
-          let leadMicros = 900;
-          const early = await waitUntil(
-            'an answer from the last moment before it',
-            async () => {
-              startAfresh();
-              await drainAndStep();
-              const passes = await passesAt(cost);
-              clock.step((passes - leadMicros - (await micros())) / 1_000);
-              const decision = await real(limiter.peek(identity, { cost }));
-              if ((await micros()) < passes) return decision;
-              leadMicros += 500;
-              return undefined;
-            },
-            { everyMs: 0, timeoutMs: 25_000 },
-          );
-          expect(early?.allowed).toBe(false);
-          expect(early?.retryAfterMs).toBeLessThanOrEqual(Math.ceil(leadMicros / 1_000));
-          clock.step(Math.ceil(leadMicros / 1_000));
-          expect((await real(limiter.allow(identity, { cost }))).allowed).toBe(true);
-        });
+        test.each([...new Set([1, burst])])(
+          'a refused call of cost %i does not pass 1 ms before its retryAfterMs',
+          async (cost) => {
+            // Time goes on while the question is under way: only what was surely asked too early counts. A machine
+            // that is too busy to ask within a millisecond is given some more.
+            let leadMicros = 900;
+            const early = await waitUntil(
+              'an answer from the last moment before it',
+              async () => {
+                startAfresh();
+                await drainAndStep();
+                const passes = await passesAt(cost);
+                clock.step((passes - leadMicros - (await micros())) / 1_000);
+                const decision = await real(limiter.peek(identity, { cost }));
+                if ((await micros()) < passes) return decision;
+                leadMicros += 500;
+                return undefined;
+              },
+              { everyMs: 0, timeoutMs: 25_000 },
+            );
+            expect(early?.allowed).toBe(false);
+            expect(early?.retryAfterMs).toBeLessThanOrEqual(Math.ceil(leadMicros / 1_000));
+            clock.step(Math.ceil(leadMicros / 1_000));
+            expect((await real(limiter.allow(identity, { cost }))).allowed).toBe(true);
+          },
+        );
       });
 
       /**

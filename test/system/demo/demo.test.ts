@@ -92,8 +92,8 @@ async function curl(url: string, headers: Record<string, string> = {}, method = 
 
 const exact = /sum +400 answered +100 admitted {2}= the limit of 100, exactly/;
 
-describe('the proof', () => {
-  test('in memory: one process admits exactly the limit, and the demo ends', async () => {
+describe("the demo's proof", () => {
+  test('in memory, one process admits exactly the limit, and the demo ends', async () => {
     const run = demo('--once');
     expect(await run.exitCode).toBe(0);
     expect(run.output()).toMatch(
@@ -103,7 +103,7 @@ describe('the proof', () => {
     expect(run.output()).not.toContain('\u001B[');
   });
 
-  test('as it is typed: npm run demo -- --redis --once', async () => {
+  test('`npm run demo -- --redis --once` works as typed', async () => {
     const run = start(['npm', 'run', 'demo', '--', '--port', '0', '--redis', '--once']);
     expect(await run.exitCode).toBe(0);
     expect(run.output()).toMatch(/400 answered +100 admitted {2}= the limit of 100, exactly/);
@@ -111,7 +111,7 @@ describe('the proof', () => {
     expect(isAlive(pid)).toBe(false);
   });
 
-  test('four workers behind one port admit exactly the limit, all together', async () => {
+  test('four workers behind one port together admit exactly the limit', async () => {
     const run = demo('--workers 4 --redis --once');
     expect(await run.exitCode).toBe(0);
     const shares = sharesIn(run.output());
@@ -141,7 +141,7 @@ describe('the proof', () => {
         '40 of 40 requests got no decision (the first: 503 Not decided), so the sum says nothing.',
     },
   ];
-  test.each(lies)('fails before $what', async ({ admit, failure }) => {
+  test.each(lies)('fails for $what', async ({ admit, failure }) => {
     let requests = 0;
     const seen = [0, 0, 0];
     const server = createServer((_request, response) => {
@@ -156,7 +156,7 @@ describe('the proof', () => {
     expect(outcome.failure).toBe(failure);
   });
 
-  test('fails when a worker had no part in it, and when nobody answers', async () => {
+  test('fails when a worker took no part, and when the server does not answer', async () => {
     let requests = 0;
     const server = createServer((_request, response) => {
       response.statusCode = requests++ < 10 ? 200 : 429;
@@ -169,7 +169,7 @@ describe('the proof', () => {
   });
 });
 
-test('a demo whose proof fails says why, ends with 1 and leaves nothing', async () => {
+test('a demo whose proof fails prints why, exits with 1 and leaves no process', async () => {
   const server = await redis();
   const proxy = await startFaultProxy(server);
   cleanups.push(() => proxy.close());
@@ -200,8 +200,8 @@ async function listen(server: Server) {
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`, connections: 8 };
 }
 
-describe('the API', () => {
-  test('on a Redis of yours: limits, peeks, keeps answering while Redis is away, recovers, ends on Ctrl-C', async () => {
+describe("the demo's API", () => {
+  test('on a given Redis, limits, peeks, answers while Redis is away, recovers, and ends on Ctrl-C', async () => {
     const server = await redis({ password: 'canary-password' });
     const run = demo('--workers 2', { REDIS_URL: server.url });
     const base = await run.origin();
@@ -288,7 +288,7 @@ describe('the API', () => {
     expect(run.output().match(/Redis is /g)).toHaveLength(2);
   });
 
-  test('a worker that is killed is replaced and nothing comes back; nothing outlives a demo that is killed', async () => {
+  test('replaces a killed worker without losing counts, and leaves no process when the demo is killed', async () => {
     const run = demo('--workers 2 --redis');
     const base = await run.origin();
     const redisPid = Number((await run.printed(/redis-server \([\d.:]+, pid (\d+)\)/))[1]);
@@ -306,7 +306,7 @@ describe('the API', () => {
     await expect(fetch(base)).rejects.toThrow('fetch failed');
   });
 
-  test('a private Redis that is killed comes back by itself', async () => {
+  test('restarts its private Redis after it is killed', async () => {
     const run = demo('--redis');
     const base = await run.origin();
     const redisPid = Number((await run.printed(/redis-server \([\d.:]+, pid (\d+)\)/))[1]);
@@ -320,7 +320,7 @@ describe('the API', () => {
   });
 });
 
-describe('the command line', () => {
+describe("the demo's command line", () => {
   test.each([
     ['--workers 4', 'npm run demo -- --workers 4 --redis'],
     ['--workers 0 --redis', "--workers must be a whole number from 1 to 16, got '0'"],
@@ -338,12 +338,12 @@ describe('the command line', () => {
     expect(() => readDemoOptions(flags.split(' '), {})).toThrow(message);
   });
 
-  test('flags that npm kept for itself are named', () => {
+  test('names flags that npm kept for itself', () => {
     const env = { npm_lifecycle_event: 'demo', npm_config_redis: 'true' };
     expect(() => readDemoOptions([], env)).toThrow('npm run demo -- --redis');
   });
 
-  test('REDIS_URL is used, unless empty or a private server is asked for', () => {
+  test('uses REDIS_URL, unless it is empty or a private server is asked for', () => {
     const env = { REDIS_URL: 'redis://somewhere' };
     expect(readDemoOptions(['--workers', '2'], env)).toMatchObject({ redisUrl: env.REDIS_URL });
     expect(readDemoOptions(['--redis'], env)).toMatchObject({ redisUrl: undefined });
@@ -353,7 +353,7 @@ describe('the command line', () => {
     });
   });
 
-  test('a refusal is one message and exit code 2, and starts nothing', async () => {
+  test('prints a refusal as one message, exits with 2 and starts nothing', async () => {
     const run = demo('--workers 4');
     expect(await run.exitCode).toBe(2);
     expect(run.output()).toMatch(
@@ -362,7 +362,7 @@ describe('the command line', () => {
     expect(run.output()).not.toMatch(/\n {4}at /);
   });
 
-  test('a taken port leads to the next free one, and that is said', async () => {
+  test('takes the next free port when one is taken, and prints it', async () => {
     const taken = await freePort();
     const server = createServer().listen(taken, '127.0.0.1');
     await once(server, 'listening');
@@ -375,7 +375,7 @@ describe('the command line', () => {
   });
 
   test.each(['', '--workers 2'])(
-    'a Redis that is not there is an error with its cure, without the password (%s)',
+    'reports an unreachable Redis with a cure and without the password (%s)',
     async (flags) => {
       const url = `redis://:canary-password@127.0.0.1:${await freePort()}`;
       const run = demo(flags, { REDIS_URL: url });

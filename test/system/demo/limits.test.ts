@@ -44,7 +44,7 @@ const round = [
   'settle 5,200 used in the end 3,550 left',
 ];
 
-test('in memory: refused by one, charged under none; a reservation settled both ways', async () => {
+test('the limits demo in memory shows a call refused by one limit and charged under none, and both settlements', async () => {
   const run = demo(['--once']);
   expect(await run.exitCode).toBe(0);
   expect(rowsOf(run.output())).toEqual(round);
@@ -52,14 +52,14 @@ test('in memory: refused by one, charged under none; a reservation settled both 
   expect(run.output()).not.toContain('\u001B[');
 });
 
-test('through a Redis of its own, the same', async () => {
+test('the limits demo prints the same rows on its own Redis', async () => {
   const run = demo(['--once', '--redis']);
   expect(await run.exitCode).toBe(0);
   expect(rowsOf(run.output())).toEqual(round);
   expect(run.output()).toContain('private redis-server');
 });
 
-test('through somebody’s Redis, the same again and again, and nothing of it is left there', async () => {
+test('the limits demo prints the same rows twice on a given Redis, and leaves no key there', async () => {
   const redis = await startRedis();
   cleanups.push(() => redis.close());
   for (let i = 0; i < 2; i++) {
@@ -73,7 +73,7 @@ test('through somebody’s Redis, the same again and again, and nothing of it is
   });
 });
 
-test('without --once it goes on until it is told to end', async () => {
+test('the limits demo goes on without --once until it is stopped', async () => {
   const run = demo([]);
   await waitUntil('the third call of those that follow', () =>
     /Going on[^]*\n +3 +acquire +passes/.test(run.output()),
@@ -82,14 +82,14 @@ test('without --once it goes on until it is told to end', async () => {
   expect(await run.exitCode).toBe(0);
 });
 
-test('without that Redis it says what to do, and ends', async () => {
+test('the limits demo prints a cure and ends when its Redis is unreachable', async () => {
   const run = demo(['--once'], { REDIS_URL: `redis://127.0.0.1:${await freePort()}` });
   expect(await run.exitCode).toBe(1);
   expect(run.output()).toMatch(/^Redis \(127\.0\.0\.1:\d+\) cannot be used: /m);
   expect(run.output()).not.toMatch(/\n {4}at /);
 });
 
-test('serves nothing, and so refuses what is said of a server', () => {
+test('the limits demo refuses options of a server', () => {
   expect(() => readDemoOptions(['--limits', '--redis', '--workers', '2'], {})).toThrow(/--limits/);
   expect(() => readDemoOptions(['--limits', '--port', '0'], {})).toThrow(/--limits/);
   const env = { npm_lifecycle_event: 'demo', npm_config_limits: 'true' };

@@ -52,7 +52,7 @@ async function numberIn(page: Page, selector: string): Promise<number> {
   return Number(await page.locator(selector).textContent());
 }
 
-test('with Redis and two workers: traffic moves the counts, the outages are shown, and it goes on after each', async () => {
+test('the page with Redis and two workers counts traffic, shows outages, and goes on after each', async () => {
   const redis = await startRedis();
   cleanups.push(() => redis.close());
   const demo = startDemo('--workers 2', { REDIS_URL: redis.url });
@@ -135,7 +135,7 @@ test('with Redis and two workers: traffic moves the counts, the outages are show
   expect(troubles).toEqual([]);
 }, 60_000);
 
-test('in memory: says that there is no Redis, and everything can be read, in light and in dark', async () => {
+test('the page in memory tells that there is no Redis, and is readable in light and in dark', async () => {
   const demo = startDemo('');
   cleanups.push(demo.close);
   const origin = await demo.origin();

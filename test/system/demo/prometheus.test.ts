@@ -34,7 +34,7 @@ function promtool(args: readonly string[], input = '') {
 }
 
 describe('the alert rules', () => {
-  test('are rules', () => {
+  test('promtool accepts the alert rules', () => {
     const { status, output } = promtool(['check', 'rules', rules]);
     expect(output).toContain(`SUCCESS: ${ALERTS.length} rules found`);
     expect(status).toBe(0);
@@ -109,53 +109,56 @@ describe('the alert rules', () => {
     },
   ];
 
-  test('each of them has a case here', () => {
+  test('every alert has a case in this file', () => {
     expect(cases.map(({ alert }) => alert)).toEqual(ALERTS.map(({ name }) => name));
   });
 
-  test.each(cases)('$alert: $what', ({ alert, not, series, silentAt, firesAt, summary }) => {
-    const { severity, description } = ALERTS.find(({ name }) => name === alert)!;
-    const at = (alertname: string, time: string, alerts: object[]) => ({
-      eval_time: time,
-      alertname,
-      exp_alerts: alerts,
-    });
-    const file = path.join(privateFolder('rules'), 'test.yaml');
-    const fires = (annotations: object, labels: object) => ({
-      exp_labels: labels,
-      exp_annotations: annotations,
-    });
-    const write = (alerts: object[]) =>
-      writeFileSync(
-        file,
-        JSON.stringify({
-          rule_files: [rules],
-          evaluation_interval: '1m',
-          tests: [
-            {
-              interval: '1m',
-              input_series: Object.entries(series).map(([name, values]) => ({
-                series: name,
-                values,
-              })),
-              alert_rule_test: alerts,
-            },
-          ],
-        }),
-      );
-    write([at(alert, silentAt, []), ...(not === undefined ? [] : [at(not, firesAt, [])])]);
-    expect(promtool(['test', 'rules', file])).toMatchObject({ status: 0 });
-    // The labels differ from case to case: what fires is read from what promtool got.
-    write([at(alert, firesAt, [fires({}, {})])]);
-    const { output, status } = promtool(['test', 'rules', file]);
-    expect(status).toBe(1);
-    expect(output).toContain(`severity="${severity}"`);
-    expect(output).toContain(summary);
-    expect(output).toContain(description.slice(-40));
-  });
+  test.each(cases)(
+    'the alert $alert fires as expected: $what',
+    ({ alert, not, series, silentAt, firesAt, summary }) => {
+      const { severity, description } = ALERTS.find(({ name }) => name === alert)!;
+      const at = (alertname: string, time: string, alerts: object[]) => ({
+        eval_time: time,
+        alertname,
+        exp_alerts: alerts,
+      });
+      const file = path.join(privateFolder('rules'), 'test.yaml');
+      const fires = (annotations: object, labels: object) => ({
+        exp_labels: labels,
+        exp_annotations: annotations,
+      });
+      const write = (alerts: object[]) =>
+        writeFileSync(
+          file,
+          JSON.stringify({
+            rule_files: [rules],
+            evaluation_interval: '1m',
+            tests: [
+              {
+                interval: '1m',
+                input_series: Object.entries(series).map(([name, values]) => ({
+                  series: name,
+                  values,
+                })),
+                alert_rule_test: alerts,
+              },
+            ],
+          }),
+        );
+      write([at(alert, silentAt, []), ...(not === undefined ? [] : [at(not, firesAt, [])])]);
+      expect(promtool(['test', 'rules', file])).toMatchObject({ status: 0 });
+      // The labels differ from case to case: what fires is read from what promtool got.
+      write([at(alert, firesAt, [fires({}, {})])]);
+      const { output, status } = promtool(['test', 'rules', file]);
+      expect(status).toBe(1);
+      expect(output).toContain(`severity="${severity}"`);
+      expect(output).toContain(summary);
+      expect(output).toContain(description.slice(-40));
+    },
+  );
 });
 
-test('the dashboard is one that Grafana can read: ids are distinct, panels do not overlap', () => {
+test('Grafana can read the dashboard: ids are distinct and panels do not overlap', () => {
   const { panels, templating } = dashboard();
   expect(new Set(panels.map(({ id }) => id)).size).toBe(panels.length);
   const places = panels.map(({ gridPos }) => gridPos as Record<'x' | 'y' | 'w' | 'h', number>);
@@ -176,7 +179,7 @@ function asGrafanaAsks(expr: string): string {
   return expr.replaceAll('$__rate_interval', '10s').replaceAll(/\$[a-z]+/g, '.*');
 }
 
-test('each panel has data from a real Prometheus that scrapes the demo under load, a hung and a lost Redis included', async () => {
+test('each panel has data from a real Prometheus under load, with a hung and a lost Redis', async () => {
   const redis = await startRedis();
   cleanups.push(() => redis.close());
   const demo = startDemo('--workers 2', { REDIS_URL: redis.url });
@@ -263,7 +266,7 @@ test('each panel has data from a real Prometheus that scrapes the demo under loa
   }
 }, 120_000);
 
-test('a worker that is killed takes none of the others’ numbers with it', async () => {
+test("a killed worker takes no other worker's numbers with it", async () => {
   const redis = await startRedis();
   cleanups.push(() => redis.close());
   const demo = startDemo('--workers 2', { REDIS_URL: redis.url });

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { closings, runClosing } from './closing.mjs';
 
-describe('close() settles, and the process ends by itself', () => {
+describe('close() settles, and the process exits by itself', () => {
   test.each(closings.filter(({ thorough }) => !thorough))('during $name', async (closing) => {
     const rows = await runClosing(closing);
     expect(rows).toHaveLength(4);

@@ -30,7 +30,7 @@ const KINDS = [
 ] as const;
 
 test.each(KINDS)(
-  'a process on %s that is frozen while its connection is cut makes real decisions when it is thawed',
+  'a process on %s that was suspended while its connection was cut makes real decisions after it resumes',
   async (kind) => {
     const child = own(
       fork(worker, [kind, proxy.url], { stdio: ['ignore', 'ignore', 'ignore', 'ipc'] }),

@@ -55,7 +55,7 @@ interface Round {
   readonly worked: number;
 }
 
-describe(`${PROCESSES} processes that hold ${MAX} places, ${KILLED} of them killed and the others stopped while they do`, () => {
+describe(`${PROCESSES} processes hold ${MAX} places while ${KILLED} of them are killed and the others stopped`, () => {
   let redis: RedisServer;
   const rounds: Round[] = [];
 
@@ -116,7 +116,7 @@ describe(`${PROCESSES} processes that hold ${MAX} places, ${KILLED} of them kill
     };
   }
 
-  test('never has more holders than places, by Redis’s clock, and fewer only when nobody asks', () => {
+  test("never have more holders than places by Redis's clock, and fewer only without demand", () => {
     for (const { history } of rounds) {
       /** When each lease ends, from the rules alone. */
       const ends = new Map<string, number>();
@@ -156,7 +156,7 @@ describe(`${PROCESSES} processes that hold ${MAX} places, ${KILLED} of them kill
     }
   });
 
-  test('never has more than that many at work, by what they themselves noted', () => {
+  test('never work on more places at once, by their own records', () => {
     for (const { history } of rounds) {
       // Only of those who noted their end while they held their place: a process that was killed is at work no more.
       const left = new Set(history.flatMap(({ what, lease }) => (what === 'leave' ? [lease] : [])));
@@ -174,7 +174,7 @@ describe(`${PROCESSES} processes that hold ${MAX} places, ${KILLED} of them kill
     }
   });
 
-  test('leaves no lease past its ttl, and no key without one', () => {
+  test('leave no lease past its ttl, and no key without a TTL', () => {
     for (const { keysLeft, keyWithoutTtl, worked } of rounds) {
       expect(keysLeft).toEqual([]);
       expect(keyWithoutTtl).toEqual([]);

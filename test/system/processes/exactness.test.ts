@@ -67,7 +67,7 @@ describe(`${PROCESSES} processes with ${IN_FLIGHT} calls in flight each`, () => 
   }, 200_000);
   afterAll(() => redis.close());
 
-  test(`admits exactly the burst when nothing comes back, in each of ${rounds.length} repeats`, () => {
+  test(`admit exactly the burst without a refill, in each of ${rounds.length} rounds`, () => {
     const admitted = rounds.map((round, i) =>
       round.map((_, j) => results.reduce((sum, each) => sum + (each.admitted[i]?.[j] ?? NaN), 0)),
     );
@@ -78,13 +78,13 @@ describe(`${PROCESSES} processes with ${IN_FLIGHT} calls in flight each`, () => 
     );
   });
 
-  test('lets every process have a share', () => {
+  test('each get a share', () => {
     for (const { admitted } of results) {
       expect(admitted.flat().reduce((sum, count) => sum + count)).toBeGreaterThan(0);
     }
   });
 
-  test('charged, under each limit, exactly what it admitted', async () => {
+  test('charge under each limit exactly what they admit', async () => {
     const { client, end } = await openClient('ioredis', redis.port);
     const limiter = new RateLimiter({
       redis: client,
@@ -107,7 +107,7 @@ describe(`${PROCESSES} processes with ${IN_FLIGHT} calls in flight each`, () => 
   });
 
   test.each(refilled.map((round, i) => ({ ...round, i })))(
-    `with refill, under $identity, admits what the bound allows and at least 99.9 % of it`,
+    'with refill, under $identity, admit at most the bound and at least 99.9 % of it',
     ({ i, ...round }) => {
       const flows = results.map(({ flows: all }) => all[i]!);
       const admittedAt = flows.flatMap((flow) => flow.admitted);

@@ -10,7 +10,7 @@ import { LOG, runNoMore } from './history.script.ts';
 /** What each node has noted, by slot. */
 type Histories = Map<number, Map<ClusterNode, string[]>>;
 
-describe('on a cluster', () => {
+describe('the history of decisions on a cluster', () => {
   let cluster: RedisCluster;
 
   beforeAll(async () => {
@@ -54,7 +54,7 @@ describe('on a cluster', () => {
     for (const node of await primaries()) await node.command('FLUSHALL');
   };
 
-  test('a slot that moves under load, twice: its decisions replay identically over its nodes, and all were heard of', async () => {
+  test('replays identically across nodes while a slot moves twice under load, and is complete', async () => {
     const namespace = 'moved';
     /** Enough for all three nodes. */
     const burst = 1_200;
@@ -143,7 +143,7 @@ describe('on a cluster', () => {
       },
     ],
   ])(
-    'a primary that dies %s: what is left replays identically, what was lost is counted and came last, one burst is the most',
+    'replays identically after a primary dies %s, loses only counted latest calls, and admits at most one extra burst',
     async (name, place, strike) => {
       const [victim, heir] = [cluster.nodes[place]!, cluster.nodes[place + 3]!];
       const namespace = `died-${place}`;

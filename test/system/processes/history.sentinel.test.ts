@@ -7,7 +7,7 @@ import { LOG, runNoMore } from './history.script.ts';
 /** The proxy shares a processor with all that starts here: before its time, a late answer of its is no partition. */
 const PATIENT_MS = 60_000;
 
-test('a promotion with lost writes: what is left replays identically, what was lost is counted, one burst is the most', async () => {
+test('a history with writes lost in a promotion replays identically, counts its losses, and exceeds the limit by at most one burst', async () => {
   const group = await startSentinel();
   const { primary, replica, addresses: sentinels, name } = group;
   const crowd = new Crowd([
@@ -51,7 +51,7 @@ test('a promotion with lost writes: what is left replays identically, what was l
   }
 }, 60_000);
 
-test('a partition with a primary on either side: both histories replay identically, two bursts are the most, and one history goes', async () => {
+test('two histories of a partitioned primary replay identically, admit at most two bursts, and one of them is dropped', async () => {
   const group = await startSentinel({ proxied: true, downAfterMs: PATIENT_MS });
   const { primary, replica, addresses: sentinels, name } = group;
   const wire = group.wire!;

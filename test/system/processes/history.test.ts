@@ -246,7 +246,7 @@ describe(`the history of ${PROCESSES} processes`, () => {
   }, 300_000);
   afterAll(() => close());
 
-  test('is complete: every execution of the script is in it once', () => {
+  test('has every execution of the script exactly once', () => {
     expect(history.map((batch) => batch.sequence)).toEqual(
       Array.from({ length: sequence }, (_, i) => i + 1),
     );
@@ -271,22 +271,22 @@ describe(`the history of ${PROCESSES} processes`, () => {
     expect(firstDifference(history, replayWithExpiry(history, kept))).toBeUndefined();
   });
 
-  test('replays identically where nothing ever expires, as long as the clock goes forward', () => {
+  test('replays identically without expiry while the clock goes forward', () => {
     expect(forward.length).toBeGreaterThan(0.3 * history.length);
     expect(firstDifference(forward, replay(forward, poisoned()))).toBeUndefined();
   });
 
-  test('has no key that expired before its time', () => {
+  test('has no key that expired early', () => {
     expect(lostKeys(forward, poisoned())).toEqual([]);
   });
 
-  test('ends in the same state, but for keys that have expired', () => {
+  test('ends in the same state, except for expired keys', () => {
     expect(inRedis.size).toBeGreaterThan(0);
     const ours = new Map([...inRedis.keys()].map((key) => [key, kept.get(key)?.value]));
     expect(ours).toEqual(inRedis);
   });
 
-  test('admits no more than a fixed window of two seconds beside two other limits allows', () => {
+  test('admits no more in a 2 s fixed window than it allows beside two other limits', () => {
     const { rate } = plans['mixed']![2]!;
     const key = `history:token_bucket:${digestIdentity('mixed', undefined)}`;
     const inWindow = new Map<number, number>();
@@ -302,7 +302,7 @@ describe(`the history of ${PROCESSES} processes`, () => {
   });
 
   test.each(['whole', 'parts'])(
-    'admits, over any interval at all, no more than the burst and what came back: %s',
+    'admits in no interval more than the burst and the refill: %s',
     (name) => {
       const { rate, burst } = plans[name]![0]! as { rate: number; burst: number };
       const key = `history:token_bucket:${digestIdentity(name, undefined)}`;

@@ -17,7 +17,7 @@ const BURST = 20_000;
 /** One unit in 26 minutes: nothing comes back during the test. */
 const limit = { rate: BURST, period: '365d' } as const;
 
-describe('processes that are killed while they work', () => {
+describe('processes that are killed while they call', () => {
   let redis: RedisServer;
   let folder: string;
 
@@ -30,7 +30,7 @@ describe('processes that are killed while they work', () => {
     rmSync(folder, { recursive: true });
   });
 
-  test('never loosen the limit: admitted <= charged <= issued, and charged is the burst', async () => {
+  test('never loosen the limit: admitted <= charged <= issued, and charged equals the burst', async () => {
     const task: Task = { port: redis.port, folder, inFlight: IN_FLIGHT, limit };
     const counted = (what: 'issued' | 'admitted'): number[] =>
       Array.from({ length: PROCESSES }, (_, i) => statSync(join(folder, `${what}-${i}`)).size);

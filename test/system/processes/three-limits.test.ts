@@ -143,7 +143,7 @@ describe(`${PROCESSES} processes with ${IN_FLIGHT} calls in flight each, all for
   afterAll(() => redis?.close());
 
   test.each(sets.map((set, number) => ({ ...set, number })))(
-    'under $name: not one more than any of the three allows',
+    'under $name, admit no more than each of the three limits allows',
     ({ number, ...set }) => {
       const { third } = set;
       const history = histories[number]!;

@@ -6,7 +6,7 @@ const SECONDS = 120;
 const seed = seedOfRun();
 
 test(
-  `${SECONDS} s under load and faults leave nothing behind (DRL_SEED=${seed})`,
+  `${SECONDS} s under load and faults leak nothing (DRL_SEED=${seed})`,
   {
     timeout: (SECONDS + 60) * 1_000,
   },
@@ -34,7 +34,7 @@ test(
   },
 );
 
-test('sees what grows', () => {
+test('the leak check detects growth', () => {
   const sample = { heap: 1e7, resources: { TCPSocketWrap: 1 }, listeners: 3, inFlight: 0 };
   const flat = Array.from({ length: 9 }, () => sample);
   expect(growth(flat)).toEqual([]);

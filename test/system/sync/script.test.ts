@@ -17,8 +17,8 @@ beforeAll(async () => {
 beforeEach(() => redis.command('FLUSHALL'));
 afterAll(() => redis.close());
 
-describe('a script that never closes its limiter ends by itself, and writes nothing to stderr', () => {
-  test.each([['ioredis'], ['redis']])('with %s', async (library) => {
+describe('a script that never closes its limiter exits by itself, and writes nothing to stderr', () => {
+  test.each([['ioredis'], ['redis']])('with %s as client', async (library) => {
     const { run, remove } = install([library]);
     try {
       expect(await run(script, [redis.url])).toBe('within_limit\nlimited\n');
@@ -27,7 +27,7 @@ describe('a script that never closes its limiter ends by itself, and writes noth
     }
   });
 
-  test.skipIf(tlsMissing())('over TLS, where the process trusts the authority', async () => {
+  test.skipIf(tlsMissing())('over TLS, when the process trusts the authority', async () => {
     const secured = await startRedis({ tls: true });
     const { run, remove } = install(['ioredis']);
     try {
@@ -39,7 +39,7 @@ describe('a script that never closes its limiter ends by itself, and writes noth
     }
   });
 
-  test('when Redis is away', async () => {
+  test('while Redis is away', async () => {
     const { run, remove } = install(['ioredis']);
     try {
       const absent = `redis://127.0.0.1:${await freePort()}`;
@@ -49,7 +49,7 @@ describe('a script that never closes its limiter ends by itself, and writes noth
     }
   });
 
-  test('without a client library: an error that says so', async () => {
+  test('without a client library, printing ERR_CLIENT_MISSING', async () => {
     const { run, remove } = install([]);
     try {
       expect(await run(script, [redis.url])).toBe('ERR_CLIENT_MISSING\n');
@@ -78,7 +78,7 @@ describe('a script that never closes its limiter ends by itself, and writes noth
         `new (require('node:worker_threads').Worker)(${JSON.stringify(script)}, { argv: process.argv.slice(1) })`,
       ],
     ],
-  ])('%s', (_, args) => {
+  ])('as %s', (_, args) => {
     const env = { ...process.env, NODE_OPTIONS: '' };
     // The script reads the argument behind its own name, which it does not have on a command line.
     const url = args[0] === '-e' ? [redis.url] : ['no name', redis.url];

@@ -55,7 +55,7 @@ function hoursOf(starts: readonly number[]): number[] {
   return starts.slice(1).map((start, i) => (start - starts[i]!) / HOUR);
 }
 
-describe('days where the clock is set', () => {
+describe('calendar days across clock changes', () => {
   test.each([
     ['Europe/Berlin', '2026-03-28', '2026-04-01', [24, 23, 24]],
     ['Europe/Berlin', '2026-10-24', '2026-10-28', [24, 25, 24]],
@@ -66,14 +66,14 @@ describe('days where the clock is set', () => {
     ['Asia/Kolkata', '2026-03-28', '2026-04-01', [24, 24, 24]],
     ['America/Sao_Paulo', '2017-10-14', '2017-10-18', [24, 23, 24]],
     ['Africa/Cairo', '2024-04-25', '2024-04-29', [24, 23, 24]],
-  ])('%s from %s to %s', (zone, from, to, hours) => {
+  ])('a day of %s lasts from %s to %s', (zone, from, to, hours) => {
     expect(hoursOf(walk('day', zone, `${from}T12:00Z`, `${to}T00:00Z`)).slice(0, 3)).toEqual(hours);
   });
 
   test.each([
     ['America/Sao_Paulo', '2017-10-15', '2017-10-15T03:00:00Z'],
     ['Africa/Cairo', '2024-04-26', '2024-04-25T22:00:00Z'],
-  ])('%s %s has no midnight: the day begins at 1:00', (zone, day, instant) => {
+  ])('the day of %s %s starts at 1:00 because it has no midnight', (zone, day, instant) => {
     const [, start] = new Calendar('day', zone).boundsAround(at(`${day}T12:00Z`));
     expect(start).toBe(at(instant));
     expect(shown('minute', zone)(start)).toBe(`${day} 01:00`);
@@ -81,7 +81,7 @@ describe('days where the clock is set', () => {
   });
 });
 
-describe('hours and minutes where the clock is set', () => {
+describe('hours and minutes across clock changes', () => {
   test.each([
     ['Europe/Berlin', '2026-03-29T00:10Z'],
     ['Europe/Berlin', '2026-10-25T00:10Z'],
@@ -92,7 +92,7 @@ describe('hours and minutes where the clock is set', () => {
     ['Asia/Kolkata', '2026-01-01T00:10Z'],
     ['America/Sao_Paulo', '2017-10-15T02:10Z'],
     ['Africa/Cairo', '2024-04-25T21:10Z'],
-  ])('%s around %s', (zone, from) => {
+  ])('windows in %s do not overlap around %s', (zone, from) => {
     const to = new Date(at(from) + 3 * HOUR).toISOString();
     for (const length of hoursOf(walk('hour', zone, from, to))) {
       expect([0.5, 1]).toContain(length);
@@ -102,7 +102,7 @@ describe('hours and minutes where the clock is set', () => {
     expect(new Set(minutes.map((length) => Math.round(length * 3_600)))).toEqual(new Set([60]));
   });
 
-  test('an hour begins at the full one of the zone, whatever its offset', () => {
+  test('an hour starts on the full hour of its zone, whatever the offset', () => {
     expect(new Calendar('hour', 'Asia/Kolkata').boundsAround(at('2026-01-01T00:10Z'))[1]).toBe(
       at('2025-12-31T23:30Z'),
     );
@@ -114,14 +114,14 @@ test.each([
   ['2024', 29],
   ['2100', 28],
   ['2000', 29],
-])('the months of %s: February has %i days', (year, february) => {
+])('calendar months of %s: February has %i days', (year, february) => {
   const starts = walk('month', 'UTC', `${year}-01-15T00:00Z`, `${Number(year) + 1}-01-15T00:00Z`);
   const days = hoursOf(starts).map((hours) => hours / 24);
   expect(days).toEqual([31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]);
 });
 
 test.each(['Europe/Berlin', 'America/New_York', 'Asia/Kolkata', 'Australia/Lord_Howe'])(
-  'months and years of %s',
+  'months and years of %s start at their local midnight',
   (zone) => {
     expect(walk('month', zone, '2023-12-15T00:00Z', '2024-12-15T00:00Z')).toHaveLength(13);
     const years = hoursOf(walk('year', zone, '2022-06-01T00:00Z', '2026-06-01T00:00Z'));
@@ -134,12 +134,12 @@ test.each([
   ['2021-01-03T12:00Z', '2020-12-28', '2021-01-04'],
   ['2024-12-31T12:00Z', '2024-12-30', '2025-01-06'],
   ['2023-01-01T12:00Z', '2022-12-26', '2023-01-02'],
-])('the week of %s goes from Monday %s to %s, across the new year', (now, monday, next) => {
+])('the week of %s lasts from Monday %s to %s, across the new year', (now, monday, next) => {
   const [, start, stop] = new Calendar('week', 'UTC').boundsAround(at(now));
   expect([start, stop]).toEqual([at(`${monday}T00:00Z`), at(`${next}T00:00Z`)]);
 });
 
-test('weeks are an hour shorter or longer where the clock is set', () => {
+test('a week is one hour shorter or longer when the clock changes', () => {
   for (const [zone, from, to, hours] of [
     ['Europe/Berlin', '2026-03-17T00:00Z', '2026-04-01T00:00Z', [168, 167]],
     ['Europe/Berlin', '2026-10-13T00:00Z', '2026-10-28T00:00Z', [168, 169]],

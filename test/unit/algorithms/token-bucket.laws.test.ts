@@ -95,7 +95,7 @@ describe(`laws of the token bucket (DRL_SEED=${seed} repeats this run)`, () => {
     );
   });
 
-  test('passes all of that to a caller who comes back exactly when told', () => {
+  test('passes exactly that much to a caller that returns when told', () => {
     fc.assert(
       fc.property(specs, fc.integer({ min: 1, max: 200 }), (spec, extra) => {
         // A clock of whole microseconds must not find the bucket full again: what overflows is lost.
@@ -126,7 +126,7 @@ describe(`laws of the token bucket (DRL_SEED=${seed} repeats this run)`, () => {
     expect(passed).toBe(70_002);
   });
 
-  test('locks nobody out for longer than burst + 1 s when the clock steps back once', () => {
+  test('locks no caller out for longer than burst + 1 s after one step back of the clock', () => {
     const step = fc.oneof(
       fc.integer({ min: 0, max: 2 * SECOND }),
       fc.integer({ min: 0, max: 5 * 3_600 * SECOND }),
@@ -148,7 +148,7 @@ describe(`laws of the token bucket (DRL_SEED=${seed} repeats this run)`, () => {
     );
   });
 
-  test('grants at most one extra burst for a step of the clock, forth and back or back alone', () => {
+  test('grants at most one extra burst for a step of the clock back, or forth and back', () => {
     const calls = fc.array(
       fc.record({
         idle: fc.double({ min: 0, max: 2, noNaN: true }),
@@ -186,7 +186,7 @@ describe(`laws of the token bucket (DRL_SEED=${seed} repeats this run)`, () => {
     );
   });
 
-  test('keeps two limits on one key from granting each other bursts for ever', () => {
+  test('keeps two limits on one key from granting each other bursts without end', () => {
     const calls = fc.array(
       fc.record({
         idle: fc.oneof(fc.constant(0), fc.double({ min: 0, max: 0.3, noNaN: true })),
@@ -235,7 +235,7 @@ describe(`laws of the token bucket (DRL_SEED=${seed} repeats this run)`, () => {
     expect(forgiven).toBeGreaterThan(50);
   });
 
-  test('grants one extra burst to 1,000 per hour beside 10 per second, not one after another', () => {
+  test('grants one extra burst to 1,000 per hour beside 10 per second, and no second one', () => {
     const hourly = { rate: 1_000, periodMs: 3_600_000, burst: 1_000, maxDebt: 0 };
     const fast = { rate: 10, periodMs: 1_000, burst: 10, maxDebt: 0 };
     const bucket = new Bucket();
@@ -252,7 +252,7 @@ describe(`laws of the token bucket (DRL_SEED=${seed} repeats this run)`, () => {
     expect(passed).toBeLessThanOrEqual(1_001 + 1_000 + 1);
   });
 
-  test('grants that burst on top of what both limits grant, where both are spent', () => {
+  test('grants that burst on top of both limits when both are spent', () => {
     const slow = { rate: 1_000, periodMs: 3_600_000, burst: 1_000, maxDebt: 0 };
     const fast = { rate: 1_000, periodMs: 1_000, burst: 1_000, maxDebt: 0 };
     const bucket = new Bucket();

@@ -3,7 +3,7 @@ import { ManualClock, storeContract } from 'distributed-rate-limiter/testing';
 import { describe } from 'vitest';
 import { declare } from '../../redis-server/contracts/subjects.ts';
 
-describe('MemoryStore on a clock that is advanced', () => {
+describe('MemoryStore on a manual clock', () => {
   const clock = new ManualClock();
   const store = new MemoryStore({ clock });
   const contract = storeContract({
@@ -22,7 +22,7 @@ describe('MemoryStore on its own clock', () => {
   declare(contract);
 });
 
-describe('a machine so slow that the clock goes on between two calls of one turn', () => {
+describe('MemoryStore on a clock that advances between calls of one turn', () => {
   const slowClock = {
     nowMicros: (): number => {
       const readyAt = performance.now() + 1.1;

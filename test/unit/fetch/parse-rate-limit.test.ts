@@ -27,7 +27,7 @@ function said(limits: readonly ReportedLimit[]): object[] {
 
 const requests = { unit: 'requests' };
 
-describe('the limits, by the form in which they are sent', () => {
+describe('the limits in each form of the fields', () => {
   const rows: readonly (readonly [sentence: string, fields: Fields, limits: object[]])[] = [
     [
       'draft-8 to -11: policies and counts of the same names are one',
@@ -242,7 +242,7 @@ describe('the limits, by the form in which they are sent', () => {
     ],
     ['no fields, no limits', {}, []],
   ];
-  test.each(rows)('%s', (_, fields, limits) => {
+  test.each(rows)('reads the limits: %s', (_, fields, limits) => {
     expect(said(read(fields).limits)).toEqual(limits);
   });
 });
@@ -279,7 +279,7 @@ describe('a malformed field is ignored as a whole', () => {
     'limit=1, reset=1',
     Array.from({ length: 65 }, (_, i) => `"${i}";r=1`).join(),
     `"x";r=1;c="${'y'.repeat(8_200)}"`,
-  ])('RateLimit: %s', (field) => {
+  ])('ignores the malformed RateLimit %s', (field) => {
     expect(parseRateLimit({ ratelimit: field }).limits).toEqual([]);
   });
 
@@ -293,12 +293,12 @@ describe('a malformed field is ignored as a whole', () => {
     '-1;w=1',
     '?1;q=1',
     '"a";q=1, "x"',
-  ])('RateLimit-Policy: %s', (field) => {
+  ])('ignores the malformed RateLimit-Policy %s', (field) => {
     const { limits } = parseRateLimit({ 'ratelimit-policy': field, ratelimit: '"x";r=4' });
     expect(said(limits)).toEqual([{ name: 'x', remaining: 4 }]);
   });
 
-  test('64 items are read', () => {
+  test('reads up to 64 items', () => {
     const ratelimit = Array.from({ length: 64 }, (_, i) => `"${i}";r=1`);
     expect(parseRateLimit({ ratelimit }).limits).toHaveLength(64);
   });
@@ -372,7 +372,7 @@ describe('Retry-After', () => {
       '1994-11-15T08:12:41Z',
     ].map((value) => [`'${value}' is neither`, { 'Retry-After': value }, undefined] as const),
   ];
-  test.each(rows)('%s', (_, fields, ms) => {
+  test.each(rows)('reads %s', (_, fields, ms) => {
     const report = read(fields);
     expect(report.retryAfterMs).toBe(ms);
     expect(report.waitMs).toBe(ms ?? 0);
@@ -413,20 +413,20 @@ describe('waitMs', () => {
     ['draft-7', { RateLimit: 'limit=1, remaining=0, reset=7' }, 7_000],
     ['a cached response', { RateLimit: '"x";r=0;t=30', Age: '3' }, 0],
   ];
-  test.each(rows)('%s', (_, fields, ms) => {
+  test.each(rows)('computes the wait when %s', (_, fields, ms) => {
     expect(read(fields).waitMs).toBe(ms);
   });
 });
 
-describe('what headers may be', () => {
-  test('anything with get, or a record; strings, numbers and lists', () => {
+describe('the headers argument', () => {
+  test('takes objects with get and records of strings, numbers and lists', () => {
     expect(parseRateLimit(new Map([['retry-after', '5']])).waitMs).toBe(5_000);
     expect(parseRateLimit({ 'RETRY-after': 5 }).waitMs).toBe(5_000);
     expect(parseRateLimit({ 'retry-after': ['5'] }).waitMs).toBe(5_000);
     expect(parseRateLimit({ get: 'x', 'retry-after': '5' }).waitMs).toBe(5_000);
   });
 
-  test('spellings of one name are lines of one field', () => {
+  test('joins differently spelt names as lines of one field', () => {
     const { limits } = parseRateLimit({ RateLimit: '"a";r=1', ratelimit: ['"b";r=2'] });
     expect(limits.map(({ name }) => name)).toEqual(['a', 'b']);
   });
@@ -442,7 +442,7 @@ describe('what headers may be', () => {
     { ratelimit: null },
     { age: [null, {}] },
     { __proto__: null },
-  ])('nothing is said by %j', (headers) => {
+  ])('reads nothing from %j', (headers) => {
     expect(parseRateLimit(headers as unknown as ResponseHeaders)).toEqual({
       waitMs: 0,
       retryAfterMs: undefined,

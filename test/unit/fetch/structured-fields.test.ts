@@ -120,7 +120,7 @@ describe('agrees with an independent parser', () => {
         return members && [...members].map(([key, bare]) => [key, ourMember(bare)]);
       },
     ],
-  ] as const)('%s', (_, readElsewhere, read) => {
+  ] as const)('agrees with an independent parser on %s', (_, readElsewhere, read) => {
     const seed = seedOfRun();
     const random = new Random(seed);
     let wellFormed = 0;
@@ -160,7 +160,7 @@ function isDuration(ms: number | undefined): boolean {
   return ms === undefined || (Number.isInteger(ms) && ms >= 0);
 }
 
-test('no header makes parseRateLimit throw, or say what is no duration', () => {
+test('random headers never make parseRateLimit throw or return an invalid duration', () => {
   const seed = seedOfRun();
   const random = new Random(seed);
   let read = 0;
@@ -210,7 +210,7 @@ test.each([
   ['padding', (n: number) => `:${'='.repeat(n)}`],
   ['an open display string', (n: number) => `%"${'%c3'.repeat(n / 3)}`],
   ['a number and spaces', (n: number) => `1${' '.repeat(n)}x`],
-])('%s take linear time', (_, make) => {
+])('parsing %s takes linear time', (_, make) => {
   // Quadratic time would be 16 times as much per character.
   expect(pace(make(8_000)) / pace(make(500))).toBeLessThan(8);
 });

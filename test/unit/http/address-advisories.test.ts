@@ -29,11 +29,11 @@ function groups(
 describe('X-Forwarded-For spoofing', () => {
   const made = Array.from({ length: 256 }, (_, i) => `198.51.100.${i}`);
 
-  test('GHSA-p6v2-xcpg-h6xw / CVE-2026-45364: the leftmost entry, which a client writes, is not who it is', () => {
+  test('GHSA-p6v2-xcpg-h6xw / CVE-2026-45364: the leftmost entry, written by the client, does not identify it', () => {
     expect(groups(made.map((text) => `${text}, ${CLIENT}`))).toEqual(new Set([CLIENT]));
   });
 
-  test('CVE-2020-28483: without a trusted proxy no header says who the client is', () => {
+  test('CVE-2020-28483: without a trusted proxy no header identifies the client', () => {
     const identify = identifyByAddress({ trustedProxies: [] });
     for (const header of ['x-forwarded-for', 'x-real-ip', 'x-appengine-remote-addr', 'forwarded']) {
       const { socket } = request(CLIENT);
@@ -41,13 +41,13 @@ describe('X-Forwarded-For spoofing', () => {
     }
   });
 
-  test('GHSA-444r-cwp2-x5xf / CVE-2026-3635: who comes past the proxy is not believed, whatever it sends', () => {
+  test('GHSA-444r-cwp2-x5xf / CVE-2026-3635: a client that bypasses the proxy is not believed, whatever it sends', () => {
     const identify = identifyByAddress(BEHIND_PROXY);
     for (const text of made) expect(identify(request(CLIENT, text))).toBe(CLIENT);
     for (const text of made) expect(identify(request(CLIENT, `${text}, ${PROXY}`))).toBe(CLIENT);
   });
 
-  test('GHSA-3m5p-2c4r-xxw2 / CVE-2026-16732: a number of hops believes whoever is connected, and so many entries; a list does not', () => {
+  test('GHSA-3m5p-2c4r-xxw2 / CVE-2026-16732: a number of hops trusts any peer and that many entries; a list does not', () => {
     // What the documentation warns of: it holds only where nobody can come past the proxy.
     expect(clientAddress(request(CLIENT, '198.51.100.1'), { trustedProxies: 1 })).toBe(
       '198.51.100.1',
@@ -74,7 +74,7 @@ describe('IPv4-mapped IPv6', () => {
     expect(found).toContain('203.0.113.7');
   });
 
-  test('and by its bits, not by its notation (express-rate-limit 8.6.2)', () => {
+  test('mapped addresses are recognised by bits, not by notation (express-rate-limit 8.6.2)', () => {
     const spellings = [
       '::ffff:203.0.113.7',
       '::ffff:cb00:7107',
@@ -88,7 +88,7 @@ describe('IPv4-mapped IPv6', () => {
     expect(clientAddress(request('2001:db8::203.0.113.7'))).toBe('2001:db8::/64');
   });
 
-  test('GHSA-xpcf-pg52-r92g / CVE-2026-39409: rules for IPv4 hold for mapped addresses, and the other way round', () => {
+  test('GHSA-xpcf-pg52-r92g / CVE-2026-39409: rules for IPv4 hold for mapped addresses and vice versa', () => {
     for (const trusted of ['10.0.0.1', '10.0.0.0/8', '::ffff:10.0.0.1', '::ffff:a00:0/104']) {
       for (const peer of [
         '10.0.0.1',
@@ -130,7 +130,7 @@ describe('IPv6', () => {
     );
   });
 
-  test('CVE-2026-47674: a rule holds for an address however the rule and the address are spelt', () => {
+  test('CVE-2026-47674: a rule holds however the rule and the address are spelt', () => {
     for (const rule of spellings.filter((text) => !/[[%]/.test(text))) {
       const identify = identifyByAddress({ trustedProxies: [rule] });
       for (const peer of spellings) expect(identify(request(peer, CLIENT))).toBe(CLIENT);
@@ -153,7 +153,7 @@ describe('lenient IPv4', () => {
     }
   });
 
-  test('CVE-2023-42282: hexadecimal, octal and short forms are no address, and never trusted', () => {
+  test('CVE-2023-42282: hexadecimal, octal and short forms are no addresses and never trusted', () => {
     const loopback = [
       '0x7f.1',
       '0x7f.0.0.1',

@@ -10,7 +10,7 @@ vi.mock('node:net', async (original) => ({
   isIP: () => 6,
 }));
 
-test(`the parser alone takes what net.isIP takes, 50,000 times (seed ${seedOfRun()})`, async () => {
+test(`the parser alone accepts what net.isIP accepts, 50,000 times (seed ${seedOfRun()})`, async () => {
   const { isIP } = await vi.importActual<typeof net>('node:net');
   const random = new Random(seedOfRun());
   const wrong: string[] = [];
@@ -30,6 +30,6 @@ test.each([
   '1:2:3:4::5:6:7:8',
   '1:2:3:4:5:6::1.2.3.4',
   '1:2:3:4:5:6:7:1.2.3.4',
-])('%s has too many groups', (text) => {
+])('%s has too many groups to be an address', (text) => {
   expect(parseAddress(text)).toBeUndefined();
 });

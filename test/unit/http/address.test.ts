@@ -52,7 +52,7 @@ describe('an address', () => {
     ['64:ff9b::1.2.3.4', '1.2.3.4'],
     ['64:ff9b:1::1.2.3.4', '64:ff9b:1::102:304/128'],
     ['fe80::1%eth0', 'fe80::1/128'],
-  ])('%s is %s', (text, group) => {
+  ])('the address %s belongs to the group %s', (text, group) => {
     expect(groupOf(parseAddress(text)!, 128)).toBe(group);
   });
 
@@ -98,14 +98,14 @@ describe('an address', () => {
     ['a name', 'localhost'],
     ['a megabyte of digits', '1'.repeat(2 ** 20)],
     ['a megabyte of colons', ':'.repeat(2 ** 20)],
-  ])('%s is none', (_, text) => {
+  ])('%s is no address', (_, text) => {
     expect(isIP(text)).toBe(0);
     expect(parseAddress(text)).toBeUndefined();
     expect(isDotted(text)).toBe(false);
   });
 });
 
-describe('a node', () => {
+describe('a node of a forwarding header', () => {
   test.each<[text: string, group: string | undefined]>([
     ['1.2.3.4:80', '1.2.3.4'],
     ['1.2.3.4:_x', '1.2.3.4'],
@@ -135,7 +135,7 @@ describe('a node', () => {
     ['_hidden', undefined],
     ['_SEVKISEK', undefined],
     ['localhost:80', undefined],
-  ])('%s is %s', (text, group) => {
+  ])('the node %s belongs to the group %s', (text, group) => {
     const address = parseNode(text);
     expect(address && groupOf(address, 128)).toBe(group);
   });
@@ -173,7 +173,7 @@ test(`100,000 spellings of 20,000 addresses fall into the right groups (seed ${s
 const strings = Number(process.env['DRL_FUZZ'] ?? 50_000);
 
 test(
-  `${strings} random strings: what is an address is what net.isIP says (seed ${seed})`,
+  `${strings} random strings are addresses exactly when net.isIP says so (seed ${seed})`,
   { timeout: 600_000 },
   () => {
     const random = new Random(seed);
@@ -221,19 +221,19 @@ describe('a network', () => {
     ['fe80::%eth0/10', undefined],
     ['[::1]/128', undefined],
     ['127.0.0.1:80', undefined],
-  ])('%s is %s', (text, shown) => {
+  ])('the network %s is read as %s', (text, shown) => {
     const network = parseNetwork(text);
     expect(network && showNetwork(network)).toBe(shown);
   });
 
-  test('bits behind the prefix are noticed', () => {
+  test('bits set behind the prefix are detected', () => {
     expect(isMasked(parseNetwork('10.0.0.1/8')!)).toBe(false);
     expect(showNetwork(parseNetwork('10.0.0.1/8')!)).toBe('10.0.0.0/8');
     expect(isMasked(parseNetwork('2001:db8:8000::/33')!)).toBe(true);
     expect(isMasked(parseNetwork('2001:db8:8000::/32')!)).toBe(false);
   });
 
-  test(`holds what net.BlockList says it holds, 20,000 times (seed ${seed})`, () => {
+  test(`a network contains what net.BlockList says, 20,000 times (seed ${seed})`, () => {
     const random = new Random(seed);
     const wrong: unknown[] = [];
     let inside = 0;
@@ -267,7 +267,7 @@ describe('a network', () => {
     expect(inside).toBeLessThan(15_000);
   });
 
-  test('IPv4 is in no IPv6 network, and the other way round', () => {
+  test('no IPv6 network contains an IPv4 address, and vice versa', () => {
     expect(contains(parseNetwork('::/1')!, parseAddress('::ffff:1.2.3.4')!)).toBe(false);
     expect(contains(parseNetwork('0.0.0.0/1')!, parseAddress('::1')!)).toBe(false);
   });

@@ -104,7 +104,7 @@ async function ask(
 }
 
 describe.each(Object.entries(servers))('%s', (_, start) => {
-  test('who is connected, by IPv4 and by IPv6, and who its proxy says it is', async () => {
+  test('finds the peer by IPv4 and IPv6, and the client that its proxy reports', async () => {
     const port = await start();
     const answers = [
       await ask({ host: '127.0.0.1', port }),
@@ -127,7 +127,7 @@ describe.each(Object.entries(servers))('%s', (_, start) => {
   });
 });
 
-test('HTTP/2', async () => {
+test('finds the peer over HTTP/2', async () => {
   const server = http2.createServer((req, res) => res.end(String(identify(req))));
   server.listen(0, '::');
   await once(server, 'listening');
@@ -142,7 +142,7 @@ test('HTTP/2', async () => {
   expect(answers).toEqual(['127.0.0.1', '203.0.113.7']);
 });
 
-test('a Unix domain socket', async () => {
+test('trusts a Unix domain socket by name', async () => {
   const directory = mkdtempSync(path.join(os.tmpdir(), 'drl-unix-'));
   closing.push(() => rmSync(directory, { recursive: true }));
   const socketPath = path.join(directory, 's');
@@ -157,7 +157,7 @@ test('a Unix domain socket', async () => {
   );
 });
 
-test('a client that has gone over TCP is not believed as one on a Unix domain socket', async () => {
+test('does not take a closed TCP connection for a Unix domain socket', async () => {
   // Whoever is connected is trusted only if it is on a Unix domain socket.
   const onlyUnix = identifyByAddress({ trustedProxies: ['unix'] });
   const server = http.createServer();

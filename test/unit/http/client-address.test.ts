@@ -30,7 +30,7 @@ function expectRows(options: AddressOptions, rows: readonly Row[]): void {
 }
 
 describe('by default', () => {
-  test('the client is who is connected, and no header counts', async () => {
+  test('the client is the peer, and no header counts', async () => {
     const headers = {
       'x-forwarded-for': '1.1.1.1',
       forwarded: 'for=1.1.1.1',
@@ -46,7 +46,7 @@ describe('by default', () => {
     expect(await warnings()).toHaveLength(2);
   });
 
-  test('an IPv6 client is its /64; a mapped one is its IPv4 address', () => {
+  test('an IPv6 client is its /64, and a mapped one its IPv4 address', () => {
     expect(clientAddress(request('2001:db8:1:2:a:b:c:d'))).toBe('2001:db8:1:2::/64');
     expect(clientAddress(request('2001:db8:1:2::'))).toBe('2001:db8:1:2::/64');
     expect(clientAddress(request('::1'))).toBe('::/64');
@@ -57,7 +57,7 @@ describe('by default', () => {
     expect(clientAddress(request('0:0:0:0:0:FFFF:203.0.113.7'))).toBe(CLIENT);
   });
 
-  test('where nothing is known there is no client', () => {
+  test('there is no client when nothing is known', () => {
     expect(clientAddress(request(undefined))).toBeUndefined();
     expect(clientAddress(request(''))).toBeUndefined();
     expect(clientAddress(request('localhost'))).toBeUndefined();
@@ -76,14 +76,14 @@ test.each([
   [65, '2001:db8:ffff:ffff:8000::/65'],
   [127, '2001:db8:ffff:ffff:ffff:ffff:ffff:fffe/127'],
   [128, '2001:db8:ffff:ffff:ffff:ffff:ffff:ffff/128'],
-])('an IPv6 client by its first %i bits', (ipv6Prefix, client) => {
+])('an IPv6 client is identified by its first %i bits', (ipv6Prefix, client) => {
   const peer = request('2001:db8:ffff:ffff:ffff:ffff:ffff:ffff');
   expect(clientAddress(peer, { ipv6Prefix })).toBe(client);
   expect(clientAddress(request(CLIENT), { ipv6Prefix })).toBe(CLIENT);
 });
 
-describe('the walk goes from right to left and stops at the first who is not trusted', () => {
-  test('behind addresses and networks', () => {
+describe('the walk from right to left stops at the first untrusted hop', () => {
+  test('finds the client behind addresses and networks', () => {
     expectRows({ trustedProxies: ['10.0.0.0/8', '2001:db8:ffff::/48', '192.0.2.1'] }, [
       ['one proxy', PROXY, CLIENT, CLIENT],
       ['two proxies', PROXY, `${CLIENT}, 192.0.2.1`, CLIENT],
@@ -109,7 +109,7 @@ describe('the walk goes from right to left and stops at the first who is not tru
     ]);
   });
 
-  test('behind names', () => {
+  test('finds the client behind named proxies', () => {
     const trusts = (name: string, peer: string): boolean =>
       clientAddress(request(peer, { 'x-forwarded-for': CLIENT }), { trustedProxies: [name] }) ===
       CLIENT;
@@ -146,7 +146,7 @@ describe('the walk goes from right to left and stops at the first who is not tru
     expect(trusted('unix')).toEqual([]);
   });
 
-  test('behind a number of hops', () => {
+  test('finds the client behind a number of hops', () => {
     expectRows({ trustedProxies: 1 }, [
       ['what the one proxy wrote', '198.51.100.1', CLIENT, CLIENT],
       ['and nothing further left', '198.51.100.1', `1.1.1.1, ${CLIENT}`, CLIENT],
@@ -160,7 +160,7 @@ describe('the walk goes from right to left and stops at the first who is not tru
     expect(clientAddress(request(CLIENT), { trustedProxies: 1 })).toBe(CLIENT);
   });
 
-  test('a Unix domain socket has no address, and is trusted by name or as a hop', () => {
+  test('a Unix domain socket has no address and is trusted by name or as a hop', () => {
     const headers = { 'x-forwarded-for': `1.1.1.1, ${CLIENT}` };
     const unix = { headers, socket: { destroyed: false } };
     expect(clientAddress(unix)).toBeUndefined();
@@ -172,7 +172,7 @@ describe('the walk goes from right to left and stops at the first who is not tru
     expect(clientAddress(unknown, { trustedProxies: ['unix'] })).toBeUndefined();
   });
 
-  test('a TCP connection that has ended is not taken for a Unix domain socket', () => {
+  test('a closed TCP connection is not taken for a Unix domain socket', () => {
     const headers = { 'x-forwarded-for': CLIENT };
     for (const trustedProxies of [['unix'], ['loopback', 'unix'], 1]) {
       for (const socket of [{ destroyed: true }, { destroyed: false, localAddress: '127.0.0.1' }]) {
@@ -182,7 +182,7 @@ describe('the walk goes from right to left and stops at the first who is not tru
   });
 });
 
-describe('a hop that is no address ends the walk at the last trusted one', () => {
+describe('a hop that is not an address ends the walk at the last trusted hop', () => {
   test.each([
     '',
     ' ',
@@ -209,7 +209,7 @@ describe('a hop that is no address ends the walk at the last trusted one', () =>
     '１.2.3.4',
     '__proto__',
     'null',
-  ])('%j', (hop) => {
+  ])('the hop %j ends the walk', (hop) => {
     expectRows({ trustedProxies: ['private'] }, [
       ['at once', PROXY, hop, PROXY],
       ['behind another proxy', PROXY, `${hop}, 10.0.0.2`, '10.0.0.2'],
@@ -219,10 +219,10 @@ describe('a hop that is no address ends the walk at the last trusted one', () =>
   });
 });
 
-describe('Forwarded', () => {
+describe('the header Forwarded', () => {
   const options: AddressOptions = { trustedProxies: ['private'], forwardedHeader: 'forwarded' };
 
-  test('is read as RFC 7239 says', () => {
+  test('is read as RFC 7239 specifies', () => {
     expectRows(options, [
       ['the client alone', PROXY, `for=${CLIENT}`, CLIENT],
       ['names in any case', PROXY, `For=${CLIENT};PROTO=http`, CLIENT],
@@ -275,7 +275,7 @@ describe('Forwarded', () => {
     'for=1.1.1.1;proto',
     'for=\u00a01.1.1.1',
     'xfor=1.1.1.1',
-  ])('%j says nothing of the client', (element) => {
+  ])('the element %j names no client', (element) => {
     expectRows(options, [
       ['at once', PROXY, element, PROXY],
       ['behind another proxy', PROXY, `${element}, for=10.0.0.2`, '10.0.0.2'],
@@ -283,7 +283,7 @@ describe('Forwarded', () => {
     ]);
   });
 
-  test('only the header that is named is read', () => {
+  test('only the configured header is read', () => {
     const headers = { forwarded: 'for=1.1.1.1', 'x-forwarded-for': '2.2.2.2' };
     expect(clientAddress(request(PROXY, headers), options)).toBe('1.1.1.1');
     expect(clientAddress(request(PROXY, headers), { trustedProxies: ['private'] })).toBe('2.2.2.2');
@@ -296,7 +296,7 @@ describe('Forwarded', () => {
   });
 });
 
-describe('what is read has an end, counted from the right', () => {
+describe('reading ends at 8 KiB and 32 hops, counted from the right', () => {
   const chain = (length: number): string[] => Array.from({ length }, (_, i) => `10.0.1.${i}`);
 
   test.each<[why: string, header: string, client: string]>([
@@ -314,11 +314,11 @@ describe('what is read has an end, counted from the right', () => {
     ['a megabyte before the client', `${'1.1.1.1, '.repeat(120_000)}${CLIENT}`, CLIENT],
     ['a megabyte of commas', ','.repeat(2 ** 20), PROXY],
     ['a megabyte of nothing', ' '.repeat(2 ** 20), PROXY],
-  ])('%s', (why, header, client) => {
+  ])('finds the client with %s', (why, header, client) => {
     expectRows({ trustedProxies: ['private'] }, [[why, PROXY, header, client]]);
   });
 
-  test('of Forwarded, too', () => {
+  test('Forwarded is read within the same bounds', () => {
     const options: AddressOptions = { trustedProxies: ['private'], forwardedHeader: 'forwarded' };
     const hops = chain(32).map((hop) => `for=${hop}`);
     expectRows(options, [
@@ -372,8 +372,8 @@ test(`nothing that a client writes changes what its proxy wrote, 20,000 times (s
   expect(wrong).toEqual([]);
 });
 
-describe('requests of other shapes', () => {
-  test('headers with `get`', () => {
+describe('the shapes of a request', () => {
+  test('reads headers with `get`', () => {
     const headers = new Headers([
       ['x-forwarded-for', '1.1.1.1'],
       ['X-Forwarded-For', CLIENT],
@@ -382,7 +382,7 @@ describe('requests of other shapes', () => {
     expect(clientAddress({ headers, socket }, { trustedProxies: ['private'] })).toBe(CLIENT);
   });
 
-  test('a web-standard Request, and who is connected', () => {
+  test('reads a web-standard Request beside its remoteAddress', () => {
     const web = new Request('http://localhost/', { headers: { 'x-forwarded-for': CLIENT } });
     expect(clientAddress(web, { remoteAddress: '198.51.100.1' })).toBe('198.51.100.1');
     const trustedProxies = ['private'];
@@ -390,7 +390,7 @@ describe('requests of other shapes', () => {
     expect(clientAddress(web, { trustedProxies, remoteAddress: undefined })).toBeUndefined();
   });
 
-  test('a source of the few facts', () => {
+  test('reads an object with remoteAddress and header(), and only headers of trusted peers', () => {
     const asked: string[] = [];
     const source = (remoteAddress: string | undefined, unix?: boolean) => ({
       remoteAddress,
@@ -416,7 +416,7 @@ describe('requests of other shapes', () => {
     ['an empty object', {}],
     ["Hono's own request", { header: () => CLIENT, raw: {} }],
     ['a promise', Promise.resolve()],
-  ])('%s is told what to pass', (_, wrong) => {
+  ])('%s fails with a hint what to pass', (_, wrong) => {
     const told = refusal('request', 'an object', /^must have `headers`/, /`ctx\.req`/);
     for (const options of [{}, { trustedProxies: ['private'] }, { trustedProxies: [] }]) {
       expect(refusalOf(() => identifyByAddress(options)(wrong as AddressRequest))).toEqual(told);
@@ -428,11 +428,11 @@ describe('requests of other shapes', () => {
   });
 });
 
-describe('one warning', () => {
+describe('the warning DRL_UNTRUSTED_FORWARDED', () => {
   const secret = '203.0.113.99';
   const forwarded = request('198.51.100.77', { 'x-forwarded-for': secret });
 
-  test('per reader, when a forwarded header arrives and no proxy is trusted; it holds no address', async () => {
+  test('is emitted once per reader when a forwarded header arrives without trusted proxies, without an address', async () => {
     const one = identifyByAddress();
     const other = identifyByAddress({ ipv6Prefix: 56 });
     one(request('198.51.100.77'));
@@ -453,7 +453,7 @@ describe('one warning', () => {
     }
   });
 
-  test('and one for all calls of clientAddress together', async () => {
+  test('is emitted once for all calls of clientAddress', async () => {
     // Tests before this one may have had it already.
     vi.resetModules();
     const fresh = await import('../../../src/http/address/client-address.ts');
@@ -464,7 +464,7 @@ describe('one warning', () => {
     expect(await warnings()).toHaveLength(1);
   });
 
-  test('none where it was said that there is no proxy, or which', async () => {
+  test('is not emitted when trusted proxies are configured, or none', async () => {
     for (const trustedProxies of [[], ['loopback'], ['unix'], 1]) {
       identifyByAddress({ trustedProxies })(forwarded);
     }
@@ -472,7 +472,7 @@ describe('one warning', () => {
   });
 });
 
-describe('options', () => {
+describe('address options', () => {
   const make = (options: unknown) => () => identifyByAddress(options as AddressOptions);
   const everyone = /every client writes its own address: name the proxies/;
 
@@ -491,7 +491,7 @@ describe('options', () => {
     ['1.5', 1.5, /^must be a whole number from 1 to 32/, /range/],
     ['NaN', Number.NaN, /^must be a whole number from 1 to 32/, /range/],
     ['Infinity', Number.POSITIVE_INFINITY, /^must be a whole number from 1 to 32/, /range/],
-  ])('trustedProxies: %s (%#)', (shown, value, rule, cure) => {
+  ])('refuses trustedProxies: %s (%#)', (shown, value, rule, cure) => {
     expect(refusalOf(make({ trustedProxies: value }))).toEqual(
       refusal('trustedProxies', shown, rule, cure),
     );
@@ -524,32 +524,32 @@ describe('options', () => {
     ['null', null, form, /\/24/],
     ['an array of 1', ['loopback'], form, /\/24/],
     ['an object', hostileProxy, form, /\/24/],
-  ])('trustedProxies: [%s] (%#)', (shown, value, rule, cure) => {
+  ])('refuses trustedProxies: [%s] (%#)', (shown, value, rule, cure) => {
     expect(refusalOf(make({ trustedProxies: ['loopback', value] }))).toEqual(
       refusal('trustedProxies[1]', shown, rule, cure),
     );
   });
 
-  test('a hole in the list is no address', () => {
+  test('refuses a hole in the list', () => {
     expect(refusalOf(make({ trustedProxies: Array(1) }))).toEqual(
       refusal('trustedProxies[0]', 'undefined', form),
     );
   });
 
-  test.each(notWholeNumbers)('ipv6Prefix: %s (%#)', (shown, value) => {
+  test.each(notWholeNumbers)('refuses ipv6Prefix: %s (%#)', (shown, value) => {
     expect(refusalOf(make({ ipv6Prefix: value }))).toEqual(
       refusal('ipv6Prefix', shown, /^must be a whole number from 32 to 128$/),
     );
   });
 
-  test.each([31, 129])('ipv6Prefix: %i', (value) => {
+  test.each([31, 129])('refuses ipv6Prefix: %i', (value) => {
     expect(refusalOf(make({ ipv6Prefix: value }))).toEqual(
       refusal('ipv6Prefix', String(value), /^must be a whole number from 32 to 128$/),
     );
   });
 
   test.each(['X-Forwarded-For', 'x-real-ip', '', true, null, ['forwarded']])(
-    'forwardedHeader: %j',
+    'refuses forwardedHeader: %j',
     (value) => {
       expect(refusalOf(make({ forwardedHeader: value }))).toMatchObject({
         option: 'forwardedHeader',
@@ -565,7 +565,7 @@ describe('options', () => {
     ['ipv6Subnet', '`ipv6Prefix`'],
     ['ipv6prefix', '`ipv6Prefix`'],
     ['remoteAddress', 'Known options: trustedProxies, forwardedHeader, ipv6Prefix'],
-  ])('%s is not an option', (name, meant) => {
+  ])('refuses the unknown option %s', (name, meant) => {
     expect(refusalOf(make({ [name]: true }))).toMatchObject({
       option: name,
       rule:
@@ -574,7 +574,7 @@ describe('options', () => {
     });
   });
 
-  test('of one call', () => {
+  test('are checked for each call of clientAddress', () => {
     expect(
       refusalOf(() => clientAddress(request(CLIENT), { trustProxy: 1 } as AddressOptions)),
     ).toMatchObject({
@@ -587,14 +587,14 @@ describe('options', () => {
     );
   });
 
-  test('an unreadable proxy is refused', () => {
+  test('refuses an unreadable proxy object', () => {
     expect(refusalOf(make({ trustedProxies: hostileProxy }))).toMatchObject({
       option: 'trustedProxies',
     });
     expect(refusalOf(make(null))).toMatchObject({ option: 'identifyByAddress options' });
   });
 
-  test('are read once: a list that changes later changes nothing', () => {
+  test('are read once, so later changes of the list have no effect', () => {
     const trustedProxies = ['10.0.0.0/8'];
     const options = { trustedProxies };
     const identify = identifyByAddress(options);

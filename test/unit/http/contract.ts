@@ -81,7 +81,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       ]);
     });
 
-    test('lets a request through, and says what is left', async () => {
+    test('lets a request through and reports what is left', async () => {
       const { call } = await serve([[inMemory(3), { identify: user }]]);
       const response = await call();
       expect([response.status, await response.text()]).toEqual([200, 'done']);
@@ -90,7 +90,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       expect(response.headers.get('retry-after')).toBeNull();
     });
 
-    test('answers 429 with a problem, and when to come again', async () => {
+    test('answers 429 with a problem and a Retry-After', async () => {
       const { call } = await serve([[inMemory(1), { identify: user }]]);
       await call();
       const response = await call();
@@ -124,7 +124,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       expect(statuses.toSorted((a, b) => a - b)).toEqual([200, 200, 429, 429]);
     });
 
-    test('awaits an identity, and takes one of several parts', async () => {
+    test('awaits an identity and accepts one of several parts', async () => {
       const limiter = inMemory(1);
       const identify = async (request: Request): Promise<string[]> => ['acme', user(request)!];
       const { call } = await serve([[limiter, { identify }]]);
@@ -139,7 +139,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       ['a promise of nothing', async () => undefined],
     ];
     test.each(unusable)(
-      'answers 400 where the identity is %s, and charges nobody',
+      'answers 400 and charges nothing when the identity is %s',
       async (_, identify) => {
         const options = { identify } as GuardOptions<Request>;
         const { call } = await serve([[inMemory(1), options]]);
@@ -168,7 +168,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       ['a promise of a Date', async () => new Date(0), 'Date'],
     ];
     test.each(wrong)(
-      'refuses a request whose identity is %s, though the unidentified may pass, and warns once of its type',
+      'refuses a request whose identity is %s even with `unidentified: pass`, and warns once of its type',
       async (_, identify, names) => {
         const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
         try {
@@ -197,7 +197,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       ['a number', 42],
       ['a bigint', 42n],
       ['a part', ['acme', 42]],
-    ])('takes %s for its decimal digits', async (_, identity) => {
+    ])('takes %s as identity by its decimal digits', async (_, identity) => {
       const limiter = inMemory(2);
       const { call } = await serve([[limiter, { identify: () => identity }]]);
       expect((await call()).headers.get('ratelimit')).toContain('r=1');
@@ -214,7 +214,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       ],
       ['rejects', () => Promise.reject(new Error('secret of anna'))],
     ])(
-      'hands the error to the framework where `identify` %s, whoever may pass',
+      'hands the error to the framework when `identify` %s, even with `unidentified: pass`',
       async (_, identify) => {
         let handled = 0;
         const { call } = await serve(
@@ -229,14 +229,14 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       },
     );
 
-    test('lets a request without an identity through where it is told to', async () => {
+    test('lets a request without an identity pass with `unidentified: pass`', async () => {
       const { call } = await serve([
         [inMemory(1), { identify: () => undefined, unidentified: 'pass' }],
       ]);
       expect([(await call()).status, (await call()).status]).toEqual([200, 200]);
     });
 
-    test('answers 503 while the store is away and the strategy is closed, with no invented numbers', async () => {
+    test('answers 503 without invented numbers while the store is away under failStrategy closed', async () => {
       const { call } = await serve([[away, { identify: user }]]);
       const response = await call();
       expect(response.status).toBe(503);
@@ -248,28 +248,28 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       });
     });
 
-    test('lets requests through while the store is away and the strategy is open, with no invented numbers', async () => {
+    test('lets requests pass without invented numbers while the store is away under failStrategy open', async () => {
       const { call } = await serve([[awayAndOpen, { identify: user }]]);
       const response = await call();
       expect(response.status).toBe(200);
       expect([...response.headers.keys()].filter((name) => name.includes('ratelimit'))).toEqual([]);
     });
 
-    test('charges the cost that a request has', async () => {
+    test('charges the cost of a request', async () => {
       const cost = (request: Request): number => (framework.method(request) === 'POST' ? 5 : 1);
       const { call } = await serve([[inMemory(10), { identify: user, cost }]]);
       expect((await call({ method: 'POST', body: 'x' })).headers.get('ratelimit')).toContain('r=5');
       expect((await call()).headers.get('ratelimit')).toContain('r=4');
     });
 
-    test('announces the wait for this cost', async () => {
+    test('announces the wait for the cost of the request', async () => {
       const { call } = await serve([[inMemory(60), { identify: user, cost: 30 }]]);
       await call();
       await call();
       expect((await call()).headers.get('retry-after')).toBe('30');
     });
 
-    test('says of a cost that can never pass that waiting is no use', async () => {
+    test('tells that waiting is no use for a cost that can never pass', async () => {
       const { call } = await serve([[inMemory(3), { identify: user, cost: 4 }]]);
       const response = await call();
       expect(response.status).toBe(429);
@@ -300,7 +300,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       expect(handled).toBe(0);
     });
 
-    test('limits by the plan that a request has', async () => {
+    test('limits by the plan of a request', async () => {
       const paid = [tokenBucket({ name: 'paid', rate: 100, period: '1m' })];
       const limits = async (request: Request): Promise<typeof paid | undefined> =>
         user(request) === 'ben' ? paid : undefined;
@@ -311,7 +311,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       );
     });
 
-    test('skips what it is told to skip, uncounted', async () => {
+    test('skips a request without counting it', async () => {
       const skip = async (request: Request): Promise<boolean> => user(request) === 'probe';
       const { call } = await serve([[inMemory(1), { identify: () => 'all', skip }]]);
       const skipped = await call({ user: 'probe' });
@@ -321,7 +321,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       expect((await call({ user: 'probe' })).status).toBe(200);
     });
 
-    test('sends what `onRefused` returns instead', async () => {
+    test('sends what `onRefused` returns', async () => {
       const onRefused: GuardOptions<Request>['onRefused'] = async (request, { decision }) => ({
         status: 420,
         headers: { 'X-Calm': user(request)! },
@@ -350,7 +350,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       ["'default'", () => 'default' as const],
       ['nothing', () => undefined],
       ['a promise of nothing', async () => {}],
-    ])('sends its own answer where `onRefused` returns %s', async (_, onRefused) => {
+    ])('sends the default answer when `onRefused` returns %s', async (_, onRefused) => {
       const { call } = await serve([[inMemory(1), { identify: user, onRefused }]]);
       await call();
       const response = await call();
@@ -366,7 +366,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
         },
       ],
       ['rejects', () => Promise.reject(new Error('no'))],
-    ])('hands the error to the framework where `onRefused` %s', async (_, onRefused) => {
+    ])('hands the error to the framework when `onRefused` %s', async (_, onRefused) => {
       let handled = 0;
       const { call } = await serve([[inMemory(1), { identify: user, onRefused }]], async () => {
         handled += 1;
@@ -376,7 +376,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       expect([(await call()).status, handled]).toEqual([500, 1]);
     });
 
-    test("throws a refusal where `onRefused` returns 'throw', and an error handler answers it with its fields", async () => {
+    test("throws a refusal when `onRefused` returns 'throw', and an error handler answers it with its fields", async () => {
       const onRefused = () => 'throw' as const;
       const { call } = await serve(
         [[inMemory(1), { identify: user, onRefused }]],
@@ -393,12 +393,15 @@ export function frameworkContract<Request extends object>(framework: Framework<R
     test.each<[status: number, options: () => readonly [RateLimiter, GuardOptions<Request>]]>([
       [400, () => [inMemory(1), { identify: () => undefined, onRefused: () => 'throw' }]],
       [503, () => [away, { identify: user, onRefused: () => 'throw' }]],
-    ])('throws a refusal of status %i alike', async (status, options) => {
-      const { call } = await serve([options()], ok, 'as the error says');
-      expect((await call()).status).toBe(status);
-    });
+    ])(
+      "throws a refusal of status %i when `onRefused` returns 'throw'",
+      async (status, options) => {
+        const { call } = await serve([options()], ok, 'as the error says');
+        expect((await call()).status).toBe(status);
+      },
+    );
 
-    test('names each of several limits, as an independent parser reads them', async () => {
+    test('names each of several limits in fields that an independent parser reads', async () => {
       const limiter = withLimits(
         tokenBucket({ name: 'burst', rate: 10, period: '1s' }),
         slidingWindow({ name: 'hourly', rate: 1_000, period: '1h' }),
@@ -422,7 +425,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       ]);
     });
 
-    test('stacks limiters on one route: their fields join, and each decides', async () => {
+    test('joins the fields of limiters stacked on one route, each of which decides', async () => {
       const outer = withLimits(tokenBucket({ name: 'outer', rate: 3, period: '1m' }));
       const inner = withLimits(tokenBucket({ name: 'inner', rate: 1, period: '1m' }));
       const { call } = await serve([
@@ -443,7 +446,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       ['failures', 200, 1],
       ['successes', 404, 1],
       ['successes', 302, 0],
-    ] as const)('counting %s, a response of %i leaves %i', async (count, status, left) => {
+    ] as const)('counting %s, a response of status %i leaves %i', async (count, status, left) => {
       const limiter = inMemory(1);
       const { call } = await serve([[limiter, { identify: user, count }]], async () => ({
         status,
@@ -465,7 +468,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       await eventually(async () => (await limiter.peek('anna')).remaining === 2);
     });
 
-    test('never admits more at once than may fail', async () => {
+    test('never admits more requests at once than may fail', async () => {
       let inside = 0;
       let most = 0;
       const { call } = await serve(
@@ -493,13 +496,13 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       expect(refused.headers.get('retry-after')).toBe('60');
     });
 
-    test('limits OPTIONS as any other method', async () => {
+    test('limits OPTIONS like any other method', async () => {
       const { call } = await serve([[inMemory(1), { identify: user }]]);
       expect((await call({ method: 'OPTIONS' })).status).toBe(200);
       expect((await call({ method: 'OPTIONS' })).status).toBe(429);
     });
 
-    test('keeps one connection alive through passes and refusals, bodies sent along unread', async () => {
+    test('keeps one connection alive through passes and refusals with unread bodies', async () => {
       const { origin } = await serve([[inMemory(2), { identify: user }]]);
       const agent = new Agent({ keepAlive: true, maxSockets: 1 });
       const statuses: (number | undefined)[] = [];
@@ -517,7 +520,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       expect(ports.size).toBe(1);
     });
 
-    describe('a request that is counted twice', () => {
+    describe('a request counted twice', () => {
       const named = (namespace: string, limits = [nine]): RateLimiter =>
         new RateLimiter({ store, namespace, limits });
       const nine = tokenBucket({ rate: 9, period: '1m' });
@@ -564,7 +567,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
             named(namespace, [...login, tokenBucket({ name: 'b', rate: 5, period: '1h' })]),
           ],
         ],
-      ])('is told with one warning: %s', async (_, pair) => {
+      ])('warns once when it is counted %s', async (_, pair) => {
         const [outer, inner] = pair(fresh());
         const warnings = await warningsOf([
           [outer, { identify: user }],
@@ -575,7 +578,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
         ]);
       });
 
-      test('is told where one guard says 42 and the other "42"', async () => {
+      test('warns when one guard identifies by 42 and the other by "42"', async () => {
         const limiter = named(fresh());
         const warnings = await warningsOf([
           [limiter, { identify: () => 42 }],
@@ -630,11 +633,11 @@ export function frameworkContract<Request extends object>(framework: Framework<R
             ];
           },
         ],
-      ])('is not told of %s', async (_, guards) => {
+      ])('does not warn of %s', async (_, guards) => {
         expect(await warningsOf(guards(fresh()))).toEqual([]);
       });
 
-      test('is not told of a handler that peeks', async () => {
+      test('does not warn of a handler that peeks', async () => {
         const limiter = named(fresh());
         const warnings = await warningsOf([[limiter, { identify: user }]], async (request) => {
           await limiter.peek(user(request)!);
@@ -644,7 +647,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       });
     });
 
-    test('tells a handler what was decided about its request', async () => {
+    test('hands the decision of a request to its handler', async () => {
       const { call } = await serve([[inMemory(5), { identify: user }]], async (request) => ({
         status: 200,
         body: String(decisionOf(request)?.remaining),
@@ -652,12 +655,12 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       expect(await (await call()).text()).toBe('4');
     });
 
-    describe('holding a place', () => {
+    describe('a concurrency limit', () => {
       const places = (): RateLimiter => withLimits(concurrency({ max: 1, ttl: '30s' }));
       const free = async (limiter: RateLimiter): Promise<boolean> =>
         (await limiter.peek('anna')).remaining === 1;
 
-      test('frees it when the response is complete, and names the unit', async () => {
+      test('frees the place when the response is complete, and names the unit', async () => {
         const limiter = places();
         const { call } = await serve([[limiter, { identify: user }]]);
         const response = await call();
@@ -669,7 +672,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
         await eventually(() => free(limiter));
       });
 
-      test('holds it while a response streams, and refuses others meanwhile', async () => {
+      test('holds the place while a response streams, and refuses others meanwhile', async () => {
         const limiter = places();
         const { source, push, end } = stream();
         const { call } = await serve([[limiter, { identify: user }]], async () => ({
@@ -687,7 +690,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
         await eventually(() => free(limiter));
       });
 
-      test('frees it when the handler throws', async () => {
+      test('frees the place when the handler throws', async () => {
         const limiter = places();
         const { call } = await serve([[limiter, { identify: user }]], async () => {
           throw new Error('broken');
@@ -696,7 +699,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
         await eventually(() => free(limiter));
       });
 
-      test('frees it when the client goes away before the answer', async () => {
+      test('frees the place when the client goes away before the answer', async () => {
         const limiter = places();
         const arrived = deferred<void>();
         const never = deferred<Answer>();
@@ -713,7 +716,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
         never.resolve({ status: 200, body: 'late' });
       });
 
-      test('frees it when the client goes away in the midst of a stream', async () => {
+      test('frees the place when the client goes away amid a stream', async () => {
         const limiter = places();
         const { source, push, end } = stream();
         const { call } = await serve([[limiter, { identify: user }]], async () => ({
@@ -733,7 +736,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
         end();
       });
 
-      test('never holds one for a client that went away while it was decided', async () => {
+      test('never holds a place for a client that went away during the decision', async () => {
         const limiter = places();
         const asked = deferred<void>();
         const goOn = deferred<void>();

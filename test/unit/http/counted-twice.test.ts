@@ -36,8 +36,8 @@ async function visit(served: Served): Promise<void> {
   for (let i = 0; i < 3; i++) expect((await fetch(served.origin)).status).toBe(200);
 }
 
-describe('a request that is counted twice is told, across', () => {
-  test('an application of Express and one that it mounts', async () => {
+describe('DRL_COUNTED_TWICE warns across', () => {
+  test('an Express application and one mounted in it', async () => {
     const limiter = memory();
     const [app, inner] = [express(), express()];
     app.use(forExpress(limiter));
@@ -48,19 +48,22 @@ describe('a request that is counted twice is told, across', () => {
     expect(await codes()).toEqual(['DRL_COUNTED_TWICE']);
   });
 
-  test.each(['route', 'mount', 'fetch'] as const)('applications of Hono, by %s', async (by) => {
-    const limiter = memory();
-    const [app, inner] = [new Hono(), new Hono()];
-    app.use(forHono(limiter, { identify }));
-    inner.use(forHono(limiter, { identify }));
-    inner.get('/', (c) => c.text('x'));
-    if (by === 'route') app.route('/', inner);
-    if (by === 'mount') app.mount('/', inner.fetch, { replaceRequest: (request) => request });
-    if (by === 'fetch') app.get('/', (c) => inner.fetch(c.req.raw));
-    expect((await app.request('/')).status).toBe(200);
-    expect((await app.request('/')).status).toBe(200);
-    expect(await codes()).toEqual(['DRL_COUNTED_TWICE']);
-  });
+  test.each(['route', 'mount', 'fetch'] as const)(
+    'applications of Hono, joined by %s',
+    async (by) => {
+      const limiter = memory();
+      const [app, inner] = [new Hono(), new Hono()];
+      app.use(forHono(limiter, { identify }));
+      inner.use(forHono(limiter, { identify }));
+      inner.get('/', (c) => c.text('x'));
+      if (by === 'route') app.route('/', inner);
+      if (by === 'mount') app.mount('/', inner.fetch, { replaceRequest: (request) => request });
+      if (by === 'fetch') app.get('/', (c) => inner.fetch(c.req.raw));
+      expect((await app.request('/')).status).toBe(200);
+      expect((await app.request('/')).status).toBe(200);
+      expect(await codes()).toEqual(['DRL_COUNTED_TWICE']);
+    },
+  );
 
   test('a web handler and an application of Hono in it', async () => {
     const limiter = memory();
@@ -80,7 +83,7 @@ describe('a request that is counted twice is told, across', () => {
     expect(await codes()).toEqual(['DRL_COUNTED_TWICE']);
   });
 
-  test('the request as a whole and one part of it', async () => {
+  test('a request as a whole and one part of it', async () => {
     const guard = createGuard<object>(memory(), { identify });
     const request = {};
     await guard.check(request);
@@ -89,15 +92,15 @@ describe('a request that is counted twice is told, across', () => {
   });
 });
 
-describe('no request is told to be counted twice', () => {
-  test('that is decided in several parts, as the fields of a query are', async () => {
+describe('DRL_COUNTED_TWICE does not warn', () => {
+  test('of a request decided in several parts, as the fields of a query are', async () => {
     const guard = createGuard<object>(memory(), { identify });
     const request = {};
     for (let i = 0; i < 4; i++) await guard.check(request, {});
     expect(await codes()).toEqual([]);
   });
 
-  test('whose object is handed in again when the first attempt is over', async () => {
+  test('of a request object passed again after its first attempt', async () => {
     const get = forWeb(memory(), { identify })(() => new Response('x'));
     const app = new Hono();
     app.use(forHono(memory(), { identify }));

@@ -41,7 +41,7 @@ for (const [version, express] of [
     },
   });
 
-  test(`Express ${version}: an error handler of the application finds the fields on the response, and the decision`, async () => {
+  test(`Express ${version}: an error handler of the application gets the fields on the response, and the decision`, async () => {
     const app = express();
     const limiter = { store: new MemoryStore(), rate: 1, period: '1m' } as const;
     app.use(rateLimit(limiter, { onRefused: () => 'throw' }));
@@ -130,7 +130,7 @@ describe('Express', () => {
     ['5', express5],
     ['4', express4],
   ] as const)(
-    '%s keeps the fields on its own answer to an error, and on 404',
+    '%s keeps the fields on its own answers to an error and to an unknown path',
     async (_, express) => {
       const app = express().set('env', 'test');
       app.use(rateLimit({ store: new MemoryStore(), rate: 5, period: '1h' }, { identify }));
@@ -150,7 +150,7 @@ describe('Express', () => {
     },
   );
 
-  test('lets a request go on whose head is out already, and adds no fields', async () => {
+  test('lets a request go on whose head was sent already, and adds no fields', async () => {
     const app = express5();
     app.use((_request, response, next) => {
       response.writeHead(200).write('one,');

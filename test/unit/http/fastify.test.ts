@@ -100,7 +100,7 @@ describe('Fastify', () => {
     return all;
   };
 
-  test('limits routes that were added before it, and requests that match none', async () => {
+  test('limits routes added before it, and requests that match none', async () => {
     const app = create();
     app.get('/before', ok);
     app.register(rateLimit, { limiter: memory(3) });
@@ -110,14 +110,14 @@ describe('Fastify', () => {
     );
   });
 
-  test('is registered by a module that is imported, as its default', async () => {
+  test('is exported as the default', async () => {
     const app = create();
     app.register(import('distributed-rate-limiter/fastify'), { limiter: memory() });
     app.get('/', ok);
     expect(await statuses(app, '/', '/')).toEqual([200, 429]);
   });
 
-  test('limits what is below the instance that it is registered with, and no more', async () => {
+  test('limits only the instance that it is registered with, and those below', async () => {
     const app = create();
     app.get('/outside', ok);
     app.register(async (inside) => {
@@ -141,7 +141,7 @@ describe('Fastify', () => {
   });
 
   describe('config.rateLimit', () => {
-    test('false: no limit', async () => {
+    test('false turns the limit off', async () => {
       const app = create();
       app.register(rateLimit, { limiter: memory() });
       app.get('/', { config: { rateLimit: false } }, ok);
@@ -157,7 +157,7 @@ describe('Fastify', () => {
       ['nothing of it', () => ({}), [200, 200, 200]],
       ['as the plugin says', () => true, [200, 200, 200]],
     ];
-    test.each(overrides)("%s goes before the plugin's", async (_, own, expected) => {
+    test.each(overrides)('%s in a route overrides the plugin', async (_, own, expected) => {
       const app = create();
       // Address options are of no use where a route says itself who is limited.
       app.register(rateLimit, { limiter: memory(5), ipv6Prefix: 56 });
@@ -165,7 +165,7 @@ describe('Fastify', () => {
       expect(await statuses(app, '/', '/', '/')).toEqual(expected);
     });
 
-    test('with `global: false` limits only the routes that ask', async () => {
+    test('limits only the routes that ask with `global: false`', async () => {
       const app = create();
       app.register(rateLimit, { limiter: memory(), global: false });
       app.get('/free', ok);
@@ -202,7 +202,7 @@ describe('Fastify', () => {
     ['no limiter', {}, '`RateLimiter options`'],
     ['a hook that is none', { limiter: memory(), hook: 'onSend' }, '`hook`'],
     ['`global` that is no boolean', { limiter: memory(), global: 'yes' }, '`global`'],
-  ])('does not start with %s', async (_, options, message) => {
+  ])('refuses to start with %s', async (_, options, message) => {
     const app = create();
     app.register(rateLimit, options as never);
     await expect(app.ready()).rejects.toThrow(message);
@@ -212,14 +212,14 @@ describe('Fastify', () => {
     ['a misspelt option', { costs: 1 }, '`costs`'],
     ['a number', 5, '`config.rateLimit`'],
     ['null', null, '`config.rateLimit`'],
-  ])('does not take a route whose config is %s', async (_, own, message) => {
+  ])('refuses a route whose config is %s', async (_, own, message) => {
     const app = create();
     await app.register(rateLimit, { limiter: memory() });
     expect(() => app.get('/', { config: { rateLimit: own as never } }, ok)).toThrow(message);
   });
 
   test.each(['onRequest', 'preHandler'] as const)(
-    'does not start with such a route that was added before it, or below it: %s',
+    'refuses to start with such a route added before or below it: %s',
     async (hook) => {
       const wrong = { config: { rateLimit: { costs: 1 } as never } };
       for (const add of [
@@ -241,7 +241,7 @@ describe('Fastify', () => {
   );
 
   test.each(['onRequest', 'preHandler'] as const)(
-    'limits instances below it that were registered before it: %s',
+    'limits instances below that were registered before it: %s',
     async (hook) => {
       const app = create();
       app.register(async (below) => void below.get('/below', ok));
@@ -308,7 +308,7 @@ describe('Fastify', () => {
           app.register(rateLimit, options(limiter));
         },
       ],
-    ])('runs after %s; HEAD too', async (_, build) => {
+    ])('runs after %s, for HEAD too', async (_, build) => {
       const limiter = memory(2);
       const app = create();
       await build(app, limiter);
@@ -318,7 +318,7 @@ describe('Fastify', () => {
       expect((await limiter.peek('anna')).remaining).toBe(0);
     });
 
-    test('leaves lists alone that several routes share', async () => {
+    test('leaves hook lists shared by several routes unchanged', async () => {
       const app = create();
       const preHandler = [authenticate];
       app.register(rateLimit, options(memory(3)));
@@ -328,7 +328,7 @@ describe('Fastify', () => {
       expect(preHandler).toEqual([authenticate]);
     });
 
-    test('charges once where a handler calls for the 404', async () => {
+    test('charges once when a handler calls for the 404', async () => {
       const limiter = memory(9);
       const app = create();
       app.register(rateLimit, { limiter, hook: 'preHandler', identify: () => 'all' });
@@ -370,7 +370,7 @@ describe('Fastify', () => {
     expect(seen).toEqual(order);
   });
 
-  test('closes the limiters that it made, and not those that it was given', async () => {
+  test('closes the limiters it made, and not those passed to it', async () => {
     const close = vi.spyOn(RateLimiter.prototype, 'close');
     try {
       const app = create();
@@ -388,7 +388,7 @@ describe('Fastify', () => {
     }
   });
 
-  test('shows a refusal to hooks and to loggers as any other reply', async () => {
+  test('shows a refusal to hooks and loggers like any other reply', async () => {
     const app = create();
     const seen: unknown[] = [];
     app.addHook('onSend', async (_, reply, payload) => {
@@ -415,14 +415,14 @@ describe('Fastify', () => {
     expect(await app.inject('/')).toMatchObject({ statusCode: 503, body: 'no cost' });
   });
 
-  test('never lets a request through because what was thrown was nothing', async () => {
+  test('never lets a request pass because `undefined` was thrown', async () => {
     const app = create();
     app.register(rateLimit, { limiter: memory(), cost: () => Promise.reject() });
     app.get('/', ok);
     expect(await statuses(app, '/')).toEqual([500]);
   });
 
-  test('has the fields on every answer to an error', async () => {
+  test('keeps the fields on every answer to an error', async () => {
     const app = create({ bodyLimit: 10 });
     await app.register(rateLimit, { limiter: memory(100) });
     app.get('/throws', async () => {
@@ -464,7 +464,7 @@ describe('Fastify', () => {
     }
   });
 
-  test('frees a place where a handler has taken over the response', async () => {
+  test('frees a place when a handler has taken over the response', async () => {
     const limiter = new RateLimiter({
       store: new MemoryStore(),
       limits: [concurrency({ max: 1, ttl: '30s' })],

@@ -7,7 +7,7 @@ import { secondCopy } from '../../kit/fakes/second-copy.ts';
 const limiter = new RateLimiter({ store: new MemoryStore(), rate: 1, period: '1m' });
 const identify = (): string => 'anna';
 
-describe('options of a guard that are refused', () => {
+describe('options of a guard', () => {
   test.each<[option: string, options: unknown, says: string]>([
     ['identify', { identify: 'x-api-key' }, 'a function'],
     ['identify', { keyGenerator: identify }, 'Did you mean `identify`'],
@@ -37,19 +37,19 @@ describe('options of a guard that are refused', () => {
     ['options', 'strict', 'an object'],
     ['options', null, 'an object'],
     ['options', [], 'an object'],
-  ])('%s: %j', (_, options, says) => {
+  ])('refuses %s: %j', (_, options, says) => {
     const make = (): unknown => createGuard(limiter, options as GuardOptions<object>);
     expect(make).toThrow(RateLimiterError);
     expect(make).toThrow(says);
   });
 
-  test('a limiter’s own options are as strict', () => {
+  test('refuses invalid options of its limiter', () => {
     expect(() => createGuard({ store: new MemoryStore(), rate: 0, period: '1m' })).toThrow(
       '`rate`',
     );
   });
 
-  test('a secret is not repeated', () => {
+  test('does not repeat a secret', () => {
     expect(() => createGuard(limiter, { partitionSecret: 'hunter2' })).toThrow(
       expect.not.objectContaining({ message: expect.stringContaining('hunter2') }),
     );
@@ -57,7 +57,7 @@ describe('options of a guard that are refused', () => {
 });
 
 describe('a limiter of another copy of the package', () => {
-  test('decides about requests, and lends them places', async () => {
+  test('decides about requests and holds places', async () => {
     const other = await secondCopy();
     expect(other.RateLimiter).not.toBe(RateLimiter);
     const foreign = new other.RateLimiter({
@@ -82,7 +82,7 @@ describe('a verdict', () => {
   const inMemory = (): RateLimiter =>
     new RateLimiter({ store: new MemoryStore(), rate: 1, period: '1m', blocks: true });
 
-  test('the refusal of a blocked identity is 429, and tells when the block ends', async () => {
+  test('refuses a blocked identity with 429, until the block ends', async () => {
     const blocking = inMemory();
     await blocking.block('anna', '10m');
     const verdict = await createGuard(blocking, { identify }).check({});
@@ -91,7 +91,7 @@ describe('a verdict', () => {
     expect(verdict).toHaveProperty('body', expect.stringContaining('abnormal-usage-detected'));
   });
 
-  test('under `throw` is the store’s error, for the framework to handle', async () => {
+  test("rejects with the store's error under failStrategy throw, for the framework to handle", async () => {
     const away = new RateLimiter({
       redis: 'redis://127.0.0.1:1',
       rate: 1,
@@ -104,14 +104,14 @@ describe('a verdict', () => {
     await away.close();
   });
 
-  test('for limits that are none is an error that says so, and nothing is charged', async () => {
+  test('rejects and charges nothing when `limits` returns no limits', async () => {
     const guarded = inMemory();
     const limits = (() => 'gold') as unknown as () => undefined;
     await expect(createGuard(guarded, { identify, limits }).check({})).rejects.toThrow('`limits`');
     expect((await guarded.peek('anna')).remaining).toBe(1);
   });
 
-  test('gives back once, however often it is told of the end', async () => {
+  test('refunds once, however often it is told of the end', async () => {
     const guarded = new RateLimiter({ store: new MemoryStore(), rate: 5, period: '1h' });
     await guarded.allow('anna', { cost: 2 });
     const verdict = await createGuard(guarded, { identify, count: 'failures' }).check({});
@@ -122,11 +122,11 @@ describe('a verdict', () => {
     expect((await guarded.peek('anna')).remaining).toBe(3);
   });
 
-  test('has nothing to be told where nothing can be given back', async () => {
+  test('has no finish when nothing can be refunded', async () => {
     expect(await createGuard(inMemory(), { identify }).check({})).not.toHaveProperty('finish');
   });
 
-  test('is remembered for its request, as the decision behind it', async () => {
+  test('remembers the decision of each request', async () => {
     const [first, second, skipped] = [{}, {}, {}];
     const guard = createGuard<object>(inMemory(), { identify, skip: (each) => each === skipped });
     await guard.check(first);
@@ -136,7 +136,7 @@ describe('a verdict', () => {
     expect(decisionOf(skipped)).toBeUndefined();
   });
 
-  test('is made under static limits of its own', async () => {
+  test('decides under its own static limits', async () => {
     const guarded = inMemory();
     const limits = [tokenBucket({ name: 'login', rate: 2, period: '1m' })];
     const guard = createGuard(guarded, { identify, limits });

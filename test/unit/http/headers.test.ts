@@ -35,7 +35,7 @@ async function fieldsOf(
 const perMinute = tokenBucket({ name: 'per-minute', rate: 60, period: '1m', burst: 2 });
 const perHour = slidingWindow({ name: 'per-hour', rate: 100, period: '1h' });
 
-describe('what the profiles write', () => {
+describe('the header profiles', () => {
   test.each([
     [
       "draft 11: a token bucket's quota is its burst, over the time in which that refills",
@@ -80,7 +80,7 @@ describe('what the profiles write', () => {
       },
     ],
     ['none: nothing while requests pass', 'none', {}, {}],
-  ] as const)('%s', async (_, headers, passed, refused) => {
+  ] as const)('writes the fields of %s', async (_, headers, passed, refused) => {
     const [first, , third] = await fieldsOf([perMinute], 3, { headers });
     expect(first).toEqual(passed);
     expect(third).toEqual({
@@ -91,7 +91,7 @@ describe('what the profiles write', () => {
   });
 
   test.each(['draft-8', 'draft-9', 'draft-10'] as const)(
-    '%s has the fields of draft 11',
+    'writes the fields of draft 11 for %s',
     async (headers) => {
       const [old, current] = [
         await fieldsOf([perMinute], 3, { headers }),
@@ -102,7 +102,7 @@ describe('what the profiles write', () => {
     },
   );
 
-  test('a function of one’s own gets the decision and the limits', async () => {
+  test('passes the decision and the limits to a function of the application', async () => {
     const [fields] = await fieldsOf([perMinute], 1, {
       headers: ({ decision, limits }) => ({
         'X-Left': `${decision.remaining} of ${limits[0]!.name}`,
@@ -111,7 +111,7 @@ describe('what the profiles write', () => {
     expect(fields).toEqual({ 'X-Left': '1 of per-minute' });
   });
 
-  test('a function of one’s own that throws costs a request its fields alone', async () => {
+  test('a function that throws costs a request only its fields', async () => {
     const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
     const headers = (): never => {
       throw new Error('no');
@@ -125,7 +125,7 @@ describe('what the profiles write', () => {
     warn.mockRestore();
   });
 
-  test('the drafts before 8 tell of the limit nearest to exhaustion', async () => {
+  test('the drafts before 8 describe the limit nearest to exhaustion', async () => {
     const [first] = await fieldsOf([perHour, perMinute], 1, { headers: 'draft-6' });
     expect(first).toMatchObject({
       'RateLimit-Limit': '2',
@@ -154,14 +154,14 @@ describe('a policy in draft 11', () => {
       concurrency({ max: 3, ttl: '30s' }),
       'q=3;qu="concurrent-requests"',
     ],
-  ])('%s', async (_, limit, policy) => {
+  ])('writes the policy: %s', async (_, limit, policy) => {
     const [fields] = await fieldsOf([limit], 1);
     expect(fields!['RateLimit-Policy']).toBe(`"default";${policy}`);
     expect(parseList(fields!['RateLimit-Policy']!)).toHaveLength(1);
     expect(parseList(fields!['RateLimit']!)).toHaveLength(1);
   });
 
-  test('stays the same from response to response', async () => {
+  test('stays the same in every response', async () => {
     const fields = await fieldsOf([perMinute, perHour], 5);
     expect(new Set(fields.map((each) => each['RateLimit-Policy'])).size).toBe(1);
   });
@@ -174,7 +174,7 @@ describe('a policy in draft 11', () => {
     }
   });
 
-  test('a limit in shadow shows nowhere; alone it leaves no field', async () => {
+  test('hides a shadow limit, and sends no field when it is the only one', async () => {
     const shadow = tokenBucket({ name: 'trial', rate: 1, period: '1m', shadow: true });
     const [fields] = await fieldsOf([perMinute, shadow], 1);
     expect(JSON.stringify(fields)).not.toContain('trial');
@@ -188,13 +188,13 @@ describe('Retry-After', () => {
     ['a fraction goes up, so that nobody comes too early', 50, 1, '2'],
     ['below a second it is one', 600, 1, '1'],
     ['it is the wait for this cost', 60, 30, '30'],
-  ])('%s', async (_, rate, cost, seconds) => {
+  ])('rounds the wait: %s', async (_, rate, cost, seconds) => {
     const limit = tokenBucket({ rate, period: '1m', burst: cost });
     const [, refused] = await fieldsOf([limit], 2, { cost });
     expect(refused!['Retry-After']).toBe(seconds);
   });
 
-  test('is never before the window that the refusing limit announces has ended', async () => {
+  test('never ends before the announced window of the refusing limit', async () => {
     const limits = [perMinute, slidingWindow({ name: 'tight', rate: 1, period: '1h' })];
     const [, refused] = await fieldsOf(limits, 2);
     const ends = parseList(refused!['RateLimit']!)
@@ -204,17 +204,17 @@ describe('Retry-After', () => {
   });
 });
 
-describe('pk', () => {
+describe('the partition key `pk`', () => {
   const partitionSecret = 'a secret of at least thirty-two bytes';
   const partition = (fields: Fields): string | undefined =>
     /pk=(:[A-Za-z0-9+/]{16}:)/.exec(fields['RateLimit'] ?? '')?.[1];
 
-  test('is there only where it was asked for', async () => {
+  test('is sent only when `partitionSecret` is set', async () => {
     expect(partition((await fieldsOf([perMinute], 1))[0]!)).toBeUndefined();
     expect(partition((await fieldsOf([perMinute], 1, { partitionSecret }))[0]!)).toBeDefined();
   });
 
-  test('is one for one identity, another for another one and under another secret', async () => {
+  test('is stable per identity, and differs by identity and by secret', async () => {
     const of = async (identity: string, secret: string): Promise<string | undefined> =>
       partition(
         (

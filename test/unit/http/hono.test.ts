@@ -58,7 +58,7 @@ describe('Hono', () => {
     new RateLimiter({ store: new MemoryStore(), ...options });
   const statusOf = async (url: string): Promise<number> => (await fetch(url)).status;
 
-  test('limits the routes that it is used for', async () => {
+  test('limits the routes that use it', async () => {
     const app = new Hono();
     app.use('/api/*', rateLimit(memory()));
     app.get('/api/a', (c) => c.text('a')).get('/free', (c) => c.text('free'));
@@ -70,7 +70,7 @@ describe('Hono', () => {
     ]);
   });
 
-  test('keeps the fields and the cookies of handlers and of other middleware', async () => {
+  test('keeps the fields and cookies of handlers and of other middleware', async () => {
     const app = new Hono();
     app.use(async (c, next) => {
       c.header('x-request-id', '7');
@@ -90,7 +90,7 @@ describe('Hono', () => {
     expect([refused.status, refused.headers.get('x-request-id')]).toEqual([429, '7']);
   });
 
-  test('adds fields to a response whose own are immutable', async () => {
+  test('adds fields to a response with immutable headers', async () => {
     const app = new Hono();
     const two = { rate: 2, period: '1h' } as const;
     app.use(rateLimit(memory(two)), rateLimit(memory(two)));
@@ -100,7 +100,7 @@ describe('Hono', () => {
     expect(headers.get('ratelimit-policy')).toBe('"default";q=2;w=3600, "default";q=2;w=3600');
   });
 
-  test('frees a place where other middleware replaces the response', async () => {
+  test('frees a place when other middleware replaces the response', async () => {
     const app = new Hono();
     const limiter = new RateLimiter({
       store: new MemoryStore(),
@@ -117,7 +117,7 @@ describe('Hono', () => {
     await vi.waitFor(async () => expect((await limiter.peek('all')).remaining).toBe(1));
   });
 
-  describe('address', () => {
+  describe('the option `address`', () => {
     type Bindings = { ip?: string };
     const address = (c: Context<{ Bindings: Bindings }>): string | undefined => c.env.ip;
     const ask = async (app: Hono<{ Bindings: Bindings }>, ip?: string): Promise<number> =>
@@ -126,7 +126,7 @@ describe('Hono', () => {
     test.each([
       ['a /64 of IPv6', ['2001:db8::1', '2001:db8::2', '2001:db8::ffff:3']],
       ['IPv4 and its mapped form', ['203.0.113.7', '::ffff:203.0.113.7', '::ffff:cb00:7107']],
-    ])('is one client for %s', async (_, addresses) => {
+    ])('identifies one client by %s', async (_, addresses) => {
       const app = new Hono<{ Bindings: Bindings }>();
       app.use(rateLimit(memory(), { address }));
       app.get('/', (c) => c.text('x'));
@@ -136,7 +136,7 @@ describe('Hono', () => {
       expect(await ask(app, '198.51.100.1')).toBe(200);
     });
 
-    test('believes the proxies that are trusted, and no others', async () => {
+    test('believes only trusted proxies', async () => {
       const app = new Hono<{ Bindings: Bindings }>();
       app.use(rateLimit(memory(), { address, trustedProxies: ['10.0.0.0/8'], ipv6Prefix: 48 }));
       app.get('/', (c) => c.text('x'));
@@ -148,7 +148,7 @@ describe('Hono', () => {
       expect(await from('192.0.2.1', '2001:db8:6::1')).toBe(429);
     });
 
-    test('goes before the socket under @hono/node-server', async () => {
+    test('overrides the socket under @hono/node-server', async () => {
       const app = new Hono();
       app.use(rateLimit(memory(), { address: (c) => c.req.header('cf-connecting-ip') }));
       app.get('/', (c) => c.text('x'));
@@ -158,7 +158,7 @@ describe('Hono', () => {
       expect([await from('192.0.2.1'), await from('192.0.2.2')]).toEqual([200, 200]);
     });
 
-    test('is an error where it is none, or stands beside `identify`', async () => {
+    test('refuses an invalid address, and `address` beside `identify`', async () => {
       expect(() => rateLimit(memory(), { address: '192.0.2.1' as never })).toThrow('`address`');
       expect(() => rateLimit(memory(), { address: () => '', identify: () => 'a' })).toThrow(
         '`address` must be left out',
@@ -174,7 +174,7 @@ describe('Hono', () => {
       expect(errors[0]!.message).toContain('`address` must be a function that returns');
     });
 
-    test('that reads a forwarding header itself is not told that nobody reads it; another is', async () => {
+    test('does not warn when it reads a forwarding header itself, and warns otherwise', async () => {
       const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
       try {
         const app = new Hono();
@@ -198,7 +198,7 @@ describe('Hono', () => {
     });
   });
 
-  test('answers 400 where no address is known, and says once that `address` is missing', async () => {
+  test('answers 400 without an address, and warns once that `address` is missing', async () => {
     const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
     try {
       const app = new Hono();
@@ -217,7 +217,7 @@ describe('Hono', () => {
     }
   });
 
-  test('limits by who is connected under @hono/node-server', async () => {
+  test('limits by the peer under @hono/node-server', async () => {
     const limiter = memory();
     const app = new Hono();
     app.use(rateLimit(limiter));
@@ -313,13 +313,13 @@ describe('Hono', () => {
           ),
       ],
     ];
-    test.each(failing)('has the fields: %s', async (_, status, make) => {
+    test.each(failing)('keeps the fields: %s', async (_, status, make) => {
       const response = await answerOf(make());
       expect([response.status, response.headers.get('ratelimit')]).toEqual([status, FIELDS]);
     });
 
     test.runIf(where === 'on Node')(
-      'has the fields where no error was thrown, but text',
+      'keeps the fields when text instead of an error was thrown',
       async () => {
         const response = await answerOf(limited().get('/', () => Promise.reject('text')));
         expect([response.status, response.headers.get('ratelimit')]).toEqual([500, FIELDS]);
@@ -327,7 +327,7 @@ describe('Hono', () => {
     );
   });
 
-  test('joins the fields of an upstream whose response is handed on', async () => {
+  test('joins the fields of an upstream whose response is passed on', async () => {
     const upstream = await listen(
       createServer((_, response) => response.setHeader('RateLimit', '"up";r=1').end()),
     );
@@ -337,7 +337,7 @@ describe('Hono', () => {
     expect(headers.get('ratelimit')).toBe('"default";r=0;t=3600, "up";r=1');
   });
 
-  test('frees a place where middleware finishes no response', async () => {
+  test('frees a place when middleware finishes no response', async () => {
     const limiter = new RateLimiter({
       store: new MemoryStore(),
       limits: [concurrency({ max: 1, ttl: '30s' })],

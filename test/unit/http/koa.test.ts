@@ -77,7 +77,7 @@ describe('Koa', () => {
     expect(await refused.json()).toEqual({ sorry: expect.stringContaining('quota-exceeded') });
   });
 
-  test("throws an error of the guard's functions for Koa's own handling", async () => {
+  test("throws an error of the guard's functions for Koa's own error handling", async () => {
     const app = quiet();
     const errors: unknown[] = [];
     app.on('error', (error) => errors.push(error));
@@ -96,7 +96,7 @@ describe('Koa', () => {
     expect(errors).toEqual([cause]);
   });
 
-  test('limits by who is connected, whatever Koa makes of proxies', async () => {
+  test("limits by the peer, whatever Koa's proxy settings", async () => {
     const app = quiet();
     app.proxy = true;
     app.use(rateLimit({ ...one, namespace: 'proxy' }));
@@ -107,7 +107,7 @@ describe('Koa', () => {
     expect([await from('192.0.2.1'), await from('192.0.2.2')]).toEqual([200, 429]);
   });
 
-  test('hands out the limiter that it made', () => {
+  test('exposes the limiter that it made', () => {
     expect(rateLimit(one).limiter).toBeInstanceOf(RateLimiter);
     const limiter = new RateLimiter(one);
     expect(rateLimit(limiter).limiter).toBe(limiter);
@@ -158,7 +158,7 @@ describe('Koa', () => {
       if (status === 405) expect(response.headers.get('allow')).toBe('GET');
     });
 
-    test('is told to the application as it was thrown', async () => {
+    test('reaches the application as it was thrown', async () => {
       const app = limited(() => Promise.reject(broken));
       const told: unknown[] = [];
       app.on('error', (error) => told.push(error));
@@ -172,7 +172,7 @@ describe('Koa', () => {
       expect(headers.get('ratelimit')).toBe(`${FIELDS}, "default";r=4;t=720`);
     });
 
-    test('gives no field back that the application has removed', async () => {
+    test('restores no field that the application has removed', async () => {
       const app = quiet();
       app.use(async (ctx, next) => {
         await next().finally(() => ctx.remove('RateLimit'));
@@ -185,7 +185,7 @@ describe('Koa', () => {
       ]);
     });
 
-    test('does not tell one request of the fields of another', async () => {
+    test('shows no request the fields of another', async () => {
       const app = quiet();
       app.use(rateLimit(five(), { skip: (ctx) => ctx.path === '/free' }));
       app.use(() => Promise.reject(broken));

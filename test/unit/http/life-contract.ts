@@ -60,7 +60,7 @@ export function lifeContract<Request extends object>(framework: Framework<Reques
     }
 
     describe.each(['failures', 'successes'] as const)('counting %s', (count) => {
-      test('keeps a request charged whose client goes away before the answer', async () => {
+      test('keeps a request charged when its client goes away before the answer', async () => {
         const limiter = perHour(2);
         const arrived = deferred<void>();
         const answer = deferred<Answer>();
@@ -78,7 +78,7 @@ export function lifeContract<Request extends object>(framework: Framework<Reques
         expect(await left(limiter)).toBe(1);
       });
 
-      test('keeps a request charged whose client goes away while it is decided', async () => {
+      test('keeps a request charged when its client goes away during the decision', async () => {
         const limiter = perHour(2);
         const [asked, goOn] = [deferred<void>(), deferred<void>()];
         const identify = async (): Promise<string> => {
@@ -102,7 +102,7 @@ export function lifeContract<Request extends object>(framework: Framework<Reques
         expect(await left(limiter)).toBe(1);
       });
 
-      test('keeps a request charged whose client goes away in the midst of the body', async () => {
+      test('keeps a request charged when its client goes away amid the body', async () => {
         const limiter = perHour(2);
         const status = count === 'failures' ? 200 : 500;
         const gone = deferred<void>();
@@ -124,7 +124,7 @@ export function lifeContract<Request extends object>(framework: Framework<Reques
       });
     });
 
-    test('frees the place of a request that waits behind another one when its client goes away', async () => {
+    test('frees the place of a request waiting behind another one when its client goes away', async () => {
       const limiter = places(2);
       const arrived = deferred<void>();
       let handled = 0;
@@ -142,7 +142,7 @@ export function lifeContract<Request extends object>(framework: Framework<Reques
       expect(await leftOf(limiter, 2)).toBe(2);
     });
 
-    test('frees a place after `maxHold`, with one warning, though the response goes on', async () => {
+    test('frees a place after `maxHold`, with one warning, while the response goes on', async () => {
       const limiter = places();
       const warnings = await withoutWarnings(async () => {
         const arrived = deferred<void>();
@@ -159,7 +159,7 @@ export function lifeContract<Request extends object>(framework: Framework<Reques
       expect(warnings).toMatchObject([[expect.anything(), { code: 'DRL_HELD_TOO_LONG' }]]);
     });
 
-    describe('header values of the application', () => {
+    describe('header values from the application', () => {
       class Odd {
         toString(): string {
           return 'odd';
@@ -174,7 +174,7 @@ export function lifeContract<Request extends object>(framework: Framework<Reques
         ['Latin-1', 'caf\u00e9', expect.stringMatching(/^caf/)],
         ['undefined', undefined, null],
       ];
-      test.each(written)('writes %s, or leaves it out', async (_, value, text) => {
+      test.each(written)('writes or omits %s', async (_, value, text) => {
         const limiter = places();
         const fields = { 'X-Before': 'a', 'X-Own': value as string, 'X-After': 'b' };
         const onRefused = (): object => ({ headers: fields });
@@ -219,30 +219,27 @@ export function lifeContract<Request extends object>(framework: Framework<Reques
       const make = (fields: unknown): never =>
         (typeof fields === 'function' ? (fields as () => unknown)() : fields) as never;
 
-      test.each(unsendable)(
-        'costs the fields, and one warning, where they hold %s',
-        async (_, fields) => {
-          const limiter = places();
-          const warnings = await withoutWarnings(async () => {
-            const headers = (): never => make(fields);
-            const origin = await serve(limiter, { identify: anna, headers });
-            for (let i = 0; i < 2; i++) {
-              const passed = await fetch(origin);
-              expect([passed.status, await passed.text()]).toEqual([200, 'done']);
-              expect(passed.headers.get('x-own') ?? passed.headers.get('x-other')).toBeNull();
-              expect(await leftOf(limiter, 1)).toBe(1);
-            }
-            await limiter.acquire('anna');
-            expect((await fetch(origin)).status).toBe(429);
-          });
-          expect(warnings).toMatchObject([
-            [expect.stringContaining('`headers`'), { code: 'DRL_HOOK_FAILED' }],
-          ]);
-        },
-      );
+      test.each(unsendable)('%s costs only the fields, with one warning', async (_, fields) => {
+        const limiter = places();
+        const warnings = await withoutWarnings(async () => {
+          const headers = (): never => make(fields);
+          const origin = await serve(limiter, { identify: anna, headers });
+          for (let i = 0; i < 2; i++) {
+            const passed = await fetch(origin);
+            expect([passed.status, await passed.text()]).toEqual([200, 'done']);
+            expect(passed.headers.get('x-own') ?? passed.headers.get('x-other')).toBeNull();
+            expect(await leftOf(limiter, 1)).toBe(1);
+          }
+          await limiter.acquire('anna');
+          expect((await fetch(origin)).status).toBe(429);
+        });
+        expect(warnings).toMatchObject([
+          [expect.stringContaining('`headers`'), { code: 'DRL_HOOK_FAILED' }],
+        ]);
+      });
 
       test.each(unsendable)(
-        'refuses without fields of `onRefused` that hold %s',
+        'refuses without the fields of `onRefused` that hold %s',
         async (_, fields) => {
           const limiter = perHour(1);
           const warnings = await withoutWarnings(async () => {
@@ -278,18 +275,21 @@ export function lifeContract<Request extends object>(framework: Framework<Reques
         ['a body that is a number', { body: 7 }],
         ['null', null],
         ['text', 'slow down'],
-      ])('refuses as usual where `onRefused` returns %s', async (_, replacement) => {
-        const limiter = perHour(1);
-        const warnings = await withoutWarnings(async () => {
-          const onRefused = (): never => replacement as never;
-          const origin = await serve(limiter, { identify: anna, onRefused });
-          await fetch(origin);
-          const refused = await fetch(origin);
-          expect(refused.status).toBe(429);
-          expect(await refused.json()).toMatchObject({ status: 429 });
-        });
-        expect(warnings).toHaveLength(1);
-      });
+      ])(
+        'refuses as usual, with one warning, when `onRefused` returns %s',
+        async (_, replacement) => {
+          const limiter = perHour(1);
+          const warnings = await withoutWarnings(async () => {
+            const onRefused = (): never => replacement as never;
+            const origin = await serve(limiter, { identify: anna, onRefused });
+            await fetch(origin);
+            const refused = await fetch(origin);
+            expect(refused.status).toBe(429);
+            expect(await refused.json()).toMatchObject({ status: 429 });
+          });
+          expect(warnings).toHaveLength(1);
+        },
+      );
 
       test.each([204, 304])('refuses with status %i and no body', async (status) => {
         const limiter = perHour(1);
@@ -312,7 +312,7 @@ export function lifeContract<Request extends object>(framework: Framework<Reques
 
     const { responseOf } = framework;
     test.runIf(responseOf !== undefined)(
-      'keeps a request charged whose client goes away while the body waits for it',
+      'keeps a request charged when its client goes away while the body waits for it',
       async () => {
         const limiter = perHour(2);
         const origin = await serve(limiter, { identify: anna, count: 'failures' }, async () => ({
@@ -327,7 +327,7 @@ export function lifeContract<Request extends object>(framework: Framework<Reques
       },
     );
 
-    describe.runIf(responseOf !== undefined)('a verdict that comes too late', () => {
+    describe.runIf(responseOf !== undefined)('a verdict that arrives after the response', () => {
       /** Asks once; `meanwhile` runs while the guard decides. Resolves with the client's view. */
       async function late(
         limiter: RateLimiter,
@@ -358,7 +358,7 @@ export function lifeContract<Request extends object>(framework: Framework<Reques
         return limiter;
       };
 
-      test('is dropped where the response was sent, and the request with it', async () => {
+      test('is dropped, together with the request', async () => {
         const limiter = places();
         expect(await late(limiter, answer)).toEqual({ status: 503, body: 'timeout', handled: 0 });
         expect(await leftOf(limiter, 1)).toBe(1);
@@ -372,12 +372,12 @@ export function lifeContract<Request extends object>(framework: Framework<Reques
         expect(await leftOf(successes, 2)).toBe(2);
       });
 
-      test('does not refuse where the response was sent', async () => {
+      test('does not refuse a request that was answered', async () => {
         const expected = { status: 503, body: 'timeout', handled: 0 };
         expect(await late(await refusing(), answer)).toEqual(expected);
       });
 
-      test('does not cut a response short that is being written', async () => {
+      test('does not cut off a response that is being written', async () => {
         const write = (response: ServerResponse): void => {
           response.writeHead(200).write('one,');
           setTimeout(() => response.end('two'), 30);
@@ -386,7 +386,7 @@ export function lifeContract<Request extends object>(framework: Framework<Reques
         expect(seen).toEqual({ status: 200, body: 'one,two', handled: 0 });
       });
 
-      test('is dropped where a function of the guard fails after the response was sent', async () => {
+      test('is dropped when a function of the guard fails after the response was sent', async () => {
         await withoutWarnings(async () => {
           const cost = (): never => {
             throw new Error('no cost');
@@ -396,7 +396,7 @@ export function lifeContract<Request extends object>(framework: Framework<Reques
         });
       });
 
-      test('frees the place where a field cannot be written', async () => {
+      test('frees the place when a field cannot be written', async () => {
         const limiter = places();
         await withoutWarnings(async () => {
           const origin = await serve(limiter, {

@@ -45,7 +45,7 @@ async function codes(): Promise<(string | undefined)[]> {
   return (await warnings()).map(({ code }) => code);
 }
 
-describe('a guard that is made for each request is told with one warning', () => {
+describe('DRL_MADE_PER_REQUEST warns once of a guard made per request', () => {
   const made = options();
   const each = (): RateLimiterOptions => options(made.namespace);
 
@@ -138,7 +138,7 @@ describe('a guard that is made for each request is told with one warning', () =>
           }),
         ),
     ],
-  ])('%s', async (_, serve) => {
+  ])('with %s', async (_, serve) => {
     expect(await statuses(await serve())).toEqual([200, 200, 200, 200]);
     expect(await codes()).toEqual(['DRL_MADE_PER_REQUEST']);
     const [{ message }] = (await warnings()) as [Error];
@@ -147,8 +147,8 @@ describe('a guard that is made for each request is told with one warning', () =>
   });
 });
 
-describe('no guard is told to be made for each request', () => {
-  test('that is made once, and called by a function of the application', async () => {
+describe('DRL_MADE_PER_REQUEST does not warn', () => {
+  test('of a guard made once and called by a function of the application', async () => {
     const limit = forExpress(options());
     const app = express();
     app.get('/', (request, response, next) => void limit(request, response, next));
@@ -157,7 +157,7 @@ describe('no guard is told to be made for each request', () => {
     expect(await codes()).toEqual([]);
   });
 
-  test('that is made at the first request', async () => {
+  test('of a guard made at the first request', async () => {
     let limit: ReturnType<typeof forExpress> | undefined;
     const app = express();
     app.get('/', (request, response, next) => {
@@ -169,7 +169,7 @@ describe('no guard is told to be made for each request', () => {
     expect(await codes()).toEqual([]);
   });
 
-  test('that is made at the first request of each tenant', async () => {
+  test('of a guard made at the first request of each tenant', async () => {
     const limits = new Map<string, ReturnType<typeof forExpress>>();
     const app = express();
     app.get('/:tenant', (request, response, next) => {
@@ -187,7 +187,7 @@ describe('no guard is told to be made for each request', () => {
     expect(await codes()).toEqual([]);
   });
 
-  test('of applications that are made alike, each for one request, such as tests make', async () => {
+  test('of equal applications made for one request each, as tests do', async () => {
     const makeHono = (): Hono => {
       const app = new Hono();
       app.use(forHono(options('alike'), { identify }));
@@ -209,7 +209,7 @@ describe('no guard is told to be made for each request', () => {
     expect(await codes()).toEqual([]);
   });
 
-  test('that a plugin of Fastify makes for routes at their first request', async () => {
+  test('of a guard that a Fastify plugin makes for routes at their first request', async () => {
     const { rateLimit } = await import('distributed-rate-limiter/fastify');
     const app = fastify();
     const route = async (): Promise<string> => 'x';

@@ -131,7 +131,7 @@ describe('GraphQL', () => {
     identify: ({ headers }) => headers['x-user'],
   };
 
-  test('refuses a field with the problem as its error, and answers the others', async () => {
+  test('refuses a field with the problem as its error and answers the others', async () => {
     const ask = await serve(byUser, once1());
     expect((await ask('{ free limited }')).result).toEqual({
       data: { free: 'done', limited: 'done' },
@@ -176,7 +176,7 @@ describe('GraphQL', () => {
     });
   });
 
-  test('counts no failures, which no status tells apart, and says so', async () => {
+  test('refuses to count failures, which no status shows', async () => {
     const ask = await serve({ ...byUser, count: 'failures' }, once1());
     const { result } = await ask('{ limited free }');
     expect(result.data).toEqual({ limited: null, free: 'done' });
@@ -241,13 +241,13 @@ describe('a WebSocket gateway', () => {
     expect(await say('free')).toEqual(done('free'));
   });
 
-  test('sends the problem, where a filter makes a WsException of it', async () => {
+  test('sends the problem when a filter makes a WsException of it', async () => {
     const say = await serve({ identify: all }, once1(), [UseFilters(new Problems())]);
     await say('limited');
     expect(await say('limited')).toEqual({ event: 'exception', data: PROBLEM });
   });
 
-  test('is limited where the guard stands, with `global: false`', async () => {
+  test('is limited where the guard is bound, with `global: false`', async () => {
     const guarded = await serve({ identify: all }, once1(), [UseGuards(RateLimitGuard)], false);
     expect([await guarded('limited'), (await guarded('limited')).event]).toEqual([
       done('limited'),
@@ -260,7 +260,7 @@ describe('a WebSocket gateway', () => {
     ]);
   });
 
-  test('hands the client to `identify`, and finds its address by itself', async () => {
+  test('passes the client to `identify`, and finds its address by itself', async () => {
     const clients: object[] = [];
     const identify = (client: object): string => {
       clients.push(client);
@@ -276,7 +276,7 @@ describe('a WebSocket gateway', () => {
     expect((await limiter.peek('127.0.0.1')).remaining).toBe(0);
   });
 
-  test('holds no place, since nothing ends, and stays open', async () => {
+  test('holds no place, because a message has no end, and stays open', async () => {
     const limiter = places();
     const say = await serve({ identify: all }, limiter);
     expect((await say('limited')).event).toBe('exception');
@@ -287,7 +287,7 @@ describe('a WebSocket gateway', () => {
   });
 });
 
-describe('a call of another kind', () => {
+describe('a call in another kind of context', () => {
   /** Runs a handler as Nest's other libraries do, the guards of the application first. */
   async function runner(
     options: RateLimitRuleOptions<never>,
@@ -330,7 +330,7 @@ describe('a call of another kind', () => {
     ['in GraphQL without a request, its context', 'graphql', [null, {}, { user: 1 }], { user: 1 }],
     ['without arguments, nothing', 'telegraf', [], undefined],
   ];
-  test.each(rows)('identifies by what there is: %s', async (_, kind, args, seen) => {
+  test.each(rows)('is identified by what it has: %s', async (_, kind, args, seen) => {
     const requests: unknown[] = [];
     const identify = (request: unknown): string => {
       requests.push(request);
@@ -342,12 +342,15 @@ describe('a call of another kind', () => {
     expect(requests).toEqual([seen, seen]);
   });
 
-  test.each(rows)('refuses what has no address, unless told to pass: %s', async (_, kind, args) => {
-    const refuse = await runner({}, once1(), kind);
-    await expect(refuse(...args)).rejects.toMatchObject({ status: 400 });
-    const pass = await runner({ unidentified: 'pass' }, once1(), kind);
-    expect([await pass(...args), await pass(...args)]).toEqual(['done', 'done']);
-  });
+  test.each(rows)(
+    'is refused without an address unless `unidentified` is pass: %s',
+    async (_, kind, args) => {
+      const refuse = await runner({}, once1(), kind);
+      await expect(refuse(...args)).rejects.toMatchObject({ status: 400 });
+      const pass = await runner({ unidentified: 'pass' }, once1(), kind);
+      expect([await pass(...args), await pass(...args)]).toEqual(['done', 'done']);
+    },
+  );
 
   test('finds the address of a socket.io client by its handshake', async () => {
     const limiter = once1();
@@ -357,7 +360,7 @@ describe('a call of another kind', () => {
     expect((await limiter.peek('192.0.2.7')).remaining).toBe(0);
   });
 
-  test.each(['failures', 'successes'] as const)('cannot count %s', async (count) => {
+  test.each(['failures', 'successes'] as const)('refuses to count %s', async (count) => {
     const run = await runner({ identify: () => 'anna', count }, once1(), 'rpc');
     await expect(run({}, {})).rejects.toMatchObject({ code: 'ERR_INVALID_OPTION' });
   });

@@ -73,7 +73,7 @@ const policiesOf = (response: Response): string[] =>
     ([, name]) => name!,
   );
 
-describe('which limiters decide', () => {
+describe('the limiters that decide about a route', () => {
   const to = (name: string): RateLimitRuleOptions => ({ limiter: named(name) });
   const rows: [
     sentence: string,
@@ -129,7 +129,7 @@ describe('which limiters decide', () => {
       ['inner'],
     ],
   ];
-  test.each(rows)('%s', async (_, own, handlers, expected) => {
+  test.each(rows)('are %s', async (_, own, handlers, expected) => {
     const limiter = named('module');
     const call = await serve({
       imports: [RateLimitModule.forRoot({ limiter, identify: anna })],
@@ -201,7 +201,7 @@ describe('which limiters decide', () => {
       }
     });
 
-    test('answers 500 where no limit of the route has the name', async () => {
+    test('answers 500 when no limit of the route has the name', async () => {
       const call = await serve({
         imports: [RateLimitModule.forRoot({ limiter: three(), identify: anna })],
         controllers: [controller([], [SkipRateLimit('shrot')])],
@@ -210,7 +210,7 @@ describe('which limiters decide', () => {
     });
   });
 
-  test("a parent's decorators, until a controller has its own", async () => {
+  test('are those of the parent class, until a controller has its own', async () => {
     class Parent {
       get(): string {
         return 'done';
@@ -237,7 +237,7 @@ describe('which limiters decide', () => {
   });
 });
 
-describe('what a rule takes from further out', () => {
+describe('the options that a rule inherits', () => {
   const rows: [
     sentence: string,
     module: RateLimitRuleOptions,
@@ -271,7 +271,7 @@ describe('what a rule takes from further out', () => {
       { anna: 10, '127.0.0.1': 9 },
     ],
   ];
-  test.each(rows)('%s', async (_, outer, inner, left) => {
+  test.each(rows)('are %s', async (_, outer, inner, left) => {
     const limiter = named('one', 10);
     const call = await serve({
       imports: [RateLimitModule.forRoot({ limiter, ...outer })],
@@ -283,7 +283,7 @@ describe('what a rule takes from further out', () => {
     }
   });
 
-  test('neither cost nor limits, which are in the units of another limiter', async () => {
+  test('include neither cost nor limits for another limiter, whose units differ', async () => {
     const limits = [tokenBucket({ name: 'plan', rate: 1_000, period: '1m' })];
     const inner = named('inner', 10);
     const call = await serve({
@@ -298,7 +298,7 @@ describe('what a rule takes from further out', () => {
   });
 });
 
-describe('where the guard stands', () => {
+describe('the place where the guard is bound', () => {
   class Free {
     get(): string {
       return 'done';
@@ -317,7 +317,7 @@ describe('where the guard stands', () => {
     return Inner;
   };
 
-  test('nowhere but where it is bound, with `global: false`', async () => {
+  test('is the only one that limits, with `global: false`', async () => {
     const options = { limiter: named('module', 1), identify: anna, global: false };
     const call = await serve({
       imports: [RateLimitModule.forRoot(options), { module: inner(), controllers: [Free] }],
@@ -329,7 +329,7 @@ describe('where the guard stands', () => {
     expect(statuses).toEqual([200, 200, 200, 429]);
   });
 
-  test('decides once, where it is bound twice', async () => {
+  test('decides once when it is bound twice', async () => {
     const limiter = named('module', 10);
     const call = await serve({
       imports: [RateLimitModule.forRoot({ limiter, identify: anna })],
@@ -341,7 +341,7 @@ describe('where the guard stands', () => {
   });
 });
 
-test('limits by the address of the socket, where nothing else is said', async () => {
+test('limits by the address of the socket by default', async () => {
   const limiter = named('module', 1);
   for (const adapter of [new ExpressAdapter(), new FastifyAdapter()]) {
     const imports = [RateLimitModule.forRoot({ limiter })];
@@ -353,7 +353,7 @@ test('limits by the address of the socket, where nothing else is said', async ()
 });
 
 describe('forRootAsync', () => {
-  test('asks other providers for its options, and offers its limiter to them', async () => {
+  test('injects other providers into its options, and offers its limiter to them', async () => {
     const PLAN = Symbol('plan');
     class Plans {}
     class Routes {
@@ -391,7 +391,7 @@ describe('forRootAsync', () => {
     expect(await response.json()).toMatchObject({ remaining: 6 });
   });
 
-  test('ends the start where the options are wrong', async () => {
+  test('ends the start when the options are invalid', async () => {
     const useFactory = () => ({ limiter: named('module'), keyGenerator: anna });
     await expect(
       create({ imports: [RateLimitModule.forRootAsync({ useFactory })] }, new ExpressAdapter()),
@@ -399,7 +399,7 @@ describe('forRootAsync', () => {
   });
 });
 
-describe('refused options', () => {
+describe('refused options of Nest', () => {
   const limiter = named('module');
   const rows: [sentence: string, attempt: () => unknown, message: string][] = [
     [
@@ -488,7 +488,7 @@ describe('refused options', () => {
       'must not stand on one target',
     ],
   ];
-  test.each(rows)('%s', (_, attempt, message) => {
+  test.each(rows)('refuses %s', (_, attempt, message) => {
     expect(attempt).toThrow(expect.objectContaining({ code: 'ERR_INVALID_OPTION' }));
     expect(attempt).toThrow(message);
   });
@@ -502,7 +502,7 @@ describe.each([
     RateLimitModule.forRoot({ limiter: named('module', 1), identify: anna }),
   ];
 
-  test('see the exception, and answer in its place', async () => {
+  test('see the exception and answer in its place', async () => {
     const seen: unknown[] = [];
     class Calm {
       catch(exception: RateLimitException, host: ArgumentsHost): void {
@@ -530,7 +530,7 @@ describe.each([
     ]);
   });
 
-  test('for everything, bound to the application, see it as any HttpException', async () => {
+  test('see it as any HttpException when bound to the whole application', async () => {
     class Everything {
       readonly host: HttpAdapterHost;
       constructor(host: HttpAdapterHost) {
@@ -559,7 +559,7 @@ describe.each([
     expect(response.headers.get('ratelimit')).toBe('"module";r=0;t=60');
   });
 
-  test("get text of `onRefused` as the exception's message, which Nest sends in its own way", async () => {
+  test("get the text of `onRefused` as the exception's message, which Nest sends in its own way", async () => {
     const limiter = named('module', 1);
     const onRefused = () => ({ body: 'Slow down.' });
     const call = await serve(
@@ -625,7 +625,7 @@ describe('an error of a handler', () => {
 });
 
 describe('shutting down', () => {
-  test('closes limiters that were made from options, once, and none that was passed', async () => {
+  test('closes limiters that it made, once, and none that was passed', async () => {
     const close = vi.spyOn(RateLimiter.prototype, 'close');
     try {
       const options = {

@@ -27,7 +27,7 @@ frameworkContract<IncomingMessage>({
     ),
 });
 
-test('answers 500 where a function of the guard throws, with one warning that says why', async () => {
+test('answers 500 when a function of the guard throws, with one warning that names the cause', async () => {
   const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
   const limit = rateLimit(
     { store: new MemoryStore(), rate: 1, period: '1m' },

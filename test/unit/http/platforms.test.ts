@@ -73,8 +73,8 @@ const platforms: [name: string, arrival: Arrival][] = [
   ],
 ];
 
-describe('as the page on addresses says it for each platform', () => {
-  test.each(platforms)('%s: the client is found, whatever it forged', (_, arrival) => {
+describe('the settings for each platform on the page on addresses', () => {
+  test.each(platforms)('%s: the client is found, whatever it forges', (_, arrival) => {
     const { peer, headers, options } = arrival;
     const request: AddressRequest = { headers, socket: { remoteAddress: peer } };
     expect(clientAddress(request, options(headers))).toBe(CLIENT);
@@ -84,7 +84,7 @@ describe('as the page on addresses says it for each platform', () => {
     ([, { headers, options }]) => !('remoteAddress' in options(headers)),
   );
   test.each(byList)(
-    '%s: a client past the proxy is who is connected',
+    '%s: a client that bypasses the proxy is identified by its own address',
     (_, { headers, options }) => {
       const request: AddressRequest = { headers, socket: { remoteAddress: FORGED } };
       expect(clientAddress(request, options(headers))).toBe(FORGED);

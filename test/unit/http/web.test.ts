@@ -33,7 +33,7 @@ describe('web-standard handlers', () => {
   const free = async (limiter: RateLimiter): Promise<boolean> =>
     (await limiter.peek('all')).remaining === 1;
 
-  describe('who is limited', () => {
+  describe('the identity of a web request', () => {
     test.each([
       ['neither `identify` nor `address`', {}, '`identify` must be a function'],
       ['both', { identify, address: () => '' }, '`address` must be left out'],
@@ -44,7 +44,7 @@ describe('web-standard handlers', () => {
       expect(() => rateLimit(memory(), options as never)).toThrow(message);
     });
 
-    test('limits by the address that `address` tells', async () => {
+    test('limits by what `address` returns', async () => {
       const limiter = memory();
       const limited = rateLimit(limiter, {
         address: (_request: Request, server: { ip: string }) => server.ip,
@@ -56,12 +56,12 @@ describe('web-standard handlers', () => {
       expect((await limiter.peek('192.0.2.2')).remaining).toBe(0);
     });
 
-    test('answers 400 where `address` tells none', async () => {
+    test('answers 400 when `address` returns nothing', async () => {
       const handler = rateLimit(memory(), { address: () => undefined })(() => new Response('x'));
       expect((await handler(new Request(url))).status).toBe(400);
     });
 
-    test('hands to its functions all that the handler gets', async () => {
+    test('passes all arguments of the handler to its functions', async () => {
       const seen: unknown[] = [];
       const see =
         <T>(name: string, value: T) =>
@@ -80,7 +80,7 @@ describe('web-standard handlers', () => {
       expect(seen).toEqual(['skip', 'identify', 'cost', 'limits'].map((name) => [name, url, 7]));
     });
 
-    test('tells a handler what was decided, of several limiters by the last', async () => {
+    test('hands the decision to the handler, of several limiters the last one', async () => {
       const outer = rateLimit(memory(9), { identify });
       const inner = rateLimit(memory(5), { identify });
       const handler = outer(inner((request) => Response.json(decisionOf(request)?.remaining)));
@@ -88,7 +88,7 @@ describe('web-standard handlers', () => {
     });
   });
 
-  describe('responses that cannot be written to', () => {
+  describe('responses with immutable headers', () => {
     const pass = (response: Response, limiter = memory()): Promise<Response> =>
       rateLimit(limiter, { identify })(() => response)(new Request(url));
 
@@ -98,7 +98,7 @@ describe('web-standard handlers', () => {
       expect(response.headers.get('ratelimit-policy')).toBe('"default";q=1;w=3600');
     });
 
-    test('copies what `fetch` gave, body, status text and cookies too', async () => {
+    test('copies what `fetch` returned, with body, status text and cookies', async () => {
       const server = await listen(
         createServer((_, response) => {
           response.setHeader('Set-Cookie', ['a=1', 'b=2']);
@@ -119,27 +119,27 @@ describe('web-standard handlers', () => {
     test.each([
       ['freely', memory],
       ['with a place held', places],
-    ])('hands on a network error as it is, %s', async (_, make) => {
+    ])('passes on a network error unchanged, %s', async (_, make) => {
       const limiter = make();
       const error = Response.error();
       expect(await pass(error, limiter)).toBe(error);
       if (limiter.limits[0]!.algorithm === 'concurrency') expect(await free(limiter)).toBe(true);
     });
 
-    test('writes to the one that can be written to', async () => {
+    test('writes to a mutable response without a copy', async () => {
       const made = new Response('x');
       expect(await pass(made)).toBe(made);
     });
   });
 
-  describe('holding a place', () => {
+  describe('a place held by a web request', () => {
     const taken = async (
       limiter: RateLimiter,
       response: Response,
       request = new Request(url),
     ): Promise<Response> => rateLimit(limiter, { identify })(() => response)(request);
 
-    test('reads no more than is asked for, and frees the place at the end', async () => {
+    test('reads no more than is asked for, and is free at the end', async () => {
       let pulls = 0;
       const source = new ReadableStream<Uint8Array>(
         {
@@ -162,7 +162,7 @@ describe('web-standard handlers', () => {
       await vi.waitFor(async () => expect(await free(limiter)).toBe(true));
     });
 
-    test('frees it when the body is cancelled, and tells the source', async () => {
+    test('is free when the body is cancelled, and tells the source', async () => {
       const cancel = vi.fn<(reason: unknown) => void>();
       const limiter = places();
       const response = await taken(limiter, new Response(new ReadableStream({ cancel })));
@@ -172,7 +172,7 @@ describe('web-standard handlers', () => {
       await vi.waitFor(async () => expect(await free(limiter)).toBe(true));
     });
 
-    test('frees it when the body fails, with the same error', async () => {
+    test('is free when the body fails, with the same error', async () => {
       const broken = new Error('broken');
       const source = new ReadableStream({
         pull() {
@@ -188,13 +188,13 @@ describe('web-standard handlers', () => {
     test.each([
       ['without a body', () => new Response(null, { status: 204 }), 'GET'],
       ['to HEAD, whose body nobody reads', () => new Response('x'), 'HEAD'],
-    ])('frees it at once for an answer %s', async (_, make, method) => {
+    ])('is free at once for an answer %s', async (_, make, method) => {
       const limiter = places();
       await taken(limiter, make(), new Request(url, { method }));
       await vi.waitFor(async () => expect(await free(limiter)).toBe(true));
     });
 
-    test('frees it when the request is aborted, before and after the answer', async () => {
+    test('is free when the request is aborted, before and after the answer', async () => {
       for (const when of ['before', 'meanwhile', 'after']) {
         const gone = new AbortController();
         const limiter = places();
@@ -212,7 +212,7 @@ describe('web-standard handlers', () => {
       }
     });
 
-    test('frees it when what makes the response throws', async () => {
+    test('is free when the handler throws', async () => {
       const limiter = places();
       const failing = rateLimit(limiter, { identify })(() => {
         throw new Error('broken');
@@ -221,7 +221,7 @@ describe('web-standard handlers', () => {
       await vi.waitFor(async () => expect(await free(limiter)).toBe(true));
     });
 
-    test('asks no handler for a client that has gone before the verdict', async () => {
+    test('is not taken, nor the handler called, for a client gone before the verdict', async () => {
       const handler = vi.fn<() => Response>(() => new Response('x'));
       const limited = rateLimit(places(), { identify })(handler);
       const response = await limited(new Request(url, { signal: AbortSignal.abort() }));
@@ -237,7 +237,7 @@ describe('web-standard handlers', () => {
       ['a promise of nothing', Promise.resolve()],
     ];
     test.each(nothings)(
-      'frees it, and hands on what the handler returned: %s',
+      'is free when the handler returns something else, which is passed on: %s',
       async (_, result) => {
         const limiter = places();
         const limited = rateLimit(limiter, { identify })(() => result as Response);
@@ -248,7 +248,7 @@ describe('web-standard handlers', () => {
       },
     );
 
-    test('frees it where the response cannot be read, and rejects with that', async () => {
+    test('is free when the response cannot be read, and the error rejects', async () => {
       const unreadable = Object.defineProperty(new Response('x'), 'body', {
         get() {
           throw new Error('unreadable');
@@ -259,7 +259,7 @@ describe('web-standard handlers', () => {
       expect(await free(limiter)).toBe(true);
     });
 
-    test('adds the fields to a response that the handler throws, and frees the place', async () => {
+    test('is free when the handler throws a response, which gets the fields', async () => {
       const limiter = places();
       const limited = rateLimit(limiter, { identify })(() => {
         // oxlint-disable-next-line only-throw-error -- as frameworks have it
@@ -270,14 +270,14 @@ describe('web-standard handlers', () => {
       expect(await free(limiter)).toBe(true);
     });
 
-    test('takes what stands in for a request, without a signal', async () => {
+    test('is held for a stand-in of a request without a signal', async () => {
       const limiter = places();
       const limited = rateLimit(limiter, { identify })(() => new Response(null));
       await limited({ method: 'GET' } as Request);
       await vi.waitFor(async () => expect(await free(limiter)).toBe(true));
     });
 
-    test('frees it when a response is dropped unread', async () => {
+    test('is free when a response is dropped unread', async () => {
       setFlagsFromString('--expose-gc');
       const collectGarbage = runInNewContext('gc') as () => void;
       const limiter = places();

@@ -50,7 +50,7 @@ function openEnded(): { work: () => Promise<string>; end: () => void; begun: () 
 }
 
 describe('a limiter of another copy of the package', () => {
-  test('lets calls pass and refuses them, and lends them places', async () => {
+  test('lets calls pass, refuses them and holds places', async () => {
     const other = await secondCopy();
     expect(other.RateLimiter).not.toBe(RateLimiter);
     const foreign = new other.RateLimiter({ store: new other.MemoryStore(), ...two });
@@ -71,7 +71,7 @@ describe('a limiter of another copy of the package', () => {
     expect(await first).toBe('done');
   });
 
-  test('is held to what can be seen at once as one of this copy is', async () => {
+  test('is checked when the function is made, like one of this copy', async () => {
     const other = await secondCopy();
     const foreign = new other.RateLimiter({ store: new other.MemoryStore(), ...two });
     const identify = 'user';
@@ -82,8 +82,8 @@ describe('a limiter of another copy of the package', () => {
   });
 });
 
-describe('a call that passes', () => {
-  test('gets its arguments and `this`, and its result comes through, from async and sync functions', async () => {
+describe('an admitted call', () => {
+  test('passes arguments, `this` and the result through, of async and sync functions', async () => {
     const options = { limiter: { store: memory(), ...two, burst: 9 }, identify: 'all' };
     async function join(this: { mark: string }, a: string, b: number): Promise<string> {
       return later(`${this.mark}${a}${b}`);
@@ -102,7 +102,7 @@ describe('a call that passes', () => {
         throw new RangeError('mine');
       },
     ],
-  ])('its error comes through as it is: a function that %s', async (_, fails) => {
+  ])('passes its error through unchanged from a function that %s', async (_, fails) => {
     const error: unknown = await limited(fails, {
       limiter: { store: memory(), ...two },
       identify: 'all',
@@ -112,7 +112,7 @@ describe('a call that passes', () => {
     expect(error).toMatchObject({ message: 'mine' });
   });
 
-  test('is charged its cost to its identity, both read from the arguments and `this`', async () => {
+  test('charges its cost to its identity, both computed from the arguments and `this`', async () => {
     const limiter = new RateLimiter({ store: memory(), rate: 10, period: '1m' });
     const service = {
       tenant: 'acme',
@@ -134,7 +134,7 @@ describe('a call that passes', () => {
     expect((await limiter.peek(['acme', 'v'])).remaining).toBe(10);
   });
 
-  test('`identify`, `cost` and `limits` may be promises, and a constant identity several parts', async () => {
+  test('awaits `identify`, `cost` and `limits`, and accepts a constant identity of several parts', async () => {
     const limiter = new RateLimiter({ store: memory(), rate: 10, period: '1m' });
     await limited(() => 1, { limiter, identify: () => later('u'), cost: () => later(4) })();
     expect((await limiter.peek('u')).remaining).toBe(6);
@@ -146,7 +146,7 @@ describe('a call that passes', () => {
     await refusalOf(call());
   });
 
-  test('plans: `limits` answers per call, and undefined stands for the limiter’s own', async () => {
+  test("asks `limits` for each call, and undefined means the limiter's own", async () => {
     const plans: Record<string, RateLimiter['limits']> = {
       free: [tokenBucket({ rate: 1, period: '1m' })],
       paid: [tokenBucket({ rate: 3, period: '1m' })],
@@ -163,7 +163,7 @@ describe('a call that passes', () => {
     expect([await passed('free'), await passed('paid'), await passed('none')]).toEqual([1, 3, 2]);
   });
 
-  test('keeps name and length of the function, for traces and for those who look', () => {
+  test('keeps name and length of the function, for traces', () => {
     function renew(_a: string, _b: string): void {}
     const options = { limiter: new RateLimiter({ store: memory(), ...two }), identify: 'all' };
     expect(limited(renew, options).name).toBe('renew');
@@ -172,8 +172,8 @@ describe('a call that passes', () => {
   });
 });
 
-describe('a call that does not pass', () => {
-  test('leaves the function alone and says for how long; it passes then', async () => {
+describe('a refused call', () => {
+  test('does not run the function, and passes after its retryAfterMs', async () => {
     const clock = new ManualClock();
     const fn = vi.fn<() => string>(() => 'ran');
     const call = limited(fn, { limiter: { store: memory(clock), ...two }, identify: 'user' });
@@ -195,7 +195,7 @@ describe('a call that does not pass', () => {
     expect(await call()).toBe('ran');
   });
 
-  test('is an error of this library', async () => {
+  test('rejects with an error of this library', async () => {
     const call = limited(() => 1, {
       limiter: { store: memory(), rate: 1, period: '1m' },
       identify: 'user',
@@ -208,7 +208,7 @@ describe('a call that does not pass', () => {
     expect(error.stack).toMatch(/^RateLimitExceeded: /);
   });
 
-  test('is known across two copies of the package', async () => {
+  test('is recognised across two copies of the package', async () => {
     const copy = '../../../src/limiter/rate-limit-exceeded.ts?copy';
     const other: { RateLimitExceeded: typeof RateLimitExceeded } = await import(copy);
     expect(other.RateLimitExceeded).not.toBe(RateLimitExceeded);
@@ -225,7 +225,7 @@ describe('a call that does not pass', () => {
     expect(null).not.toBeInstanceOf(RateLimitExceeded);
   });
 
-  test('an impossible cost: no time to wait for', async () => {
+  test('has no retryAfterMs when its cost is impossible', async () => {
     const call = limited((n: number) => n, {
       limiter: { store: memory(), ...two },
       identify: 'user',
@@ -237,14 +237,14 @@ describe('a call that does not pass', () => {
     expect(error.message).toContain('which is 2');
   });
 
-  test('a blocked identity', async () => {
+  test('rejects when its identity is blocked', async () => {
     const limiter = new RateLimiter({ store: memory(), ...two, blocks: true });
     await limiter.block('user', '15m');
     const error = await refusalOf(limited(() => 1, { limiter, identify: 'user' })());
     expect(error).toMatchObject({ retryAfterMs: 900_000, decision: { reason: 'blocked' } });
   });
 
-  test('without the store, failStrategy closed: degraded, and the store’s error is the cause', async () => {
+  test("is degraded without the store under failStrategy closed, with the store's error as cause", async () => {
     const fn = vi.fn<() => void>();
     const call = limited(fn, {
       limiter: { redis: new FakeRedis('away'), ...two, failStrategy: 'closed' },
@@ -258,7 +258,7 @@ describe('a call that does not pass', () => {
     expect(fn).not.toHaveBeenCalled();
   });
 
-  test('without the store, failStrategy open: the function runs; throw: the store’s own error', async () => {
+  test('runs the function without the store under failStrategy open, and rejects under throw', async () => {
     const call = (failStrategy: 'open' | 'throw') =>
       limited(() => 'ran', {
         limiter: { redis: new FakeRedis('away'), ...two, failStrategy },
@@ -271,7 +271,7 @@ describe('a call that does not pass', () => {
   });
 });
 
-describe('what is wrong with a call comes through as it is, and the function is left alone', () => {
+describe('an invalid call rejects unchanged and does not run the function', () => {
   test.each([
     ['identify: empty', { identify: () => '' }, 'ERR_INVALID_IDENTITY'],
     ['identify: a fraction', { identify: () => 0.5 }, 'ERR_INVALID_IDENTITY'],
@@ -284,7 +284,7 @@ describe('what is wrong with a call comes through as it is, and the function is 
       { limits: () => [concurrency({ max: 1, ttl: '1s' })], wait: true },
       'ERR_INVALID_OPTION',
     ],
-  ])('%s', async (_, options, code) => {
+  ])('rejects %s', async (_, options, code) => {
     const fn = vi.fn<() => void>();
     const call = limited(fn, {
       limiter: { store: memory(), ...two },
@@ -295,7 +295,7 @@ describe('what is wrong with a call comes through as it is, and the function is 
     expect(fn).not.toHaveBeenCalled();
   });
 
-  test.each(['identify', 'cost', 'limits'])('%s throws', async (option) => {
+  test.each(['identify', 'cost', 'limits'])('rejects when %s throws', async (option) => {
     const fn = vi.fn<() => void>();
     const call = limited(fn, {
       limiter: { store: memory(), ...two },
@@ -308,18 +308,18 @@ describe('what is wrong with a call comes through as it is, and the function is 
     expect(fn).not.toHaveBeenCalled();
   });
 
-  test('after close', async () => {
+  test('rejects after close', async () => {
     const call = limited(() => 1, { limiter: { store: memory(), ...two }, identify: 'user' });
     await call.limiter.close();
     await expect(call()).rejects.toMatchObject({ code: 'ERR_LIMITER_CLOSED' });
   });
 });
 
-describe('wait', () => {
+describe('the option `wait`', () => {
   /** Real time, as waiting is. */
   const brisk = (): RateLimiterOptions => ({ store: new MemoryStore(), rate: 1, period: '30ms' });
 
-  test('calls run in the order in which they were made', async () => {
+  test('runs calls in the order in which they were made', async () => {
     const ran: number[] = [];
     const call = limited((n: number) => ran.push(n), {
       limiter: brisk(),
@@ -330,7 +330,7 @@ describe('wait', () => {
     expect(ran).toEqual([1, 2, 3, 4]);
   });
 
-  test('bounds: in time, in number, and by a signal; the function is left alone', async () => {
+  test('bounds waiting by time, number and signal, without running the function', async () => {
     const fn = vi.fn<() => void>();
     const slow = { store: memory(), rate: 1, period: '1h' } as const;
     const bounded = (wait: object): LimitedFunction<unknown, [], void> =>
@@ -358,7 +358,7 @@ describe('wait', () => {
     expect(fn).toHaveBeenCalledTimes(3);
   });
 
-  test('false refuses, and what waiting cannot cure is refused all the same', async () => {
+  test('refuses when false, and when waiting cannot help', async () => {
     const call = limited((cost: number) => cost, {
       limiter: { store: memory(), ...two },
       identify: 'user',
@@ -378,7 +378,7 @@ describe('wait', () => {
 });
 
 describe('under a concurrency limit', () => {
-  test('a call holds its place until the function settles, however it does', async () => {
+  test('holds its place until the function settles', async () => {
     const { work, end } = openEnded();
     const call = limited(work, { limiter: { store: memory(), ...onePlace }, identify: 'user' });
     const running = call();
@@ -400,7 +400,7 @@ describe('under a concurrency limit', () => {
     expect((await limiter.peek('user')).remaining).toBe(1);
   });
 
-  test('the places of limits at call time are taken and freed as well', async () => {
+  test('takes and frees the places of limits given with a call', async () => {
     const limits = [concurrency({ name: 'places', max: 1, ttl: '10s' })];
     const { work, end } = openEnded();
     const call = limited(work, {
@@ -417,7 +417,7 @@ describe('under a concurrency limit', () => {
     expect((await call.limiter.peek('user', { limits })).remaining).toBe(1);
   });
 
-  test('heartbeat keeps the place beyond its ttl; without it the place is lost', async () => {
+  test('keeps the place beyond its ttl only with a heartbeat', async () => {
     const { work, end } = openEnded();
     for (const [heartbeat, remaining] of [
       [true, 0],
@@ -443,7 +443,7 @@ describe('under a concurrency limit', () => {
     }
   });
 
-  test('a release that fails masks neither a result nor an error', async () => {
+  test('hides neither a result nor an error when the release fails', async () => {
     const onError = vi.fn<() => void>();
     const redis = new FakeRedis();
     const call = limited(
@@ -464,7 +464,7 @@ describe('under a concurrency limit', () => {
   });
 });
 
-describe('options that are not right are refused when the function is made', () => {
+describe('invalid options are refused when the function is made', () => {
   const limiter = new RateLimiter({ store: memory(), ...two });
   const lending = new RateLimiter({ store: memory(), namespace: 'lending', ...onePlace });
 
@@ -495,11 +495,11 @@ describe('options that are not right are refused when the function is made', () 
     ['wait under places', { limiter: lending, wait: true }, /`wait` must be left out/],
     ['heartbeat without places', { heartbeat: true }, /`heartbeat` must be left out/],
     ['heartbeat: 1', { limiter: lending, heartbeat: 1 }, /`heartbeat` must be true or false/],
-  ])('%s', (_, options, message) => {
+  ])('refuses %s', (_, options, message) => {
     expect(() => limited(() => 1, { limiter, identify: 'user', ...options })).toThrow(message);
   });
 
-  test('what is no function', () => {
+  test('refuses a value that is not a function', () => {
     expect(() => limited(5 as never, { limiter, identify: 'user' })).toThrow(
       /`fn` must be a function, got 5/,
     );
@@ -508,7 +508,7 @@ describe('options that are not right are refused when the function is made', () 
     );
   });
 
-  test('options changed afterwards change nothing', async () => {
+  test('ignores later changes of the options', async () => {
     const identify = ['acme', 'user'];
     const limits = [tokenBucket({ rate: 1, period: '1h' })];
     const call = limited(() => 1, { limiter: { store: memory(), ...two }, identify, limits });
@@ -521,7 +521,7 @@ describe('options that are not right are refused when the function is made', () 
   });
 });
 
-test('a limiter that throws when it is looked at is refused like any other bad one', () => {
+test('an unreadable limiter is refused like any other invalid one', () => {
   const limiter = new Proxy(
     {},
     {

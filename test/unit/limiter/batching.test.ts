@@ -24,7 +24,7 @@ describe('the calls of one turn', () => {
     [256, 2],
     [257, 3],
     [1_000, 8],
-  ])('of %i identities are %i script calls', async (identities, calls) => {
+  ])('of %i identities make %i script calls', async (identities, calls) => {
     const redis = new FakeRedis();
     const limiter = limiterOn(redis);
     const decisions = await many(identities, (i) => limiter.allow(`user:${i}`));
@@ -38,23 +38,26 @@ describe('the calls of one turn', () => {
     [1_024, [1_024]],
     [1_025, [1_024, 1]],
     [2_049, [1_024, 1_024, 1]],
-  ])('of one identity, %i of them, are calls of %j entries on one key', async (count, entries) => {
-    const redis = new FakeRedis();
-    const limiter = limiterOn(redis);
-    const decisions = await many(count, () => limiter.allow('user'));
-    expect(redis.sends.map(entriesOf)).toEqual(entries);
-    expect(redis.sends.map(({ keys }) => keys.length)).toEqual(entries.map(() => 1));
-    expect(decisions.map(({ remaining }) => remaining)).toEqual(
-      Array.from({ length: count }, (_, i) => BURST - 1 - i),
-    );
-  });
+  ])(
+    'of one identity, %i of them, make script calls of %j entries on one key',
+    async (count, entries) => {
+      const redis = new FakeRedis();
+      const limiter = limiterOn(redis);
+      const decisions = await many(count, () => limiter.allow('user'));
+      expect(redis.sends.map(entriesOf)).toEqual(entries);
+      expect(redis.sends.map(({ keys }) => keys.length)).toEqual(entries.map(() => 1));
+      expect(decisions.map(({ remaining }) => remaining)).toEqual(
+        Array.from({ length: count }, (_, i) => BURST - 1 - i),
+      );
+    },
+  );
 
   test.each([
     [2, 512],
     [3, 341],
     [16, 64],
     [1, 1_024],
-  ])('under %i limits each are script calls of %i entries at most', (limits, entries) => {
+  ])('under %i limits each make script calls of at most %i entries', (limits, entries) => {
     const each = Array.from({ length: limits }, (_, i) =>
       tokenBucket({ name: `l${i}`, rate: BURST, period: '365d' }),
     );
@@ -65,7 +68,7 @@ describe('the calls of one turn', () => {
     expect(encodeCalls(calls, 1_099).taken).toBe(1);
   });
 
-  test('decisions of two limiters on one client share a call, in the order they were asked for', async () => {
+  test('of two limiters on one client share a script call, in the order made', async () => {
     const redis = new FakeRedis();
     const [one, other] = [limiterOn(redis, 'one'), limiterOn(redis, 'other', 500_000)];
     await many(6, (i) => (i % 2 === 0 ? one : other).allow(`user:${i}`));
@@ -86,7 +89,7 @@ describe('the calls of one turn', () => {
     expect([one.sends.length, other.sends.length]).toEqual([1, 1]);
   });
 
-  test('allow, reset, allow: each sees what those before it did', async () => {
+  test('in the order allow, reset, allow each see the effects of those before', async () => {
     const redis = new FakeRedis();
     const limiter = limiterOn(redis, 'order', 1);
     const [first, refused, , again, refusedAgain] = await Promise.all([
@@ -105,7 +108,7 @@ describe('the calls of one turn', () => {
     expect(redis.sends).toHaveLength(1);
   });
 
-  test('mixed costs, verbs and identities keep their order and their answers', async () => {
+  test('keep order and answers across mixed costs, verbs and identities', async () => {
     const redis = new FakeRedis();
     const limiter = limiterOn(redis, 'mixed', 100);
     const decisions = await many(60, (i) =>
@@ -121,8 +124,8 @@ describe('the calls of one turn', () => {
   });
 });
 
-describe('what is sent', () => {
-  test('equal calls are keys alone: one shape, one run', async () => {
+describe('the encoded calls', () => {
+  test('have one shape and one run for equal calls, as keys alone', async () => {
     const redis = new FakeRedis();
     const limiter = limiterOn(redis);
     await many(100, (i) => limiter.allow(`user:${i}`));
@@ -131,7 +134,7 @@ describe('what is sent', () => {
     expect(send!.keys).toHaveLength(100);
   });
 
-  test('calls that are not alike are one shape each, and a run per stretch of one shape', async () => {
+  test('have one shape per different call, and one run per stretch of a shape', async () => {
     const redis = new FakeRedis();
     const limiter = limiterOn(redis);
     await many(100, (i) => limiter[i < 60 ? 'allow' : 'peek'](`user:${i}`));
@@ -142,7 +145,7 @@ describe('what is sent', () => {
     expect(send!.args).toEqual(['2', ...allow!, ...peek!, ...runs]);
   });
 
-  test('keys are the design’s: namespace, algorithm, SHA-256; and no raw identity anywhere', async () => {
+  test('have keys of namespace, algorithm and SHA-256, and no raw identity', async () => {
     const redis = new FakeRedis();
     const limiter = limiterOn(redis, 'myapp');
     await limiter.allow('user:12345');
@@ -152,7 +155,7 @@ describe('what is sent', () => {
     expect(JSON.stringify(send)).not.toContain('user');
   });
 
-  test('call-time limits that are one array are one shape', async () => {
+  test('have one shape for call-time limits given as one array', async () => {
     const redis = new FakeRedis();
     const limiter = limiterOn(redis);
     const own = [tokenBucket({ rate: 5, period: '1h' })];
@@ -161,7 +164,7 @@ describe('what is sent', () => {
     expect(redis.sends[0]!.keys).toHaveLength(50);
   });
 
-  test('a call while another is in flight waits for the turn to end, and goes with the others', async () => {
+  test('wait for the end of the turn while another call is in flight', async () => {
     const redis = new FakeRedis();
     const limiter = limiterOn(redis);
     const first = limiter.allow('a');

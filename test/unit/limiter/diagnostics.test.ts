@@ -32,7 +32,7 @@ function storeStates(): StoreStateMessage[] {
 }
 
 describe('the tracing channel', () => {
-  test('tells each allow and peek, with its result', async () => {
+  test('publishes each allow and peek with its result', async () => {
     const heard = tracedChecks();
     const limiter = new RateLimiter({
       store: new MemoryStore(),
@@ -62,7 +62,7 @@ describe('the tracing channel', () => {
     expect(JSON.stringify(heard)).not.toContain('alice');
   });
 
-  test('tells an error where the call rejects, and a degraded decision where it does not', async () => {
+  test('publishes an error when the call rejects, and otherwise a degraded decision', async () => {
     const heard = tracedChecks();
     const redis = new FakeRedis('away');
     const options = { redis, rate: 5, period: '1h' } as const;
@@ -83,7 +83,7 @@ describe('the tracing channel', () => {
     ]);
   });
 
-  test('is not asked for anything without subscribers', async () => {
+  test('costs nothing without subscribers', async () => {
     const limiter = new RateLimiter({ store: new MemoryStore(), rate: 5, period: '1h' });
     const before = tracedChecks();
     await limiter.allow('user');
@@ -96,7 +96,7 @@ describe('the tracing channel', () => {
 });
 
 describe('the store’s channel', () => {
-  test('tells away and ready once each, however many calls there are', async () => {
+  test('publishes away and ready once each, however many calls there are', async () => {
     const heard = storeStates();
     const redis = new FakeRedis();
     const limiter = new RateLimiter({ redis, rate: 5, period: '1h' });
@@ -114,7 +114,7 @@ describe('the store’s channel', () => {
     expect(heard[0]!.error).toMatchObject({ reason: 'store_away', cause: redis.lastError });
   });
 
-  test('tells hung, and ready with the first answer', async () => {
+  test('publishes hung, then ready with the first answer', async () => {
     const heard = storeStates();
     const redis = new FakeRedis();
     const limiter = new RateLimiter({ redis, rate: 5, period: '1h', timeoutMs: 20 });

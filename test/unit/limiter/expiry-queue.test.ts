@@ -21,7 +21,7 @@ const steps = array(
   { maxLength: 600 },
 );
 
-test('takes out exactly what has ended, whatever was extended or removed before', () => {
+test('the expiry queue returns exactly what has expired, whatever was extended or removed before', () => {
   assert(
     property(steps, (history: readonly Step[]) => {
       const queue = new ExpiryQueue();

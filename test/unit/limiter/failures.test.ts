@@ -17,12 +17,12 @@ const failures = {
     }),
 };
 
-describe.each(Object.entries(failures))('%s', (reason, redisThatFails) => {
+describe.each(Object.entries(failures))('a failure of the store: %s', (reason, redisThatFails) => {
   test.each([
     ['open', true],
     ['closed', false],
   ] as const)(
-    'failStrategy %s: a decision that invents no numbers',
+    'returns a decision without invented numbers under failStrategy %s',
     async (failStrategy, allowed) => {
       const limiter = new RateLimiter({ redis: redisThatFails(), failStrategy, ...limits });
       for (const verb of ['allow', 'peek'] as const) {
@@ -35,7 +35,7 @@ describe.each(Object.entries(failures))('%s', (reason, redisThatFails) => {
     },
   );
 
-  test('failStrategy throw: a rejection with the same error', async () => {
+  test('rejects with the same error under failStrategy throw', async () => {
     const limiter = new RateLimiter({ redis: redisThatFails(), failStrategy: 'throw', ...limits });
     for (const verb of ['allow', 'peek'] as const) {
       const error: unknown = await limiter[verb]('user').catch((cause: unknown) => cause);
@@ -45,13 +45,13 @@ describe.each(Object.entries(failures))('%s', (reason, redisThatFails) => {
     }
   });
 
-  test('reset and ready reject, whatever the strategy', async () => {
+  test('rejects reset and ready under every failStrategy', async () => {
     const limiter = new RateLimiter({ redis: redisThatFails(), failStrategy: 'open', ...limits });
     await expect(limiter.reset('user')).rejects.toMatchObject({ reason });
     await expect(limiter.ready()).rejects.toMatchObject({ reason });
   });
 
-  test('no error names an identity or a key', async () => {
+  test('names no identity and no key in its error', async () => {
     const limiter = new RateLimiter({
       redis: redisThatFails(),
       namespace: 'secret-space',
@@ -65,7 +65,7 @@ describe.each(Object.entries(failures))('%s', (reason, redisThatFails) => {
   });
 });
 
-test('the client that is missing always throws, also under open', async () => {
+test('a missing client library rejects under every failStrategy, also under open', async () => {
   const redis = new FakeRedis('away');
   redis.lastError = new RateLimiterError('ERR_CLIENT_MISSING', 'no library');
   const limiter = new RateLimiter({ redis, failStrategy: 'open', ...limits });
@@ -73,8 +73,8 @@ test('the client that is missing always throws, also under open', async () => {
   await expect(limiter.ready()).rejects.toMatchObject({ code: 'ERR_CLIENT_MISSING' });
 });
 
-describe('impossible', () => {
-  test('nothing is sent; the greatest cost that can pass is told', async () => {
+describe('an impossible cost', () => {
+  test('is refused without a send, with the greatest cost that can pass', async () => {
     const redis = new FakeRedis();
     const limiter = new RateLimiter({
       redis,
@@ -97,7 +97,7 @@ describe('impossible', () => {
     expect(redis.sends).toEqual([]);
   });
 
-  test('the same while the store is away: it is no outage', async () => {
+  test('is refused while the store is away, and is no outage', async () => {
     const redis = new FakeRedis('away');
     const limiter = new RateLimiter({ redis, failStrategy: 'throw', ...limits });
     expect(await limiter.allow('user', { cost: 4 })).toMatchObject({
@@ -107,7 +107,7 @@ describe('impossible', () => {
   });
 });
 
-test('past maxInFlight the answer comes at once and nothing is sent, until the client settles', async () => {
+test('calls past maxInFlight are answered at once and not sent, until the client settles', async () => {
   const redis = new FakeRedis();
   let release = (): void => {};
   redis.respond = (send) =>

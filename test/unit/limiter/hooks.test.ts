@@ -34,7 +34,7 @@ function recorder() {
 }
 
 describe('onAllow and onBlock', () => {
-  test('exactly one of them per allow, with the identity as it was passed and the decision itself', async () => {
+  test('calls exactly one of them per allow, with the identity as passed and the decision itself', async () => {
     const { heard, errors, hooks } = recorder();
     const limiter = new RateLimiter({ store: new MemoryStore(), rate: 2, period: '1h', ...hooks });
     const pair = ['org', 'user'];
@@ -58,7 +58,7 @@ describe('onAllow and onBlock', () => {
   test.each([
     ['open', 'onAllow'],
     ['closed', 'onBlock'],
-  ] as const)('under failStrategy %s a degraded decision is for %s', async (failStrategy, hook) => {
+  ] as const)('under failStrategy %s a degraded decision calls %s', async (failStrategy, hook) => {
     const { heard, errors, hooks } = recorder();
     const redis = new FakeRedis('away');
     const limiter = new RateLimiter({ redis, rate: 2, period: '1h', failStrategy, ...hooks });
@@ -67,7 +67,7 @@ describe('onAllow and onBlock', () => {
     expect(errors).toHaveLength(1);
   });
 
-  test('neither for peek, reset, ready, nor for what is rejected', async () => {
+  test('calls neither for peek, reset, ready and rejected calls', async () => {
     const { heard, hooks } = recorder();
     const limiter = new RateLimiter({ store: new MemoryStore(), rate: 1, period: '1h', ...hooks });
     await limiter.ready();
@@ -88,7 +88,7 @@ describe('onAllow and onBlock', () => {
 });
 
 describe('onError', () => {
-  test('once per failed store call, however many waited for it', async () => {
+  test('is called once per failed store call, however many callers waited for it', async () => {
     const { heard, errors, hooks } = recorder();
     const redis = new FakeRedis();
     redis.respond = () => {
@@ -114,7 +114,7 @@ describe('onError', () => {
     }
   });
 
-  test('once while the connection is away, and once more after it was back', async () => {
+  test('is called once per outage of the connection', async () => {
     const { errors, hooks } = recorder();
     const redis = new FakeRedis('away');
     const limiter = new RateLimiter({ redis, rate: 9, period: '1h', ...hooks });
@@ -127,7 +127,7 @@ describe('onError', () => {
     expect(errors.map(({ reason }) => reason)).toEqual(['store_away', 'store_away']);
   });
 
-  test('each limiter on a client hears of it', async () => {
+  test('is called for each limiter on a client', async () => {
     const [one, other] = [recorder(), recorder()];
     const redis = new FakeRedis('away');
     const limiters = [one, other].map(
@@ -139,7 +139,7 @@ describe('onError', () => {
     expect(one.errors[0]).toBe(other.errors[0]);
   });
 
-  test('for a failed reset and a failed ready as well', async () => {
+  test('is called for a failed reset and a failed ready', async () => {
     const { errors, hooks } = recorder();
     const redis = new FakeRedis();
     redis.respond = () => {
@@ -171,7 +171,7 @@ describe('a hook that fails', () => {
   };
 
   test.each(Object.entries(failing))(
-    '%s: the decision stands, nothing leaks, one warning per hook',
+    'that %s changes no decision, leaks no rejection and warns once per hook',
     async (_, hook) => {
       const leaked: unknown[] = [];
       const note = (reason: unknown): void => {
@@ -212,7 +212,7 @@ describe('a hook that fails', () => {
 describe('asynchronous context', () => {
   const request = new AsyncLocalStorage<string>();
 
-  test('is the caller’s own, in its hooks and after its await, in whatever batch it travelled', async () => {
+  test("is the caller's own in its hooks and after its await, whatever batch carried the call", async () => {
     const seen: string[] = [];
     const redis = new FakeRedis();
     const limiter = new RateLimiter({
@@ -243,7 +243,7 @@ describe('asynchronous context', () => {
     ]);
   });
 
-  test('a request does not reach into what is sent for all', async () => {
+  test('does not reach the shared send', async () => {
     const seen: (string | undefined)[] = [];
     const redis = new FakeRedis();
     redis.respond = (send) => {

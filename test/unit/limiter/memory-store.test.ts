@@ -4,8 +4,8 @@ import { describe, expect, test, vi } from 'vitest';
 
 const clock = () => new ManualClock();
 
-describe('its bound', () => {
-  test('past maxKeys a new identity is overloaded, a known one is not', async () => {
+describe('the bound `maxKeys`', () => {
+  test('makes a new identity overloaded, and keeps known ones', async () => {
     const store = new MemoryStore({ maxKeys: 3, clock: clock() });
     const reasons: string[] = [];
     const limiter = new RateLimiter({
@@ -34,7 +34,7 @@ describe('its bound', () => {
     expect(store.size).toBe(3);
   });
 
-  test('expired entries are all evicted at once to make room', async () => {
+  test('evicts all expired entries at once to make room', async () => {
     const time = clock();
     const store = new MemoryStore({ maxKeys: 100, clock: time });
     const limiter = new RateLimiter({ store, rate: 1, period: '1m' });
@@ -64,7 +64,7 @@ describe('its bound', () => {
     expect(store.size).toBe(2);
   });
 
-  test('peek and reset of an unknown identity need no room', async () => {
+  test('is not touched by peek and reset of an unknown identity', async () => {
     const store = new MemoryStore({ maxKeys: 1, clock: clock() });
     const limiter = new RateLimiter({ store, rate: 2, period: '1m' });
     await limiter.allow('a');
@@ -74,7 +74,7 @@ describe('its bound', () => {
     expect(store.size).toBe(0);
   });
 
-  test('a full store is never searched as a whole, also while its states end one by one', async () => {
+  test('never scans a full store, even while its states expire one by one', async () => {
     const time = clock();
     const store = new MemoryStore({ maxKeys: 10_000, clock: time });
     const limiter = new RateLimiter({ store, rate: 1, period: '1h' });
@@ -101,7 +101,7 @@ describe('its bound', () => {
     expect(store.size).toBeLessThanOrEqual(10_000);
   });
 
-  test('states that are reset and written again and again leave nothing behind', async () => {
+  test('is not reached by states that are reset and written again and again', async () => {
     const store = new MemoryStore({ maxKeys: 2, clock: clock() });
     const limiter = new RateLimiter({ store, rate: 1, period: '1h' });
     for (let i = 0; i < 10_000; i++) {
@@ -112,8 +112,8 @@ describe('its bound', () => {
   });
 });
 
-describe('what it holds', () => {
-  test('no timer, however many identities', async () => {
+describe('the memory of a MemoryStore', () => {
+  test('holds no timer, however many identities', async () => {
     const before = process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
     const limiter = new RateLimiter({ store: new MemoryStore(), rate: 1, period: '1h' });
     for (let i = 0; i < 1_000; i++) await limiter.allow(`user:${i}`);
@@ -121,7 +121,7 @@ describe('what it holds', () => {
     expect(after - before).toBeLessThanOrEqual(0);
   });
 
-  test('expired states go as new ones come: it follows the identities of one recovery', async () => {
+  test('evicts expired states as new ones come, and holds the identities of one recovery', async () => {
     const time = clock();
     const store = new MemoryStore({ clock: time });
     const limiter = new RateLimiter({ store, rate: 1, period: '1s' });
@@ -137,7 +137,7 @@ describe('what it holds', () => {
     expect(largest).toBeLessThanOrEqual(3_000);
   });
 
-  test('100,000 identities after another 100,000 take no more memory than the first', async () => {
+  test('does not grow with 100,000 more identities', async () => {
     const { setFlagsFromString } = await import('node:v8');
     const { runInNewContext } = await import('node:vm');
     setFlagsFromString('--expose-gc');
@@ -170,8 +170,8 @@ describe('what it holds', () => {
   });
 });
 
-describe('time', () => {
-  test('is the clock’s own, to the microsecond', async () => {
+describe('the clock of a MemoryStore', () => {
+  test('counts to the microsecond', async () => {
     let now = 1_767_225_600_000_000;
     const store = new MemoryStore({ clock: { nowMicros: () => now } });
     const limiter = new RateLimiter({ store, rate: 3, period: '1s', burst: 1 });
@@ -182,7 +182,7 @@ describe('time', () => {
     expect(await limiter.allow('user')).toMatchObject({ allowed: true });
   });
 
-  test('a clock that steps back is forgiven once beyond the burst', async () => {
+  test('is forgiven one step back beyond the burst', async () => {
     let now = 1_767_225_600_000_000;
     const store = new MemoryStore({ clock: { nowMicros: () => now } });
     const limiter = new RateLimiter({ store, rate: 1, period: '1s', burst: 2 });
@@ -195,7 +195,7 @@ describe('time', () => {
 });
 
 describe('clear', () => {
-  test('forgets what every identity has used, and bounds what comes after as before', async () => {
+  test('forgets what every identity has used and keeps the bound', async () => {
     const store = new MemoryStore({ clock: new ManualClock(), maxKeys: 2 });
     const limiter = new RateLimiter({ store, rate: 1, period: '1h' });
     for (let round = 0; round < 2; round++) {

@@ -31,7 +31,7 @@ function countLookups(): () => number {
   };
 }
 
-describe('the time zone is asked once for each window', () => {
+describe('the time zone is computed once per window', () => {
   test.each<[string, (limiter: RateLimiter, i: number) => Promise<unknown>]>([
     ['calls of as many costs', (limiter, i) => limiter.allow('id', { cost: 1 + i })],
     ['looks of as many costs', (limiter, i) => limiter.peek('id', { cost: 1 + i })],
@@ -46,7 +46,7 @@ describe('the time zone is asked once for each window', () => {
       'limits of other names, made for each call',
       (limiter, i) => limiter.allow('id', { limits: [month(`plan-${i}`)] }),
     ],
-  ])('whatever the number of %s', async (_, call) => {
+  ])('for any number of %s', async (_, call) => {
     const clock = new ManualClock(Date.UTC(2031, Math.floor(Math.random() * 1e3), 15));
     const limiter = new RateLimiter({ store: new MemoryStore({ clock }), limits: [month()] });
     await call(limiter, 0);
@@ -70,7 +70,7 @@ describe('limits made anew for each call', () => {
       period: '1h',
     });
 
-  test('are told apart by each of their numbers, and by their names', async () => {
+  test('differ by each of their numbers and by their names', async () => {
     const own = limiter();
     const of = async (...limits: Limit[]) => {
       const { remaining, limits: states } = await own.peek('id', { limits });
@@ -94,7 +94,7 @@ describe('limits made anew for each call', () => {
     expect(await of(tokenBucket({ rate, period }))).toBe('4: default token_bucket');
   });
 
-  test('are forgotten beyond a bound, and still right', async () => {
+  test('are evicted beyond a bound and still decide right', async () => {
     const own = limiter();
     for (let round = 0; round < 2; round++) {
       for (let rate = 1; rate <= 400; rate++) {

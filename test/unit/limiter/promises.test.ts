@@ -214,7 +214,7 @@ interface Counts {
   shadows: number;
 }
 
-test(`what a decision says holds, of whatever limits and after whatever history (DRL_SEED=${seed})`, async () => {
+test(`every decision keeps its promises, for random limits and histories (DRL_SEED=${seed})`, async () => {
   const counts: Counts = { waits: 0, resets: 0, shadows: 0 };
   for (let at = seed; at < seed + HISTORIES; at++) {
     const random = new Random(at);

@@ -45,7 +45,7 @@ test.each([
     degraded('store_timeout'),
     "Refused without an answer from the store (store_timeout), because `failStrategy` is 'closed'. Try again later.",
   ],
-])('RateLimitExceeded says plainly what refused: %s', (_, decision, message) => {
+])('RateLimitExceeded names what refused: %s', (_, decision, message) => {
   const error = new RateLimitExceeded(decision as RefusedDecision);
   expect(error.message).toBe(message);
   expect(error.code).toBe('ERR_RATE_LIMIT_EXCEEDED');

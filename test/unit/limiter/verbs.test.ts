@@ -31,21 +31,24 @@ function make(limits: readonly Limit[], options: Partial<RateLimiterOptions> = {
 const remainingOf = ({ limits }: Decision) => limits.map(({ remaining }) => remaining);
 
 describe('allowUpTo', () => {
-  test.each(KINDS)('%s: grants what is left, then refuses with the wait for one', async (_, of) => {
-    const { limiter } = make([of({ rate: 4, period: '10s' })]);
-    expect(await limiter.allowUpTo('a', 3)).toMatchObject({ allowed: true, granted: 3 });
-    expect(await limiter.allowUpTo('a', 9)).toMatchObject({
-      allowed: true,
-      granted: 1,
-      remaining: 0,
-    });
-    const one = await limiter.allow('a');
-    const none = await limiter.allowUpTo('a', 9);
-    expect(none).toEqual({ ...one, granted: 0 });
-    expect(none).toMatchObject({ allowed: false, reason: 'limited', limitedBy: ['default'] });
-  });
+  test.each(KINDS)(
+    '%s: grants what is left, then refuses with the wait for one unit',
+    async (_, of) => {
+      const { limiter } = make([of({ rate: 4, period: '10s' })]);
+      expect(await limiter.allowUpTo('a', 3)).toMatchObject({ allowed: true, granted: 3 });
+      expect(await limiter.allowUpTo('a', 9)).toMatchObject({
+        allowed: true,
+        granted: 1,
+        remaining: 0,
+      });
+      const one = await limiter.allow('a');
+      const none = await limiter.allowUpTo('a', 9);
+      expect(none).toEqual({ ...one, granted: 0 });
+      expect(none).toMatchObject({ allowed: false, reason: 'limited', limitedBy: ['default'] });
+    },
+  );
 
-  test('grants the least of several limits, charged alike under all', async () => {
+  test('grants the least of several limits and charges it under all of them', async () => {
     const { limiter } = make([
       tokenBucket({ name: 'a', rate: 9, period: '10s' }),
       slidingWindow({ name: 'b', rate: 5, period: '1m' }),
@@ -61,7 +64,7 @@ describe('allowUpTo', () => {
   });
 
   test.each(KINDS)(
-    '%s: a shadow says how long to wait only for what it can ever let pass',
+    '%s: a shadow limit reports a wait only for what it can ever let pass',
     async (_, of) => {
       const real = fixedWindow({ name: 'real', rate: 9, period: '1m' });
       const { limiter } = make([real, of({ name: 'shadow', rate: 3, period: '1m', shadow: true })]);
@@ -78,7 +81,7 @@ describe('allowUpTo', () => {
 });
 
 describe('refund', () => {
-  test.each(KINDS)('%s: undoes its decision exactly, and once', async (_, of) => {
+  test.each(KINDS)('%s: undoes its decision exactly, and only once', async (_, of) => {
     const { limiter, clock } = make([of({ rate: 9, period: '9s' })]);
     await limiter.allow('a', { cost: 2 });
     clock.advance('1s');
@@ -93,7 +96,7 @@ describe('refund', () => {
     expect(await limiter.peek('a')).toEqual(base);
   });
 
-  test('only of a charge that this limiter made', async () => {
+  test('rejects for anything but a charge of this limiter', async () => {
     const { limiter, store } = make([fixedWindow({ rate: 1, period: '10s' })]);
     const other = new RateLimiter({ store, rate: 1, period: '1s' });
     const passed = await limiter.allow('a');
@@ -107,7 +110,7 @@ describe('refund', () => {
     expect(await limiter.refund(passed)).toMatchObject({ remaining: 1 });
   });
 
-  test.each(KINDS)('%s: never into a newer window', async (_, of) => {
+  test.each(KINDS)('%s: refunds nothing into a newer window', async (_, of) => {
     const { limiter, clock } = make([of({ rate: 3, period: '10s' })]);
     const old = await limiter.allow('a', { cost: 3 });
     clock.advance('20s');
@@ -123,7 +126,7 @@ describe('refund', () => {
     }
   });
 
-  test('a sliding window gives back what still counts of the window before', async () => {
+  test('refunds what still counts of the previous sliding window', async () => {
     const { limiter, clock } = make([slidingWindow({ rate: 4, period: '10s' })]);
     const old = await limiter.allow('a', { cost: 4 });
     clock.advance('15s');
@@ -133,7 +136,7 @@ describe('refund', () => {
 });
 
 describe('penalize', () => {
-  test('token bucket: into debt, at most maxDebt', async () => {
+  test('drives a token bucket into debt, up to maxDebt', async () => {
     const { limiter, clock } = make([tokenBucket({ rate: 2, period: '10s', maxDebt: 3 })]);
     // 2 units of the burst and 3 of debt at 5 s each; one passes when a unit has come back after the debt.
     const deep = { allowed: false, remaining: 0, retryAfterMs: 20_000, resetAfterMs: 25_000 };
@@ -145,7 +148,7 @@ describe('penalize', () => {
     expect(await limiter.allow('a')).toMatchObject({ allowed: true });
   });
 
-  test('sliding window: into debt, at most maxDebt', async () => {
+  test('drives a sliding window into debt, up to maxDebt', async () => {
     const { limiter, clock } = make([slidingWindow({ rate: 2, period: '10s', maxDebt: 3 })]);
     // 5 units fade from the end of the window on; one passes where at most one of them still counts.
     const deep = { allowed: false, remaining: 0, retryAfterMs: 18_000, resetAfterMs: 20_000 };
@@ -157,7 +160,7 @@ describe('penalize', () => {
     expect(await limiter.allow('a')).toMatchObject({ allowed: true });
   });
 
-  test.each([0, 1, 3])('fixed window: into debt, at most maxDebt %i', async (maxDebt) => {
+  test.each([0, 1, 3])('drives a fixed window into debt, up to maxDebt %i', async (maxDebt) => {
     const { limiter, clock } = make([fixedWindow({ rate: 2, period: '10s', maxDebt })]);
     const charged = await limiter.allow('a', { cost: 2 });
     expect(await limiter.penalize('a', 100)).toMatchObject({ remaining: 0, retryAfterMs: 10_000 });
@@ -182,7 +185,7 @@ describe('penalize', () => {
 describe('block', () => {
   const bucket = tokenBucket({ rate: 5, period: '10s' });
 
-  test('refuses until it ends, charges nothing, and is replaced by a new one', async () => {
+  test('refuses until it ends, charges nothing, and is replaced by a later one', async () => {
     const { limiter, clock } = make([bucket], { blocks: true });
     await limiter.block('a', '1m');
     const blocked = { allowed: false, reason: 'blocked', remaining: 0 };
@@ -199,7 +202,7 @@ describe('block', () => {
     expect(await limiter.allow('a')).toMatchObject({ allowed: true, remaining: 4 });
   });
 
-  test('unblock lifts it', async () => {
+  test('is lifted by unblock', async () => {
     const { limiter } = make([bucket], { blocks: true });
     await limiter.unblock('a');
     await limiter.block('a', '1h');
@@ -207,7 +210,7 @@ describe('block', () => {
     expect(await limiter.allow('a')).toMatchObject({ allowed: true, remaining: 4 });
   });
 
-  test('the wait is until neither the block nor a limit stands in the way', async () => {
+  test('is waited for together with the limits', async () => {
     const { limiter } = make([bucket], { blocks: true });
     await limiter.allow('a', { cost: 5 });
     await limiter.block('a', '1s');
@@ -217,7 +220,7 @@ describe('block', () => {
     });
   });
 
-  test('is heeded and set only by limiters that say `blocks: true`', async () => {
+  test('is heeded and set only by limiters with `blocks: true`', async () => {
     const { limiter, store } = make([bucket], { blocks: true });
     const heedless = new RateLimiter({ store, limits: [bucket] });
     await limiter.block('a', '1h');
@@ -237,7 +240,7 @@ describe('block', () => {
 });
 
 describe('wait', () => {
-  test('first come, first served for each identity', async () => {
+  test('serves waiters first come, first served for each identity', async () => {
     const { limiter, clock } = make([tokenBucket({ rate: 1, period: '20ms' })]);
     const order: string[] = [];
     const waiting = ['a1', 'a2', 'a3', 'a4'].map(async (name) => {
@@ -252,7 +255,7 @@ describe('wait', () => {
     expect(order).toEqual(['a1', 'b', 'a2', 'a3', 'a4']);
   });
 
-  test('does not overtake: a cheap call waits behind a dear one', async () => {
+  test('lets no cheap call overtake an expensive one', async () => {
     const limiter = new RateLimiter({
       store: new MemoryStore(),
       limits: [tokenBucket({ rate: 4, period: '80ms' })],
@@ -268,7 +271,7 @@ describe('wait', () => {
 
   const hourly = () => make([tokenBucket({ rate: 1, period: '1h' })]).limiter;
 
-  test('ERR_WAIT_TIMEOUT at once where the first learns that it is too long, else in time', async () => {
+  test('rejects with ERR_WAIT_TIMEOUT at once when the known wait is too long, else in time', async () => {
     const { limiter, clock } = make([tokenBucket({ rate: 1, period: '1h' })]);
     await limiter.allow('a');
     await expect(limiter.wait('a', { timeoutMs: 60_000 })).rejects.toMatchObject({
@@ -282,7 +285,7 @@ describe('wait', () => {
     expect(await first).toMatchObject({ code: 'ERR_LIMITER_CLOSED' });
   });
 
-  test('a signal ends it, before and while it waits, and the next one moves up', async () => {
+  test('is ended by a signal before and while it waits, and the next waiter moves up', async () => {
     const limiter = hourly();
     await limiter.allow('a');
     const reason = new Error('enough');
@@ -299,7 +302,7 @@ describe('wait', () => {
     expect(await limiter.wait('a')).toMatchObject({ allowed: true });
   });
 
-  test('maxQueue bounds those behind the first, for each identity', async () => {
+  test('bounds the waiters behind the first with maxQueue, for each identity', async () => {
     const limiter = hourly();
     await limiter.allow('a');
     const waiting = [1, 2, 3].map(() =>
@@ -316,7 +319,7 @@ describe('wait', () => {
     await expect(limiter.wait('a')).rejects.toMatchObject({ code: 'ERR_LIMITER_CLOSED' });
   });
 
-  test('rejects at once where waiting does not help', async () => {
+  test('rejects at once when waiting does not help', async () => {
     const limiter = hourly();
     const error = await limiter.wait('a', { cost: 2 }).catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(RateLimitExceeded);
@@ -325,7 +328,7 @@ describe('wait', () => {
 });
 
 describe('shadow', () => {
-  test('never refuses; charged only where it and every enforced limit pass', async () => {
+  test('never refuses, and is charged only when it and every enforced limit pass', async () => {
     const { limiter } = make([
       fixedWindow({ name: 'real', rate: 5, period: '1h' }),
       fixedWindow({ name: 'dark', rate: 3, period: '1h', shadow: true }),
@@ -343,7 +346,7 @@ describe('shadow', () => {
     expect(await limiter.allow('a', { cost: 4 })).toMatchObject({ allowed: true });
   });
 
-  test.each(KINDS)('%s: an all-shadow limiter lets everything pass', async (_, of) => {
+  test.each(KINDS)('%s: a limiter of shadow limits alone lets everything pass', async (_, of) => {
     const { limiter } = make([of({ rate: 1, period: '1h', shadow: true })]);
     for (const refused of [false, true, true]) {
       const decision = await limiter.allow('a');
@@ -361,7 +364,7 @@ describe('limits of a call', () => {
     ['sliding_window', slidingWindow, 17],
     ['sliding_window_log', slidingWindowLog, 17],
     ['fixed_window', fixedWindow, 17],
-  ] as const)('%s: keep what was consumed', async (algorithm, of, left) => {
+  ] as const)('%s: limits of a call keep what was consumed', async (algorithm, of, left) => {
     const { limiter } = make([of({ rate: 10, period: '10s' })]);
     expect(await limiter.allow('a', { cost: 3 })).toMatchObject({ remaining: 7 });
     const more = [of({ rate: 20, period: '10s' })];
@@ -376,7 +379,7 @@ describe('limits of a call', () => {
   });
 });
 
-test('over random mixes the order of limits changes nothing, and a refusal charges nothing', async () => {
+test('give the same decisions in any order, and a refusal charges nothing', async () => {
   const seed = seedOfRun();
   const random = new Random(seed);
   let [refusals, passes] = [0, 0];
@@ -431,10 +434,10 @@ test('over random mixes the order of limits changes nothing, and a refusal charg
   expect(passes).toBeGreaterThan(500);
 });
 
-describe('what helps to see why', () => {
+describe('warnings and details of refusals', () => {
   const warnings = collectWarnings();
 
-  test('penalize says once that nothing can be owed, and what to give; not where something can', async () => {
+  test('penalize warns once when no limit has `maxDebt`, with the cure', async () => {
     const before = (await warnings()).length;
     const { limiter } = make([tokenBucket({ rate: 1, period: '1h' })]);
     const owing = make([tokenBucket({ rate: 1, period: '1h', maxDebt: 5 })]).limiter;
@@ -449,7 +452,7 @@ describe('what helps to see why', () => {
   });
 });
 
-test('an impossible decision names the limits that refused, and says all of them without their state', async () => {
+test('an impossible decision names the limits that refused, and lists all without their state', async () => {
   const { limiter } = make([
     tokenBucket({ name: 'small', rate: 3, period: '1h' }),
     tokenBucket({ name: 'large', rate: 10, period: '1h' }),

@@ -35,7 +35,7 @@ test.each<[string, unknown, (array: readonly never[]) => unknown]>([
     plain,
     (limits) => new RateLimiterSync({ redis: 'redis://localhost', limits }),
   ],
-])('an array of a million is refused by its length: %s', async (_, element, act) => {
+])('an array of a million entries is refused by its length: %s', async (_, element, act) => {
   const { array, reads } = counted(element);
   let error: unknown;
   try {
@@ -68,7 +68,7 @@ test('a long unknown name is refused at once, in a short message', async () => {
   expect((error as Error).message.length).toBeLessThan(400);
 });
 
-test('a header of a million lines is read as far as fields go', () => {
+test('a header of a million lines is read only up to its bound', () => {
   const { array, reads } = counted('"default";r=0;t=1');
   expect(parseRateLimit({ ratelimit: array }).limits).toEqual([]);
   expect(reads()).toBeLessThanOrEqual(2_000);

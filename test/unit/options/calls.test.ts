@@ -45,7 +45,7 @@ async function rejections(
 
 const SECRET = 'alice@example.org';
 
-describe('identity', () => {
+describe('the identity of a call', () => {
   test.each<[string, unknown]>([
     ['undefined', undefined],
     ['null', null],
@@ -85,7 +85,7 @@ describe('identity', () => {
     ['parts of 1,025 bytes together', ['x'.repeat(1_000), 'y'.repeat(25)]],
     ['two thousand parts', Array(2_000).fill('x')],
     ['parts that throw when they are read', hostileArray],
-  ])('%s', async (_, identity) => {
+  ])('refuses %s as identity', async (_, identity) => {
     const messages = await rejections(
       ['allow', 'peek', 'reset'],
       identity,
@@ -112,7 +112,7 @@ describe('identity', () => {
     ['got a number with a fraction.', 123_456.5],
     ['got a number beyond the safe integers.', 2 ** 60],
     ['with half of a surrogate pair', `${SECRET}\ud800`],
-  ])('that is refused is told by its type: %s', async (says, identity) => {
+  ])('refuses it by naming its type: %s', async (says, identity) => {
     const error: unknown = await limiters[0]!
       .allow(identity as Identity)
       .catch((reason: unknown) => reason);
@@ -120,7 +120,7 @@ describe('identity', () => {
     expect(String(error)).not.toMatch(/alice|123456/);
   });
 
-  test('an array of a million parts is refused by its length, and hardly any part is read', async () => {
+  test('refuses an array of a million parts by its length, and reads hardly any', async () => {
     let reads = 0;
     const parts = new Proxy(
       Array.from({ length: 1_000_000 }, () => 'x'),
@@ -146,41 +146,44 @@ describe('identity', () => {
     [2n ** 64n, '18446744073709551616'],
     [-(2n ** 64n), '-18446744073709551616'],
     [10n ** 1_023n, `1${'0'.repeat(1_023)}`],
-  ])('the whole number %s is its decimal digits, under every verb', async (number, digits) => {
-    const limiter = new RateLimiter({
-      store: new MemoryStore(),
-      blocks: true,
-      limits: [tokenBucket({ rate: 100, period: '1h', maxDebt: 50 })],
-    });
-    const left = async (identity: Identity): Promise<number | undefined> =>
-      (await limiter.peek(identity)).remaining;
-    expect((await limiter.allow(number)).remaining).toBe(99);
-    expect((await limiter.wait(number)).remaining).toBe(98);
-    expect((await limiter.allowUpTo(number, 5)).remaining).toBe(93);
-    const held = await limiter.reserve(number, { cost: 3, ttl: '1m' });
-    expect(held.remaining).toBe(90);
-    await held.cancel();
-    await limiter.penalize(number, 13);
-    expect([await left(number), await left(digits)]).toEqual([80, 80]);
-    await limiter.block(number, '1h');
-    expect((await limiter.allow(digits)).reason).toBe('blocked');
-    await limiter.unblock(number);
-    await limiter.reset(number);
-    expect(await left(digits)).toBe(100);
-    if (digits.length > 1_000) return; // no room for a second part
-    await limiter.allow(['acme', number]);
-    expect([await left(['acme', digits]), await left([number])]).toEqual([99, 100]);
-    const places = new RateLimiter({
-      store: new MemoryStore(),
-      limits: [concurrency({ max: 1, ttl: '1m' })],
-    });
-    await places.acquire(number);
-    expect((await places.acquire(digits)).allowed).toBe(false);
-  });
+  ])(
+    'takes the whole number %s by its decimal digits, under every verb',
+    async (number, digits) => {
+      const limiter = new RateLimiter({
+        store: new MemoryStore(),
+        blocks: true,
+        limits: [tokenBucket({ rate: 100, period: '1h', maxDebt: 50 })],
+      });
+      const left = async (identity: Identity): Promise<number | undefined> =>
+        (await limiter.peek(identity)).remaining;
+      expect((await limiter.allow(number)).remaining).toBe(99);
+      expect((await limiter.wait(number)).remaining).toBe(98);
+      expect((await limiter.allowUpTo(number, 5)).remaining).toBe(93);
+      const held = await limiter.reserve(number, { cost: 3, ttl: '1m' });
+      expect(held.remaining).toBe(90);
+      await held.cancel();
+      await limiter.penalize(number, 13);
+      expect([await left(number), await left(digits)]).toEqual([80, 80]);
+      await limiter.block(number, '1h');
+      expect((await limiter.allow(digits)).reason).toBe('blocked');
+      await limiter.unblock(number);
+      await limiter.reset(number);
+      expect(await left(digits)).toBe(100);
+      if (digits.length > 1_000) return; // no room for a second part
+      await limiter.allow(['acme', number]);
+      expect([await left(['acme', digits]), await left([number])]).toEqual([99, 100]);
+      const places = new RateLimiter({
+        store: new MemoryStore(),
+        limits: [concurrency({ max: 1, ttl: '1m' })],
+      });
+      await places.acquire(number);
+      expect((await places.acquire(digits)).allowed).toBe(false);
+    },
+  );
 });
 
-describe('cost', () => {
-  test.each(notWholeNumbers)('%s (%#)', async (shown, cost) => {
+describe('the cost of a call', () => {
+  test.each(notWholeNumbers)('refuses %s as cost (%#)', async (shown, cost) => {
     const [message] = await rejections(
       ['allow', 'peek'],
       'user',
@@ -192,7 +195,7 @@ describe('cost', () => {
   });
 });
 
-describe('limits', () => {
+describe('the limits of a call', () => {
   const limit = tokenBucket({ rate: 5, period: '1m' });
   test.each<[string, unknown]>([
     ['none', []],
@@ -206,7 +209,7 @@ describe('limits', () => {
     ['a plain object', [{ rate: 5, period: '1m' }]],
     ['two of one name', [limit, limit]],
     ['a proxy', hostileProxy],
-  ])('%s', async (_, limits) => {
+  ])('refuses %s as limits', async (_, limits) => {
     const messages = await rejections(
       ['allow', 'peek', 'reset'],
       'user',
@@ -225,7 +228,7 @@ const unreadable = Object.defineProperty({}, 'unknown', {
   },
 });
 
-test('wait: an unknown option that throws when it is read', async () => {
+test('wait refuses an unknown option that throws when it is read', async () => {
   for (const limiter of limiters) {
     await expect(limiter.wait('user', unreadable)).rejects.toMatchObject({
       code: 'ERR_INVALID_OPTION',
@@ -233,7 +236,7 @@ test('wait: an unknown option that throws when it is read', async () => {
   }
 });
 
-describe('options', () => {
+describe('the options of a call', () => {
   test.each<[string, unknown, RegExp]>([
     ['null', null, /must be an object, got null/],
     ['a number', 3, /must be an object, got 3/],
@@ -262,7 +265,7 @@ describe('options', () => {
       /^`this call options` must be readable/,
     ],
     ['a proxy', hostileProxy, /./],
-  ])('%s', async (_, options, message) => {
+  ])('refuses %s', async (_, options, message) => {
     const messages = await rejections(
       ['allow', 'peek', 'reset'],
       'user',
@@ -274,14 +277,14 @@ describe('options', () => {
   });
 });
 
-test('a limiter of another copy of the package has limits of its own kind, and errors of this one', () => {
+test('limits of another copy of the package are refused with an error of this copy', () => {
   const foreign = Object.assign(Object.create({}), tokenBucket({ rate: 1, period: '1s' }));
   expect(() => new RateLimiter({ store: new MemoryStore(), limits: [foreign] })).toThrow(
     /`limits` must be made of limits/,
   );
 });
 
-test('none of the calls above reached a store or a hook', () => {
+test('none of the refused calls above reached a store or a hook', () => {
   expect(redis.sends).toEqual([]);
   expect(store.size).toBe(0);
   expect(hooks).toBe(0);

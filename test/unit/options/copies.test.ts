@@ -4,7 +4,7 @@ import { secondCopy } from '../../kit/fakes/second-copy.ts';
 
 const CURE = /npm ls distributed-rate-limiter.*npm dedupe/;
 
-test('a limit of another copy of the package is refused as that', async () => {
+test('a limit of another copy of the package is refused with that reason', async () => {
   const other = await secondCopy();
   const limits = [other.tokenBucket({ rate: 5, period: '1m' })];
   const make = (): unknown => new RateLimiter({ store: new MemoryStore(), limits });
@@ -14,7 +14,7 @@ test('a limit of another copy of the package is refused as that', async () => {
   expect(make).toThrow(CURE);
 });
 
-test('a limit of another copy of the package is refused as that where a call brings it', async () => {
+test('a limit of another copy of the package, given with a call, is refused with that reason', async () => {
   const other = await secondCopy();
   const limiter = new RateLimiter({ store: new MemoryStore(), rate: 5, period: '1m' });
   const limits = [
@@ -24,7 +24,7 @@ test('a limit of another copy of the package is refused as that where a call bri
   await expect(limiter.allow('user', { limits })).rejects.toThrow(/got a limit of another copy/);
 });
 
-test('a memory store of another copy of the package is refused as that', async () => {
+test('a memory store of another copy of the package is refused with that reason', async () => {
   const other = await secondCopy();
   const store = new other.MemoryStore();
   const make = (): unknown => new RateLimiter({ store, rate: 5, period: '1m' });

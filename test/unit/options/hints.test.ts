@@ -56,7 +56,7 @@ async function messageOf(maker: Maker, options: object): Promise<string> {
   return 'accepted';
 }
 
-describe('a time of another library is told with its unit and its value', () => {
+describe('a time option of another library is refused with the right name, unit and value', () => {
   const ofLimits: readonly (readonly [name: string, value: unknown, code: string])[] = [
     ['windowMs', 900_000, "period: '15m'"],
     ['windowMs', 1_500, "period: '1500ms'"],
@@ -86,7 +86,7 @@ describe('a time of another library is told with its unit and its value', () => 
     'limiter of a guard',
     'limiter of limited',
   ] as const) {
-    test.each(ofLimits)(`${maker}: %s: %j`, async (name, value, code) => {
+    test.each(ofLimits)(`${maker} refuses %s: %j`, async (name, value, code) => {
       const message = await messageOf(maker, { rate: 5, [name]: value });
       expect(message).toContain(`\`${name}\` is not an option of `);
       expect(message).toContain(`Did you mean \`period\`? Write \`${code}\``);
@@ -109,11 +109,11 @@ describe('a time of another library is told with its unit and its value', () => 
     ['limited', { windowMs: 900_000 }, "limiter: { period: '15m' }"],
     ['pacedFetch', { maxWaitSeconds: 10 }, 'maxWaitMs: 10000'],
     ['limited', { wait: { timeoutSeconds: 3 } }, 'timeoutMs: 3000'],
-  ])('%s: %j', async (maker, options, code) => {
+  ])('%s refuses %j', async (maker, options, code) => {
     expect(await messageOf(maker, options)).toContain(`\`${code}\``);
   });
 
-  test('a text under an unknown name is not repeated', async () => {
+  test('does not repeat a text under an unknown name', async () => {
     expect(await messageOf('RateLimiter', { ...right, windowMs: 'hunter2' })).not.toContain(
       'hunter2',
     );
@@ -121,13 +121,13 @@ describe('a time of another library is told with its unit and its value', () => 
 });
 
 describe('a bare number that looks like milliseconds', () => {
-  test.each([10_000, 60_000, 900_000, 3_600_000, 2_592_000])('%i is refused', async (period) => {
+  test.each([10_000, 60_000, 900_000, 3_600_000, 2_592_000])('refuses %i', async (period) => {
     expect(await messageOf('RateLimiter', { rate: 5, period })).toMatch(
       /^`period` must be a duration with its unit, .* got \d+\. Write '\w+' for milliseconds/,
     );
   });
 
-  test('is told both strings that it may stand for', async () => {
+  test('suggests both strings that it may stand for', async () => {
     expect(await messageOf('tokenBucket', { rate: 5, period: 900_000 })).toContain(
       "Write '15m' for milliseconds, or '250h' for seconds.",
     );
@@ -141,12 +141,15 @@ describe('a bare number that looks like milliseconds', () => {
     await expect(blocking.block('user', 900_000 as never)).rejects.toThrow("'15m' for milli");
   });
 
-  test.each([60, 3_600, 9_000, 9_999, 10_001, 86_400, 604_800, 1.5])('%d is seconds', (period) => {
-    expect(tokenBucket({ rate: 1, period }).windowMs).toBe(period * 1_000);
-  });
+  test.each([60, 3_600, 9_000, 9_999, 10_001, 86_400, 604_800, 1.5])(
+    'takes %d as seconds',
+    (period) => {
+      expect(tokenBucket({ rate: 1, period }).windowMs).toBe(period * 1_000);
+    },
+  );
 });
 
-describe('durations as people write them', () => {
+describe('durations in words', () => {
   test.each([
     ['250 ms', 250],
     ['1 millisecond', 1],
@@ -160,11 +163,11 @@ describe('durations as people write them', () => {
     ['2 hours', 7_200_000],
     ['1 day', 86_400_000],
     ['2 days', 172_800_000],
-  ] as const)('%s', (period, ms) => {
+  ] as const)('accepts %s', (period, ms) => {
     expect(tokenBucket({ rate: 1, period }).windowMs).toBe(ms);
   });
 
-  test('an option in milliseconds is told its number', () => {
+  test('suggests the number for an option in milliseconds', () => {
     expect(
       () =>
         new RateLimiter({
@@ -179,7 +182,7 @@ describe('durations as people write them', () => {
   });
 });
 
-describe('one error names everything that is wrong', () => {
+describe('one error names every problem', () => {
   test.each<[Maker, object, readonly string[]]>([
     [
       'RateLimiter',
@@ -262,7 +265,7 @@ describe('one error names everything that is wrong', () => {
     ],
     ['acquire', { cost: 0, heartbeat: 1, a1: 1 }, ['cost', 'heartbeat', 'a1']],
     ['reserve', { cost: 0, ttl: 5, a1: 1 }, ['cost', 'ttl', 'a1']],
-  ])('%s', async (maker, options, names) => {
+  ])('names all problems with the options of %s', async (maker, options, names) => {
     const message = await messageOf(maker, options);
     const named = message
       .split('\n- ')
@@ -273,17 +276,17 @@ describe('one error names everything that is wrong', () => {
     expect(message).toMatch(new RegExp(`^${names.length} problems with the options of `));
   });
 
-  test('a guard and its limiter are one error', () => {
+  test('covers a guard and its limiter', () => {
     expect(() => createGuard({ ...right, rate: 0 }, { cost: 0 })).toThrow(/`cost`[^]*`rate`/);
   });
 
-  test('what an unknown name was meant for is not called missing as well', async () => {
+  test('does not report an option as missing that an unknown name stands for', async () => {
     const message = await messageOf('RateLimiter', { max: 100, windowMs: 60_000 });
     expect(message).toMatch(/^2 problems/);
     expect(message).not.toContain('undefined');
   });
 
-  test('an object of many unknown names is refused in a short message', async () => {
+  test('stays short for an object of many unknown names', async () => {
     const options = Object.fromEntries(Array.from({ length: 100_000 }, (_, i) => [`name${i}`, i]));
     const message = await messageOf('allow', options);
     expect(message).toMatch(/^100000 problems/);
@@ -291,14 +294,14 @@ describe('one error names everything that is wrong', () => {
     expect(message.length).toBeLessThan(5_000);
   });
 
-  test('an option whose getter throws is among the problems', async () => {
+  test('includes an option whose getter throws', async () => {
     expect(
       await messageOf('RateLimiter', { rate: 0, period: '1m', hashSecret: hostileProxy }),
     ).toMatch(/`hashSecret` must be readable[^]*`rate`/);
   });
 });
 
-describe('a misplaced option is told where it belongs', () => {
+describe('a misplaced option is refused with the place where it belongs', () => {
   test.each<[Maker, object, string]>([
     ['RateLimiter', { ...right, identify: () => 'a' }, 'rateLimit(limiter, { identify })'],
     ['RateLimiter', { ...right, keyGenerator: () => 'a' }, 'rateLimit(limiter, { identify })'],
@@ -345,12 +348,12 @@ describe('a misplaced option is told where it belongs', () => {
     ['limited', { rate: 5 }, 'limiter: { rate }'],
     ['limited', { wait: { cost: 5 } }, 'limited(fn, { cost })'],
     ['MemoryStore', { rate: 5 }, 'new RateLimiter({ store, rate })'],
-  ])('%s: %j', async (maker, options, code) => {
+  ])('%s refuses %j', async (maker, options, code) => {
     expect(await messageOf(maker, options)).toContain(`\`${code}\``);
   });
 });
 
-describe('a required option that was given and is undefined', () => {
+describe('a required option given as undefined', () => {
   const given = /was given, and its value is undefined: is the environment variable or setting/;
   test.each<[string, object]>([
     ['redis', { redis: undefined, rate: 5, period: '1m' }],
@@ -358,20 +361,20 @@ describe('a required option that was given and is undefined', () => {
     ['rate', { store, rate: undefined, period: '1m' }],
     ['period', { store, rate: 5, period: undefined }],
     ['max', { store, algorithm: 'concurrency', max: undefined, ttl: '1m' }],
-  ])('%s', (name, options) => {
+  ])('refuses %s: undefined with a hint at the environment', (name, options) => {
     const make = (): unknown => new RateLimiter(options as never);
     expect(make).toThrow(new RegExp(`^\`${name}\` must be .*, got undefined\\.`));
     expect(make).toThrow(given);
   });
 
-  test('in limits, in limited and in reserve alike', async () => {
+  test('is refused with that hint in limits, in limited and in reserve', async () => {
     expect(await messageOf('tokenBucket', { rate: 5, period: undefined })).toMatch(given);
     expect(await messageOf('limited', { limiter: undefined })).toMatch(given);
     expect(await messageOf('limited', { identify: undefined })).toMatch(given);
     expect(await messageOf('reserve', { ttl: undefined })).toMatch(given);
   });
 
-  test('an optional option may be undefined', () => {
+  test('is accepted when the option is optional', () => {
     expect(
       () =>
         new RateLimiter({

@@ -35,8 +35,8 @@ describe.each([
   ['burst', /^must be a whole number from 1 to 1000000000$/],
   ['timeoutMs', /^must be a whole number from 1 to 60000$/],
   ['maxInFlight', /^must be a whole number from 1 to 1000000$/],
-])('%s', (option, rule) => {
-  test.each(notWholeNumbers)('%s (%#)', (shown, value) => {
+])('the option %s', (option, rule) => {
+  test.each(notWholeNumbers)('refuses %s (%#)', (shown, value) => {
     expect(refusalOf(() => make({ [option]: value }))).toEqual(
       refusal(option, shown, rule, /number|Number/),
     );
@@ -48,19 +48,19 @@ test.each([
   ['burst', 1_000_000_001],
   ['timeoutMs', 60_001],
   ['maxInFlight', 1_000_001],
-])('%s: %i is one too many', (option, value) => {
+])('%s refuses %i, one more than its maximum', (option, value) => {
   expect(refusalOf(() => make({ [option]: value }))).toEqual(
     refusal(option, String(value), /^must be a whole number/),
   );
 });
 
-test('a text of digits is told how to become a number', () => {
+test('a text of digits is refused with the conversion to a number', () => {
   expect(refusalOf(() => make({ rate: '5' }))).toEqual(
     refusal('rate', '"5"', /whole number/, /Number\("5"\)/),
   );
 });
 
-describe('period', () => {
+describe('the option period', () => {
   test.each([
     ['"1x"', '1x'],
     ['""', ''],
@@ -94,7 +94,7 @@ describe('period', () => {
     ['an object', Object('1m')],
     ['a symbol', Symbol('1m')],
     ['an object', hostileProxy],
-  ])('%s', (shown, value) => {
+  ])('refuses %s', (shown, value) => {
     expect(refusalOf(() => make({ period: value }))).toEqual(
       refusal('period', shown, /^must be a duration/, /units/),
     );
@@ -108,15 +108,15 @@ describe('period', () => {
     ['"367d"', '367d'],
     ['31622401', 366 * 86_400 + 1],
     ['"999999999999999d"', '999999999999999d'],
-  ])('%s is out of range', (shown, value) => {
+  ])('refuses %s as out of range', (shown, value) => {
     expect(refusalOf(() => make({ period: value }))).toEqual(
       refusal('period', shown, /^must be between 1 ms and/, /range/),
     );
   });
 });
 
-describe('the numbers together', () => {
-  test('a recovery of more than ten years', () => {
+describe('rate, period and burst together', () => {
+  test('are refused when recovery takes more than ten years', () => {
     expect(refusalOf(() => make({ rate: 1, period: '366d', burst: 11 }))).toEqual(
       refusal(
         'burst',
@@ -127,7 +127,7 @@ describe('the numbers together', () => {
     );
   });
 
-  test('products that are not exact any more', () => {
+  test('are refused when their products are no longer exact', () => {
     expect(refusalOf(() => make({ rate: 999_999_937, period: '1s' }))).toEqual(
       refusal(
         'burst',
@@ -139,7 +139,7 @@ describe('the numbers together', () => {
   });
 });
 
-describe('namespace', () => {
+describe('the option namespace', () => {
   test.each<readonly [string, unknown]>([
     ...notTexts,
     ['""', ''],
@@ -152,21 +152,21 @@ describe('namespace', () => {
     ['"a\\n"', 'a\n'],
     ['"\\ud800"', '\ud800'],
     [`"${'a'.repeat(65)}"`, 'a'.repeat(65)],
-  ])('%s', (shown, value) => {
+  ])('refuses %s', (shown, value) => {
     expect(refusalOf(() => make({ namespace: value }))).toEqual(
       refusal('namespace', shown, /^must be 1 to 64 of the characters/, /Rename/),
     );
   });
 });
 
-describe('choices', () => {
+describe('options with a list of values', () => {
   test.each<readonly [string, unknown]>([
     ...notTexts,
     ['"Open"', 'Open'],
     ['"fail-open"', 'fail-open'],
     ['"__proto__"', '__proto__'],
     ['an array of 1', ['open']],
-  ])('failStrategy: %s', (shown, value) => {
+  ])('refuses failStrategy: %s', (shown, value) => {
     expect(refusalOf(() => make({ failStrategy: value }))).toEqual(
       refusal('failStrategy', shown, /^must be one of 'open', 'closed', 'throw'$/, /Choose one/),
     );
@@ -178,7 +178,7 @@ describe('choices', () => {
     ['"token-bucket"', 'token-bucket'],
     ['null', null],
     ['an object', {}],
-  ])('algorithm: %s', (shown, value) => {
+  ])('refuses algorithm: %s', (shown, value) => {
     expect(refusalOf(() => make({ algorithm: value }))).toEqual(
       refusal('algorithm', shown, /^must be one of .*'token_bucket'/, /Choose one/),
     );
@@ -190,14 +190,14 @@ describe('choices', () => {
     ['"true"', 'true'],
     ['null', null],
     ['an object', Object(true)],
-  ])('cluster: %s', (shown, value) => {
+  ])('refuses cluster: %s', (shown, value) => {
     expect(refusalOf(() => make({ redis: 'redis://127.0.0.1:1', cluster: value }))).toEqual(
       refusal('cluster', shown, /^must be true or false$/, /boolean/),
     );
   });
 });
 
-describe.each(['onAllow', 'onBlock', 'onError'])('%s', (hook) => {
+describe.each(['onAllow', 'onBlock', 'onError'])('the hook %s', (hook) => {
   test.each([
     ['"log"', 'log'],
     ['true', true],
@@ -205,14 +205,14 @@ describe.each(['onAllow', 'onBlock', 'onError'])('%s', (hook) => {
     ['an object', {}],
     ['an array of 1', [() => {}]],
     ['an object', Promise.resolve(() => {})],
-  ])('%s', (shown, value) => {
+  ])('refuses %s', (shown, value) => {
     expect(refusalOf(() => make({ [hook]: value }))).toEqual(
       refusal(hook, shown, /^must be a function$/, /function/),
     );
   });
 });
 
-describe('hashSecret', () => {
+describe('the option hashSecret', () => {
   const short = 'this-is-too-short-to-be-a-secret'.slice(1);
   test.each([
     short,
@@ -228,7 +228,7 @@ describe('hashSecret', () => {
     Array(40).fill(0),
     new DataView(new ArrayBuffer(40)),
     new ArrayBuffer(40),
-  ])('a bad one is not repeated (%#)', (value) => {
+  ])('refuses an invalid value without repeating it (%#)', (value) => {
     let error: unknown;
     try {
       make({ hashSecret: value });
@@ -243,7 +243,7 @@ describe('hashSecret', () => {
   });
 });
 
-describe('names', () => {
+describe('unknown names of options', () => {
   test.each([
     ['rates', 'rate'],
     ['rat', 'rate'],
@@ -268,7 +268,7 @@ describe('names', () => {
     ['client', 'redis'],
     ['storeClient', 'redis'],
     ['timeout', 'timeoutMs'],
-  ])('%s means %s', (given, meant) => {
+  ])('suggests instead of %s the option %s', (given, meant) => {
     expect(refusalOf(() => make({ [given]: 100 }))).toEqual(
       refusal(
         given,
@@ -280,7 +280,7 @@ describe('names', () => {
   });
 
   test.each(['colour', 'constructor', 'toString', 'hasOwnProperty', 'x'.repeat(80)])(
-    '%s means nothing here',
+    'refuses %s without a suggestion',
     (given) => {
       expect(refusalOf(() => make({ [given]: 100 }))).toEqual(
         refusal(given, '100', /RateLimiter$/, /Known options|Did/),
@@ -288,7 +288,7 @@ describe('names', () => {
     },
   );
 
-  test('`__proto__` as JSON.parse makes it is a name like any other, and pollutes nothing', () => {
+  test('refuses `__proto__` from JSON.parse like any other name, and pollutes nothing', () => {
     const options = JSON.parse('{"__proto__": {"failStrategy": "closed"}}');
     expect(
       refusalOf(() => new RateLimiter(Object.assign(options, { redis, rate: 5, period: '1m' }))),
@@ -297,7 +297,7 @@ describe('names', () => {
     expect(({} as { failStrategy?: string }).failStrategy).toBeUndefined();
   });
 
-  test('options of a prototype are ignored', () => {
+  test('ignores options of a prototype', () => {
     refused += 1;
     expect(
       refusalOf(
@@ -306,7 +306,7 @@ describe('names', () => {
     ).toEqual(refusal('period', 'undefined', /duration/));
   });
 
-  test('an option that throws when it is read is refused by name', () => {
+  test('refuses an option by name when reading it throws', () => {
     const options = {
       redis,
       rate: 5,
@@ -328,7 +328,7 @@ describe('names', () => {
   });
 });
 
-describe('the options themselves', () => {
+describe('the options object', () => {
   test.each([
     ['undefined', undefined],
     ['null', null],
@@ -337,23 +337,23 @@ describe('the options themselves', () => {
     ['an array of 0', []],
     ['a function', () => {}],
     ['a symbol', Symbol('options')],
-  ])('%s', (shown, options) => {
+  ])('refuses %s', (shown, options) => {
     refused += 1;
     expect(refusalOf(() => new RateLimiter(options as unknown as RateLimiterOptions))).toEqual(
       refusal('RateLimiter options', shown, /^must be an object$/, /^Known options: redis, /),
     );
   });
 
-  test('a proxy that refuses to be read is a RateLimiterError, too', () => {
+  test('refuses a proxy that cannot be read with a RateLimiterError', () => {
     refused += 1;
     expect(() => new RateLimiter(hostileProxy as RateLimiterOptions)).toThrow(RateLimiterError);
   });
 });
 
-describe('redis and store', () => {
+describe('the options redis and store', () => {
   const store = new MemoryStore();
 
-  test('neither', () => {
+  test('are refused when neither is given', () => {
     refused += 1;
     expect(
       () => new RateLimiter({ rate: 5, period: '1m' } as unknown as RateLimiterOptions),
@@ -362,7 +362,7 @@ describe('redis and store', () => {
     );
   });
 
-  test('both', () => {
+  test('are refused when both are given', () => {
     expect(() => make({ redis, store })).toThrow(
       /^`redis` or `store` must be given, one of them, got both\. Pass/,
     );
@@ -375,7 +375,7 @@ describe('redis and store', () => {
     ['"memory"', 'memory'],
     ['true', true],
     ['a function', MemoryStore],
-  ])('store: %s (%#)', (shown, value) => {
+  ])('refuses store: %s (%#)', (shown, value) => {
     const act = (): void => make({ store: value });
     expect(refusalOf(act)).toEqual(
       refusal('store', shown, /^must be a MemoryStore$/, /new MemoryStore\(\)/),
@@ -396,7 +396,7 @@ describe('redis and store', () => {
     ['true', true],
     ['a function', FakeRedis],
     ['a symbol', Symbol('redis')],
-  ])('redis: %s (%#)', (shown, value) => {
+  ])('refuses redis: %s (%#)', (shown, value) => {
     expect(refusalOf(() => make({ redis: value }))).toEqual(
       refusal(
         'redis',
@@ -407,21 +407,21 @@ describe('redis and store', () => {
     );
   });
 
-  test('redis: a Sentinel client of node-redis, whose sendCommand takes other arguments', () => {
+  test('refuses redis: a Sentinel client of node-redis, whose sendCommand takes other arguments', () => {
     const sentinel = createSentinel({ name: 'mymaster', sentinelRootNodes: [] });
     expect(refusalOf(() => make({ redis: sentinel }))).toEqual(
       refusal('redis', 'an object', /^must be a URL, a client/, /^A Sentinel client .*RedisPort/),
     );
   });
 
-  test.each(['hashSecret', 'limits'])('%s: a proxy that refuses to be read', (name) => {
+  test.each(['hashSecret', 'limits'])('refuses %s: a proxy that cannot be read', (name) => {
     const value = name === 'limits' ? [hostileProxy] : hostileProxy;
     expect(refusalOf(() => make({ [name]: value }))).toMatch(
       new RegExp(`^\`${name}\` must be readable`),
     );
   });
 
-  test('redis: a proxy that refuses to be read', () => {
+  test('refuses redis: a proxy that cannot be read', () => {
     expect(() => make({ redis: hostileProxy })).toThrow(RateLimiterError);
   });
 
@@ -448,7 +448,7 @@ describe('redis and store', () => {
     'unix:///',
     'unix:///path/%zz?password=hunter2',
     'unix:///path?db=hunter2',
-  ])('redis: %j is no URL of ours, and is not repeated', (url) => {
+  ])('refuses redis: %j as URL without repeating it', (url) => {
     let error: unknown;
     try {
       make({ redis: url });
@@ -467,7 +467,7 @@ describe('redis and store', () => {
     ['timeoutMs', 100],
     ['maxInFlight', 100],
     ['sharding', 'key'],
-  ])('%s is of no use beside store', (option, value) => {
+  ])('refuses %s beside store', (option, value) => {
     expect(refusalOf(() => make({ store, [option]: value }))).toEqual(
       refusal(
         option,
@@ -478,7 +478,7 @@ describe('redis and store', () => {
     );
   });
 
-  test.each([true, false])('cluster: %s beside a client, which knows', (value) => {
+  test.each([true, false])('refuses cluster: %s beside a client, which decides it', (value) => {
     expect(refusalOf(() => make({ cluster: value }))).toEqual(
       refusal(
         'cluster',
@@ -490,7 +490,7 @@ describe('redis and store', () => {
   });
 });
 
-describe('limits', () => {
+describe('the option limits', () => {
   const limit = tokenBucket({ rate: 5, period: '1m' });
   const named = (name: string) => tokenBucket({ name, rate: 5, period: '1m' });
 
@@ -504,7 +504,7 @@ describe('limits', () => {
     ['"5/m"', '5/m'],
     ['5', 5],
     ['a function', tokenBucket],
-  ])('%s (%#)', (shown, limits) => {
+  ])('refuses %s (%#)', (shown, limits) => {
     expect(refusalOf(() => make({ limits }))).toEqual(
       refusal('limits', shown, /^must be an array of 1 to 16 limits$/, /tokenBucket\(/),
     );
@@ -518,19 +518,19 @@ describe('limits', () => {
     ['"5/m"', ['5/m']],
     ['an array of 1', [[limit]]],
     ['a function', [tokenBucket]],
-  ])('made of %s (%#)', (shown, limits) => {
+  ])('refuses an array of %s (%#)', (shown, limits) => {
     expect(refusalOf(() => make({ limits }))).toEqual(
       refusal('limits', shown, /^must be made of limits$/, /tokenBucket\(/),
     );
   });
 
-  test('two of one name', () => {
+  test('refuses two limits of one name', () => {
     expect(refusalOf(() => make({ limits: [named('a'), named('b'), named('a')] }))).toEqual(
       refusal('limits', '"a" twice', /^must have different names$/, /Rename one/),
     );
   });
 
-  test('two without a name', () => {
+  test('refuses two limits without a name', () => {
     expect(
       refusalOf(() =>
         make({ limits: [limit, named('b'), tokenBucket({ rate: 9, period: '1h' })] }),
@@ -543,7 +543,7 @@ describe('limits', () => {
     ['period', '1m'],
     ['burst', 5],
     ['algorithm', 'token_bucket'],
-  ])('%s beside limits', (option, value) => {
+  ])('refuses %s beside limits', (option, value) => {
     refused += 1;
     expect(refusalOf(() => new RateLimiter({ redis, limits: [limit], [option]: value }))).toEqual(
       refusal(
@@ -556,13 +556,13 @@ describe('limits', () => {
   });
 });
 
-test('at least 120 bad values were refused above, and none of them reached Redis', () => {
+test('at least 120 invalid values were refused above, and none reached Redis', () => {
   console.log(`${refused} bad values refused, ${redis.sends.length} sends`);
   expect(redis.sends).toEqual([]);
   expect(refused).toBeGreaterThanOrEqual(120);
 });
 
-describe('what is right is taken', () => {
+describe('valid options', () => {
   test.each([
     { rate: 1, period: 0.001 },
     { rate: 1, period: 60 },
@@ -582,7 +582,7 @@ describe('what is right is taken', () => {
     { redis: 'rediss://host' },
     { redis: 'unix:///var/run/redis.sock?db=2' },
     { redis: 'redis://' },
-  ])('%j', (options) => {
+  ])('accepts %j', (options) => {
     expect(
       () =>
         new RateLimiter({

@@ -8,7 +8,7 @@ const bucket = (options: unknown): unknown => tokenBucket(options as TokenBucket
 const memory = (options: unknown): unknown => new MemoryStore(options as MemoryStoreOptions);
 
 describe('tokenBucket', () => {
-  test.each(notWholeNumbers)('rate: %s (%#)', (shown, rate) => {
+  test.each(notWholeNumbers)('refuses rate: %s (%#)', (shown, rate) => {
     expect(refusalOf(() => bucket({ rate, period: '1m' }))).toEqual(
       refusal('rate', shown, /^must be a whole number/),
     );
@@ -24,13 +24,13 @@ describe('tokenBucket', () => {
     ['"a#b"', 'a#b'],
     ['"\\ud800"', '\ud800'],
     [`"${'a'.repeat(65)}"`, 'a'.repeat(65)],
-  ])('name: %s', (shown, name) => {
+  ])('refuses name: %s', (shown, name) => {
     expect(refusalOf(() => bucket({ name, rate: 1, period: '1m' }))).toEqual(
       refusal('name', shown, /^must be 1 to 64 of the characters/, /Rename/),
     );
   });
 
-  test('name: what a limit without a name is called', () => {
+  test('refuses the name of an unnamed limit', () => {
     expect(refusalOf(() => bucket({ name: 'default', rate: 1, period: '1m' }))).toEqual(
       refusal('name', '"default"', /^must be other than 'default'/, /Leave the name out/),
     );
@@ -43,7 +43,7 @@ describe('tokenBucket', () => {
     ['points', 'rate'],
     ['names', 'name'],
     ['brust', 'burst'],
-  ])('%s means %s', (given, meant) => {
+  ])('suggests instead of %s the option %s', (given, meant) => {
     expect(refusalOf(() => bucket({ rate: 1, period: '1m', [given]: 5 }))).toEqual(
       refusal(given, '5', /^is not an option of tokenBucket$/, new RegExp(`\`${meant}\``)),
     );
@@ -55,13 +55,13 @@ describe('tokenBucket', () => {
     ['5', 5],
     ['"5/m"', '5/m'],
     ['an array of 2', [5, '1m']],
-  ])('the options: %s', (shown, options) => {
+  ])('refuses %s as options', (shown, options) => {
     expect(refusalOf(() => bucket(options))).toEqual(
       refusal('tokenBucket options', shown, /^must be an object$/),
     );
   });
 
-  test('a limit cannot be changed once it is made', () => {
+  test('returns a frozen limit', () => {
     const limit = tokenBucket({ rate: 1, period: '1m' });
     expect(() => Object.assign(limit, { rate: 1_000 })).toThrow(TypeError);
     expect(limit).toMatchObject({
@@ -73,7 +73,7 @@ describe('tokenBucket', () => {
 });
 
 describe('MemoryStore', () => {
-  test.each(notWholeNumbers)('maxKeys: %s (%#)', (shown, maxKeys) => {
+  test.each(notWholeNumbers)('refuses maxKeys: %s (%#)', (shown, maxKeys) => {
     expect(refusalOf(() => memory({ maxKeys }))).toEqual(
       refusal('maxKeys', shown, /^must be a whole number/),
     );
@@ -88,7 +88,7 @@ describe('MemoryStore', () => {
     ['an object', new Date()],
     ['a function', () => 5],
     ['null', null],
-  ])('clock: %s (%#)', (shown, clock) => {
+  ])('refuses clock: %s (%#)', (shown, clock) => {
     expect(refusalOf(() => memory({ clock }))).toEqual(
       refusal('clock', shown, /^must be an object with nowMicros\(\)$/, /ManualClock/),
     );
@@ -98,7 +98,7 @@ describe('MemoryStore', () => {
     ['maxkeys', 'maxKeys'],
     ['maxKey', 'maxKeys'],
     ['clocks', 'clock'],
-  ])('%s means %s', (given, meant) => {
+  ])('suggests instead of %s the option %s', (given, meant) => {
     expect(refusalOf(() => memory({ [given]: 5 }))).toEqual(
       refusal(given, '5', /^is not an option of MemoryStore$/, new RegExp(`\`${meant}\``)),
     );
@@ -113,13 +113,13 @@ describe('ManualClock', () => {
     ['a part of a millisecond', 0.0001],
     ['NaN', Number.NaN],
     ['nothing', undefined],
-  ])('%s', (_, duration) => {
+  ])('refuses to advance by %s', (_, duration) => {
     const clock = new ManualClock(0);
     expect(() => clock.advance(duration as Duration)).toThrow(RateLimiterError);
     expect(clock.nowMicros()).toBe(0);
   });
 
-  test('stands where it is put, and goes by durations and by seconds', () => {
+  test('starts at a given time, and advances by durations and by seconds', () => {
     const clock = new ManualClock(1_000);
     clock.advance('250ms');
     clock.advance(1.5);

@@ -28,11 +28,11 @@ test.each([
   ['the `navigator` of Node', { navigator: { userAgent: 'Node.js/24' } }],
   ['a stubbed user agent of Cloudflare Workers', { navigator }],
   ['a stubbed WebSocketPair', { WebSocketPair }],
-])('takes a URL beside %s', async (_, globals) => {
+])('accepts a URL beside %s', async (_, globals) => {
   await expect(makeLimiter(globals)).resolves.toBeUndefined();
 });
 
-test('refuses a URL where both signs are those of Cloudflare Workers, and names the cures', async () => {
+test('refuses a URL with both signs of Cloudflare Workers, and names the cures', async () => {
   await expect(makeLimiter({ navigator, WebSocketPair })).rejects.toMatchObject({
     code: 'ERR_RUNTIME_UNSUPPORTED',
     message: expect.stringMatching(

@@ -5,7 +5,7 @@ import { causeOf } from '../../../src/redis/connection/clean-cause.ts';
 const digest = '9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08';
 const key = `app:token_bucket:${digest}`;
 
-describe('an error of a client keeps its words, and nothing that they quote', () => {
+describe("the cause keeps a client's error without what it quotes", () => {
   test.each([
     [
       `ERR unknown command 'EVALSHA', with args beginning with: 'fe3a' '1' '${key}' '60000000'`,
@@ -38,7 +38,7 @@ describe('an error of a client keeps its words, and nothing that they quote', ()
       "Stream isn't writeable and enableOfflineQueue options is false",
       "Stream isn't writeable and enableOfflineQueue options is false",
     ],
-  ])('%s', (text, kept) => {
+  ])('cleans an error: %s', (text, kept) => {
     const raised = Object.assign(new Error(text, { cause: new Error(text) }), { command: key });
     const cause = causeOf(raised) as Error;
     expect(cause.message).toBe(kept);
@@ -48,7 +48,7 @@ describe('an error of a client keeps its words, and nothing that they quote', ()
     for (const data of [digest, 'hunter2', 'app:token_bu']) expect(logged).not.toContain(data);
   });
 
-  test('also where a client raises a text', () => {
+  test('cleans an error raised as text', () => {
     expect(causeOf(`ERR '${key}'`)).toBe("ERR '…'");
   });
 });

@@ -55,7 +55,7 @@ const pass = async (ms: number): Promise<void> => {
 };
 
 describe('batches', () => {
-  test('a lone call goes out on the next tick, without waiting for a timer', async () => {
+  test('sends a lone call on the next tick, without a timer', async () => {
     const { port, call } = open();
     const made = call('a');
     expect(port.sent).toHaveLength(0);
@@ -68,7 +68,7 @@ describe('batches', () => {
     expect(made).toMatchObject({ answer: 'answer to a', times: 1 });
   });
 
-  test('where calls have come in company of late, the first waits for the others of its poll', async () => {
+  test('holds the first call for others of its poll after recent company, and not after lone calls', async () => {
     const { port, call } = open();
     const tick = () => new Promise((resolve) => process.nextTick(resolve));
     const answered = async (): Promise<void> => {
@@ -100,7 +100,7 @@ describe('batches', () => {
     expect(port.sent.map(({ keys }) => keys)).toEqual([['a'], ['b']]);
   });
 
-  test('the calls of a turn go together, in order, in as many sends as they need', async () => {
+  test('sends the calls of a turn together, in order, in as many sends as needed', async () => {
     const { port, connection, call } = open();
     const calls = ['a', 'b', 'c', 'd', 'e', 'f'].map((key) => call(key));
     expect(connection.inFlight).toBe(6);
@@ -120,7 +120,7 @@ describe('batches', () => {
     expect(connection.inFlight).toBe(0);
   });
 
-  test('while something is in flight, calls are gathered until sockets have been read', async () => {
+  test('gathers calls until sockets have been read while a call is in flight', async () => {
     const { port, call } = open();
     call('a');
     await turn();
@@ -132,7 +132,7 @@ describe('batches', () => {
     expect(port.sent.map(({ keys }) => keys)).toEqual([['a'], ['b', 'c']]);
   });
 
-  test('a thousand calls have one timer, and none once they are answered and due', async () => {
+  test('uses one timer for a thousand calls, and none once they are answered and due', async () => {
     const { port, call } = await started();
     for (let i = 0; i < 1_000; i++) call(`k${i}`);
     await turn();
@@ -165,7 +165,7 @@ describe('the deadline', () => {
     },
   );
 
-  test('of a call is its own: beside a shorter one it goes on waiting', async () => {
+  test('counts for each call alone, beside a shorter one', async () => {
     const { port, call } = open();
     const [patient, hasty] = [call('a', { timeoutMs: 500 }), call('b', { timeoutMs: 50 })];
     await turn();
@@ -176,7 +176,7 @@ describe('the deadline', () => {
     expect(patient).toMatchObject({ answer: 'answer to a', times: 1 });
   });
 
-  test('of one call never makes a server hang for calls that wait longer', async () => {
+  test('of one call never makes a server hung for calls with a longer one', async () => {
     const { port, call } = open();
     call('a', { timeoutMs: 10 });
     await turn();
@@ -187,7 +187,7 @@ describe('the deadline', () => {
     expect(port.sent.map(({ key }) => key)).toEqual(['a', 'c']);
   });
 
-  test('an answer that comes between the timer and the next turn of the loop still counts', async () => {
+  test('is met by an answer between its timer and the next turn of the loop', async () => {
     const { port, call } = open();
     const made = call('a');
     await turn();
@@ -198,7 +198,7 @@ describe('the deadline', () => {
     expect(made).toMatchObject({ answer: 'answer to a', times: 1 });
   });
 
-  test('a loop that was blocked past it gives an answer a moment more, once', async () => {
+  test('is extended once by a moment after the loop was blocked past it', async () => {
     const { port, call } = await started();
     const [read, lost] = [call('a'), call('b')];
     await turn();
@@ -216,7 +216,7 @@ describe('the deadline', () => {
 });
 
 describe('a server that hangs', () => {
-  test('is asked once per deadline, and everyone else is answered at once with one error', async () => {
+  test('is asked once per deadline, and other calls are answered at once with one error', async () => {
     const { port, call } = open();
     const first = call('a');
     await turn();
@@ -246,7 +246,7 @@ describe('a server that hangs', () => {
   });
 
   test.each(['a late reply', 'an error reply'])(
-    '%s to what is long answered ends it',
+    '%s to an earlier call ends the hang',
     async (what) => {
       const { port, call } = open();
       const first = call('a');
@@ -262,7 +262,7 @@ describe('a server that hangs', () => {
     },
   );
 
-  test('a missed deadline is no hang where another batch was answered meanwhile', async () => {
+  test('is not assumed after a missed deadline while another batch was answered', async () => {
     const { port, call } = open();
     call('slow');
     await turn();
@@ -277,7 +277,7 @@ describe('a server that hangs', () => {
     expect(port.sent).toHaveLength(3);
   });
 
-  test('what is never settled counts as in flight until ten deadlines have passed', async () => {
+  test('keeps unsettled calls in flight until ten deadlines have passed', async () => {
     const { connection, call } = open();
     call('a');
     call('b');
@@ -289,7 +289,7 @@ describe('a server that hangs', () => {
     expect(vi.getTimerCount()).toBe(PULSE);
   });
 
-  test('one node of a cluster is not the others', async () => {
+  test('does not make other nodes of a cluster hang', async () => {
     const port = new FakePort('ready', { cluster: true });
     const { call } = open(port);
     const keys = Array.from({ length: 40 }, (_, i) => `key:${i}`);
@@ -306,7 +306,7 @@ describe('a server that hangs', () => {
 });
 
 describe('bounds', () => {
-  test('past maxInFlight nothing is sent, and the answer comes in the same turn', async () => {
+  test('calls past maxInFlight are not sent, and are answered in the same turn', async () => {
     const { port, connection, call } = open();
     const limit = { maxInFlight: 3 };
     const taken = ['a', 'b', 'c'].map((key) => call(key, limit));
@@ -325,7 +325,7 @@ describe('bounds', () => {
   });
 });
 
-describe('an error', () => {
+describe('an error of a call', () => {
   test.each([
     ['OOM command not allowed when used memory', 'store_error', 'Redis refused: OOM'],
     ['NOPERM this user', 'store_error', 'Redis refused: NOPERM'],
@@ -335,7 +335,7 @@ describe('an error', () => {
       'Redis refused: NOAUTH',
     ],
     ['something unheard of', 'store_error', 'Redis refused: an error'],
-  ])('that the server answers, %s', async (message, reason, told) => {
+  ])('is answered by the server: %s', async (message, reason, told) => {
     const { port, connection, call } = open();
     const [one, other] = [call('a'), call('b')];
     await turn();
@@ -352,7 +352,7 @@ describe('an error', () => {
     ['the socket was closed', 'store_away'],
     ['Command timed out', 'store_timeout'],
     ['Timeout during operation', 'store_timeout'],
-  ])('of the client itself, %s, is never followed by another send', async (message, reason) => {
+  ])('raised by the client is never followed by a resend: %s', async (message, reason) => {
     const { port, call } = open();
     const made = call('a');
     await turn();
@@ -362,16 +362,19 @@ describe('an error', () => {
     expect(port.sent).toHaveLength(1);
   });
 
-  test.each([undefined, null, 'text', 7, {}])('that is none, %j', async (thrown) => {
-    const { port, call } = open();
-    const made = call('a');
-    await turn();
-    port.sent[0]!.reject(thrown);
-    await turn();
-    expect(made).toMatchObject({ reason: 'store_away', times: 1 });
-  });
+  test.each([undefined, null, 'text', 7, {}])(
+    'that is not an Error counts as store_away: %j',
+    async (thrown) => {
+      const { port, call } = open();
+      const made = call('a');
+      await turn();
+      port.sent[0]!.reject(thrown);
+      await turn();
+      expect(made).toMatchObject({ reason: 'store_away', times: 1 });
+    },
+  );
 
-  test('an error that `send` throws fails the call at once', async () => {
+  test('thrown by `send` fails the call at once', async () => {
     const { port, connection, call } = open();
     port.throws = new Error('The client is closed');
     const made = call('a');
@@ -381,7 +384,7 @@ describe('an error', () => {
   });
 
   test.each([undefined, null, 'OK', 5, {}, [], ['one', 'two', 'three']])(
-    'a reply of another form, %j',
+    'fails the call when the reply is malformed: %j',
     async (reply) => {
       const { port, call } = open();
       const [one, other] = [call('a'), call('b')];
@@ -399,7 +402,7 @@ describe('an error', () => {
 describe('NOSCRIPT', () => {
   const noscript = () => new ReplyError('NOSCRIPT No matching script. Please use EVAL.');
 
-  test('sends the text, once, within the same deadline', async () => {
+  test('resends the text once, within the same deadline', async () => {
     const { port, call } = open();
     const made = call('a');
     await turn();
@@ -414,7 +417,7 @@ describe('NOSCRIPT', () => {
     expect(made).toMatchObject({ reason: 'store_timeout', times: 1 });
   });
 
-  test('again, in answer to the text, is an error', async () => {
+  test('fails the call when it answers the text', async () => {
     const { port, call } = open();
     const made = call('a');
     await turn();
@@ -426,7 +429,7 @@ describe('NOSCRIPT', () => {
     expect(port.sent).toHaveLength(2);
   });
 
-  test('too late for anyone who waited sends nothing', async () => {
+  test('sends nothing after the deadlines of its callers', async () => {
     const { port, call } = open();
     call('a');
     await turn();
@@ -436,7 +439,7 @@ describe('NOSCRIPT', () => {
     expect(port.sent).toHaveLength(1);
   });
 
-  test('an error that the client itself raises proves nothing about the server', async () => {
+  test('raised by the client itself is not followed by a resend', async () => {
     const { port, call } = open();
     const made = call('a');
     await turn();
@@ -452,7 +455,7 @@ describe('slots', () => {
     "CROSSSLOT Keys in request don't hash to the same slot",
     "ERR 'key1' and 'key2' not in the same slot",
     'ERR eval/evalsha command keys must be in same slot',
-  ])('%s: is met once; from then on there is a call for each slot', async (refusal) => {
+  ])('splits calls by slot after the first refusal: %s', async (refusal) => {
     const { port, call } = open();
     const calls = ['{a}1', '{b}1', '{a}2', '{b}2'].map((key) => call(key));
     await turn();
@@ -487,7 +490,7 @@ describe('slots', () => {
 
   const tryAgain = () => new ReplyError('TRYAGAIN Multiple keys request during rehashing of slot');
 
-  test('TRYAGAIN, while a slot moves, is asked again until it is done', async () => {
+  test('TRYAGAIN is resent until the slot has moved', async () => {
     const { port, connection, call } = open(new FakePort('ready', { cluster: true }));
     const made = call('{a}1');
     await turn();
@@ -506,7 +509,7 @@ describe('slots', () => {
     expect(connection.inFlight).toBe(0);
   });
 
-  test('TRYAGAIN to the end is a deadline like any other, and nothing is sent after it', async () => {
+  test('TRYAGAIN ends at the deadline, and nothing is sent after it', async () => {
     const { port, connection, call } = open(new FakePort('ready', { cluster: true }));
     const made = call('{a}1');
     await turn();
@@ -522,7 +525,7 @@ describe('slots', () => {
     expect(call('{a}2').times).toBe(0);
   });
 
-  test('TRYAGAIN, and then the connection is lost: answered at once, and nothing is sent', async () => {
+  test('TRYAGAIN is answered at once when the connection is lost, and nothing is sent', async () => {
     const { port, connection, call } = open(new FakePort('ready', { cluster: true }));
     const made = call('{a}1');
     await turn();
@@ -535,7 +538,7 @@ describe('slots', () => {
     expect(connection.inFlight).toBe(0);
   });
 
-  test('what was split keeps its deadline and its place among what is in flight', async () => {
+  test('split calls keep their deadline and count as in flight', async () => {
     const { port, connection, call } = open();
     const calls = ['{a}1', '{b}1'].map((key) => call(key));
     await turn();
@@ -564,7 +567,7 @@ describe('slots', () => {
 });
 
 describe('the connection', () => {
-  test('while it is being made, calls are held, and sent when it stands', async () => {
+  test('holds calls while it is being made, and sends them when it is ready', async () => {
     const { port, call } = open(new FakePort('connecting'));
     const made = call('a');
     await turn();
@@ -580,23 +583,26 @@ describe('the connection', () => {
     [20, 1_000],
     [250, 2_500],
     [60_000, 5_000],
-  ])('a call with a deadline of %i ms waits %i ms for the first one', async (timeoutMs, heldMs) => {
-    const { port, connection, call } = open(new FakePort('connecting'));
-    const made = call('a', { timeoutMs });
-    await turn();
-    await pass(heldMs - 1);
-    expect(made.times).toBe(0);
-    await pass(1);
-    expect(made.reason).toBe('store_away');
-    expect(connection.inFlight).toBe(0);
-    const next = call('b', { timeoutMs });
-    expect(next.reason).toBe('store_away');
-    port.become('ready');
-    await turn();
-    expect(port.sent).toHaveLength(0);
-  });
+  ])(
+    'holds a call with a deadline of %i ms for %i ms while it is first opened',
+    async (timeoutMs, heldMs) => {
+      const { port, connection, call } = open(new FakePort('connecting'));
+      const made = call('a', { timeoutMs });
+      await turn();
+      await pass(heldMs - 1);
+      expect(made.times).toBe(0);
+      await pass(1);
+      expect(made.reason).toBe('store_away');
+      expect(connection.inFlight).toBe(0);
+      const next = call('b', { timeoutMs });
+      expect(next.reason).toBe('store_away');
+      port.become('ready');
+      await turn();
+      expect(port.sent).toHaveLength(0);
+    },
+  );
 
-  test('the time for the first one counts from when the client begins it', async () => {
+  test('counts that time from when the client begins to connect', async () => {
     const port = new FakePort('connecting');
     port.attemptAt = performance.now() + 30_000; // a library is being loaded
     const { call } = open(port);
@@ -610,7 +616,7 @@ describe('the connection', () => {
     expect(made.reason).toBe('store_away');
   });
 
-  test('a process that is slow to start is not taken for an outage', async () => {
+  test('takes no slow start of the process for an outage', async () => {
     const port = new FakePort('connecting');
     const { call } = open(port);
     const real = performance.now.bind(performance);
@@ -631,7 +637,7 @@ describe('the connection', () => {
     vi.restoreAllMocks();
   });
 
-  test('the deadline of a call that was held counts from when the connection stands', async () => {
+  test('counts the deadline of a held call from when it is ready', async () => {
     const { port, call } = open(new FakePort('connecting'));
     const made = call('a');
     await pass(2_000);
@@ -643,7 +649,7 @@ describe('the connection', () => {
     expect(made.reason).toBe('store_timeout');
   });
 
-  test('a client that goes on trying after its first attempt failed is not waited for', async () => {
+  test('waits for no further attempt after the first one failed', async () => {
     const { port, call } = open(new FakePort('connecting'));
     call('a');
     await turn();
@@ -652,7 +658,7 @@ describe('the connection', () => {
     expect(call('b')).toMatchObject({ reason: 'store_away', times: 1 });
   });
 
-  test('a port that has not begun to connect when it is given is waited for once it has', async () => {
+  test('waits for a port that begins to connect after it was passed', async () => {
     const { port, call } = open(new FakePort('away'));
     expect(call('a').reason).toBe('store_away');
     port.become('connecting');
@@ -664,7 +670,7 @@ describe('the connection', () => {
     expect(made.answer).toBe('answer to b');
   });
 
-  test('a connection that cannot be made fails held calls at once', async () => {
+  test('fails held calls at once when it cannot be made', async () => {
     const { port, connection, call } = open(new FakePort('connecting'));
     const made = call('a');
     await turn();
@@ -675,7 +681,7 @@ describe('the connection', () => {
     expect(port.sent).toHaveLength(0);
   });
 
-  test('that is away: the answer comes in the same turn, one error for all', async () => {
+  test('answers calls in the same turn with one error while it is away', async () => {
     const { port, call } = open(new FakePort('away'));
     const calls = [call('a'), call('b')];
     expect(calls.map(({ reason, times }) => [reason, times])).toEqual([
@@ -687,7 +693,7 @@ describe('the connection', () => {
     expect(port.sent).toHaveLength(0);
   });
 
-  test('that is away within the turn of the call: nothing is sent', async () => {
+  test('sends nothing when it is lost within the turn of the call', async () => {
     const { port, call } = open();
     const made = call('a');
     port.become('away');
@@ -696,7 +702,7 @@ describe('the connection', () => {
     expect(port.sent).toHaveLength(0);
   });
 
-  test('a lost connection fails calls in flight at once, and never resends them', async () => {
+  test('fails calls in flight at once when it is lost, and never resends them', async () => {
     const { port, call } = open();
     const made = call('a');
     await turn();
@@ -710,7 +716,7 @@ describe('the connection', () => {
     expect(made.times).toBe(1);
   });
 
-  describe('that is lost while the client connects again', () => {
+  describe('a connection that is lost while the client reconnects', () => {
     async function lose({ inMs }: { inMs?: number } = {}) {
       const made = open();
       const first = made.call('first');
@@ -724,7 +730,7 @@ describe('the connection', () => {
       return made;
     }
 
-    test('holds calls, and sends them when it stands again', async () => {
+    test('holds calls and sends them when it is ready again', async () => {
       const { port, call } = await lose();
       const made = call('a');
       await turn();
@@ -749,7 +755,7 @@ describe('the connection', () => {
       expect(port.sent.map(({ key }) => key)).toEqual(['first', 'a']);
     });
 
-    test('answers at once what had been sent, and never sends it again', async () => {
+    test('answers sent calls at once and never resends them', async () => {
       const { port, call } = open();
       call('first');
       await turn();
@@ -763,7 +769,7 @@ describe('the connection', () => {
       expect(port.sent.map(({ key }) => key)).toEqual(['first', 'a']);
     });
 
-    test('holds a call until the loss and its deadline are past, not longer', async () => {
+    test('holds a call until the loss plus its deadline, and no longer', async () => {
       const { connection, call } = await lose();
       await pass(100);
       const [short, long] = [call('a', { timeoutMs: 150 }), call('b', { timeoutMs: 500 })];
@@ -777,7 +783,7 @@ describe('the connection', () => {
       expect(connection.inFlight).toBe(0);
     });
 
-    test('answers in the same turn where the announced attempt comes too late', async () => {
+    test('answers in the same turn when the announced attempt comes too late', async () => {
       const { call } = await lose({ inMs: 250 });
       expect(call('a', { timeoutMs: 250 })).toMatchObject({ reason: 'store_away', times: 1 });
       expect(call('b', { timeoutMs: 300 }).times).toBe(0);
@@ -793,13 +799,13 @@ describe('the connection', () => {
       expect(call('b')).toMatchObject({ reason: 'store_away', times: 1 });
     });
 
-    test('is away at once where nothing was ever answered on it', async () => {
+    test('is away at once when nothing was ever answered on it', async () => {
       const { port, call } = open();
       port.become('connecting');
       expect(call('a')).toMatchObject({ reason: 'store_away', times: 1 });
     });
 
-    test('is away at once where the server had stopped answering', async () => {
+    test('is away at once when the server had stopped answering', async () => {
       const { port, call } = open();
       call('a');
       await turn();
@@ -812,13 +818,13 @@ describe('the connection', () => {
       expect(call('c')).toMatchObject({ reason: 'store_away', times: 1 });
     });
 
-    test('counts held calls among those in flight', async () => {
+    test('counts held calls as in flight', async () => {
       const { call } = await lose();
       call('a', { maxInFlight: 1 });
       expect(call('b', { maxInFlight: 1 })).toMatchObject({ reason: 'overloaded', times: 1 });
     });
 
-    test('is no news where nothing was lost with it', async () => {
+    test('publishes a state only when an answered connection was lost', async () => {
       const { port } = open();
       const told: unknown[] = [];
       const listen = (message: unknown): void => void told.push(message);
@@ -832,7 +838,7 @@ describe('the connection', () => {
       expect(told).toMatchObject([{ state: 'away' }, { state: 'ready' }]);
     });
 
-    test('answers a call that was about to be tried again', async () => {
+    test('answers a call that waits for a retry', async () => {
       const { port, connection, call } = open();
       const made = call('{a}1');
       await turn();
@@ -845,7 +851,7 @@ describe('the connection', () => {
     });
   });
 
-  describe('after a pause', () => {
+  describe('a connection after a pause of the process', () => {
     /** Lets the clock run on without its timers, as it does for a process that is frozen. */
     function freeze(ms: number): void {
       const real = performance.now.bind(performance);
@@ -864,7 +870,7 @@ describe('the connection', () => {
       return made;
     }
 
-    test('the first calls go out when the server has answered a question that charges nothing', async () => {
+    test('sends the first calls after the server has answered a free question', async () => {
       const { port, call } = await pause();
       const calls = [call('a'), call('b')];
       await turn();
@@ -882,7 +888,7 @@ describe('the connection', () => {
       expect(port.sent.at(-1)!.script).toBe('the sha1');
     });
 
-    test('a connection that turns out to be gone costs no call', async () => {
+    test('loses no call when it turns out to be gone', async () => {
       const { port, call } = await pause();
       const made = call('a');
       await turn();
@@ -896,7 +902,7 @@ describe('the connection', () => {
       expect(made.answer).toBe('answer to a');
     });
 
-    test('a client that refuses before it tells of the loss costs no call', async () => {
+    test('loses no call when the client refuses before it reports the loss', async () => {
       const { port, call } = await pause();
       const made = call('a');
       await turn();
@@ -911,7 +917,7 @@ describe('the connection', () => {
       expect(made.answer).toBe('answer to a');
     });
 
-    test('a client that says no answers the calls that waited', async () => {
+    test('fails the waiting calls when the client refuses twice', async () => {
       const { port, connection, call } = await pause();
       const made = call('a');
       await turn();
@@ -925,7 +931,7 @@ describe('the connection', () => {
       expect(connection.inFlight).toBe(0);
     });
 
-    test('a server that says nothing is asked once, and calls keep their deadline', async () => {
+    test('asks a silent server once, and calls keep their deadline', async () => {
       const { port, call } = await pause();
       const made = call('a');
       await turn();
@@ -934,7 +940,7 @@ describe('the connection', () => {
       expect(port.sent).toHaveLength(1);
     });
 
-    test('an error reply is an answer', async () => {
+    test('takes an error reply as an answer', async () => {
       const { port, call } = await pause();
       call('a');
       await turn();
@@ -943,7 +949,7 @@ describe('the connection', () => {
       expect(port.sent.at(-1)!.script).toBe('the sha1');
     });
 
-    test('of a second and less nothing is asked', async () => {
+    test('asks nothing after a pause of one second or less', async () => {
       const { port, call } = await pause({ ms: 1_000 });
       call('a');
       await turn();
@@ -953,7 +959,7 @@ describe('the connection', () => {
     test.each([
       [29_000, 'the sha1'],
       [40_000, QUESTION],
-    ])('of the traffic, %i ms long, the first word is %s', async (ms, script) => {
+    ])('after %i ms without traffic, sends first %s', async (ms, script) => {
       const { port, call } = open();
       call('first');
       await turn();
@@ -965,7 +971,7 @@ describe('the connection', () => {
     });
   });
 
-  test('a getter of the port that throws is a connection that is away', async () => {
+  test('a getter of the port that throws makes it away', async () => {
     const port = new FakePort();
     const { call } = open(port);
     const cause = new Error('the port has a fault');
@@ -978,7 +984,7 @@ describe('the connection', () => {
     vi.restoreAllMocks();
   });
 
-  test('a loop over answers that need no server lets it come back', async () => {
+  test('becomes ready again during a loop of calls that are answered without the server', async () => {
     const { port, call } = open(new FakePort('away'));
     setImmediate(() => port.become('ready'));
     let turns = 0;
@@ -990,7 +996,7 @@ describe('the connection', () => {
     expect(port.state).toBe('ready');
   });
 
-  test('that comes back ends a hang: another server may answer', async () => {
+  test('ends a hang by reconnecting, because another server may answer', async () => {
     const { port, call } = open();
     call('a');
     await turn();
@@ -1006,7 +1012,7 @@ describe('the connection', () => {
   test.each([
     ['the connection stood again', (port: FakePort) => port.become('ready')],
     ['something was answered', (port: FakePort) => port.sent[0]!.reply()],
-  ])('what it failed with before %s is no cause of a later hang or loss', async (_, recover) => {
+  ])('an error from before %s is not the cause of a later hang or loss', async (_, recover) => {
     const { port, call } = open();
     call('a');
     await turn();
@@ -1025,7 +1031,7 @@ describe('the connection', () => {
     expect(call('d')).toMatchObject({ error: { cause: port.lastError } });
   });
 
-  test('what it last failed with is the error itself where that is ours: a missing library', () => {
+  test("fails calls with the client's last error itself when a library is missing", () => {
     const port = new FakePort('away');
     port.lastError = new RateLimiterError('ERR_CLIENT_MISSING', 'npm install ioredis');
     const { call } = open(port);
@@ -1033,8 +1039,8 @@ describe('the connection', () => {
   });
 });
 
-describe('nodes', () => {
-  test('names those that serve a slot: one that hung and is gone is named no longer', async () => {
+describe('the nodes of a connection', () => {
+  test('are those that serve a slot, without one that hung and is gone', async () => {
     const port = new FakePort('ready', { cluster: true });
     const { connection, call } = open(port);
     const keyOf = (parity: number): string =>
@@ -1052,7 +1058,7 @@ describe('nodes', () => {
     expect(connection.nodes).toEqual({ 'node-0': 'ready', 'node-2': 'ready' });
   });
 
-  test('names those that were known while the client knows none', async () => {
+  test('are those last known while the client knows none', async () => {
     const port = new FakePort('ready', { cluster: true });
     const { connection, call } = open(port);
     call('a');

@@ -57,7 +57,7 @@ async function open(): Promise<OpenedPort> {
   return port;
 }
 
-test('a timeout of the client’s own is no failed attempt while it opens the first connection', async () => {
+test("a timeout by the client's own settings is no failed attempt while the first connection opens", async () => {
   const port = await open();
   made.fail(new Error('connect ETIMEDOUT'));
   expect(port.state).toBe('connecting');
@@ -71,7 +71,7 @@ test('a refused first connection is a failed attempt', async () => {
   expect(port.state).toBe('away');
 });
 
-test('a timeout of the client’s own is a failed attempt after a connection was lost', async () => {
+test("a timeout by the client's own settings is a failed attempt after a connection was lost", async () => {
   const port = await open();
   made.succeed();
   made.fail(new Error('read ECONNRESET'));

@@ -462,7 +462,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-test.each(Object.entries(CASES))('%s', async (_says, given) => {
+test.each(Object.entries(CASES))('settles the case: %s', async (_says, given) => {
   const clock = new ManualClock();
   // The calendar is looked up at this process's own time.
   vi.useFakeTimers({ toFake: ['Date'], now: clock.nowMicros() / 1_000 });
@@ -524,7 +524,7 @@ test('an estimate that can never pass is impossible, and nothing is sent', async
   expect(store.size).toBe(0);
 });
 
-test('limits of the call are those that are settled', async () => {
+test('limits of the call are the ones settled', async () => {
   const store = new MemoryStore({ clock: new ManualClock() });
   const limiter = new RateLimiter({ store, rate: 100, period: '100s' });
   const limits = [tokenBucket({ name: 'plan', rate: 10, period: '100s', maxDebt: 5 })];
@@ -533,7 +533,7 @@ test('limits of the call are those that are settled', async () => {
   expect((await limiter.peek(ID)).remaining).toBe(100);
 });
 
-test('the methods need no receiver, and the decision is as plain as any', async () => {
+test('its methods need no receiver, and the decision is as plain as any', async () => {
   const store = new MemoryStore({ clock: new ManualClock() });
   const limiter = new RateLimiter({ store, rate: 100, period: '100s' });
   const { settle, cancel, ...decision } = await limiter.reserve(ID, { cost: 60, ttl: '1m' });
@@ -542,14 +542,14 @@ test('the methods need no receiver, and the decision is as plain as any', async 
   expect(await cancel()).toEqual(done(10));
 });
 
-test('a reservation is settled, not refunded', async () => {
+test('a reservation is settled and cannot be refunded', async () => {
   const store = new MemoryStore({ clock: new ManualClock() });
   const limiter = new RateLimiter({ store, rate: 100, period: '100s' });
   const handle = await limiter.reserve(ID, { cost: 60, ttl: '1m' });
   await expect(limiter.refund(handle)).rejects.toMatchObject({ code: 'ERR_NOT_REFUNDABLE' });
 });
 
-test('every reservation is told to one hook, and its settlement to none', async () => {
+test('every reservation calls one hook, and its settlement none', async () => {
   const told: string[] = [];
   const limiter = new RateLimiter({
     store: new MemoryStore({ clock: new ManualClock() }),
@@ -566,7 +566,7 @@ test('every reservation is told to one hook, and its settlement to none', async 
 });
 
 test.each([-1, 0.5, 1_000_000_001, Number.NaN, Number.POSITIVE_INFINITY, '5', undefined, null, 5n])(
-  'settle(%s) is an error that says so, whether the reservation was granted or not',
+  'settle(%s) rejects as invalid, whether the reservation was granted or not',
   async (actual) => {
     const store = new MemoryStore({ clock: new ManualClock() });
     const limiter = new RateLimiter({ store, rate: 100, period: '100s' });
@@ -593,7 +593,7 @@ test.each([
   [{ estimate: 1, ttl: '1m' }, 'Did you mean `cost`?'],
   [{ cost: 1, ttlMs: 60_000 }, 'Did you mean `ttl`?'],
   [undefined, '`reserve options` must be an object, got undefined'],
-])('reserve with %j is an error that says what is wrong', async (options, message) => {
+])('reserve with %j rejects and names what is wrong', async (options, message) => {
   const limiter = new RateLimiter({ store: new MemoryStore(), rate: 100, period: '100s' });
   await expect(limiter.reserve(ID, options as never)).rejects.toMatchObject({
     code: expect.stringMatching(/^ERR_INVALID_(OPTION|COST)$/),
@@ -601,7 +601,7 @@ test.each([
   });
 });
 
-test('after close() nothing is reserved or settled', async () => {
+test('reserve and settle reject after close()', async () => {
   const limiter = new RateLimiter({ store: new MemoryStore(), rate: 100, period: '100s' });
   const handle = await limiter.reserve(ID, { cost: 1, ttl: '1m' });
   await limiter.close();
@@ -611,7 +611,7 @@ test('after close() nothing is reserved or settled', async () => {
   });
 });
 
-test('a full memory store refuses a reservation rather than forget its record', async () => {
+test('a full memory store refuses a reservation and keeps its records', async () => {
   const store = new MemoryStore({ clock: new ManualClock(), maxKeys: 1 });
   const limiter = new RateLimiter({ store, rate: 100, period: '100s', failStrategy: 'closed' });
   expect(await limiter.reserve(ID, { cost: 1, ttl: '1m' })).toMatchObject({

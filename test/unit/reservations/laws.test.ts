@@ -76,7 +76,7 @@ async function eachSeed(law: (random: Random) => Promise<void>): Promise<void> {
   }
 }
 
-test('reserved and settled at once is as good as charged the actual cost, now and later', async () => {
+test('reserving and settling at once equals charging the actual cost, now and later', async () => {
   await eachSeed(async (random) => {
     const { a, b, advance, least } = worlds(random);
     const before = random.int(1, Math.max(1, Math.floor(least / 4)));
@@ -97,7 +97,7 @@ test('reserved and settled at once is as good as charged the actual cost, now an
   });
 });
 
-test('cancelled at once is as good as never reserved', async () => {
+test('cancelling at once equals not reserving', async () => {
   await eachSeed(async (random) => {
     const { a, b, advance, least } = worlds(random);
     const before = random.int(1, Math.ceil(least / 2));
@@ -111,7 +111,7 @@ test('cancelled at once is as good as never reserved', async () => {
   });
 });
 
-test('whenever it is settled, every limit allows at least as much as before, and never more than its bound', async () => {
+test('after any settlement every limit allows at least as much as before, and never more than its bound', async () => {
   await eachSeed(async (random) => {
     const { a, b, advance, least, numbers } = worlds(random);
     const cost = random.int(1, Math.ceil(least / 2));
@@ -149,7 +149,7 @@ test('whenever it is settled, every limit allows at least as much as before, and
   });
 });
 
-test('a settlement takes no limit beyond its debt, and says all that did not fit', async () => {
+test('a settlement drives no limit beyond its maxDebt, and reports all that did not fit', async () => {
   await eachSeed(async (random) => {
     const limits = limitsOf(random);
     const clock = new ManualClock();

@@ -143,7 +143,7 @@ const CASES: Readonly<Record<string, Case>> = {
   },
 };
 
-test.each(Object.entries(CASES))('%s', (_says, given) => {
+test.each(Object.entries(CASES))('refunds by its receipt: %s', (_says, given) => {
   const values = new Map<string, unknown>();
   const table = {
     read: (key: string) => values.get(key),

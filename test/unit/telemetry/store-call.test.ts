@@ -24,7 +24,7 @@ const rule = { rate: 100, period: '1h', timeoutMs: 20 } as const;
 const eventsOf = (heard: readonly [string, StoreCallMessage][]) => heard.map(([event]) => event);
 
 describe('the channel of script calls', () => {
-  test('tells one script call, however many decisions travel in it', async () => {
+  test('publishes one script call, however many decisions it carries', async () => {
     const heard = listen();
     const limiter = new RateLimiter({ redis: new FakeRedis(), ...rule });
     await Promise.all([limiter.allow('a'), limiter.allow('b'), limiter.allow('b')]);
@@ -50,7 +50,7 @@ describe('the channel of script calls', () => {
     ],
     ['a lost connection', () => Promise.reject(new Error('Connection is closed.')), 'store_away'],
     ['a reply of another form', () => 'PONG', 'store_error'],
-  ])('%s ends it as an error, once', async (_, respond, outcome) => {
+  ])('%s ends the call as an error, once', async (_, respond, outcome) => {
     const heard = listen();
     const redis = new FakeRedis();
     const limiter = new RateLimiter({ redis, ...rule });
@@ -60,7 +60,7 @@ describe('the channel of script calls', () => {
     expect(heard[2]![1]).toMatchObject({ error: (decision as { error?: unknown }).error, outcome });
   });
 
-  test('an answer after the deadline is not told again', async () => {
+  test('does not publish an answer after the deadline', async () => {
     const heard = listen();
     const redis = new FakeRedis();
     let answer = (): void => {};
@@ -72,7 +72,7 @@ describe('the channel of script calls', () => {
     expect(heard).toHaveLength(5);
   });
 
-  test('NOSCRIPT and the call that follows are one', async () => {
+  test('publishes NOSCRIPT and the resent call as one', async () => {
     const heard = listen();
     const redis = new FakeRedis();
     redis.respond = (send) => {
@@ -92,7 +92,7 @@ describe('the channel of script calls', () => {
 });
 
 describe('the channel of submissions', () => {
-  test('tells each call in its caller’s own context, and its script call names it', async () => {
+  test("publishes each call in its caller's own context, and its script call names it", async () => {
     const heard = listen();
     const context = new AsyncLocalStorage<string>();
     const callers = new Map<StoreSubmission, string | undefined>();

@@ -7,7 +7,7 @@ import type { RedisClientType, RedisClusterType } from 'redis';
 
 const limits = { rate: 100, period: '1m' } as const;
 
-test('clients of ioredis, without a cast', () => {
+test('accepts clients of ioredis without a cast', () => {
   const redis = new Redis();
   const sentinel = new Redis({
     sentinels: [{ host: 'localhost', port: 26_379 }],
@@ -22,7 +22,7 @@ test('clients of ioredis, without a cast', () => {
   expectTypeOf(cluster).toExtend<RedisClient>();
 });
 
-test('clients of node-redis, without a cast', async () => {
+test('accepts clients of node-redis without a cast', async () => {
   const client = createClient();
   const connected = await createClient({ url: 'redis://localhost' }).connect();
   const listening = createClient().on('error', () => {});
@@ -38,7 +38,7 @@ test('clients of node-redis, without a cast', async () => {
   expectTypeOf(cluster).toExtend<RedisClient>();
 });
 
-test('as their own types are named', () => {
+test('accepts clients by their own named types', () => {
   const use = (plain: RedisClientType, cluster: RedisClusterType): void => {
     void new RateLimiter({ redis: plain, ...limits });
     void new RateLimiter({ redis: cluster, ...limits });
@@ -61,7 +61,7 @@ test('rejects values that are no client', () => {
   void new RateLimiter({ redis: createSentinel({ name: 'a', sentinelRootNodes: [] }), ...limits });
 });
 
-test('a port', () => {
+test('accepts a port', () => {
   const port: RedisPort = {
     state: 'ready',
     onStateChange: (listener) => void listener,

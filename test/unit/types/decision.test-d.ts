@@ -16,7 +16,7 @@ import type {
 declare const decision: Decision;
 declare const limiter: RateLimiter;
 
-test('before narrowing, only what every decision has is certain', () => {
+test('an unnarrowed decision has only the fields of every decision', () => {
   expectTypeOf(decision.allowed).toEqualTypeOf<boolean>();
   expectTypeOf(decision.degraded).toEqualTypeOf<boolean>();
   expectTypeOf(decision.reason).toEqualTypeOf<
@@ -37,7 +37,7 @@ test('before narrowing, only what every decision has is certain', () => {
   void decision.maxCost;
 });
 
-test('the reason decides', () => {
+test('the reason narrows the decision', () => {
   switch (decision.reason) {
     case 'within_limit':
       expectTypeOf(decision).toEqualTypeOf<AllowedDecision>();
@@ -99,7 +99,7 @@ test('degraded narrows the decision', () => {
   }
 });
 
-test('and what is known of the times: a number means facts', () => {
+test('a defined time narrows the decision to one with facts', () => {
   if (decision.retryAfterMs !== undefined) {
     expectTypeOf(decision).toEqualTypeOf<LimitedDecision | BlockedDecision>();
   }
@@ -108,7 +108,7 @@ test('and what is known of the times: a number means facts', () => {
   }
 });
 
-test('a decision cannot be changed', () => {
+test('a decision is read-only', () => {
   expectTypeOf<Decision['limits']>().not.toExtend<LimitState[]>();
   // @ts-expect-error it is read-only
   decision.allowed = true;
@@ -120,7 +120,7 @@ test('a decision cannot be changed', () => {
   }
 });
 
-test('the verbs', () => {
+test('every verb returns its own type of decision', () => {
   expectTypeOf(limiter.allow('user')).toEqualTypeOf<Promise<Decision>>();
   expectTypeOf(limiter.peek(['org', 'user'], { cost: 2 })).toEqualTypeOf<Promise<Decision>>();
   expectTypeOf(limiter.reset('user')).toEqualTypeOf<Promise<void>>();

@@ -17,7 +17,7 @@ import { rateLimit as forWeb } from 'distributed-rate-limiter/web';
 
 declare const limiter: RateLimiter;
 
-test('Express', () => {
+test("the Express adapter fits Express's types", () => {
   const app = express();
   app.use(forExpress(limiter));
   app.use(forExpress(limiter, { identify: (request: ExpressRequest) => request.ip }));
@@ -25,7 +25,7 @@ test('Express', () => {
   expectTypeOf(forExpress(limiter).limiter).toEqualTypeOf<RateLimiter>();
 });
 
-test('Fastify', () => {
+test("the Fastify adapter fits Fastify's types", () => {
   const app = Fastify();
   app.register(forFastify, { limiter, global: false, hook: 'preHandler' });
   app.register(forFastify, { limiter, identify: (request: FastifyRequest) => request.ip });
@@ -60,7 +60,7 @@ test('Fastify', () => {
   app.get('/e', { config: { rateLimit: { cost: 'two' } } }, async () => 'x');
 });
 
-test('Hono', () => {
+test("the Hono adapter fits Hono's types", () => {
   type Env = { Variables: { user: string } };
   const app = new Hono<Env>();
   app.use(forHono(limiter));
@@ -78,7 +78,7 @@ test('Hono', () => {
   expectTypeOf(forHono(limiter).limiter).toEqualTypeOf<RateLimiter>();
 });
 
-test('Koa', () => {
+test("the Koa adapter fits Koa's types", () => {
   const app = new Koa<{ user: string }>();
   app.use(forKoa(limiter));
   app.use(forKoa(limiter, { identify: (ctx: Koa.Context) => ctx.ip }));
@@ -91,7 +91,7 @@ test('Koa', () => {
   });
 });
 
-test('web-standard handlers', () => {
+test('the web adapter fits web-standard handlers', () => {
   interface NextRequest extends Request {
     readonly nextUrl: URL;
   }
@@ -122,7 +122,7 @@ test('web-standard handlers', () => {
   forWeb(limiter, { identify: () => 'a', address: () => 'b' });
 });
 
-test('the plain request of Node', () => {
+test("the Node adapter fits Node's own request", () => {
   forExpress(limiter, {
     identify: (request) => {
       expectTypeOf(request).toEqualTypeOf<IncomingMessage>();

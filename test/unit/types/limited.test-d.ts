@@ -11,7 +11,7 @@ declare const limiter: RateLimiter;
 declare const plans: Record<string, readonly LimitOf[]>;
 declare function sendMail(to: string, text?: string, ...tags: number[]): Promise<{ id: string }>;
 
-test('a limited function has the parameters of the function, and a promise of its result', () => {
+test('a limited function has the parameters of the function and a promise of its result', () => {
   const send = limited(sendMail, { limiter, identify: 'all' });
   expectTypeOf(send).parameters.toEqualTypeOf<
     [to: string, text?: string | undefined, ...tags: number[]]
@@ -27,7 +27,7 @@ test('a limited function has the parameters of the function, and a promise of it
   void send(5);
 });
 
-test('option callbacks get the call', () => {
+test('option callbacks get the arguments of the call', () => {
   limited(sendMail, {
     limiter,
     identify: (to, text, ...tags) => {
@@ -66,7 +66,7 @@ test('option callbacks get the call', () => {
   limited(sendMail, { limiter, identify: 'all', weight: 5 });
 });
 
-test('`this` is the function’s own', () => {
+test("`this` is the function's own", () => {
   class Service {
     tenant = 'acme';
   }
@@ -87,7 +87,7 @@ test('`this` is the function’s own', () => {
   void load('u');
 });
 
-test('options by themselves', () => {
+test('the options have a type of their own', () => {
   const options: LimitedOptions<void, [userId: string, rows: string[]]> = {
     limiter: { redis: 'redis://localhost', rate: 5, period: '1s' },
     identify: (userId) => userId,
@@ -102,7 +102,7 @@ test('options by themselves', () => {
   limited(sendMail, { limiter: { redis: 'redis://localhost', points: 5 }, identify: 'all' });
 });
 
-test('a refusal', () => {
+test('a refusal has its decision', () => {
   const error = new RateLimitExceeded({} as RefusedDecision);
   expectTypeOf(error.retryAfterMs).toEqualTypeOf<number | undefined>();
   expectTypeOf(error.decision.allowed).toEqualTypeOf<false>();
@@ -111,7 +111,7 @@ test('a refusal', () => {
   expectTypeOf(error.decision.reason === 'within_limit').toBeBoolean();
 });
 
-test('the decorator has its limiter; decorated classes are checked in test/package/decorated', () => {
+test('the decorator exposes its limiter; decorated classes are checked in test/package/decorated', () => {
   expectTypeOf(RateLimit({ limiter, identify: 'all' }).limiter).toEqualTypeOf<RateLimiter>();
   // @ts-expect-error a misspelt option
   RateLimit({ limiter, identify: 'all', weight: 5 });

@@ -7,7 +7,7 @@ import { expectTypeOf, test } from 'vitest';
 
 const limiter = new RateLimiter({ store: new MemoryStore(), rate: 1, period: '1m' });
 
-test('callbacks know a request without being told', () => {
+test('callbacks know a request without an annotation', () => {
   RateLimit({
     identify: (request) => {
       expectTypeOf(request).toEqualTypeOf<NestRequest>();
@@ -22,7 +22,7 @@ test('callbacks know a request without being told', () => {
   });
 });
 
-test('a request of another kind is named once', () => {
+test('a request of another kind is annotated once', () => {
   RateLimit<IncomingMessage>({
     identify: (request) => {
       expectTypeOf(request).toEqualTypeOf<IncomingMessage>();
@@ -35,12 +35,12 @@ test('a request of another kind is named once', () => {
   });
 });
 
-test('decorators go on classes and on methods', () => {
+test('decorators apply to classes and to methods', () => {
   expectTypeOf(RateLimit).returns.toEqualTypeOf<ClassDecorator & MethodDecorator>();
   expectTypeOf(SkipRateLimit).returns.toEqualTypeOf<ClassDecorator & MethodDecorator>();
 });
 
-test('the module needs a limiter, a decorator does not', () => {
+test('the module requires a limiter, a decorator does not', () => {
   // @ts-expect-error without a limiter there is nothing to limit by
   void (() => RateLimitModule.forRoot({ cost: 2 }));
   expectTypeOf(RateLimit).toBeCallableWith();
@@ -49,7 +49,7 @@ test('the module needs a limiter, a decorator does not', () => {
   void (() => RateLimit({ csot: 2 }));
 });
 
-test('useFactory knows what is injected by what it declares', () => {
+test('useFactory infers its parameters', () => {
   class Config {
     readonly rate = 5;
   }

@@ -62,7 +62,7 @@ test('accepts the options that the README shows', () => {
   void new RateLimiter({ redis, rate: 5, period: '1h', hashSecret: new Uint8Array(32) });
 });
 
-test('redis or store, one of them', () => {
+test('requires either redis or store', () => {
   expectTypeOf<{ rate: number; period: '1m' }>().not.toExtend<RateLimiterOptions>();
   // @ts-expect-error neither
   void new RateLimiter({ rate: 5, period: '1m' });
@@ -90,7 +90,7 @@ test('redis or store, one of them', () => {
   void new RateLimiter({ redis: null, rate: 5, period: '1m' });
 });
 
-test('redis takes a variable of the environment as it is', () => {
+test('redis accepts an environment variable as it is', () => {
   const url = process.env['REDIS_URL'];
   expectTypeOf(url).toEqualTypeOf<string | undefined>();
   void new RateLimiter({ redis: url, rate: 5, period: '1m' });
@@ -100,7 +100,7 @@ test('redis takes a variable of the environment as it is', () => {
   void new RateLimiter({ redis: url, store, rate: 5, period: '1m' });
 });
 
-test('limits or rate, one of them', () => {
+test('requires either limits or rate', () => {
   expectTypeOf<{ redis: string }>().not.toExtend<RateLimiterOptions>();
   const limits = [tokenBucket({ rate: 5, period: '1m' })] as const;
   void new RateLimiter({ store, limits });
@@ -124,7 +124,7 @@ test('limits or rate, one of them', () => {
   void new RateLimiter({ store, rate: 5, period: '1m', name: 'a' });
 });
 
-test('names and values', () => {
+test('checks names and values of options', () => {
   expectTypeOf<RateLimiterOptions['failStrategy']>().toEqualTypeOf<
     'open' | 'closed' | 'throw' | undefined
   >();
@@ -150,7 +150,7 @@ test('names and values', () => {
   void new RateLimiter({ store, rate: 5, period: '1m', burst: null });
 });
 
-test('durations', () => {
+test('checks durations', () => {
   expectTypeOf<'250ms'>().toExtend<Duration>();
   expectTypeOf<'10s'>().toExtend<Duration>();
   expectTypeOf<'1m'>().toExtend<Duration>();
@@ -170,7 +170,7 @@ test('durations', () => {
   tokenBucket({ rate: 5, period: 60 });
 });
 
-test('limits', () => {
+test('checks limits', () => {
   expectTypeOf(tokenBucket({ rate: 5, period: '1m' })).toEqualTypeOf<Limit>();
   // @ts-expect-error a limit cannot be changed
   tokenBucket({ rate: 5, period: '1m' }).name = 'b';
@@ -193,7 +193,7 @@ test('options can be named and passed on', () => {
   void new RateLimiter({ ...options, namespace: 'other' });
 });
 
-test('the contract takes a factory that only has to add the place', () => {
+test('the contract accepts a factory that adds only the store', () => {
   const contract = storeContract({
     makeLimiter: (options) => new RateLimiter({ ...options, store }),
     advance: () => {},

@@ -7,7 +7,7 @@ import type { RateLimiterSyncOptions } from 'distributed-rate-limiter/sync';
 declare const port: RedisPort;
 const redis = 'redis://localhost:6379';
 
-test('answers are there at once', () => {
+test('answers are returned without a promise', () => {
   const limiter = new RateLimiterSync({ redis, rate: 5, period: '1m' });
   expectTypeOf(limiter.allow('user')).toEqualTypeOf<Decision>();
   expectTypeOf(limiter.peek(['org', 'user'], { cost: 2 })).toEqualTypeOf<Decision>();
@@ -18,7 +18,7 @@ test('answers are there at once', () => {
   limiter.allow('user', { limits: [] });
 });
 
-test('redis takes a variable of the environment as it is', () => {
+test('redis accepts an environment variable as it is', () => {
   const url = process.env['REDIS_URL'];
   expectTypeOf(url).toEqualTypeOf<string | undefined>();
   void new RateLimiterSync({ redis: url, rate: 5, period: '1m' });
@@ -26,7 +26,7 @@ test('redis takes a variable of the environment as it is', () => {
   void new RateLimiterSync({ rate: 5, period: '1m' });
 });
 
-test('plain options', () => {
+test('accepts plain options', () => {
   void new RateLimiterSync({
     redis,
     cluster: true,
