@@ -1,16 +1,14 @@
-import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { readVerdicts } from '../../../src/script/read-answer.ts';
 import { decide } from '../../../src/script/decide.ts';
 import type { Verdict } from '../../../src/algorithms/limit.ts';
-import { spacingOf } from '../../../src/algorithms/token-bucket.ts';
-import { seedOfRun } from '../../kit/fakes/random.ts';
+import { check } from '../../kit/random.mjs';
+import type { Random } from '../../kit/random.mjs';
 import { Asker } from '../../kit/twins/asks.ts';
 import type { Spec } from '../../kit/twins/asks.ts';
 import { MapTable } from '../../kit/twins/map-table.ts';
 
-const seed = seedOfRun();
-const RUNS = { seed, numRuns: 300 };
+const CASES = 300;
 const START = 1_767_225_600_000_000;
 const SECOND = 1_000_000;
 
@@ -42,16 +40,19 @@ function bound({ rate, periodMs, burst }: Spec, deltaUs: number): number {
   return burst + Number((BigInt(rate) * BigInt(deltaUs)) / (BigInt(periodMs) * 1_000n));
 }
 
-const specs: fc.Arbitrary<Spec> = fc
-  .record({
-    rate: fc.oneof(fc.integer({ min: 1, max: 20 }), fc.constantFrom(1_000, 999_983, 700_000)),
-    periodMs: fc.constantFrom(1, 7, 1_000, 10_000, 60_000, 3_600_000),
-    burst: fc.integer({ min: 1, max: 40 }),
-    maxDebt: fc.constant(0),
-  })
-  .filter(
-    ({ rate, periodMs, burst }) => spacingOf(rate, periodMs * 1_000).n * (burst + 1) < 2 ** 53,
-  );
+function anySpec(random: Random): Spec {
+  const rate = random.chance(50) ? random.pick([1_000, 999_983, 700_000]) : random.int(1, 20);
+  const periodMs = random.pick([1, 7, 1_000, 10_000, 60_000, 3_600_000]);
+  const burst = random.int(1, 40);
+  const spec = { rate, periodMs, burst, maxDebt: 0 };
+  random.note('limit', spec);
+  return spec;
+}
+
+/** How many times its spacing a caller waits, often exactly once, twice or not at all. */
+function anyIdle(random: Random): number {
+  return random.chance(80) ? 2 * random.fraction() : random.int(0, 2);
+}
 
 interface Passed {
   readonly at: number;
@@ -71,49 +72,46 @@ function worst(passed: readonly Passed[], most: (from: number, to: number) => nu
   return excess;
 }
 
-describe(`laws of the token bucket (DRL_SEED=${seed} repeats this run)`, () => {
-  test('passes at most burst + floor(rate · Δ / period) units within any Δ', () => {
-    const steps = fc.array(
-      fc.record({ idle: fc.double({ min: 0, max: 2, noNaN: true }), cost: fc.nat() }),
-      { minLength: 1, maxLength: 60 },
-    );
-    fc.assert(
-      fc.property(specs, steps, (spec, calls) => {
-        const bucket = new Bucket();
-        const passed: Passed[] = [];
-        let at = START;
-        for (const { idle, cost } of calls) {
-          at += Math.floor(idle * recoveryUs(spec, 1));
-          const units = 1 + (cost % spec.burst);
-          if (!bucket.allow(spec, units, at).refused) {
-            passed.push({ at, units });
-          }
+describe('laws of the token bucket', () => {
+  test('passes at most burst + floor(rate · Δ / period) units within any Δ', async () => {
+    await check(CASES, (random) => {
+      const spec = anySpec(random);
+      const bucket = new Bucket();
+      const passed: Passed[] = [];
+      let at = START;
+      for (const _ of random.steps(1, 60)) {
+        at += Math.floor(anyIdle(random) * recoveryUs(spec, 1));
+        const units = random.int(1, spec.burst);
+        random.note('call', { afterUs: at - START, units });
+        if (!bucket.allow(spec, units, at).refused) {
+          passed.push({ at, units });
         }
-        expect(worst(passed, (from, to) => bound(spec, to - from))).toBeLessThanOrEqual(0);
-      }),
-      RUNS,
-    );
+      }
+      expect(worst(passed, (from, to) => bound(spec, to - from))).toBeLessThanOrEqual(0);
+    });
   });
 
-  test('passes exactly that much to a caller that returns when told', () => {
-    fc.assert(
-      fc.property(specs, fc.integer({ min: 1, max: 200 }), (spec, extra) => {
-        // A clock of whole microseconds must not find the bucket full again: what overflows is lost.
-        fc.pre((spec.burst - 1) * spec.periodMs * 1_000 >= spec.rate);
-        const bucket = new Bucket();
-        let passed = 0;
-        let at = START;
-        for (let units = 0; units < spec.burst + extra; units++) {
-          const verdict = bucket.allow(spec, 1, at);
-          at += verdict.retryUs;
-          passed += verdict.refused && bucket.allow(spec, 1, at).refused ? 0 : 1;
-        }
-        expect(passed).toBe(spec.burst + extra);
-        // Never a microsecond later than the rate alone demands, however long it goes on.
-        expect(at - START).toBe(recoveryUs(spec, extra));
-      }),
-      RUNS,
-    );
+  test('passes exactly that much to a caller that returns when told', async () => {
+    let cases = 0;
+    await check({ until: () => cases === CASES }, (random) => {
+      const spec = anySpec(random);
+      const extra = random.int(1, 200);
+      random.note('units beyond the burst', extra);
+      // A clock of whole microseconds must not find the bucket full again: what overflows is lost.
+      if ((spec.burst - 1) * spec.periodMs * 1_000 < spec.rate) return;
+      cases += 1;
+      const bucket = new Bucket();
+      let passed = 0;
+      let at = START;
+      for (let units = 0; units < spec.burst + extra; units++) {
+        const verdict = bucket.allow(spec, 1, at);
+        at += verdict.retryUs;
+        passed += verdict.refused && bucket.allow(spec, 1, at).refused ? 0 : 1;
+      }
+      expect(passed).toBe(spec.burst + extra);
+      // Never a microsecond later than the rate alone demands, however long it goes on.
+      expect(at - START).toBe(recoveryUs(spec, extra));
+    });
   });
 
   test('passes 70,000 units of 700,000 per second in a tenth of a second, and the burst', () => {
@@ -126,112 +124,88 @@ describe(`laws of the token bucket (DRL_SEED=${seed} repeats this run)`, () => {
     expect(passed).toBe(70_002);
   });
 
-  test('locks no caller out for longer than burst + 1 s after one step back of the clock', () => {
-    const step = fc.oneof(
-      fc.integer({ min: 0, max: 2 * SECOND }),
-      fc.integer({ min: 0, max: 5 * 3_600 * SECOND }),
-    );
-    fc.assert(
-      fc.property(specs, fc.nat(), step, fc.nat(), (spec, spent, back, asked) => {
-        const bucket = new Bucket();
-        bucket.allow(spec, 1 + (spent % spec.burst), START);
-        const cost = 1 + (asked % spec.burst);
-        const verdict = bucket.allow(spec, cost, START - back);
-        expect(verdict.retryUs).toBeLessThanOrEqual(recoveryUs(spec, spec.burst) + SECOND);
-        // And the wait is what it says: one microsecond too early, then in time.
-        const then = START - back + verdict.retryUs;
-        const early = verdict.refused ? bucket.allow(spec, cost, then - 1).retryUs : 1;
-        expect(early).toBe(1);
-        expect(verdict.refused && bucket.allow(spec, cost, then).refused).toBe(false);
-      }),
-      RUNS,
-    );
+  test('locks no caller out for longer than burst + 1 s after one step back of the clock', async () => {
+    await check(CASES, (random) => {
+      const spec = anySpec(random);
+      const bucket = new Bucket();
+      const spent = random.int(1, spec.burst);
+      const back = random.int(0, random.pick([2, 5 * 3_600]) * SECOND);
+      const cost = random.int(1, spec.burst);
+      random.note('calls', { spent, back, cost });
+      bucket.allow(spec, spent, START);
+      const verdict = bucket.allow(spec, cost, START - back);
+      expect(verdict.retryUs).toBeLessThanOrEqual(recoveryUs(spec, spec.burst) + SECOND);
+      // And the wait is what it says: one microsecond too early, then in time.
+      const then = START - back + verdict.retryUs;
+      const early = verdict.refused ? bucket.allow(spec, cost, then - 1).retryUs : 1;
+      expect(early).toBe(1);
+      expect(verdict.refused && bucket.allow(spec, cost, then).refused).toBe(false);
+    });
   });
 
-  test('grants at most one extra burst for a step of the clock back, or forth and back', () => {
-    const calls = fc.array(
-      fc.record({
-        idle: fc.double({ min: 0, max: 2, noNaN: true }),
-        cost: fc.nat(),
-        away: fc.boolean(),
-      }),
-      { minLength: 2, maxLength: 60 },
-    );
-    const steps = fc.integer({ min: -3_600 * SECOND, max: 3_600 * SECOND });
-    fc.assert(
-      fc.property(
-        specs,
-        calls,
-        steps,
-        fc.integer({ min: 0, max: 59 }),
-        (spec, all, step, until) => {
-          const bucket = new Bucket();
-          const passed: Passed[] = [];
-          // True time; the server's clock is `step` off from the first call on until a certain one.
-          let at = START;
-          all.forEach(({ idle, cost }, i) => {
-            at += Math.floor(idle * recoveryUs(spec, 1));
-            const units = 1 + (cost % spec.burst);
-            const off = i > 0 && i <= until ? step : 0;
-            if (!bucket.allow(spec, units, at + off).refused) {
-              passed.push({ at, units });
-            }
-          });
-          // There are two steps: onto the wrong time, and back.
-          const excess = worst(passed, (from, to) => bound(spec, to - from));
-          expect(excess).toBeLessThanOrEqual(2 * spec.burst);
-        },
-      ),
-      RUNS,
-    );
-  });
-
-  test('keeps two limits on one key from granting each other bursts without end', () => {
-    const calls = fc.array(
-      fc.record({
-        idle: fc.oneof(fc.constant(0), fc.double({ min: 0, max: 0.3, noNaN: true })),
-        by: fc.constantFrom(0, 1),
-        cost: fc.nat(),
-      }),
-      { minLength: 2, maxLength: 80 },
-    );
-    let forgiven = 0;
-    fc.assert(
-      fc.property(specs, specs, calls, (one, other, all) => {
-        const both = [one, other] as const;
-        const bucket = new Bucket();
-        const passed: Passed[] = [];
-        const pardons: number[] = [];
-        const early: number[] = [];
-        let at = START;
-        for (const { idle, by, cost } of all) {
-          const spec = both[by];
-          at += Math.floor(idle * recoveryUs(spec, spec.burst));
-          const before = bucket.until;
-          const verdict = bucket.allow(spec, 1 + (cost % spec.burst), at);
-          if (bucket.until > before && bucket.until > at) {
-            pardons.push(at);
-            early.push(before - at);
-          }
-          if (!verdict.refused) {
-            passed.push({ at, units: 1 + (cost % spec.burst) });
-          }
+  test('grants at most one extra burst for a step of the clock back, or forth and back', async () => {
+    await check(CASES, (random) => {
+      const spec = anySpec(random);
+      const step = random.int(-3_600 * SECOND, 3_600 * SECOND);
+      const until = random.int(0, 59);
+      const bucket = new Bucket();
+      const passed: Passed[] = [];
+      // True time; the server's clock is `step` off from the first call on until a certain one.
+      let at = START;
+      for (const i of random.steps(2, 60)) {
+        at += Math.floor(anyIdle(random) * recoveryUs(spec, 1));
+        const units = random.int(1, spec.burst);
+        const off = i > 0 && i <= until ? step : 0;
+        random.note('call', { afterUs: at - START, clockOffUs: off, units });
+        if (!bucket.allow(spec, units, at + off).refused) {
+          passed.push({ at, units });
         }
-        // None before the earlier one is over.
-        expect(Math.max(0, ...early)).toBe(0);
-        forgiven += pardons.length;
-        // What the greater limit grants, one burst of the other where both spend, and one for each pardon.
-        const [shorter, longer] =
-          recoveryUs(one, one.burst) <= recoveryUs(other, other.burst) ? both : [other, one];
-        const excess = worst(passed, (from, to) => {
-          const within = pardons.filter((pardon) => pardon >= from && pardon <= to).length;
-          const greater = Math.max(bound(shorter, to - from), bound(longer, to - from));
-          return greater + (1 + within) * longer.burst;
-        });
-        expect(excess).toBeLessThanOrEqual(0);
-      }),
-      { ...RUNS, numRuns: 1_000 },
-    );
+      }
+      // There are two steps: onto the wrong time, and back.
+      const excess = worst(passed, (from, to) => bound(spec, to - from));
+      expect(excess).toBeLessThanOrEqual(2 * spec.burst);
+    });
+  });
+
+  test('keeps two limits on one key from granting each other bursts without end', async () => {
+    let forgiven = 0;
+    await check(1_000, (random) => {
+      const both = [anySpec(random), anySpec(random)] as const;
+      const [one, other] = both;
+      const bucket = new Bucket();
+      const passed: Passed[] = [];
+      const pardons: number[] = [];
+      const early: number[] = [];
+      let at = START;
+      for (const _ of random.steps(2, 80)) {
+        const idle = random.chance(50) ? 0.3 * random.fraction() : 0;
+        const spec = random.pick(both);
+        const units = random.int(1, spec.burst);
+        at += Math.floor(idle * recoveryUs(spec, spec.burst));
+        random.note('call', { limit: both.indexOf(spec), afterUs: at - START, units });
+        const before = bucket.until;
+        const verdict = bucket.allow(spec, units, at);
+        if (bucket.until > before && bucket.until > at) {
+          pardons.push(at);
+          early.push(before - at);
+        }
+        if (!verdict.refused) {
+          passed.push({ at, units });
+        }
+      }
+      // None before the earlier one is over.
+      expect(Math.max(0, ...early)).toBe(0);
+      forgiven += pardons.length;
+      // What the greater limit grants, one burst of the other where both spend, and one for each pardon.
+      const [shorter, longer] =
+        recoveryUs(one, one.burst) <= recoveryUs(other, other.burst) ? both : [other, one];
+      const excess = worst(passed, (from, to) => {
+        const within = pardons.filter((pardon) => pardon >= from && pardon <= to).length;
+        const greater = Math.max(bound(shorter, to - from), bound(longer, to - from));
+        return greater + (1 + within) * longer.burst;
+      });
+      expect(excess).toBeLessThanOrEqual(0);
+    });
     expect(forgiven).toBeGreaterThan(50);
   });
 
