@@ -1,4 +1,7 @@
-/** Calendar windows in a time zone; a week begins on Monday. */
+import { firstThat, mod, timeZoneOf } from './time-zone.ts';
+import type { TimeZone } from './time-zone.ts';
+
+/** Calendar windows in a time zone. */
 export type CalendarUnit = 'minute' | 'hour' | 'day' | 'week' | 'month' | 'year';
 
 export const CALENDAR_UNITS: readonly CalendarUnit[] = [
@@ -10,49 +13,91 @@ export const CALENDAR_UNITS: readonly CalendarUnit[] = [
   'year',
 ];
 
+/** The days on which a week may begin. */
+export type Weekday =
+  | 'monday'
+  | 'tuesday'
+  | 'wednesday'
+  | 'thursday'
+  | 'friday'
+  | 'saturday'
+  | 'sunday';
+
+export const WEEKDAYS: readonly Weekday[] = [
+  'monday',
+  'tuesday',
+  'wednesday',
+  'thursday',
+  'friday',
+  'saturday',
+  'sunday',
+];
+
 /** Four instants, in Unix ms, that bound the previous window, the current one and the next. */
 export type Bounds = readonly [before: number, start: number, stop: number, after: number];
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+const WEEK = 7 * DAY;
 const LENGTH_MS: Readonly<Partial<Record<CalendarUnit, number>>> = {
   minute: MINUTE,
   hour: HOUR,
-  day: 24 * HOUR,
-  week: 7 * 24 * HOUR,
+  day: DAY,
+  week: WEEK,
 };
-/** No zone is further from UTC than this. */
-const FARTHEST = 16 * HOUR;
+/** The anchor where none is given: weeks begin on Monday, months on the 1st, years on 1 January. */
+const MONDAY = '1973-01-01';
 /** Windows cached per calendar: a process may count by several clocks, and a wrong clock may be corrected. */
 const MAX_FOUND = 4;
 const MAX_CALENDARS = 256;
 
+const DATE = /^\d{4}-\d{2}-\d{2}$/;
+
+/** Whether the text is a date that the calendar has, as `YYYY-MM-DD`. */
+export function isDate(text: string): boolean {
+  const at = DATE.test(text) ? Date.parse(`${text}T00:00Z`) : Number.NaN;
+  return !Number.isNaN(at) && new Date(at).toISOString().startsWith(text);
+}
+
+/** The anchor that makes weeks begin on this day. */
+export function anchorOfWeekday(day: Weekday): string {
+  return new Date(Date.parse(MONDAY) + WEEKDAYS.indexOf(day) * DAY)
+    .toISOString()
+    .slice(0, 'YYYY-MM-DD'.length);
+}
+
 /**
- * Calendar windows of one unit in one time zone. A window runs from the first instant that shows its date to the first
- * instant that shows the next date. So days of 23 and 25 hours, midnights that do not exist and hours that occur twice
- * follow the zone's data.
+ * Calendar windows of one unit in one time zone. A window runs from the first instant that shows its first date, or a
+ * later one, to the first instant that shows the next window's. So days of 23 and 25 hours, midnights that do not exist,
+ * dates that a zone skipped and hours that occur twice follow the zone's data.
  */
 export class Calendar {
+  /** Equal for calendars of the same windows. */
+  readonly name: string;
   readonly #unit: CalendarUnit;
-  readonly #format: Intl.DateTimeFormat;
+  readonly #zone: TimeZone;
+  /** Where windows of weeks begin: milliseconds after Thursday, with which the epoch begins. */
+  readonly #weekday: number;
+  /** The month (from 0) in which a year begins. */
+  readonly #month: number;
+  /** The day on which a month or a year begins; the last of a shorter month. */
+  readonly #day: number;
   /** The bounds found most recently, the latest first: finding them takes milliseconds of time zone arithmetic. */
   #found: readonly Bounds[] = [];
 
-  /** Throws a RangeError for a zone that this runtime does not know. */
-  constructor(unit: CalendarUnit, timeZone: string) {
+  /**
+   * @param anchor a date on which a window begins; ignored for minutes, hours and days
+   * @throws {RangeError} for a zone that this runtime does not know
+   */
+  constructor(unit: CalendarUnit, timeZone: string, anchor: string = MONDAY) {
     this.#unit = unit;
-    this.#format = new Intl.DateTimeFormat('en-US', {
-      timeZone,
-      calendar: 'iso8601',
-      numberingSystem: 'latn',
-      hourCycle: 'h23',
-      year: 'numeric',
-      month: 'numeric',
-      day: 'numeric',
-      hour: 'numeric',
-      minute: 'numeric',
-      second: 'numeric',
-    });
+    this.#zone = timeZoneOf(timeZone);
+    const date = new Date(`${anchor}T00:00Z`);
+    this.#weekday = mod(date.getTime(), WEEK);
+    this.#month = date.getUTCMonth();
+    this.#day = date.getUTCDate();
+    this.name = `${unit}${this.#shift()}@${timeZone}`;
   }
 
   /** A window's usual length, clock changes apart; undefined for months and years, which differ. */
@@ -70,88 +115,117 @@ export class Calendar {
     return bounds;
   }
 
-  #windowOf(at: number): [start: number, stop: number] {
-    const unit = this.#unit;
-    if (unit === 'minute' || unit === 'hour') {
-      return this.#clockWindowOf(at, unit === 'minute' ? MINUTE : HOUR);
+  /** What tells this calendar from the usual one of its unit: `+15` for months that begin on the 15th. */
+  #shift(): string {
+    switch (this.#unit) {
+      case 'week':
+        return this.#weekday === mod(Date.parse(MONDAY), WEEK) ? '' : `+${this.#weekday / DAY}`;
+      case 'month':
+        return this.#day === 1 ? '' : `+${this.#day}`;
+      case 'year':
+        return this.#month === 0 && this.#day === 1 ? '' : `+${this.#month + 1}-${this.#day}`;
+      case 'minute':
+      case 'hour':
+      case 'day':
+        break;
     }
-    const shown = new Date(this.#local(at));
-    const [year, month, day] = [shown.getUTCFullYear(), shown.getUTCMonth(), shown.getUTCDate()];
-    const monday = day - ((shown.getUTCDay() + 6) % 7);
-    const dates: Record<typeof unit, [start: number, stop: number]> = {
-      day: [Date.UTC(year, month, day), Date.UTC(year, month, day + 1)],
-      week: [Date.UTC(year, month, monday), Date.UTC(year, month, monday + 7)],
-      month: [Date.UTC(year, month), Date.UTC(year, month + 1)],
-      year: [Date.UTC(year, 0), Date.UTC(year + 1, 0)],
-    };
-    const [start, stop] = dates[unit];
-    return [this.#firstOf(start), this.#firstOf(stop)];
+    return '';
+  }
+
+  #windowOf(at: number): [start: number, stop: number] {
+    if (this.#unit === 'minute' || this.#unit === 'hour') {
+      return this.#clockWindowOf(at, LENGTH_MS[this.#unit]!);
+    }
+    let index = this.#indexOf(this.#zone.readingAt(at));
+    let start = this.#startOf(index);
+    while (at < start) {
+      index -= 1;
+      start = this.#startOf(index);
+    }
+    // A window whose dates the zone skipped is empty; a clock that is set back shows a past date again.
+    let stop = this.#startOf(index + 1);
+    while (stop <= at) {
+      index += 1;
+      start = stop;
+      stop = this.#startOf(index + 1);
+    }
+    return [start, stop];
+  }
+
+  /** The number of the window that holds a reading, or of a neighbour: days and weeks since 1970, months and years of our era. */
+  #indexOf(reading: number): number {
+    const date = new Date(reading);
+    const year = date.getUTCFullYear();
+    switch (this.#unit) {
+      case 'week':
+        return Math.floor((reading - this.#weekday) / WEEK);
+      case 'month':
+        return year * 12 + date.getUTCMonth();
+      case 'year':
+        return year;
+      case 'minute':
+      case 'hour':
+      case 'day':
+        break;
+    }
+    return Math.floor(reading / DAY);
+  }
+
+  /** The first instant of a window. */
+  #startOf(index: number): number {
+    return this.#zone.firstAt(this.#firstDateOf(index));
+  }
+
+  /** The reading at which a window begins: midnight of its first date. */
+  #firstDateOf(index: number): number {
+    switch (this.#unit) {
+      case 'week':
+        return index * WEEK + this.#weekday;
+      case 'month':
+        return dateIn(Math.floor(index / 12), mod(index, 12), this.#day);
+      case 'year':
+        return dateIn(index, this.#month, this.#day);
+      case 'minute':
+      case 'hour':
+      case 'day':
+        break;
+    }
+    return index * DAY;
   }
 
   /** Minutes and hours: between full ones of the zone's clock, cut short at a clock change. */
   #clockWindowOf(at: number, length: number): [start: number, stop: number] {
-    const offset = this.#offset(at);
+    const zone = this.#zone;
+    const offset = zone.offsetAt(at);
     const start = at - mod(at + offset, length);
     const stop = start + length;
-    const same = (instant: number): boolean => this.#offset(instant) === offset;
+    const same = (instant: number): boolean => zone.offsetAt(instant) === offset;
     return [
-      same(start) ? start : first(start, at, same),
-      same(stop - 1) ? stop : first(at, stop - 1, (instant) => !same(instant)),
+      same(start) ? start : firstThat(start, at, same),
+      same(stop - 1) ? stop : firstThat(at, stop - 1, (instant) => !same(instant)),
     ];
   }
+}
 
-  /** The first instant that shows this date or a later one; the date is given as its midnight in UTC. */
-  #firstOf(midnight: number): number {
-    const shows = (instant: number): boolean => this.#local(instant) >= midnight;
-    return first(midnight - FARTHEST, midnight + FARTHEST, shows);
-  }
-
-  #offset(at: number): number {
-    return this.#local(at) - at;
-  }
-
-  /** The zone's clock reading, as the Unix ms at which a clock in UTC shows the same. */
-  #local(at: number): number {
-    const shown: Record<string, number> = {};
-    for (const { type, value } of this.#format.formatToParts(at)) {
-      shown[type] = Number(value);
-    }
-    const { year, month, day, hour, minute, second } = shown;
-    return Date.UTC(year!, month! - 1, day, hour, minute, second) + mod(at, 1_000);
-  }
+/** Midnight of this day, or of the month's last day if the month is shorter. */
+function dateIn(year: number, month: number, day: number): number {
+  const lastDay = new Date(Date.UTC(year, month + 1, 0)).getUTCDate();
+  return Date.UTC(year, month, Math.min(day, lastDay));
 }
 
 /** Calendars made so far, so that limits of one calendar share its cached windows. */
 const calendars = new Map<string, Calendar>();
 
 /** Throws a RangeError for a zone that this runtime does not know. */
-export function makeCalendar(unit: CalendarUnit, timeZone: string): Calendar {
-  const name = `${unit}@${timeZone}`;
-  let calendar = calendars.get(name);
-  if (calendar === undefined) {
-    calendar = new Calendar(unit, timeZone);
-    if (calendars.size >= MAX_CALENDARS) {
-      calendars.delete(calendars.keys().next().value!);
-    }
-    calendars.set(name, calendar);
+export function makeCalendar(unit: CalendarUnit, timeZone: string, anchor?: string): Calendar {
+  const made = new Calendar(unit, timeZone, anchor);
+  const known = calendars.get(made.name);
+  if (known !== undefined) {
+    return known;
   }
-  return calendar;
-}
-
-/** Binary search: the first instant in (from, to] for which `holds` is true, if it is then true up to `to`. */
-function first(from: number, to: number, holds: (instant: number) => boolean): number {
-  let [before, at] = [from, to];
-  while (at - before > 1) {
-    const middle = before + Math.floor((at - before) / 2);
-    if (holds(middle)) {
-      at = middle;
-    } else {
-      before = middle;
-    }
+  if (calendars.size >= MAX_CALENDARS) {
+    calendars.delete(calendars.keys().next().value!);
   }
-  return at;
-}
-
-function mod(a: number, b: number): number {
-  return ((a % b) + b) % b;
+  calendars.set(made.name, made);
+  return made;
 }

@@ -1,9 +1,9 @@
 import type { Duration } from '../base/duration.ts';
 import { invalidOption } from '../base/errors.ts';
 import { FIXED_WINDOW } from '../options/option-sets.ts';
-import { GivenOptions } from '../options/read-options.ts';
-import { CALENDAR_UNITS, makeCalendar } from './calendar.ts';
-import type { Calendar, CalendarUnit } from './calendar.ts';
+import { GivenOptions, readOneOf } from '../options/read-options.ts';
+import { anchorOfWeekday, CALENDAR_UNITS, isDate, makeCalendar, WEEKDAYS } from './calendar.ts';
+import type { Calendar, CalendarUnit, Weekday } from './calendar.ts';
 import { counting } from './counting.ts';
 import type { CountingPlan } from './counting.ts';
 import { FIRST_INEXACT, JITTER, Limit, readPeriod, readUnits } from './limit.ts';
@@ -21,6 +21,15 @@ export interface FixedWindowOptions extends LimitOptions {
   period: Duration | number | CalendarUnit;
   /** Time zone of the calendar: an IANA name such as `'Europe/Berlin'`. Only with a calendar unit. Default `'UTC'`. */
   timeZone?: string;
+  /**
+   * A date in `timeZone` on which a window begins, such as the day from which a customer is billed: `'2026-01-15'`.
+   * Months begin on its day, or on their last day if they are shorter; years on its day and month; weeks on its
+   * weekday. The date may be in the past or in the future. Only with `'week'`, `'month'` or `'year'`. Default: weeks
+   * begin on Monday, months on the 1st, years on 1 January.
+   */
+  anchor?: string;
+  /** The day on which a week begins. Only with `'week'`, and without `anchor`. Default `'monday'`. */
+  weekStart?: Weekday;
 }
 
 /** Most kinds of windows with a counter on one key. A further one evicts the one charged least recently. */
@@ -208,13 +217,18 @@ class FixedWindow extends Limit {
     this.rate = given.required('rate', readUnits);
     const { period, timeZone = 'UTC' } = given.values;
     if (CALENDAR_UNITS.includes(period as CalendarUnit)) {
-      this.#calendar = given.attempt('timeZone', () =>
-        readCalendar(period as CalendarUnit, timeZone),
-      );
-      const zone = typeof timeZone === 'string' ? timeZone : '';
-      this.#kind = `${period as CalendarUnit}@${zone.replaceAll(':', '')}`;
+      const unit = period as CalendarUnit;
+      const anchor = readStart(given, unit);
+      this.#calendar = given.attempt('timeZone', () => readCalendar(unit, timeZone, anchor));
+      this.#kind = this.#calendar?.name.replaceAll(':', '') ?? unit;
     } else {
-      given.optional('timeZone', refuseTimeZone, undefined);
+      for (const option of ['timeZone', 'anchor', 'weekStart']) {
+        given.refuse(
+          option,
+          "left out unless `period` is 'minute', 'hour', 'day', 'week', 'month' or 'year'",
+          'Windows of a fixed length begin at multiples of it since the epoch.',
+        );
+      }
       this.#period = given.required('period', readPeriod) * 1_000;
       this.#kind = String(this.#period);
     }
@@ -261,19 +275,67 @@ function fixedWindowPlan(
   };
 }
 
-function refuseTimeZone(option: string, value: unknown): never {
-  throw invalidOption(
-    option,
-    "left out unless `period` is 'minute', 'hour', 'day', 'week', 'month' or 'year'",
-    value,
-    'Windows of a fixed length begin at multiples of it since the epoch.',
-  );
+const ANCHORED: readonly CalendarUnit[] = ['week', 'month', 'year'];
+
+/** Reads on which date windows begin; undefined for the usual one. */
+function readStart(given: GivenOptions, unit: CalendarUnit): string | undefined {
+  if (!ANCHORED.includes(unit)) {
+    given.refuse(
+      'anchor',
+      "left out unless `period` is 'week', 'month' or 'year'",
+      'A day begins at midnight in `timeZone`.',
+    );
+  }
+  if (unit !== 'week') {
+    given.refuse(
+      'weekStart',
+      "left out unless `period` is 'week'",
+      'To choose the day on which a month or a year begins, give `anchor`.',
+    );
+    return given.optional('anchor', readAnchor, undefined);
+  }
+  const anchor = given.optional('anchor', readAnchor, undefined);
+  const first = given.optional('weekStart', readWeekday, undefined);
+  if (given.values['anchor'] !== undefined) {
+    given.refuse(
+      'weekStart',
+      'left out where `anchor` is given',
+      "The week begins on the anchor's weekday.",
+    );
+  }
+  return anchor ?? (first === undefined ? undefined : anchorOfWeekday(first));
 }
 
-function readCalendar(unit: CalendarUnit, timeZone: unknown): Calendar {
+function readWeekday(option: string, value: unknown): Weekday {
+  return readOneOf(option, value, WEEKDAYS);
+}
+
+function readAnchor(option: string, value: unknown): string {
+  if (typeof value !== 'string' || !isDate(value)) {
+    throw invalidOption(
+      option,
+      'a date of the calendar, as YYYY-MM-DD',
+      value,
+      cureOfAnchor(value),
+    );
+  }
+  return value;
+}
+
+function cureOfAnchor(value: unknown): string {
+  if (value instanceof Date || typeof value === 'number') {
+    return "Its date depends on the time zone: write the date in `timeZone`, such as '2026-01-15'.";
+  }
+  const date = typeof value === 'string' ? value.slice(0, 'YYYY-MM-DD'.length) : '';
+  return isDate(date)
+    ? `Windows begin at midnight in \`timeZone\`: write '${date}'.`
+    : "Write the date on which a window begins, such as '2026-01-15'.";
+}
+
+function readCalendar(unit: CalendarUnit, timeZone: unknown, anchor: string | undefined): Calendar {
   try {
     if (typeof timeZone === 'string') {
-      return makeCalendar(unit, timeZone);
+      return makeCalendar(unit, timeZone, anchor);
     }
   } catch {
     // The runtime does not know this zone: the error below says so.
@@ -288,12 +350,14 @@ function readCalendar(unit: CalendarUnit, timeZone: unknown): Calendar {
 
 /**
  * At most `rate` units in each window. Windows of a fixed length begin at multiples of it since the Unix epoch. Calendar
- * windows begin at full minutes, hours, days, weeks, months or years in `timeZone`, daylight saving time included.
- * Around an edge up to `2 · rate` units may pass within one length: if that matters, use a sliding window.
+ * windows begin at full minutes, hours, days, weeks, months or years in `timeZone`, daylight saving time included;
+ * weeks, months and years on the date that you choose. Redis's clock decides which window it is. Around an edge up to `2 · rate` units may pass within one length: if that matters, use a sliding window.
  *
  * @throws {RateLimiterError} `ERR_INVALID_OPTION`
  * @example
  * fixedWindow({ rate: 10_000, period: 'month', timeZone: 'Europe/Berlin' });     // a monthly quota
+ * fixedWindow({ rate: 10_000, period: 'month', anchor: '2026-01-31' });          // from the 31st, or a month's last day
+ * fixedWindow({ rate: 50, period: 'week', weekStart: 'sunday' });
  */
 export function fixedWindow(options: FixedWindowOptions): Limit {
   return new FixedWindow(options);

@@ -111,6 +111,8 @@ type Unnamed<Options> = Omit<Options, keyof LimitOptions>;
 interface OneTokenBucket extends Unnamed<TokenBucketOptions> {
   algorithm?: 'token_bucket';
   timeZone?: never;
+  anchor?: never;
+  weekStart?: never;
   max?: never;
   ttl?: never;
   limits?: never;
@@ -120,6 +122,8 @@ interface OneSlidingWindow extends Unnamed<SlidingWindowOptions> {
   algorithm: 'sliding_window';
   burst?: never;
   timeZone?: never;
+  anchor?: never;
+  weekStart?: never;
   max?: never;
   ttl?: never;
   limits?: never;
@@ -129,6 +133,8 @@ interface OneSlidingWindowLog extends Unnamed<SlidingWindowLogOptions> {
   algorithm: 'sliding_window_log';
   burst?: never;
   timeZone?: never;
+  anchor?: never;
+  weekStart?: never;
   limits?: never;
 }
 
@@ -146,6 +152,8 @@ interface OneConcurrency extends Unnamed<ConcurrencyOptions> {
   period?: never;
   burst?: never;
   timeZone?: never;
+  anchor?: never;
+  weekStart?: never;
   limits?: never;
 }
 
@@ -156,6 +164,8 @@ interface SeveralLimits {
   period?: never;
   burst?: never;
   timeZone?: never;
+  anchor?: never;
+  weekStart?: never;
   max?: never;
   ttl?: never;
   algorithm?: never;

@@ -16,7 +16,14 @@ const RATE = ['rate', 'period'] as const;
 
 const BURST_OTHER_NAMES = allOf('capacity bucketSize maxTokens', 'burst');
 const DEBT_OTHER_NAMES: OtherNames = { debt: 'maxDebt' };
-const TIME_ZONE_OTHER_NAMES = allOf('timezone tz', 'timeZone');
+/** Options of windows by the calendar. */
+const CALENDAR = ['timeZone', 'anchor', 'weekStart'] as const;
+
+const CALENDAR_OTHER_NAMES: OtherNames = {
+  ...allOf('timezone tz', 'timeZone'),
+  ...allOf('anchorDate billingAnchor billingCycleAnchor billing_cycle_anchor billingDay', 'anchor'),
+  ...allOf('firstDayOfWeek startOfWeek weekStartsOn', 'weekStart'),
+};
 
 const RATE_OTHER_NAMES: OtherNames = {
   ...allOf(
@@ -25,7 +32,7 @@ const RATE_OTHER_NAMES: OtherNames = {
   ),
   ...BURST_OTHER_NAMES,
   ...DEBT_OTHER_NAMES,
-  ...TIME_ZONE_OTHER_NAMES,
+  ...CALENDAR_OTHER_NAMES,
   ...allOf('windowMs timeWindow interval reservoirRefreshInterval', duration('period', 'ms')),
   ...allOf('refillInterval window duration expire ttl', duration('period')),
   tokens: {
@@ -59,7 +66,7 @@ const ALGORITHMS: Readonly<
   sliding_window_log: { factory: 'slidingWindowLog', names: RATE, otherNames: RATE_OTHER_NAMES },
   fixed_window: {
     factory: 'fixedWindow',
-    names: [...RATE, 'timeZone'],
+    names: [...RATE, ...CALENDAR],
     otherNames: RATE_OTHER_NAMES,
   },
   concurrency: { factory: 'concurrency', names: ['max', 'ttl'], otherNames: PLACES_OTHER_NAMES },
@@ -206,7 +213,7 @@ const OF_A_MIDDLEWARE: Place = {
 
 export const OF_A_LIMITER: Place = {
   of: 'a limiter',
-  names: [...LIMITER_NAMES, 'rate', 'period', 'burst', 'timeZone'],
+  names: [...LIMITER_NAMES, ...RATE, 'burst', ...CALENDAR],
   otherNames: { ...RATE_OTHER_NAMES, ...LIMITER_OTHER_NAMES },
   code: (option) => `new RateLimiter({ ${option} })`,
 };
@@ -239,10 +246,15 @@ const OF_A_TOKEN_BUCKET: Place = {
 
 const OF_A_FIXED_WINDOW: Place = {
   of: 'a fixed window',
-  names: ['timeZone'],
-  otherNames: TIME_ZONE_OTHER_NAMES,
-  code: (option) => `fixedWindow({ rate, period: 'day', ${option} })`,
+  names: CALENDAR,
+  otherNames: CALENDAR_OTHER_NAMES,
+  code: (option) => `fixedWindow({ rate, period: '${periodOf(option)}', ${option} })`,
 };
+
+/** A period with which the option of a calendar may be given. */
+function periodOf(option: string): string {
+  return option.startsWith('weekStart') ? 'week' : option.startsWith('anchor') ? 'month' : 'day';
+}
 
 /** Every option that belongs to a limit, of any algorithm. */
 export const LIMIT_NUMBERS: readonly string[] = [
@@ -308,7 +320,7 @@ function limitOptions(algorithm: AlgorithmName, common: readonly string[]): Opti
 
 const OF_A_LIMIT_OF_A_CALL: Place = {
   of: 'a limit',
-  names: ['rate', 'period', 'burst', 'timeZone', 'max', 'name', 'shadow', 'maxDebt'],
+  names: [...RATE, 'burst', ...CALENDAR, 'max', ...ANY_LIMIT],
   otherNames: RATE_OTHER_NAMES,
   code: (option) => `limits: [tokenBucket({ ${option} })]`,
 };

@@ -25,7 +25,9 @@ export const decideBatch: Script<Call> = {
   settle(calls, reply, sentAtMs): void {
     const failures = new Map<string, StoreError>();
     let skew: Skew | undefined;
-    readReplies(calls, reply, (call, nowMicros, failure, at) => {
+    const nowMicros = readNow(calls, reply);
+    calls[0]?.server?.heard(nowMicros);
+    readReplies(calls, reply as unknown[], (call, failure, at) => {
       if (failure === undefined) {
         call.settle(reply as readonly number[], at);
         return;
@@ -41,7 +43,8 @@ export const decideBatch: Script<Call> = {
   },
 
   settleLate(calls, reply): void {
-    readReplies(calls, reply, (call, _, failure, at) => {
+    readNow(calls, reply); // it has passed, so the server's clock is not set by it
+    readReplies(calls, reply as unknown[], (call, failure, at) => {
       if (failure === undefined) {
         call.late?.(reply as readonly number[], at);
       }
@@ -49,12 +52,8 @@ export const decideBatch: Script<Call> = {
   },
 };
 
-/** Calls `tell` for each call: with the time of the decision, and why it failed or where its integers begin in the reply. */
-function readReplies(
-  calls: readonly Call[],
-  reply: unknown,
-  tell: (call: Call, now: number, failure: string | undefined, at: number) => void,
-): void {
+/** Reads the time of the decisions. Throws if the reply does not have the form that these calls ask for. */
+function readNow(calls: readonly Call[], reply: unknown): number {
   const expected = calls.reduce((sum, call) => sum + call.shape.width, 1);
   if (!Array.isArray(reply) || reply.length !== expected) {
     throw new Error(`expected ${expected} values`);
@@ -62,12 +61,19 @@ function readReplies(
   if (readIntegers(reply, 0, 1) !== undefined) {
     throw new Error('expected a time first');
   }
-  const now = reply[0] as number;
-  calls[0]?.server?.heard(now);
+  return reply[0] as number;
+}
+
+/** Calls `tell` for each call: with why it failed, and where its integers begin in the reply. */
+function readReplies(
+  calls: readonly Call[],
+  reply: unknown[],
+  tell: (call: Call, failure: string | undefined, at: number) => void,
+): void {
   let at = 1;
   for (const call of calls) {
     const end = at + call.shape.width;
-    tell(call, now, readIntegers(reply, at, end), at);
+    tell(call, readIntegers(reply, at, end), at);
     at = end;
   }
 }

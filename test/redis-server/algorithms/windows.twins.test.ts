@@ -39,6 +39,7 @@ const FORMS: readonly (readonly Limit[])[] = [
     fixedWindow({ name: 'f', rate: 30, period: 'hour', timeZone: 'Europe/Berlin' }),
     fixedWindow({ name: 'f', rate: 20, period: 'minute' }),
     fixedWindow({ name: 'f', rate: 50, period: 'day', timeZone: 'Europe/Berlin', maxDebt: 5 }),
+    fixedWindow({ name: 'f', rate: 60, period: 'month', anchor: '2026-01-31' }),
   ],
   [
     fixedWindow({ name: 'g', rate: 11, period: 60 }),

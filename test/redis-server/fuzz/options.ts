@@ -32,6 +32,8 @@ const LIMIT_NAMES = [
   'period',
   'burst',
   'timeZone',
+  'anchor',
+  'weekStart',
   'max',
   'ttl',
   'name',
@@ -45,10 +47,13 @@ const NUMBERS: readonly (readonly [string, (random: Random) => unknown])[] = [
   ['rate', (random) => random.magnitude(1, 2_000_000_000)],
   [
     'period',
-    (random) => random.pick(['1ms', '1s', '1m', '1h', '366d', '367d', 60, 0.5, 'day', 'month']),
+    (random) =>
+      random.pick(['1ms', '1s', '1m', '1h', '366d', '367d', 60, 0.5, 'day', 'week', 'month']),
   ],
   ['burst', (random) => random.magnitude(1, 1_000_000_000)],
   ['timeZone', (random) => random.pick(['UTC', 'Europe/Berlin', 'Mars/Base', ''])],
+  ['anchor', (random) => random.pick(['2026-01-15', '2024-02-29', '2026-02-30', '2026-01', ''])],
+  ['weekStart', (random) => random.pick(['sunday', 'monday', 'Sunday', 0])],
   ['max', (random) => random.int(0, 10)],
   ['ttl', (random) => random.pick(['1ms', '30s', '25h', 5])],
   ['name', (random) => random.pick(['a', 'default', 'a b', 'x'.repeat(65)])],

@@ -55,6 +55,7 @@ const KINDS: readonly Kind[] = [
   kindOf(slidingWindow({ rate: 5, period: '7s', maxDebt: 2 })),
   kindOf(fixedWindow({ rate: 3, period: '1h' })),
   kindOf(fixedWindow({ rate: 4, period: 'month', timeZone: 'Europe/Berlin' })),
+  kindOf(fixedWindow({ rate: 4, period: 'month', anchor: '2026-01-31' })),
   kindOf(block),
   kindOf(slidingWindowLog({ rate: 3, period: '1h' }), false),
   kindOf(slidingWindowLog({ rate: 5, period: '1s', maxDebt: 2 }), false),

@@ -49,8 +49,8 @@ function make(limits: readonly Limit[] = [month()], redis = server.url): RateLim
 }
 
 const reasonsOf = (decisions: readonly Decision[]) => decisions.map(({ reason }) => reason);
-const many = (limiter: RateLimiter, calls: number) =>
-  Promise.all(Array.from({ length: calls }, () => limiter.allow('id')));
+const many = (limiter: RateLimiter, calls: number, id = 'id') =>
+  Promise.all(Array.from({ length: calls }, () => limiter.allow(id)));
 
 const PASS_5_OF_8 = [...Array(5).fill('within_limit'), ...Array(3).fill('limited')];
 
@@ -157,7 +157,48 @@ describe.skipIf(steppedClockMissing() !== undefined)("when the server's clock st
     await limiter.close();
     await close();
   });
+
+  test.each([
+    ['a day of 23 hours', '2026-03-29T22:00Z', { period: 'day' }],
+    ['a day of 25 hours', '2026-10-25T23:00Z', { period: 'day' }],
+    ['an hour before the clock is set back', '2026-10-25T01:00Z', { period: 'hour' }],
+    ['an hour before the clock is set forward', '2026-03-29T01:00Z', { period: 'hour' }],
+    ['a week until Sunday', '2026-03-28T23:00Z', { period: 'week', weekStart: 'sunday' }],
+    ['a month until the 31st', '2026-02-27T23:00Z', { period: 'month', anchor: '2026-01-31' }],
+    ['a year until 29 February', '2028-02-28T23:00Z', { period: 'year', anchor: '2024-02-29' }],
+  ] as const)('%s ends at its own instant, whatever the client says', async (_, end, window) => {
+    const { redis: stepped, clock, close } = await startSteppedRedis();
+    clock.step(Date.parse(end) - 250 - realNow());
+    const limits = [fixedWindow({ rate: 5, timeZone: 'Europe/Berlin', ...window })];
+    for (const hours of [0, 5, -5, 30, -30]) {
+      wallClockIs(Date.parse(end) - realNow() + hours * HOUR);
+      const limiter = make(limits, stepped.url);
+      const id = `off by ${hours} hours`;
+      const decisions = await many(limiter, 8, id);
+      while (decisions.at(-1)?.resetAtMs === decisions[0]?.resetAtMs) {
+        decisions.push(...(await many(limiter, 8, id)));
+      }
+      const ends = decisions.map(({ resetAtMs }) => resetAtMs ?? 0);
+      expect(ends[0]).toBe(Date.parse(end));
+      for (const windowEnd of new Set(ends)) {
+        const mine = decisions.filter(({ resetAtMs }) => resetAtMs === windowEnd);
+        expect(reasonsOf(mine).filter((reason) => reason === 'within_limit')).toHaveLength(5);
+        expect(reasonsOf(mine).filter((reason) => reason === 'limited')).toHaveLength(
+          mine.length - 5,
+        );
+      }
+      await limiter.close();
+      clock.step(Date.parse(end) - 250 - (await timeOf(stepped)));
+    }
+    await close();
+  });
 });
+
+/** A server's clock, in Unix milliseconds. */
+async function timeOf(redis: RedisServer): Promise<number> {
+  const [seconds, micros] = (await redis.command('TIME')) as [string, string];
+  return Number(seconds) * 1_000 + Math.floor(Number(micros) / 1_000);
+}
 
 test('a refund in memory for a past window gives nothing back and resolves', async () => {
   const clock = new ManualClock();

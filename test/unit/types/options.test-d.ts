@@ -1,5 +1,11 @@
 import { expectTypeOf, test } from 'vitest';
-import { MemoryStore, RateLimiter, tokenBucket } from 'distributed-rate-limiter';
+import {
+  fixedWindow,
+  MemoryStore,
+  RateLimiter,
+  slidingWindow,
+  tokenBucket,
+} from 'distributed-rate-limiter';
 import type {
   CallOptions,
   Decision,
@@ -9,6 +15,7 @@ import type {
   RateLimiterOptions,
   RedisPort,
   StoreError,
+  Weekday,
 } from 'distributed-rate-limiter';
 import { ManualClock, storeContract } from 'distributed-rate-limiter/testing';
 import type { ContractCase } from 'distributed-rate-limiter/testing';
@@ -203,4 +210,25 @@ test('the contract accepts a factory that adds only the store', () => {
     makeLimiter: (options) => new RateLimiter({ ...options, redis, cluster: true, timeoutMs: 5 }),
     advance: async () => {},
   });
+});
+
+test('a calendar begins where the limit says', () => {
+  void new RateLimiter({
+    store,
+    algorithm: 'fixed_window',
+    rate: 5,
+    period: 'month',
+    anchor: '2026-01-15',
+  });
+  fixedWindow({ rate: 5, period: 'week', weekStart: 'sunday' });
+  const day: Weekday = 'sunday';
+  fixedWindow({ rate: 5, period: 'week', weekStart: day });
+  // @ts-expect-error it is no day of the week
+  fixedWindow({ rate: 5, period: 'week', weekStart: 'sun' });
+  // @ts-expect-error a Date has no date without a time zone
+  fixedWindow({ rate: 5, period: 'month', anchor: new Date() });
+  // @ts-expect-error a token bucket has no calendar
+  void new RateLimiter({ store, rate: 5, period: '1m', anchor: '2026-01-15' });
+  // @ts-expect-error nor has a sliding window
+  slidingWindow({ rate: 5, period: '1m', weekStart: 'sunday' });
 });

@@ -34,6 +34,7 @@ test('accepts plain options', () => {
     rate: 5,
     period: 'month',
     timeZone: 'Europe/Berlin',
+    anchor: '2026-01-15',
     namespace: 'a',
     blocks: true,
     failStrategy: 'throw',
