@@ -130,7 +130,7 @@ const CHECKS: Checks<Link> = {
     assert.deepEqual(plain(await port.send('EVALSHA', [sha1(ECHO), ...args], key)), expected);
   },
 
-  'integers arrive exactly, up to 2^53 - 64 and down to its negative': async ({ port }) => {
+  'integers from -(2^53 - 64) to 2^53 - 64 arrive exactly': async ({ port }) => {
     // The parsers of ioredis and node-redis round the last few dozen integers before 2^53.
     const integers = [0, -1, 1_767_225_600_000_001, 2 ** 53 - 65, 2 ** 53 - 64, 65 - 2 ** 53];
     const key = newKey();
@@ -159,44 +159,46 @@ const CHECKS: Checks<Link> = {
     assert.deepEqual(plain(reply), [128, 3_000, `{${tag}}/127`, '2999']);
   },
 
-  'a script that the server does not know is an answer: NOSCRIPT': async ({ port }) => {
+  'an unknown script is an answer of the server, NOSCRIPT': async ({ port }) => {
     const error = await refusal(port, 'EVALSHA', sha1(randomUUID()));
     assert.match(error.message, /^NOSCRIPT/);
     assert.equal(port.isReply(error), true);
   },
 
-  'what the server refuses is an answer, and begins with its code': async ({ port }) => {
+  'a refusal by the server is an answer that begins with its code': async ({ port }) => {
     for (const code of ['OOM', 'NOPERM', 'BUSY', 'ERR']) {
       await answers(port, code);
     }
   },
 
-  'that the server only reads is an answer: READONLY': ({ port }) => answers(port, 'READONLY'),
+  'a refused write on a replica is an answer of the server, READONLY': ({ port }) =>
+    answers(port, 'READONLY'),
 
-  'what the server did not say is no answer': async ({ port }) => {
+  'an error of the client itself is not an answer of the server': async ({ port }) => {
     const others = [new Error('NOSCRIPT looks like one'), new TypeError('x'), 'NOSCRIPT', 7];
     for (const error of [...others, undefined, null, {}, Object.create(null)]) {
       assert.equal(port.isReply(error), false);
     }
   },
 
-  'keys of two slots are run where there are no slots, and an answer, CROSSSLOT, where there are':
-    async ({ port }) => {
-      if (port.nodeOf !== undefined) {
-        return; // such a client is only ever given the keys of one slot
-      }
-      const [one, other] = [newKey(), newKey()];
-      const sent = port.send('EVAL', ['return #KEYS', '2', one, other], one);
-      const reply = await sent.catch((error: unknown) => error);
-      if (reply instanceof Error) {
-        assert.match(reply.message, /^CROSSSLOT/);
-        assert.equal(port.isReply(reply), true);
-      } else {
-        assert.equal(Number(reply), 2);
-      }
-    },
+  'keys of two slots run on a single server, and get the answer CROSSSLOT on a cluster': async ({
+    port,
+  }) => {
+    if (port.nodeOf !== undefined) {
+      return; // such a client is only ever given the keys of one slot
+    }
+    const [one, other] = [newKey(), newKey()];
+    const sent = port.send('EVAL', ['return #KEYS', '2', one, other], one);
+    const reply = await sent.catch((error: unknown) => error);
+    if (reply instanceof Error) {
+      assert.match(reply.message, /^CROSSSLOT/);
+      assert.equal(port.isReply(reply), true);
+    } else {
+      assert.equal(Number(reply), 2);
+    }
+  },
 
-  'sends each call once, and answers each with its own reply': async ({ port }) => {
+  'sends each call once and resolves it with its own reply': async ({ port }) => {
     const key = newKey();
     const script =
       "redis.call('PEXPIRE', KEYS[1], 60000) return {redis.call('INCR', KEYS[1]), ARGV[1]}";
@@ -225,7 +227,7 @@ const CHECKS: Checks<Link> = {
     );
   },
 
-  'reaches the node of every slot, and names it where it is a cluster': async ({ port }) => {
+  'reaches the node of every slot, and names the node on a cluster': async ({ port }) => {
     const keys = Array.from({ length: 64 }, () => newKey());
     const replies = await Promise.all(keys.map((key) => port.send('EVAL', [COUNT, '1', key], key)));
     assert.deepEqual(
@@ -237,7 +239,7 @@ const CHECKS: Checks<Link> = {
     }
   },
 
-  'a turn of decisions is one call, or on a cluster one for each slot': async ({ port }) => {
+  'the decisions of one turn are one call, or one per slot on a cluster': async ({ port }) => {
     const counted = new CountedPort(port);
     const limiter = limiterOn(counted);
     await limiter.ready();
@@ -258,7 +260,7 @@ const CHECKS: Checks<Link> = {
     assert.ok(counted.sends >= 1);
   },
 
-  'a limit holds through it': async ({ redis }) => {
+  'a limit admits exactly its burst through the client': async ({ redis }) => {
     const limiter = limiterOn(redis);
     const decisions = await Promise.all(
       Array.from({ length: 50 }, (_, i) => limiter.allow(`user:${i % 10}`)),
@@ -269,7 +271,7 @@ const CHECKS: Checks<Link> = {
     );
   },
 
-  'says away when the connection is lost, and ready when it is back': async (link) => {
+  'reports away when the connection is lost, and ready when it is back': async (link) => {
     const limiter = limiterOn(link.redis, TIMEOUT_MS);
     await limiter.ready();
     await link.faults.lose();
@@ -285,7 +287,7 @@ const CHECKS: Checks<Link> = {
     assert.equal(link.port.state, 'ready');
   },
 
-  'a send that is under way when the connection is lost does not hang for ever': async (link) => {
+  'a send under way when the connection is lost settles': async (link) => {
     const limiter = limiterOn(link.redis, TIMEOUT_MS);
     const key = newKey();
     await limiter.ready();
@@ -305,7 +307,7 @@ const CHECKS: Checks<Link> = {
     assert.ok(['a reply', 'a rejection'].includes(settled), `it was settled with ${settled}`);
   },
 
-  'no decision outlasts its deadline while the server is silent, and then all is well again':
+  'every decision meets its deadline while the server is silent, and is real when it answers again':
     async (link) => {
       const limiter = limiterOn(link.redis, TIMEOUT_MS);
       await limiter.ready();
@@ -320,7 +322,7 @@ const CHECKS: Checks<Link> = {
       await realAgain(limiter);
     },
 
-  'no decision outlasts its deadline when the server goes away meanwhile': async (link) => {
+  'every decision meets its deadline when the server goes away during the call': async (link) => {
     const limiter = limiterOn(link.redis, TIMEOUT_MS);
     await limiter.ready();
     await link.faults.stall();

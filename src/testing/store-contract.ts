@@ -77,9 +77,7 @@ const LONGEST_ADVANCE_MS = 200;
 const SLOW = '100d';
 
 const CHECKS: Checks<Bench> = {
-  'admits exactly the burst of calls made at once, the first ones, and counts down': async ({
-    make,
-  }) => {
+  'admits exactly the first calls of a simultaneous burst, and counts down': async ({ make }) => {
     const limiter = make({ rate: 50, period: SLOW });
     const decisions = await many(200, () => limiter.allow('user'));
     assert.deepEqual(
@@ -101,7 +99,7 @@ const CHECKS: Checks<Bench> = {
     assert.deepEqual(allowed, [true, true, true, false, false]);
   },
 
-  'says of a call that passes exactly this much': async ({ make }) => {
+  'returns every field of an allowed decision': async ({ make }) => {
     const decision = allowedOf(
       await make({ rate: 4, period: '1h', burst: 8 }).allow('user', { cost: 2 }),
     );
@@ -129,7 +127,7 @@ const CHECKS: Checks<Bench> = {
     assert.ok(Number.isSafeInteger(resetAtMs));
   },
 
-  'says of a call that is refused exactly this much': async ({ make }) => {
+  'returns every field of a limited decision': async ({ make }) => {
     const limiter = make({ rate: 4, period: '1h', burst: 2 });
     const {
       result: [first, refused],
@@ -179,7 +177,7 @@ const CHECKS: Checks<Bench> = {
     );
   },
 
-  'peeks without charging, and says what allow would say': async ({ make }) => {
+  'peeks without charging, and returns what allow would return': async ({ make }) => {
     const limiter = make({ rate: 2, period: SLOW });
     const fresh = allowedOf(await limiter.peek('user'));
     assert.equal(fresh.remaining, 2);
@@ -189,7 +187,7 @@ const CHECKS: Checks<Bench> = {
     assert.equal(limitedOf(await limiter.peek('user')).remaining, 0);
   },
 
-  'resets an identity to as if never used, and no other': async ({ make }) => {
+  'resets one identity to the state before its first call, and no other': async ({ make }) => {
     const limiter = make({ rate: 1, period: SLOW });
     await Promise.all([limiter.allow('one'), limiter.allow('other')]);
     await limiter.reset('one');
@@ -199,7 +197,7 @@ const CHECKS: Checks<Bench> = {
     limitedOf(await limiter.peek('other'));
   },
 
-  'resets what was never used': async ({ make }) => {
+  'resets an identity that was never used': async ({ make }) => {
     const limiter = make({ rate: 1, period: SLOW });
     await limiter.reset('user');
     allowedOf(await limiter.allow('user'));
@@ -241,7 +239,7 @@ const CHECKS: Checks<Bench> = {
     }
   },
 
-  'is as if never used after resetAfterMs': async ({ make, advance }) => {
+  'recovers fully after resetAfterMs': async ({ make, advance }) => {
     const limiter = make({ rate: 10, period: '150ms' });
     const { resetAfterMs } = allowedOf(await limiter.allow('user', { cost: 10 }));
     assert.equal(resetAfterMs, 150);
@@ -271,7 +269,7 @@ const CHECKS: Checks<Bench> = {
     assert.ok(admitted >= 6, `only ${admitted} in ${elapsedMs} ms`);
   },
 
-  'names the same instant of reset until the next charge': async ({ make, advance }) => {
+  'reports the same instant of reset until the next charge': async ({ make, advance }) => {
     const limiter = make({ rate: 2, period: '1h' });
     const first = allowedOf(await limiter.allow('user', { cost: 2 }));
     await advance(5);
@@ -282,7 +280,7 @@ const CHECKS: Checks<Bench> = {
     assert.equal(seen.resetAtMs, first.resetAtMs);
   },
 
-  'charges all limits or none': async ({ make }) => {
+  'charges all limits of a call or none': async ({ make }) => {
     const limiter = make({
       limits: [
         tokenBucket({ rate: 3, period: SLOW }),
@@ -328,7 +326,7 @@ const CHECKS: Checks<Bench> = {
     assertWithin(retryAfterMs, 7_200_000, elapsedMs);
   },
 
-  'keeps what was used when a call brings its own limits': async ({ make }) => {
+  'keeps the usage when a call brings its own limits': async ({ make }) => {
     const limiter = make({ rate: 10, period: SLOW });
     const larger = [tokenBucket({ rate: 10, period: SLOW, burst: 12 })];
     allowedOf(await limiter.allow('user', { cost: 10 }));
@@ -337,7 +335,7 @@ const CHECKS: Checks<Bench> = {
     limitedOf(await limiter.allow('user', { limits: larger, cost: 2 }));
   },
 
-  'says that a cost is impossible, and charges nothing': async ({ make }) => {
+  'refuses an impossible cost and charges nothing': async ({ make }) => {
     const limiter = make({ rate: 3, period: SLOW });
     assert.deepEqual(await limiter.allow('user', { cost: 4 }), {
       allowed: false,
@@ -352,13 +350,13 @@ const CHECKS: Checks<Bench> = {
     assert.equal(allowedOf(await limiter.allow('user', { cost: 3 })).remaining, 0);
   },
 
-  'is exact for the largest numbers': async ({ make }) => {
+  'counts the largest numbers exactly': async ({ make }) => {
     const limiter = make({ rate: 1_000_000_000, period: '365d' });
     const first = allowedOf(await limiter.allow('user', { cost: 999_999_999 }));
     assert.ok(first.remaining >= 1 && first.remaining <= 1_000, `${first.remaining} remaining`);
   },
 
-  'is exact for rates that do not divide their period': async ({ make }) => {
+  'counts rates exactly that do not divide their period': async ({ make }) => {
     const limiter = make({ rate: 7, period: '100d' });
     for (let cost = 1; cost <= 7; cost++) {
       const { resetAfterMs } = allowedOf(await limiter.allow(`user:${cost}`, { cost }));
@@ -375,7 +373,7 @@ const CHECKS: Checks<Bench> = {
     assertWithin(limitedOf(decisions[7]!).retryAfterMs, 1_234_285_715, elapsedMs);
   },
 
-  'takes any text for an identity, and never two for one': async ({ make }) => {
+  'accepts any text as identity, and keeps different ones apart': async ({ make }) => {
     const limiter = make({ rate: 1, period: SLOW });
     const identities = [
       '__proto__',
@@ -454,14 +452,14 @@ const CHECKS: Checks<Bench> = {
     limitedOf(await make({ rate: 1, period: SLOW, namespace, hashSecret }).allow('user'));
   },
 
-  'is ready, again and again, and charges nobody for it': async ({ make }) => {
+  'resolves ready() repeatedly without charging an identity': async ({ make }) => {
     const limiter = make({ rate: 1, period: SLOW });
     await limiter.ready();
     await limiter.ready();
     allowedOf(await limiter.allow('user'));
   },
 
-  'settles what is under way when it is closed': async ({ make }) => {
+  'settles calls under way when it is closed': async ({ make }) => {
     const limiter = make({ rate: 2, period: SLOW });
     const pending = many(3, () => limiter.allow('user'));
     await limiter.close();

@@ -10,11 +10,11 @@ const report = (numPassedTests: number, numFailedTests = 0) => ({
 });
 
 const cases = [
-  ['all passed', report(3), 0, { passed: 3, failed: 0, skipped: 0 }],
-  ['one failed', report(3, 1), 1, { passed: 3, failed: 1, skipped: 0 }],
+  ['all tests passed', report(3), 0, { passed: 3, failed: 0, skipped: 0 }],
+  ['one test failed', report(3, 1), 1, { passed: 3, failed: 1, skipped: 0 }],
   ['no report was written', undefined, 0, { passed: 0, failed: 1, skipped: 0 }],
   ['no test was found', report(0), 0, { passed: 0, failed: 1, skipped: 0 }],
-  ['an error outside any test', report(3), 1, { passed: 3, failed: 1, skipped: 0 }],
+  ['an error occurred outside any test', report(3), 1, { passed: 3, failed: 1, skipped: 0 }],
   [
     'a file did not load',
     { ...report(3), testResults: [{ status: 'failed', assertionResults: [] }] },
@@ -22,7 +22,7 @@ const cases = [
     { passed: 3, failed: 1, skipped: 0 },
   ],
   [
-    'a file with a failed test is not counted twice',
+    'a file has a failed test, which counts once',
     {
       ...report(3, 1),
       testResults: [{ status: 'failed', assertionResults: [{ status: 'failed' }] }],
@@ -31,14 +31,14 @@ const cases = [
     { passed: 3, failed: 1, skipped: 0 },
   ],
   [
-    'skipped and planned tests are not passed ones',
+    'tests were skipped or planned',
     { ...report(3), numPendingTests: 2, numTodoTests: 1 },
     0,
     { passed: 3, failed: 0, skipped: 3 },
   ],
 ] as const;
 
-test.each(cases)('CI counts its checks when %s', (_when, given, exitCode, expected) => {
+test.each(cases)('CI counts the tests when %s', (_when, given, exitCode, expected) => {
   expect(countTests(given, exitCode)).toEqual(expected);
 });
 

@@ -72,9 +72,12 @@ describe('a client library missing for a URL', () => {
       { ioredis: 'exports.Redis = function () { throw new Error("no client") }' },
       /ERR_CLIENT_MISSING no client/,
     ],
-  ])('every call rejects, whatever `failStrategy`, when %s', async (_, libraries, expected) => {
-    const lines = await outcomes(libraries);
-    expect(lines).toHaveLength(24);
-    expect(lines.filter((line) => !expected.test(line))).toEqual([]);
-  });
+  ])(
+    'every call rejects, whatever `failStrategy`, when the library %s',
+    async (_, libraries, expected) => {
+      const lines = await outcomes(libraries);
+      expect(lines).toHaveLength(24);
+      expect(lines.filter((line) => !expected.test(line))).toEqual([]);
+    },
+  );
 });

@@ -139,7 +139,7 @@ describe.each(subjects)('a program with $title', (subject) => {
 
   const ways = /^(?:io)?redis$/.test(subject.name) ? ['client', 'URL'] : ['client'];
   test.each(ways)(
-    'decides by %s in minified bundles as it does without a bundler',
+    'decides by %s in minified bundles as without a bundler',
     async (way) => {
       const main = `by-${way}.mjs`;
       writeFileSync(path.join(project, main), program(subject, way === 'URL'));

@@ -16,19 +16,14 @@ const noGit = spawnSync('git', ['--version']).status !== 0;
 
 /** Tags of three commits, the last of them HEAD, and of one on another branch. */
 const histories = [
-  ['there is none', [[], [], []], [], undefined],
+  ['none without tags', [[], [], []], [], undefined],
   ['none when only HEAD is tagged', [[], [], ['v0.1.0']], [], undefined],
   ['the one before HEAD when HEAD is a release', [['v0.1.0'], [], ['v0.2.0']], [], 'v0.1.0'],
   ['the last one when HEAD is not tagged', [['v0.1.0'], ['v0.2.0'], []], [], 'v0.2.0'],
   ['v0.10.0 after v0.9.0', [['v0.9.0'], ['v0.10.0'], []], [], 'v0.10.0'],
-  ['a candidate is older than its release', [['v1.0.0-rc.1'], ['v1.0.0'], []], [], 'v1.0.0'],
-  [
-    'a candidate is newer than the release before',
-    [['v1.0.0'], ['v1.1.0-rc.1'], []],
-    [],
-    'v1.1.0-rc.1',
-  ],
-  ['a release of another branch is not before HEAD', [['v0.1.0'], [], []], ['v0.3.0'], 'v0.1.0'],
+  ['a release before its candidate', [['v1.0.0-rc.1'], ['v1.0.0'], []], [], 'v1.0.0'],
+  ['a candidate before the previous release', [['v1.0.0'], ['v1.1.0-rc.1'], []], [], 'v1.1.0-rc.1'],
+  ['none from another branch', [['v0.1.0'], [], []], ['v0.3.0'], 'v0.1.0'],
   ['none when all tags have other names', [['nightly', 'vendor'], [], []], [], undefined],
 ] as const;
 

@@ -121,7 +121,7 @@ const SCENES: Readonly<Record<string, readonly Row[]>> = {
     ),
     row('with the last release nothing is left', ['two', 'release', 'b'], 13 * SECOND, [1]),
   ],
-  'the same call again': [
+  'a call that is sent twice': [
     row('a lease', ['one', 'acquire', 'a'], 0, [1, 10 * SECOND, 0], 'a 10000000'),
     row(
       'acquired again has its own place, not a second one',
@@ -140,7 +140,7 @@ const SCENES: Readonly<Record<string, readonly Row[]>> = {
     row('once it is released it is a new call', ['one', 'release', 'a'], SECOND, [1]),
     row('which takes a place', ['one', 'acquire', 'a'], SECOND, [1, 10 * SECOND, 0], 'a 11000000'),
   ],
-  'beside a rate': [
+  'places beside a rate limit': [
     row(
       'takes a place and is charged, whatever the cost one place',
       ['rated', 'acquire', 'a', 2],
@@ -185,7 +185,7 @@ const SCENES: Readonly<Record<string, readonly Row[]>> = {
       'b 10000000',
     ),
   ],
-  'fewer places than before': [
+  'a lowered maximum of places': [
     row('one', ['two', 'acquire', 'a'], 0, [1, 10 * SECOND, 0], 'a 10000000'),
     row('two', ['two', 'acquire', 'b'], SECOND, [2, 10 * SECOND, 0], 'a 10000000 b 11000000'),
     row(
@@ -203,7 +203,7 @@ const SCENES: Readonly<Record<string, readonly Row[]>> = {
       'b 11000000 a 12000000',
     ),
   ],
-  'two limits of leases': [
+  'two concurrency limits': [
     row(
       'takes a place under both',
       ['both', 'acquire', 'a'],
@@ -225,7 +225,7 @@ const SCENES: Readonly<Record<string, readonly Row[]>> = {
       [0],
     ),
   ],
-  'a shadow': [
+  'a shadow limit': [
     row('lends its place', ['shadow', 'acquire', 'a'], 0, [1, 10 * SECOND, 0], 'a 10000000'),
     row(
       'says that it would refuse, and takes no note of what it has no place for',
@@ -236,7 +236,7 @@ const SCENES: Readonly<Record<string, readonly Row[]>> = {
     ),
     row('does not end what it did not lend', ['shadow', 'renew', 'b'], 0, [1], 'a 10000000'),
   ],
-  'the clock steps back': [
+  'a clock that steps back': [
     row('a lease', ['two', 'acquire', 'a'], 60 * SECOND, [1, 10 * SECOND, 0], 'a 70000000'),
     row(
       'by a second: it is left alone, and lasts a second longer',
@@ -331,13 +331,13 @@ describe('concurrency', () => {
     const foreign: readonly (readonly [string, readonly (string | number)[], RegExp])[] = [
       ['a string', ['SET', 'k', '5'], /^WRONGTYPE/],
       ['a hash', ['HSET', 'k', 'a', '5'], /^WRONGTYPE/],
-      ['a set of other scores', ['ZADD', 'k', 1, 'a'], /^UNREADABLE/],
-      ['one without the mark', ['ZADD', 'k', START + SECOND, 'a'], /^UNREADABLE/],
-      ['nothing but the mark', ['ZADD', 'k', -START, '~'], /^UNREADABLE/],
-      ['a mark in parts of a microsecond', ['ZADD', 'k', -0.5, '~', START, 'a'], /^UNREADABLE/],
-      ['an end beyond exact numbers', ['ZADD', 'k', -START, '~', 2 ** 53, 'a'], /^UNREADABLE/],
-      ['an end without end', ['ZADD', 'k', -START, '~', '+inf', 'a'], /^UNREADABLE/],
-      ['a mark without end', ['ZADD', 'k', '-inf', '~', START, 'a'], /^UNREADABLE/],
+      ['a foreign sorted set', ['ZADD', 'k', 1, 'a'], /^UNREADABLE/],
+      ['leases without the mark', ['ZADD', 'k', START + SECOND, 'a'], /^UNREADABLE/],
+      ['the mark alone', ['ZADD', 'k', -START, '~'], /^UNREADABLE/],
+      ['a mark in fractions of a microsecond', ['ZADD', 'k', -0.5, '~', START, 'a'], /^UNREADABLE/],
+      ['a lease that ends beyond 2^53', ['ZADD', 'k', -START, '~', 2 ** 53, 'a'], /^UNREADABLE/],
+      ['a lease that ends at +inf', ['ZADD', 'k', -START, '~', '+inf', 'a'], /^UNREADABLE/],
+      ['a mark of -inf', ['ZADD', 'k', '-inf', '~', START, 'a'], /^UNREADABLE/],
     ];
 
     test.each(foreign)(

@@ -70,7 +70,7 @@ const inDebt = slidingWindowLog({ rate: 3, period: 10, maxDebt: 2 });
 
 const SCENES: readonly (readonly [title: string, limit: Limit, rows: readonly Row[]])[] = [
   [
-    '3 per 10 s',
+    'a limit of 3 per 10 s',
     ten,
     [
       ['nothing used, nothing to wait for', 'peek', 0, 1, true, [3, 0, 0]],
@@ -106,7 +106,7 @@ const SCENES: readonly (readonly [title: string, limit: Limit, rows: readonly Ro
     ],
   ],
   [
-    'a window that no grid would see',
+    'a window across the boundary of two fixed windows',
     ten,
     [
       ['late in one ten seconds', 'allow', 9_999 * MS, 3, true, [0, 0, 10 * SECOND]],
@@ -121,7 +121,7 @@ const SCENES: readonly (readonly [title: string, limit: Limit, rows: readonly Ro
     ],
   ],
   [
-    'parts of what is asked for',
+    'a partial grant',
     ten,
     [
       ['as many as there are', 'up_to', 0, 5, 3, [0, 0, 10 * SECOND]],
@@ -582,12 +582,12 @@ describe('through the public API', () => {
 
   test.each<[string, Record<string, unknown>, RegExp]>([
     [
-      'no rate',
+      'a rate of 0',
       { rate: 0, period: '1m' },
       /`rate` must be a whole number from 1 to 1000000000, got 0/,
     ],
-    ['half a unit', { rate: 1.5, period: '1m' }, /`rate` must be a whole number/],
-    ['no period', { rate: 1 }, /`period`/],
+    ['a rate of 1.5', { rate: 1.5, period: '1m' }, /`rate` must be a whole number/],
+    ['a missing period', { rate: 1 }, /`period`/],
     ['a period with an unknown unit', { rate: 1, period: '1x' }, /`period`/],
     [
       '`burst`, an option of the token bucket',

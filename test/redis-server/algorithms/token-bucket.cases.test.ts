@@ -192,7 +192,7 @@ const SCENES: readonly Scene[] = [
     ],
   },
   {
-    title: 'states as they are found',
+    title: 'stored states in every form',
     limit: SEVEN,
     rows: [
       // A whole number of microseconds.
@@ -229,7 +229,7 @@ const SCENES: readonly Scene[] = [
     ],
   },
   {
-    title: 'a limit that is reshaped',
+    title: 'a limit whose numbers change',
     limit: SEVEN,
     rows: [
       // The bucket as its old limit leaves it.
@@ -303,7 +303,7 @@ const SCENES: readonly Scene[] = [
     ],
   },
   {
-    title: 'until when no excess is forgiven',
+    title: 'the time after a forgiven step in which no other is forgiven',
     limit: FIVE,
     rows: [
       // While an earlier pardon runs, an excess is waited out, however great.
@@ -339,7 +339,7 @@ const SCENES: readonly Scene[] = [
     ],
   },
   {
-    title: 'a limit whose users may be in debt',
+    title: 'a limit with maxDebt',
     limit: per(5, 10_000, 5, 5),
     rows: [
       // Five units owed beyond an empty bucket are no excess: they are waited out.
@@ -375,7 +375,7 @@ const SCENES: readonly Scene[] = [
     ],
   },
   {
-    title: 'the time for which a state is kept',
+    title: 'the TTL of a state',
     limit: per(1_000, 1_000, 5_000),
     rows: [
       // A millisecond to recover: and one more, since a server may expire a key at its very instant.

@@ -45,7 +45,7 @@ const monthly = fixedWindow({ rate: 10, period: 'month' });
 
 const CASES: readonly (readonly [what: string, limit: Limit, steps: readonly Step[]])[] = [
   [
-    'a sliding window lets exactly its rate pass at once',
+    'a sliding window admits exactly its rate at once',
     sliding,
     [
       [0, 'allow', 10, ok(0, { resetS: 120 })],
@@ -53,7 +53,7 @@ const CASES: readonly (readonly [what: string, limit: Limit, steps: readonly Ste
     ],
   ],
   [
-    'half of the window before counts when half of this one is gone',
+    'half of the previous window counts when half of the current one has passed',
     sliding,
     [
       [59, 'allow', 10, ok(0)],
@@ -63,7 +63,7 @@ const CASES: readonly (readonly [what: string, limit: Limit, steps: readonly Ste
     ],
   ],
   [
-    'a sliding window forgets after two periods',
+    'a sliding window is empty after two periods',
     sliding,
     [
       [0, 'allow', 10, ok(0)],
@@ -89,7 +89,7 @@ const CASES: readonly (readonly [what: string, limit: Limit, steps: readonly Ste
     ],
   ],
   [
-    'a penalty counts what is left of the window before, too',
+    'a penalty counts the previous window too',
     slidingDebt,
     [
       [0, 'allow', 10, ok(0)],
@@ -98,7 +98,7 @@ const CASES: readonly (readonly [what: string, limit: Limit, steps: readonly Ste
     ],
   ],
   [
-    'a sliding window looks the same after a step back of up to a second, and none is lost after a longer one',
+    'a sliding window is unchanged by a step back of up to a second, and keeps its counts after a longer one',
     sliding,
     [
       [60, 'allow', 10, ok(0)],
@@ -116,7 +116,7 @@ const CASES: readonly (readonly [what: string, limit: Limit, steps: readonly Ste
     ],
   ],
   [
-    'a fixed window lets its rate pass, then nothing until it ends',
+    'a fixed window admits its rate, then nothing until it ends',
     fixed,
     [
       [50, 'allow', 10, ok(0, { resetS: 10 })],
@@ -144,7 +144,7 @@ const CASES: readonly (readonly [what: string, limit: Limit, steps: readonly Ste
     ],
   ],
   [
-    'a fixed window whose clock stepped back counts what was counted',
+    'a fixed window keeps its count when the clock steps back',
     fixed,
     [
       [60, 'allow', 10, ok(0)],

@@ -29,12 +29,12 @@ describe('stored windows that the library never writes', () => {
   });
 
   test.each([
-    ['one, readable', SLIDING, `${HOUR}:${INDEX}:0:3`, 7 - 1],
-    ['two of one period', SLIDING, `${HOUR}:${INDEX}:0:3;${HOUR}:${INDEX}:0:9`, UNREADABLE],
+    ['one readable window', SLIDING, `${HOUR}:${INDEX}:0:3`, 7 - 1],
+    ['two windows of one period', SLIDING, `${HOUR}:${INDEX}:0:3;${HOUR}:${INDEX}:0:9`, UNREADABLE],
     ['one period in two spellings', SLIDING, `${HOUR}:${INDEX}:0:3;0${HOUR}:1:0:9`, UNREADABLE],
     ['an end that no clock reaches', SLIDING, `${HOUR}:${2 ** 53 / HOUR}:0:3`, UNREADABLE],
     ['an end beyond any TTL', SLIDING, `${HOUR}:9007199254740991:0:3`, UNREADABLE],
-    ['one fixed window, readable', FIXED, window, 7 - 1],
+    ['one readable fixed window', FIXED, window, 7 - 1],
     ['a kind with a control character', FIXED, `a\0b:0:1:9`, UNREADABLE],
     ['two fixed windows of one kind', FIXED, `${window};${HOUR}:0:1:9`, UNREADABLE],
   ])('both twins read alike: %s', async (_, limit, state, expected) => {

@@ -118,9 +118,9 @@ describe('a cluster of three', () => {
         faults: relays.faults,
       }),
       {
-        'says away when the connection is lost, and ready when it is back': lost,
-        'a send that is under way when the connection is lost does not hang for ever': lost,
-        'no decision outlasts its deadline when the server goes away meanwhile': lost,
+        'reports away when the connection is lost, and ready when it is back': lost,
+        'a send under way when the connection is lost settles': lost,
+        'every decision meets its deadline when the server goes away during the call': lost,
       },
     );
   });
@@ -183,7 +183,7 @@ describe('a cluster of three', () => {
       {
         'the server runs calls in the order in which they were sent':
           'valkey-glide hands each command to a task of its own',
-        'that the server only reads is an answer: READONLY':
+        'a refused write on a replica is an answer of the server, READONLY':
           'valkey-glide keeps it, looks for the new primary, and times out',
       },
     );

@@ -108,16 +108,24 @@ describe('pacedFetch retries', () => {
     replies: readonly Reply[],
     expected: Outcome,
   ])[] = [
-    ['a 200 is a 200', [{}], { status: 200, slept: [], sent: 1 }],
-    ['a 429 is retried when it said', [after(5)], { status: 200, slept: [5_000], sent: 2 }],
-    ['a 503 too', [after(5, 503)], { status: 200, slept: [5_000], sent: 2 }],
+    ['a 200 is returned', [{}], { status: 200, slept: [], sent: 1 }],
     [
-      'a 429 that says it in RateLimit',
+      'a 429 is retried after its Retry-After',
+      [after(5)],
+      { status: 200, slept: [5_000], sent: 2 },
+    ],
+    [
+      'a 503 is retried after its Retry-After',
+      [after(5, 503)],
+      { status: 200, slept: [5_000], sent: 2 },
+    ],
+    [
+      'a 429 is retried after the reset in RateLimit',
       [{ status: 429, headers: { ratelimit: '"x";r=0;t=7' } }],
       { status: 200, slept: [7_000], sent: 2 },
     ],
     [
-      'a 429 that says it as a date, of its own clock',
+      'a 429 is retried at a date by the clock of the server',
       [
         {
           status: 429,
@@ -129,53 +137,54 @@ describe('pacedFetch retries', () => {
       ],
       { status: 200, slept: [9_000], sent: 2 },
     ],
-    ['a 429 that does not say when', [{ status: 429 }], { status: 429, slept: [], sent: 1 }],
-    ['a 429 that says now', [after(0)], { status: 429, slept: [], sent: 1 }],
-    ['longer than may be waited', [after(31)], { status: 429, slept: [], sent: 1 }],
-    ['just as long as may be waited', [after(30)], { status: 200, slept: [30_000], sent: 2 }],
+    ['a 429 without a time is returned', [{ status: 429 }], { status: 429, slept: [], sent: 1 }],
+    ['a 429 with Retry-After: 0 is returned', [after(0)], { status: 429, slept: [], sent: 1 }],
+    ['a wait longer than maxWaitMs is not begun', [after(31)], { status: 429, slept: [], sent: 1 }],
+    ['a wait of exactly maxWaitMs is made', [after(30)], { status: 200, slept: [30_000], sent: 2 }],
     [
-      'the bound is for all waits together',
+      'maxWaitMs bounds the sum of all waits',
       [after(20), after(10), after(1)],
       { status: 429, slept: [20_000, 10_000], sent: 3 },
     ],
     [
-      'three retries, and no more',
+      'at most three retries are made',
       [after(1), after(1), after(1), after(1), after(1)],
       { status: 429, slept: [1_000, 1_000, 1_000], sent: 4 },
     ],
-    ['none', [after(1)], { status: 429, slept: [], sent: 1, options: { maxRetries: 0 } }],
     [
-      'no waiting at all',
+      'no retry is made with maxRetries: 0',
+      [after(1)],
+      { status: 429, slept: [], sent: 1, options: { maxRetries: 0 } },
+    ],
+    [
+      'no wait is made with maxWaitMs: 0',
       [after(1)],
       { status: 429, slept: [], sent: 1, options: { maxWaitMs: 0 } },
     ],
-    ['another status', [after(1, 502)], { status: 502, slept: [], sent: 1 }],
+    ['a 502 is returned', [after(1, 502)], { status: 502, slept: [], sent: 1 }],
     [
-      'another status, asked for',
+      'a 502 is retried when retryStatuses lists it',
       [after(1, 502)],
       { status: 200, slept: [1_000], sent: 2, options: { retryStatuses: [502] } },
     ],
     [
-      'a 429 of which nobody wants to know',
+      'a 429 is returned when retryStatuses is empty',
       [after(1)],
       { status: 429, slept: [], sent: 1, options: { retryStatuses: [] } },
     ],
-    ['a 404', [after(1, 404)], { status: 404, slept: [], sent: 1 }],
+    ['a 404 is returned', [after(1, 404)], { status: 404, slept: [], sent: 1 }],
   ];
-  test.each(rows)(
-    "answers as the server's replies demand: %s",
-    async (_, replies, { options, ...expected }) => {
-      const server = await serve(...replies);
-      const { clock, fetch } = paced(options);
-      const response = await fetch(server.url);
-      expect({
-        status: response.status,
-        slept: clock.slept,
-        sent: server.received.length,
-      }).toEqual(expected);
-      expect(await response.text()).toBe('done');
-    },
-  );
+  test.each(rows)('%s', async (_, replies, { options, ...expected }) => {
+    const server = await serve(...replies);
+    const { clock, fetch } = paced(options);
+    const response = await fetch(server.url);
+    expect({
+      status: response.status,
+      slept: clock.slept,
+      sent: server.received.length,
+    }).toEqual(expected);
+    expect(await response.text()).toBe('done');
+  });
 });
 
 describe('requests that are retried', () => {
@@ -191,7 +200,7 @@ describe('requests that are retried', () => {
     ...['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'POST', 'PATCH', 'post'].map(
       (method) =>
         [
-          `${method} after 429`,
+          `${method} is retried after 429`,
           429,
           (url: string) => [url, { method }] as Parameters<Fetch>,
           2,
@@ -200,7 +209,7 @@ describe('requests that are retried', () => {
     ...['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'get'].map(
       (method) =>
         [
-          `${method} after 503`,
+          `${method} is retried after 503`,
           503,
           (url: string) => [url, { method }] as Parameters<Fetch>,
           2,
@@ -209,7 +218,7 @@ describe('requests that are retried', () => {
     ...['POST', 'PATCH', 'QUERY'].map(
       (method) =>
         [
-          `${method} after 503`,
+          `${method} is not retried after 503`,
           503,
           (url: string) => [url, { method }] as Parameters<Fetch>,
           1,
@@ -227,7 +236,7 @@ describe('requests that are retried', () => {
     ).map(
       ([what, body]) =>
         [
-          `${what} as body`,
+          `${what} as body is sent again`,
           429,
           (url: string) => [url, { method: 'POST', body }] as Parameters<Fetch>,
           2,
@@ -245,17 +254,27 @@ describe('requests that are retried', () => {
       (url) => [new Request(url, { method: 'PUT', body: 'x' })],
       1,
     ],
-    ['a Request without one', 503, (url) => [new Request(url, { method: 'DELETE' })], 2],
-    ['a Request that may not be retried', 503, (url) => [new Request(url, { method: 'POST' })], 1],
     [
-      'init wins over a Request',
+      'a Request without a body is sent again',
+      503,
+      (url) => [new Request(url, { method: 'DELETE' })],
+      2,
+    ],
+    [
+      'a Request with POST is not retried after 503',
+      503,
+      (url) => [new Request(url, { method: 'POST' })],
+      1,
+    ],
+    [
+      'the init of a Request decides about the retry',
       503,
       (url) => [new Request(url, { method: 'POST', body: 'x' }), { method: 'PUT', body: 'y' }],
       2,
     ],
-    ['a URL', 429, (url) => [new URL(url)], 2],
+    ['a URL is requested again', 429, (url) => [new URL(url)], 2],
   ];
-  test.each(rows)('sends the right number of times: %s', async (_, status, call, sent) => {
+  test.each(rows)('%s', async (_, status, call, sent) => {
     const server = await serve(after(5, status));
     const { fetch } = paced();
     const response = await fetch(...call(server.url));
@@ -390,10 +409,10 @@ describe('pacedFetch waits before a request', () => {
   });
 
   test.each([
-    ['something is left', { ratelimit: '"x";r=1;t=8' }, 200],
-    ['a result that is not ready', { 'retry-after': '8' }, 202],
+    ['a response with something left', { ratelimit: '"x";r=1;t=8' }, 200],
+    ['a 202 with Retry-After', { 'retry-after': '8' }, 202],
     ['a cached response', { ratelimit: '"x";r=0;t=8', age: '1' }, 200],
-    ['an error without a word', {}, 429],
+    ['a 429 without fields', {}, 429],
   ])('the next call does not wait after %s', async (_, headers, status) => {
     const script = scripted({ headers, status });
     const { clock, fetch } = paced({ fetch: script.fetch });

@@ -71,10 +71,10 @@ function limiterOf(
 
 describe('the keys of an identity', () => {
   test.each<[string, Identity]>([
-    ['a plain one', 'user:12345'],
-    ['one that is no ASCII', 'grün 🦊'],
-    ['one with braces, colons and a line end', '{user}:#{}\r\n'],
-    ['one of 1,024 bytes', 'é'.repeat(512)],
+    ['ASCII text', 'user:12345'],
+    ['text beyond ASCII', 'grün 🦊'],
+    ['text with braces, colons and a line end', '{user}:#{}\r\n'],
+    ['text of 1,024 bytes', 'é'.repeat(512)],
     ['a single part', ['user:12345']],
     ['several parts', ['org', 'user', '🦊']],
   ])('the unnamed limit has the key <namespace>:<algorithm>:<sha256>: %s', async (_, identity) => {

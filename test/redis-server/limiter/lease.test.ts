@@ -217,7 +217,7 @@ describe('acquire', () => {
   });
 });
 
-describe('what is never right', () => {
+describe('misuse of leases', () => {
   const leased = new RateLimiter({ store: memory(), ...two });
   const rated = new RateLimiter({ store: memory(), rate: 1, period: '1m' });
 
@@ -225,7 +225,7 @@ describe('what is never right', () => {
     ['allow', () => leased.allow('user')],
     ['allowUpTo', () => leased.allowUpTo('user', 2)],
     ['wait', () => leased.wait('user')],
-    ['allow under limits of its own', () => rated.allow('user', { limits: [concurrency(two2)] })],
+    ['allow with limits of the call', () => rated.allow('user', { limits: [concurrency(two2)] })],
   ])('%s under a concurrency limit fails with a hint to acquire', async (_verb, call) => {
     await expect(call()).rejects.toMatchObject({
       code: 'ERR_LEASE_REQUIRED',

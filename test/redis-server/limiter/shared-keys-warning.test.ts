@@ -36,7 +36,7 @@ test('each shared key pattern has its own warning', async () => {
 
 test.each<[string, () => void]>([
   [
-    'the same numbers',
+    'limiters with the same numbers',
     () => {
       const redis = new FakeRedis();
       void new RateLimiter({ redis, rate: 60, period: '1m' });
@@ -44,7 +44,7 @@ test.each<[string, () => void]>([
     },
   ],
   [
-    'another namespace',
+    'limiters in different namespaces',
     () => {
       const redis = new FakeRedis();
       void new RateLimiter({ redis, rate: 1, period: '1m' });
@@ -52,7 +52,7 @@ test.each<[string, () => void]>([
     },
   ],
   [
-    'another client, store or URL',
+    'limiters on different clients, stores or URLs',
     () => {
       void new RateLimiter({ redis: new FakeRedis(), rate: 1, period: '1m' });
       void new RateLimiter({ redis: new FakeRedis(), rate: 2, period: '1m' });
@@ -63,7 +63,7 @@ test.each<[string, () => void]>([
     },
   ],
   [
-    'another secret',
+    'limiters with different secrets',
     () => {
       const redis = new FakeRedis();
       void new RateLimiter({ redis, rate: 1, period: '1m', hashSecret: 'a'.repeat(32) });

@@ -117,10 +117,10 @@ test('entries that depend on a failed charge fail with it, and others are kept',
 });
 
 test.each([
-  ['another type', ['RPUSH', '{K}#r:1', 'x'], /^WRONGTYPE/],
-  ['what is no record', ['SET', '{K}#r:1', 'x'], /^UNREADABLE/],
+  ['a list', ['RPUSH', '{K}#r:1', 'x'], /^WRONGTYPE/],
+  ['malformed text', ['SET', '{K}#r:1', 'x'], /^UNREADABLE/],
   ['a receipt of another algorithm', ['SET', '{K}#r:1', `${HELD};a:1`], /^UNREADABLE/],
-  ['too few receipts', ['SET', '{K}#r:1', `${HELD};1000000:1`], /^UNREADABLE/],
+  ['a record with too few receipts', ['SET', '{K}#r:1', `${HELD};1000000:1`], /^UNREADABLE/],
 ])(
   '%s under the key of a record fails only its own entry and grants nothing',
   async (_, put, kind) => {

@@ -66,7 +66,7 @@ describe.each<[string, (chosen: Chosen) => RateLimiter]>([
 describe('a refusal changes no stored state, so nobody can extend a lockout', () => {
   const limits: Record<string, Limit> = {
     tokenBucket: tokenBucket({ rate: 2, period: '1h' }),
-    'tokenBucket in parts of microseconds': tokenBucket({ rate: 7, period: '1h', burst: 2 }),
+    'tokenBucket in fractions of a microsecond': tokenBucket({ rate: 7, period: '1h', burst: 2 }),
     slidingWindow: slidingWindow({ rate: 2, period: '1h' }),
     slidingWindowLog: slidingWindowLog({ rate: 2, period: '1h' }),
     fixedWindow: fixedWindow({ rate: 2, period: '1h' }),

@@ -81,12 +81,12 @@ describe.each([
     ['arrays in arrays, 5,000 deep', `${'*1\r\n'.repeat(5_000)}:1`],
     ['a number beyond 2^53 for the time', '*2\r\n:9007199254740993\r\n:1'],
     ['a negative time', '*2\r\n:-99999999999999999\r\n:1'],
-    ['a time that is no number', '*2\r\n$9\r\n__proto__\r\n:1'],
+    ['a time that is not a number', '*2\r\n$9\r\n__proto__\r\n:1'],
     ['the names of properties', '*2\r\n$9\r\n__proto__\r\n$11\r\nconstructor'],
     ['hexadecimal digits', '*2\r\n:1700000000000000\r\n$4\r\n0x10'],
     ['an exponent', '*2\r\n:1700000000000000\r\n$3\r\n1e3'],
     ['NaN', '*2\r\n:1700000000000000\r\n$3\r\nNaN'],
-    ['OK', '+OK'],
+    ['text instead of numbers', '+OK'],
   ])('%s as reply is a failed decision that grants nothing', async (_what, reply) => {
     const limiter = new RateLimiter({
       redis: client,

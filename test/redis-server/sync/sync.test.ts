@@ -78,7 +78,7 @@ describe('the same decisions as the asynchronous limiter', () => {
       { algorithm: 'fixed_window', rate: 2, period: 'year', timeZone: 'Asia/Tokyo' },
     ],
     [
-      'several',
+      'several-limits',
       {
         rate: undefined,
         period: undefined,
@@ -397,7 +397,7 @@ describe('the worker thread', () => {
   }
 
   test.each(['esm', 'cjs'] as const)(
-    "in a %s bundle without the thread's file, the constructor names the cure",
+    "without the thread's file beside a bundle (%s), the constructor names the cure",
     (format) =>
       bundled(format, undefined, (module) => {
         expect(
@@ -413,7 +413,7 @@ describe('the worker thread', () => {
     ['cannot be parsed', 'export export', { message: expect.any(String) }],
     ['misses a file', "require('./missing.js');", { code: 'MODULE_NOT_FOUND' }],
     ['throws while it loads', "throw new Error('loading');", { message: 'loading' }],
-    ['throws what is no error', 'throw undefined;', { message: 'undefined' }],
+    ['throws undefined', 'throw undefined;', { message: 'undefined' }],
     [
       'throws while it starts',
       "exports.start = () => { throw new Error('starting'); };",
@@ -422,7 +422,7 @@ describe('the worker thread', () => {
     ['is another program', 'exports.other = 1;', { message: expect.stringContaining('start') }],
     ['ends at once', 'process.exit(0);', undefined],
     ['ends while it starts', 'exports.start = () => process.exit(1);', undefined],
-    ['never says that it is there', 'exports.start = () => {};', undefined],
+    ['never reports that it is ready', 'exports.start = () => {};', undefined],
   ])(
     'a thread file that %s causes ERR_WORKER_MISSING under every failStrategy',
     async (_, thread, cause) => {
@@ -478,23 +478,23 @@ describe('invalid options are refused at construction, with the messages of Rate
   const right = { redis: 'redis://localhost', rate: 5, period: '1m' };
 
   test.each<readonly [string, unknown]>([
-    ['no options', undefined],
-    ['no object', 5],
+    ['missing options', undefined],
+    ['a number as options', 5],
     ['a misspelt name', { ...right, ratee: 5 }],
-    ['a name of another library', { ...right, windowMs: 5 }],
+    ['an option name of another library', { ...right, windowMs: 5 }],
     ['rate: 0', { ...right, rate: 0 }],
     ['period: 1x', { ...right, period: '1x' }],
-    ['no redis', { rate: 5, period: '1m' }],
-    ['another protocol', { ...right, redis: 'http://localhost' }],
-    ['namespace', { ...right, namespace: 'a b' }],
-    ['algorithm', { ...right, algorithm: 'leaky' }],
-    ['failStrategy', { ...right, failStrategy: 'maybe' }],
-    ['timeoutMs', { ...right, timeoutMs: 0 }],
-    ['hashSecret', { ...right, hashSecret: 'short' }],
-    ['a hook', { ...right, onAllow: 5 }],
-    ['limits and rate', { ...right, limits: [{ rate: 5, period: '1m' }] }],
-    ['limits: none', { redis: 'redis://localhost', limits: [] }],
-    ['limits: no array', { redis: 'redis://localhost', limits: 5 }],
+    ['a missing redis', { rate: 5, period: '1m' }],
+    ['an HTTP URL as redis', { ...right, redis: 'http://localhost' }],
+    ['an invalid namespace', { ...right, namespace: 'a b' }],
+    ['an unknown algorithm', { ...right, algorithm: 'leaky' }],
+    ['an unknown failStrategy', { ...right, failStrategy: 'maybe' }],
+    ['a timeoutMs of 0', { ...right, timeoutMs: 0 }],
+    ['a short hashSecret', { ...right, hashSecret: 'short' }],
+    ['a hook that is not a function', { ...right, onAllow: 5 }],
+    ['limits beside rate', { ...right, limits: [{ rate: 5, period: '1m' }] }],
+    ['an empty list of limits', { redis: 'redis://localhost', limits: [] }],
+    ['limits that are not an array', { redis: 'redis://localhost', limits: 5 }],
   ])('refuses %s', (_, options) => {
     const theirs = thrownBy(
       () =>
@@ -515,9 +515,9 @@ describe('invalid options are refused at construction, with the messages of Rate
   test.each<readonly [string, object, RegExp]>([
     ['a store', { store: {} }, /`store` must be left out here/],
     ['a client', { redis: {} }, /`redis` must be a URL here, got an object/],
-    ['a bound of calls', { maxInFlight: 5 }, /`maxInFlight` must be left out here/],
+    ['maxInFlight', { maxInFlight: 5 }, /`maxInFlight` must be left out here/],
     [
-      'a limit that is made already',
+      'a limit object',
       { rate: undefined, period: undefined, limits: [tokenBucket({ rate: 5, period: '1m' })] },
       /`limits` must be made of plain objects here/,
     ],

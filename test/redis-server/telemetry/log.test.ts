@@ -146,9 +146,9 @@ describe('a logger of store states', () => {
   });
 
   test.each([
-    ['no logger', {}, /`logger` must be an object with warn\(text\), got undefined/],
-    ['a function', { logger: () => {} }, /`logger` must be an object with warn\(text\)/],
-    ['another name', { log: console }, /Did you mean `logger`\?/],
+    ['a missing logger', {}, /`logger` must be an object with warn\(text\), got undefined/],
+    ['a function as logger', { logger: () => {} }, /`logger` must be an object with warn\(text\)/],
+    ['an unknown option', { log: console }, /Did you mean `logger`\?/],
   ])('refuses %s', (_, options, message) => {
     expect(() => logStoreState(options as never)).toThrow(message);
   });

@@ -346,22 +346,22 @@ describe('OpenTelemetry spans', () => {
 
 test.each([
   [
-    'a provider of something else',
+    'an invalid meter provider',
     () => openTelemetryMetrics({ meterProvider: {} as never }),
     /`meterProvider` must be an object with getMeter\(\)/,
   ],
   [
-    'a provider of something else, for spans',
+    'an invalid tracer provider',
     () => openTelemetrySpans({ tracerProvider: 1 as never }),
     /`tracerProvider` must be an object with getTracer\(\)/,
   ],
   [
-    'an option of the other',
+    'a meter provider for spans',
     () => openTelemetrySpans({ meterProvider: metrics } as never),
     /`meterProvider` is not an option of openTelemetrySpans/,
   ],
   [
-    'limiters that are none',
+    'invalid limiters',
     () => openTelemetryMetrics({ limiters: [{}] as never }),
     /`limiters` must be an array of RateLimiters/,
   ],

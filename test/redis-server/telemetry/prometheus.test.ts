@@ -351,11 +351,19 @@ describe('the registry', () => {
   });
 
   test.each([
-    ['no registry', {}, /`register` must be a registry of prom-client, got undefined/],
-    ['something else', { register: {} }, /`register` must be a registry of prom-client/],
-    ['another name', { registry: new Registry() }, /Did you mean `register`\?/],
-    ['no limiters', { register: new Registry(), limiters: {} }, /`limiters` must be an array/],
-    ['what is none', { register: new Registry(), limiters: [1] }, /`limiters` must be an array/],
+    ['a missing registry', {}, /`register` must be a registry of prom-client, got undefined/],
+    ['an invalid registry', { register: {} }, /`register` must be a registry of prom-client/],
+    ['an unknown option', { registry: new Registry() }, /Did you mean `register`\?/],
+    [
+      'limiters that are not an array',
+      { register: new Registry(), limiters: {} },
+      /`limiters` must be an array/,
+    ],
+    [
+      'a number as limiter',
+      { register: new Registry(), limiters: [1] },
+      /`limiters` must be an array/,
+    ],
   ])('refuses %s', (_, options, message) => {
     expect(() => prometheusMetrics(options as never)).toThrow(message);
   });

@@ -65,7 +65,7 @@ describe.each([
   ['at the epoch', -realNow()],
 ])("where this process's clock is %s", (_, offsetMs) => {
   test.each(['minute', 'hour', 'day', 'week', 'month', 'year'] as const)(
-    'a %s limits as usual from the first call on',
+    'a window of one %s limits as usual from the first call on',
     async (period) => {
       wallClockIs(offsetMs);
       const limiter = make([fixedWindow({ rate: 5, period })]);

@@ -55,7 +55,7 @@ describe('the alert rules', () => {
       summary: '1 processes have no connection to redis:6379',
     },
     {
-      what: 'one that hangs is another alert, and not that one',
+      what: 'a store that hangs is another alert, and not that one',
       alert: 'RateLimitStoreHung',
       not: 'RateLimitStoreAway',
       series: { [`drl_store_up${store}`]: '0x10', [`drl_store_hung${store}`]: '0 1x9' },

@@ -96,7 +96,7 @@ describe('the limits in each form of the fields', () => {
       [{ name: 'default', remaining: 50, effectiveWindowMs: 30_000 }],
     ],
     [
-      'another unit, and parameters of somebody else, of every type',
+      'another unit, and unknown parameters of every type',
       {
         'RateLimit-Policy':
           '"bytes";q=65535;qu="content-bytes";w=10;acme=1.5;x;y=?0;z="\\"";d=@5;u=%"f%c3%bc";b=:AA==:;t=a/b:c',
@@ -231,12 +231,12 @@ describe('the limits in each form of the fields', () => {
       [{ ...requests, name: 'p', quota: 60, windowMs: 60_000, remaining: 3 }],
     ],
     [
-      'a cached response says nothing of now',
+      'a cached response is ignored',
       { RateLimit: '"x";r=0;t=9', 'X-RateLimit-Remaining': '3', Age: '1' },
       [],
     ],
     [
-      'a response that is not cached does',
+      'a response with Age: 0 counts',
       { RateLimit: '"x";r=0', Age: '0' },
       [{ name: 'x', remaining: 0 }],
     ],
@@ -316,7 +316,11 @@ describe('Retry-After', () => {
     ['a date in the past', { 'Retry-After': 'Tue, 15 Nov 1994 08:12:21 GMT' }, 0],
     ['a date in the form of RFC 850', { 'Retry-After': 'Tuesday, 15-Nov-94 08:12:41 GMT' }, 10_000],
     ["a date in asctime's form", { 'Retry-After': 'Tue Nov 15 08:12:41 1994' }, 10_000],
-    ['with a day of one digit', { 'Retry-After': 'Thu Dec  1 08:12:31 1994' }, 16 * 86_400_000],
+    [
+      'a date with a day of one digit',
+      { 'Retry-After': 'Thu Dec  1 08:12:31 1994' },
+      16 * 86_400_000,
+    ],
     [
       'two digits of a year less than 50 years ahead',
       { 'Retry-After': 'Saturday, 15-Nov-42 08:12:31 GMT' },
@@ -347,7 +351,7 @@ describe('Retry-After', () => {
       },
       40_000,
     ],
-    ['all of which passed in a cache', { 'Retry-After': '5', Age: '20' }, 0],
+    ['seconds that all passed in a cache', { 'Retry-After': '5', Age: '20' }, 0],
     [
       'an unreadable Date',
       { 'Retry-After': 'Tue, 15 Nov 1994 08:12:41 GMT', Date: 'yesterday' },
@@ -370,7 +374,10 @@ describe('Retry-After', () => {
       'Tue, 15 Nov 1994 08:60:41 GMT',
       'Tue, 15 Nov 1994 08:12:61 GMT',
       '1994-11-15T08:12:41Z',
-    ].map((value) => [`'${value}' is neither`, { 'Retry-After': value }, undefined] as const),
+    ].map(
+      (value) =>
+        [`'${value}' is neither seconds nor a date`, { 'Retry-After': value }, undefined] as const,
+    ),
   ];
   test.each(rows)('reads %s', (_, fields, ms) => {
     const report = read(fields);
@@ -381,37 +388,37 @@ describe('Retry-After', () => {
 
 describe('waitMs', () => {
   const rows: readonly (readonly [sentence: string, fields: Fields, ms: number])[] = [
-    ['nothing is said', {}, 0],
+    ['no field is sent', {}, 0],
     ['something is left', { RateLimit: '"x";r=1;t=30' }, 0],
-    ['nothing is left: the window', { RateLimit: '"x";r=0;t=30' }, 30_000],
+    ['nothing is left until the end of the window', { RateLimit: '"x";r=0;t=30' }, 30_000],
     [
-      'of several that have nothing left, the longest',
+      'several limits have nothing left, by the longest',
       { RateLimit: '"x";r=0;t=30, "y";r=0;t=40, "z";r=1;t=50' },
       40_000,
     ],
     [
-      'nothing is left, for a time that is not said',
+      'nothing is left for an unknown time',
       { RateLimit: '"x";r=0', 'RateLimit-Policy': '"x";q=1;w=60' },
       0,
     ],
     [
-      'Retry-After wins over a longer window',
+      'Retry-After is shorter than the window',
       { RateLimit: '"x";r=0;t=30', 'Retry-After': '20' },
       20_000,
     ],
-    ['and over a shorter one', { RateLimit: '"x";r=0;t=30', 'Retry-After': '40' }, 40_000],
     [
-      'an unreadable Retry-After does not',
-      { RateLimit: '"x";r=0;t=30', 'Retry-After': 'x' },
-      30_000,
+      'Retry-After is longer than the window',
+      { RateLimit: '"x";r=0;t=30', 'Retry-After': '40' },
+      40_000,
     ],
+    ['Retry-After is unreadable', { RateLimit: '"x";r=0;t=30', 'Retry-After': 'x' }, 30_000],
     [
-      'legacy',
+      'legacy fields are sent',
       { 'X-RateLimit-Remaining': '0', 'X-RateLimit-Reset': '784887161', Date: DATE },
       784_887_161_000,
     ],
-    ['draft-7', { RateLimit: 'limit=1, remaining=0, reset=7' }, 7_000],
-    ['a cached response', { RateLimit: '"x";r=0;t=30', Age: '3' }, 0],
+    ['draft-7 fields are sent', { RateLimit: 'limit=1, remaining=0, reset=7' }, 7_000],
+    ['a response is cached', { RateLimit: '"x";r=0;t=30', Age: '3' }, 0],
   ];
   test.each(rows)('computes the wait when %s', (_, fields, ms) => {
     expect(read(fields).waitMs).toBe(ms);

@@ -550,18 +550,18 @@ export function frameworkContract<Request extends object>(framework: Framework<R
 
       test.each<[what: string, pair: (namespace: string) => [RateLimiter, RateLimiter]]>([
         [
-          'by one limiter',
+          'by one limiter twice',
           (namespace) => {
             const limiter = named(namespace);
             return [limiter, limiter];
           },
         ],
         [
-          'by two of equal numbers and namespace',
+          'by two limiters of equal numbers and namespace',
           (namespace) => [named(namespace), named(namespace)],
         ],
         [
-          'by two that have a limit in common',
+          'by two limiters with a limit in common',
           (namespace) => [
             named(namespace, login),
             named(namespace, [...login, tokenBucket({ name: 'b', rate: 5, period: '1h' })]),
@@ -588,7 +588,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       });
 
       test.each<[what: string, guards: (namespace: string) => Parameters<typeof serve>[0]]>([
-        ['one guard', (namespace) => [[named(namespace), { identify: user }]]],
+        ['a single guard', (namespace) => [[named(namespace), { identify: user }]]],
         [
           'two identities',
           (namespace) => {
@@ -614,7 +614,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
           ],
         ],
         [
-          'a plan of its own',
+          'a guard with its own limits',
           (namespace) => {
             const limiter = named(namespace);
             return [
@@ -624,7 +624,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
           },
         ],
         [
-          'one that skips',
+          'a guard that skips',
           (namespace) => {
             const limiter = named(namespace);
             return [

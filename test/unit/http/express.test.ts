@@ -79,30 +79,33 @@ describe('Express', () => {
   test.each([
     ['5', express5],
     ['4', express4],
-  ] as const)('%s frees the place of an upgrade when its connection ends', async (_, express) => {
-    const limiter = places();
-    const app = express();
-    app.use(rateLimit(limiter, { identify }));
-    const upgraded = deferred<void>();
-    app.use((_request, response) => {
-      response.end();
-      upgraded.resolve();
-    });
-    const server = createServer();
-    server.on('upgrade', (request, socket) => {
-      // As a WebSocket library does.
-      socket.resume().once('end', () => socket.end());
-      app(request, new ServerResponse(request));
-    });
-    const served = await listen(server);
-    open.push(served);
-    const socket = connect(Number(new URL(served.origin).port), '127.0.0.1');
-    socket.write('GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n');
-    await upgraded.promise;
-    expect(await left(limiter)).toBe(0);
-    socket.destroy();
-    await vi.waitFor(async () => expect(await left(limiter)).toBe(1));
-  });
+  ] as const)(
+    'Express %s frees the place of an upgrade when its connection ends',
+    async (_, express) => {
+      const limiter = places();
+      const app = express();
+      app.use(rateLimit(limiter, { identify }));
+      const upgraded = deferred<void>();
+      app.use((_request, response) => {
+        response.end();
+        upgraded.resolve();
+      });
+      const server = createServer();
+      server.on('upgrade', (request, socket) => {
+        // As a WebSocket library does.
+        socket.resume().once('end', () => socket.end());
+        app(request, new ServerResponse(request));
+      });
+      const served = await listen(server);
+      open.push(served);
+      const socket = connect(Number(new URL(served.origin).port), '127.0.0.1');
+      socket.write('GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n');
+      await upgraded.promise;
+      expect(await left(limiter)).toBe(0);
+      socket.destroy();
+      await vi.waitFor(async () => expect(await left(limiter)).toBe(1));
+    },
+  );
 
   test('adds no listener per request to a connection that is kept alive', async () => {
     const counts: number[] = [];
@@ -130,7 +133,7 @@ describe('Express', () => {
     ['5', express5],
     ['4', express4],
   ] as const)(
-    '%s keeps the fields on its own answers to an error and to an unknown path',
+    'Express %s keeps the fields on its own answers to an error and to an unknown path',
     async (_, express) => {
       const app = express().set('env', 'test');
       app.use(rateLimit({ store: new MemoryStore(), rate: 5, period: '1h' }, { identify }));

@@ -152,18 +152,21 @@ describe('Fastify', () => {
       ['a limiter', () => ({ limiter: memory(1) }), [200, 429, 429]],
       ['limits', () => ({ limits: [tokenBucket({ rate: 2, period: '1h' })] }), [200, 200, 429]],
       ['a cost', () => ({ cost: 4 }), [200, 429, 429]],
-      ['what is skipped', () => ({ skip: () => true }), [200, 200, 200]],
-      ['who is limited', () => ({ identify: () => undefined }), [400, 400, 400]],
-      ['nothing of it', () => ({}), [200, 200, 200]],
-      ['as the plugin says', () => true, [200, 200, 200]],
+      ['skip', () => ({ skip: () => true }), [200, 200, 200]],
+      ['identify', () => ({ identify: () => undefined }), [400, 400, 400]],
+      ['an empty object', () => ({}), [200, 200, 200]],
+      ['true', () => true, [200, 200, 200]],
     ];
-    test.each(overrides)('%s in a route overrides the plugin', async (_, own, expected) => {
-      const app = create();
-      // Address options are of no use where a route says itself who is limited.
-      app.register(rateLimit, { limiter: memory(5), ipv6Prefix: 56 });
-      app.get('/', { config: { rateLimit: own() } }, ok);
-      expect(await statuses(app, '/', '/', '/')).toEqual(expected);
-    });
+    test.each(overrides)(
+      '%s in `config.rateLimit` has its effect on the route',
+      async (_, own, expected) => {
+        const app = create();
+        // Address options are of no use where a route says itself who is limited.
+        app.register(rateLimit, { limiter: memory(5), ipv6Prefix: 56 });
+        app.get('/', { config: { rateLimit: own() } }, ok);
+        expect(await statuses(app, '/', '/', '/')).toEqual(expected);
+      },
+    );
 
     test('limits only the routes that ask with `global: false`', async () => {
       const app = create();
@@ -199,9 +202,9 @@ describe('Fastify', () => {
 
   test.each([
     ['a misspelt option', { limiter: memory(), skips: () => true }, '`skips`'],
-    ['no limiter', {}, '`RateLimiter options`'],
-    ['a hook that is none', { limiter: memory(), hook: 'onSend' }, '`hook`'],
-    ['`global` that is no boolean', { limiter: memory(), global: 'yes' }, '`global`'],
+    ['a missing limiter', {}, '`RateLimiter options`'],
+    ['an unknown hook', { limiter: memory(), hook: 'onSend' }, '`hook`'],
+    ['a non-boolean `global`', { limiter: memory(), global: 'yes' }, '`global`'],
   ])('refuses to start with %s', async (_, options, message) => {
     const app = create();
     app.register(rateLimit, options as never);
@@ -219,7 +222,7 @@ describe('Fastify', () => {
   });
 
   test.each(['onRequest', 'preHandler'] as const)(
-    'refuses to start with such a route added before or below it: %s',
+    'refuses to start with such a route added before it or below it, as %s',
     async (hook) => {
       const wrong = { config: { rateLimit: { costs: 1 } as never } };
       for (const add of [
@@ -260,28 +263,28 @@ describe('Fastify', () => {
 
     test.each<[string, (app: FastifyInstance, limiter: RateLimiter) => unknown]>([
       [
-        "a route's own, which stands before the plugin",
+        'hooks of a route added before the plugin',
         (app, limiter) => {
           app.get('/', { preHandler: [authenticate] }, ok);
           app.register(rateLimit, options(limiter));
         },
       ],
       [
-        "a route's own, which stands after the plugin",
+        'hooks of a route added after the plugin',
         (app, limiter) => {
           app.register(rateLimit, options(limiter));
           app.get('/', { preHandler: authenticate }, ok);
         },
       ],
       [
-        "a route's own, added when the plugin has been awaited",
+        'hooks of a route added when the plugin was awaited',
         async (app, limiter) => {
           await app.register(rateLimit, options(limiter));
           app.get('/', { preHandler: [authenticate] }, ok);
         },
       ],
       [
-        'hooks that are added after the plugin',
+        'hooks added after the plugin',
         async (app, limiter) => {
           await app.register(rateLimit, options(limiter));
           app.addHook('preHandler', authenticate);
@@ -299,7 +302,7 @@ describe('Fastify', () => {
         },
       ],
       [
-        'hooks of an instance below that was registered before',
+        'hooks of an instance below registered before the plugin',
         (app, limiter) => {
           app.register(async (below) => {
             below.addHook('preHandler', authenticate);

@@ -142,15 +142,19 @@ describe('the header profiles', () => {
 
 describe('a policy in draft 11', () => {
   test.each<[string, Limit, string]>([
-    ['a fraction of a second goes up', tokenBucket({ rate: 7, period: '1s', burst: 8 }), 'q=8;w=2'],
-    ['below a second there is no window', slidingWindow({ rate: 5, period: '500ms' }), 'q=5'],
-    ['a sliding window is its period', slidingWindow({ rate: 5, period: '90s' }), 'q=5;w=90'],
-    ['so is a log', slidingWindowLog({ rate: 5, period: '1d' }), 'q=5;w=86400'],
-    ['and a fixed window', fixedWindow({ rate: 5, period: '1h' }), 'q=5;w=3600'],
-    ['a calendar day has one length', fixedWindow({ rate: 5, period: 'day' }), 'q=5;w=86400'],
-    ['calendar months have several', fixedWindow({ rate: 5, period: 'month' }), 'q=5'],
     [
-      'places are counted in another unit, without a window',
+      'a fraction of a second is rounded up',
+      tokenBucket({ rate: 7, period: '1s', burst: 8 }),
+      'q=8;w=2',
+    ],
+    ['a period below a second has no window', slidingWindow({ rate: 5, period: '500ms' }), 'q=5'],
+    ['a sliding window is its period', slidingWindow({ rate: 5, period: '90s' }), 'q=5;w=90'],
+    ['a log is its period', slidingWindowLog({ rate: 5, period: '1d' }), 'q=5;w=86400'],
+    ['a fixed window is its period', fixedWindow({ rate: 5, period: '1h' }), 'q=5;w=3600'],
+    ['a calendar day has one length', fixedWindow({ rate: 5, period: 'day' }), 'q=5;w=86400'],
+    ['a calendar month has no window', fixedWindow({ rate: 5, period: 'month' }), 'q=5'],
+    [
+      'a concurrency limit has a unit and no window',
       concurrency({ max: 3, ttl: '30s' }),
       'q=3;qu="concurrent-requests"',
     ],
@@ -184,10 +188,10 @@ describe('a policy in draft 11', () => {
 
 describe('Retry-After', () => {
   test.each([
-    ['whole seconds are told as they are', 60, 1, '1'],
-    ['a fraction goes up, so that nobody comes too early', 50, 1, '2'],
-    ['below a second it is one', 600, 1, '1'],
-    ['it is the wait for this cost', 60, 30, '30'],
+    ['whole seconds are unchanged', 60, 1, '1'],
+    ['a fraction is rounded up, so that no client comes too early', 50, 1, '2'],
+    ['less than a second becomes one second', 600, 1, '1'],
+    ['it is the wait for the cost of the request', 60, 30, '30'],
   ])('rounds the wait: %s', async (_, rate, cost, seconds) => {
     const limit = tokenBucket({ rate, period: '1m', burst: cost });
     const [, refused] = await fieldsOf([limit], 2, { cost });

@@ -241,7 +241,7 @@ describe('Hono', () => {
     const limited = (): Hono => new Hono().use(rateLimit(five(), { identify: () => 'all' }));
     const failing: [what: string, status: number, app: () => Hono][] = [
       [
-        'for `onError`',
+        'when `onError` answers',
         500,
         () => {
           const app = limited().get('/', () => {
@@ -252,7 +252,7 @@ describe('Hono', () => {
         },
       ],
       [
-        'for an `onError` that returns a response of its own',
+        'when `onError` returns a response of its own',
         500,
         () => {
           const app = limited().get('/', () => {
@@ -263,7 +263,7 @@ describe('Hono', () => {
         },
       ],
       [
-        'that is an HTTPException',
+        'when it is an HTTPException',
         403,
         () =>
           limited().get('/', () => {
@@ -271,16 +271,16 @@ describe('Hono', () => {
           }),
       ],
       [
-        'that is an HTTPException with a response',
+        'when it is an HTTPException with a response',
         402,
         () =>
           limited().get('/', () => {
             throw new HTTPException(402, { res: Response.json({ pay: true }, { status: 402 }) });
           }),
       ],
-      ['of no route', 404, limited],
+      ['when no route matches', 404, limited],
       [
-        'of a `notFound` of the application',
+        'when `notFound` of the application answers',
         404,
         () => {
           const app = limited();
@@ -289,7 +289,7 @@ describe('Hono', () => {
         },
       ],
       [
-        'of middleware further out',
+        'when outer middleware answers',
         418,
         () => {
           const app = new Hono();
@@ -304,7 +304,7 @@ describe('Hono', () => {
         },
       ],
       [
-        'of a timeout further out, before the handler has answered',
+        'when an outer timeout answers before the handler',
         504,
         () =>
           new Hono().use(timeout(30)).route(
@@ -313,7 +313,7 @@ describe('Hono', () => {
           ),
       ],
     ];
-    test.each(failing)('keeps the fields: %s', async (_, status, make) => {
+    test.each(failing)('keeps the fields %s', async (_, status, make) => {
       const response = await answerOf(make());
       expect([response.status, response.headers.get('ratelimit')]).toEqual([status, FIELDS]);
     });

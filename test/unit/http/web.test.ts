@@ -117,7 +117,7 @@ describe('web-standard handlers', () => {
     });
 
     test.each([
-      ['freely', memory],
+      ['without a place', memory],
       ['with a place held', places],
     ])('passes on a network error unchanged, %s', async (_, make) => {
       const limiter = make();

@@ -273,14 +273,14 @@ describe('a refused call', () => {
 
 describe('an invalid call rejects unchanged and does not run the function', () => {
   test.each([
-    ['identify: empty', { identify: () => '' }, 'ERR_INVALID_IDENTITY'],
-    ['identify: a fraction', { identify: () => 0.5 }, 'ERR_INVALID_IDENTITY'],
-    ['cost: 0', { cost: () => 0 }, 'ERR_INVALID_COST'],
-    ['cost: undefined', { cost: () => undefined }, 'ERR_INVALID_COST'],
-    ['limits: none', { limits: () => [] }, 'ERR_INVALID_OPTION'],
-    ['limits: no array', { limits: () => 'paid' }, 'ERR_INVALID_OPTION'],
+    ['an empty identity', { identify: () => '' }, 'ERR_INVALID_IDENTITY'],
+    ['a fraction as identity', { identify: () => 0.5 }, 'ERR_INVALID_IDENTITY'],
+    ['a cost of 0', { cost: () => 0 }, 'ERR_INVALID_COST'],
+    ['an undefined cost', { cost: () => undefined }, 'ERR_INVALID_COST'],
+    ['an empty list of limits', { limits: () => [] }, 'ERR_INVALID_OPTION'],
+    ['limits that are not an array', { limits: () => 'paid' }, 'ERR_INVALID_OPTION'],
     [
-      'limits: places, with wait',
+      'concurrency limits beside wait',
       { limits: () => [concurrency({ max: 1, ttl: '1s' })], wait: true },
       'ERR_INVALID_OPTION',
     ],
@@ -469,15 +469,23 @@ describe('invalid options are refused when the function is made', () => {
   const lending = new RateLimiter({ store: memory(), namespace: 'lending', ...onePlace });
 
   test.each<readonly [string, Record<string, unknown>, RegExp]>([
-    ['no limiter', { limiter: undefined }, /`limiter` must be a RateLimiter, or the options/],
-    ['a limiter that is none', { limiter: 'redis://localhost' }, /`limiter` must be a RateLimiter/],
-    ['bad options of a limiter', { limiter: { store: memory(), rate: 0 } }, /`rate` must be/],
-    ['no identify', { identify: undefined }, /`identify` must be a function .*got undefined/],
-    ['an identify that is none', { identify: true }, /`identify` must be a function .*got true/],
+    [
+      'a missing limiter',
+      { limiter: undefined },
+      /`limiter` must be a RateLimiter, or the options/,
+    ],
+    ['a text as limiter', { limiter: 'redis://localhost' }, /`limiter` must be a RateLimiter/],
+    ['invalid options of a limiter', { limiter: { store: memory(), rate: 0 } }, /`rate` must be/],
+    [
+      'a missing identify',
+      { identify: undefined },
+      /`identify` must be a function .*got undefined/,
+    ],
+    ['a boolean as identify', { identify: true }, /`identify` must be a function .*got true/],
     ['an empty identity', { identify: '' }, /`identity` must be a non-empty .*an empty string/],
     ['an identity with an empty part', { identify: ['a', ''] }, /`identity\[1\]` must be/],
     [
-      'a name of another library',
+      'an option name of another library',
       { key: () => 'a' },
       /`key` is not an option of limited.*`identify`/,
     ],
@@ -485,15 +493,23 @@ describe('invalid options are refused when the function is made', () => {
     ['cost: 0', { cost: 0 }, /`cost` must be a whole number from 1/],
     ['cost: 1.5', { cost: 1.5 }, /`cost` must be a whole number/],
     ['a cost that can never pass', { cost: 3 }, /`cost` must be at most 2.*got 3/],
-    ['limits: none', { limits: [] }, /`limits` must be an array of 1 to 16/],
+    ['an empty list of limits', { limits: [] }, /`limits` must be an array of 1 to 16/],
     ['limits of numbers', { limits: [{ rate: 5 }] }, /`limits` must be made of limits/],
     ['wait: 5', { wait: 5 }, /`wait options` must be an object, got 5/],
-    ['wait, misspelt', { wait: { timeout: 5 } }, /`timeout` is not an option of wait.*`timeoutMs`/],
+    [
+      'a misspelt option of wait',
+      { wait: { timeout: 5 } },
+      /`timeout` is not an option of wait.*`timeoutMs`/,
+    ],
     ['wait with a cost', { wait: { cost: 5 } }, /`cost` is not an option of wait/],
-    ['wait: timeoutMs', { wait: { timeoutMs: -1 } }, /`timeoutMs` must be a whole number/],
-    ['wait: signal', { wait: { signal: 5 } }, /`signal` must be an AbortSignal/],
-    ['wait under places', { limiter: lending, wait: true }, /`wait` must be left out/],
-    ['heartbeat without places', { heartbeat: true }, /`heartbeat` must be left out/],
+    [
+      'a negative timeoutMs of wait',
+      { wait: { timeoutMs: -1 } },
+      /`timeoutMs` must be a whole number/,
+    ],
+    ['an invalid signal of wait', { wait: { signal: 5 } }, /`signal` must be an AbortSignal/],
+    ['wait under a concurrency limit', { limiter: lending, wait: true }, /`wait` must be left out/],
+    ['heartbeat without a concurrency limit', { heartbeat: true }, /`heartbeat` must be left out/],
     ['heartbeat: 1', { limiter: lending, heartbeat: 1 }, /`heartbeat` must be true or false/],
   ])('refuses %s', (_, options, message) => {
     expect(() => limited(() => 1, { limiter, identify: 'user', ...options })).toThrow(message);

@@ -33,17 +33,17 @@ function countLookups(): () => number {
 
 describe('the time zone is computed once per window', () => {
   test.each<[string, (limiter: RateLimiter, i: number) => Promise<unknown>]>([
-    ['calls of as many costs', (limiter, i) => limiter.allow('id', { cost: 1 + i })],
-    ['looks of as many costs', (limiter, i) => limiter.peek('id', { cost: 1 + i })],
-    ['penalties of as many units', (limiter, i) => limiter.penalize('id', 1 + i)],
-    ['partial charges of as many units', (limiter, i) => limiter.allowUpTo('id', 1 + i)],
+    ['calls of different costs', (limiter, i) => limiter.allow('id', { cost: 1 + i })],
+    ['peeks of different costs', (limiter, i) => limiter.peek('id', { cost: 1 + i })],
+    ['penalties of different units', (limiter, i) => limiter.penalize('id', 1 + i)],
+    ['partial charges of different units', (limiter, i) => limiter.allowUpTo('id', 1 + i)],
     [
-      'reservations of as many costs',
+      'reservations of different costs',
       (limiter, i) => limiter.reserve('id', { cost: 1 + i, ttl: '1m' }),
     ],
     ['limits made for each call', (limiter) => limiter.allow('id', { limits: [month()] })],
     [
-      'limits of other names, made for each call',
+      'limits of different names made for each call',
       (limiter, i) => limiter.allow('id', { limits: [month(`plan-${i}`)] }),
     ],
   ])('for any number of %s', async (_, call) => {

@@ -50,28 +50,28 @@ const sliding = (maxDebt = 0): Limit => slidingWindow({ rate: 100, period: '100s
 const fixed = (maxDebt = 0): Limit => fixedWindow({ rate: 100, period: '100s', maxDebt });
 
 const CASES: Readonly<Record<string, Case>> = {
-  'an estimate that was right stays as it is': {
+  'a right estimate stays charged': {
     limits: [bucket()],
     cost: 60,
     settle: [60],
     settled: [done(60)],
     left: [40],
   },
-  'an estimate that was too high gives the rest back': {
+  'too high an estimate refunds the rest': {
     limits: [bucket()],
     cost: 60,
     settle: [25],
     settled: [done(25)],
     left: [75],
   },
-  'an estimate that was too low takes the rest from what is left': {
+  'too low an estimate charges the rest': {
     limits: [bucket()],
     cost: 20,
     settle: [50],
     settled: [done(50)],
     left: [50],
   },
-  'what does not fit goes into debt, which is made up for first': {
+  'an overrun goes into debt, which recovers first': {
     limits: [bucket(50)],
     cost: 90,
     settle: [130],
@@ -79,7 +79,7 @@ const CASES: Readonly<Record<string, Case>> = {
     left: [0],
     wait: 31_000,
   },
-  'debt ends at maxDebt, and what is beyond it is uncharged': {
+  'debt ends at maxDebt, and the rest is uncharged': {
     limits: [bucket(50)],
     cost: 90,
     settle: [200],
@@ -95,7 +95,7 @@ const CASES: Readonly<Record<string, Case>> = {
     left: [0],
     wait: 1_000,
   },
-  'the greatest actual cost is taken as far as it fits': {
+  'the greatest actual cost is charged as far as it fits': {
     limits: [bucket(50)],
     cost: 1,
     settle: [1_000_000_000],
@@ -103,21 +103,21 @@ const CASES: Readonly<Record<string, Case>> = {
     left: [0],
     wait: 51_000,
   },
-  'a cancelled reservation gives everything back': {
+  'a cancelled reservation is refunded': {
     limits: [bucket()],
     cost: 60,
     settle: [0],
     settled: [done(0)],
     left: [100],
   },
-  'the first settlement counts, and every later one is answered as it was': {
+  'the first settlement counts, and later ones get its result': {
     limits: [bucket()],
     cost: 60,
     settle: [25, 90, 0],
     settled: [done(25), done(25), done(25)],
     left: [75],
   },
-  'what others were charged meanwhile stays charged': {
+  'charges made meanwhile stay': {
     limits: [bucket()],
     cost: 60,
     meanwhile: ({ limiter }) => limiter.allow(ID, { cost: 30 }),
@@ -125,7 +125,7 @@ const CASES: Readonly<Record<string, Case>> = {
     settled: [done(0)],
     left: [70],
   },
-  'no more is given back than is still taken': {
+  'no more is refunded than is still charged': {
     limits: [bucket()],
     cost: 60,
     meanwhile: ({ advance }) => advance('50s'),
@@ -133,7 +133,7 @@ const CASES: Readonly<Record<string, Case>> = {
     settled: [done(0)],
     left: [100],
   },
-  'up to its ttl a reservation can be settled': {
+  'a reservation can be settled until its ttl': {
     limits: [bucket()],
     cost: 60,
     ttl: '30s',
@@ -142,7 +142,7 @@ const CASES: Readonly<Record<string, Case>> = {
     settled: [done(20)],
     left: [100],
   },
-  'from its ttl on it has expired: the estimate stays charged': {
+  'a reservation expires at its ttl, and the estimate stays charged': {
     limits: [bucket()],
     cost: 60,
     ttl: '30s',
@@ -151,7 +151,7 @@ const CASES: Readonly<Record<string, Case>> = {
     settled: [done(60, 0, true)],
     left: [70],
   },
-  'after it has expired an overrun is uncharged': {
+  'an overrun of an expired reservation is uncharged': {
     limits: [bucket(50)],
     cost: 60,
     ttl: '30s',
