@@ -12,7 +12,7 @@ import { ensurePackages, root } from './bootstrap.mjs';
 import { build } from './build.mjs';
 import { ensureRedisServer } from './redis-server.mjs';
 
-/** @typedef {import('../test/system/faults/stage.mjs').Row} Row */
+/** @typedef {import('../test/system/faults/run-scenario.mjs').Row} Row */
 
 ensurePackages();
 ensureClients();

@@ -48,11 +48,11 @@ function limitOf(spec: Spec): Limit {
   return limit;
 }
 
-/** Poses asks; those that differ by their identity alone share a shape, as they do in production. */
-export class Asker {
+/** Builds calls from asks; those that differ by their identity alone share a shape, as they do in production. */
+export class CallBuilder {
   readonly #shapes = new Map<string, Shape>();
 
-  pose(ask: Ask): Asked {
+  build(ask: Ask): Asked {
     const { verb, key, cost, by } = ask;
     const keys = by.map(({ suffix }) => (suffix === '' ? key : `{${key}}${suffix}`));
     const limitsOfCall = by.map(({ spec }) => ({

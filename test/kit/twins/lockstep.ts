@@ -6,7 +6,7 @@ import type { Verdict } from '../../../src/algorithms/limit.ts';
 import { LateAnswers } from '../fakes/agreement.ts';
 import type { Random } from '../fakes/random.ts';
 import type { Ask, Asked } from './asks.ts';
-import { Asker } from './asks.ts';
+import { CallBuilder } from './asks.ts';
 import { groupedByProduction, groupedOneByOne } from './lua-twin.ts';
 import type { Write } from './map-table.ts';
 import { MapTable, writeOf } from './map-table.ts';
@@ -86,7 +86,7 @@ export class Lockstep {
   readonly #counts: Counts;
   readonly #oracle: Oracle;
   readonly #trace: Trace;
-  readonly #poser = new Asker();
+  readonly #builder = new CallBuilder();
   readonly #table = new MapTable();
   /** The same trace, one call at a time. */
   readonly #singly = new MapTable();
@@ -119,15 +119,15 @@ export class Lockstep {
     this.#now = now;
     this.#refused = undefined;
     this.#putAll(put);
-    const posed = asks.map((ask) => this.#poser.pose(ask));
-    const entries = posed.map(({ entry }) => entry);
+    const built = asks.map((ask) => this.#builder.build(ask));
+    const entries = built.map(({ entry }) => entry);
     const groupings = this.#random.chance(75)
       ? groupedByProduction(entries)
       : inPieces(entries, 40).map(groupedOneByOne);
     const seen = new Set<string>();
     let from = 0;
     for (const grouping of groupings) {
-      this.#decide(grouping, posed.slice(from, from + grouping.entries.length), seen);
+      this.#decide(grouping, built.slice(from, from + grouping.entries.length), seen);
       from += grouping.entries.length;
     }
     this.#counts.pardons += this.#oracle.pardons;
@@ -164,10 +164,10 @@ export class Lockstep {
     }
   }
 
-  #decide(grouping: Grouping, posed: readonly Asked[], probed: Set<string>): void {
+  #decide(grouping: Grouping, built: readonly Asked[], probed: Set<string>): void {
     const now = this.#now;
     this.#countPath(grouping);
-    this.#counts.steps += posed.length;
+    this.#counts.steps += built.length;
     const onServer = this.#lua.decide(grouping, now);
     const reply = decide(grouping.entries, now, this.#table);
     const writes = this.#table.takeWrites();
@@ -178,13 +178,13 @@ export class Lockstep {
     });
 
     const expected = this.#oracle.decide(
-      posed.map(({ call }) => call),
+      built.map(({ call }) => call),
       BigInt(now),
     );
     this.#agree('writes of the oracle', writes, asWrites(expected.writes));
     const seen = new Set<string>();
     let place = 1;
-    posed.forEach((each, i) => {
+    built.forEach((each, i) => {
       const { shape } = each.entry;
       const answer = reply.slice(place, place + shape.width);
       place += shape.width;
@@ -196,7 +196,7 @@ export class Lockstep {
   }
 
   #check(
-    posed: Asked,
+    built: Asked,
     answer: Reply,
     expected: OracleAnswer,
     i: number,
@@ -219,20 +219,20 @@ export class Lockstep {
       );
       return;
     }
-    const verdicts = readVerdicts(posed.entry.shape, answer as readonly number[], 0);
+    const verdicts = readVerdicts(built.entry.shape, answer as readonly number[], 0);
     this.#agree(
       `answer ${i}`,
       verdicts.flatMap(numbersOf),
       expected.map(asVerdict).flatMap(numbersOf),
     );
     if (!verdicts.some(({ refused }) => refused)) {
-      this.#counts.allowed += posed.ask.verb === 'allow' ? 1 : 0;
+      this.#counts.allowed += built.ask.verb === 'allow' ? 1 : 0;
       return;
     }
     this.#counts.refused += 1;
     const retryAt = this.#now + Math.max(...verdicts.map(({ retryUs }) => retryUs));
-    this.#refused = { ask: posed.ask, retryAt };
-    this.#showRetry(posed, retryAt, i, probed);
+    this.#refused = { ask: built.ask, retryAt };
+    this.#showRetry(built, retryAt, i, probed);
   }
 
   /** From the states right after a refusal: 1 µs before its time the call is refused again, at its time it passes. */

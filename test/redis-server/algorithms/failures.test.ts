@@ -7,7 +7,7 @@ import { decideScript } from '../../../src/script/script.gen.ts';
 import { openResp, startRedis } from '../../kit/servers/index.mjs';
 import type { RedisServer } from '../../kit/servers/index.mjs';
 import { Random, seedOfRun } from '../../kit/fakes/random.ts';
-import { Asker } from '../../kit/twins/asks.ts';
+import { CallBuilder } from '../../kit/twins/asks.ts';
 import type { Ask, Governed, Spec } from '../../kit/twins/asks.ts';
 import { MapTable } from '../../kit/twins/map-table.ts';
 import { groupedByProduction, groupedOneByOne, LuaTwin } from '../../kit/twins/lua-twin.ts';
@@ -22,7 +22,7 @@ const HOURLY: Spec = { rate: 1, periodMs: 3_600_000, burst: 3, maxDebt: 0 };
 const ONE: readonly Governed[] = [{ suffix: '', spec: HOURLY }];
 const TWO: readonly Governed[] = [...ONE, { suffix: '/second:token_bucket', spec: HOURLY }];
 
-const poser = new Asker();
+const builder = new CallBuilder();
 
 function allow(key: string, by = ONE, cost = 1): Ask {
   return { verb: 'allow', key, cost, by };
@@ -37,7 +37,7 @@ function reset(key: string, by = ONE): Ask {
 }
 
 function entriesOf(asks: readonly Ask[]): Entry[] {
-  return asks.map((ask) => poser.pose(ask).entry);
+  return asks.map((ask) => builder.build(ask).entry);
 }
 
 /** Units used, where the answer is a pass; `'refused'`, `'reset'`, or the first word of a failure. */

@@ -65,7 +65,7 @@ interface Receipt {
   readonly marks: readonly string[];
 }
 
-interface Posed {
+interface RandomCall {
   readonly entry: Entry;
   readonly limits: readonly Limit[];
 }
@@ -145,8 +145,8 @@ async function follow(
     counts.backwards += now < before ? 1 : 0;
     const where = `${name}, turn ${turn}, at ${now - START}`;
     const posed = Array.from({ length: random.pick([1, 1, 2, 4, 12]) }, () =>
-      pose(random, identities, governed, receipts),
-    ).flatMap((one) => Array<Posed>(random.pick([1, 1, 1, 1, 3])).fill(one));
+      randomEntry(random, identities, governed, receipts),
+    ).flatMap((one) => Array<RandomCall>(random.pick([1, 1, 1, 1, 3])).fill(one));
     const entries = posed.map(({ entry }) => entry);
 
     const answered = lua.decide(entries, now);
@@ -209,12 +209,12 @@ function nextNow(random: Random, now: number, dense: boolean): number {
   }
 }
 
-function pose(
+function randomEntry(
   random: Random,
   identities: readonly string[],
   governed: readonly (readonly Limit[])[],
   receipts: Receipt[],
-): Posed {
+): RandomCall {
   const key = random.pick(identities);
   const limits = random.pick(governed);
   const verb: Verb = random.pick([
@@ -261,7 +261,7 @@ interface ReadAnswer {
 }
 
 /** What the twin said of the logs, and the same call for the oracle: with what other limits said as given. */
-function readAnswer({ entry, limits }: Posed, reply: Reply, at: number): ReadAnswer {
+function readAnswer({ entry, limits }: RandomCall, reply: Reply, at: number): ReadAnswer {
   const { shape } = entry;
   const { verb, units } = shape;
   const numbers = reply as readonly number[];
@@ -303,7 +303,7 @@ function readAnswer({ entry, limits }: Posed, reply: Reply, at: number): ReadAns
 }
 
 function keepReceipt(
-  { entry, limits }: Posed,
+  { entry, limits }: RandomCall,
   reply: Reply,
   at: number,
   receipts: Receipt[],
@@ -323,7 +323,7 @@ function keepReceipt(
 
 /** From the state right after a refusal: 1 µs before its time each limit refuses again, at its time it passes. */
 function showRetry(
-  { entry, limits }: Posed,
+  { entry, limits }: RandomCall,
   { all, granted }: ReadAnswer,
   table: MapTable,
   now: number,
@@ -387,7 +387,7 @@ function compareStored(
 
 function count(
   counts: ReturnType<typeof noCounts>,
-  posed: readonly Posed[],
+  posed: readonly RandomCall[],
   read: readonly ReadAnswer[],
 ): void {
   const seen = new Set<string>();

@@ -3,7 +3,7 @@ import { readVerdicts } from '../../../src/script/read-answer.ts';
 import { decide } from '../../../src/script/decide.ts';
 import { startRedis } from '../../kit/servers/index.mjs';
 import type { RedisServer } from '../../kit/servers/index.mjs';
-import { Asker } from '../../kit/twins/asks.ts';
+import { CallBuilder } from '../../kit/twins/asks.ts';
 import type { Spec } from '../../kit/twins/asks.ts';
 import { MapTable, writeOf } from '../../kit/twins/map-table.ts';
 import { groupedOneByOne, LuaTwin } from '../../kit/twins/lua-twin.ts';
@@ -399,10 +399,10 @@ interface Twin {
   decide(row: Row, limit: Spec): Promise<{ verdict: object; writes: readonly string[] }>;
 }
 
-const poser = new Asker();
+const builder = new CallBuilder();
 
-function pose(key: string, { verb, cost }: Row, spec: Spec) {
-  return poser.pose({ verb, key, cost, by: [{ suffix: '', spec }] }).entry;
+function entryFor(key: string, { verb, cost }: Row, spec: Spec) {
+  return builder.build({ verb, key, cost, by: [{ suffix: '', spec }] }).entry;
 }
 
 function inTypeScript(key: string): Twin {
@@ -410,7 +410,7 @@ function inTypeScript(key: string): Twin {
   return {
     put: (value) => Promise.resolve(void table.stored.set(key, value)),
     decide: (each, limit) => {
-      const entry = pose(key, each, limit);
+      const entry = entryFor(key, each, limit);
       const reply = decide([entry], START + each.at, table) as number[];
       const [verdict] = readVerdicts(entry.shape, reply, 1);
       return Promise.resolve({ verdict: verdict as object, writes: table.takeWrites() });
@@ -422,7 +422,7 @@ function inLua(key: string, lua: LuaTwin): Twin {
   return {
     put: (value) => lua.put(new Map([[key, value]])),
     decide: async (each, limit) => {
-      const entry = pose(key, each, limit);
+      const entry = entryFor(key, each, limit);
       const { reply, writes } = await lua.decide(groupedOneByOne([entry]), START + each.at);
       const [verdict] = readVerdicts(entry.shape, reply as number[], 1);
       return { verdict: verdict as object, writes };

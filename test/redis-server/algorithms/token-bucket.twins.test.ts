@@ -3,7 +3,7 @@ import type { Entry } from '../../../src/script/call-shape.ts';
 import { startRedis } from '../../kit/servers/index.mjs';
 import type { RedisServer } from '../../kit/servers/index.mjs';
 import { Random, seedOfRun } from '../../kit/fakes/random.ts';
-import { Asker } from '../../kit/twins/asks.ts';
+import { CallBuilder } from '../../kit/twins/asks.ts';
 import { Lockstep, noCounts } from '../../kit/twins/lockstep.ts';
 import type { Counts } from '../../kit/twins/lockstep.ts';
 import {
@@ -90,7 +90,7 @@ describe(`TypeScript, Lua and the oracle (DRL_SEED=${seed} repeats this run)`, (
 
   test('TypeScript, Lua and the oracle answer alike however calls are grouped into runs and script calls', async () => {
     const random = new Random(seed);
-    const poser = new Asker();
+    const builder = new CallBuilder();
     let steps = 0;
     for (let number = 0; steps < 4_000; number++) {
       const trace = new Trace(random, `g${number}`, true);
@@ -100,7 +100,9 @@ describe(`TypeScript, Lua and the oracle (DRL_SEED=${seed} repeats this run)`, (
         steps += few.length;
         const answers = await Promise.all(
           GROUPINGS.map(async (group, g) => {
-            const entries = few.map((ask) => poser.pose({ ...ask, key: `${g}:${ask.key}` }).entry);
+            const entries = few.map(
+              (ask) => builder.build({ ...ask, key: `${g}:${ask.key}` }).entry,
+            );
             const replies = await Promise.all(
               group(entries, random).map((grouping) => lua.decide(grouping, now)),
             );

@@ -74,7 +74,7 @@ function noCounts() {
 }
 type Counts = ReturnType<typeof noCounts>;
 
-interface Posed {
+interface RandomCall {
   readonly entry: Entry;
   readonly limits: readonly Limit[];
 }
@@ -158,7 +158,7 @@ async function follow(lua: LuaTwin, random: Random, name: string, counts: Counts
     // A caller's clock may be off; where by more than a whole window, the calendar is refused.
     const callerMs =
       Math.floor(now / 1_000) + random.pick([0, 0, 0, 0, 0, 20_000, -20_000, 300_000]);
-    const posed: Posed[] = Array.from({ length: random.pick([1, 1, 2, 4, 10]) }, () => {
+    const posed: RandomCall[] = Array.from({ length: random.pick([1, 1, 2, 4, 10]) }, () => {
       const key = random.pick(identities);
       const limits = random.pick(governed);
       const verb: Verb = random.pick([
@@ -216,7 +216,12 @@ async function follow(lua: LuaTwin, random: Random, name: string, counts: Counts
         place += one.entry.shape.width;
       });
 
-      function read({ entry, limits }: Posed, answer: typeof reply, at: number, last: boolean) {
+      function read(
+        { entry, limits }: RandomCall,
+        answer: typeof reply,
+        at: number,
+        last: boolean,
+      ) {
         const { verb, units, width } = entry.shape;
         counts.steps += 1;
         counts.underSeveral += limits.length > 1 ? 1 : 0;

@@ -136,7 +136,7 @@ export class Caller {
     this.openingMs = openingMs(this.timeoutMs);
   }
 
-  /** From here to the end of the first call the measured standstills of the event loop count as `blockedMs`. */
+  /** From here to the end of the first call the measured loopDelay of the event loop count as `blockedMs`. */
   allowForTheFirstCall() {
     let last = performance.now();
     const note = () => {

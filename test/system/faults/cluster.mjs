@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MARGIN_MS, expectReal, isReal } from './caller.mjs';
-import { endureLoss, judgeExtra, runGroupScenario } from './groups.mjs';
-import { chargesOf } from './stage.mjs';
+import { callThroughLoss, checkExtra, runGroupScenario } from './groups.mjs';
+import { chargesOf } from './run-scenario.mjs';
 import { slotOfKey, startCluster, waitUntil } from '../../kit/servers/index.mjs';
 
 /**
@@ -49,8 +49,8 @@ const nodeRedis = {
   name: 'node-redis',
   own: false,
   silenceMs: 500,
-  heirMs: 6_000,
-  staysWithTheHung: true,
+  takeoverMs: 6_000,
+  staysWithHungNode: true,
   open: async (cluster) => {
     const { createCluster } = await import('redis');
     const client = createCluster({
@@ -80,25 +80,25 @@ const resharded = {
   name: 'a slot moves to another node under load (ASK, then MOVED)',
   timeoutMs: 2_000,
   choose: async () => () => true,
-  async strike(cluster, subjects) {
-    await waitUntil('the load to begin', () => subjects.every((subject) => hot.has(subject)));
-    for (const subject of subjects) {
-      const { slot } = /** @type {{ slot: number }} */ (hot.get(subject));
+  async inject(cluster, clientRuns) {
+    await waitUntil('the load to begin', () => clientRuns.every((clientRun) => hot.has(clientRun)));
+    for (const clientRun of clientRuns) {
+      const { slot } = /** @type {{ slot: number }} */ (hot.get(clientRun));
       const from = await cluster.nodeOfSlot(slot);
       const to = cluster.nodes.slice(0, 3).find((node) => node !== from);
       assert.ok(to);
       await cluster.moveSlot(slot, from, to, { during: () => sleep(100) });
     }
   },
-  async endure(subject, course) {
-    const { caller } = subject;
+  async callThrough(clientRun, progress) {
+    const { caller } = clientRun;
     const identity = caller.fresh();
     const task = { identity, slot: slotOfKey(caller.keyOf(identity)), calls: 0 };
-    hot.set(subject, task);
+    hot.set(clientRun, task);
     const before = caller.errors.length;
     /** @type {ReturnType<typeof caller.call>[]} */
     const pending = [];
-    while (!course.over) {
+    while (!progress.over) {
       // Several in one batch, and others beside them in a turn of their own.
       for (let i = 0; i < 3; i++) pending.push(caller.call(identity));
       task.calls += 3;
@@ -108,19 +108,19 @@ const resharded = {
     for (const outcome of await Promise.all(pending)) assert.ok(expectReal(outcome).allowed);
     assert.equal(caller.errors.length, before, 'a redirect is no failure');
   },
-  heal: undefined,
-  async judge(cluster, subject) {
-    const { caller } = subject;
+  recover: undefined,
+  async check(cluster, clientRun) {
+    const { caller } = clientRun;
     const { identity, calls } = /** @type {{ identity: string, calls: number }} */ (
-      hot.get(subject)
+      hot.get(clientRun)
     );
     const key = caller.keyOf(identity);
     const owner = await cluster.nodeOfKey(key);
     assert.equal(await chargesOf(owner, key), calls, 'charged once each, wherever it was');
-    subject.charges = await chargesInCluster(cluster, caller.namespace);
-    assert.equal(subject.charges, caller.granted);
-    await judgeExtra(subject);
-    assert.equal(subject.extra, 0, 'nothing was lost on the way');
+    clientRun.charges = await chargesInCluster(cluster, caller.namespace);
+    assert.equal(clientRun.charges, caller.granted);
+    await checkExtra(clientRun);
+    assert.equal(clientRun.extra, 0, 'nothing was lost on the way');
   },
 };
 
@@ -142,20 +142,20 @@ const slotsOf = (place) => async (cluster) => {
 
 /**
  * @param {number} place
- * @returns {Pick<ClusterScenario, 'choose' | 'judge'>}
+ * @returns {Pick<ClusterScenario, 'choose' | 'check'>}
  */
 const failover = (place) => ({
   choose: slotsOf(place),
-  async judge(cluster, subject) {
-    const { caller, client } = subject;
+  async check(cluster, clientRun) {
+    const { caller, client } = clientRun;
     const back = await caller.recovered(performance.now(), 1_000 + MARGIN_MS);
-    if (client.staysWithTheHung) subject.recoveryMs ??= back;
+    if (client.staysWithHungNode) clientRun.recoveryMs ??= back;
     await waitUntil('an end of the errors', async () => (await caller.burst(50)).every(isReal), {
       timeoutMs: 1_000,
     });
-    await judgeExtra(subject);
-    subject.charges = await chargesInCluster(cluster, caller.namespace);
-    if (client.own) assert.ok(subject.charges <= caller.calls, 'nothing was sent twice');
+    await checkExtra(clientRun);
+    clientRun.charges = await chargesInCluster(cluster, caller.namespace);
+    if (client.own) assert.ok(clientRun.charges <= caller.calls, 'nothing was sent twice');
   },
 });
 
@@ -163,17 +163,19 @@ const failover = (place) => ({
 const hung = {
   name: 'a node hangs (SIGSTOP), its replica takes over, and it comes back',
   ...failover(1),
-  async strike(cluster, _subjects, course) {
+  async inject(cluster, _clientRuns, progress) {
     await cluster.nodes[1]?.stop();
-    course.since = performance.now();
+    progress.since = performance.now();
   },
-  endure: (subject, course) =>
-    endureLoss(
-      subject,
-      course,
-      subject.client.staysWithTheHung ? Infinity : recoveryBound(subject, subject.client.silenceMs),
+  callThrough: (clientRun, progress) =>
+    callThroughLoss(
+      clientRun,
+      progress,
+      clientRun.client.staysWithHungNode
+        ? Infinity
+        : recoveryBound(clientRun, clientRun.client.silenceMs),
     ),
-  async heal(cluster) {
+  async recover(cluster) {
     const node = cluster.nodes[1];
     assert.ok(node);
     await node.cont();
@@ -188,23 +190,24 @@ const hung = {
 const killed = {
   name: 'a node dies (SIGKILL), and its replica takes over',
   ...failover(2),
-  async strike(cluster, _subjects, course) {
+  async inject(cluster, _clientRuns, progress) {
     await cluster.nodes[2]?.kill();
-    course.since = performance.now();
+    progress.since = performance.now();
   },
-  endure: (subject, course) => endureLoss(subject, course, recoveryBound(subject, 0)),
-  heal: undefined,
+  callThrough: (clientRun, progress) =>
+    callThroughLoss(clientRun, progress, recoveryBound(clientRun, 0)),
+  recover: undefined,
 };
 
 /** In this order: each goes on in the cluster that the one before has left. */
 export const clusterScenarios = [resharded, hung, killed];
 
 /**
- * @param {import('./groups.mjs').Subject} subject
+ * @param {import('./groups.mjs').ClientRun} clientRun
  * @param {number} silenceMs until the client knows as well
  */
 function recoveryBound({ client }, silenceMs) {
-  return Math.max(NODE_TIMEOUT_MS, silenceMs) + (client.heirMs ?? 3_000) + MARGIN_MS;
+  return Math.max(NODE_TIMEOUT_MS, silenceMs) + (client.takeoverMs ?? 3_000) + MARGIN_MS;
 }
 
 /**

@@ -6,11 +6,11 @@ import { RateLimiter } from 'distributed-rate-limiter';
 import { Caller, expectReal, isReal } from './caller.mjs';
 
 /**
- * Servers that stand in for each other, a cluster or a primary with its replica. One fault meets all clients at once,
- * with either failure strategy: a failover takes seconds, however many look on.
+ * Runs scenarios on a cluster, or on a primary with its replica. Each fault is injected once for all clients and both
+ * failure strategies, because a failover takes seconds.
  *
  * @typedef {import('distributed-rate-limiter').RedisClient} RedisClient
- * @typedef {import('./stage.mjs').Row} Row
+ * @typedef {import('./run-scenario.mjs').Row} Row
  */
 
 /**
@@ -19,31 +19,31 @@ import { Caller, expectReal, isReal } from './caller.mjs';
  * @property {string} name
  * @property {boolean} own whether this library opened the connection
  * @property {number} silenceMs how long a server may be silent before the client gives it up
- * @property {number} [heirMs] from when a server is taken for dead to the first answer of its heir; default 3,000
- * @property {true} [staysWithTheHung] whether it asks no other node for the slots of one that hangs, until that is back
+ * @property {number} [takeoverMs] from the detection of a dead server to the first answer of its replica; default 3,000
+ * @property {true} [staysWithHungNode] whether it keeps sending the slots of a hanging node to that node until it is back
  * @property {(group: Group) => Promise<{ redis: string | RedisClient, cluster?: true, close: () => void }>} open
  */
 
 /**
- * One client under one strategy.
+ * One client under one failure strategy.
  *
- * @typedef {object} Subject
+ * @typedef {object} ClientRun
  * @property {GroupClient<any>} client
  * @property {'open' | 'closed'} failStrategy
  * @property {Caller} caller
- * @property {string} spent an identity that has nothing left, where the fault strikes
+ * @property {string} spent an identity that has nothing left, on the affected node
  * @property {number} extra what it was granted after the fault
  * @property {number | undefined} recoveryMs
  * @property {number | undefined} charges
  */
 
 /**
- * What a scenario has chosen, and what has happened so far.
+ * How far the fault of a scenario has got.
  *
- * @typedef {object} Course
- * @property {(key: string) => boolean} isStruck whether a key is where the fault strikes
- * @property {number | undefined} since when it did
- * @property {boolean} over whether the part of the fault that takes time has passed
+ * @typedef {object} FaultProgress
+ * @property {(key: string) => boolean} isAffected whether a key is on the affected node
+ * @property {number | undefined} since when the fault was injected
+ * @property {boolean} over whether `inject` has ended
  */
 
 /**
@@ -51,11 +51,11 @@ import { Caller, expectReal, isReal } from './caller.mjs';
  * @typedef {object} GroupScenario
  * @property {string} name
  * @property {number} [timeoutMs] of the limiters; default 250
- * @property {(group: Group) => Promise<Course['isStruck']>} choose where the fault will strike
- * @property {(group: Group, subjects: readonly Subject[], course: Course) => Promise<void>} strike
- * @property {(subject: Subject, course: Course, group: Group) => Promise<void>} endure what each does meanwhile; ends after the fault
- * @property {((group: Group) => Promise<unknown>) | undefined} heal
- * @property {(group: Group, subject: Subject) => Promise<void>} judge
+ * @property {(group: Group) => Promise<FaultProgress['isAffected']>} choose the node that the fault affects
+ * @property {(group: Group, clientRuns: readonly ClientRun[], progress: FaultProgress) => Promise<void>} inject
+ * @property {(clientRun: ClientRun, progress: FaultProgress, group: Group) => Promise<void>} callThrough calls until the fault has passed
+ * @property {((group: Group) => Promise<unknown>) | undefined} recover
+ * @property {(group: Group, clientRun: ClientRun) => Promise<void>} check
  */
 
 /** @typedef {{ scenario: string, client: string, failStrategy: 'open' | 'closed', result: { row: Row, extra: number } | { error: unknown } }} GroupResult */
@@ -70,12 +70,12 @@ import { Caller, expectReal, isReal } from './caller.mjs';
 export async function runGroupScenario(scenario, group, clients) {
   /** @type {Map<string, unknown>} */
   const failures = new Map();
-  /** @type {Map<string, Subject>} */
-  const subjects = new Map();
+  /** @type {Map<string, ClientRun>} */
+  const clientRuns = new Map();
   /** @type {(() => void)[]} */
   const closers = [];
-  const course = {
-    isStruck: await scenario.choose(group),
+  const progress = {
+    isAffected: await scenario.choose(group),
     /** @type {number | undefined} */
     since: undefined,
     over: false,
@@ -83,12 +83,12 @@ export async function runGroupScenario(scenario, group, clients) {
   const who = clients.flatMap((client) =>
     /** @type {const} */ (['open', 'closed']).map((failStrategy) => ({ client, failStrategy })),
   );
-  /** @param {(subject: Subject) => Promise<void>} step */
+  /** @param {(clientRun: ClientRun) => Promise<void>} step */
   const each = async (step) => {
     await Promise.all(
-      [...subjects].map(async ([name, subject]) => {
+      [...clientRuns].map(async ([name, clientRun]) => {
         if (failures.has(name)) return;
-        await step(subject).catch((/** @type {unknown} */ error) => failures.set(name, error));
+        await step(clientRun).catch((/** @type {unknown} */ error) => failures.set(name, error));
       }),
     );
   };
@@ -104,8 +104,8 @@ export async function runGroupScenario(scenario, group, clients) {
       const opening = await connectAll({ redis, ...options });
       const caller = new Caller(redis, failStrategy, options);
       closers.push(() => void opening.close());
-      const spent = await caller.spend(freshWhere(caller, course.isStruck));
-      subjects.set(name, {
+      const spent = await caller.spend(freshWhere(caller, progress.isAffected));
+      clientRuns.set(name, {
         client,
         failStrategy,
         caller,
@@ -115,23 +115,23 @@ export async function runGroupScenario(scenario, group, clients) {
         charges: undefined,
       });
     }
-    // Nothing settles while the loop stands still, and a machine that runs so many servers makes it.
-    const standstills = monitorEventLoopDelay({ resolution: 10 });
-    standstills.enable();
-    const enduring = each((subject) => scenario.endure(subject, course, group));
+    // No call settles while the event loop is blocked, which so many servers on one machine cause.
+    const loopDelay = monitorEventLoopDelay({ resolution: 10 });
+    loopDelay.enable();
+    const callingThrough = each((clientRun) => scenario.callThrough(clientRun, progress, group));
     try {
-      await scenario.strike(group, [...subjects.values()], course);
+      await scenario.inject(group, [...clientRuns.values()], progress);
     } finally {
-      course.over = true;
-      await enduring;
-      await scenario.heal?.(group);
+      progress.over = true;
+      await callingThrough;
+      await scenario.recover?.(group);
     }
-    await each((subject) => scenario.judge(group, subject));
+    await each((clientRun) => scenario.check(group, clientRun));
     await each(async ({ caller }) => {
-      caller.blockedMs = standstills.max / 1e6;
+      caller.blockedMs = loopDelay.max / 1e6;
       caller.verify();
     });
-    standstills.disable();
+    loopDelay.disable();
   } catch (error) {
     for (const { client, failStrategy } of who) {
       failures.set(nameOf(client.name, failStrategy), error);
@@ -143,12 +143,12 @@ export async function runGroupScenario(scenario, group, clients) {
 
   return who.map(({ client, failStrategy }) => {
     const name = nameOf(client.name, failStrategy);
-    const subject = subjects.get(name);
+    const clientRun = clientRuns.get(name);
     const place = { scenario: scenario.name, client: client.name, failStrategy };
-    if (subject === undefined || failures.has(name)) {
+    if (clientRun === undefined || failures.has(name)) {
       return { ...place, result: { error: failures.get(name) } };
     }
-    const { caller, charges, recoveryMs, extra } = subject;
+    const { caller, charges, recoveryMs, extra } = clientRun;
     const { calls, maxMs, p99Ms, lateMs } = caller;
     return {
       ...place,
@@ -158,37 +158,37 @@ export async function runGroupScenario(scenario, group, clients) {
 }
 
 /**
- * Calls where the fault strikes and elsewhere, until the former are real again and have stayed so.
+ * Calls on the affected node and on others until the decisions of the affected one are real again and stay so.
  *
- * @param {Subject} subject
- * @param {Course} course
- * @param {number} withinMs from the fault to the first real decision; `Infinity`: not before it is healed
+ * @param {ClientRun} clientRun
+ * @param {FaultProgress} progress
+ * @param {number} withinMs from the fault to the first real decision; `Infinity`: not before `recover`
  */
-export async function endureLoss(subject, course, withinMs) {
-  const { caller } = subject;
+export async function callThroughLoss(clientRun, progress, withinMs) {
+  const { caller } = clientRun;
   const endless = withinMs === Infinity;
   /** @type {Promise<void>[]} */
   const pending = [];
   const lost = { first: Infinity, last: -Infinity, harmed: 0, elsewhere: 0 };
   let realAt = Infinity;
-  /** @param {boolean} struck */
-  const ask = async (struck) => {
-    const identity = freshWhere(caller, (key) => course.isStruck(key) === struck);
+  /** @param {boolean} affected */
+  const ask = async (affected) => {
+    const identity = freshWhere(caller, (key) => progress.isAffected(key) === affected);
     const outcome = await caller.call(identity);
     const now = performance.now();
     if (!isReal(outcome)) {
-      if (!struck) lost.elsewhere += 1;
+      if (!affected) lost.elsewhere += 1;
       else lost.harmed += 1;
       lost.first = Math.min(lost.first, now);
       lost.last = Math.max(lost.last, now);
-      if (struck) realAt = Infinity;
-    } else if (struck && lost.harmed > 0) {
+      if (affected) realAt = Infinity;
+    } else if (affected && lost.harmed > 0) {
       realAt = Math.min(realAt, now);
     }
   };
-  /** Whether there is somewhere else at all. */
+  /** Whether any other node exists. */
   const others = Array.from({ length: 200 }, () => caller.keyOf(caller.fresh())).some(
-    (key) => !course.isStruck(key),
+    (key) => !progress.isAffected(key),
   );
   const started = performance.now();
   for (;;) {
@@ -196,36 +196,36 @@ export async function endureLoss(subject, course, withinMs) {
     if (others) pending.push(ask(false));
     await sleep(5);
     const now = performance.now();
-    const since = course.since ?? now;
+    const since = progress.since ?? now;
     if (now - since > (endless ? 4_000 : withinMs + 1_000) && realAt === Infinity) break;
     if (now - realAt > 500 || now - started > 60_000) break;
   }
   await Promise.all(pending);
-  const { since } = course;
-  assert.ok(since !== undefined && lost.harmed > 0, 'the fault struck');
+  const { since } = progress;
+  assert.ok(since !== undefined && lost.harmed > 0, 'the fault had an effect');
   assert.equal(lost.elsewhere, 0, `${lost.elsewhere} calls failed that the fault did not concern`);
   if (endless) return;
-  subject.recoveryMs = realAt - since;
+  clientRun.recoveryMs = realAt - since;
   assert.ok(
-    subject.recoveryMs <= withinMs,
-    `real again after ${Math.round(subject.recoveryMs)} ms, of ${withinMs}`,
+    clientRun.recoveryMs <= withinMs,
+    `real again after ${Math.round(clientRun.recoveryMs)} ms, of ${withinMs}`,
   );
 }
 
 /**
- * Nothing is worse than one burst granted once more.
+ * Checks that at most one extra burst is granted.
  *
- * @param {Subject} subject
+ * @param {ClientRun} clientRun
  */
-export async function judgeExtra(subject) {
-  const { caller, spent } = subject;
-  subject.extra = 0;
+export async function checkExtra(clientRun) {
+  const { caller, spent } = clientRun;
+  clientRun.extra = 0;
   for (;;) {
     const decision = expectReal(await caller.callSpent(spent));
     if (!decision.allowed) break;
-    subject.extra += 1;
+    clientRun.extra += 1;
   }
-  assert.ok(subject.extra <= caller.smallBurst, `${subject.extra} granted again`);
+  assert.ok(clientRun.extra <= caller.smallBurst, `${clientRun.extra} granted again`);
 }
 
 /**
@@ -236,12 +236,12 @@ function freshWhere(caller, wanted) {
   for (let i = 0; ; i++) {
     const identity = caller.fresh();
     if (wanted(caller.keyOf(identity))) return identity;
-    if (i === 10_000) throw new Error('no identity is where it is wanted');
+    if (i === 10_000) throw new Error('no identity is on the wanted node');
   }
 }
 
 /**
- * Until every node is connected to: by a limiter of its own, which then has the connection in common with others.
+ * Connects to every node with a limiter of its own, whose connection the others then share.
  *
  * @param {{ redis: string | RedisClient, namespace: string, timeoutMs: number, cluster?: true }} options
  */

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { GroupClient, GroupResult, GroupScenario } from './groups.mjs';
 import { tableOf } from './table.mjs';
 
-/** Each scenario strikes all clients at once, before the tests; a test each says what became of it. */
+/** Runs each scenario for all clients at once before the tests; each test reports the result of one client. */
 export function testGroup<Group>(
   run: (tell: (result: GroupResult) => void) => Promise<void>,
   scenarios: readonly Pick<GroupScenario<Group>, 'name'>[],

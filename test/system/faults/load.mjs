@@ -1,19 +1,19 @@
 // @ts-check
 import assert from 'node:assert/strict';
 import { expectDegraded, expectReal } from './caller.mjs';
-import { chargesOf } from './stage.mjs';
+import { chargesOf } from './run-scenario.mjs';
 
 /**
  * The server is well; what disturbs is load, its script cache, or this process itself.
  *
- * @typedef {import('./stage.mjs').Scenario} Scenario
+ * @typedef {import('./run-scenario.mjs').Scenario} Scenario
  */
 
 /** @type {Scenario} */
 const first = {
   name: 'nothing: calls before the connection stands are held',
-  async run(stage) {
-    const caller = await stage.open({ timeoutMs: 2_000 });
+  async run(context) {
+    const caller = await context.open({ timeoutMs: 2_000 });
     (await caller.burst(50)).forEach(expectReal);
     assert.deepEqual(caller.errors, []);
   },
@@ -22,9 +22,9 @@ const first = {
 /** @type {Scenario} */
 const scriptFlush = {
   name: 'SCRIPT FLUSH every 5 ms under load',
-  async run(stage) {
-    const { redis, effort } = stage;
-    const caller = await stage.openReady({ timeoutMs: 2_000 });
+  async run(context) {
+    const { redis, effort } = context;
+    const caller = await context.openReady({ timeoutMs: 2_000 });
     let flushes = 0;
     const flushing = setInterval(() => {
       void redis.command('SCRIPT', 'FLUSH');
@@ -34,7 +34,7 @@ const scriptFlush = {
     const enough = () =>
       performance.now() > until &&
       flushes >= 20 &&
-      (stage.proxy.counts.commands['EVAL'] ?? 0) >= 10;
+      (context.proxy.counts.commands['EVAL'] ?? 0) >= 10;
     while (!enough()) {
       (await caller.burst(64)).forEach(expectReal);
     }
@@ -47,8 +47,8 @@ const scriptFlush = {
 /** @type {Scenario} */
 const blockedBeforeTheFlush = {
   name: 'event loop blocked for 400 ms between call and flush',
-  async run(stage) {
-    const caller = await stage.openReady();
+  async run(context) {
+    const caller = await context.openReady();
     caller.blockedMs = 400;
     // A lone call is flushed on another way than several.
     for (const count of [1, 50]) {
@@ -63,13 +63,13 @@ const blockedBeforeTheFlush = {
 /** @type {Scenario} */
 const blockedInFlight = {
   name: 'event loop blocked for 400 ms with calls in flight',
-  async run(stage) {
-    const { proxy } = stage;
-    const caller = await stage.openReady();
+  async run(context) {
+    const { proxy } = context;
+    const caller = await context.openReady();
     caller.blockedMs = 400;
-    const before = stage.sent;
+    const before = context.sent;
     const atTheServer = caller.burst(50);
-    while (stage.sent === before) await new Promise(setImmediate);
+    while (context.sent === before) await new Promise(setImmediate);
     block(400);
     (await atTheServer).forEach(expectReal);
     // Here the reply arrives during the block, and the deadline passes during it, too.
@@ -86,19 +86,19 @@ const blockedInFlight = {
 /** @type {Scenario} */
 const blockedWithAShortDeadline = {
   name: 'event loop blocked for 400 ms, under a deadline of 30 ms',
-  async run(stage) {
-    const caller = await stage.open({ timeoutMs: 30 });
+  async run(context) {
+    const caller = await context.open({ timeoutMs: 30 });
     // A busy machine may need more than one such deadline for the first connection.
     await caller.recovered(performance.now());
     caller.blockedMs = 400;
     const failed = caller.errors.length;
-    const { connections } = stage.proxy.counts;
+    const { connections } = context.proxy.counts;
     const pending = caller.burst(20);
     await new Promise(setImmediate);
     await new Promise(setImmediate);
     block(400);
     (await pending).forEach(expectReal);
-    assert.equal(stage.proxy.counts.connections, connections, 'the connection is the same');
+    assert.equal(context.proxy.counts.connections, connections, 'the connection is the same');
     assert.equal(caller.errors.length, failed);
   },
 };
@@ -106,10 +106,10 @@ const blockedWithAShortDeadline = {
 /** @type {Scenario} */
 const tooManyInFlight = {
   name: 'more calls than maxInFlight, on a server that hangs',
-  async run(stage) {
-    const { redis } = stage;
+  async run(context) {
+    const { redis } = context;
     const maxInFlight = 50;
-    const caller = await stage.openReady({ maxInFlight });
+    const caller = await context.openReady({ maxInFlight });
     await redis.stop();
     const inFlight = caller.burst(maxInFlight);
     const overloaded = expectDegraded(await caller.answeredAtOnce(30), 'overloaded');

@@ -6,24 +6,24 @@ import { MARGIN_MS, expectDegraded, expectReal, isReal, keyOf } from './caller.m
 /**
  * The server loses what it knew. What is then granted again is at most one burst for each identity, and is counted.
  *
- * @typedef {import('./stage.mjs').Scenario} Scenario
+ * @typedef {import('./run-scenario.mjs').Scenario} Scenario
  * @typedef {import('./caller.mjs').Caller} Caller
  */
 
 /** @type {Scenario} */
 const backEmpty = {
   name: 'killed, away, and back without its data: one more burst, no more',
-  async run(stage) {
-    const { redis, client } = stage;
-    stage.dataLost = true;
-    const caller = await stage.openReady({ url: redis.url });
+  async run(context) {
+    const { redis, client } = context;
+    context.dataLost = true;
+    const caller = await context.openReady({ url: redis.url });
     const spent = await caller.spend();
     await redis.kill();
-    await sleep(300 * stage.effort);
+    await sleep(300 * context.effort);
     expectDegraded(await caller.burst(20), client.tellsOfLoss ? 'store_away' : 'store_timeout');
     await redis.restart();
     const since = performance.now();
-    stage.recoveryMs = await caller.recovered(since, client.reconnectMs + MARGIN_MS);
+    context.recoveryMs = await caller.recovered(since, client.reconnectMs + MARGIN_MS);
     assert.equal(await drain(caller, spent), caller.smallBurst);
   },
 };
@@ -31,10 +31,10 @@ const backEmpty = {
 /** @type {(policy: string) => Scenario} */
 const evicting = (policy) => ({
   name: `memory is full, under ${policy}: one more burst for each key that was evicted`,
-  async run(stage) {
-    const { redis } = stage;
-    stage.dataLost = true;
-    const caller = await stage.openReady({ timeoutMs: 2_000 });
+  async run(context) {
+    const { redis } = context;
+    context.dataLost = true;
+    const caller = await context.openReady({ timeoutMs: 2_000 });
     const identities = await Promise.all(Array.from({ length: 60 }, () => caller.spend()));
     const { used_memory: used = '0' } = await redis.info('memory');
     await redis.command('CONFIG', 'SET', 'maxmemory-policy', policy);

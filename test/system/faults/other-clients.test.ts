@@ -1,8 +1,8 @@
 import { clients } from './clients.mjs';
-import { testTellingFaults } from './suite.ts';
+import { testDifferingFaults } from './suite.ts';
 
-testTellingFaults(clients.ioredis5);
-testTellingFaults(clients.iovalkey);
-testTellingFaults(clients.nodeRedis5);
-testTellingFaults(clients.nodeRedis4);
-testTellingFaults(clients.glide);
+testDifferingFaults(clients.ioredis5);
+testDifferingFaults(clients.iovalkey);
+testDifferingFaults(clients.nodeRedis5);
+testDifferingFaults(clients.nodeRedis4);
+testDifferingFaults(clients.glide);

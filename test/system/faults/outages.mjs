@@ -6,30 +6,30 @@ import { waitUntil } from '../../kit/servers/index.mjs';
 import { MARGIN_MS, expectDegraded, expectReal } from './caller.mjs';
 
 /**
- * The server, or the way to it, is away or silent.
+ * Scenarios in which the server or its network is away or silent.
  *
- * @typedef {import('./stage.mjs').Scenario} Scenario
+ * @typedef {import('./run-scenario.mjs').Scenario} Scenario
  */
 
 /** @type {Scenario} */
 const stopped = {
   name: 'stopped (SIGSTOP), then continued',
-  async run(stage) {
-    const { redis } = stage;
-    const caller = await stage.openReady();
+  async run(context) {
+    const { redis } = context;
+    const caller = await context.openReady();
     (await caller.burst(20)).forEach(expectReal);
     const states = storeStates();
 
     await redis.stop();
-    const before = stage.sent;
+    const before = context.sent;
     const hit = await caller.burst(100);
     const since = performance.now();
     const error = expectDegraded(hit, 'store_timeout');
-    assert.equal(stage.sent, before + 1, 'one script call carried all of them');
+    assert.equal(context.sent, before + 1, 'one script call carried all of them');
     assert.deepEqual(caller.errors, [error], 'one store call failed');
 
     expectDegraded(await caller.answeredAtOnce(200), 'store_timeout');
-    assert.equal(stage.sent, before + 1, 'nothing is sent to a server that hangs');
+    assert.equal(context.sent, before + 1, 'nothing is sent to a server that hangs');
     assert.deepEqual(caller.errors, [error], 'calls that are not sent are no store calls');
 
     const pending = [];
@@ -37,7 +37,7 @@ const stopped = {
       pending.push(caller.call());
       await sleep(3);
     }
-    const probes = stage.sent - before - 1;
+    const probes = context.sent - before - 1;
     const elapsed = performance.now() - since;
     assert.ok(
       probes >= 1 && probes <= elapsed / caller.timeoutMs,
@@ -47,13 +47,13 @@ const stopped = {
     assert.deepEqual(states.seen, ['hung']);
 
     const continued = performance.now();
-    const sentWhileHung = stage.sent;
+    const sentWhileHung = context.sent;
     await redis.cont();
     await waitUntil('an answer', () => states.seen.length > 1, { everyMs: 1 });
-    stage.recoveryMs = performance.now() - continued;
-    assert.equal(stage.sent, sentWhileHung, 'the answer to an old call is enough');
+    context.recoveryMs = performance.now() - continued;
+    assert.equal(context.sent, sentWhileHung, 'the answer to an old call is enough');
     expectReal(await caller.call());
-    assert.ok(stage.recoveryMs < MARGIN_MS, `${stage.recoveryMs} ms`);
+    assert.ok(context.recoveryMs < MARGIN_MS, `${context.recoveryMs} ms`);
     assert.deepEqual(states.end(), ['hung', 'ready']);
   },
 };
@@ -61,17 +61,17 @@ const stopped = {
 /** @type {Scenario} */
 const stalledFromTheStart = {
   name: 'hung from the start',
-  async run(stage) {
-    await stage.proxy.stall();
-    const caller = await stage.open();
+  async run(context) {
+    await context.proxy.stall();
+    const caller = await context.open();
     // A client that tells of its connection has none; valkey-glide says that it is ready.
-    const reason = stage.client.tellsOfLoss ? 'store_away' : 'store_timeout';
+    const reason = context.client.tellsOfLoss ? 'store_away' : 'store_timeout';
     expectDegraded(await caller.burst(50), reason);
     expectDegraded(await caller.answeredAtOnce(50), reason);
-    assert.equal(stage.sent, 0);
+    assert.equal(context.sent, 0);
     const since = performance.now();
-    await stage.proxy.pass();
-    stage.recoveryMs = await caller.recovered(since, MARGIN_MS);
+    await context.proxy.pass();
+    context.recoveryMs = await caller.recovered(since, MARGIN_MS);
     (await caller.burst(20)).forEach(expectReal);
   },
 };
@@ -79,10 +79,10 @@ const stalledFromTheStart = {
 /** @type {Scenario} */
 const killed = {
   name: 'killed (SIGKILL) with calls in flight',
-  async run(stage) {
-    const { redis, client } = stage;
-    stage.dataLost = true;
-    const caller = await stage.openReady({ url: redis.url });
+  async run(context) {
+    const { redis, client } = context;
+    context.dataLost = true;
+    const caller = await context.openReady({ url: redis.url });
     (await caller.burst(20)).forEach(expectReal);
     // Stopped first, so that they are in flight for certain.
     await redis.stop();
@@ -103,15 +103,15 @@ const killed = {
 /** @type {Scenario} */
 const restarted = {
   name: 'restarted under load',
-  async run(stage) {
-    const { redis, client } = stage;
-    stage.dataLost = true;
-    const caller = await stage.openReady({ url: redis.url });
+  async run(context) {
+    const { redis, client } = context;
+    context.dataLost = true;
+    const caller = await context.openReady({ url: redis.url });
     const load = keepCalling(caller);
     await sleep(50);
     await redis.restart({ downMs: 200 });
     const since = performance.now();
-    stage.recoveryMs = await caller.recovered(since, client.reconnectMs + MARGIN_MS);
+    context.recoveryMs = await caller.recovered(since, client.reconnectMs + MARGIN_MS);
     await load.stop();
     (await caller.burst(20)).forEach(expectReal);
   },
@@ -120,10 +120,10 @@ const restarted = {
 /** @type {Scenario} */
 const refusing = {
   name: 'refusing connections from the start',
-  async run(stage) {
-    const { proxy, client } = stage;
+  async run(context) {
+    const { proxy, client } = context;
     await proxy.refuse();
-    const caller = await stage.open();
+    const caller = await context.open();
     if (client.tellsOfLoss) {
       expectDegraded(await caller.burst(50), 'store_away');
       assert.equal(caller.errors.length, 1);
@@ -133,7 +133,7 @@ const refusing = {
     }
     const since = performance.now();
     await proxy.pass();
-    stage.recoveryMs = await caller.recovered(since, client.reconnectMs + MARGIN_MS);
+    context.recoveryMs = await caller.recovered(since, client.reconnectMs + MARGIN_MS);
     (await caller.burst(20)).forEach(expectReal);
   },
 };
@@ -141,25 +141,25 @@ const refusing = {
 /** @type {Scenario} */
 const cutEvery20Ms = {
   name: 'connection cut every 20 ms',
-  async run(stage) {
-    const { proxy, client } = stage;
-    const caller = await stage.openReady();
+  async run(context) {
+    const { proxy, client } = context;
+    const caller = await context.openReady();
     await proxy.cut({ everyMs: 20 });
     const load = keepCalling(caller);
-    await sleep(250 * stage.effort);
+    await sleep(250 * context.effort);
     const since = performance.now();
     await proxy.pass();
     await load.stop();
-    stage.recoveryMs = await caller.recovered(since, client.reconnectMs + MARGIN_MS);
+    context.recoveryMs = await caller.recovered(since, client.reconnectMs + MARGIN_MS);
   },
 };
 
 /** @type {Scenario} */
 const cutWhileIdle = {
   name: 'an idle connection is cut: calls wait for the next one, and are real',
-  async run(stage) {
-    const { proxy } = stage;
-    const caller = await stage.openReady({ timeoutMs: 1_000 });
+  async run(context) {
+    const { proxy } = context;
+    const caller = await context.openReady({ timeoutMs: 1_000 });
     for (let i = 0; i < 4; i++) {
       (await caller.burst(20)).forEach(expectReal);
       await proxy.cut({ reset: i % 2 === 1 });

@@ -8,7 +8,7 @@ import { Caller, MARGIN_MS, expectDegraded, expectReal, isReal } from './caller.
  *
  * @typedef {import('distributed-rate-limiter').RedisPort} RedisPort
  * @typedef {import('./caller.mjs').FailStrategy} FailStrategy
- * @typedef {import('./stage.mjs').Row} Row
+ * @typedef {import('./run-scenario.mjs').Row} Row
  */
 
 /**

@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, test } from 'vitest';
 import { portScenarios, runPortScenario } from './ports.mjs';
-import type { Row } from './stage.mjs';
+import type { Row } from './run-scenario.mjs';
 import { tableOf } from './table.mjs';
 
 const rows: Row[] = [];

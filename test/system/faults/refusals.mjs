@@ -10,7 +10,7 @@ import { expectDegraded, expectReal, isReal, keyOf, MARGIN_MS } from './caller.m
 /**
  * The server answers, and refuses.
  *
- * @typedef {import('./stage.mjs').Scenario} Scenario
+ * @typedef {import('./run-scenario.mjs').Scenario} Scenario
  * @typedef {import('../../kit/servers/redis-server.mjs').RedisServer} RedisServer
  */
 
@@ -134,21 +134,21 @@ function refusing({ word, how, server, login = '', onlyWrites = false, begin }) 
   return {
     name: `${word} ${how}`,
     ...(server === undefined ? {} : { server }),
-    async run(stage) {
-      const { redis, proxy } = stage;
-      const caller = await stage.openReady({
+    async run(context) {
+      const { redis, proxy } = context;
+      const caller = await context.openReady({
         timeoutMs: 2_000,
         url: `redis://${login}${proxy.host}:${proxy.port}`,
       });
       const spent = await caller.spend();
       const end = await begin(redis, proxy);
-      const before = stage.sent;
+      const before = context.sent;
       const [first, refusedBefore, second] = await Promise.all([
         caller.call(),
         caller.callSpent(spent),
         caller.call(),
       ]);
-      assert.equal(stage.sent, before + 1, 'all in one batch');
+      assert.equal(context.sent, before + 1, 'all in one batch');
       const error = expectDegraded([first, second], 'store_error', word);
       if (onlyWrites) {
         assert.equal(isReal(refusedBefore) && refusedBefore.reason, 'limited');
@@ -159,7 +159,7 @@ function refusing({ word, how, server, login = '', onlyWrites = false, begin }) 
       await end();
       expectReal(await caller.call());
       assert.equal(isReal(await caller.callSpent(spent)), true);
-      assert.equal(stage.sent - before, 3, 'nothing that was refused is sent again');
+      assert.equal(context.sent - before, 3, 'nothing that was refused is sent again');
     },
   };
 }
@@ -168,8 +168,8 @@ function refusing({ word, how, server, login = '', onlyWrites = false, begin }) 
 const noPassword = {
   name: 'NOAUTH from the start: a password is missing',
   server: { password: 'secret' },
-  async run(stage) {
-    const caller = await stage.open();
+  async run(context) {
+    const caller = await context.open();
     /** @type {unknown} */
     let refusal;
     await caller.limiter.ready().catch((/** @type {unknown} */ error) => (refusal = error));
@@ -194,29 +194,29 @@ const noPassword = {
  */
 const replica = {
   name: 'READONLY as a replica',
-  async run(stage) {
-    const { client, redis } = stage;
-    const caller = await stage.openReady({ timeoutMs: 2_000 });
+  async run(context) {
+    const { client, redis } = context;
+    const caller = await context.openReady({ timeoutMs: 2_000 });
     const spent = await caller.spend();
     await redis.command('REPLICAOF', '127.0.0.1', await freePort());
     const alone = await caller.callSpent(spent);
     assert.equal(isReal(alone) && alone.reason, 'limited');
-    const before = stage.sent;
+    const before = context.sent;
     const batch = await Promise.all([caller.call(), caller.callSpent(spent), caller.call()]);
-    assert.equal(stage.sent, before + 1, 'all in one batch, and not sent again');
+    assert.equal(context.sent, before + 1, 'all in one batch, and not sent again');
     const error = expectDegraded(batch, 'store_error', 'READONLY');
     assert.deepEqual(caller.errors, [error]);
     await redis.command('REPLICAOF', 'NO', 'ONE');
-    stage.recoveryMs = await caller.recovered(performance.now(), client.reconnectMs + MARGIN_MS);
+    context.recoveryMs = await caller.recovered(performance.now(), client.reconnectMs + MARGIN_MS);
   },
 };
 
 /** @type {Scenario} */
 const full = {
   name: 'maxclients reached: every new connection is refused',
-  async run(stage) {
-    const { client, redis } = stage;
-    const caller = await stage.openReady();
+  async run(context) {
+    const { client, redis } = context;
+    const caller = await context.openReady();
     await redis.command('CONFIG', 'SET', 'maxclients', 1);
     await redis.command('CLIENT', 'KILL', 'TYPE', 'normal');
     const since = performance.now();
@@ -230,27 +230,27 @@ const full = {
       await sleep(5);
     }
     await redis.command('CONFIG', 'SET', 'maxclients', 1_000);
-    stage.recoveryMs = await caller.recovered(performance.now(), client.reconnectMs + MARGIN_MS);
+    context.recoveryMs = await caller.recovered(performance.now(), client.reconnectMs + MARGIN_MS);
   },
 };
 
 /** @type {Scenario} */
 const foreignType = {
   name: "WRONGTYPE and UNREADABLE: somebody else's values under two keys",
-  async run(stage) {
-    const { redis } = stage;
-    const caller = await stage.openReady({ timeoutMs: 2_000 });
+  async run(context) {
+    const { redis } = context;
+    const caller = await context.openReady({ timeoutMs: 2_000 });
     const list = caller.fresh();
     const text = caller.fresh();
     await redis.command('RPUSH', keyOf(list), 'a');
     await redis.command('SET', keyOf(text), 'text', 'EX', 1_000);
-    const before = stage.sent;
+    const before = context.sent;
     const [wrong, real, unreadable] = await Promise.all([
       caller.call(list),
       caller.call(),
       caller.call(text),
     ]);
-    assert.equal(stage.sent, before + 1, 'all in one batch');
+    assert.equal(context.sent, before + 1, 'all in one batch');
     expectDegraded(wrong, 'store_error', 'WRONGTYPE');
     expectDegraded(unreadable, 'store_error', 'UNREADABLE');
     expectReal(real);

@@ -3,12 +3,12 @@ import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { waitUntil } from '../../kit/servers/index.mjs';
 import { MARGIN_MS, expectDegraded, expectReal, isReal, keyOf } from './caller.mjs';
-import { chargesOf } from './stage.mjs';
+import { chargesOf } from './run-scenario.mjs';
 
 /**
  * The server executes, and its reply is lost or spoilt on the way.
  *
- * @typedef {import('./stage.mjs').Scenario} Scenario
+ * @typedef {import('./run-scenario.mjs').Scenario} Scenario
  */
 
 /** Well-formed, but not what the script returns. */
@@ -30,9 +30,9 @@ const MALFORMED = {
 /** @type {Scenario} */
 const malformed = {
   name: `malformed replies (${Object.keys(MALFORMED).length} shapes)`,
-  async run(stage) {
-    const { proxy } = stage;
-    const caller = await stage.openReady({ timeoutMs: 2_000 });
+  async run(context) {
+    const { proxy } = context;
+    const caller = await context.openReady({ timeoutMs: 2_000 });
     for (const [shape, reply] of Object.entries(MALFORMED)) {
       await proxy.reply(reply, { times: 1 });
       const spoilt = await caller.call();
@@ -47,9 +47,9 @@ const malformed = {
 /** @type {Scenario} */
 const garbage = {
   name: 'garbage instead of a reply',
-  async run(stage) {
-    const { proxy, client } = stage;
-    const caller = await stage.openReady();
+  async run(context) {
+    const { proxy, client } = context;
+    const caller = await context.openReady();
     const spent = await caller.spend();
     await proxy.garbage(undefined, { times: 1 });
     assert.equal(isReal(await caller.call()), false);
@@ -61,7 +61,7 @@ const garbage = {
         later(() => caller.callSpent(spent)),
       ]);
       if (isReal(fresh)) {
-        stage.recoveryMs ??= performance.now() - since;
+        context.recoveryMs ??= performance.now() - since;
         assert.equal(fresh.allowed, true, "another call's answer");
       }
       if (isReal(refused)) assert.equal(refused.allowed, false, "another call's answer");
@@ -73,7 +73,7 @@ const garbage = {
       // A user's connection is not ours to end; a new one is in step again.
       const repaired = performance.now();
       await proxy.cut();
-      stage.recoveryMs = await caller.recovered(repaired, client.reconnectMs + MARGIN_MS);
+      context.recoveryMs = await caller.recovered(repaired, client.reconnectMs + MARGIN_MS);
     }
     assert.equal(isReal(await caller.callSpent(spent)), true);
   },
@@ -82,9 +82,9 @@ const garbage = {
 /** @type {Scenario} */
 const half = {
   name: 'half a reply, then silence on that connection',
-  async run(stage) {
-    const { proxy, client } = stage;
-    const caller = await stage.openReady({ timeoutMs: 100 });
+  async run(context) {
+    const { proxy, client } = context;
+    const caller = await context.openReady({ timeoutMs: 100 });
     await proxy.halfReply(5, { times: 1 });
     expectDegraded(await caller.burst(20), 'store_timeout');
     expectDegraded(await caller.answeredAtOnce(20), 'store_timeout');
@@ -98,19 +98,19 @@ const half = {
       return;
     }
     const silenceMs = client.own ? 1_000 : 0;
-    stage.recoveryMs = await caller.recovered(since, silenceMs + client.reconnectMs + MARGIN_MS);
+    context.recoveryMs = await caller.recovered(since, silenceMs + client.reconnectMs + MARGIN_MS);
   },
 };
 
 /** @type {Scenario} */
 const dropped = {
   name: 'replies dropped after execution, 1,000 times',
-  async run(stage) {
-    const { proxy, redis, client } = stage;
-    const caller = await stage.openReady({ timeoutMs: 10_000 });
+  async run(context) {
+    const { proxy, redis, client } = context;
+    const caller = await context.openReady({ timeoutMs: 10_000 });
     const identity = caller.fresh();
     await proxy.dropReplies();
-    const before = stage.sent;
+    const before = context.sent;
     const pending = [];
     for (let i = 0; i < 1_000; i++) {
       pending.push(caller.call(identity));
@@ -124,12 +124,16 @@ const dropped = {
     // The connection ends with 1,000 replies outstanding: what would send again does so now.
     const since = performance.now();
     await proxy.pass();
-    stage.recoveryMs = await caller.recovered(since, client.reconnectMs + MARGIN_MS);
+    context.recoveryMs = await caller.recovered(since, client.reconnectMs + MARGIN_MS);
     const outcomes = await Promise.all(pending);
     if (!client.own) return;
     expectDegraded(outcomes, 'store_away');
     await sleep(100);
-    assert.equal(stage.sent - before, 1_000 + 1, 'nothing was sent twice; one call is real again');
+    assert.equal(
+      context.sent - before,
+      1_000 + 1,
+      'nothing was sent twice; one call is real again',
+    );
     assert.equal(await chargesOf(redis, keyOf(identity)), 1_000);
   },
 };
@@ -137,10 +141,10 @@ const dropped = {
 /** @type {Scenario} */
 const droppedWithTheConnection = {
   name: 'connections cut in place of a reply, again and again',
-  async run(stage) {
-    const { proxy, client } = stage;
-    const caller = await stage.openReady();
-    for (let round = 0; round < 3 * stage.effort; round++) {
+  async run(context) {
+    const { proxy, client } = context;
+    const caller = await context.openReady();
+    for (let round = 0; round < 3 * context.effort; round++) {
       await proxy.dropReplies({ cut: true, times: 1 });
       const pending = [];
       for (let i = 0; i < 50; i++) {
@@ -149,7 +153,7 @@ const droppedWithTheConnection = {
       }
       await Promise.all(pending);
       const since = performance.now();
-      stage.recoveryMs = await caller.recovered(since, client.reconnectMs + MARGIN_MS);
+      context.recoveryMs = await caller.recovered(since, client.reconnectMs + MARGIN_MS);
     }
   },
 };

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { startSentinel, waitUntil } from '../../kit/servers/index.mjs';
 import { MARGIN_MS, isReal } from './caller.mjs';
-import { endureLoss, judgeExtra, runGroupScenario } from './groups.mjs';
-import { chargesOf } from './stage.mjs';
+import { callThroughLoss, checkExtra, runGroupScenario } from './groups.mjs';
+import { chargesOf } from './run-scenario.mjs';
 
 /**
  * @typedef {Awaited<ReturnType<typeof startSentinel>>} Watched
@@ -40,46 +40,46 @@ const ioredis = {
 
 export const sentinelClients = [ioredis];
 
-/** @param {number} extraMs @returns {SentinelScenario['endure']} */
-const enduring = (extraMs) => (subject, course) =>
-  endureLoss(subject, course, DOWN_AFTER_MS + extraMs + 3_000 + MARGIN_MS);
+/** @param {number} extraMs @returns {SentinelScenario['callThrough']} */
+const callingThrough = (extraMs) => (clientRun, progress) =>
+  callThroughLoss(clientRun, progress, DOWN_AFTER_MS + extraMs + 3_000 + MARGIN_MS);
 
-/** @type {SentinelScenario['judge']} */
-async function judge(group, subject) {
-  const { caller } = subject;
+/** @type {SentinelScenario['check']} */
+async function check(group, clientRun) {
+  const { caller } = clientRun;
   await caller.recovered(performance.now(), 1_000 + MARGIN_MS);
   await waitUntil('an end of the errors', async () => (await caller.burst(50)).every(isReal), {
     timeoutMs: 1_000,
   });
-  await judgeExtra(subject);
-  subject.charges = await chargesOf(group.replica, `${caller.namespace}:*`);
-  assert.ok(subject.charges <= caller.calls, 'nothing was sent twice');
+  await checkExtra(clientRun);
+  clientRun.charges = await chargesOf(group.replica, `${caller.namespace}:*`);
+  assert.ok(clientRun.charges <= caller.calls, 'nothing was sent twice');
 }
 
 /** @type {SentinelScenario} */
 const killed = {
   name: 'the primary dies (SIGKILL), and Sentinels promote its replica',
   choose: async () => () => true,
-  async strike({ primary }, _subjects, course) {
+  async inject({ primary }, _clientRuns, progress) {
     await primary.kill();
-    course.since = performance.now();
+    progress.since = performance.now();
   },
-  endure: enduring(0),
-  heal: undefined,
-  judge,
+  callThrough: callingThrough(0),
+  recover: undefined,
+  check,
 };
 
 /** @type {SentinelScenario} */
 const hung = {
   name: 'the primary hangs (SIGSTOP), Sentinels promote its replica, and it comes back',
   choose: async () => () => true,
-  async strike({ primary }, _subjects, course) {
+  async inject({ primary }, _clientRuns, progress) {
     await primary.stop();
-    course.since = performance.now();
+    progress.since = performance.now();
   },
-  endure: enduring(SILENCE_MS),
-  heal: ({ primary }) => primary.cont(),
-  judge,
+  callThrough: callingThrough(SILENCE_MS),
+  recover: ({ primary }) => primary.cont(),
+  check,
 };
 
 /** @type {SentinelScenario} */
@@ -91,17 +91,17 @@ const lost = {
     await primary.command('CLIENT', 'KILL', 'TYPE', 'replica');
     return () => true;
   },
-  async strike({ primary, replica }, _subjects, course) {
+  async inject({ primary, replica }, _clientRuns, progress) {
     await primary.kill();
     await replica.cont();
-    course.since = performance.now();
+    progress.since = performance.now();
   },
   // Sentinels first have to take the replica, too, for one that answers.
-  endure: enduring(1_000),
-  heal: undefined,
-  async judge(group, subject) {
-    await judge(group, subject);
-    assert.equal(subject.extra, subject.caller.smallBurst, 'as much as was lost');
+  callThrough: callingThrough(1_000),
+  recover: undefined,
+  async check(group, clientRun) {
+    await check(group, clientRun);
+    assert.equal(clientRun.extra, clientRun.caller.smallBurst, 'as much as was lost');
   },
 };
 

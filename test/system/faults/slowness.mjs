@@ -6,31 +6,31 @@ import { runInNewContext } from 'node:vm';
 import { RateLimiter } from 'distributed-rate-limiter';
 import { waitUntil } from '../../kit/servers/index.mjs';
 import { MARGIN_MS, expectDegraded, expectReal } from './caller.mjs';
-import { chargesOf } from './stage.mjs';
+import { chargesOf } from './run-scenario.mjs';
 
 /**
  * The server is slow, or busy with something else.
  *
- * @typedef {import('./stage.mjs').Scenario} Scenario
+ * @typedef {import('./run-scenario.mjs').Scenario} Scenario
  */
 
 /** @type {Scenario} */
 const aroundTheDeadline = {
   name: 'replies after 0.8 and after 1.2 deadlines',
-  async run(stage) {
-    const { proxy, redis, client } = stage;
-    const caller = await stage.openReady({ timeoutMs: 500 });
+  async run(context) {
+    const { proxy, redis, client } = context;
+    const caller = await context.openReady({ timeoutMs: 500 });
     await proxy.delay(0.4 * caller.timeoutMs);
     (await caller.burst(20)).forEach(expectReal);
     await proxy.delay(0.6 * caller.timeoutMs);
-    const before = stage.sent;
+    const before = context.sent;
     const error = expectDegraded(await caller.burst(20), 'store_timeout');
     assert.deepEqual(caller.errors, [error]);
     await waitUntil('the late charges', async () => (await chargesOf(redis)) === 40);
     const since = performance.now();
     await proxy.pass();
-    stage.recoveryMs = await caller.recovered(since, client.reconnectMs + MARGIN_MS);
-    assert.equal(stage.sent, before + 2, 'a late reply leads to no other call');
+    context.recoveryMs = await caller.recovered(since, client.reconnectMs + MARGIN_MS);
+    assert.equal(context.sent, before + 2, 'a late reply leads to no other call');
     assert.equal(await chargesOf(redis), 40 + 1, 'each call that was sent was charged once');
   },
 };
@@ -38,15 +38,15 @@ const aroundTheDeadline = {
 /** @type {Scenario} */
 const asleep = {
   name: 'blocked by a slow command (DEBUG SLEEP)',
-  async run(stage) {
-    const { redis, client, effort } = stage;
-    const caller = await stage.openReady();
+  async run(context) {
+    const { redis, client, effort } = context;
+    const caller = await context.openReady();
     const sleeping = redis.command('DEBUG', 'SLEEP', effort > 1 ? 2 : 0.8);
     await sleep(20);
     expectDegraded(await caller.burst(50), 'store_timeout');
     expectDegraded(await caller.answeredAtOnce(50), 'store_timeout');
     await sleeping;
-    stage.recoveryMs = await caller.recovered(performance.now(), client.reconnectMs + MARGIN_MS);
+    context.recoveryMs = await caller.recovered(performance.now(), client.reconnectMs + MARGIN_MS);
     (await caller.burst(20)).forEach(expectReal);
   },
 };
@@ -54,30 +54,30 @@ const asleep = {
 /** @type {Scenario} */
 const crowd = {
   name: '2,000 calls a second on a server that hangs: what is pending is bounded, and memory',
-  async run(stage) {
-    const { redis, effort, client } = stage;
+  async run(context) {
+    const { redis, effort, client } = context;
     const maxInFlight = 200;
-    const caller = await stage.openReady({ maxInFlight });
+    const caller = await context.openReady({ maxInFlight });
     // Without a notebook, which would grow.
     const limiter = new RateLimiter({
-      redis: stage.target,
+      redis: context.target,
       rate: 1_000,
       period: '1d',
       burst: 1_000_000,
       namespace: 'crowd',
-      failStrategy: stage.failStrategy,
+      failStrategy: context.failStrategy,
       maxInFlight,
       onError: () => {},
     });
     await redis.stop();
-    const before = { heap: heapAfterGc(), sent: stage.sent };
+    const before = { heap: heapAfterGc(), sent: context.sent };
     const counts = { calls: 0, settled: 0, store_timeout: 0, store_away: 0, overloaded: 0 };
     let slowestMs = 0;
     /** @param {string} identity */
     const ask = async (identity) => {
       const started = performance.now();
       const decision = await limiter.allow(identity);
-      assert.ok(decision.degraded && decision.allowed === (stage.failStrategy === 'open'));
+      assert.ok(decision.degraded && decision.allowed === (context.failStrategy === 'open'));
       if (decision.reason !== 'store_error') counts[decision.reason] += 1;
       counts.settled += 1;
       slowestMs = Math.max(slowestMs, performance.now() - started);
@@ -99,13 +99,13 @@ const crowd = {
       JSON.stringify(counts),
     );
     // Those of the first deadline fill what may be pending; after that there is a probe for each deadline at the most.
-    const sent = stage.sent - before.sent;
+    const sent = context.sent - before.sent;
     assert.ok(sent <= maxInFlight + forMs / 250, `${sent} script calls`);
     const grownMiB = (heapAfterGc() - before.heap) / 2 ** 20;
     assert.ok(grownMiB < 20, `the heap grew by ${grownMiB.toFixed(1)} MiB`);
     const continued = performance.now();
     await redis.cont();
-    stage.recoveryMs = await caller.recovered(continued, client.reconnectMs + MARGIN_MS);
+    context.recoveryMs = await caller.recovered(continued, client.reconnectMs + MARGIN_MS);
     const late = await chargesOf(redis, 'crowd:*');
     // What was given up makes room, after ten deadlines.
     const most = maxInFlight * Math.ceil(forMs / 2_500) + forMs / 250;

@@ -1,12 +1,12 @@
 import { afterAll, describe, expect, test } from 'vitest';
 import type { ClientKind } from './clients.mjs';
 import { scenarios } from './scenarios.mjs';
-import { runScenario } from './stage.mjs';
-import type { Row, Scenario } from './stage.mjs';
+import { runScenario } from './run-scenario.mjs';
+import type { Row, Scenario } from './run-scenario.mjs';
 import { tableOf } from './table.mjs';
 
-/** Those in which clients differ most: what becomes of what was under way, and how the connection comes back. */
-const TELLING = [
+/** Words in the scenarios in which clients differ most: calls in flight, and how the connection recovers. */
+const DIFFERING = [
   'killed',
   'restarted',
   'half a reply',
@@ -16,15 +16,15 @@ const TELLING = [
   'stopped',
 ];
 
-/** A choice for a client that is much like another; `npm run faults` has them all. */
-export function testTellingFaults(client: ClientKind): void {
+/** Tests a selection, for a client much like another one; `npm run faults` runs all. */
+export function testDifferingFaults(client: ClientKind): void {
   testScenarios(
     client,
-    scenarios.filter(({ name }) => TELLING.some((words) => name.includes(words))),
+    scenarios.filter(({ name }) => DIFFERING.some((words) => name.includes(words))),
   );
 }
 
-/** Every scenario for one client, a test each, and the measured figures at the end. */
+/** Tests every scenario for one client, and prints the measured figures at the end. */
 export function testFaults(client: ClientKind): void {
   testScenarios(client, scenarios);
 }

@@ -1,6 +1,6 @@
 // @ts-check
 
-/** @typedef {import('./stage.mjs').Row} Row */
+/** @typedef {import('./run-scenario.mjs').Row} Row */
 
 /** @typedef {{ title: string, of: (row: Row & { extra?: number }) => string }} Column */
 

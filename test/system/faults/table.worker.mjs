@@ -5,13 +5,13 @@ import { runClusterScenarios } from './cluster.mjs';
 import { portScenarios, runPortScenario } from './ports.mjs';
 import { scenarios } from './scenarios.mjs';
 import { runSentinelScenarios } from './sentinel.mjs';
-import { runScenario } from './stage.mjs';
+import { runScenario } from './run-scenario.mjs';
 
 /**
  * Runs every scenario for one client, or for a `RedisPort`, and prints a line of JSON for each: a row of the table, or
  * what failed. `node table.worker.mjs <client | port | cluster | sentinel> <effort> <words in the scenario's name>`
  *
- * @typedef {import('./stage.mjs').Row} Row
+ * @typedef {import('./run-scenario.mjs').Row} Row
  * @typedef {{ row: Row & { extra?: number } } | { failure: string }} Line
  */
 const [kind = '', effort = '1', words = ''] = process.argv.slice(2);

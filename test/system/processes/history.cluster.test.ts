@@ -116,38 +116,38 @@ describe('the history of decisions on a cluster', () => {
     [
       'under load',
       0,
-      async ({ victim, crowd, scarce }) => {
+      async ({ failing, crowd, scarce }) => {
         // Something must survive: the primary has decided calls, and its replica has heard of them.
         await waitUntil('the primary to decide', async () => {
-          return linesOf(await historiesOf([victim]), victim).length > 0;
+          return linesOf(await historiesOf([failing]), failing).length > 0;
         });
-        await victim.command('WAIT', '1', '5000');
+        await failing.command('WAIT', '1', '5000');
         crowd.askFor(scarce);
-        await victim.kill();
+        await failing.kill();
         return new Map();
       },
     ],
     [
       'when its replica has not heard of it for long',
       1,
-      async ({ victim, heir, crowd, scarce }) => {
-        await heir.stop();
-        await victim.command('CLIENT', 'KILL', 'TYPE', 'replica');
+      async ({ failing, successor, crowd, scarce }) => {
+        await successor.stop();
+        await failing.command('CLIENT', 'KILL', 'TYPE', 'replica');
         crowd.askFor(scarce);
         await crowd.exhausts();
-        await runNoMore(victim);
-        const died = await historiesOf([victim]);
-        await victim.kill();
-        await heir.cont();
+        await runNoMore(failing);
+        const died = await historiesOf([failing]);
+        await failing.kill();
+        await successor.cont();
         return died;
       },
     ],
   ])(
     'replays identically after a primary dies %s, loses only counted latest calls, and admits at most one extra burst',
-    async (name, place, strike) => {
-      const [victim, heir] = [cluster.nodes[place]!, cluster.nodes[place + 3]!];
+    async (name, place, inject) => {
+      const [failing, successor] = [cluster.nodes[place]!, cluster.nodes[place + 3]!];
       const namespace = `died-${place}`;
-      const scarce = await identityOn(namespace, victim);
+      const scarce = await identityOn(namespace, failing);
       const crowd = new Crowd(
         (['open', 'closed'] as const).map((failStrategy) => ({
           door: { library: 'ioredis', cluster: cluster.addresses },
@@ -157,16 +157,16 @@ describe('the history of decisions on a cluster', () => {
       );
       try {
         await crowd.going();
-        const died = await strike({ victim, heir, crowd, scarce });
+        const died = await inject({ failing, successor, crowd, scarce });
         await waitUntil('the replica to take over', async () => {
-          return (await heir.info('replication'))['role'] === 'master';
+          return (await successor.info('replication'))['role'] === 'master';
         });
         await crowd.exhausts();
         await crowd.stop();
 
         const { known } = crowd;
         const histories = await historiesOf(await primaries());
-        const owners = [victim, heir];
+        const owners = [failing, successor];
         const charged = replayInOrder(histories, owners, known);
         replayInOrder(died, owners, known);
         const kept = new Set(linesOf(histories));
@@ -181,9 +181,9 @@ describe('the history of decisions on a cluster', () => {
         );
         expect(crowd.excesses(charged, gone)).toEqual([]);
         expect(crowd.degraded).toBeGreaterThan(0);
-        const survived = linesOf(histories, victim);
+        const survived = linesOf(histories, failing);
         expect(survived.length).toBeGreaterThan(0);
-        expect(linesOf(histories, heir).length).toBeGreaterThan(0);
+        expect(linesOf(histories, successor).length).toBeGreaterThan(0);
         // All that is replicated is so in order.
         const last = Math.max(...survived.map(timeOf));
         expect(lost.filter((line) => timeOf(line) < last)).toEqual([]);
@@ -206,10 +206,10 @@ function identityIn(slot: number, namespace: string): string {
 }
 
 interface Death {
-  readonly victim: ClusterNode;
-  readonly heir: ClusterNode;
+  readonly failing: ClusterNode;
+  readonly successor: ClusterNode;
   readonly crowd: Crowd;
-  /** An identity of the victim's. */
+  /** An identity of the failing's. */
   readonly scarce: string;
 }
 

@@ -4,7 +4,7 @@ import { decide } from '../../../src/script/decide.ts';
 import type { Verdict } from '../../../src/algorithms/limit.ts';
 import { check } from '../../kit/random.mjs';
 import type { Random } from '../../kit/random.mjs';
-import { Asker } from '../../kit/twins/asks.ts';
+import { CallBuilder } from '../../kit/twins/asks.ts';
 import type { Spec } from '../../kit/twins/asks.ts';
 import { MapTable } from '../../kit/twins/map-table.ts';
 
@@ -15,11 +15,11 @@ const SECOND = 1_000_000;
 /** One key that one or several limits share, at any instant. */
 class Bucket {
   readonly #table = new MapTable();
-  readonly #poser = new Asker();
+  readonly #builder = new CallBuilder();
 
   allow(spec: Spec, cost: number, at: number): Verdict {
     const by = [{ suffix: '', spec }];
-    const { entry } = this.#poser.pose({ verb: 'allow', key: 'k', cost, by });
+    const { entry } = this.#builder.build({ verb: 'allow', key: 'k', cost, by });
     const [verdict] = readVerdicts(entry.shape, decide([entry], at, this.#table) as number[], 1);
     return verdict as Verdict;
   }

@@ -15,11 +15,11 @@ import { Caller, NAMESPACE, UNIT_US } from './caller.mjs';
  * @typedef {object} Scenario
  * @property {string} name
  * @property {RedisOptions} [server]
- * @property {(stage: Stage) => Promise<void>} run throws where what it shows does not hold
+ * @property {(context: ScenarioContext) => Promise<void>} run throws when a check fails
  */
 
 /**
- * A line of the table.
+ * A row of the table.
  *
  * @typedef {object} Row
  * @property {string} scenario
@@ -28,14 +28,14 @@ import { Caller, NAMESPACE, UNIT_US } from './caller.mjs';
  * @property {number} calls
  * @property {number} maxMs the longest time that a call took to settle
  * @property {number} p99Ms
- * @property {number} lateMs by how much that exceeds the deadline, apart from the time in which the event loop was blocked
- * @property {number | undefined} charges what the server has charged in the end; nothing where its data was lost
+ * @property {number} lateMs the excess of that over the deadline, without the time in which the event loop was blocked
+ * @property {number | undefined} charges units charged in the end; undefined when the data was lost
  * @property {number | undefined} recoveryMs from the end of the fault to the first real decision
  */
 
-/** A real server behind a proxy with faults, and one limiter on it. */
-class Stage {
-  /** Whether the server lost what it knew, so that charges cannot be compared. */
+/** A real server behind a fault proxy, and one limiter on it. */
+class ScenarioContext {
+  /** Whether the server lost its data, so that charges cannot be compared. */
   dataLost = false;
   /** @type {number | undefined} */
   recoveryMs;
@@ -51,7 +51,7 @@ class Stage {
    * @param {FaultProxy} proxy
    * @param {ClientKind} client
    * @param {FailStrategy} failStrategy
-   * @param {number} effort how much longer than necessary what has no natural end goes on
+   * @param {number} effort factor by which endless load is prolonged
    */
   constructor(redis, proxy, client, failStrategy, effort) {
     this.redis = redis;
@@ -62,7 +62,7 @@ class Stage {
   }
 
   /**
-   * A limiter, not yet connected.
+   * Makes a limiter that is not yet connected.
    *
    * @param {{ url?: string, timeoutMs?: number, maxInFlight?: number }} [options] `url`: default through the proxy
    */
@@ -77,9 +77,9 @@ class Stage {
   }
 
   /**
-   * A limiter that is connected, and has not failed yet.
+   * Makes a limiter that is connected and has not failed.
    *
-   * @param {Parameters<Stage['open']>[0]} [options]
+   * @param {Parameters<ScenarioContext['open']>[0]} [options]
    */
   async openReady(options) {
     for (let attempt = 1; ; attempt++) {
@@ -89,7 +89,7 @@ class Stage {
         caller.allowForNothing();
         return caller;
       } catch (error) {
-        // The first script call of all can take longer than a deadline on a machine that is busy.
+        // The very first script call can exceed the deadline on a busy machine.
         if (attempt === 5) throw error;
         await this.close();
       }
@@ -101,7 +101,7 @@ class Stage {
     this.closeClient?.();
   }
 
-  /** Script calls that have come as far as the proxy. */
+  /** The number of script calls that reached the proxy. */
   get sent() {
     const { EVALSHA = 0, EVAL = 0 } = this.proxy.counts.commands;
     return EVALSHA + EVAL;
@@ -118,16 +118,16 @@ class Stage {
 export async function runScenario(scenario, client, failStrategy, effort = 1) {
   const redis = await startRedis(scenario.server);
   const proxy = await startFaultProxy(redis);
-  const stage = new Stage(redis, proxy, client, failStrategy, effort);
+  const context = new ScenarioContext(redis, proxy, client, failStrategy, effort);
   try {
-    await scenario.run(stage);
-    const { caller } = stage;
+    await scenario.run(context);
+    const { caller } = context;
     assert.ok(caller);
     caller.verify();
-    const charges = stage.dataLost ? undefined : await chargesOf(redis);
+    const charges = context.dataLost ? undefined : await chargesOf(redis);
     if (charges !== undefined) {
       assert.ok(charges >= caller.granted, `${charges} charges for ${caller.granted} granted`);
-      // A user's ioredis sends again, by its defaults.
+      // A client of ioredis resends by its defaults.
       if (client.own || client.library !== 'ioredis')
         assert.ok(charges <= caller.calls, `${charges} charges, ${caller.calls} calls`);
     }
@@ -140,17 +140,17 @@ export async function runScenario(scenario, client, failStrategy, effort = 1) {
       p99Ms: caller.p99Ms,
       lateMs: caller.lateMs,
       charges,
-      recoveryMs: stage.recoveryMs,
+      recoveryMs: context.recoveryMs,
     };
   } finally {
-    await stage.close();
+    await context.close();
     await proxy.close();
     await redis.close();
   }
 }
 
 /**
- * Units charged, as the server's keys have them.
+ * Counts the units charged, from the server's keys.
  *
  * @param {RedisServer} redis
  * @param {string} [pattern] of keys; default all of them
