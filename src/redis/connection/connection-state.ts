@@ -1,6 +1,7 @@
 import { openingMs } from '../../base/opening.ts';
 import { monotonicMs } from '../../base/timers.ts';
 import type { PortState, RedisPort } from '../port.ts';
+import { Lateness } from './lateness.ts';
 
 /**
  * `idle`: nothing has been opened. `opening`: the first attempt to connect. `ready`: calls are sent. `reopening`: the
@@ -24,6 +25,9 @@ export class ConnectionState {
   #proven = false;
   /** The error that a getter of the port threw. */
   #thrown: unknown;
+  /** Measured until the server has answered, or failed to, for the first time. */
+  readonly #lateness = new Lateness();
+  #starting = true;
 
   constructor(port: RedisPort) {
     this.#port = port;
@@ -31,6 +35,11 @@ export class ConnectionState {
 
   get phase(): Phase {
     return this.#phase;
+  }
+
+  /** Whether a call may wait for a connection, if its deadline allows it. */
+  get isConnecting(): boolean {
+    return this.#phase === 'opening' || this.#phase === 'reopening';
   }
 
   /** The state that the client reports; `away` if reading it throws. */
@@ -47,9 +56,28 @@ export class ConnectionState {
     return this.#thrown ?? this.#port.lastError;
   }
 
+  /** Milliseconds that this process has lost to its own slowness while it started. */
+  get lostMs(): number {
+    return this.#lateness.lostMs;
+  }
+
+  /** Notes that a call waits for the connection. */
+  awaited(): void {
+    if (this.#starting && this.#phase === 'opening') {
+      this.#lateness.start();
+    }
+  }
+
   /** Notes that the server has answered. */
   answered(): void {
     this.#proven = true;
+    this.endStart();
+  }
+
+  /** The start is over: the server has answered, or failed to. */
+  endStart(): void {
+    this.#starting = false;
+    this.#lateness.stop();
   }
 
   /** Reads the client's state. True if the phase changes. `isSilent`: whether the server has stopped answering. */
@@ -79,12 +107,12 @@ export class ConnectionState {
 
   /**
    * The instant until which a call with this deadline may wait for the connection; `-Infinity` for not at all. The time
-   * for the first connection is extended by `lostMs`, which this process lost to its own slowness.
+   * for the first connection is extended by what this process lost to its own slowness.
    */
-  heldUntil(timeoutMs: number, lostMs: number): number {
+  heldUntil(timeoutMs: number): number {
     const { attemptAt } = this.#port;
     if (this.#phase === 'opening') {
-      return Math.max(this.#since, attemptAt ?? this.#since) + openingMs(timeoutMs) + lostMs;
+      return Math.max(this.#since, attemptAt ?? this.#since) + openingMs(timeoutMs) + this.lostMs;
     }
     if (this.#phase === 'reopening') {
       const until = this.#since + timeoutMs;

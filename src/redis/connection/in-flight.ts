@@ -1,5 +1,9 @@
 import { clearTimeout, monotonicMs, setImmediate, setTimeout } from '../../base/timers.ts';
-import type { Batch } from './lane.ts';
+import type { RateLimiterError } from '../../base/errors.ts';
+import { StoreError } from '../../base/errors.ts';
+import type { Batch } from './batch.ts';
+import type { QueuedCall } from './queued-call.ts';
+import { publishEnd } from './store-call-messages.ts';
 
 /** A timer that fires this much late shows that the event loop was blocked, not Redis. */
 const BLOCKED_LOOP_MS = 20;
@@ -16,9 +20,12 @@ interface Owner<C> {
  * Batches under way, in the order in which they were made, until the client settles them or they are written off. One
  * timer holds all of them to their deadlines.
  */
-export class InFlight<C> {
+export class InFlight<C extends QueuedCall> {
   readonly #batches = new Set<Batch<C>>();
   readonly #owner: Owner<C>;
+  #calls = 0;
+  /** The error for calls beyond the bound, until a call is settled. */
+  #overloaded: StoreError | undefined;
   /** Number of calls whose callers still wait. */
   #waiting = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -28,6 +35,30 @@ export class InFlight<C> {
     this.#owner = owner;
   }
 
+  /** Calls that the client has not settled yet, those that are queued for a batch included. */
+  get calls(): number {
+    return this.#calls;
+  }
+
+  /** The error for a call if this many are in flight. */
+  refusal(maxInFlight: number): StoreError | undefined {
+    if (this.#calls < maxInFlight) {
+      return undefined;
+    }
+    this.#overloaded ??= new StoreError(
+      'overloaded',
+      `${this.#calls} calls to Redis are in flight, of ${maxInFlight} at most (\`maxInFlight\`)`,
+    );
+    return this.#overloaded;
+  }
+
+  /** Counts a call that is queued for a batch. Returns the number of calls in flight, this one included. */
+  addCall(): number {
+    this.#calls += 1;
+    return this.#calls;
+  }
+
+  /** Adds a batch of calls that have been counted. */
   add(batch: Batch<C>): void {
     this.#batches.add(batch);
     this.#wait(batch.size);
@@ -49,9 +80,38 @@ export class InFlight<C> {
     this.#arm(dueAt);
   }
 
-  /** Removes a batch; false if it was not there. */
-  delete(batch: Batch<C>): boolean {
-    return this.#batches.delete(batch);
+  /** Answers the callers still waiting for the batch. Until the client settles the batch, it still counts. */
+  fail(batch: Batch<C>, error: RateLimiterError): void {
+    const calls = this.takeCalls(batch);
+    if (calls === undefined) {
+      return;
+    }
+    if (batch.sent && calls.some(({ late }) => late !== undefined)) {
+      batch.failed = calls;
+    }
+    publishEnd(batch, error);
+    for (const call of calls) {
+      call.fail(error);
+    }
+  }
+
+  /** Answers the callers still waiting for a batch that the client has settled or never got, and removes it. */
+  giveUp(batch: Batch<C>, error: RateLimiterError): void {
+    this.fail(batch, error);
+    this.settle(batch);
+  }
+
+  /** Removes a batch. Its calls still count, since other batches are made of them. */
+  remove(batch: Batch<C>): void {
+    this.#batches.delete(batch);
+  }
+
+  /** Removes a batch that the client has settled, or is given up waiting for. */
+  settle(batch: Batch<C>): void {
+    if (this.#batches.delete(batch)) {
+      this.#calls -= batch.size;
+      this.#overloaded = undefined;
+    }
   }
 
   [Symbol.iterator](): IterableIterator<Batch<C>> {

@@ -1,31 +1,5 @@
 import type { StoreError } from '../../base/errors.ts';
-import type { StoreCallMessage } from '../../observe/messages.ts';
 import { monotonicMs } from '../../base/timers.ts';
-import type { Encoded } from './script.ts';
-
-/** Calls that are sent as one script call. */
-export interface Batch<C> {
-  readonly lane: Lane<C>;
-  /** The slot of all its keys; -1 if the server takes keys of several slots. */
-  readonly slot: number;
-  /** Calls still waiting; undefined once they have been answered. */
-  calls: readonly C[] | undefined;
-  /** Calls that failed before the reply, and take it if it still comes. */
-  failed: readonly C[] | undefined;
-  readonly encoded: Encoded;
-  readonly size: number;
-  readonly timeoutMs: number;
-  sent: boolean;
-  sentAt: number;
-  /** Deadline for answering the callers; once they are answered, for giving up on the batch. */
-  dueAt: number;
-  /** Milliseconds that this process had lost to its own slowness when `dueAt` was set. */
-  lostMs: number;
-  /** Whether the batch got extra time because the event loop was blocked. */
-  graced: boolean;
-  /** The message to subscribers, if there are any, until the script call ends. */
-  message: StoreCallMessage | undefined;
-}
 
 /** The error of calls of one deadline while the server hangs, and when the next of them is sent as a probe. */
 interface Hang {
@@ -97,8 +71,11 @@ export class Lane<C> {
     return wasHung;
   }
 
-  /** Notes a missed deadline; true if the first hang begins. */
-  missed({ sentAt, timeoutMs }: Batch<C>, error: StoreError): boolean {
+  /** Notes that a batch missed its deadline; true if the first hang begins. */
+  missed(
+    { sentAt, timeoutMs }: { readonly sentAt: number; readonly timeoutMs: number },
+    error: StoreError,
+  ): boolean {
     if (this.#hangs.has(timeoutMs) || this.#lastAnswerAt > sentAt) {
       return false;
     }

@@ -3,6 +3,7 @@ import { publishStoreState } from '../../observe/channels.ts';
 import type { StoreStateMessage } from '../../observe/messages.ts';
 import { causeOf } from './clean-cause.ts';
 import type { ConnectionState } from './connection-state.ts';
+import type { Lane } from './lane.ts';
 
 /** Why a server does not answer, as far as the client knows. Publishes the changes of a store's state. */
 export class Outage {
@@ -23,15 +24,19 @@ export class Outage {
     this.#ended = true;
   }
 
-  /** The server has answered. */
-  answered(): void {
-    this.#outlived = this.#state.lastError;
+  /** A server has answered: if it hung, that is over. */
+  answered(lane: Lane<unknown>): void {
+    this.#state.answered();
+    this.#outlive();
+    if (lane.answered()) {
+      this.tell('ready', lane.node);
+    }
   }
 
   /** The connection is established. */
   over(): void {
     this.#away = undefined;
-    this.answered();
+    this.#outlive();
   }
 
   /** The client's error about the present outage, if it gives one. */
@@ -53,10 +58,51 @@ export class Outage {
     return this.#away;
   }
 
+  /** The error for the calls of a batch that failed with this. `isReply`: the server refused them. */
+  errorOf(raised: unknown, isReply: boolean): RateLimiterError {
+    const cause = causeOf(raised);
+    const message = messageOf(raised);
+    if (isReply) {
+      return new StoreError('store_error', `Redis refused: ${firstWord(message)}`, { cause });
+    }
+    // A mistake of the program is no outage. An error that the port itself raised stays a cause.
+    if (cause !== raised && cause instanceof RateLimiterError) {
+      return cause;
+    }
+    if (this.#state.port !== 'ready') {
+      return this.awayError();
+    }
+    return /timed?.?out/i.test(message)
+      ? new StoreError('store_timeout', "The client's own timeout came before `timeoutMs`", {
+          cause,
+        })
+      : new StoreError('store_away', 'The connection to Redis was lost', { cause });
+  }
+
   tell(state: StoreStateMessage['state'], node: string, error?: RateLimiterError): void {
     if (!this.#ended) {
       const message = { state, store: this.#name, node };
       publishStoreState(error === undefined ? message : { ...message, error });
     }
   }
+
+  #outlive(): void {
+    this.#outlived = this.#state.lastError;
+  }
+}
+
+/** The message of an error that a client raised; empty for what is no error. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : '';
+}
+
+/**
+ * The error's kind, such as `OOM` or `NOPERM`: the rest of the message may quote arguments. A client that has not logged
+ * in and sends more than ten words gets a protocol error instead of `NOAUTH`.
+ */
+function firstWord(message: string): string {
+  if (message.includes('unauthenticated multibulk length')) {
+    return 'NOAUTH';
+  }
+  return /^[A-Z]+/.exec(message)?.[0] ?? 'an error';
 }

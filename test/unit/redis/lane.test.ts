@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { StoreError } from '../../../src/base/errors.ts';
 import { Lane } from '../../../src/redis/connection/lane.ts';
-import type { Batch } from '../../../src/redis/connection/lane.ts';
+import type { Batch } from '../../../src/redis/connection/batch.ts';
 
 vi.mock(import('../../../src/base/timers.ts'), () => import('../../kit/fakes/live-timers.ts'));
 
