@@ -12,6 +12,7 @@ import type { Ask, Governed, Spec } from '../../kit/twins/asks.ts';
 import { MapTable } from '../../kit/twins/map-table.ts';
 import { groupedByProduction, groupedOneByOne, LuaTwin } from '../../kit/twins/lua-twin.ts';
 import type { Grouping, Reply } from '../../kit/twins/lua-twin.ts';
+import { withLuaTwin } from '../../kit/twins/with-lua-twin.ts';
 
 const seed = seedOfRun();
 const NOW = 1_767_225_600_000_000;
@@ -66,29 +67,18 @@ const FORMS: readonly (readonly [string, (entries: readonly Entry[]) => readonly
 ];
 
 describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
-  let redis: RedisServer;
-  let lua: LuaTwin;
-
-  beforeAll(async () => {
-    redis = await startRedis();
-    lua = await LuaTwin.open(redis);
-  });
+  const twin = withLuaTwin(LuaTwin);
 
   afterEach(async () => {
-    await redis.command('CONFIG', 'SET', 'maxmemory', '0');
-    await redis.command('FLUSHALL');
-  });
-
-  afterAll(async () => {
-    await lua?.close();
-    await redis?.close();
+    await twin.redis.command('CONFIG', 'SET', 'maxmemory', '0');
+    await twin.redis.command('FLUSHALL');
   });
 
   /** All asks in one script call. */
   async function answers(asks: readonly Ask[], now = NOW): Promise<(string | number)[]> {
     const [grouping, ...more] = group(entriesOf(asks));
     expect(more).toHaveLength(0);
-    return inWords(asks, await lua.decideAside(grouping!, now));
+    return inWords(asks, await twin.lua.decideAside(grouping!, now));
   }
 
   describe.each([
@@ -99,7 +89,7 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
     ['a stream', ['XADD', 'foreign', '1-1', 'field', 'theirs']],
   ])('under a key that holds %s', (_, make) => {
     async function dump(): Promise<unknown> {
-      return redis.command('DEBUG', 'DIGEST-VALUE', 'foreign');
+      return twin.redis.command('DEBUG', 'DIGEST-VALUE', 'foreign');
     }
 
     test.each<[string, Ask[], (string | number)[]]>([
@@ -121,21 +111,21 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
         [1, 'WRONGTYPE', 1, 1],
       ],
     ])('%s', async (__, asks, expected) => {
-      await redis.command(...make);
+      await twin.redis.command(...make);
       const before = await dump();
       expect(await answers(asks)).toStrictEqual(expected);
       expect(await dump()).toStrictEqual(before);
     });
 
     test('a call under two limits charges neither when one fails', async () => {
-      await redis.command(...make);
+      await twin.redis.command(...make);
       expect(await answers([allow('foreign', TWO), allow('other', TWO)])).toStrictEqual([
         'WRONGTYPE',
         1,
       ]);
-      expect(await redis.command('EXISTS', '{foreign}/second:token_bucket')).toBe(0);
+      expect(await twin.redis.command('EXISTS', '{foreign}/second:token_bucket')).toBe(0);
 
-      await redis.command('RENAME', 'foreign', '{k}/second:token_bucket');
+      await twin.redis.command('RENAME', 'foreign', '{k}/second:token_bucket');
       expect(await answers([allow('k', TWO), allow('k'), peek('k')])).toStrictEqual([
         'WRONGTYPE',
         1,
@@ -144,16 +134,16 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
     });
 
     test('a reset cures a foreign value for the rest of the same call as well', async () => {
-      await redis.command(...make);
+      await twin.redis.command(...make);
       expect(await answers([allow('foreign'), reset('foreign'), allow('foreign')])).toStrictEqual([
         'WRONGTYPE',
         'reset',
         1,
       ]);
-      expect(await redis.command('TYPE', 'foreign')).toBe('string');
+      expect(await twin.redis.command('TYPE', 'foreign')).toBe('string');
 
-      await redis.command('DEL', 'foreign');
-      await redis.command(...make);
+      await twin.redis.command('DEL', 'foreign');
+      await twin.redis.command(...make);
       expect(await answers([reset('foreign')])).toStrictEqual(['reset']);
       expect(await answers([allow('foreign')])).toStrictEqual([1]);
     });
@@ -263,8 +253,8 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
   test.each(garbage.map((value) => [JSON.stringify(value).slice(0, 40), value]))(
     'grants nothing on %s, and still decides for its neighbours',
     async (_, value) => {
-      const put = () => redis.command('SET', 'k', value);
-      const kept = async () => expect(await redis.command('GET', 'k')).toBe(value);
+      const put = () => twin.redis.command('SET', 'k', value);
+      const kept = async () => expect(await twin.redis.command('GET', 'k')).toBe(value);
       await put();
       expect(isReadable(value)).toBe(false);
       expect(await answers([allow('k')])).toStrictEqual(['UNREADABLE']);
@@ -287,7 +277,7 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
         3,
       ]);
       await kept();
-      expect(await redis.command('EXISTS', '{k}/second:token_bucket')).toBe(0);
+      expect(await twin.redis.command('EXISTS', '{k}/second:token_bucket')).toBe(0);
       expect(await answers([allow('k'), reset('k'), allow('k')])).toStrictEqual([
         'UNREADABLE',
         'reset',
@@ -295,12 +285,12 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
       ]);
       await put();
       expect(await answers([reset('k')])).toStrictEqual(['reset']);
-      expect(await redis.command('EXISTS', 'k')).toBe(0);
+      expect(await twin.redis.command('EXISTS', 'k')).toBe(0);
     },
   );
 
   test('grants nothing on bytes that are not UTF-8', async () => {
-    await redis.command('SET', 'k', Buffer.from([0x31, 0xff, 0x00]));
+    await twin.redis.command('SET', 'k', Buffer.from([0x31, 0xff, 0x00]));
     expect(await answers([allow('k'), allow('a')])).toStrictEqual(['UNREADABLE', 1]);
   });
 
@@ -309,7 +299,7 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
     async (_, value) => {
       expect(isReadable(value)).toBe(true);
       for (const asks of [[allow('k')], [peek('k')], [peek('k'), allow('a'), allow('k')]]) {
-        await redis.command('SET', 'k', value);
+        await twin.redis.command('SET', 'k', value);
         expect(await answers(asks)).not.toContain('UNREADABLE');
       }
     },
@@ -336,7 +326,7 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
           const keys = values.map((__, i) => `v${i}`);
           const expected = values.map(isReadable);
           for (const verb of [peek, allow]) {
-            await redis.command('MSET', ...values.flatMap((value, i) => [keys[i]!, value]));
+            await twin.redis.command('MSET', ...values.flatMap((value, i) => [keys[i]!, value]));
             const words = await answers(keys.map((key) => verb(key)));
             expect(words.map((word) => word !== 'UNREADABLE')).toStrictEqual(expected);
           }
@@ -352,7 +342,7 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
 
   describe('when the server is out of memory', () => {
     async function fill(): Promise<void> {
-      await redis.command('CONFIG', 'SET', 'maxmemory', '1');
+      await twin.redis.command('CONFIG', 'SET', 'maxmemory', '1');
     }
 
     test('still refuses an exhausted identity while a fresh one fails', async () => {
@@ -363,8 +353,8 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
       expect(await answers(both.slice(0, 2).toReversed())).toStrictEqual(['refused', 'OOM']);
       // `fresh` occurs again: what follows its first change fails as well.
       expect(await answers(both)).toStrictEqual(['OOM', 'refused', 'OOM', 'refused', 'OOM']);
-      expect(await redis.command('KEYS', '*')).toStrictEqual(['spent']);
-      expect(await redis.command('GET', 'spent')).toBe(String(NOW + 3 * HOUR));
+      expect(await twin.redis.command('KEYS', '*')).toStrictEqual(['spent']);
+      expect(await twin.redis.command('GET', 'spent')).toBe(String(NOW + 3 * HOUR));
     });
 
     test('keeps the decisions made before the first change', async () => {
@@ -372,7 +362,7 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
       await fill();
       const asks = [peek('used'), peek('fresh'), allow('used'), peek('used'), allow('used')];
       expect(await answers(asks)).toStrictEqual([1, 0, 'OOM', 'OOM', 'OOM']);
-      expect(await redis.command('GET', 'used')).toBe(String(NOW + HOUR));
+      expect(await twin.redis.command('GET', 'used')).toBe(String(NOW + HOUR));
     });
 
     test('fails all entries of a run on one key, refusals included', async () => {
@@ -383,13 +373,13 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
     test('stores nothing of a call under two limits', async () => {
       await fill();
       expect(await answers([allow('k', TWO)])).toStrictEqual(['OOM']);
-      expect(await redis.command('DBSIZE')).toBe(0);
+      expect(await twin.redis.command('DBSIZE')).toBe(0);
     });
 
     test('fails only a refusal that needed to store a forgiven clock step', async () => {
       // Both are far ahead; one was forgiven before, and waits.
-      await redis.command('SET', 'ahead', String(NOW + 9 * HOUR));
-      await redis.command('SET', 'waiting', `${NOW + 9 * HOUR}:0:1:${NOW + 1}`);
+      await twin.redis.command('SET', 'ahead', String(NOW + 9 * HOUR));
+      await twin.redis.command('SET', 'waiting', `${NOW + 9 * HOUR}:0:1:${NOW + 1}`);
       await fill();
       const asks = [allow('waiting'), allow('ahead'), peek('ahead')];
       expect(await answers(asks)).toStrictEqual(['refused', 'OOM', 'OOM']);
@@ -404,13 +394,13 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
         'reset',
         0,
       ]);
-      expect(await redis.command('DBSIZE')).toBe(0);
+      expect(await twin.redis.command('DBSIZE')).toBe(0);
     });
 
     test('decides again as soon as there is memory', async () => {
       await fill();
       expect(await answers([allow('k')])).toStrictEqual(['OOM']);
-      await redis.command('CONFIG', 'SET', 'maxmemory', '0');
+      await twin.redis.command('CONFIG', 'SET', 'maxmemory', '0');
       expect(await answers([allow('k')])).toStrictEqual([1]);
     });
 
@@ -418,12 +408,12 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
       const random = new Random(seed);
       let [failed, real] = [0, 0];
       for (let round = 0; round < 60; round++) {
-        await redis.command('FLUSHALL');
+        await twin.redis.command('FLUSHALL');
         const keys = ['a', 'b', 'c', 'd'];
         const before = new MapTable();
         for (const key of keys.filter(() => random.chance(50))) {
           const value = String(NOW + random.int(0, 5) * HOUR);
-          await redis.command('SET', key, value);
+          await twin.redis.command('SET', key, value);
           before.stored.set(key, value);
         }
         const asks = Array.from({ length: random.int(1, 12) }, () =>
@@ -431,12 +421,12 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
         );
         await fill();
         const words = await answers(asks);
-        await redis.command('CONFIG', 'SET', 'maxmemory', '0');
+        await twin.redis.command('CONFIG', 'SET', 'maxmemory', '0');
         // The entries that did not fail, alone, come to the same answers and the same states.
         const fine = asks.filter((__, i) => words[i] !== 'OOM');
         const reply = decide(entriesOf(fine), NOW, before);
         expect(inWords(fine, reply)).toStrictEqual(words.filter((word) => word !== 'OOM'));
-        expect(await redis.command('MGET', ...keys)).toStrictEqual(
+        expect(await twin.redis.command('MGET', ...keys)).toStrictEqual(
           keys.map((key) => before.stored.get(key) ?? null),
         );
         failed += asks.length - fine.length;

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import {
   MemoryStore,
   RateLimiter,
@@ -11,11 +11,11 @@ import { ManualClock } from 'distributed-rate-limiter/testing';
 import { readMarks, readVerdicts } from '../../../src/script/read-answer.ts';
 import type { Entry } from '../../../src/script/call-shape.ts';
 import { Log } from '../../../src/algorithms/sliding-window-log.ts';
-import { startRedis, startSteppedRedis, steppedClockMissing } from '../../kit/servers/index.mjs';
-import type { RedisServer } from '../../kit/servers/index.mjs';
+import { startSteppedRedis, steppedClockMissing } from '../../kit/servers/index.mjs';
 import { Random, seedOfRun } from '../../kit/fakes/random.ts';
 import { entryOf, LuaTwin, MapTable, membersOf } from '../../kit/twins/sliding-window-log.twins.ts';
 import type { Reply } from '../../kit/twins/sliding-window-log.twins.ts';
+import { withLuaTwin } from '../../kit/twins/with-lua-twin.ts';
 
 const START = 1_767_225_600_000_000;
 const MS = 1_000;
@@ -23,19 +23,9 @@ const SECOND = 1_000_000;
 const HOUR = 3_600 * SECOND;
 const seed = seedOfRun();
 
-let redis: RedisServer;
-let lua: LuaTwin;
-
-beforeAll(async () => {
-  redis = await startRedis();
-  lua = await LuaTwin.open(redis);
-});
-afterAll(async () => {
-  lua?.close();
-  await redis?.close();
-});
+const twin = withLuaTwin(LuaTwin);
 beforeEach(async () => {
-  await redis.command('FLUSHALL');
+  await twin.redis.command('FLUSHALL');
 });
 
 function verdictOf(entry: Entry, reply: Reply, at = 1) {
@@ -232,7 +222,7 @@ describe.each(SCENES)('%s', (_, limit, rows) => {
       const entry = entryOf('k', verb, units, [limit], details);
       const now = START + at;
       const reply =
-        language === 'Lua' ? await lua.decide([entry], now) : table.decide([entry], now);
+        language === 'Lua' ? await twin.lua.decide([entry], now) : table.decide([entry], now);
       told.push([says, ...answerOf(entry, reply)]);
       marks.push(verb === 'allow' ? readMarks(entry.shape, reply as number[], 1)[0]! : '-');
     }
@@ -298,7 +288,7 @@ describe('laws of the sliding window log', () => {
     const table = new MapTable();
     for (const decide of [
       (entry: Entry, now: number) => table.decide([entry], now),
-      (entry: Entry, now: number) => lua.decide([entry], now),
+      (entry: Entry, now: number) => twin.lua.decide([entry], now),
     ]) {
       let used = 0;
       for (let second = 0; second < 30; second += 1) {
@@ -331,17 +321,17 @@ describe('laws of the sliding window log', () => {
   test('the calls of one script call are one entry, and each can be refunded', async () => {
     const limits = [slidingWindowLog({ rate: 100, period: 60 })];
     const entry = entryOf('k', 'allow', 2, limits);
-    const reply = (await lua.decide(Array(30).fill(entry), START)) as number[];
-    expect(await redis.command('ZRANGE', 'k', 0, -1)).toStrictEqual([
+    const reply = (await twin.lua.decide(Array(30).fill(entry), START)) as number[];
+    expect(await twin.redis.command('ZRANGE', 'k', 0, -1)).toStrictEqual([
       '60:60',
       `~0:${60 * SECOND}:0:${START}`,
     ]);
     const refunds = Array.from({ length: 29 }, (_, i) =>
       entryOf('k', 'refund', 2, limits, readMarks(entry.shape, reply, 1 + 3 * i)),
     );
-    const after = await lua.decide(refunds, START + 5);
+    const after = await twin.lua.decide(refunds, START + 5);
     expect(verdictOf(refunds[28]!, after, 1 + 28 * 3).remaining).toBe(98);
-    expect(await redis.command('ZRANGE', 'k', 0, 0, 'WITHSCORES')).toStrictEqual([
+    expect(await twin.redis.command('ZRANGE', 'k', 0, 0, 'WITHSCORES')).toStrictEqual([
       '2:2',
       String(START),
     ]);
@@ -385,15 +375,15 @@ describe('laws of the sliding window log', () => {
       table.write('k', { value: log, ttlMs: 60_000 });
       const members = membersOf(log);
       const scored = members.flatMap((_, i) => (i % 2 === 0 ? [members[i + 1]!, members[i]!] : []));
-      await redis.command('ZADD', 'k', ...scored);
+      await twin.redis.command('ZADD', 'k', ...scored);
       const decide = (entry: Entry, now: number) =>
-        language === 'Lua' ? lua.decide([entry], now) : table.decide([entry], now);
+        language === 'Lua' ? twin.lua.decide([entry], now) : table.decide([entry], now);
       const peek = entryOf('k', 'peek', 1, limits);
       expect(verdictOf(peek, await decide(peek, START + 2)).remaining).toBe(200);
       const expected = ['400:400', String(START), '800:400', String(START + 1)];
       const stored =
         language === 'Lua'
-          ? await redis.command('ZRANGE', 'k', 0, -2, 'WITHSCORES')
+          ? await twin.redis.command('ZRANGE', 'k', 0, -2, 'WITHSCORES')
           : membersOf(table.read('k') as Log).slice(0, -2);
       expect(stored).toStrictEqual(expected);
     },
@@ -431,45 +421,45 @@ describe('failures of one entry', () => {
       'UNREADABLE',
     ],
   ])('fails only the entry of a key that holds %s', async (_, make, failure) => {
-    await redis.command(...make);
-    const dump = await redis.command('DEBUG', 'DIGEST-VALUE', 'foreign');
-    const reply = await lua.decide([allow('a'), allow('foreign'), allow('b')], START);
+    await twin.redis.command(...make);
+    const dump = await twin.redis.command('DEBUG', 'DIGEST-VALUE', 'foreign');
+    const reply = await twin.lua.decide([allow('a'), allow('foreign'), allow('b')], START);
     expect(
       reply.map((value) => (typeof value === 'string' ? value.split(' ')[0] : 'ok')),
     ).toStrictEqual(['ok', 'ok', 'ok', 'ok', failure, failure, failure, 'ok', 'ok', 'ok']);
-    expect(await redis.command('DEBUG', 'DIGEST-VALUE', 'foreign')).toStrictEqual(dump);
+    expect(await twin.redis.command('DEBUG', 'DIGEST-VALUE', 'foreign')).toStrictEqual(dump);
   });
 
   test('an unreadable entry further on lengthens the wait and changes nothing else', async () => {
-    await lua.decide([entryOf('k', 'allow', 2, limits)], START);
+    await twin.lua.decide([entryOf('k', 'allow', 2, limits)], START);
     const marks = readMarks(
       allow('k').shape,
-      (await lua.decide([allow('k')], START + 1)) as number[],
+      (await twin.lua.decide([allow('k')], START + 1)) as number[],
       1,
     );
-    await lua.decide([entryOf('k', 'allow', 2, limits)], START + 3);
-    await redis.command('ZADD', 'k', START + 2, 'x');
+    await twin.lua.decide([entryOf('k', 'allow', 2, limits)], START + 3);
+    await twin.redis.command('ZADD', 'k', START + 2, 'x');
     const peek = entryOf('k', 'peek', 3, limits);
-    const { refused, retryUs } = verdictOf(peek, await lua.decide([peek], START + 3));
+    const { refused, retryUs } = verdictOf(peek, await twin.lua.decide([peek], START + 3));
     expect([refused, retryUs >= 60 * SECOND - 2]).toStrictEqual([true, true]);
     const refund = entryOf('k', 'refund', 1, limits, marks);
-    expect(verdictOf(refund, await lua.decide([refund], START + 3)).remaining).toBe(0);
+    expect(verdictOf(refund, await twin.lua.decide([refund], START + 3)).remaining).toBe(0);
   });
 
   test('a server without memory refuses writes and still reports identities over the limit', async () => {
     for (let i = 0; i < 5; i++) {
-      await lua.decide([allow('full')], START + i);
+      await twin.lua.decide([allow('full')], START + i);
     }
     const marks = readMarks(
       allow('few').shape,
-      (await lua.decide([allow('few')], START)) as number[],
+      (await twin.lua.decide([allow('few')], START)) as number[],
       1,
     );
-    await lua.decide([allow('few')], START + 1);
-    const before = await redis.command('ZRANGE', 'few', 0, -1);
-    await redis.command('CONFIG', 'SET', 'maxmemory', 1);
+    await twin.lua.decide([allow('few')], START + 1);
+    const before = await twin.redis.command('ZRANGE', 'few', 0, -1);
+    await twin.redis.command('CONFIG', 'SET', 'maxmemory', 1);
     try {
-      const reply = await lua.decide(
+      const reply = await twin.lua.decide(
         [allow('new'), allow('full'), entryOf('few', 'refund', 1, limits, marks)],
         START + 9,
       );
@@ -485,15 +475,15 @@ describe('failures of one entry', () => {
         'OOM',
         'OOM',
       ]);
-      expect(await redis.command('ZRANGE', 'few', 0, -1)).toStrictEqual(before);
-      expect(await redis.command('EXISTS', 'new')).toBe(0);
+      expect(await twin.redis.command('ZRANGE', 'few', 0, -1)).toStrictEqual(before);
+      expect(await twin.redis.command('EXISTS', 'new')).toBe(0);
     } finally {
-      await redis.command('CONFIG', 'SET', 'maxmemory', 0);
+      await twin.redis.command('CONFIG', 'SET', 'maxmemory', 0);
     }
   });
 
   test('a user without the right to set a TTL leaves no key without one', async () => {
-    await redis.command(
+    await twin.redis.command(
       'ACL',
       'SETUSER',
       'bare',
@@ -504,14 +494,14 @@ describe('failures of one entry', () => {
       '-pexpire',
       '-pexpireat',
     );
-    await lua.command('AUTH', 'bare', 'x');
+    await twin.lua.command('AUTH', 'bare', 'x');
     try {
-      const reply = await lua.decide([allow('k')], START);
+      const reply = await twin.lua.decide([allow('k')], START);
       expect(String(reply[1])).toMatch(/^(ERR|NOPERM) /);
-      expect(await redis.command('EXISTS', 'k')).toBe(0);
+      expect(await twin.redis.command('EXISTS', 'k')).toBe(0);
     } finally {
-      lua.close();
-      lua = await LuaTwin.open(redis);
+      twin.lua.close();
+      twin.lua = await LuaTwin.open(twin.redis);
     }
   });
 });
@@ -524,7 +514,7 @@ describe('through the public API', () => {
       tokenBucket({ name: 'burst', rate: 100, period: '1s' }),
     ];
     for (const limiter of [
-      new RateLimiter({ redis: redis.url, limits, failStrategy: 'throw', timeoutMs: 10_000 }),
+      new RateLimiter({ redis: twin.redis.url, limits, failStrategy: 'throw', timeoutMs: 10_000 }),
       new RateLimiter({ store: new MemoryStore({ clock }), limits }),
     ]) {
       await limiter.ready();
@@ -545,8 +535,8 @@ describe('through the public API', () => {
       expect(await limiter.peek('v')).toMatchObject({ allowed: false, remaining: 0 });
       await limiter.close();
     }
-    expect(await redis.keysWithoutTtl()).toStrictEqual([]);
-    expect((await redis.keyCounts()).keys).toBeGreaterThan(0);
+    expect(await twin.redis.keysWithoutTtl()).toStrictEqual([]);
+    expect((await twin.redis.keyCounts()).keys).toBeGreaterThan(0);
   });
 
   test('a limiter takes `sliding_window_log` as its only algorithm by name', async () => {
@@ -568,10 +558,10 @@ describe('through the public API', () => {
       const key = `memory:${entries}`;
       await Promise.all(
         Array.from({ length: entries }, (_, i) =>
-          lua.decide([entryOf(key, 'allow', 1, limits)], START + i * 1_001),
+          twin.lua.decide([entryOf(key, 'allow', 1, limits)], START + i * 1_001),
         ),
       );
-      const bytes = await lua.command<number>('MEMORY', 'USAGE', key, 'SAMPLES', 0);
+      const bytes = await twin.lua.command<number>('MEMORY', 'USAGE', key, 'SAMPLES', 0);
       bytesEach[entries] = bytes / entries;
     }
     console.log('bytes per entry, by the number of entries', bytesEach);

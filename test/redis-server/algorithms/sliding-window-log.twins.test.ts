@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { slidingWindow, slidingWindowLog, tokenBucket } from 'distributed-rate-limiter';
 import type { Limit } from 'distributed-rate-limiter';
 import { readMarks, readVerdicts } from '../../../src/script/read-answer.ts';
@@ -7,8 +7,6 @@ import type { Entry, Verb } from '../../../src/script/call-shape.ts';
 import type { Verdict } from '../../../src/algorithms/limit.ts';
 import { Log } from '../../../src/algorithms/sliding-window-log.ts';
 import type { SlidingWindowLogPlan } from '../../../src/algorithms/sliding-window-log.ts';
-import { startRedis } from '../../kit/servers/index.mjs';
-import type { RedisServer } from '../../kit/servers/index.mjs';
 import { agree, LateAnswers } from '../../kit/fakes/agreement.ts';
 import { Random, seedOfRun } from '../../kit/fakes/random.ts';
 import { LogOracle } from '../../kit/twins/sliding-window-log.oracle.ts';
@@ -21,6 +19,7 @@ import {
   membersOf,
 } from '../../kit/twins/sliding-window-log.twins.ts';
 import type { Reply } from '../../kit/twins/sliding-window-log.twins.ts';
+import { withLuaTwin } from '../../kit/twins/with-lua-twin.ts';
 
 /** For the long form set `DRL_STEPS`. */
 const STEPS = Number(process.env['DRL_STEPS'] ?? 100_000);
@@ -92,17 +91,7 @@ function noCounts() {
 }
 
 describe(`sliding_window_log in TypeScript, Lua and the oracle (DRL_SEED=${seed} repeats this run)`, () => {
-  let redis: RedisServer;
-  let lua: LuaTwin;
-
-  beforeAll(async () => {
-    redis = await startRedis();
-    lua = await LuaTwin.open(redis);
-  });
-  afterAll(async () => {
-    lua?.close();
-    await redis?.close();
-  });
+  const twin = withLuaTwin(LuaTwin);
 
   test(
     `TypeScript, Lua and the oracle agree on ${STEPS} random steps`,
@@ -110,9 +99,9 @@ describe(`sliding_window_log in TypeScript, Lua and the oracle (DRL_SEED=${seed}
     async () => {
       const counts = noCounts();
       for (let trace = 0; counts.steps < STEPS; trace++) {
-        await follow(lua, new Random(seed + trace), `seed${seed + trace}`, counts);
-        expect(await redis.keysWithoutTtl()).toStrictEqual([]);
-        await lua.command('FLUSHALL');
+        await follow(twin.lua, new Random(seed + trace), `seed${seed + trace}`, counts);
+        expect(await twin.redis.keysWithoutTtl()).toStrictEqual([]);
+        await twin.lua.command('FLUSHALL');
       }
       console.log(`DRL_SEED=${seed}`, counts);
       expect(counts.retries).toBeGreaterThan(STEPS / 100);

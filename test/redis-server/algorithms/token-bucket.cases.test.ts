@@ -1,12 +1,11 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { readVerdicts } from '../../../src/script/read-answer.ts';
 import { decide } from '../../../src/script/decide.ts';
-import { startRedis } from '../../kit/servers/index.mjs';
-import type { RedisServer } from '../../kit/servers/index.mjs';
 import { CallBuilder } from '../../kit/twins/asks.ts';
 import type { Spec } from '../../kit/twins/asks.ts';
 import { MapTable, writeOf } from '../../kit/twins/map-table.ts';
 import { groupedOneByOne, LuaTwin } from '../../kit/twins/lua-twin.ts';
+import { withLuaTwin } from '../../kit/twins/with-lua-twin.ts';
 
 /** All times are whole microseconds after this instant; those of the states as well. */
 const START = 1_767_225_600_000_000;
@@ -431,24 +430,13 @@ function inLua(key: string, lua: LuaTwin): Twin {
 }
 
 describe('token bucket, case by case', () => {
-  let redis: RedisServer;
-  let lua: LuaTwin;
-
-  beforeAll(async () => {
-    redis = await startRedis();
-    lua = await LuaTwin.open(redis);
-  });
-
-  afterAll(async () => {
-    await lua?.close();
-    await redis?.close();
-  });
+  const kit = withLuaTwin(LuaTwin);
 
   describe.each(['TypeScript', 'Lua'])('in %s', (language) => {
     test.each(SCENES.map((scene, i) => [scene.title, scene, `scene:${i}`] as const))(
       'decides the case: %s',
       async (_, scene, key) => {
-        const twin = language === 'Lua' ? inLua(key, lua) : inTypeScript(key);
+        const twin = language === 'Lua' ? inLua(key, kit.lua) : inTypeScript(key);
         let { limit } = scene;
         for (const each of scene.rows) {
           const { put, writes } = each.more;

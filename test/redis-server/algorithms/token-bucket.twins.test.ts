@@ -1,7 +1,5 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { Entry } from '../../../src/script/call-shape.ts';
-import { startRedis } from '../../kit/servers/index.mjs';
-import type { RedisServer } from '../../kit/servers/index.mjs';
 import { Random, seedOfRun } from '../../kit/fakes/random.ts';
 import { CallBuilder } from '../../kit/twins/asks.ts';
 import { Lockstep, noCounts } from '../../kit/twins/lockstep.ts';
@@ -15,6 +13,7 @@ import {
 } from '../../kit/twins/lua-twin.ts';
 import type { Grouping } from '../../kit/twins/lua-twin.ts';
 import { Trace } from '../../kit/twins/traces.ts';
+import { withLuaTwin } from '../../kit/twins/with-lua-twin.ts';
 
 const STEPS = Number(process.env['DRL_STEPS'] ?? 100_000);
 const TURNS_PER_TRACE = 12;
@@ -52,18 +51,7 @@ async function follow(lua: LuaTwin, trace: number, counts: Counts): Promise<void
 }
 
 describe(`TypeScript, Lua and the oracle (DRL_SEED=${seed} repeats this run)`, () => {
-  let redis: RedisServer;
-  let lua: LuaTwin;
-
-  beforeAll(async () => {
-    redis = await startRedis();
-    lua = await LuaTwin.open(redis);
-  });
-
-  afterAll(async () => {
-    await lua?.close();
-    await redis?.close();
-  });
+  const twin = withLuaTwin(LuaTwin);
 
   test(
     `TypeScript, Lua and the oracle agree on ${STEPS} random steps`,
@@ -73,14 +61,14 @@ describe(`TypeScript, Lua and the oracle (DRL_SEED=${seed} repeats this run)`, (
       for (let trace = 0; counts.steps < STEPS; trace += TRACES_PER_ROUND) {
         // The server decides the first traces of a round while the last are made.
         await Promise.all(
-          Array.from({ length: TRACES_PER_ROUND }, (_, i) => follow(lua, trace + i, counts)),
+          Array.from({ length: TRACES_PER_ROUND }, (_, i) => follow(twin.lua, trace + i, counts)),
         );
-        await lua.forget();
+        await twin.lua.forget();
       }
-      console.log(`DRL_SEED=${seed}`, counts, `fast writes: ${lua.fastWrites}`);
+      console.log(`DRL_SEED=${seed}`, counts, `fast writes: ${twin.lua.fastWrites}`);
       expect(counts.retries).toBe(counts.refused);
       // A trace that no longer reaches one of these would prove nothing about it.
-      const seen = Object.entries({ ...counts, fastWrites: lua.fastWrites });
+      const seen = Object.entries({ ...counts, fastWrites: twin.lua.fastWrites });
       // A step in 25 or so is a script call, and what is said of these is rarer by as much.
       const least = (name: string): number =>
         name.startsWith('lone') ? STEPS / 4_000 : STEPS / 500;
@@ -104,7 +92,7 @@ describe(`TypeScript, Lua and the oracle (DRL_SEED=${seed} repeats this run)`, (
               (ask) => builder.build({ ...ask, key: `${g}:${ask.key}` }).entry,
             );
             const replies = await Promise.all(
-              group(entries, random).map((grouping) => lua.decide(grouping, now)),
+              group(entries, random).map((grouping) => twin.lua.decide(grouping, now)),
             );
             return replies.flatMap(({ reply }) => reply.slice(1));
           }),
@@ -112,7 +100,7 @@ describe(`TypeScript, Lua and the oracle (DRL_SEED=${seed} repeats this run)`, (
         const where = `trace ${number}, turn ${turn}`;
         expect({ where, answers }).toStrictEqual({ where, answers: answers.map(() => answers[0]) });
       }
-      await lua.forget();
+      await twin.lua.forget();
     }
     expect(steps).toBeGreaterThanOrEqual(4_000);
   });

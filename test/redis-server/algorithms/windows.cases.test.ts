@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { fixedWindow, slidingWindow } from 'distributed-rate-limiter';
 import type { Limit } from 'distributed-rate-limiter';
 import { readVerdicts } from '../../../src/script/read-answer.ts';
@@ -6,10 +6,9 @@ import { decide } from '../../../src/script/decide.ts';
 import { makeShape } from '../../../src/script/call-shape.ts';
 import type { Entry, Verb } from '../../../src/script/call-shape.ts';
 import { suffixOf } from '../../../src/limiter/limit-set.ts';
-import { startRedis } from '../../kit/servers/index.mjs';
-import type { RedisServer } from '../../kit/servers/index.mjs';
 import { MapTable } from '../../kit/twins/map-table.ts';
 import { groupedOneByOne, LuaTwin } from '../../kit/twins/lua-twin.ts';
+import { withLuaTwin } from '../../kit/twins/with-lua-twin.ts';
 
 const SECOND = 1_000_000;
 /** A full day since the epoch, so that windows of every length used here begin there. */
@@ -164,17 +163,7 @@ const CASES: readonly (readonly [what: string, limit: Limit, steps: readonly Ste
 ];
 
 describe('windows', () => {
-  let redis: RedisServer;
-  let lua: LuaTwin;
-
-  beforeAll(async () => {
-    redis = await startRedis();
-    lua = await LuaTwin.open(redis);
-  });
-  afterAll(async () => {
-    await lua?.close();
-    await redis?.close();
-  });
+  const twin = withLuaTwin(LuaTwin);
 
   async function follow(
     limit: Limit,
@@ -209,11 +198,11 @@ describe('windows', () => {
   });
 
   test.each(CASES)('the Lua twin decides the case: %s', async (_what, limit, steps) => {
-    await lua.forget();
+    await twin.lua.forget();
     await follow(
       limit,
       steps,
-      async (entry, now) => (await lua.decide(groupedOneByOne([entry]), now)).reply,
+      async (entry, now) => (await twin.lua.decide(groupedOneByOne([entry]), now)).reply,
     );
   });
 });

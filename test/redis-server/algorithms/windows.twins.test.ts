@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { fixedWindow, slidingWindow, tokenBucket } from 'distributed-rate-limiter';
 import type { Limit } from 'distributed-rate-limiter';
 import { readMarks, readVerdicts } from '../../../src/script/read-answer.ts';
@@ -7,12 +7,11 @@ import { keysOf, makeShape } from '../../../src/script/call-shape.ts';
 import type { Entry, Shape, Verb } from '../../../src/script/call-shape.ts';
 import type { Plan } from '../../../src/algorithms/limit.ts';
 import { suffixOf } from '../../../src/limiter/limit-set.ts';
-import { startRedis } from '../../kit/servers/index.mjs';
-import type { RedisServer } from '../../kit/servers/index.mjs';
 import { agree, LateAnswers } from '../../kit/fakes/agreement.ts';
 import { Random, seedOfRun } from '../../kit/fakes/random.ts';
 import { MapTable } from '../../kit/twins/map-table.ts';
 import { groupedByProduction, LuaTwin } from '../../kit/twins/lua-twin.ts';
+import { withLuaTwin } from '../../kit/twins/with-lua-twin.ts';
 
 /** For the long form set `DRL_STEPS`. */
 const STEPS = Number(process.env['DRL_STEPS'] ?? 100_000);
@@ -302,17 +301,7 @@ async function follow(lua: LuaTwin, random: Random, name: string, counts: Counts
 }
 
 describe(`windows and buckets in TypeScript and Lua (DRL_SEED=${seed} repeats this run)`, () => {
-  let redis: RedisServer;
-  let lua: LuaTwin;
-
-  beforeAll(async () => {
-    redis = await startRedis();
-    lua = await LuaTwin.open(redis);
-  });
-  afterAll(async () => {
-    await lua?.close();
-    await redis?.close();
-  });
+  const twin = withLuaTwin(LuaTwin);
 
   test(
     `TypeScript and Lua agree on ${STEPS} random steps`,
@@ -320,8 +309,8 @@ describe(`windows and buckets in TypeScript and Lua (DRL_SEED=${seed} repeats th
     async () => {
       const counts = noCounts();
       for (let trace = 0; counts.steps < STEPS; trace++) {
-        await follow(lua, new Random(seed + trace), `seed${seed + trace}`, counts);
-        await lua.forget();
+        await follow(twin.lua, new Random(seed + trace), `seed${seed + trace}`, counts);
+        await twin.lua.forget();
       }
       console.log(`DRL_SEED=${seed}`, counts);
       // A trace that no longer reaches one of these would prove nothing about it.

@@ -1,11 +1,10 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { fixedWindow, slidingWindow } from 'distributed-rate-limiter';
 import { decide, UNREADABLE } from '../../../src/script/decide.ts';
 import { makeShape } from '../../../src/script/call-shape.ts';
-import { startRedis } from '../../kit/servers/index.mjs';
-import type { RedisServer } from '../../kit/servers/index.mjs';
 import { MapTable } from '../../kit/twins/map-table.ts';
 import { groupedOneByOne, LuaTwin } from '../../kit/twins/lua-twin.ts';
+import { withLuaTwin } from '../../kit/twins/with-lua-twin.ts';
 
 const NOW = Date.UTC(2026, 0, 1) * 1_000;
 const HOUR = 3_600_000_000;
@@ -16,17 +15,7 @@ const FIXED = fixedWindow({ rate: 10, period: '1h' });
 const window = `${HOUR}:${NOW}:${NOW + HOUR}:3`;
 
 describe('stored windows that the library never writes', () => {
-  let redis: RedisServer;
-  let lua: LuaTwin;
-
-  beforeAll(async () => {
-    redis = await startRedis();
-    lua = await LuaTwin.open(redis);
-  });
-  afterAll(async () => {
-    await lua?.close();
-    await redis?.close();
-  });
+  const twin = withLuaTwin(LuaTwin);
 
   test.each([
     ['one readable window', SLIDING, `${HOUR}:${INDEX}:0:3`, 7 - 1],
@@ -41,8 +30,8 @@ describe('stored windows that the library never writes', () => {
     const shape = makeShape('allow', 1, [{ limit, plan: limit.plan(1, NOW / 1_000), suffix: '' }]);
     const entry = { key: 'k', shape };
     const mine = decide([entry], NOW, new MapTable(new Map([['k', state]])));
-    await lua.put(new Map([['k', state]]));
-    const theirs = await lua.decideAside(groupedOneByOne([entry]), NOW);
+    await twin.lua.put(new Map([['k', state]]));
+    const theirs = await twin.lua.decideAside(groupedOneByOne([entry]), NOW);
     expect(theirs).toEqual(mine);
     const left =
       typeof mine[1] === 'string'
