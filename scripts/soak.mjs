@@ -27,6 +27,7 @@ await build();
 const { growth, soak } = await import('../test/system/soak/soak.mjs');
 
 const { samples, tally, exitMs, exitCode, keysWithoutTtl } = await soak({
+  random: Math.random,
   minutes: Number(minutes),
   perSecond: Number(perSecond),
   report: (line) => console.log(line),

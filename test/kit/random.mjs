@@ -4,7 +4,9 @@
  * - `check` states a property of random inputs. It shrinks a failing case: it removes steps and lowers numbers for as
  *   long as the case still fails, and shows what is left. Use it wherever a case depends on its choices alone.
  * - `new Random(seed)` only chooses. Use it where no run repeats another: several processes, faults while calls are in
- *   flight, load over time. Such a test prints its seed by itself.
+ *   flight, load over time. The test prints `seed` when it fails.
+ *
+ * Scripts outside test/ keep `Math.random`: nothing repeats their runs.
  *
  * `DRL_SEED` is the seed: a whole number, or `random` for a new one, which is printed. Without it each run has the same
  * seed, so that a change never fails for a fault that was there before: the long run looks for those.
@@ -26,7 +28,7 @@ import { inspect } from 'node:util';
  * @property {number} [cases] how many; without it, `until` says when there are enough
  * @property {() => boolean} [until]
  * @property {number} [atOnce] cases that run side by side: 1 unless they wait for a server
- * @property {() => Promise<void>} [before] clears what earlier cases have left, before the cases that run side by side
+ * @property {() => Promise<unknown>} [before] clears what earlier cases have left, before the cases that run side by side
  */
 
 /** Shrinking ends before any test's timeout does. */

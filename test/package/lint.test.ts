@@ -33,6 +33,13 @@ const refused: readonly (readonly [string, string, string])[] = [
     'export const f = (p: Promise<boolean>) => (p ? 1 : 2);',
     'typescript(no-misused-promises)',
   ],
+  // A case that chance alone chose cannot be repeated, and does not shrink.
+  ['test/chance.ts', 'export const x = Math.random();', 'eslint(no-restricted-properties)'],
+  [
+    'test/second.ts',
+    "import { property } from 'fast-check';\nexport const x = property;",
+    'eslint(no-restricted-imports)',
+  ],
   ['src/wasted.ts', 'export const f = async () => {\n  await 1;\n};', 'typescript(await-thenable)'],
 ];
 
@@ -54,7 +61,7 @@ beforeAll(() => {
     writeFileSync(path.join(folder, file), `${code}\n`);
   }
   const oxlint = path.join(root, 'node_modules/oxlint/bin/oxlint');
-  const { stdout } = spawnSync(process.execPath, [oxlint, '--format=json', 'src'], {
+  const { stdout } = spawnSync(process.execPath, [oxlint, '--format=json', 'src', 'test'], {
     cwd: folder,
     encoding: 'utf8',
   });

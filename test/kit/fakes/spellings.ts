@@ -1,5 +1,5 @@
 import ipaddr from 'ipaddr.js';
-import type { Random } from './random.ts';
+import type { Random } from '../random.mjs';
 
 /** Bytes as an adversary would choose them: much zero, much 0xff, IPv4 in each disguise. */
 export function randomBytes(random: Random): readonly number[] {
@@ -99,14 +99,14 @@ export function nearlyAddress(random: Random): string {
 }
 
 function noise(random: Random): string {
-  return Array.from({ length: random.int(0, 20) }, () => random.pick(ALPHABET)).join('');
+  return random.list(0, 20, () => random.pick(ALPHABET)).join('');
 }
 
 /** A right spelling with up to three of its characters taken out, put in or replaced. */
 function damaged(random: Random): string {
   let text = spell(randomBytes(random), random);
   if (random.chance(20)) text = dress(text, random);
-  for (let edits = random.int(0, 3); edits > 0; edits--) {
+  for (const _ of random.steps(0, 3)) {
     const at = random.int(0, text.length);
     text = text.slice(0, at) + random.pick(['', ...ALPHABET]) + text.slice(at + random.int(0, 1));
   }

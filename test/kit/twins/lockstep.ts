@@ -4,7 +4,7 @@ import type { Entry } from '../../../src/script/call-shape.ts';
 import { JITTER } from '../../../src/algorithms/limit.ts';
 import type { Verdict } from '../../../src/algorithms/limit.ts';
 import { LateAnswers } from '../fakes/agreement.ts';
-import type { Random } from '../fakes/random.ts';
+import type { Random } from '../random.mjs';
 import type { Ask, Asked } from './asks.ts';
 import { CallBuilder } from './asks.ts';
 import { groupedByProduction, groupedOneByOne } from './lua-twin.ts';

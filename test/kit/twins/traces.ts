@@ -1,5 +1,5 @@
 import { recovery, spacingOf } from '../../../src/algorithms/token-bucket.ts';
-import type { Random } from '../fakes/random.ts';
+import type { Random } from '../random.mjs';
 import type { Ask, Governed, Spec } from './asks.ts';
 
 const SECOND = 1_000_000;

@@ -12,7 +12,8 @@ import type { Call } from '../../../src/stores/store.ts';
 import { openResp, startRedis } from '../../kit/servers/index.mjs';
 import type { RedisServer } from '../../kit/servers/index.mjs';
 import { agree, LateAnswers } from '../../kit/fakes/agreement.ts';
-import { Random, seedOfRun } from '../../kit/fakes/random.ts';
+import { check, seed } from '../../kit/random.mjs';
+import type { Random } from '../../kit/random.mjs';
 import { Model } from '../../kit/twins/concurrency.model.ts';
 import { DECIDE_AND_SHOW, ShownTable } from '../../kit/twins/concurrency.shown.ts';
 
@@ -223,8 +224,6 @@ function waitOf({ shape }: Entry, answer: readonly number[]): number {
   );
 }
 
-const seed = seedOfRun();
-
 describe(`concurrency: TypeScript, Lua and a model (DRL_SEED=${seed} repeats this run)`, () => {
   let redis: RedisServer;
   let connection: Awaited<ReturnType<typeof openResp>>;
@@ -243,10 +242,14 @@ describe(`concurrency: TypeScript, Lua and a model (DRL_SEED=${seed} repeats thi
     { timeout: 60_000 + STEPS },
     async () => {
       const sha1 = await connection.command('SCRIPT', 'LOAD', DECIDE_AND_SHOW);
-      for (let number = 0; counts.steps < STEPS; number++) {
-        const trace = new Trace(new Random(seed + number), `s${seed + number}`);
+      const run = {
+        until: () => counts.steps >= STEPS,
+        before: () => connection.command('FLUSHALL'),
+      };
+      await check(run, async (random, at) => {
+        const trace = new Trace(random, `s${at}`);
         const answers = new LateAnswers();
-        for (let turn = 0; turn < 40; turn++) {
+        for (const turn of random.steps(40)) {
           const entries = trace.entries();
           for (let from = 0; from < entries.length;) {
             const { keys, args, taken } = decideBatch.encode(
@@ -256,7 +259,7 @@ describe(`concurrency: TypeScript, Lua and a model (DRL_SEED=${seed} repeats thi
             const reply = trace.decide(entries.slice(from, from + taken));
             from += taken;
             const shown = keys.map((key) => trace.table.show(key));
-            const where = `trace ${number}, turn ${turn}, at ${trace.now}`;
+            const where = `turn ${turn}, at ${trace.now}`;
             const answer = connection.command(
               'EVALSHA',
               sha1,
@@ -272,8 +275,7 @@ describe(`concurrency: TypeScript, Lua and a model (DRL_SEED=${seed} repeats thi
           }
         }
         await answers.all();
-        await connection.command('FLUSHALL');
-      }
+      });
       console.log(`DRL_SEED=${seed}`, counts);
       // A trace that no longer reaches one of these would prove nothing about it.
       const rare = Object.entries(counts).filter(([, count]) => count <= STEPS / 2_000);

@@ -8,7 +8,8 @@ import type { Verdict } from '../../../src/algorithms/limit.ts';
 import { Log } from '../../../src/algorithms/sliding-window-log.ts';
 import type { SlidingWindowLogPlan } from '../../../src/algorithms/sliding-window-log.ts';
 import { agree, LateAnswers } from '../../kit/fakes/agreement.ts';
-import { Random, seedOfRun } from '../../kit/fakes/random.ts';
+import { check, seed } from '../../kit/random.mjs';
+import type { Random } from '../../kit/random.mjs';
 import { LogOracle } from '../../kit/twins/sliding-window-log.oracle.ts';
 import type { OracleCall } from '../../kit/twins/sliding-window-log.oracle.ts';
 import {
@@ -27,7 +28,6 @@ const TURNS_PER_TRACE = 120;
 const SECOND = 1_000_000;
 const MINUTE = 60 * SECOND;
 const START = 1_767_225_600_000_000;
-const seed = seedOfRun();
 
 function log(name: string | undefined, rate: number, period: number, more = {}): Limit {
   return slidingWindowLog({ ...(name === undefined ? {} : { name }), rate, period, ...more });
@@ -98,11 +98,14 @@ describe(`sliding_window_log in TypeScript, Lua and the oracle (DRL_SEED=${seed}
     { timeout: 60_000 + 2 * STEPS },
     async () => {
       const counts = noCounts();
-      for (let trace = 0; counts.steps < STEPS; trace++) {
-        await follow(twin.lua, new Random(seed + trace), `seed${seed + trace}`, counts);
+      const run = {
+        until: () => counts.steps >= STEPS,
+        before: () => twin.lua.command('FLUSHALL'),
+      };
+      await check(run, async (random, at) => {
+        await follow(twin.lua, random, `seed${at}`, counts);
         expect(await twin.redis.keysWithoutTtl()).toStrictEqual([]);
-        await twin.lua.command('FLUSHALL');
-      }
+      });
       console.log(`DRL_SEED=${seed}`, counts);
       expect(counts.retries).toBeGreaterThan(STEPS / 100);
       // A trace that no longer reaches one of these would prove nothing about it.
@@ -127,7 +130,7 @@ async function follow(
   let now = START;
   let opensAt: number | undefined;
 
-  for (let turn = 0; turn < TURNS_PER_TRACE; turn++) {
+  for (const turn of random.steps(TURNS_PER_TRACE)) {
     const before = now;
     now = opensAt !== undefined && random.chance(50) ? opensAt : nextNow(random, now, dense);
     opensAt = undefined;

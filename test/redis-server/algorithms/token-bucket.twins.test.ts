@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Entry } from '../../../src/script/call-shape.ts';
-import { Random, seedOfRun } from '../../kit/fakes/random.ts';
+import { check, seed } from '../../kit/random.mjs';
+import type { Random } from '../../kit/random.mjs';
 import { CallBuilder } from '../../kit/twins/asks.ts';
 import { Lockstep, noCounts } from '../../kit/twins/lockstep.ts';
 import type { Counts } from '../../kit/twins/lockstep.ts';
@@ -18,7 +19,6 @@ import { withLuaTwin } from '../../kit/twins/with-lua-twin.ts';
 const STEPS = Number(process.env['DRL_STEPS'] ?? 100_000);
 const TURNS_PER_TRACE = 12;
 const TRACES_PER_ROUND = 8;
-const seed = seedOfRun();
 
 /** Equal entries in a row share a run, or not, as it falls. */
 function inRandomRuns(entries: readonly Entry[], random: Random): Grouping[] {
@@ -42,9 +42,9 @@ const GROUPINGS: readonly ((entries: readonly Entry[], random: Random) => Groupi
   inRandomRuns,
 ];
 
-async function follow(lua: LuaTwin, trace: number, counts: Counts): Promise<void> {
-  const lockstep = new Lockstep(lua, new Random(seed + trace), `seed${seed + trace}`, counts);
-  for (let turn = 0; turn < TURNS_PER_TRACE; turn++) {
+async function follow(lua: LuaTwin, random: Random, at: number, counts: Counts): Promise<void> {
+  const lockstep = new Lockstep(lua, random, `seed${at}`, counts);
+  for (const _ of random.steps(TURNS_PER_TRACE)) {
     lockstep.turn();
   }
   await lockstep.finish();
@@ -58,13 +58,15 @@ describe(`TypeScript, Lua and the oracle (DRL_SEED=${seed} repeats this run)`, (
     { timeout: 60_000 + STEPS },
     async () => {
       const counts = noCounts();
-      for (let trace = 0; counts.steps < STEPS; trace += TRACES_PER_ROUND) {
-        // The server decides the first traces of a round while the last are made.
-        await Promise.all(
-          Array.from({ length: TRACES_PER_ROUND }, (_, i) => follow(twin.lua, trace + i, counts)),
-        );
-        await twin.lua.forget();
-      }
+      // The server decides the first traces of a round while the last are made.
+      await check(
+        {
+          until: () => counts.steps >= STEPS,
+          atOnce: TRACES_PER_ROUND,
+          before: () => twin.lua.forget(),
+        },
+        (random, at) => follow(twin.lua, random, at, counts),
+      );
       console.log(`DRL_SEED=${seed}`, counts, `fast writes: ${twin.lua.fastWrites}`);
       expect(counts.retries).toBe(counts.refused);
       // A trace that no longer reaches one of these would prove nothing about it.
@@ -77,14 +79,15 @@ describe(`TypeScript, Lua and the oracle (DRL_SEED=${seed} repeats this run)`, (
   );
 
   test('TypeScript, Lua and the oracle answer alike however calls are grouped into runs and script calls', async () => {
-    const random = new Random(seed);
     const builder = new CallBuilder();
     let steps = 0;
-    for (let number = 0; steps < 4_000; number++) {
-      const trace = new Trace(random, `g${number}`, true);
-      for (let turn = 0; turn < 4; turn++) {
+    const run = { until: () => steps >= 4_000, before: () => twin.lua.forget() };
+    await check(run, async (random, at) => {
+      const trace = new Trace(random, `g${at}`, true);
+      for (const _ of random.steps(4)) {
         const { now, asks } = trace.next({ stored: new Map(), refused: undefined });
         const few = asks.slice(0, 40);
+        random.note('asks', { now, few });
         steps += few.length;
         const answers = await Promise.all(
           GROUPINGS.map(async (group, g) => {
@@ -97,11 +100,9 @@ describe(`TypeScript, Lua and the oracle (DRL_SEED=${seed} repeats this run)`, (
             return replies.flatMap(({ reply }) => reply.slice(1));
           }),
         );
-        const where = `trace ${number}, turn ${turn}`;
-        expect({ where, answers }).toStrictEqual({ where, answers: answers.map(() => answers[0]) });
+        expect(answers).toStrictEqual(answers.map(() => answers[0]));
       }
-      await twin.lua.forget();
-    }
+    });
     expect(steps).toBeGreaterThanOrEqual(4_000);
   });
 });

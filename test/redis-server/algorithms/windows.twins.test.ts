@@ -8,7 +8,8 @@ import type { Entry, Shape, Verb } from '../../../src/script/call-shape.ts';
 import type { Plan } from '../../../src/algorithms/limit.ts';
 import { suffixOf } from '../../../src/limiter/limit-set.ts';
 import { agree, LateAnswers } from '../../kit/fakes/agreement.ts';
-import { Random, seedOfRun } from '../../kit/fakes/random.ts';
+import { check, seed } from '../../kit/random.mjs';
+import type { Random } from '../../kit/random.mjs';
 import { MapTable } from '../../kit/twins/map-table.ts';
 import { groupedByProduction, LuaTwin } from '../../kit/twins/lua-twin.ts';
 import { withLuaTwin } from '../../kit/twins/with-lua-twin.ts';
@@ -20,7 +21,6 @@ const SECOND = 1_000_000;
 const HOUR_MS = 3_600_000;
 /** Two hours before the clocks of Berlin go forward. */
 const START = Date.UTC(2026, 2, 28, 23) * 1_000;
-const seed = seedOfRun();
 
 /** Limits by key; those of one key are forms of one limit, as while a new one is rolled out. */
 const FORMS: readonly (readonly Limit[])[] = [
@@ -150,7 +150,7 @@ async function follow(lua: LuaTwin, random: Random, name: string, counts: Counts
   });
   let now = START + random.int(0, 3 * 3_600) * SECOND;
 
-  for (let turn = 0; turn < TURNS_PER_TRACE; turn++) {
+  for (const turn of random.steps(TURNS_PER_TRACE)) {
     const before = now;
     now = nextNow(random, now);
     counts.backwards += now < before ? 1 : 0;
@@ -308,10 +308,8 @@ describe(`windows and buckets in TypeScript and Lua (DRL_SEED=${seed} repeats th
     { timeout: 60_000 + 2 * STEPS },
     async () => {
       const counts = noCounts();
-      for (let trace = 0; counts.steps < STEPS; trace++) {
-        await follow(twin.lua, new Random(seed + trace), `seed${seed + trace}`, counts);
-        await twin.lua.forget();
-      }
+      const run = { until: () => counts.steps >= STEPS, before: () => twin.lua.forget() };
+      await check(run, (random, at) => follow(twin.lua, random, `seed${at}`, counts));
       console.log(`DRL_SEED=${seed}`, counts);
       // A trace that no longer reaches one of these would prove nothing about it.
       expect(Object.entries(counts).filter(([, seen]) => seen <= STEPS / 1_000)).toStrictEqual([]);

@@ -1,6 +1,6 @@
 import { inspect } from 'node:util';
 import { RateLimiterError } from 'distributed-rate-limiter';
-import type { Random } from '../../kit/fakes/random.ts';
+import type { Random } from '../../kit/random.mjs';
 
 /** What is fed at random, and how many of a hundred cases are its own. */
 export interface Area {

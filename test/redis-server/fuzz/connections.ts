@@ -1,7 +1,7 @@
 import { Connection } from '../../../src/redis/connection/connection.ts';
 import { EchoCall, echoScript } from '../../kit/fakes/echo-script.ts';
 import { FakePort } from '../../kit/fakes/fake-port.ts';
-import { Random } from '../../kit/fakes/random.ts';
+import { Random } from '../../kit/random.mjs';
 import { Finding } from './area.ts';
 import type { Area } from './area.ts';
 

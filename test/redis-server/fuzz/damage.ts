@@ -1,5 +1,5 @@
 import { ReplyError } from '../../kit/fakes/fake-client.ts';
-import type { Random } from '../../kit/fakes/random.ts';
+import type { Random } from '../../kit/random.mjs';
 import { anyText, anyValue } from './values.ts';
 
 /** The first words of errors, known and unknown. */

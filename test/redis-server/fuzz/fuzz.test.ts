@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { Random, seedOfRun } from '../../kit/fakes/random.ts';
+import { check, seed } from '../../kit/random.mjs';
 import type { Area } from './area.ts';
 import { connections } from './connections.ts';
 import { identities } from './identities.ts';
@@ -25,7 +25,6 @@ const AREAS: readonly Area[] = [
 
 /** In all; for the long form: `npm run fuzz -- --cases 1000000`. */
 const CASES = Number(process.env['DRL_FUZZ'] ?? 20_000);
-const seed = seedOfRun();
 /** Of the processor: a busy machine makes a case wait, but not compute. */
 const SLOW_MS = 5_000;
 
@@ -35,22 +34,14 @@ async function fuzz({ percent, open }: Area): Promise<{ cases: number; slowestMs
   const fuzzed = await open();
   let [cases, slowestMs] = [0, 0];
   try {
-    for (let at = seed; cases < wanted; at++) {
+    await check({ until: () => cases >= wanted }, async (random) => {
       const began = process.cpuUsage();
-      try {
-        cases += (await fuzzed.run(new Random(at))) ?? 1;
-      } catch (error) {
-        const message = error instanceof Error ? error.message : String(error);
-        // Without the cause, which the message tells.
-        // oxlint-disable-next-line preserve-caught-error
-        throw new Error(`DRL_SEED=${at} shows it first.\n${message}`);
-      }
+      cases += (await fuzzed.run(random)) ?? 1;
       const { user, system } = process.cpuUsage(began);
       const tookMs = (user + system) / 1_000;
       slowestMs = Math.max(slowestMs, tookMs);
-      if (tookMs > SLOW_MS)
-        throw new Error(`DRL_SEED=${at}: it took ${tookMs} ms of the processor`);
-    }
+      if (tookMs > SLOW_MS) throw new Error(`it took ${tookMs} ms of the processor`);
+    });
   } finally {
     await fuzzed.close?.();
   }

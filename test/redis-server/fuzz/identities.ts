@@ -3,7 +3,7 @@ import type { Identity } from 'distributed-rate-limiter';
 import { createGuard } from 'distributed-rate-limiter/http';
 import { ManualClock } from 'distributed-rate-limiter/testing';
 import { digestIdentity } from '../../../src/base/identity.ts';
-import type { Random } from '../../kit/fakes/random.ts';
+import type { Random } from '../../kit/random.mjs';
 import { Finding, ownError } from './area.ts';
 import type { Area } from './area.ts';
 import { hostileArray } from '../../kit/fakes/values.ts';

@@ -12,7 +12,7 @@ import { pacedFetch, parseRateLimit } from 'distributed-rate-limiter/fetch';
 import { createGuard, identifyByAddress } from 'distributed-rate-limiter/http';
 import { limited } from 'distributed-rate-limiter/limited';
 import { ManualClock } from 'distributed-rate-limiter/testing';
-import type { Random } from '../../kit/fakes/random.ts';
+import type { Random } from '../../kit/random.mjs';
 import { FakeRedis } from '../../kit/fakes/fake-redis.ts';
 import { Finding, ownError } from './area.ts';
 import type { Area } from './area.ts';

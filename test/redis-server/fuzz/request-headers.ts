@@ -8,7 +8,7 @@ import {
   randomBytes,
   spell,
 } from '../../kit/fakes/spellings.ts';
-import type { Random } from '../../kit/fakes/random.ts';
+import type { Random } from '../../kit/random.mjs';
 import { Finding } from './area.ts';
 import type { Area } from './area.ts';
 import { anyText } from './values.ts';

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { concurrency, MemoryStore, RateLimiter, tokenBucket } from 'distributed-rate-limiter';
 import { ManualClock } from 'distributed-rate-limiter/testing';
 import { checkStreams } from '../../../src/http/gone-streams.ts';
-import type { Random } from '../../kit/fakes/random.ts';
+import type { Random } from '../../kit/random.mjs';
 import { Finding } from './area.ts';
 import type { Area } from './area.ts';
 import { ask } from './request-client.ts';

@@ -6,7 +6,7 @@ import { rateLimit as limitExpress } from 'distributed-rate-limiter/express';
 import type { GuardOptions } from 'distributed-rate-limiter/http';
 import { rateLimit as limitKoa } from 'distributed-rate-limiter/koa';
 import { rateLimit as limitNode } from 'distributed-rate-limiter/node-http';
-import type { Random } from '../../kit/fakes/random.ts';
+import type { Random } from '../../kit/random.mjs';
 import { anyText } from './values.ts';
 
 /** Of HTTP/2 too, whose requests and responses are alike in all that is used here. */

@@ -1,6 +1,6 @@
 import { pacedFetch, parseRateLimit } from 'distributed-rate-limiter/fetch';
 import type { RateLimitReport, ResponseHeaders } from 'distributed-rate-limiter/fetch';
-import type { Random } from '../../kit/fakes/random.ts';
+import type { Random } from '../../kit/random.mjs';
 import { Finding } from './area.ts';
 import type { Area } from './area.ts';
 import { anyText } from './values.ts';

@@ -14,7 +14,7 @@ import { MapTable } from '../../kit/twins/map-table.ts';
 import { grouped, groupedByProduction, LuaTwin } from '../../kit/twins/lua-twin.ts';
 import type { Grouping, Reply } from '../../kit/twins/lua-twin.ts';
 import { openResp, startRedis } from '../../kit/servers/index.mjs';
-import type { Random } from '../../kit/fakes/random.ts';
+import type { Random } from '../../kit/random.mjs';
 import { Finding } from './area.ts';
 import type { Area, Fuzzed } from './area.ts';
 import { anyText } from './values.ts';

@@ -1,5 +1,5 @@
 import { FakeRedis } from '../../kit/fakes/fake-redis.ts';
-import type { Random } from '../../kit/fakes/random.ts';
+import type { Random } from '../../kit/random.mjs';
 import { hostileArray, notTexts, notWholeNumbers } from '../../kit/fakes/values.ts';
 
 const revoked: unknown = (() => {

@@ -11,7 +11,7 @@ import type { Decision, Lease, Limit, Reservation, Settlement } from 'distribute
 import { openResp, startRedis } from '../../kit/servers/index.mjs';
 import { FakeClient, ReplyError } from '../../kit/fakes/fake-client.ts';
 import type { Send } from '../../kit/fakes/fake-client.ts';
-import type { Random } from '../../kit/fakes/random.ts';
+import type { Random } from '../../kit/random.mjs';
 import { Finding, ownError, settlesWithin } from './area.ts';
 import type { Area, Fuzzed } from './area.ts';
 import { anyRejection, anyReply, isWhole } from './damage.ts';

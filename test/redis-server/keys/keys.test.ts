@@ -1,5 +1,4 @@
 import { createHash, createHmac } from 'node:crypto';
-import * as fc from 'fast-check';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { RateLimiter, tokenBucket } from 'distributed-rate-limiter';
@@ -8,6 +7,7 @@ import { suffixOf } from '../../../src/limiter/limit-set.ts';
 import { slotOf } from '../../../src/redis/connection/slot.ts';
 import { startRedis, waitUntil } from '../../kit/servers/index.mjs';
 import type { RedisServer } from '../../kit/servers/index.mjs';
+import { check, Random, seed } from '../../kit/random.mjs';
 
 const SECRET = 'a secret of thirty-two bytes, or more';
 const numbers = { rate: 5, period: '1h' } as const;
@@ -185,22 +185,29 @@ describe('the keys of an identity', () => {
 });
 
 describe('no two keys are the same', () => {
-  const part = fc
-    .string({ minLength: 1, maxLength: 12, unit: 'binary' })
-    .filter((text) => text.isWellFormed());
-  const identity = fc.oneof(part, fc.array(part, { minLength: 1, maxLength: 4 }));
+  function anyPart(random: Random): string {
+    return random
+      .list(1, 12, () => {
+        const last = random.pick([0x7e, 0x7ff, 0x10_f7ff]);
+        const place = random.int(0, last);
+        // A lone surrogate is no text.
+        return String.fromCodePoint(place < 0xd800 ? place : place + 0x800);
+      })
+      .join('');
+  }
 
   test('an identity is hashed as specified, whatever its parts', async () => {
-    await fc.assert(
-      fc.asyncProperty(identity, fc.boolean(), async (who, secretly) => {
-        await redis.command('FLUSHALL');
-        await limiterOf(secretly ? { hashSecret: SECRET } : {}).allow(who);
-        expect(await keys()).toEqual([
-          `app:token_bucket:${digest(who, secretly ? SECRET : undefined)}`,
-        ]);
-      }),
-      { numRuns: 200 },
-    );
+    await check(200, async (random) => {
+      const parts = random.list(1, 4, () => anyPart(random));
+      const who = random.chance(50) ? parts : parts[0]!;
+      const secretly = random.chance(50);
+      random.note('identity', who);
+      await redis.command('FLUSHALL');
+      await limiterOf(secretly ? { hashSecret: SECRET } : {}).allow(who);
+      expect(await keys()).toEqual([
+        `app:token_bucket:${digest(who, secretly ? SECRET : undefined)}`,
+      ]);
+    });
   });
 
   test.each<[Identity, Identity]>([
@@ -236,24 +243,31 @@ describe('no two keys are the same', () => {
   });
 
   /** What can be in a name, with the words of our own keys among it. */
-  const nameOf = (signs: string): fc.Arbitrary<string> =>
-    fc
-      .array(
-        fc.oneof(
-          fc.constantFrom(...signs.split('')),
-          fc.constantFrom('token_bucket', 'limits', 'a', '0'.repeat(8)),
-        ),
-        { minLength: 1, maxLength: 6 },
-      )
-      .map((parts) => parts.join(''))
-      .filter((name) => name.length <= 64 && name !== 'default');
-  const place = fc.record({
-    namespace: nameOf('ab./_-'),
-    name: fc.option(nameOf('ab._-'), { nil: undefined }),
-    beside: fc.boolean(),
-    who: fc.constantFrom<Identity>('a', 'b', ['a'], ['a', 'b']),
-  });
-  type Place = typeof place extends fc.Arbitrary<infer T> ? T : never;
+  function anyName(random: Random, signs: string): string {
+    const words = ['token_bucket', 'limits', 'a', '0'.repeat(8)];
+    const name = random
+      .list(1, 6, () => random.pick(random.chance(50) ? words : signs.split('')))
+      .join('');
+    return name.length <= 64 && name !== 'default' ? name : 'a';
+  }
+
+  interface Place {
+    readonly namespace: string;
+    readonly name: string | undefined;
+    readonly beside: boolean;
+    readonly who: Identity;
+  }
+
+  function anyPlace(random: Random): Place {
+    const place = {
+      namespace: anyName(random, 'ab./_-'),
+      name: random.chance(80) ? anyName(random, 'ab._-') : undefined,
+      beside: random.chance(50),
+      who: random.pick<Identity>(['a', 'b', ['a'], ['a', 'b']]),
+    };
+    random.note('place', place);
+    return place;
+  }
 
   function keyOf({ namespace, name, beside, who }: Place): string {
     const K = `${namespace}:${name === undefined || beside ? 'token_bucket' : 'limits'}:${digest(who)}`;
@@ -262,20 +276,18 @@ describe('no two keys are the same', () => {
     return suffix === '' ? K : `{${K}}${suffix}`;
   }
 
-  test("different namespaces, names and identities have different keys, each in its identity's slot", () => {
-    fc.assert(
-      fc.property(place, place, (one, other) => {
-        const same = (a: Place, b: Place): boolean =>
-          a.namespace === b.namespace &&
-          a.name === b.name &&
-          JSON.stringify(a.who) === JSON.stringify(b.who) &&
-          (a.name === undefined || a.beside === b.beside);
-        expect(keyOf(one) === keyOf(other)).toBe(same(one, other));
-        const K = keyOf(one).replace(/^\{(.*)\}.*$/, '$1');
-        expect(slotOf(keyOf(one))).toBe(slotOf(K));
-      }),
-      { numRuns: 2_000 },
-    );
+  test("different namespaces, names and identities have different keys, each in its identity's slot", async () => {
+    await check(2_000, (random) => {
+      const [one, other] = [anyPlace(random), anyPlace(random)];
+      const same = (a: Place, b: Place): boolean =>
+        a.namespace === b.namespace &&
+        a.name === b.name &&
+        JSON.stringify(a.who) === JSON.stringify(b.who) &&
+        (a.name === undefined || a.beside === b.beside);
+      expect(keyOf(one) === keyOf(other)).toBe(same(one, other));
+      const K = keyOf(one).replace(/^\{(.*)\}.*$/, '$1');
+      expect(slotOf(keyOf(one))).toBe(slotOf(K));
+    });
   });
 });
 
@@ -309,9 +321,10 @@ describe('slots', () => {
       '{a}/b:c',
       '123456789',
     ];
-    const texts = fc.sample(
-      fc.string({ unit: fc.constantFrom(...'{}{}ab:/#~ '.split('')), minLength: 1, maxLength: 24 }),
-      { numRuns: 3_000, seed: 1 },
+    const signs = '{}{}ab:/#~ '.split('');
+    const random = new Random(seed);
+    const texts = Array.from({ length: 3_000 }, () =>
+      random.list(1, 24, () => random.pick(signs)).join(''),
     );
     const ours = Array.from(
       { length: 500 },

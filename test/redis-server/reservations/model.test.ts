@@ -9,7 +9,7 @@ import type { Limit, Reservation, Settlement } from 'distributed-rate-limiter';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startFaultProxy, startRedis, waitUntil } from '../../kit/servers/index.mjs';
 import type { FaultProxy, RedisServer } from '../../kit/servers/index.mjs';
-import { Random, seedOfRun } from '../../kit/fakes/random.ts';
+import { Random, seed } from '../../kit/random.mjs';
 
 /** Whose reservations are always settled; also too late; or not at all, as after a crash. */
 const IDS = ['steady', 'expiring', 'crashing'] as const;
@@ -199,7 +199,6 @@ async function usedOf(limits: readonly Limit[], id: string): Promise<readonly nu
 const EVERY = ['settled', 'retried', 'degraded', 'expired', 'crashed'] as const;
 
 test('every settlement takes effect exactly once despite lost answers, retries, crashes and expiry', async () => {
-  const seed = seedOfRun();
   // Nothing is refused and nothing comes back, so that what a limit holds is the sum of what was charged.
   const rate = 100_000_000;
   const limits = (): readonly Limit[] => [
@@ -229,7 +228,6 @@ test('every settlement takes effect exactly once despite lost answers, retries, 
 test.each(['closed', 'open'] as const)(
   'with failStrategy %s, charges less refunds stay within burst, debt and refill',
   async (failStrategy) => {
-    const seed = seedOfRun();
     const limits = (): readonly Limit[] => [
       tokenBucket({ rate: 100, period: '1s', burst: 60, maxDebt: 20 }),
       slidingWindow({ name: 'sliding', rate: 10_000, period: '1h' }),

@@ -16,7 +16,8 @@ import type { Call } from '../../../src/stores/store.ts';
 import { openResp, startRedis } from '../../kit/servers/index.mjs';
 import type { RedisServer } from '../../kit/servers/index.mjs';
 import { agree, LateAnswers } from '../../kit/fakes/agreement.ts';
-import { Random, seedOfRun } from '../../kit/fakes/random.ts';
+import { check } from '../../kit/random.mjs';
+import type { Random } from '../../kit/random.mjs';
 import { recordingScript } from './recording-script.ts';
 
 const STEPS = 100_000;
@@ -178,13 +179,15 @@ async function runTrace(random: Random, id: number, seen: Seen): Promise<void> {
   };
 
   const answers = new LateAnswers();
-  for (let step = 0; step < STEPS_PER_TRACE;) {
+  let step = 0;
+  for (const _ of random.steps(STEPS_PER_TRACE)) {
+    if (step >= STEPS_PER_TRACE) break;
     now += random.chance(20) ? 0 : random.magnitude(1, longest);
     if (stepsBack && random.chance(5)) {
       now -= random.magnitude(1, 10 ** 10);
     }
     together.now = singly.now = now;
-    const entries = Array.from({ length: random.int(1, 5) }, next);
+    const entries = random.list(1, 5, next);
     if (random.chance(3)) {
       const { key } = entries[0]!;
       const at = random.chance(80) ? `{${key}}${random.pick(records)}` : keysOf(entries[0]!)[0]!;
@@ -243,7 +246,6 @@ function count(entries: readonly Entry[], reply: readonly (number | string)[], s
 }
 
 test(`TypeScript and Lua decide alike over ${STEPS} random steps in any batch, and expiry changes nothing`, async () => {
-  const seed = seedOfRun();
   const seen: Seen = {
     steps: 0,
     failed: 0,
@@ -254,15 +256,11 @@ test(`TypeScript and Lua decide alike over ${STEPS} random steps in any batch, a
     expired: 0,
     underSeveral: 0,
   };
-  for (let id = 0; seen.steps < STEPS; id++) {
-    try {
-      await runTrace(new Random(seed + id), id, seen);
-    } catch (error) {
-      throw new Error(`with DRL_SEED=${seed}: ${String(error)}`, { cause: error });
-    }
-    await connection.command('FLUSHALL');
-  }
-  console.log(`seed ${seed}: ${JSON.stringify(seen)}`);
+  await check(
+    { until: () => seen.steps >= STEPS, before: () => connection.command('FLUSHALL') },
+    (random, at) => runTrace(random, at, seen),
+  );
+  console.log(JSON.stringify(seen));
   for (const what of ['reserved', 'refused', 'settled', 'uncharged', 'expired'] as const) {
     expect(seen[what]).toBeGreaterThan(STEPS / 100);
   }

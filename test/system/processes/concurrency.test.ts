@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { assemble } from '../../../scripts/build-lua.mjs';
+import { Random, seed } from '../../kit/random.mjs';
 import { startRedis, startWorkers } from '../../kit/servers/index.mjs';
 import type { RedisServer } from '../../kit/servers/index.mjs';
 import type { Task } from './concurrency.worker.mjs';
@@ -17,6 +18,7 @@ const KILLED = 6;
 const STALLS = 3;
 const ROUNDS = isLong ? 10 : 2;
 const LASTS_MS = 3_000;
+const random = new Random(seed);
 
 /** The production script; each decision about a lease is also written down, in order, at the script's own time. */
 function recording(): ReturnType<typeof assemble> {
@@ -34,7 +36,7 @@ function recording(): ReturnType<typeof assemble> {
 /** A process that stands still for longer than its leases last, as in a long pause of its machine or its collector. */
 async function stall({ pid }: { readonly pid: number }): Promise<void> {
   for (let times = 0; times < STALLS; times++) {
-    await sleep(Math.random() * (LASTS_MS / STALLS - 2 * TTL_MS));
+    await sleep(random.fraction() * (LASTS_MS / STALLS - 2 * TTL_MS));
     process.kill(pid, 'SIGSTOP');
     await sleep(1.5 * TTL_MS);
     process.kill(pid, 'SIGCONT');
@@ -61,6 +63,7 @@ describe(`${PROCESSES} processes hold ${MAX} places while ${KILLED} of them are 
 
   beforeAll(
     async () => {
+      console.log(`DRL_SEED=${seed}`);
       redis = await startRedis();
       for (let round = 0; round < ROUNDS; round++) rounds.push(await run());
     },
@@ -82,13 +85,14 @@ describe(`${PROCESSES} processes hold ${MAX} places while ${KILLED} of them are 
       ttl: `${TTL_MS}ms`,
       lanes: 3,
       lastsMs: LASTS_MS,
+      seed: random.int(0, 2 ** 31),
     };
     const group = startWorkers(worker, PROCESSES, task);
     await group.going;
     const stalled = Promise.all(group.workers.slice(KILLED).map(stall));
     const keyWithoutTtl: string[] = [];
     for (const victim of group.workers.slice(0, KILLED)) {
-      await sleep(Math.random() * ((1.6 * LASTS_MS) / KILLED));
+      await sleep(random.fraction() * ((1.6 * LASTS_MS) / KILLED));
       victim.kill();
       for (const key of await keys()) {
         if ((await redis.command('PTTL', key)) === -1) keyWithoutTtl.push(key);

@@ -1,6 +1,7 @@
 // @ts-check
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openResp, runAsWorker } from '../../kit/servers/index.mjs';
+import { Random } from '../../kit/random.mjs';
 import { RateLimiter, connectionOfClient, decideBatch } from './built.mjs';
 import { LIBRARIES, openClient } from './clients.mjs';
 
@@ -13,6 +14,7 @@ import { LIBRARIES, openClient } from './clients.mjs';
  * @property {`${number}ms`} ttl
  * @property {number} lanes how many places each process tries to hold
  * @property {number} lastsMs
+ * @property {number} seed
  */
 
 /** Writes down on Redis's clock that a holder is at work, has stopped, or says so too late. */
@@ -38,21 +40,22 @@ await runAsWorker(
     const note = (what, lease) => redis.command('EVAL', NOTE, 0, what, lease);
     await ready();
 
+    const random = new Random(data.seed + index);
     const until = performance.now() + data.lastsMs;
     const counts = { worked: 0, refused: 0, crashed: 0, lost: 0 };
     const lane = async () => {
       while (performance.now() < until) {
-        const heartbeat = Math.random() < 0.3;
+        const heartbeat = random.fraction() < 0.3;
         const lease = await limiter.acquire('everybody', { heartbeat });
         const { leaseId } = lease;
         if (leaseId === undefined) {
           counts.refused += 1;
-          await sleep(Math.random() * 20);
+          await sleep(random.fraction() * 20);
           continue;
         }
         await note('enter', leaseId);
         // Longer than the lease lasts, where it is renewed.
-        await sleep(heartbeat ? Math.random() * 600 : Math.random() * 150);
+        await sleep(heartbeat ? random.fraction() * 600 : random.fraction() * 150);
         if (lease.signal.aborted) {
           counts.lost += 1;
           continue;
@@ -65,7 +68,7 @@ await runAsWorker(
           continue;
         }
         counts.worked += 1;
-        if (Math.random() < 0.05 && !heartbeat) {
+        if (random.fraction() < 0.05 && !heartbeat) {
           counts.crashed += 1; // between its work and its release
           continue;
         }

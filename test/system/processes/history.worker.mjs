@@ -4,6 +4,7 @@ import { Shapes, limitOf } from './asked.mjs';
 import { RateLimiter, connectionOfClient, decideBatch } from './built.mjs';
 import { LIBRARIES, openClient } from './clients.mjs';
 import { keepInFlight } from './demand.mjs';
+import { Random } from '../../kit/random.mjs';
 
 /**
  * @typedef {import('./asked.mjs').Asked} Asked
@@ -27,17 +28,6 @@ import { keepInFlight } from './demand.mjs';
  *
  * @typedef {{ asked: Asked[], batches: Batch[], allowed: number, refused: number, failed: number }} History
  */
-
-/** Random numbers from a seed, 0 to 1. @param {number} seed @see https://gist.github.com/tommyettinger/46a874533244883189143505d203312c */
-function randomFrom(seed) {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 await runAsWorker(
   /** @param {{ index: number, data: Task, ready: () => Promise<void> }} context */
@@ -80,9 +70,7 @@ await runAsWorker(
     await limiter.ready();
     await ready();
 
-    const random = randomFrom(index + 1);
-    /** @template T @param {readonly T[]} values @returns {T} */
-    const pick = (values) => /** @type {T} */ (values[Math.floor(random() * values.length)]);
+    const random = new Random(index + 1);
     /** @param {Promise<{ allowed: boolean } | void>} call */
     const count = async (call) => {
       try {
@@ -97,22 +85,22 @@ await runAsWorker(
     const simple = (lane) => limiter.allow(`simple:${lane}`, { limits: plans['simple'] ?? [] });
     /** Two whose histories are checked against the law itself. */
     const lawful = () => {
-      const plan = pick(['whole', 'parts', 'mixed']);
-      const options = { limits: plans[plan] ?? [], cost: pick([1, 1, 2, 5]) };
-      return random() < 0.9 ? limiter.allow(plan, options) : limiter.peek(plan, options);
+      const plan = random.pick(['whole', 'parts', 'mixed']);
+      const options = { limits: plans[plan] ?? [], cost: random.pick([1, 1, 2, 5]) };
+      return random.fraction() < 0.9 ? limiter.allow(plan, options) : limiter.peek(plan, options);
     };
     const wild = () => {
-      const number = Math.floor(random() * 40);
-      const identity = pick([`user:${number}`, ['org', `user:${number}`], `user:${number}`]);
-      const limits = plans[pick(['own', 'own', 'reshaped', 'named', 'several'])] ?? [];
-      const options = { limits, cost: pick([1, 1, 1, 2, 3]) };
-      const kind = random();
+      const number = random.int(0, 39);
+      const identity = random.pick([`user:${number}`, ['org', `user:${number}`], `user:${number}`]);
+      const limits = plans[random.pick(['own', 'own', 'reshaped', 'named', 'several'])] ?? [];
+      const options = { limits, cost: random.pick([1, 1, 1, 2, 3]) };
+      const kind = random.fraction();
       if (kind < 0.75) return limiter.allow(identity, options);
       if (kind < 0.95) return limiter.peek(identity, options);
       return limiter.reset(identity, { limits });
     };
     const poisoned = () =>
-      random() < 0.99 ? limiter.allow('poisoned') : limiter.reset('poisoned');
+      random.fraction() < 0.99 ? limiter.allow('poisoned') : limiter.reset('poisoned');
 
     let left = data.decisions;
     await keepInFlight(64, async (lane) => {
@@ -120,7 +108,8 @@ await runAsWorker(
       left -= 1;
       // In stretches, so that there are batches of one kind as well as mixed ones.
       const stretch = Math.floor(left / 500) % 3;
-      const kind = stretch === 0 ? 0 : stretch === 1 ? 0.3 + 0.7 * random() : random();
+      const kind =
+        stretch === 0 ? 0 : stretch === 1 ? 0.3 + 0.7 * random.fraction() : random.fraction();
       await count(
         kind < 0.3 ? simple(lane) : kind < 0.6 ? lawful() : kind < 0.98 ? wild() : poisoned(),
       );

@@ -86,7 +86,7 @@ const CALM_MS = 3_000;
  * @param {number} options.minutes
  * @param {number} [options.perSecond] decisions asked for
  * @param {number} [options.faultEveryMs]
- * @param {() => number} [options.random] as `Math.random`
+ * @param {() => number} options.random from 0 to less than 1
  * @param {(line: string) => void} [options.report]
  * @returns {Promise<{ samples: Sample[], tally: Tally, exitMs: number, exitCode: number, keysWithoutTtl: number, seen: string[] }>}
  */
@@ -94,7 +94,7 @@ export async function soak({
   minutes,
   perSecond = 2_000,
   faultEveryMs = 10_000,
-  random = Math.random,
+  random,
   report = () => {},
 }) {
   const redis = await startRedis();

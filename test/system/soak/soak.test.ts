@@ -1,9 +1,8 @@
 import { expect, test } from 'vitest';
-import { Random, seedOfRun } from '../../kit/fakes/random.ts';
+import { Random, seed } from '../../kit/random.mjs';
 import { growth, soak } from './soak.mjs';
 
 const SECONDS = 120;
-const seed = seedOfRun();
 
 test(
   `${SECONDS} s under load and faults leak nothing (DRL_SEED=${seed})`,
@@ -14,7 +13,7 @@ test(
     const random = new Random(seed);
     const { samples, tally, exitCode, exitMs, keysWithoutTtl, seen } = await soak({
       minutes: SECONDS / 60,
-      random: () => random.int(0, 999_999) / 1_000_000,
+      random: () => random.fraction(),
     });
     console.log(
       JSON.stringify({

@@ -8,6 +8,7 @@ import {
 import type { Limit } from 'distributed-rate-limiter';
 import { ManualClock } from 'distributed-rate-limiter/testing';
 import { afterEach, describe, expect, test, vi } from 'vitest';
+import { Random, seed } from '../../kit/random.mjs';
 
 afterEach(() => {
   vi.restoreAllMocks();
@@ -47,7 +48,8 @@ describe('the time zone is computed once per window', () => {
       (limiter, i) => limiter.allow('id', { limits: [month(`plan-${i}`)] }),
     ],
   ])('for any number of %s', async (_, call) => {
-    const clock = new ManualClock(Date.UTC(2031, Math.floor(Math.random() * 1e3), 15));
+    const random = new Random(seed);
+    const clock = new ManualClock(Date.UTC(2031, random.int(0, 999), 15));
     const limiter = new RateLimiter({ store: new MemoryStore({ clock }), limits: [month()] });
     await call(limiter, 0);
     const lookups = countLookups();

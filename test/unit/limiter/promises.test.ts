@@ -9,9 +9,9 @@ import {
 } from 'distributed-rate-limiter';
 import type { Decision, Limit, LimitState, Reservation } from 'distributed-rate-limiter';
 import { expect, test } from 'vitest';
-import { Random, seedOfRun } from '../../kit/fakes/random.ts';
+import { check } from '../../kit/random.mjs';
+import type { Random } from '../../kit/random.mjs';
 
-const seed = seedOfRun();
 const HISTORIES = 400;
 const START = Date.UTC(2026, 0, 1) * 1_000;
 const MS = 1_000;
@@ -56,14 +56,13 @@ class History {
 
   constructor(random: Random) {
     this.lends = random.chance(25);
-    const count = random.int(this.lends ? 0 : 1, 3);
-    const rates = Array.from({ length: count }, (_, i) => anyKind(random, `l${i}`));
+    const rates = random.list(this.lends ? 0 : 1, 3, (i) => anyKind(random, `l${i}`));
     this.kinds = this.lends ? [anyPlaces(random), ...rates] : rates;
     this.limits = this.kinds.map((kind, i) => kind(i > 0 && random.chance(30)));
     const verbs: readonly Step['verb'][] = this.lends
       ? ['try', 'try', 'try', 'try', 'penalize', 'block', 'reset']
       : ['try', 'try', 'try', 'upTo', 'penalize', 'refund', 'reserve', 'settle', 'block', 'reset'];
-    this.steps = Array.from({ length: random.int(1, 10) }, () => ({
+    this.steps = random.list(1, 10, () => ({
       waitUs: random.chance(50) ? 0 : random.magnitude(1, 20_000_000),
       verb: random.chance(60) ? 'try' : random.pick(verbs),
       units: random.magnitude(1, MOST),
@@ -144,7 +143,7 @@ const itself = (state: LimitState): LimitState => ({ ...state, shadow: false });
 const left = ({ limits }: Decision): unknown =>
   limits.map(({ name, remaining, resetAfterMs }) => ({ name, remaining, resetAfterMs }));
 
-async function check(history: History, random: Random, counts: Counts): Promise<void> {
+async function keepsPromises(history: History, random: Random, counts: Counts): Promise<void> {
   const cost = random.magnitude(1, MOST);
   const { answer } = await history.replay();
   const one = await history.peek(1);
@@ -214,21 +213,14 @@ interface Counts {
   shadows: number;
 }
 
-test(`every decision keeps its promises, for random limits and histories (DRL_SEED=${seed})`, async () => {
+test('every decision keeps its promises, for random limits and histories', async () => {
   const counts: Counts = { waits: 0, resets: 0, shadows: 0 };
-  for (let at = seed; at < seed + HISTORIES; at++) {
-    const random = new Random(at);
+  await check(HISTORIES, async (random) => {
     const history = new History(random);
-    try {
-      await check(history, random, counts);
-    } catch (error) {
-      const { steps, limits } = history;
-      const shown = JSON.stringify({ limits, steps }, undefined, 1);
-      throw new Error(`DRL_SEED=${at} shows it first: ${String(error)}\n${shown}`, {
-        cause: error,
-      });
-    }
-  }
+    random.note('limits', history.limits);
+    random.note('steps', history.steps);
+    await keepsPromises(history, random, counts);
+  });
   expect(counts.waits).toBeGreaterThan(HISTORIES / 10);
   expect(counts.resets).toBeGreaterThan(HISTORIES / 2);
   expect(counts.shadows).toBeGreaterThan(HISTORIES / 20);

@@ -10,7 +10,7 @@ import {
 import type { Decision, Limit, RateLimiterOptions } from 'distributed-rate-limiter';
 import { ManualClock } from 'distributed-rate-limiter/testing';
 import { describe, expect, test } from 'vitest';
-import { Random, seedOfRun } from '../../kit/fakes/random.ts';
+import { check } from '../../kit/random.mjs';
 import { collectWarnings } from '../../kit/fakes/warnings.ts';
 
 const KINDS = [
@@ -380,11 +380,9 @@ describe('limits of a call', () => {
 });
 
 test('give the same decisions in any order, and a refusal charges nothing', async () => {
-  const seed = seedOfRun();
-  const random = new Random(seed);
   let [refusals, passes] = [0, 0];
-  for (let trace = 0; trace < 150; trace++) {
-    const limits = Array.from({ length: random.int(1, 8) }, (_, i) => {
+  await check(150, async (random) => {
+    const limits = random.list(1, 8, (i) => {
       const rate = random.magnitude(2, 50);
       const period = `${random.magnitude(10, 100_000)}ms` as const;
       const maxDebt = random.chance(30) ? random.int(1, 20) : 0;
@@ -392,10 +390,12 @@ test('give the same decisions in any order, and a refusal charges nothing', asyn
       const common = { name: `l${i}`, rate, period, shadow: random.chance(20) };
       return name === 'sliding_window_log' ? slidingWindowLog(common) : of({ ...common, maxDebt });
     });
-    const turned = limits
-      .map((limit) => ({ limit, place: random.int(0, 1e9) }))
-      .sort((a, b) => a.place - b.place)
-      .map(({ limit }) => limit);
+    const turned = random.shuffle(limits);
+    random.note('limits', limits);
+    random.note(
+      'the other order',
+      turned.map(({ name }) => name),
+    );
     const clock = new ManualClock();
     const [one, two] = [limits, turned].map(
       (order) => new RateLimiter({ store: new MemoryStore({ clock }), limits: order }),
@@ -405,11 +405,12 @@ test('give the same decisions in any order, and a refusal charges nothing', asyn
       limits: [...decision.limits].sort((a, b) => (a.name < b.name ? -1 : 1)),
       limitedBy: decision.reason === 'limited' ? [...decision.limitedBy].sort() : [],
     });
-    for (let step = 0; step < 40; step++) {
-      clock.advance(`${random.chance(50) ? 0 : random.magnitude(1, 50_000)}ms`);
+    for (const _ of random.steps(40)) {
+      const ms = random.chance(50) ? 0 : random.magnitude(1, 50_000);
+      clock.advance(`${ms}ms`);
       const cost = random.magnitude(1, 12);
-      const where = `DRL_SEED=${seed}, trace ${trace}, step ${step}`;
       const what = random.pick(['allow', 'allow', 'allow', 'upTo', 'penalize', 'refund'] as const);
+      random.note('call', { afterMs: ms, what, cost });
       const before = await one.peek('a');
       const ask = async (limiter: RateLimiter): Promise<Decision> => {
         if (what === 'upTo') return limiter.allowUpTo('a', cost);
@@ -418,18 +419,18 @@ test('give the same decisions in any order, and a refusal charges nothing', asyn
         return what === 'refund' && decision.allowed ? limiter.refund(decision) : decision;
       };
       const [mine, theirs] = [await ask(one), await ask(two)];
-      expect(sorted(theirs), where).toEqual(sorted(mine));
+      expect(sorted(theirs)).toEqual(sorted(mine));
       if (what === 'refund' && mine.reason === 'within_limit') {
-        expect(await one.peek('a'), where).toEqual(before);
+        expect(await one.peek('a')).toEqual(before);
       }
       if (mine.reason === 'limited' && what !== 'penalize') {
         refusals += 1;
-        expect(await one.peek('a'), where).toEqual(before);
+        expect(await one.peek('a')).toEqual(before);
       } else {
         passes += 1;
       }
     }
-  }
+  });
   expect(refusals).toBeGreaterThan(500);
   expect(passes).toBeGreaterThan(500);
 });

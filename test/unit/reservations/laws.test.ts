@@ -8,9 +8,10 @@ import {
 import type { Decision, Limit } from 'distributed-rate-limiter';
 import { ManualClock } from 'distributed-rate-limiter/testing';
 import { expect, test } from 'vitest';
-import { Random, seedOfRun } from '../../kit/fakes/random.ts';
+import { check } from '../../kit/random.mjs';
+import type { Random } from '../../kit/random.mjs';
 
-const RUNS = 1_000;
+const CASES = 1_000;
 const ID = 'user:12345';
 
 interface Numbers {
@@ -19,14 +20,14 @@ interface Numbers {
 }
 
 function numbersOf(random: Random): readonly Numbers[] {
-  return Array.from({ length: random.int(1, 4) }, () => ({
+  return random.list(1, 4, () => ({
     rate: random.magnitude(10, 10_000),
     periodMs: random.magnitude(1_000, 1_000_000),
   }));
 }
 
 function limitsOf(random: Random, numbers = numbersOf(random)): readonly Limit[] {
-  return numbers.map(({ rate, periodMs }, i) =>
+  const limits = numbers.map(({ rate, periodMs }, i) =>
     random.pick([tokenBucket, slidingWindow, fixedWindow])({
       name: `n${i}`,
       rate,
@@ -34,6 +35,16 @@ function limitsOf(random: Random, numbers = numbersOf(random)): readonly Limit[]
       maxDebt: random.chance(50) ? random.int(0, 100) : 0,
     }),
   );
+  random.note(
+    'limits',
+    limits.map(({ algorithm, capacity, maxDebt }, i) => ({
+      algorithm,
+      capacity,
+      maxDebt,
+      ...numbers[i],
+    })),
+  );
+  return limits;
 }
 
 /** All that a decision says, but for what was asked. */
@@ -65,24 +76,14 @@ function worlds(random: Random): {
   return { a: a!, b: b!, advance, least, numbers };
 }
 
-async function eachSeed(law: (random: Random) => Promise<void>): Promise<void> {
-  const seed = seedOfRun();
-  for (let run = 0; run < RUNS; run++) {
-    try {
-      await law(new Random(seed + run));
-    } catch (error) {
-      throw new Error(`with DRL_SEED=${seed + run}: ${String(error)}`, { cause: error });
-    }
-  }
-}
-
 test('reserving and settling at once equals charging the actual cost, now and later', async () => {
-  await eachSeed(async (random) => {
+  await check(CASES, async (random) => {
     const { a, b, advance, least } = worlds(random);
     const before = random.int(1, Math.max(1, Math.floor(least / 4)));
     await Promise.all([a.allow(ID, { cost: before }), b.allow(ID, { cost: before })]);
     const cost = random.int(1, Math.ceil(least / 4));
     const actual = random.int(1, Math.ceil(least / 4));
+    random.note('calls', { before, cost, actual });
     const handle = await a.reserve(ID, { cost, ttl: '1d' });
     // Others come in between; they see more or less room, and there is enough for them.
     const between = random.int(1, Math.ceil(least / 8));
@@ -90,7 +91,7 @@ test('reserving and settling at once equals charging the actual cost, now and la
     expect(await handle.settle(actual)).toEqual({ charged: actual, uncharged: 0, expired: false });
     await b.allow(ID, { cost: actual });
     await b.allow(ID, { cost: between });
-    for (let i = 0; i < 4; i++) {
+    for (const _ of random.steps(4)) {
       expect(facts(await a.peek(ID))).toEqual(facts(await b.peek(ID)));
       advance(random.magnitude(1, 1_000_000));
     }
@@ -98,13 +99,15 @@ test('reserving and settling at once equals charging the actual cost, now and la
 });
 
 test('cancelling at once equals not reserving', async () => {
-  await eachSeed(async (random) => {
+  await check(CASES, async (random) => {
     const { a, b, advance, least } = worlds(random);
     const before = random.int(1, Math.ceil(least / 2));
     await Promise.all([a.allow(ID, { cost: before }), b.allow(ID, { cost: before })]);
-    const handle = await a.reserve(ID, { cost: random.int(1, Math.floor(least / 2)), ttl: '1d' });
+    const cost = random.int(1, Math.floor(least / 2));
+    random.note('calls', { before, cost });
+    const handle = await a.reserve(ID, { cost, ttl: '1d' });
     await handle.cancel();
-    for (let i = 0; i < 4; i++) {
+    for (const _ of random.steps(4)) {
       expect(facts(await a.peek(ID))).toEqual(facts(await b.peek(ID)));
       advance(random.magnitude(1, 1_000_000));
     }
@@ -112,13 +115,13 @@ test('cancelling at once equals not reserving', async () => {
 });
 
 test('after any settlement every limit allows at least as much as before, and never more than its bound', async () => {
-  await eachSeed(async (random) => {
+  await check(CASES, async (random) => {
     const { a, b, advance, least, numbers } = worlds(random);
     const cost = random.int(1, Math.ceil(least / 2));
     const handle = await a.reserve(ID, { cost, ttl: '366d' });
     let used = 0;
     let elapsedMs = 0;
-    for (let i = random.int(0, 3); i > 0; i--) {
+    for (const _ of random.steps(0, 3)) {
       const ms = random.magnitude(1, 1_000_000);
       advance(ms);
       elapsedMs += ms;
@@ -134,7 +137,9 @@ test('after any settlement every limit allows at least as much as before, and ne
     advance(last);
     elapsedMs += last;
     const before = await a.peek(ID);
-    await handle.settle(random.int(0, cost));
+    const actual = random.int(0, cost);
+    random.note('calls', { cost, used, elapsedMs, actual });
+    await handle.settle(actual);
     const after = await a.peek(ID);
     const never = await b.peek(ID);
     after.limits.forEach(({ remaining }, i) => {
@@ -150,7 +155,7 @@ test('after any settlement every limit allows at least as much as before, and ne
 });
 
 test('a settlement drives no limit beyond its maxDebt, and reports all that did not fit', async () => {
-  await eachSeed(async (random) => {
+  await check(CASES, async (random) => {
     const limits = limitsOf(random);
     const clock = new ManualClock();
     const limiter = new RateLimiter({ store: new MemoryStore({ clock }), limits });
@@ -159,6 +164,7 @@ test('a settlement drives no limit beyond its maxDebt, and reports all that did 
     const cost = random.int(1, least);
     const handle = await limiter.reserve(ID, { cost, ttl: '1d' });
     const actual = random.int(0, 3 * least);
+    random.note('calls', { cost, actual });
     const { charged, uncharged } = await handle.settle(actual);
     const fits = Math.min(...limits.map(({ capacity, maxDebt }) => capacity + maxDebt));
     expect(charged).toBe(Math.min(actual, fits));
