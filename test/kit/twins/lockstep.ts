@@ -115,6 +115,7 @@ export class Lockstep {
       stored: this.#table.stored,
       refused: this.#refused,
     });
+    this.#random.note('turn', { now, put, asks });
     this.#counts.backSteps += now < this.#now ? 1 : 0;
     this.#now = now;
     this.#refused = undefined;
