@@ -87,17 +87,29 @@ export class StoreError extends RateLimiterError {
 }
 Object.defineProperty(StoreError.prototype, 'name', { value: 'StoreError' });
 
-/** Names the option, the rule, the value and the cure. */
+/** For an option whose value is wrong: names the option, the rule, the value and the cure. */
 export function invalidOption(
   option: string,
   rule: string,
   value: unknown,
   cure: string,
 ): RateLimiterError {
-  return new RateLimiterError(
-    'ERR_INVALID_OPTION',
-    `\`${option}\` must be ${rule}, got ${show(value)}. ${cure}`,
-  );
+  return optionError(option, `be ${rule}`, `got ${show(value)}`, cure);
+}
+
+/**
+ * The wording of all errors about options. `rule` begins with a verb. `found` is what was given instead, in words where
+ * the value itself says too little or is secret: 'got two'.
+ */
+export function optionError(
+  option: string,
+  rule: string,
+  found: string,
+  cure: string,
+  { code = 'ERR_INVALID_OPTION', cause }: { code?: ErrorCode; cause?: unknown } = {},
+): RateLimiterError {
+  const message = `\`${option}\` must ${rule}, ${found}. ${cure}`;
+  return new RateLimiterError(code, message, cause === undefined ? undefined : { cause });
 }
 
 const LONG_BIGINT = 10n ** 40n;
@@ -110,10 +122,11 @@ function mayHoldPassword(text: string): boolean {
 
 /** For an object that another copy of this package made, where its inside matters. `got` is what it is: "a limit". */
 export function ofAnotherCopy(option: string, got: string): RateLimiterError {
-  return new RateLimiterError(
-    'ERR_INVALID_OPTION',
-    `\`${option}\` must come from the copy of distributed-rate-limiter that is asked, got ${got} of another copy. ` +
-      'Two copies of the package are loaded: `npm ls distributed-rate-limiter` lists them, and `npm dedupe` leaves one where their versions allow it.',
+  return optionError(
+    option,
+    'come from the copy of distributed-rate-limiter that is asked',
+    `got ${got} of another copy`,
+    'Two copies of the package are loaded: `npm ls distributed-rate-limiter` lists them, and `npm dedupe` leaves one where their versions allow it.',
   );
 }
 

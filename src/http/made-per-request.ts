@@ -3,7 +3,7 @@ import type { RateLimiter } from '../limiter/rate-limiter.ts';
 
 /** A function on the call stack, and the position in it. */
 interface Frame {
-  readonly place: string;
+  readonly position: string;
   readonly inFunction: string;
 }
 
@@ -45,7 +45,7 @@ export class Making {
     this.#suspect.uses += 1;
     if (this.#suspect.uses === 1 && this.#isSuspected(use) && this.#isSecond(limiter)) {
       process.emitWarning(
-        `A guard is made for each request, at ${this.#frames[0]!.place}. The limiter that is made with it knows of no ` +
+        `A guard is made for each request, at ${this.#frames[0]!.position}. The limiter that is made with it knows of no ` +
           'earlier request, or opens a connection of its own. ' +
           'Make the guard once, when the program starts, and use it for every request.',
         { type: 'RateLimiterWarning', code: 'DRL_MADE_PER_REQUEST' },
@@ -60,7 +60,7 @@ export class Making {
   }
 
   #isSecond(limiter: RateLimiter): boolean {
-    const kind = `${this.#frames[0]!.place}\n${configurationOf(limiter, limiter.limits)}`;
+    const kind = `${this.#frames[0]!.position}\n${configurationOf(limiter, limiter.limits)}`;
     const first = suspects.get(kind);
     if (first === 'reported') {
       return false;
@@ -111,6 +111,6 @@ function frameOf(site: NodeJS.CallSite): Frame[] {
     getEnclosingLineNumber === undefined || getEnclosingColumnNumber === undefined
       ? `${file} ${String(site.getFunctionName())}`
       : `${file}:${getEnclosingLineNumber.call(site)}:${getEnclosingColumnNumber.call(site)}`;
-  const place = `${file}:${site.getLineNumber()}:${site.getColumnNumber()}`;
-  return [{ place, inFunction }];
+  const position = `${file}:${site.getLineNumber()}:${site.getColumnNumber()}`;
+  return [{ position, inFunction }];
 }

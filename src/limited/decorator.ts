@@ -1,4 +1,4 @@
-import { RateLimiterError } from '../base/errors.ts';
+import { optionError } from '../base/errors.ts';
 import type { RateLimiter } from '../limiter/rate-limiter.ts';
 import { Gate } from './gate.ts';
 import type { LimitedOptions } from './gate.ts';
@@ -73,9 +73,11 @@ export function RateLimit<
       descriptor.value = behind(gate, descriptor.value);
       return undefined;
     }
-    throw new RateLimiterError(
-      'ERR_INVALID_OPTION',
-      '`RateLimit` must stand on a method, and stands on something else. For a function in a field use `limited`.',
+    throw optionError(
+      'RateLimit',
+      'stand on a method',
+      'and stands on something else',
+      'For a function in a field use `limited`.',
     );
   }
   Object.defineProperty(decorate, 'limiter', { value: gate.limiter });

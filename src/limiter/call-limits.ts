@@ -12,7 +12,7 @@ const MAX_SETS = 256;
 export class CallLimits {
   readonly #make: (limits: unknown) => LimitSet;
   readonly #byArray = new WeakMap<object, LimitSet>();
-  readonly #byNumbers = new Map<string, LimitSet>();
+  readonly #bySpelling = new Map<string, LimitSet>();
 
   /** `make` throws for an invalid array of limits. */
   constructor(make: (limits: unknown) => LimitSet) {
@@ -24,31 +24,31 @@ export class CallLimits {
     if (known !== undefined) {
       return known;
     }
-    const numbers = numbersOf(limits);
+    const spelling = spellingOf(limits);
     const set =
-      (numbers === undefined ? undefined : this.#byNumbers.get(numbers)) ?? this.#make(limits);
+      (spelling === undefined ? undefined : this.#bySpelling.get(spelling)) ?? this.#make(limits);
     this.#byArray.set(limits as object, set);
-    if (numbers !== undefined && !this.#byNumbers.has(numbers)) {
-      if (this.#byNumbers.size >= MAX_SETS) {
-        this.#byNumbers.delete(this.#byNumbers.keys().next().value!);
+    if (spelling !== undefined && !this.#bySpelling.has(spelling)) {
+      if (this.#bySpelling.size >= MAX_SETS) {
+        this.#bySpelling.delete(this.#bySpelling.keys().next().value!);
       }
-      this.#byNumbers.set(numbers, set);
+      this.#bySpelling.set(spelling, set);
     }
     return set;
   }
 }
 
 /** Undefined for a value that is no array of this package's limits. */
-function numbersOf(limits: unknown): string | undefined {
+function spellingOf(limits: unknown): string | undefined {
   if (!Array.isArray(limits) || limits.length > MAX_LIMITS) {
     return undefined;
   }
-  let numbers = '';
+  let spelling = '';
   for (const limit of limits) {
     if (!(limit instanceof Limit)) {
       return undefined;
     }
-    numbers += `${limit.spelling}\n`;
+    spelling += `${limit.spelling}\n`;
   }
-  return numbers;
+  return spelling;
 }

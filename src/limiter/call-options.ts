@@ -2,7 +2,7 @@ import { YEAR_MS } from '../algorithms/limit.ts';
 import type { Limit } from '../algorithms/limit.ts';
 import { readDurationString } from '../base/duration.ts';
 import type { Duration } from '../base/duration.ts';
-import { invalidOption, RateLimiterError, show } from '../base/errors.ts';
+import { invalidOption, optionError, show } from '../base/errors.ts';
 import { ACQUIRE, CALL, RESERVE, WAIT } from '../options/option-sets.ts';
 import { GivenOptions, readBoolean, readInteger } from '../options/read-options.ts';
 import type { OptionSet } from '../options/read-options.ts';
@@ -111,9 +111,12 @@ function readSignal(option: string, value: unknown): AbortSignal {
 
 export function readCost(option: string, cost: unknown): number {
   if (!(Number.isSafeInteger(cost) && (cost as number) >= 1)) {
-    throw new RateLimiterError(
-      'ERR_INVALID_COST',
-      `\`${option}\` must be a whole number from 1 to ${Number.MAX_SAFE_INTEGER}, got ${show(cost)}. To look without charging use \`peek\`; for fractions count a smaller unit.`,
+    throw optionError(
+      option,
+      `be a whole number from 1 to ${Number.MAX_SAFE_INTEGER}`,
+      `got ${show(cost)}`,
+      'To look without charging use `peek`; for fractions count a smaller unit.',
+      { code: 'ERR_INVALID_COST' },
     );
   }
   return cost as number;

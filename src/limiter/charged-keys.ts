@@ -46,7 +46,7 @@ export function chargedKeysOf(
       hashSecret: undefined,
     };
     const prefix = `${storeNumberOf(storeId)} ${digestOfSecret(hashSecret)} ${keyPrefixOf(namespace, limits)}`;
-    charged = new Map(limits.map((limit) => [prefix + numbersOf(limit), limit.name]));
+    charged = new Map(limits.map((limit) => [prefix + describeLimit(limit), limit.name]));
     bySet.set(limits, charged);
   }
   return charged;
@@ -58,10 +58,10 @@ export function chargedKeysOf(
  */
 export function configurationOf(limiter: object, limits: readonly Limit[]): string {
   const namespace = locations.get(limiter)?.namespace ?? '';
-  return [keyPrefixOf(namespace, limits), ...limits.map(numbersOf)].join('\n');
+  return [keyPrefixOf(namespace, limits), ...limits.map(describeLimit)].join('\n');
 }
 
-function numbersOf(limit: Limit): string {
+function describeLimit(limit: Limit): string {
   return `${suffixOf(limit)} ${limit.algorithm} ${limit.plan(1, 0).args.join(' ')}`;
 }
 

@@ -11,11 +11,11 @@ import type { SlidingWindowLogOptions } from '../algorithms/sliding-window-log.t
 import { tokenBucket } from '../algorithms/token-bucket.ts';
 import type { TokenBucketOptions } from '../algorithms/token-bucket.ts';
 import { LimiterCounts } from '../observe/limiter-counts.ts';
-import { carries, invalidOption, ofAnotherCopy, RateLimiterError } from '../base/errors.ts';
-import type { StoreError } from '../base/errors.ts';
+import { carries, invalidOption, ofAnotherCopy, optionError } from '../base/errors.ts';
+import type { RateLimiterError, StoreError } from '../base/errors.ts';
 import type { Identity } from '../base/identity.ts';
 import { isOfThisCopy, LimitSet, readLimits } from './limit-set.ts';
-import { LIMIT_NUMBERS, limiterOptions, numbersOf } from '../options/option-sets.ts';
+import { LIMIT_NUMBERS, limiterOptions, numberOptionsOf } from '../options/option-sets.ts';
 import {
   GivenOptions,
   readable,
@@ -303,7 +303,7 @@ function readAlgorithm(option: string, value: unknown): AlgorithmName {
 
 /** Keeps undefined values, so that the limit's own check reports them. */
 function numbersIn({ values }: GivenOptions, algorithm: AlgorithmName): Record<string, unknown> {
-  const names = numbersOf(algorithm).filter((name) => name in values);
+  const names = numberOptionsOf(algorithm).filter((name) => name in values);
   return Object.fromEntries(names.map((name) => [name, values[name]]));
 }
 
@@ -356,9 +356,11 @@ function readStore(given: GivenOptions): (timeoutMs: number) => OpenedStore {
 }
 
 function oneStore(got: 'both' | 'neither'): RateLimiterError {
-  return new RateLimiterError(
-    'ERR_INVALID_OPTION',
-    `\`redis\` or \`store\` must be given, one of them, got ${got}. Pass \`redis\`, or \`store: new MemoryStore()\` for one process.`,
+  return optionError(
+    'redis` or `store',
+    'be given, one of them',
+    `got ${got}`,
+    'Pass `redis`, or `store: new MemoryStore()` for one process.',
   );
 }
 

@@ -4,7 +4,7 @@ import { settleDetails } from '../script/call-shape.ts';
 import type { Clock } from '../base/clock.ts';
 import { MAX_UNITS } from '../algorithms/limit.ts';
 import type { Decision } from '../base/decision.ts';
-import { RateLimiterError, show } from '../base/errors.ts';
+import { optionError, show } from '../base/errors.ts';
 
 /** The result of settling a reservation. */
 export interface Settlement {
@@ -113,9 +113,12 @@ export class PendingReservation {
   async #settle(actual: number): Promise<Settlement> {
     this.#settler.checkOpen();
     if (!Number.isInteger(actual) || actual < 0 || actual > MAX_UNITS) {
-      throw new RateLimiterError(
-        'ERR_INVALID_COST',
-        `\`actual\` must be a whole number from 0 to ${MAX_UNITS}, got ${show(actual)}. Count as for \`cost\`.`,
+      throw optionError(
+        'actual',
+        `be a whole number from 0 to ${MAX_UNITS}`,
+        `got ${show(actual)}`,
+        'Count as for `cost`.',
+        { code: 'ERR_INVALID_COST' },
       );
     }
     if (!this.#granted) {

@@ -15,10 +15,10 @@ export function describeStoreState({ state, store, node, error }: StoreStateMess
   return `${what} ${trouble}: decisions are made by the failure strategy${why}.`;
 }
 
-/** Prefers the client's own reason, if there is one, because it says more than ours. */
+/** Prefers the client's own reason, if there is one, because it says more than ours. Without the full stop, as it stands in brackets. */
 function messageOf({ message, cause }: Error): string {
   const text = cause instanceof Error && cause.message !== '' ? cause.message : message;
-  return text.slice(0, 200);
+  return text.slice(0, 200).replace(/\.$/, '');
 }
 
 /** Stores and nodes whose outage was reported; recovery is reported only for these. */

@@ -291,7 +291,7 @@ const AROUND_A_LIMITER: readonly Place[] = [
 ];
 
 /** This algorithm's own limit options. */
-export function numbersOf(algorithm: AlgorithmName): readonly string[] {
+export function numberOptionsOf(algorithm: AlgorithmName): readonly string[] {
   return ALGORITHMS[algorithm].names;
 }
 

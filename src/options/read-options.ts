@@ -1,5 +1,5 @@
 import { durationToMs, looksLikeMs } from '../base/duration.ts';
-import { invalidOption, RateLimiterError, show } from '../base/errors.ts';
+import { invalidOption, optionError, RateLimiterError, show } from '../base/errors.ts';
 import { duration, DURATIONS, timeNamed } from './other-names.ts';
 import type { Instead, OtherName, OtherNames, Rewritten } from './other-names.ts';
 import { noteMissing, Problems } from './option-problems.ts';
@@ -294,11 +294,9 @@ export function readable<T>(option: string, read: () => T): T {
 
 /** Makes the error for a value that throws when it is read: a getter, a proxy. */
 function unreadable(option: string, cause: unknown): RateLimiterError {
-  return new RateLimiterError(
-    'ERR_INVALID_OPTION',
-    `\`${option}\` must be readable, and throws when it is read. Pass plain values.`,
-    { cause },
-  );
+  return optionError(option, 'be readable', 'and throws when it is read', 'Pass plain values.', {
+    cause,
+  });
 }
 
 /** Hides the value of an unknown option, which may be a secret under a misspelt name. */
@@ -408,9 +406,11 @@ export function readSecret(option: string, value: unknown): string | Uint8Array 
         ? value.length
         : 0;
   if (bytes < MIN_SECRET_BYTES) {
-    throw new RateLimiterError(
-      'ERR_INVALID_OPTION',
-      `\`${option}\` must be a string or bytes of at least ${MIN_SECRET_BYTES} bytes, and is not (the value is not repeated, it is a secret). Make one with \`openssl rand -hex 32\`.`,
+    throw optionError(
+      option,
+      `be a string or bytes of at least ${MIN_SECRET_BYTES} bytes`,
+      'and is not (the value is not repeated, it is a secret)',
+      'Make one with `openssl rand -hex 32`.',
     );
   }
   return typeof value === 'string' ? value : Uint8Array.from(value as Uint8Array);

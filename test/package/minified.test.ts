@@ -149,9 +149,9 @@ describe.each(subjects)('a program with $title', (subject) => {
         'within_limit',
         'within_limit',
         'limited',
-        'store_error Redis refused: NOPERM',
+        'store_error Redis refused: NOPERM.',
         'limited',
-        'store_timeout Redis did not answer within 400 ms',
+        'store_timeout Redis did not answer within 400 ms.',
       ]);
       expect(plain.slice(8)).toEqual(['limited']);
 

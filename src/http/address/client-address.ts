@@ -1,4 +1,4 @@
-import { invalidOption, RateLimiterError, show } from '../../base/errors.ts';
+import { invalidOption, optionError, show } from '../../base/errors.ts';
 import { CLIENT_ADDRESS, IDENTIFY_BY_ADDRESS } from '../../options/http-option-sets.ts';
 import { GivenOptions, readInteger, readOneOf } from '../../options/read-options.ts';
 import { groupOf, isDotted, parseNode } from './address.ts';
@@ -229,10 +229,11 @@ function remoteAddressOf(request: AddressRequest | AddressSource): string | unde
     return request.remoteAddress;
   }
   if (!('headers' in request)) {
-    throw new RateLimiterError(
-      'ERR_INVALID_OPTION',
-      `\`request\` must have \`headers\` and a \`socket\`, or \`remoteAddress\` and \`header()\`, got ${show(request)}. ` +
-        "Pass the framework's request itself: `ctx.req` in Koa, `c.env.incoming` in Hono on Node.",
+    throw optionError(
+      'request',
+      'have `headers` and a `socket`, or `remoteAddress` and `header()`',
+      `got ${show(request)}`,
+      "Pass the framework's request itself: `ctx.req` in Koa, `c.env.incoming` in Hono on Node.",
     );
   }
   return undefined;

@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
-import { RateLimiterError } from '../../base/errors.ts';
+import { optionError } from '../../base/errors.ts';
+import type { RateLimiterError } from '../../base/errors.ts';
 
 /** A server's address and login, in the form that both client libraries take. */
 export interface RedisAddress {
@@ -187,8 +188,10 @@ function decode(text: string): string {
 }
 
 function refused(rule: string, cure = CURE): RateLimiterError {
-  return new RateLimiterError(
-    'ERR_INVALID_OPTION',
-    `\`redis\` must be ${rule}, and is not (the value is not repeated, it may hold a password). ${cure}`,
+  return optionError(
+    'redis',
+    `be ${rule}`,
+    'and is not (the value is not repeated, it may hold a password)',
+    cure,
   );
 }

@@ -47,7 +47,7 @@ export class InFlight<C extends QueuedCall> {
     }
     this.#overloaded ??= new StoreError(
       'overloaded',
-      `${this.#calls} calls to Redis are in flight, of ${maxInFlight} at most (\`maxInFlight\`)`,
+      `${this.#calls} calls to Redis are in flight, of ${maxInFlight} at most (\`maxInFlight\`).`,
     );
     return this.#overloaded;
   }

@@ -52,7 +52,7 @@ export class Outage {
       this.#away =
         cause instanceof RateLimiterError
           ? cause
-          : new StoreError('store_away', 'There is no connection to Redis', { cause });
+          : new StoreError('store_away', 'There is no connection to Redis.', { cause });
       this.tell('away', '', this.#away);
     }
     return this.#away;
@@ -63,7 +63,7 @@ export class Outage {
     const cause = causeOf(raised);
     const message = messageOf(raised);
     if (isReply) {
-      return new StoreError('store_error', `Redis refused: ${firstWord(message)}`, { cause });
+      return new StoreError('store_error', `Redis refused: ${firstWord(message)}.`, { cause });
     }
     // A mistake of the program is no outage. An error that the port itself raised stays a cause.
     if (cause !== raised && cause instanceof RateLimiterError) {
@@ -73,10 +73,10 @@ export class Outage {
       return this.awayError();
     }
     return /timed?.?out/i.test(message)
-      ? new StoreError('store_timeout', "The client's own timeout came before `timeoutMs`", {
+      ? new StoreError('store_timeout', "The client's own timeout came before `timeoutMs`.", {
           cause,
         })
-      : new StoreError('store_away', 'The connection to Redis was lost', { cause });
+      : new StoreError('store_away', 'The connection to Redis was lost.', { cause });
   }
 
   tell(state: StoreStateMessage['state'], node: string, error?: RateLimiterError): void {

@@ -61,7 +61,7 @@ export class Sender<C extends QueuedCall> {
       script.settle(calls, reply, batch.sentAt);
       publishEnd(batch);
     } catch (cause) {
-      const error = new StoreError('store_error', 'Redis sent a reply of another form', { cause });
+      const error = new StoreError('store_error', 'Redis sent a reply of another form.', { cause });
       publishEnd(batch, error);
       for (const call of calls) {
         call.fail(error);

@@ -88,7 +88,7 @@ export class Unanswered<C extends QueuedCall> {
     const { batches, state, outage } = this.#parts;
     const { lane, timeoutMs } = batch;
     state.endStart();
-    const error = new StoreError('store_timeout', `Redis did not answer within ${timeoutMs} ms`, {
+    const error = new StoreError('store_timeout', `Redis did not answer within ${timeoutMs} ms.`, {
       cause: outage.cause,
     });
     if (lane.missed(batch, error)) {

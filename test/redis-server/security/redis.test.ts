@@ -126,6 +126,6 @@ describe.each([
       .allow('alice@example.org')
       .catch((raised: unknown) => raised);
     expect(error).toBeInstanceOf(StoreError);
-    expect((error as Error).message).toBe('Redis refused: ERR');
+    expect((error as Error).message).toBe('Redis refused: ERR.');
   });
 });

@@ -104,7 +104,7 @@ describe('onError', () => {
       [1, 2].map(() => ({
         code: 'ERR_STORE',
         reason: 'store_error',
-        message: 'Redis refused: OOM',
+        message: 'Redis refused: OOM.',
       })),
     );
     expect(errors[0]!.cause).toMatchObject({ message: 'OOM command not allowed' });
@@ -147,7 +147,7 @@ describe('onError', () => {
     };
     const limiter = new RateLimiter({ redis, rate: 1, period: '1h', ...hooks });
     await expect(limiter.reset('user')).rejects.toMatchObject({ reason: 'store_error' });
-    await expect(limiter.ready()).rejects.toMatchObject({ message: 'Redis refused: NOPERM' });
+    await expect(limiter.ready()).rejects.toMatchObject({ message: 'Redis refused: NOPERM.' });
     expect(errors).toHaveLength(2);
   });
 });

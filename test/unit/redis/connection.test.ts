@@ -158,7 +158,7 @@ describe('the deadline', () => {
       expect(made.times).toBe(0);
       await pass(1);
       expect(made).toMatchObject({ times: 1, reason: 'store_timeout' });
-      expect(made.error!.message).toBe(`Redis did not answer within ${timeoutMs} ms`);
+      expect(made.error!.message).toBe(`Redis did not answer within ${timeoutMs} ms.`);
       port.sent[0]!.reply();
       await turn();
       expect(made.times).toBe(1);
@@ -327,14 +327,14 @@ describe('bounds', () => {
 
 describe('an error of a call', () => {
   test.each([
-    ['OOM command not allowed when used memory', 'store_error', 'Redis refused: OOM'],
-    ['NOPERM this user', 'store_error', 'Redis refused: NOPERM'],
+    ['OOM command not allowed when used memory', 'store_error', 'Redis refused: OOM.'],
+    ['NOPERM this user', 'store_error', 'Redis refused: NOPERM.'],
     [
       'ERR Protocol error: unauthenticated multibulk length',
       'store_error',
-      'Redis refused: NOAUTH',
+      'Redis refused: NOAUTH.',
     ],
-    ['something unheard of', 'store_error', 'Redis refused: an error'],
+    ['something unheard of', 'store_error', 'Redis refused: an error.'],
   ])('is answered by the server: %s', async (message, reason, told) => {
     const { port, connection, call } = open();
     const [one, other] = [call('a'), call('b')];

@@ -1,6 +1,7 @@
 import { SetMetadata } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
-import { RateLimiterError } from '../../../base/errors.ts';
+import { optionError } from '../../../base/errors.ts';
+import type { RateLimiterError } from '../../../base/errors.ts';
 import { checkRule } from './rule.ts';
 import type { RateLimitRuleOptions, Rule } from './rule.ts';
 import { readSkipped } from './skipped-limits.ts';
@@ -40,9 +41,11 @@ export function RateLimit<Request = NestRequest>(
 ): ClassDecorator & MethodDecorator {
   const { length } = more as unknown[];
   if (length > 0) {
-    throw new RateLimiterError(
-      'ERR_INVALID_OPTION',
-      `\`@RateLimit\` must be called with one object of options, got ${length + 1} arguments. Write @RateLimit({ … }), or @RateLimit() for no options.`,
+    throw optionError(
+      '@RateLimit',
+      'be called with one object of options',
+      `got ${length + 1} arguments`,
+      'Write @RateLimit({ … }), or @RateLimit() for no options.',
     );
   }
   checkRule('@RateLimit', options);
@@ -110,8 +113,10 @@ function on(decide: (target: object) => Said['rules']): ClassDecorator & MethodD
 }
 
 function contradiction(): RateLimiterError {
-  return new RateLimiterError(
-    'ERR_INVALID_OPTION',
-    '`@RateLimit` and `@SkipRateLimit` must not stand on one target, got both. Remove one of them.',
+  return optionError(
+    '@RateLimit` and `@SkipRateLimit',
+    'not stand on one target',
+    'got both',
+    'Remove one of them.',
   );
 }

@@ -1,7 +1,8 @@
 import type { ServerResponse } from 'node:http';
 import { Inject, Injectable } from '@nestjs/common';
 import type { CanActivate, ExecutionContext } from '@nestjs/common';
-import { RateLimiterError } from '../../../base/errors.ts';
+import { optionError } from '../../../base/errors.ts';
+import type { RateLimiterError } from '../../../base/errors.ts';
 import type { Verdict } from '../../guard.ts';
 import type { HeaderFields } from '../../application-fields.ts';
 import { letPass, writeFields, writeFieldsOfError } from '../node-response.ts';
@@ -105,12 +106,19 @@ function responseFor({ kind, response }: HandlerCall): ServerResponse | undefine
 
 /** Without an end, a place would be held for ever, and a count would count something else: so refuse. */
 function endUnseen(kind: string, count: RouteGuard['count']): RateLimiterError {
-  return new RateLimiterError(
-    'ERR_INVALID_OPTION',
-    count === 'all'
-      ? `A concurrency limit must have an HTTP response, at whose end a place is given back, got a call of kind '${kind}' without one. Acquire and release in the handler.`
-      : `\`count\` must be 'all' where no HTTP status says how a call ended, got '${count}' for a call of kind '${kind}'. Refund in the handler.`,
-  );
+  return count === 'all'
+    ? optionError(
+        'concurrency',
+        'be released at the end of an HTTP response',
+        `got a call of kind '${kind}' without one`,
+        'Acquire and release in the handler.',
+      )
+    : optionError(
+        'count',
+        "be 'all' where no HTTP status says how a call ended",
+        `got '${count}' for a call of kind '${kind}'`,
+        'Refund in the handler.',
+      );
 }
 
 /** Sets the content type of a JSON problem, whether Nest or an exception filter writes the response. */

@@ -1,5 +1,5 @@
 import type { Limit } from '../../../algorithms/limit.ts';
-import { invalidOption, RateLimiterError } from '../../../base/errors.ts';
+import { invalidOption, optionError } from '../../../base/errors.ts';
 import type { RateLimiter } from '../../../limiter/rate-limiter.ts';
 import type { GuardOptions } from '../../guard-options.ts';
 
@@ -75,10 +75,11 @@ export function withoutLimits(
 function checkNames(limits: readonly Limit[], skipped: readonly string[]): void {
   const unknown = skipped.find((name) => !limits.some((limit) => limit.name === name));
   if (unknown !== undefined) {
-    throw new RateLimiterError(
-      'ERR_INVALID_OPTION',
-      `\`@SkipRateLimit\` must name limits that hold for the route, got '${unknown.slice(0, 80)}'. ` +
-        `They are ${limits.map(({ name }) => `'${name}'`).join(', ')}.`,
+    throw optionError(
+      '@SkipRateLimit',
+      'name limits that hold for the route',
+      `got '${unknown.slice(0, 80)}'`,
+      `They are ${limits.map(({ name }) => `'${name}'`).join(', ')}.`,
     );
   }
 }
