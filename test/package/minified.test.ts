@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 import { build as esbuild } from 'esbuild';
 import { build as rolldown } from 'rolldown';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { unpackInto } from '../kit/fakes/packed.ts';
+import { packInto, unpackInto } from '../kit/fakes/packed.ts';
 import { linkLibraries, newProject } from '../kit/fakes/project.ts';
 import { ensureClients } from '../installs/clients/install.mjs';
 import { folderOfClient } from '../installs/clients/index.mjs';
@@ -27,7 +27,7 @@ const nodeRedis =
 const glide =
   'await library.GlideClient.createClient({ addresses: [{ host, port }], requestTimeout: 200 })';
 
-interface Subject {
+interface TestedClient {
   readonly title: string;
   readonly name: string;
   readonly folder: string;
@@ -35,7 +35,7 @@ interface Subject {
 }
 
 const modules = path.join(root, 'node_modules');
-const subjects: readonly Subject[] = [
+const testedClients: readonly TestedClient[] = [
   ['ioredis 6', 'ioredis', path.join(modules, 'ioredis'), ioredis],
   ['ioredis 5', 'ioredis', folderOfClient('ioredis-5'), ioredis],
   ['iovalkey', 'iovalkey', folderOfClient('iovalkey'), ioredis],
@@ -43,13 +43,13 @@ const subjects: readonly Subject[] = [
   ['node-redis 5', 'redis', folderOfClient('redis-5'), nodeRedis],
   ['node-redis 4', 'redis', folderOfClient('redis-4'), nodeRedis],
   ['valkey-glide', GLIDE, folderOfClient(GLIDE), glide],
-].map(([title, name, folder, client]) => ({ title, name, folder, client }) as Subject);
+].map(([title, name, folder, client]) => ({ title, name, folder, client }) as TestedClient);
 
 /**
  * Meets each kind of failure: a script that is unknown, an answer of the server, silence, and a lost connection. Two
  * of the three within the limit are charged at a server that has forgotten the script.
  */
-const program = ({ name, client }: Subject, byUrl: boolean): string => `
+const program = ({ name, client }: TestedClient, byUrl: boolean): string => `
 import { connect } from 'node:net';
 import { once } from 'node:events';
 import { RateLimiter } from 'distributed-rate-limiter';
@@ -109,18 +109,26 @@ ${
 main();
 `;
 
-describe.each(subjects)('a program with $title', (subject) => {
+let folder = '';
+let tarball = '';
+beforeAll(() => {
+  ensureClients();
+  folder = newProject('packed');
+  tarball = packInto(folder);
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+describe.each(testedClients)('a program with $title', (tested) => {
   let redis: Awaited<ReturnType<typeof startRedis>>;
   let project = '';
   beforeAll(async () => {
-    ensureClients();
     redis = await startRedis();
     project = newProject('minified');
-    unpackInto(project);
+    unpackInto(project, tarball);
     writeFileSync(path.join(project, 'package.json'), '{ "name": "minified", "private": true }');
-    linkLibraries(project, [subject.name], { [subject.name]: subject.folder });
-    if (subject.name === GLIDE) {
-      cpSync(path.dirname(subject.folder), path.join(project, 'node_modules', '@valkey'), {
+    linkLibraries(project, [tested.name], { [tested.name]: tested.folder });
+    if (tested.name === GLIDE) {
+      cpSync(path.dirname(tested.folder), path.join(project, 'node_modules', '@valkey'), {
         recursive: true,
         filter: (from) => !from.endsWith('valkey-glide'),
       });
@@ -137,12 +145,12 @@ describe.each(subjects)('a program with $title', (subject) => {
     return JSON.parse(stdout.trim().split('\n').at(-1)!); // valkey-glide logs there as well
   }
 
-  const ways = /^(?:io)?redis$/.test(subject.name) ? ['client', 'URL'] : ['client'];
+  const ways = /^(?:io)?redis$/.test(tested.name) ? ['client', 'URL'] : ['client'];
   test.each(ways)(
     'decides by %s in minified bundles as without a bundler',
     async (way) => {
       const main = `by-${way}.mjs`;
-      writeFileSync(path.join(project, main), program(subject, way === 'URL'));
+      writeFileSync(path.join(project, main), program(tested, way === 'URL'));
       const plain = await decisions(main);
       expect(plain.slice(0, 7)).toEqual([
         'within_limit',

@@ -1,9 +1,10 @@
-import { execFileSync, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { packInto } from '../kit/fakes/packed.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const { peerDependencies }: { peerDependencies: Record<string, string> } = JSON.parse(
@@ -27,12 +28,7 @@ let folder = '';
 let tarball = '';
 beforeAll(() => {
   folder = realpathSync(mkdtempSync(path.join(os.tmpdir(), 'drl-peers-')));
-  const packed = execFileSync(
-    'npm',
-    ['pack', '--ignore-scripts', '--loglevel=error', '--json', '--pack-destination', folder],
-    { cwd: root, encoding: 'utf8' },
-  );
-  tarball = path.join(folder, JSON.parse(packed)[0].filename);
+  tarball = packInto(folder);
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 

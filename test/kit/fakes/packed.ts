@@ -13,15 +13,17 @@ export const entries: readonly string[] = Object.keys(manifest.exports)
   .filter((subpath) => subpath !== './package.json')
   .map((subpath) => `${manifest.name}${subpath.slice(1)}`);
 
-/** Puts the files that would be published into the project's node_modules. */
-export function unpackInto(project: string): void {
+/** Packs the files that would be published into a tarball in the folder, and returns the tarball's path. */
+export function packInto(folder: string): string {
   if (!existsSync(path.join(root, 'dist/index.js'))) throw new Error('Run `npm run build` first.');
+  const args = ['--ignore-scripts', '--loglevel=error', '--json', '--pack-destination', folder];
+  const packed = execFileSync('npm', ['pack', ...args], { cwd: root, encoding: 'utf8' });
+  return path.join(folder, JSON.parse(packed)[0].filename);
+}
+
+/** Unpacks the files that would be published, by default packed anew, into the project's node_modules. */
+export function unpackInto(project: string, tarball: string = packInto(project)): void {
   const installed = path.join(project, 'node_modules', manifest.name);
   mkdirSync(installed, { recursive: true });
-  const args = ['--ignore-scripts', '--loglevel=error', '--json', '--pack-destination', project];
-  const packed = execFileSync('npm', ['pack', ...args], { cwd: root, encoding: 'utf8' });
-  const { filename } = JSON.parse(packed)[0];
-  execFileSync('tar', ['-xzf', filename, '-C', installed, '--strip-components=1'], {
-    cwd: project,
-  });
+  execFileSync('tar', ['-xzf', tarball, '-C', installed, '--strip-components=1']);
 }
