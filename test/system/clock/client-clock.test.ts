@@ -166,29 +166,37 @@ describe.skipIf(steppedClockMissing() !== undefined)("when the server's clock st
     ['a week until Sunday', '2026-03-28T23:00Z', { period: 'week', weekStart: 'sunday' }],
     ['a month until the 31st', '2026-02-27T23:00Z', { period: 'month', anchor: '2026-01-31' }],
     ['a year until 29 February', '2028-02-28T23:00Z', { period: 'year', anchor: '2024-02-29' }],
-  ] as const)('%s ends at its own instant, whatever the client says', async (_, end, window) => {
+  ] as const)('%s ends at its own instant, whatever the client says', async (_, text, window) => {
     const { redis: stepped, clock, close } = await startSteppedRedis();
-    clock.step(Date.parse(end) - 250 - realNow());
+    const end = Date.parse(text);
     const limits = [fixedWindow({ rate: 5, timeZone: 'Europe/Berlin', ...window })];
-    for (const hours of [0, 5, -5, 30, -30]) {
-      wallClockIs(Date.parse(end) - realNow() + hours * HOUR);
+
+    /** Calls from some time before the end until after it, by a process whose clock is wrong. */
+    const callAcross = async (hours: number, beforeMs: number): Promise<Decision[]> => {
+      clock.step(end - beforeMs - (await timeOf(stepped)));
+      wallClockIs(end - realNow() + hours * HOUR);
       const limiter = make(limits, stepped.url);
-      const id = `off by ${hours} hours`;
+      const id = `${hours} hours, ${beforeMs} ms`;
       const decisions = await many(limiter, 8, id);
-      while (decisions.at(-1)?.resetAtMs === decisions[0]?.resetAtMs) {
+      while (decisions[0]?.resetAtMs === end && decisions.at(-1)?.resetAtMs === end) {
         decisions.push(...(await many(limiter, 8, id)));
       }
-      const ends = decisions.map(({ resetAtMs }) => resetAtMs ?? 0);
-      expect(ends[0]).toBe(Date.parse(end));
-      for (const windowEnd of new Set(ends)) {
+      await limiter.close();
+      // A process that was too slow to connect before the end tries again from earlier on.
+      return decisions[0]?.resetAtMs === end || beforeMs > 5_000
+        ? decisions
+        : callAcross(hours, 4 * beforeMs);
+    };
+
+    for (const hours of [0, 5, -5, 30, -30]) {
+      const decisions = await callAcross(hours, 250);
+      expect(decisions.filter(({ degraded }) => degraded)).toEqual([]);
+      const ends = [...new Set(decisions.map(({ resetAtMs }) => resetAtMs))];
+      expect([ends.length, ends[0]]).toEqual([2, end]);
+      for (const windowEnd of ends) {
         const mine = decisions.filter(({ resetAtMs }) => resetAtMs === windowEnd);
         expect(reasonsOf(mine).filter((reason) => reason === 'within_limit')).toHaveLength(5);
-        expect(reasonsOf(mine).filter((reason) => reason === 'limited')).toHaveLength(
-          mine.length - 5,
-        );
       }
-      await limiter.close();
-      clock.step(Date.parse(end) - 250 - (await timeOf(stepped)));
     }
     await close();
   });
