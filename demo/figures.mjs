@@ -67,9 +67,9 @@ function countsOf(limiters) {
   const counts = { passed: 0, refused: 0, passedDegraded: 0, refusedDegraded: 0 };
   for (const name of RULE_NAMES) {
     const { allowed, refused } = limiters[name].stats().decisions;
-    const { within_limit: within = 0, ...passedDegraded } = allowed;
+    const { within_limit: within = 0, unlimited = 0, ...passedDegraded } = allowed;
     const { limited = 0, blocked = 0, impossible = 0, ...refusedDegraded } = refused;
-    counts.passed += within;
+    counts.passed += within + unlimited;
     counts.refused += limited + blocked + impossible;
     counts.passedDegraded += sum(passedDegraded);
     counts.refusedDegraded += sum(refusedDegraded);

@@ -26,7 +26,7 @@ export const errors = {
   ERR_INVALID_COST: {
     from: 'every call that takes a cost or units',
     meaning: 'The cost is not a whole number in the range that the message names.',
-    cure: 'Pass a whole number. For fractions count a smaller unit; to look without charging call `peek`.',
+    cure: 'Pass a whole number. For fractions count a smaller unit. A cost of 0 charges nothing.',
   },
   ERR_LIMITER_CLOSED: {
     from: 'every call after `close()`',

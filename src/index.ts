@@ -36,6 +36,7 @@ export type {
   NoDecisionFacts,
   PassedDecision,
   UnaskedLimit,
+  UnlimitedDecision,
 } from './base/decision.ts';
 export type { Duration } from './base/duration.ts';
 export type { ErrorCode, StoreFailure } from './base/errors.ts';

@@ -6,13 +6,13 @@ import { anchorOfWeekday, CALENDAR_UNITS, isDate, makeCalendar, WEEKDAYS } from 
 import type { Calendar, CalendarUnit, Weekday } from './calendar.ts';
 import { counting } from './counting.ts';
 import type { CountingPlan } from './counting.ts';
-import { FIRST_INEXACT, JITTER, Limit, readPeriod, readUnits } from './limit.ts';
+import { FIRST_INEXACT, JITTER, Limit, readPeriod, readRate } from './limit.ts';
 import type { Algorithm, LimitOptions, Saved, State, Verdict } from './limit.ts';
 import { ttlOf } from './ttl.ts';
 
 /** The numbers of a fixed window. */
 export interface FixedWindowOptions extends LimitOptions {
-  /** Units allowed per window: a whole number from 1 to 1,000,000,000. */
+  /** Units allowed per window: a whole number from 0 to 1,000,000,000. Under 0 nothing passes. */
   rate: number;
   /**
    * The length of a window, `'1m'` or a number of seconds, from 1 ms to 366 days: windows then begin at whole
@@ -214,7 +214,7 @@ class FixedWindow extends Limit {
   constructor(options: FixedWindowOptions) {
     const given = new GivenOptions(FIXED_WINDOW, options);
     super(given);
-    this.rate = given.required('rate', readUnits);
+    this.rate = given.required('rate', readRate);
     const { period, timeZone = 'UTC' } = given.values;
     if (CALENDAR_UNITS.includes(period as CalendarUnit)) {
       const unit = period as CalendarUnit;

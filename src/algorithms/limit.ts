@@ -175,6 +175,11 @@ function readDebt(option: string, value: unknown): number {
   return readInteger(option, value, 0, MAX_UNITS);
 }
 
+/** 0 is the limit under which nothing passes. */
+export function readRate(option: string, value: unknown): number {
+  return readInteger(option, value, 0, MAX_UNITS) + 0; // -0 is 0
+}
+
 export function readUnits(option: string, value: unknown): number {
   return readInteger(option, value, 1, MAX_UNITS);
 }

@@ -9,7 +9,7 @@ import { WindowLimit } from './window-limit.ts';
 
 /** The numbers of a sliding window log. */
 export interface SlidingWindowLogOptions extends LimitOptions {
-  /** Units allowed per period: a whole number from 1 to 1,000,000,000. Every instant of one period at which calls passed is stored. */
+  /** Units allowed per period: a whole number from 0 to 1,000,000,000. Under 0 nothing passes. Every instant of one period at which calls passed is stored. */
   rate: number;
   /** The length of the windows in which the limit holds: `'1m'`, or a number of seconds; from 1 ms to 366 days. */
   period: Duration | number;

@@ -9,7 +9,7 @@ import { WindowLimit } from './window-limit.ts';
 
 /** The numbers of a sliding window. */
 export interface SlidingWindowOptions extends LimitOptions {
-  /** Units allowed per period: a whole number from 1 to 1,000,000,000. */
+  /** Units allowed per period: a whole number from 0 to 1,000,000,000. Under 0 nothing passes. */
   rate: number;
   /** The length of the window: `'1m'`, or a number of seconds; from 1 ms to 366 days. */
   period: Duration | number;
@@ -251,7 +251,7 @@ function slidingWindowPlan(
 ): SlidingWindowPlan {
   // 2 · (rate + maxDebt) · steps stays below 2^53; the product itself may exceed it.
   const step = Number(
-    (BigInt(period) * 2n * BigInt(rate + maxDebt) + BigInt(FIRST_INEXACT - 2)) /
+    (BigInt(period) * 2n * BigInt(Math.max(rate + maxDebt, 1)) + BigInt(FIRST_INEXACT - 2)) /
       BigInt(FIRST_INEXACT - 1),
   );
   const steps = Math.ceil(period / step);

@@ -2,13 +2,13 @@ import type { Duration } from '../base/duration.ts';
 import { invalidOption } from '../base/errors.ts';
 import { TOKEN_BUCKET } from '../options/option-sets.ts';
 import { GivenOptions } from '../options/read-options.ts';
-import { FIRST_INEXACT, JITTER, Limit, readPeriod, readUnits } from './limit.ts';
+import { FIRST_INEXACT, JITTER, Limit, readPeriod, readRate, readUnits } from './limit.ts';
 import type { Algorithm, LimitOptions, Plan, Saved, State, Verdict } from './limit.ts';
 import { ttlOf } from './ttl.ts';
 
 /** The numbers of a token bucket. */
 export interface TokenBucketOptions extends LimitOptions {
-  /** Units allowed per period: a whole number from 1 to 1,000,000,000. */
+  /** Units allowed per period: a whole number from 0 to 1,000,000,000. Under 0 nothing passes. */
   rate: number;
   /** The time that `rate` refers to: `'1m'`, or a number of seconds such as `60`; from 1 ms to 366 days. */
   period: Duration | number;
@@ -325,12 +325,16 @@ class TokenBucket extends Limit {
   constructor(options: TokenBucketOptions) {
     const given = new GivenOptions(TOKEN_BUCKET, options);
     super(given);
-    const rate = given.required('rate', readUnits);
+    const rate = given.required('rate', readRate);
     const periodMs = given.required('period', readPeriod);
     const burst = given.optional('burst', readUnits, undefined);
+    if (rate === 0) {
+      given.refuse('burst', 'left out where `rate` is 0', 'Units that pass would never come back.');
+    }
     given.end();
     this.capacity = burst ?? rate;
-    this.#spacing = spacingOf(rate, periodMs * 1_000);
+    // Under a rate of 0 the burst is 0, so nothing passes; only a debt recovers, by a unit per period.
+    this.#spacing = spacingOf(Math.max(rate, 1), periodMs * 1_000);
     this.#checkRange(burst);
     Object.freeze(this);
   }
@@ -369,7 +373,7 @@ class TokenBucket extends Limit {
  * At most `burst` units at once, refilled evenly with `rate` units per `period`. Over any time Δ exactly at most
  * `burst + floor(rate · Δ / period)` units pass. This is GCRA, which is a leaky bucket read the other way.
  *
- * @throws {RateLimiterError} `ERR_INVALID_OPTION`: `rate: 0`, `period: '1x'`, `burst: -1`, a misspelt name.
+ * @throws {RateLimiterError} `ERR_INVALID_OPTION`: `rate: -1`, `period: '1x'`, `burst: -1`, a misspelt name.
  * @example
  * tokenBucket({ rate: 100, period: '1m' });                                // 100 at once, one more every 600 ms
  * tokenBucket({ name: 'steady', rate: 10, period: '1s', burst: 1 });       // one every 100 ms, never two at once

@@ -1,6 +1,6 @@
 import { GivenOptions } from '../options/read-options.ts';
 import type { OptionSet } from '../options/read-options.ts';
-import { Limit, readPeriod, readUnits } from './limit.ts';
+import { Limit, readPeriod, readRate } from './limit.ts';
 
 /** A limit on the units per window of one length. */
 export abstract class WindowLimit extends Limit {
@@ -11,7 +11,7 @@ export abstract class WindowLimit extends Limit {
   constructor(set: OptionSet, options: unknown) {
     const given = new GivenOptions(set, options);
     super(given);
-    this.rate = given.required('rate', readUnits);
+    this.rate = given.required('rate', readRate);
     this.windowMs = given.required('period', readPeriod);
     given.end();
   }

@@ -54,11 +54,25 @@ export interface NoDecisionFacts {
   readonly retryAfterMs?: undefined;
 }
 
-/** The call passed, and was charged. */
+/** The call passed, and its cost was charged. */
 export interface AllowedDecision extends DecisionFacts {
   readonly allowed: true;
   readonly degraded: false;
   readonly reason: 'within_limit';
+  readonly retryAfterMs?: undefined;
+}
+
+/** The call was made with `limits: []`, the plan without a limit, and passed. Nothing was charged. */
+export interface UnlimitedDecision {
+  readonly allowed: true;
+  readonly degraded: false;
+  readonly reason: 'unlimited';
+  readonly limits: readonly [];
+  /** Infinity. */
+  readonly remaining: number;
+  /** 0. */
+  readonly resetAfterMs: number;
+  readonly resetAtMs?: undefined;
   readonly retryAfterMs?: undefined;
 }
 
@@ -122,13 +136,17 @@ export interface DegradedDecision extends NoDecisionFacts {
  */
 export type Decision =
   | AllowedDecision
+  | UnlimitedDecision
   | LimitedDecision
   | BlockedDecision
   | ImpossibleDecision
   | DegradedDecision;
 
 /** A decision that lets its call pass: the result of `wait`. */
-export type PassedDecision = AllowedDecision | (DegradedDecision & { readonly allowed: true });
+export type PassedDecision =
+  | AllowedDecision
+  | UnlimitedDecision
+  | (DegradedDecision & { readonly allowed: true });
 
 /** The answer to `allowUpTo`: a decision, and the number of units that it lets pass; 0 if refused. */
 export type GrantDecision = Decision & { readonly granted: number };

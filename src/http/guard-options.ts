@@ -3,7 +3,7 @@ import { readCost } from '../limiter/call-options.ts';
 import { readDuration } from '../base/duration.ts';
 import type { Duration } from '../base/duration.ts';
 import type { Identity } from '../base/identity.ts';
-import { readLimits } from '../limiter/limit-set.ts';
+import { readPlan } from '../limiter/limit-set.ts';
 import { ADDRESS_OPTIONS } from '../options/option-sets.ts';
 import { GUARD } from '../options/http-option-sets.ts';
 import { GivenOptions, readFunction, readOneOf, readSecret } from '../options/read-options.ts';
@@ -35,14 +35,14 @@ export interface GuardOptions<Request> extends AddressOptions {
   /** Units that a request asks for; default 1. An error thrown here goes to the framework's error handling. */
   cost?: number | ((request: Request) => OrPromise<number>);
   /**
-   * Limits instead of the limiter's own, for a plan or a route. Make them once, not per request. If the function
-   * returns undefined, the limiter's own apply.
+   * Limits instead of the limiter's own, for a plan or a route. Make them once, not per request. `[]` is the plan
+   * without a limit. If the function returns undefined, the limiter's own apply.
    */
   limits?: readonly Limit[] | ((request: Request) => OrPromise<readonly Limit[] | undefined>);
   /** Returns true for requests to let through without counting them. */
   skip?: (request: Request) => OrPromise<boolean>;
   /**
-   * Called before the guard itself answers a request, with status 429, 503 or 400. Returns the response to send
+   * Called before the guard itself answers a request, with status 429, 503, 403 or 400. Returns the response to send
    * instead; undefined or `'default'` for the guard's own; or `'throw'`, to give the framework's error handling an
    * error with `status`, `headers` and `decision` (`RateLimitExceeded`). An error thrown here goes there as well.
    */
@@ -130,7 +130,7 @@ function readCostOption(option: string, cost: unknown): unknown {
 }
 
 function readLimitsOption(_option: string, limits: unknown): unknown {
-  return typeof limits === 'function' ? limits : readLimits(limits);
+  return typeof limits === 'function' ? limits : readPlan(limits);
 }
 
 function readCount(option: string, value: unknown): 'all' | 'failures' | 'successes' {

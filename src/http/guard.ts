@@ -18,7 +18,7 @@ import { retryAfterOf } from './headers.ts';
 import type { HeaderFields } from './application-fields.ts';
 import { Making } from './made-per-request.ts';
 import { partitionOf } from './partition-key.ts';
-import { PROBLEM_JSON, makeProblem, UNIDENTIFIED } from './problem.ts';
+import { isForbidden, PROBLEM_JSON, makeProblem, UNIDENTIFIED } from './problem.ts';
 import { replace, readReplacement } from './refusal.ts';
 import type { RefusalResponse, Replacement } from './refusal.ts';
 import { noteDecision } from './request-decision.ts';
@@ -208,7 +208,7 @@ class LimiterGuard<Request> implements Guard<Request> {
       headers.push(['Retry-After', retryAfterOf(decision.retryAfterMs)]);
     }
     return this.#refuse(request, {
-      status: decision.degraded ? 503 : 429,
+      status: decision.degraded ? 503 : isForbidden(decision) ? 403 : 429,
       headers,
       body: makeProblem(decision, limits),
       decision,
@@ -256,7 +256,7 @@ class LimiterGuard<Request> implements Guard<Request> {
   /** Writes no fields for a decision without facts. */
   #fieldsOf(decision: Decision, limits: readonly Limit[], identity: Identity): HeaderFields {
     const { writeHeaders, partitionSecret } = this.#settings;
-    if (decision.degraded || decision.reason === 'impossible') {
+    if (decision.degraded || decision.reason === 'impossible' || decision.reason === 'unlimited') {
       return [];
     }
     try {

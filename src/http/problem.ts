@@ -17,6 +17,9 @@ export function makeProblem(refused: Decision, limits: readonly Limit[]): string
   if (refused.reason === 'blocked') {
     return BLOCKED;
   }
+  if (isForbidden(refused)) {
+    return FORBIDDEN;
+  }
   const [title, violated] =
     refused.reason === 'impossible'
       ? [
@@ -28,6 +31,11 @@ export function makeProblem(refused: Decision, limits: readonly Limit[]): string
           refused.reason === 'limited' ? refused.limitedBy : [],
         ];
   return problem(429, 'quota-exceeded', title, { 'violated-policies': violated });
+}
+
+/** Whether no request of this client can ever pass, whatever it costs: a limit's `rate` is 0. */
+export function isForbidden(decision: Decision): boolean {
+  return decision.reason === 'impossible' && decision.maxCost === 0;
 }
 
 /** A lease takes one place, whatever the cost. */
@@ -55,6 +63,10 @@ const BLOCKED = problem(
   'abnormal-usage-detected',
   'Request not satisfied due to detection of abnormal request pattern',
 );
+
+const FORBIDDEN = problem(403, 'about:blank', 'Forbidden', {
+  detail: 'The quota of this client allows no requests.',
+});
 
 /** The body for a request without a usable identity. */
 export const UNIDENTIFIED: string = problem(400, 'about:blank', 'Bad Request', {

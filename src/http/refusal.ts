@@ -4,10 +4,10 @@ import type { FieldRecord, HeaderFields } from './application-fields.ts';
 /** The response that a guard is about to send instead of the route's own. */
 export interface RefusalResponse {
   /**
-   * 429: over a limit, or blocked. 503: not decided by the store, under `failStrategy: 'closed'`. 400: no usable
-   * identity.
+   * 429: over a limit, or blocked. 503: not decided by the store, under `failStrategy: 'closed'`. 403: under a limit
+   * whose `rate` is 0. 400: no usable identity.
    */
-  readonly status: 429 | 503 | 400;
+  readonly status: 429 | 503 | 403 | 400;
   readonly headers: HeaderFields;
   /** A problem of RFC 9457, as JSON. */
   readonly body: string;

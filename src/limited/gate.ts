@@ -6,7 +6,7 @@ import { checkLimiterOrOptions, toLimiter } from '../limiter/limiter-or-options.
 import { digestIdentity } from '../base/identity.ts';
 import type { Identity } from '../base/identity.ts';
 import type { Lease } from '../limiter/lease.ts';
-import { lendsPlaces, maxCostOf, readLimits } from '../limiter/limit-set.ts';
+import { lendsPlaces, maxCostOf, readPlan } from '../limiter/limit-set.ts';
 import type { RateLimiterOptions } from '../limiter/limiter-options.ts';
 import type { RateLimiter } from '../limiter/rate-limiter.ts';
 import { limitedOptions, WAIT_OF_LIMITED } from '../options/option-sets.ts';
@@ -42,11 +42,11 @@ export interface LimitedOptions<This, Args extends readonly unknown[]> {
   limiter: RateLimiter | RateLimiterOptions;
   /** The identity to limit: the same for all calls, or a function of the call's arguments and `this`. */
   identify: Identity | FromArguments<This, Args, Identity>;
-  /** Units that a call asks for: a whole number from 1, or a function of the call's arguments and `this`. Default 1. */
+  /** Units that a call asks for: a whole number from 0, or a function of the call's arguments and `this`. Default 1. */
   cost?: number | FromArguments<This, Args, number>;
   /**
    * Limits instead of the limiter's own: an override, or a plan per call. Return the same array for the same plan, so
-   * that it is checked once. If the function returns undefined, the limiter's own apply.
+   * that it is checked once. `[]` is the plan without a limit. If the function returns undefined, the limiter's own apply.
    */
   limits?: readonly Limit[] | FromArguments<This, Args, readonly Limit[] | undefined>;
   /**
@@ -137,7 +137,7 @@ export class Gate<This, Args extends readonly unknown[]> {
       );
     }
     const maxCost = maxCostOf(limits);
-    if (typeof this.#cost === 'number' && this.#cost > maxCost) {
+    if (typeof this.#cost === 'number' && maxCost > 0 && this.#cost > maxCost) {
       throw invalidOption(
         'cost',
         `at most ${maxCost}, which is all that can ever pass at once`,
@@ -190,7 +190,7 @@ function readCostOption(option: string, cost: unknown): never {
 }
 
 function readLimitsOption(_option: string, limits: unknown): never {
-  return (typeof limits === 'function' ? limits : readLimits(limits)) as never;
+  return (typeof limits === 'function' ? limits : readPlan(limits)) as never;
 }
 
 function readWait(_option: string, wait: unknown): WaitBounds | undefined {

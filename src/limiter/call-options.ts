@@ -10,9 +10,15 @@ import type { WaitBounds } from './wait-queue.ts';
 
 /** Options of one call. */
 export interface CallOptions {
-  /** Units that this call asks for: a whole number from 1. Default 1. For money, count the smallest unit. */
+  /**
+   * Units that this call asks for: a whole number from 0. Default 1. For money, count the smallest unit. A call of cost
+   * 0 charges nothing, and is refused only by a debt or a block.
+   */
   cost?: number;
-  /** Limits for this call, instead of the limiter's own: a plan, an override. Earlier usage is kept. */
+  /**
+   * Limits for this call, instead of the limiter's own: a plan, an override. Earlier usage is kept. `[]` is the plan
+   * without a limit: with `blocks: true` the store is asked for a block and nothing else, without it nothing.
+   */
   limits?: readonly Limit[];
 }
 
@@ -110,14 +116,14 @@ function readSignal(option: string, value: unknown): AbortSignal {
 }
 
 export function readCost(option: string, cost: unknown): number {
-  if (!(Number.isSafeInteger(cost) && (cost as number) >= 1)) {
+  if (!(Number.isSafeInteger(cost) && (cost as number) >= 0)) {
     throw optionError(
       option,
-      `be a whole number from 1 to ${Number.MAX_SAFE_INTEGER}`,
+      `be a whole number from 0 to ${Number.MAX_SAFE_INTEGER}`,
       `got ${show(cost)}`,
-      'To look without charging use `peek`; for fractions count a smaller unit.',
+      'For fractions count a smaller unit.',
       { code: 'ERR_INVALID_COST' },
     );
   }
-  return cost as number;
+  return (cost as number) + 0; // -0 is 0
 }

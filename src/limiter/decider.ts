@@ -22,7 +22,12 @@ import { makeLease } from './lease.ts';
 import type { Lease } from './lease.ts';
 import { LimitSet } from './limit-set.ts';
 import type { Settings } from './limiter-options.ts';
-import { makeDegradedDecision, makeImpossibleDecision, makeDecision } from './make-decision.ts';
+import {
+  makeDecision,
+  makeDegradedDecision,
+  makeImpossibleDecision,
+  makeUnlimitedDecision,
+} from './make-decision.ts';
 import { attachReceipt, redeem } from './refund-receipt.ts';
 import { PendingReservation } from './reservation.ts';
 import type { Reservation } from './reservation.ts';
@@ -105,13 +110,10 @@ export class Decider {
     cost: number,
     { lease, listener }: Caller,
   ): Promise<Decision> {
-    if (cost > limits.maxCost) {
-      if (verb !== 'peek') {
-        this.#settings.counts.impossible += 1;
-      }
-      const decision = makeImpossibleDecision(limits.limits, cost, limits.maxCost);
-      listener?.decided(decision);
-      return Promise.resolve(decision);
+    const known = this.#decideAlone(limits, cost, verb !== 'peek');
+    if (known !== undefined) {
+      listener?.decided(known);
+      return Promise.resolve(known);
     }
     const entry = { key, shape: limits.shape(verb, cost) };
     if (listener !== undefined) {
@@ -134,6 +136,20 @@ export class Decider {
     );
   }
 
+  /** Makes the decisions for which the store need not be asked; undefined for all others. */
+  #decideAlone(limits: LimitSet, cost: number, counted: boolean): Decision | undefined {
+    const { counts } = this.#settings;
+    if (limits.asksNothing) {
+      counts.unlimited += counted ? 1 : 0;
+      return makeUnlimitedDecision();
+    }
+    if (cost > limits.maxCost) {
+      counts.impossible += counted ? 1 : 0;
+      return makeImpossibleDecision(limits.limits, cost, limits.maxCost);
+    }
+    return undefined;
+  }
+
   /** The key of the queue in which callers of `wait` stand. */
   queueKey(identity: Identity, options: CallOptions | undefined): string {
     const { limits } = this.#readCall(options);
@@ -148,9 +164,18 @@ export class Decider {
   ): Promise<GrantDecision> {
     const { limits } = this.#readCall(options);
     checkLeaseless(limits);
-    const shape = limits.shape('up_to', readCost('units', units));
+    readCost('units', units);
+    const key = this.#keyOf(limits, identity);
+    // Under a limit of nothing not even one unit passes; no units at all are a call of cost 0.
+    const known = this.#decideAlone(limits, Math.min(units, 1), true);
+    if (known !== undefined) {
+      return Object.assign(known, { granted: known.allowed ? units : 0 });
+    }
+    if (units === 0) {
+      return Object.assign(await this.#decide('allow', limits, key, 0, ORDINARY), { granted: 0 });
+    }
     return this.#calls.submit<GrantDecision>(
-      { key: this.#keyOf(limits, identity), shape },
+      { key, shape: limits.shape('up_to', units) },
       {
         decides: true,
         read: (entry, reply, at) => {
@@ -169,6 +194,9 @@ export class Decider {
   async acquire(identity: Identity, options: AcquireOptions | undefined): Promise<Lease> {
     const { heartbeat, call } = readable('options', () => readAcquireOptions(options));
     const { limits } = this.#readCall(call);
+    if (limits.isPlanWithoutLimit) {
+      return makeLease(await this.decide('allow', identity, call), undefined);
+    }
     if (limits.ttlsMs.length === 0) {
       throw invalidOption(
         'limits',
@@ -226,12 +254,15 @@ export class Decider {
     const { ttlMs, call } = readable('options', () => readReserveOptions(options));
     const { limits, cost } = this.#readCall(call);
     checkLeaseless(limits);
-    checkSharding(this.#settings.sharding, 'reserve', limits.limits.length + 1);
+    if (!limits.isPlanWithoutLimit) {
+      checkSharding(this.#settings.sharding, 'reserve', limits.limits.length + 1);
+    }
     const key = this.#keyOf(limits, identity);
     const pending = new PendingReservation(cost, {
       timeoutMs: this.#settings.timeoutMs,
       clock: this.#settings.store.time,
       checkOpen: () => this.checkOpen(),
+      chargesNothing: limits.isPlanWithoutLimit,
       send: (record, details, read) =>
         this.#calls.submit(
           { key, shape: limits.shape('settle', 1), record, details },
@@ -248,9 +279,12 @@ export class Decider {
     ttlMs: number,
     pending: PendingReservation,
   ): Promise<Decision> {
-    if (cost > limits.maxCost) {
-      this.#settings.counts.impossible += 1;
-      return Promise.resolve(makeImpossibleDecision(limits.limits, cost, limits.maxCost));
+    if (limits.isPlanWithoutLimit) {
+      return this.#decide('allow', limits, key, cost, ORDINARY);
+    }
+    const known = this.#decideAlone(limits, cost, true);
+    if (known !== undefined) {
+      return Promise.resolve(known);
     }
     return this.#calls.submit(
       {
@@ -274,11 +308,16 @@ export class Decider {
 
   async refund(decision: Decision): Promise<Decision> {
     this.checkOpen();
-    return this.#calls.submit(redeem(decision, this), { read: readDecision });
+    return isUnlimited(decision)
+      ? makeUnlimitedDecision()
+      : this.#calls.submit(redeem(decision, this), { read: readDecision });
   }
 
   /** Refunds a charge whose caller has gone. If the store gives no answer, the charge stays. */
   giveBack(decision: Decision): void {
+    if (isUnlimited(decision)) {
+      return;
+    }
     this.#calls.submit(redeem(decision, this), IGNORE_REPLY).catch(() => {
       // `onError` was called.
     });
@@ -290,7 +329,12 @@ export class Decider {
     options: OtherLimits | undefined,
   ): Promise<Decision> {
     const { limits } = this.#readCall(options);
-    const shape = limits.shape('penalize', readCost('cost', cost));
+    readCost('cost', cost);
+    const key = this.#keyOf(limits, identity);
+    if (limits.isPlanWithoutLimit) {
+      return makeUnlimitedDecision();
+    }
+    const shape = limits.shape('penalize', cost);
     if (!this.#warnedOfPenalty && !limits.limits.some(({ maxDebt }) => maxDebt > 0)) {
       this.#warnedOfPenalty = true;
       process.emitWarning(
@@ -298,13 +342,15 @@ export class Decider {
         { type: 'RateLimiterWarning', code: 'DRL_PENALTY_WITHOUT_DEBT' },
       );
     }
-    return this.#calls.submit({ key: this.#keyOf(limits, identity), shape }, this.#plainReply);
+    return this.#calls.submit({ key, shape }, this.#plainReply);
   }
 
   async reset(identity: Identity, options: OtherLimits | undefined): Promise<void> {
     const { limits } = this.#readCall(options);
-    const shape = limits.shape('reset', 1);
-    await this.#calls.submit({ key: this.#keyOf(limits, identity), shape }, IGNORE_REPLY);
+    const key = this.#keyOf(limits, identity);
+    if (!limits.isPlanWithoutLimit) {
+      await this.#calls.submit({ key, shape: limits.shape('reset', 1) }, IGNORE_REPLY);
+    }
   }
 
   /** Sets or lifts the block of an identity, by the given shape. */
@@ -392,8 +438,8 @@ export class Decider {
   }
 
   #makeLimits(limits: unknown): LimitSet {
-    const { namespace, blocks, counts, store, sharding } = this.#settings;
-    const set = new LimitSet(namespace, limits, blocks, counts, store.clock);
+    const { namespace, blocks, counts, store, sharding, limits: own } = this.#settings;
+    const set = new LimitSet(namespace, limits, blocks, counts, store.clock, own.keyPrefix);
     checkSharding(sharding, 'limits', set.limits.length);
     return set;
   }
@@ -402,6 +448,11 @@ export class Decider {
 function readDecision({ shape }: Entry, reply: readonly number[], at: number): Decision {
   const verdicts = readVerdicts(shape, reply, at);
   return makeDecision(shape, verdicts, reply[0]!, readGranted(shape, reply, at));
+}
+
+/** Whether nothing was charged because the call had no limit. */
+function isUnlimited(decision: unknown): boolean {
+  return (decision as Partial<Decision> | null | undefined)?.reason === 'unlimited';
 }
 
 function checkLeaseless({ ttlsMs }: LimitSet): void {

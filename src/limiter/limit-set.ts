@@ -26,6 +26,10 @@ export class LimitSet {
   readonly leaseCounts: readonly LimitCounts[];
   /** Key prefix before the identity's digest (the `limits:` prefix when every limit is named). */
   readonly keyPrefix: string;
+  /** Whether it is `[]`, the plan without a limit. */
+  readonly isPlanWithoutLimit: boolean;
+  /** Whether calls pass without the store: without a limit, and without a block to ask for. */
+  readonly asksNothing: boolean;
   /** Whether blocked identities are refused. */
   readonly #blocks: boolean;
   /** The store's clock, by which calendar windows are planned. */
@@ -33,15 +37,18 @@ export class LimitSet {
   readonly #counts: readonly LimitCounts[];
   readonly #planned = new Map<Verb, Map<number, Shape>>();
 
+  /** `home` is the key prefix of a plan without a limit: the limiter's own. */
   constructor(
     namespace: string,
     limits: unknown,
     blocks: boolean,
     counts: LimiterCounts = new LimiterCounts(namespace, 'open'),
     clock: Clock = systemClock,
+    home?: string,
   ) {
     this.#clock = clock;
-    this.limits = readLimits(limits, isOfThisCopy);
+    this.limits =
+      home === undefined ? readLimits(limits, isOfThisCopy) : readPlan(limits, isOfThisCopy);
     this.#counts = this.limits.map(({ name, twin }) =>
       counts.limit(name, twin.lending !== undefined),
     );
@@ -52,7 +59,10 @@ export class LimitSet {
     const lending = this.limits.filter((limit) => limit instanceof Concurrency);
     this.ttlsMs = lending.map(({ ttlMs }) => ttlMs);
     this.enforcedTtlsMs = lending.filter(({ shadow }) => !shadow).map(({ ttlMs }) => ttlMs);
-    this.keyPrefix = keyPrefixOf(namespace, this.limits);
+    this.isPlanWithoutLimit = this.limits.length === 0;
+    this.asksNothing = this.isPlanWithoutLimit && !blocks;
+    this.keyPrefix =
+      home !== undefined && this.isPlanWithoutLimit ? home : keyPrefixOf(namespace, this.limits);
     this.#blocks = blocks;
   }
 
@@ -158,14 +168,23 @@ export function readLimits(
   return [...(limits as Limit[])];
 }
 
+/** Reads the limits of a call, which may be none: `[]` is the plan without a limit. */
+export function readPlan(
+  limits: unknown,
+  isLimit?: (limit: unknown) => limit is Limit,
+): readonly Limit[] {
+  return Array.isArray(limits) && limits.length === 0 ? [] : readLimits(limits, isLimit);
+}
+
 /** Checks the length first: an array from a request may be long. */
 export function checkCount(limits: unknown): asserts limits is readonly unknown[] {
   if (!Array.isArray(limits) || limits.length < 1 || limits.length > MAX_LIMITS) {
+    const isEmpty = Array.isArray(limits) && limits.length === 0;
     throw invalidOption(
       'limits',
       `an array of 1 to ${MAX_LIMITS} limits`,
       limits,
-      'Pass limits made by tokenBucket({ rate, period }).',
+      `Pass limits made by tokenBucket({ rate, period }).${isEmpty ? ' Only a call may be without a limit: allow(identity, { limits: [] }).' : ''}`,
     );
   }
 }

@@ -5,6 +5,7 @@ import type {
   DegradedDecision,
   ImpossibleDecision,
   LimitState,
+  UnlimitedDecision,
 } from '../base/decision.ts';
 import type { StoreError } from '../base/errors.ts';
 import type { Shape } from '../script/call-shape.ts';
@@ -56,6 +57,9 @@ export function makeDecision(
         : state,
     );
   }
+  if (limits.length === 0 && !blocked) {
+    return makeUnlimitedDecision();
+  }
   const resetAfterMs = toMs(resetUs);
   const resetAtMs = toMs(now + resetUs);
   if (!blocked && limitedBy === undefined) {
@@ -92,6 +96,18 @@ export function makeImpossibleDecision(
     .filter(({ refused, shadow }) => refused && !shadow)
     .map(({ name }) => name);
   return { allowed: false, degraded: false, reason: 'impossible', limits, limitedBy, maxCost };
+}
+
+/** The decision on a call without a limit and without a block. */
+export function makeUnlimitedDecision(): UnlimitedDecision {
+  return {
+    allowed: true,
+    degraded: false,
+    reason: 'unlimited',
+    limits: [],
+    remaining: Number.POSITIVE_INFINITY,
+    resetAfterMs: 0,
+  };
 }
 
 export function makeDegradedDecision(allowed: boolean, error: StoreError): DegradedDecision {

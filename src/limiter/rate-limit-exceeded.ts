@@ -1,8 +1,10 @@
-import type { AllowedDecision, Decision } from '../base/decision.ts';
+import type { AllowedDecision, Decision, UnlimitedDecision } from '../base/decision.ts';
 import { carries, RateLimiterError } from '../base/errors.ts';
 
 /** A decision that does not let its call pass. */
-export type RefusedDecision = Exclude<Decision, AllowedDecision> & { readonly allowed: false };
+export type RefusedDecision = Exclude<Decision, AllowedDecision | UnlimitedDecision> & {
+  readonly allowed: false;
+};
 
 const RATE_LIMIT_EXCEEDED = Symbol.for('distributed-rate-limiter.RateLimitExceeded');
 
@@ -24,11 +26,11 @@ export class RateLimitExceeded extends RateLimiterError {
   /** Milliseconds until the same cost could pass if no other call spends; undefined if that is unknown, or never. */
   readonly retryAfterMs: number | undefined;
   /**
-   * The HTTP status, only if an HTTP guard throws the error because `onRefused` returned `'throw'`: 429, or 503 if
-   * `decision.degraded` is true. `statusCode` is the same.
+   * The HTTP status, only if an HTTP guard throws the error because `onRefused` returned `'throw'`: 429, 503 if
+   * `decision.degraded` is true, or 403 if no cost can ever pass. `statusCode` is the same.
    */
-  declare readonly status?: 429 | 503;
-  declare readonly statusCode?: 429 | 503;
+  declare readonly status?: 429 | 503 | 403;
+  declare readonly statusCode?: 429 | 503 | 403;
   /** The response's header fields by name, `Retry-After` among them; only if an HTTP guard throws the error. */
   declare readonly headers?: Readonly<Record<string, string>>;
 
@@ -52,6 +54,9 @@ Object.defineProperty(RateLimitExceeded.prototype, 'name', { value: 'RateLimitEx
 function explain(decision: RefusedDecision): string {
   if (decision.degraded) {
     return `Refused without an answer from the store (${decision.reason}), because \`failStrategy\` is 'closed'. Try again later.`;
+  }
+  if (decision.reason === 'impossible' && decision.maxCost === 0) {
+    return `Refused by the ${quoted('limit', decision.limitedBy)}, under which nothing ever passes: its \`rate\` is 0.`;
   }
   if (decision.reason === 'impossible') {
     return `Refused because the cost is more than can ever pass at once, which is ${decision.maxCost}. Ask for less.`;

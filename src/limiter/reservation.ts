@@ -59,6 +59,8 @@ export interface Settler {
   readonly timeoutMs: number;
   /** The store's clock, by which records expire. */
   readonly clock: Clock;
+  /** Whether the call was made without a limit: its settlement is not sent. */
+  readonly chargesNothing: boolean;
   /** Throws if the limiter is closed. */
   checkOpen(): void;
   /** Sends `settle` for the record with these details, and resolves with the result of `read`. */
@@ -136,6 +138,9 @@ export class PendingReservation {
   }
 
   #send(actual: number): Promise<Settlement> {
+    if (this.#settler.chargesNothing) {
+      return Promise.resolve({ charged: actual, uncharged: 0, expired: false });
+    }
     const nowMs = this.#settler.clock.nowMicros() / 1_000;
     const keptMs = KEPT_DEADLINES * this.#settler.timeoutMs;
     this.#firstTriedAtMs ??= nowMs;

@@ -18,6 +18,7 @@ export class LimiterCounts {
   readonly #namespace: string;
   readonly #failStrategy: FailStrategy;
   impossible = 0;
+  unlimited = 0;
   #withinLimit = 0;
   #limited = 0;
   #blocked = 0;
@@ -47,7 +48,9 @@ export class LimiterCounts {
 
   /** Counts a decision of the store under these rules; a block's rule comes after those of its limits. */
   decided({ allowed, reason, limits }: Decision, rules: readonly Counted[]): void {
-    if (allowed) {
+    if (reason === 'unlimited') {
+      this.unlimited += 1;
+    } else if (allowed) {
       this.#withinLimit += 1;
     } else if (reason === 'limited') {
       this.#limited += 1;
@@ -99,7 +102,7 @@ export class LimiterCounts {
       overloaded: this.#overloaded,
     };
     const decisions: Record<Outcome, ReasonCounts> = {
-      allowed: { within_limit: this.#withinLimit },
+      allowed: { within_limit: this.#withinLimit, unlimited: this.unlimited },
       refused: { limited: this.#limited, blocked: this.#blocked, impossible: this.impossible },
       rejected: {},
     };

@@ -27,8 +27,8 @@ local recorded = { reserve = true, settle = true }
 
 local args, args_at, shapes = ARGV, 2, {}
 if #ARGV == 1 then
-  -- fast-path.lua stopped early: the same run, from the key at which it stopped.
-  args = { '1', 'allow', '0', '0', '1', '0', 'token_bucket' }
+  -- fast-path.lua stopped early, which decides no cost of 0: the same run, from the key at which it stopped.
+  args = { '1', 'allow', '1', '0', '1', '0', 'token_bucket' }
   for number in string.gmatch(ARGV[1], '%d+') do
     args[#args + 1] = number
   end

@@ -96,7 +96,7 @@ export function makeShape(verb: Verb, units: number, rules: readonly Rule[]): Sh
       ...rules.flatMap(({ limit, plan }) => [limit.shadow ? '1' : '0', ...plan.args]),
     ],
     fastPath:
-      verb === 'allow' && rules.length === 1 && hasFastPath(rules[0]!)
+      verb === 'allow' && units > 0 && rules.length === 1 && hasFastPath(rules[0]!)
         ? rules[0]!.plan.args.slice(1).join(' ')
         : undefined,
     head,

@@ -62,7 +62,11 @@ local function parse_receipts(entry)
   reserved.parsed = {}
   for l = 1, #entry do
     local receipt = reserved.receipts[l] or ''
-    reserved.parsed[l] = receipt == '-' and '-' or entry.shape[l].algorithm.parse(receipt)
+    if receipt == '-' or reserved.cost == 0 then -- an estimate of 0 has no receipt to give back by
+      reserved.parsed[l] = receipt
+    else
+      reserved.parsed[l] = entry.shape[l].algorithm.parse(receipt)
+    end
     if not reserved.parsed[l] then
       return false
     end

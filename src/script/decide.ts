@@ -103,7 +103,8 @@ function isReadable(record: RecordState, { verb, rules }: Shape, now: number): b
   if (verb === 'settle' && record.ends > now && !record.settled) {
     record.parsed = rules.map(({ limit }, i) => {
       const receipt = record.receipts[i] ?? '';
-      return receipt === '-' ? null : limit.twin.parse(receipt);
+      // An estimate of 0 has no receipt to give back by.
+      return receipt === '-' ? null : record.cost === 0 ? 0 : limit.twin.parse(receipt);
     });
     return !record.parsed.includes(undefined);
   }

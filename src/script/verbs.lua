@@ -17,6 +17,7 @@
           settle          the units charged, or -1 if the record is gone; then the units that did not fit
 ]]
 local states = {}
+local UNCHARGED = '0' -- the receipt of a limit that let an estimate of 0 pass
 
 local function price(entry, units)
   for l = 1, #entry do
@@ -35,10 +36,12 @@ local function judge(entry)
   return passes
 end
 
+-- Charges the limits that let the entry pass. A cost of 0 takes places, and no units.
 local function charge(entry)
   for l = 1, #entry do
-    if entry.verdicts[l] then
-      entry.shape[l].algorithm.charge(states[entry[l]], entry.shape[l])
+    local algorithm = entry.shape[l].algorithm
+    if entry.verdicts[l] and (entry.shape.units > 0 or algorithm.holds) then
+      algorithm.charge(states[entry[l]], entry.shape[l])
     end
   end
 end
@@ -73,7 +76,9 @@ function verbs.penalize(entry)
   price(entry, entry.shape.units)
   judge(entry)
   for l = 1, #entry do
-    entry.shape[l].algorithm.penalize(states[entry[l]], entry.shape[l])
+    if entry.shape.units > 0 then
+      entry.shape[l].algorithm.penalize(states[entry[l]], entry.shape[l])
+    end
   end
   price(entry, 1)
   judge(entry)
@@ -84,7 +89,7 @@ function verbs.refund(entry)
   judge(entry)
   for l = 1, #entry do
     local mark = args[entry.details + l - 1]
-    if mark ~= '-' then
+    if mark ~= '-' and entry.shape.units > 0 then
       entry.shape[l].algorithm.refund(states[entry[l]], entry.shape[l], tonumber(mark))
     end
   end
@@ -168,7 +173,13 @@ function verbs.reserve(entry)
     local receipts = {}
     for l = 1, #entry do
       local plan = entry.shape[l]
-      receipts[l] = entry.verdicts[l] and plan.algorithm.receipt(states[entry[l]], plan) or '-'
+      if not entry.verdicts[l] then
+        receipts[l] = '-'
+      elseif entry.shape.units > 0 then
+        receipts[l] = plan.algorithm.receipt(states[entry[l]], plan)
+      else
+        receipts[l] = UNCHARGED
+      end
     end
     reserved.ends = now + tonumber(args[entry.details]) * 1000
     reserved.settled, reserved.cost, reserved.receipts = false, entry.shape.units, receipts

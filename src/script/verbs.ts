@@ -26,9 +26,10 @@ function judge(held: readonly RuleState[], now: number): boolean {
   return passes;
 }
 
-function charge(held: readonly RuleState[], now: number): void {
+/** Charges the limits that let the entry pass. A cost of 0 takes places, and no units. */
+function charge(held: readonly RuleState[], units: number, now: number): void {
   for (const { limit, plan, state, passes } of held) {
-    if (passes) {
+    if (passes && (units > 0 || limit.twin.lending !== undefined)) {
       limit.twin.charge(state, plan, now);
     }
   }
@@ -61,6 +62,9 @@ function extend(held: readonly RuleState[], now: number): void {
   }
 }
 
+/** The receipt of a limit that let an estimate of 0 pass. */
+const UNCHARGED = '0';
+
 /** Each verb changes the limits of one entry, and returns the integers that precede theirs in the answer. */
 export const VERBS: Readonly<
   Record<
@@ -74,9 +78,9 @@ export const VERBS: Readonly<
     ) => readonly number[]
   >
 > = {
-  allow(held, _units, now) {
+  allow(held, units, now) {
     if (judge(held, now)) {
-      charge(held, now);
+      charge(held, units, now);
     }
     return [];
   },
@@ -98,7 +102,7 @@ export const VERBS: Readonly<
     if (granted > 0) {
       price(held, granted);
       judge(held, now);
-      charge(held, now);
+      charge(held, granted, now);
     }
     return [granted];
   },
@@ -107,7 +111,9 @@ export const VERBS: Readonly<
     price(held, units);
     judge(held, now);
     for (const { limit, plan, state } of held) {
-      limit.twin.penalize(state, plan, now);
+      if (units > 0) {
+        limit.twin.penalize(state, plan, now);
+      }
     }
     price(held, 1);
     judge(held, now);
@@ -119,7 +125,7 @@ export const VERBS: Readonly<
     judge(held, now);
     held.forEach(({ limit, plan, state }, i) => {
       const mark = details[i]!;
-      if (mark !== '-') {
+      if (mark !== '-' && units > 0) {
         limit.twin.refund(state, plan, Number(mark), now);
       }
     });
@@ -128,7 +134,7 @@ export const VERBS: Readonly<
     return [];
   },
 
-  acquire(held, _units, now, [lease]) {
+  acquire(held, units, now, [lease]) {
     nameLease(held, lease!);
     const again = (holds(held, now) ?? 0) > 0;
     const passes = judge(held, now);
@@ -139,7 +145,7 @@ export const VERBS: Readonly<
       }
       extend(held, now);
     } else if (passes) {
-      charge(held, now);
+      charge(held, units, now);
     }
     return [];
   },
@@ -152,9 +158,9 @@ export const VERBS: Readonly<
         rule.passes = true;
       }
     } else if (passes) {
-      charge(held, now);
+      charge(held, units, now);
       record.receipts = held.map(({ limit, plan, state, passes: charged }) =>
-        charged ? limit.twin.receipt(state, plan) : '-',
+        charged ? (units > 0 ? limit.twin.receipt(state, plan) : UNCHARGED) : '-',
       );
       record.ends = now + Number(ttlMs) * 1_000;
       record.settled = false;

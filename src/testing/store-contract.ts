@@ -493,7 +493,11 @@ function known(decision: Decision): AllowedDecision | LimitedDecision {
   if (decision.degraded) {
     throw decision.error;
   }
-  if (decision.reason === 'impossible' || decision.reason === 'blocked') {
+  if (
+    decision.reason === 'impossible' ||
+    decision.reason === 'blocked' ||
+    decision.reason === 'unlimited'
+  ) {
     assert.fail(`the decision is \`${decision.reason}\``);
   }
   return decision;

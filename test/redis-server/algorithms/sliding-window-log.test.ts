@@ -568,9 +568,9 @@ describe('through the public API', () => {
 
   test.each<[string, Record<string, unknown>, RegExp]>([
     [
-      'a rate of 0',
-      { rate: 0, period: '1m' },
-      /`rate` must be a whole number from 1 to 1000000000, got 0/,
+      'a negative rate',
+      { rate: -1, period: '1m' },
+      /`rate` must be a whole number from 0 to 1000000000, got -1/,
     ],
     ['a rate of 1.5', { rate: 1.5, period: '1m' }, /`rate` must be a whole number/],
     ['a missing period', { rate: 1 }, /`period`/],

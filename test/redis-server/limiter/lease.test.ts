@@ -266,7 +266,7 @@ describe('misuse of leases', () => {
     expect(() => concurrency({ max: 1, ttl: '1s', maxDebt: 1 } as never)).toThrow(/`maxDebt`/);
     await expect(leased.acquire('user', { heartbeat: 1 } as never)).rejects.toThrow(/`heartbeat`/);
     await expect(leased.acquire('')).rejects.toMatchObject({ code: 'ERR_INVALID_IDENTITY' });
-    await expect(leased.acquire('user', { cost: 0 })).rejects.toMatchObject({
+    await expect(leased.acquire('user', { cost: -1 })).rejects.toMatchObject({
       code: 'ERR_INVALID_COST',
     });
   });

@@ -237,7 +237,7 @@ describe('errors', () => {
       [() => limiter.allow(''), 'ERR_INVALID_IDENTITY'],
       [() => limiter.allow((() => 1) as never), 'ERR_INVALID_IDENTITY'],
       [() => limiter.reset(0.5), 'ERR_INVALID_IDENTITY'],
-      [() => limiter.peek('user', { cost: 0 }), 'ERR_INVALID_COST'],
+      [() => limiter.peek('user', { cost: -1 }), 'ERR_INVALID_COST'],
       [() => limiter.allow('user', { limits: [] } as never), 'ERR_INVALID_OPTION'],
       [() => limiter.allow('user', { cots: 5 } as never), 'ERR_INVALID_OPTION'],
     ] as const) {
@@ -482,7 +482,7 @@ describe('invalid options are refused at construction, with the messages of Rate
     ['a number as options', 5],
     ['a misspelt name', { ...right, ratee: 5 }],
     ['an option name of another library', { ...right, windowMs: 5 }],
-    ['rate: 0', { ...right, rate: 0 }],
+    ['rate: -1', { ...right, rate: -1 }],
     ['period: 1x', { ...right, period: '1x' }],
     ['a missing redis', { rate: 5, period: '1m' }],
     ['an HTTP URL as redis', { ...right, redis: 'http://localhost' }],
@@ -523,7 +523,7 @@ describe('invalid options are refused at construction, with the messages of Rate
     ],
     [
       'a wrong number in a limit',
-      { rate: undefined, period: undefined, limits: [{ rate: 0, period: '1m' }] },
+      { rate: undefined, period: undefined, limits: [{ rate: -1, period: '1m' }] },
       /`rate` must be a whole number/,
     ],
     [

@@ -103,7 +103,12 @@ describe.skipIf(noClock !== undefined)(
       /** Every answer is Redis's own. */
       async function real(decision: Promise<Decision>): Promise<Real> {
         const made = await decision;
-        if (made.degraded || made.reason === 'impossible' || made.reason === 'blocked')
+        if (
+          made.degraded ||
+          made.reason === 'impossible' ||
+          made.reason === 'blocked' ||
+          made.reason === 'unlimited'
+        )
           throw new Error(`not a decision of Redis's: ${made.reason}`);
         return made;
       }

@@ -333,6 +333,7 @@ export function keyOf(identity, namespace = NAMESPACE) {
 /** @param {Outcome} outcome */
 function checkReal(outcome) {
   assert.ok(isReal(outcome) && outcome.reason !== 'impossible');
+  assert.ok(outcome.reason !== 'unlimited');
   const [limit] = outcome.limits;
   assert.equal(outcome.limits.length, 1);
   assert.ok(limit);

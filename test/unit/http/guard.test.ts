@@ -12,11 +12,11 @@ describe('options of a guard', () => {
     ['identify', { identify: 'x-api-key' }, 'a function'],
     ['identify', { keyGenerator: identify }, 'Did you mean `identify`'],
     ['identify', { identifi: identify }, 'Did you mean `identify`'],
-    ['cost', { cost: 0 }, 'a whole number from 1'],
-    ['cost', { cost: 1.5 }, 'a whole number from 1'],
-    ['cost', { cost: '2' }, 'a whole number from 1'],
+    ['cost', { cost: -1 }, 'a whole number from 0'],
+    ['cost', { cost: 1.5 }, 'a whole number from 0'],
+    ['cost', { cost: '2' }, 'a whole number from 0'],
     ['cost', { weight: 2 }, 'Did you mean `cost`'],
-    ['limits', { limits: [] }, '1 to 16 limits'],
+    ['limits', { limits: Array(17).fill(0) }, '1 to 16 limits'],
     ['limits', { limits: [{ rate: 1, period: '1s' }] }, 'made of limits'],
     ['limits', { limits: 5 }, '1 to 16 limits'],
     ['skip', { skip: true }, 'a function'],
@@ -44,7 +44,7 @@ describe('options of a guard', () => {
   });
 
   test('refuses invalid options of its limiter', () => {
-    expect(() => createGuard({ store: new MemoryStore(), rate: 0, period: '1m' })).toThrow(
+    expect(() => createGuard({ store: new MemoryStore(), rate: -1, period: '1m' })).toThrow(
       '`rate`',
     );
   });

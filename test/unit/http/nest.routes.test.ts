@@ -420,12 +420,12 @@ describe('refused options of Nest', () => {
     ['no limiter', () => RateLimitModule.forRoot({} as never), '`limiter` must be given'],
     [
       'a limiter that is wrong, in the module',
-      () => RateLimitModule.forRoot({ limiter: { store, rate: 0, period: '1m' } }),
+      () => RateLimitModule.forRoot({ limiter: { store, rate: -1, period: '1m' } }),
       '`rate`',
     ],
     [
       'a limiter that is wrong, in a decorator',
-      () => RateLimit({ limiter: { store, rate: 0, period: '1m' } }),
+      () => RateLimit({ limiter: { store, rate: -1, period: '1m' } }),
       '`rate`',
     ],
     ['no object in a decorator', () => RateLimit(5 as never), '`@RateLimit options`'],

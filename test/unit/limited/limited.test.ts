@@ -275,9 +275,9 @@ describe('an invalid call rejects unchanged and does not run the function', () =
   test.each([
     ['an empty identity', { identify: () => '' }, 'ERR_INVALID_IDENTITY'],
     ['a fraction as identity', { identify: () => 0.5 }, 'ERR_INVALID_IDENTITY'],
-    ['a cost of 0', { cost: () => 0 }, 'ERR_INVALID_COST'],
+    ['a negative cost', { cost: () => -1 }, 'ERR_INVALID_COST'],
     ['an undefined cost', { cost: () => undefined }, 'ERR_INVALID_COST'],
-    ['an empty list of limits', { limits: () => [] }, 'ERR_INVALID_OPTION'],
+    ['too many limits', { limits: () => Array(17).fill(0) }, 'ERR_INVALID_OPTION'],
     ['limits that are not an array', { limits: () => 'paid' }, 'ERR_INVALID_OPTION'],
     [
       'concurrency limits beside wait',
@@ -475,7 +475,7 @@ describe('invalid options are refused when the function is made', () => {
       /`limiter` must be a RateLimiter, or the options/,
     ],
     ['a text as limiter', { limiter: 'redis://localhost' }, /`limiter` must be a RateLimiter/],
-    ['invalid options of a limiter', { limiter: { store: memory(), rate: 0 } }, /`rate` must be/],
+    ['invalid options of a limiter', { limiter: { store: memory(), rate: -1 } }, /`rate` must be/],
     [
       'a missing identify',
       { identify: undefined },
@@ -490,10 +490,10 @@ describe('invalid options are refused when the function is made', () => {
       /`key` is not an option of limited.*`identify`/,
     ],
     ['a misspelt name', { hearbeat: true }, /`hearbeat` is not an option.*`heartbeat`/],
-    ['cost: 0', { cost: 0 }, /`cost` must be a whole number from 1/],
+    ['cost: -1', { cost: -1 }, /`cost` must be a whole number from 0/],
     ['cost: 1.5', { cost: 1.5 }, /`cost` must be a whole number/],
     ['a cost that can never pass', { cost: 3 }, /`cost` must be at most 2.*got 3/],
-    ['an empty list of limits', { limits: [] }, /`limits` must be an array of 1 to 16/],
+    ['too many limits', { limits: Array(17).fill(0) }, /`limits` must be an array of 1 to 16/],
     ['limits of numbers', { limits: [{ rate: 5 }] }, /`limits` must be made of limits/],
     ['wait: 5', { wait: 5 }, /`wait options` must be an object, got 5/],
     [

@@ -187,7 +187,7 @@ describe('one error names every problem', () => {
     [
       'RateLimiter',
       {
-        rate: 0,
+        rate: -1,
         period: '1x',
         burst: -1,
         namespace: 'a b',
@@ -200,29 +200,33 @@ describe('one error names every problem', () => {
     ],
     [
       'RateLimiterSync',
-      { store: {}, rate: 0, period: '1x', a1: 1 },
+      { store: {}, rate: -1, period: '1x', a1: 1 },
       ['store', 'rate', 'period', 'a1'],
     ],
     [
       'tokenBucket',
-      { name: 'a b', shadow: 1, maxDebt: -1, rate: 0, period: 0, burst: 0, a1: 1 },
+      { name: 'a b', shadow: 1, maxDebt: -1, rate: -1, period: 0, burst: 0, a1: 1 },
       ['name', 'shadow', 'maxDebt', 'rate', 'period', 'burst', 'a1'],
     ],
-    ['slidingWindow', { name: 'a b', rate: 0, period: 0, a1: 1 }, ['name', 'rate', 'period', 'a1']],
+    [
+      'slidingWindow',
+      { name: 'a b', rate: -1, period: 0, a1: 1 },
+      ['name', 'rate', 'period', 'a1'],
+    ],
     [
       'slidingWindowLog',
-      { name: 'a b', rate: 0, period: 0, a1: 1 },
+      { name: 'a b', rate: -1, period: 0, a1: 1 },
       ['name', 'rate', 'period', 'a1'],
     ],
     [
       'fixedWindow',
-      { name: 'a b', rate: 0, period: 'day', timeZone: 'Mars', a1: 1 },
+      { name: 'a b', rate: -1, period: 'day', timeZone: 'Mars', a1: 1 },
       ['name', 'rate', 'timeZone', 'a1'],
     ],
     ['concurrency', { name: 'a b', max: 0, ttl: 5, a1: 1 }, ['name', 'max', 'ttl', 'a1']],
     [
       'guard',
-      { identify: 1, cost: 0, limits: [], skip: 1, headers: 1, count: 1, unidentified: 1, a1: 1 },
+      { identify: 1, cost: -1, limits: 5, skip: 1, headers: 1, count: 1, unidentified: 1, a1: 1 },
       ['identify', 'cost', 'limits', 'skip', 'headers', 'count', 'unidentified', 'a1'],
     ],
     [
@@ -234,11 +238,11 @@ describe('one error names every problem', () => {
       'limited',
       {
         identify: 1.5,
-        cost: 0,
-        limits: [],
+        cost: -1,
+        limits: 5,
         wait: { maxQueue: -1, a1: 1 },
         heartbeat: 1,
-        limiter: { rate: 0 },
+        limiter: { rate: -1 },
       },
       ['identity', 'cost', 'limits', 'maxQueue', 'a1', 'heartbeat', 'rate', 'period', 'redis'],
     ],
@@ -257,14 +261,14 @@ describe('one error names every problem', () => {
       },
       ['fetch', 'maxWaitMs', 'maxRetries', 'retryStatuses', 'key', 'jitterPercent', 'clock', 'a1'],
     ],
-    ['allow', { cost: 0, a1: 1, b2: 2 }, ['cost', 'a1', 'b2']],
+    ['allow', { cost: -1, a1: 1, b2: 2 }, ['cost', 'a1', 'b2']],
     [
       'wait',
-      { cost: 0, timeoutMs: -1, maxQueue: -1, signal: 1, a1: 1 },
+      { cost: -1, timeoutMs: -1, maxQueue: -1, signal: 1, a1: 1 },
       ['cost', 'timeoutMs', 'maxQueue', 'signal', 'a1'],
     ],
-    ['acquire', { cost: 0, heartbeat: 1, a1: 1 }, ['cost', 'heartbeat', 'a1']],
-    ['reserve', { cost: 0, ttl: 5, a1: 1 }, ['cost', 'ttl', 'a1']],
+    ['acquire', { cost: -1, heartbeat: 1, a1: 1 }, ['cost', 'heartbeat', 'a1']],
+    ['reserve', { cost: -1, ttl: 5, a1: 1 }, ['cost', 'ttl', 'a1']],
   ])('names all problems with the options of %s', async (maker, options, names) => {
     const message = await messageOf(maker, options);
     const named = message
@@ -277,7 +281,7 @@ describe('one error names every problem', () => {
   });
 
   test('covers a guard and its limiter', () => {
-    expect(() => createGuard({ ...right, rate: 0 }, { cost: 0 })).toThrow(/`cost`[^]*`rate`/);
+    expect(() => createGuard({ ...right, rate: -1 }, { cost: -1 })).toThrow(/`cost`[^]*`rate`/);
   });
 
   test('does not report an option as missing that an unknown name stands for', async () => {
@@ -296,7 +300,7 @@ describe('one error names every problem', () => {
 
   test('includes an option whose getter throws', async () => {
     expect(
-      await messageOf('RateLimiter', { rate: 0, period: '1m', hashSecret: hostileProxy }),
+      await messageOf('RateLimiter', { rate: -1, period: '1m', hashSecret: hostileProxy }),
     ).toMatch(/`hashSecret` must be readable[^]*`rate`/);
   });
 });

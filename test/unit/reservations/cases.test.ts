@@ -589,7 +589,7 @@ test.each([
   [{ cost: 1, ttl: '0s' }, '`ttl` must be between 1 ms'],
   [{ cost: 1, ttl: '367d' }, '`ttl` must be between 1 ms'],
   [{ cost: 1, ttl: '1x' }, '`ttl` must be a duration'],
-  [{ cost: 0, ttl: '1m' }, '`cost` must be a whole number from 1'],
+  [{ cost: -1, ttl: '1m' }, '`cost` must be a whole number from 0'],
   [{ estimate: 1, ttl: '1m' }, 'Did you mean `cost`?'],
   [{ cost: 1, ttlMs: 60_000 }, 'Did you mean `ttl`?'],
   [undefined, '`reserve options` must be an object, got undefined'],

@@ -11,6 +11,7 @@ import type {
   StoreError,
   StoreFailure,
   UnaskedLimit,
+  UnlimitedDecision,
 } from 'distributed-rate-limiter';
 
 declare const decision: Decision;
@@ -20,7 +21,7 @@ test('an unnarrowed decision has only the fields of every decision', () => {
   expectTypeOf(decision.allowed).toEqualTypeOf<boolean>();
   expectTypeOf(decision.degraded).toEqualTypeOf<boolean>();
   expectTypeOf(decision.reason).toEqualTypeOf<
-    'within_limit' | 'limited' | 'blocked' | 'impossible' | StoreFailure
+    'within_limit' | 'unlimited' | 'limited' | 'blocked' | 'impossible' | StoreFailure
   >();
   expectTypeOf(decision.retryAfterMs).toEqualTypeOf<number | undefined>();
   expectTypeOf(decision.remaining).toEqualTypeOf<number | undefined>();
@@ -44,6 +45,13 @@ test('the reason narrows the decision', () => {
       expectTypeOf(decision.allowed).toEqualTypeOf<true>();
       expectTypeOf(decision.remaining).toEqualTypeOf<number>();
       expectTypeOf(decision.retryAfterMs).toEqualTypeOf<undefined>();
+      break;
+    case 'unlimited':
+      expectTypeOf(decision).toEqualTypeOf<UnlimitedDecision>();
+      expectTypeOf(decision.allowed).toEqualTypeOf<true>();
+      expectTypeOf(decision.limits).toEqualTypeOf<readonly []>();
+      expectTypeOf(decision.remaining).toEqualTypeOf<number>();
+      expectTypeOf(decision.resetAtMs).toEqualTypeOf<undefined>();
       break;
     case 'limited':
       expectTypeOf(decision).toEqualTypeOf<LimitedDecision>();
@@ -86,10 +94,10 @@ test('degraded narrows the decision', () => {
     expectTypeOf(decision.reason).toEqualTypeOf<StoreFailure>();
   } else {
     expectTypeOf(decision).toEqualTypeOf<
-      AllowedDecision | LimitedDecision | BlockedDecision | ImpossibleDecision
+      AllowedDecision | UnlimitedDecision | LimitedDecision | BlockedDecision | ImpossibleDecision
     >();
     if (decision.allowed) {
-      expectTypeOf(decision).toEqualTypeOf<AllowedDecision>();
+      expectTypeOf(decision).toEqualTypeOf<AllowedDecision | UnlimitedDecision>();
     } else {
       expectTypeOf(decision).toEqualTypeOf<
         LimitedDecision | BlockedDecision | ImpossibleDecision
@@ -104,6 +112,11 @@ test('a defined time narrows the decision to one with facts', () => {
     expectTypeOf(decision).toEqualTypeOf<LimitedDecision | BlockedDecision>();
   }
   if (decision.remaining !== undefined) {
+    expectTypeOf(decision).toEqualTypeOf<
+      AllowedDecision | UnlimitedDecision | LimitedDecision | BlockedDecision
+    >();
+  }
+  if (decision.resetAtMs !== undefined) {
     expectTypeOf(decision).toEqualTypeOf<AllowedDecision | LimitedDecision | BlockedDecision>();
   }
 });

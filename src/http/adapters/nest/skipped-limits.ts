@@ -35,6 +35,9 @@ function exampleFor(given: unknown): string {
     : `@SkipRateLimit(${names.join(', ')})`;
 }
 
+/** What is left of a plan all of whose limits are skipped. */
+const ALL_SKIPPED: readonly Limit[] = [];
+
 /**
  * Returns a guard's options without the limits of these names. Undefined if none is left, and the guard has nothing
  * to do.
@@ -60,6 +63,8 @@ export function withoutLimits(
     if (left === undefined) {
       // One list for each plan, because everything derived from a list is cached with it.
       left = limits.filter(({ name }) => !skipped.includes(name));
+      // A plan without a limit is none that skips: the guard asks for a block.
+      left = left.length === 0 && limits.length > 0 ? ALL_SKIPPED : left;
       known.set(limits, left);
     }
     return left;
@@ -68,7 +73,7 @@ export function withoutLimits(
     ...options,
     limits: limitsOf,
     skip: async (request: never) =>
-      ((await skip?.(request)) ?? false) || (await limitsOf(request)).length === 0,
+      ((await skip?.(request)) ?? false) || (await limitsOf(request)) === ALL_SKIPPED,
   };
 }
 
