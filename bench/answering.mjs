@@ -26,7 +26,8 @@ export function answering() {
 }
 
 /**
- * How many integers the reply to a call has: the script's argument layout, for limits whose answers are one integer.
+ * The number of integers in the reply to one call, read from the script's arguments. For limits that answer with one
+ * integer each.
  *
  * @param {readonly string[]} args
  */

@@ -4,8 +4,8 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 
 /**
- * The builds of this library to measure side by side: the folder `dist`, or those given by `--dist`, and what else the
- * command takes.
+ * The builds of this library to compare: the folder `dist`, or the folders given by `--dist`. Also parses the command's
+ * other options.
  *
  * @param {string} usage
  * @param {Record<string, number>} numbers options that are whole numbers, with what they usually are

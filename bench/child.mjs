@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { own } from '../test/kit/servers/reaper.mjs';
 
 /**
- * A process of its own, so that its processor time and its compiled code are its own. It stays for the whole run.
+ * A child process, so that its processor time and its compiled code are measured apart. It lives for the whole run.
  *
  * @typedef {object} Child
  * @property {(request: object) => Promise<any>} ask one at a time
@@ -40,7 +40,7 @@ export function startChild(file, name) {
 }
 
 /**
- * The child's side: answers each request, until the parent is done.
+ * The child's side: answers each request until the parent disconnects.
  *
  * @param {(request: any) => Promise<unknown>} answer
  */

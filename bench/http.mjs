@@ -1,10 +1,10 @@
 // @ts-check
 /**
- * What a limiter costs a server, end to end: `npm run bench -- http`, `npm run bench -- http --rounds 3`.
+ * Measures what a limiter costs a server, end to end: `npm run bench -- http`, `npm run bench -- http --rounds 3`.
  *
- * A bare server, the same with this library, and with the framework's usual limiter, each in a process of its own on
- * one Redis, under the same load from another process. They take turns in every round, in an order drawn anew; what
- * counts is the median of each round's ratio to the bare server.
+ * Compares three servers: bare, with this library, and with the framework's usual limiter. Each runs in its own
+ * process, on one Redis, under the same load from another process. They take turns in every round, in random order. The
+ * result is the median of each round's ratio to the bare server.
  */
 import os from 'node:os';
 import { parseArgs } from 'node:util';
@@ -31,7 +31,7 @@ const [rounds, connections, ms] = [values.rounds, values.connections, values.ms]
   }
   return number;
 });
-/** Of each server before the first round, for the compiler. */
+/** Warm-up of each server before the first round, so that its code is compiled. */
 const WARM_UP_MS = 2_000;
 
 ensurePackages();

@@ -1,7 +1,7 @@
 // @ts-check
 
 /**
- * Distinct identities of one length, in an order that is random and always the same.
+ * Distinct identities of one length. Their order is random and the same in every run.
  *
  * @param {number} count
  * @returns {string[]}
@@ -20,7 +20,7 @@ export function makeIdentities(count) {
 }
 
 /**
- * One after another, for ever.
+ * Returns the identities one after another, and starts over after the last.
  *
  * @param {readonly string[]} identities
  * @returns {() => string}

@@ -3,7 +3,7 @@ export async function importInternal(url, file) {
   try {
     return await import(`${url}/${file}`);
   } catch (error) {
-    // Earlier builds have the same files beside their entry, so that they can be compared with this one.
+    // Earlier builds have the same files beside their entry, so this benchmark can compare them.
     const flat = file.slice(file.lastIndexOf('/') + 1);
     return import(`${url}/${flat}`).catch(() => {
       throw error;

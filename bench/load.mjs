@@ -1,6 +1,9 @@
 // @ts-check
 
-/** With one call at a time each call is timed; else one in this many, a prime, so that timed calls fall on every index of a batch. */
+/**
+ * Times each call if one call is in flight, else one call in this many. It is a prime, so that timed calls fall on
+ * every index of a batch.
+ */
 const SAMPLE_ONE_OF = 17;
 
 /**
@@ -18,8 +21,8 @@ const SAMPLE_ONE_OF = 17;
  */
 
 /**
- * A closed loop: as soon as a call is answered, the next one is made. What the loop itself costs is in the result, and
- * the same for every subject.
+ * A closed loop: as soon as a call is answered, the next one is made. The loop's own cost is in the result, and is the
+ * same for every subject.
  *
  * @param {(identity: string) => Promise<boolean>} decide
  * @param {() => string} nextIdentity

@@ -1,8 +1,8 @@
 // @ts-check
 /**
- * What a decision costs this process, in microseconds of its processor, on a Redis that answers by itself at once, so
- * that no client library is in the figure: `node bench/node.mjs`. With several `--dist` the builds take turns, each in
- * a process of its own. `node --cpu-prof bench/node.mjs` leaves a profile of each. Measures builds as they are.
+ * Measures what a decision costs this process, in microseconds of processor time: `node bench/node.mjs`. A stub answers
+ * in place of Redis, so that no client library is in the figure. With several `--dist` the builds take turns, each in
+ * its own process. `node --cpu-prof bench/node.mjs` writes a profile of each. Measures builds as they are.
  */
 import { startChild } from './child.mjs';
 import { readBuilds } from './builds.mjs';
@@ -16,7 +16,7 @@ const { builds, counts } = readBuilds(
   { rounds: 15, ms: 200 },
 );
 
-/** As node.worker.mjs knows them. */
+/** The cases, by their names in node.worker.mjs. */
 const parts = [
   'allow, 1 in flight',
   'allow, 256 in flight',
@@ -41,7 +41,7 @@ try {
     for (const part of parts) {
       for (const { child, samples } of round % 2 === 0 ? children : children.toReversed()) {
         const us = await child.ask({ kind: part, ms: counts['ms'] });
-        // The first round is for the compiler.
+        // The first round warms up the compiler.
         if (round >= 0) samples.get(part)?.push(us);
       }
     }

@@ -34,8 +34,8 @@ export function median(values) {
 }
 
 /**
- * This library against the peer that is best at this metric, as the median of the ratios of each round: what slows the
- * machine down slows both of a pair.
+ * Compares this library with the best peer at this metric: the median of the ratios of each round. A slow moment of the
+ * machine slows both of a pair.
  *
  * @param {Samples} samples
  * @param {Metric} metric
@@ -59,7 +59,7 @@ function againstBest(samples, { key, moreIsBetter }, ours, peers) {
 }
 
 /**
- * The medians of one scenario, and below them the ratios, each with the peer that it is against.
+ * A table of the medians of one scenario, with the ratios and their peers below it.
  *
  * @param {Samples} samples
  * @param {readonly Row[]} rows
@@ -125,10 +125,10 @@ export function bytesTable(bytes) {
 }
 
 /**
- * What is aimed at, and whether it is reached against the best of all peers.
+ * The goals, and whether each is reached against the best of all peers.
  *
  * @param {(inFlight: number, hot: boolean) => Samples | undefined} samplesOf
- * @param {ReadonlyMap<string, Bytes> | undefined} bytes undefined: not of enough identities to say
+ * @param {ReadonlyMap<string, Bytes> | undefined} bytes undefined: measured with too few identities
  * @param {readonly Row[]} rows
  */
 export function goals(samplesOf, bytes, rows) {

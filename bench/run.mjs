@@ -1,10 +1,9 @@
 // @ts-check
 /**
- * This library against others on one Redis: `npm run bench`, `npm run bench -- --quick`.
+ * Compares this library with others on one Redis: `npm run bench`, `npm run bench -- --quick`.
  *
- * Every subject runs in a process of its own, on a database of its own. All of them take turns in every round, in an
- * order drawn anew, so that whatever else the machine does falls on all of them alike; what counts is the median over
- * the rounds.
+ * Every subject runs in its own process, on its own database. All subjects take turns in every round, in random order,
+ * so that other load on the machine falls on all of them alike. The result is the median over the rounds.
  */
 import { writeFileSync } from 'node:fs';
 import os from 'node:os';
@@ -52,11 +51,11 @@ if (options.help) {
   process.exit(0);
 }
 
-/** Of each turn, before anything is counted: sockets and caches are this subject's again. */
+/** Warm-up of each turn, not counted: refreshes the subject's sockets and caches. */
 const SETTLING_MS = 30;
-/** Of each subject before the first round, for the compiler. */
+/** Warm-up of each subject before the first round, so that its code is compiled. */
 const WARM_UP_MS = options.quick ? 200 : 1_000;
-/** A turn at 1 in flight: a few thousand calls. */
+/** Length of a turn with 1 call in flight: enough for a few thousand calls. */
 const PAIRED_MS = 200;
 
 const rounds = count('rounds', options.quick ? 1 : 15);
@@ -164,7 +163,7 @@ const reached = goals(
     const scenario = chosen.find((each) => each.inFlight === inFlight && each.hot === hot);
     return scenario && results.get(scenario);
   },
-  // Fewer would each carry more of the tables that grow by doubling.
+  // With fewer identities each would carry more of the hash tables, which grow by doubling.
   identities < 100_000 ? undefined : bytes,
   rows,
 );

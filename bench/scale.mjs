@@ -1,11 +1,11 @@
 // @ts-check
 /**
- * What a decision costs as identities, client processes and cluster primaries grow: `npm run bench -- scale`.
+ * Measures what a decision costs as identities, client processes and cluster primaries grow: `npm run bench -- scale`.
  *
- * What one table compares takes turns in every round, in an order drawn anew: what counts is the median over the
- * rounds. Only clusters come one after another. Writes bench/scale/figures.json, the tables of docs/scale.md, and docs/scale.svg.
- * `--quick` shows that all of it runs, with few identities, and writes nothing. `--render` measures nothing, and makes
- * page and plot of the figures that are there.
+ * The rows of a table take turns in every round, in random order, and the result is the median over the rounds. Only
+ * clusters run one after another. Writes bench/scale/figures.json, the tables of docs/scale.md, and docs/scale.svg.
+ * `--quick` runs everything with few identities and writes nothing. `--render` measures nothing, and makes page and
+ * plot from the stored figures.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
@@ -73,16 +73,18 @@ if (options.render) {
 const COUNTS = quick ? [1_000, 10_000] : [1_000, 100_000, 1_000_000, 10_000_000];
 const PROCESSES = [1, 2, 4, 8];
 const IN_FLIGHT = [1, 4, 16, 64, 256, 1_024];
-/** None: a server that is no cluster. */
+/** 0 is a single server without cluster mode. */
 const PRIMARIES = quick ? [0, 1, 3] : [0, 1, 2, 3, 4, 5, 6];
-/** Of everything that does not ask how it grows with their number. */
+/** Number of identities in measurements that do not vary it. */
 const IDENTITIES = quick ? 5_000 : 100_000;
 const ROUNDS = quick ? 1 : 7;
 const TURN_MS = quick ? 100 : 600;
-/** Of each turn, before anything is counted: sockets and caches are this turn's again. */
+/** Warm-up of each turn, not counted: refreshes sockets and caches. */
 const SETTLING_MS = quick ? 20 : 60;
 const WARM_UP_MS = quick ? 100 : 1_000;
-/** Within it a stranger's key expires: a turn sees as many expire as come. */
+/**
+ * The key of an identity that is seen once expires within this time. So in each turn as many keys expire as are made.
+ */
 const STRANGERS_FOR = '200ms';
 
 ensurePackages();
@@ -100,9 +102,9 @@ const children = Array.from({ length: Math.max(...PROCESSES) }, (_, i) =>
 );
 /** @type {Group[]} */
 const groups = [];
-/** Numbers of identities that have been asked for once. */
+/** How many identities were made that are called for only once. */
 let strangers = 0;
-/** The most of their keys that were there at a time. */
+/** The highest number of their keys that existed at a time. */
 let peakKeys = 0;
 const figures = {
   node: process.versions.node,
@@ -197,7 +199,7 @@ async function measureLoad() {
 }
 
 /**
- * One at a time: the nodes of a cluster talk to each other, and several clusters would be in each other's way.
+ * One cluster at a time: nodes talk to each other, and several clusters would disturb each other.
  *
  * @param {number} primaries 0 for a server that is no cluster
  */
@@ -282,12 +284,12 @@ async function fill({ name, identities, servers }) {
       return child.ask({ kind: 'fill', name, from: i * half, to });
     }),
   );
-  // The key tables are moved to larger ones bit by bit, at each tick, and for so long both are there.
+  // Redis moves its key tables to larger ones step by step, at each tick. Both tables exist meanwhile.
   const hz = (/** @type {number} */ ticks) =>
     Promise.all(servers.map((server) => server.command('CONFIG', 'SET', 'hz', ticks)));
   await hz(500);
   for (let settled = false; !settled;) {
-    // To look takes Redis half a second of its own where there are ten million.
+    // With ten million keys this check takes Redis half a second of processor time.
     await sleep(Math.max(200, identities / 5_000));
     const told = await Promise.all(
       servers.map((server) => server.command('DEBUG', 'HTSTATS', '0')),
@@ -385,7 +387,7 @@ function medians({ samples }) {
 }
 
 /**
- * Four figures say all that such a measurement can.
+ * Four digits: the measurement is not more precise than that.
  *
  * @param {string} _key
  * @param {unknown} value

@@ -1,11 +1,11 @@
 // @ts-check
 /**
- * What the decision script costs Redis, in microseconds of its processor per decision, without Node in the figure:
- * `node bench/script.mjs`. With several `--dist` the builds take turns, so that a change to the script is judged by
+ * Measures what the decision script costs Redis, in microseconds of processor time per decision, without Node in the
+ * figure: `node bench/script.mjs`. With several `--dist` the builds take turns, and a change to the script is judged by
  * the ratio to the first. Measures builds as they are.
  *
- * `script` is the time inside the script, `all` is all processor time of the server: reading the command, and writing
- * the reply, included.
+ * `script` is the time inside the script. `all` is all processor time of the server, with reading the command and
+ * writing the reply.
  */
 import { randomUUID } from 'node:crypto';
 import { openResp, startRedis } from '../test/kit/servers/index.mjs';
@@ -24,11 +24,11 @@ const { builds, counts } = readBuilds(
 
 const KEYS_OF_A_CALL = 128;
 const IDENTITIES = 100_000;
-/** So much that nothing is ever refused, and what it takes is kept for the whole run. */
+/** So large that nothing is ever refused, and that every charge is kept for the whole run. */
 const PLENTY = 500_000_000;
-/** One unit comes back in 600 ms. */
+/** One unit recovers in 600 ms. */
 const SLOW = /** @type {const} */ ({ rate: 100, period: '1m', burst: PLENTY });
-/** Units that keep an identity in Redis for the whole run. */
+/** Charging this many units keeps an identity in Redis for the whole run. */
 const KEPT = 1_700;
 
 /** @typedef {typeof import('../dist/index.js')} Library */
@@ -39,10 +39,10 @@ const KEPT = 1_700;
  * @typedef {object} Case
  * @property {string} name
  * @property {(library: Library) => Limit[]} limits
- * @property {Verb} [verb] allow without it
+ * @property {Verb} [verb] default: allow
  * @property {number} [identities] 1: all entries of a call are on one key
  * @property {number} [entries] of a call
- * @property {'absent' | 'exhausted'} [state] of the keys; present and within the limit without it
+ * @property {'absent' | 'exhausted'} [state] of the keys; default: present and within the limit
  * @property {'first' | 'next'} [linear] the first of several cases with ever more limits, and those that follow it
  */
 
@@ -85,7 +85,7 @@ const cases = [
     limits: ({ concurrency }) => [concurrency({ max: 100_000, ttl: '24h' })],
     verb: 'acquire',
   },
-  // Shadow, so that one limit takes the same way through the script as several.
+  // A shadow, so that one limit takes the same path through the script as several.
   { name: '1 limit', limits: buckets(1, true), linear: 'first' },
   { name: '2 limits', limits: buckets(2, true), linear: 'next' },
   { name: '4 limits', limits: buckets(4, true), linear: 'next' },
@@ -192,10 +192,10 @@ async function prepare(url, namespace, measured) {
   return { prepared, decisions: prepared.length * perCall, absent: state === 'absent' };
 }
 
-/** What an entry brings of its own. @param {Verb} verb */
+/** Arguments that an entry needs beside its shape. @param {Verb} verb */
 function partOf(verb) {
   if (verb === 'acquire') return { details: [randomUUID()] };
-  // Ten seconds, in the script's own unit of milliseconds.
+  // Ten seconds, in milliseconds, the script's own unit.
   if (verb === 'reserve') return { record: `#r:${randomUUID()}`, details: ['10000'] };
   return {};
 }
@@ -270,7 +270,7 @@ try {
   const table = [
     ['us per decision', 'build', 'script', 'all', 'script ratio', 'all ratio', 'x 1 limit'],
   ];
-  /** What one limit costs, by build. @type {number[]} */
+  /** Cost of one limit, by build. @type {number[]} */
   let one = [];
   for (const { name, linear, subjects } of results) {
     if (linear === 'first') {

@@ -1,8 +1,9 @@
 // @ts-check
 /**
- * What it costs this process to be seen, in microseconds of its processor per decision: `npm run bench -- telemetry`.
+ * Measures what telemetry costs this process, in microseconds of processor time per decision: `npm run bench --
+ * telemetry`.
  *
- * Each row is a process of its own. All of them take turns in every round, in both directions; what counts is the
+ * Each row is a process of its own. All of them take turns in every round, in both directions. The results are the
  * median over the rounds, and the median of each round's ratios.
  */
 import os from 'node:os';
@@ -45,10 +46,10 @@ ensurePackages();
 if (!options['no-build']) await build();
 if (options.redis) ensureRedisServer();
 
-/** As telemetry.worker.mjs knows them, each against the one that it adds something to. */
+/** The modes of telemetry.worker.mjs, each with the mode that it adds something to. */
 const MODES = [
   { mode: 'nothing on', against: 'nothing on' },
-  // What a ratio is worth on this machine at this time.
+  // Two equal modes: their ratio shows the noise of this machine.
   { mode: 'nothing on', name: 'nothing on, again', against: 'nothing on' },
   { mode: 'channels subscribed', against: 'nothing on' },
   { mode: 'Prometheus', against: 'nothing on' },
@@ -57,7 +58,7 @@ const MODES = [
   { mode: 'OpenTelemetry spans', against: 'callers in spans' },
 ];
 const IN_FLIGHT = [1, 256];
-/** For the compiler. */
+/** Warm-up, so that the code is compiled. */
 const WARM_UP_ROUNDS = 2;
 
 const dist = fileURLToPath(new URL('../dist', import.meta.url));

@@ -12,7 +12,7 @@ import { runLoad } from './load.mjs';
 
 const IDENTITIES = 100_000;
 const SCRAPE_EVERY_MS = 1_000;
-/** Callers with a span of their own each, as requests of a server have. */
+/** Callers, each with its own span, as the requests of a server have. */
 const CALLERS = 256;
 
 /** @typedef {import('../dist/index.js').RateLimiter} RateLimiter */
@@ -29,7 +29,7 @@ serve(async (request) => {
     return undefined;
   }
   const { scrape } = subject;
-  // Within the turn, so that each turn bears its share: half a second after its begin, and then once per second.
+  // Scrapes within the turn, so that each turn bears its share: half a second after its start, then once per second.
   /** @type {Promise<unknown>[]} */
   const scrapes = [];
   /** @type {NodeJS.Timeout | undefined} */
@@ -112,7 +112,7 @@ function openTelemetryOf(url) {
 
 const nothing = () => {};
 
-/** All that there is to subscribe to, with functions that do nothing. */
+/** Subscribes to every channel, with functions that do nothing. */
 function subscribeAll() {
   const all = {
     start: nothing,
@@ -134,7 +134,7 @@ class OnDemand extends MetricReader {
   async onShutdown() {}
 }
 
-/** Spans are made, batched and exported to nowhere. */
+/** Spans are made and batched; the exporter drops them. */
 function tracers() {
   context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
   /** @type {any} */

@@ -1,6 +1,6 @@
 /**
- * The HTTP API on plain node:http. Limited routes stand behind the library's own adapter: their header fields and their
- * refusals are what its users get. Every other body is one line of JSON.
+ * The HTTP API on plain node:http. The library's adapter guards limited routes and writes their header fields and
+ * refusals. Every other body is one line of JSON.
  */
 import { createServer } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -17,7 +17,7 @@ import { RULE_NAMES } from './limits.mjs';
  * @typedef {(request: Request, response: Response) => unknown} Route
  */
 
-/** How long a report takes: one who asks for more of them at a time finds no place free. */
+/** How long a report takes. A caller that asks for more reports at a time finds no place free. */
 const REPORT_MS = 500;
 
 /**
@@ -102,7 +102,8 @@ export function createApi({ limiters, worker, gather, page }) {
 }
 
 /**
- * Who is limited. Two parts, so that no API key can pass for somebody's address.
+ * Names the caller to limit, in two parts, so that no API key equals another caller's address.
+ *
  * @param {Request} request
  * @returns {Identity}
  */
@@ -112,7 +113,8 @@ function callerOf(request) {
 }
 
 /**
- * What the library says, in the order in which one reads it. What is undefined does not show in JSON.
+ * The decision's numbers, as a reader wants them ordered. JSON leaves out undefined values.
+ *
  * @param {Decision} decision
  */
 function factsOf(decision) {
@@ -122,7 +124,8 @@ function factsOf(decision) {
 }
 
 /**
- * The same, and what each limit says.
+ * The decision's numbers, and those of each limit.
+ *
  * @param {Decision} decision
  */
 function stateOf(decision) {

@@ -33,8 +33,8 @@ import { RULE_NAMES } from './limits.mjs';
  */
 export function openFigures(limiters, worker, store) {
   const register = new Registry();
-  // One port for all workers: a scrape reaches one of them. A label keeps them apart where a sum would go down, and look
-  // like a restart of all, when one of them ends.
+  // A scrape reaches one of the workers behind the port. The label `worker` keeps apart the metrics whose sum would
+  // drop when one worker ends, and look like a restart of all.
   register.setDefaultLabels({ worker: String(worker) });
   const close = prometheusMetrics({ register, limiters: Object.values(limiters) });
   return {

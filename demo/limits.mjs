@@ -1,12 +1,12 @@
 /** The demo's limits. */
 import { concurrency, MemoryStore, RateLimiter, slidingWindow } from 'distributed-rate-limiter';
 
-/** Each caller has these limits of its own. The first two show both answers to a lost store: let pass, or refuse. */
+/** Each caller has these limits of its own. The first two show both answers to a lost store: pass or refuse. */
 export const RULES = /** @type {const} */ ({
   hello: { rate: 5, period: '10s', failStrategy: 'open' },
-  // One unit in 14 minutes: none comes back while a burst of requests lasts, so its sum is exact.
+  // One unit recovers in 14 minutes. None recovers during a burst of requests, so the burst's sum is exact.
   export: { rate: 100, period: '1d', failStrategy: 'closed' },
-  // Places are held for as long as an answer takes; the other limit is only watched, to see whom it would refuse.
+  // A report holds a place until it is answered. The other limit is a shadow, to show which callers it would refuse.
   report: {
     places: { max: 3, ttl: '30s' },
     trial: { rate: 10, period: '1m', shadow: true },
@@ -25,7 +25,7 @@ export const RULE_NAMES = ['hello', 'export', 'report'];
  * @returns {Limiters}
  */
 export function openLimiters(redisUrl) {
-  // All processes of the demo, Redis included, crowd one machine: more than the default 250 ms.
+  // All processes of the demo share one machine with Redis and may need more than the default 250 ms.
   const place =
     redisUrl === undefined ? { store: new MemoryStore() } : { redis: redisUrl, timeoutMs: 1_000 };
   const { places, trial, failStrategy } = RULES.report;
@@ -45,7 +45,8 @@ export function openLimiters(redisUrl) {
 }
 
 /**
- * Resolves when decisions can be made; rejects with what is in the way.
+ * Resolves when decisions can be made; rejects with the obstacle.
+ *
  * @param {Limiters} limiters
  */
 export async function readyLimiters(limiters) {

@@ -15,7 +15,7 @@ import {
 import { showTogether } from './together.mjs';
 
 const BURST = { limit: RULES.export.rate, requests: 400 };
-/** So that no worker goes without, whoever is fastest to accept. */
+/** Enough connections that every worker gets some, even if one accepts faster than the others. */
 const CONNECTIONS_PER_WORKER = 8;
 const FEWEST_CONNECTIONS = 32;
 
@@ -26,7 +26,7 @@ const FEWEST_CONNECTIONS = 32;
  */
 export async function run(options) {
   const ended = endOfRun();
-  /** In the order of their making; closed in the other one. @type {(() => Promise<void>)[]} */
+  /** In the order in which they were opened; closed in reverse. @type {(() => Promise<void>)[]} */
   const closings = [];
   try {
     const place = await openPlace(options, closings);
@@ -101,8 +101,8 @@ function noteLoss(worker, replaced) {
 }
 
 /**
- * Says what happens to Redis, once for all processes: it is back when all of them have it back. Quiet before `begin`
- * and after `end`: what the processes say of Redis while they start or close is no news.
+ * Announces each change of Redis's state once for all processes, and a return when all of them have Redis back. Silent
+ * before `begin` and after `end`, while processes start or close.
  */
 function watchStore() {
   /** @type {Map<number, import('./serve.mjs').StoreState>} */
@@ -134,7 +134,7 @@ function watchStore() {
   };
 }
 
-/** The first Ctrl-C lets the demo end well; a second one does not wait for that. */
+/** The first Ctrl-C ends the demo gracefully; a second one ends it at once. */
 function endOfRun() {
   return new Promise((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM']) {

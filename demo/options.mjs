@@ -1,4 +1,4 @@
-/** The demo's command line. Imports nothing but Node itself: a bad flag is refused before anything is installed. */
+/** The demo's command line. Imports only Node modules: a bad flag is refused before anything is installed. */
 import { parseArgs } from 'node:util';
 import { Problem } from './problem.mjs';
 
@@ -82,7 +82,7 @@ function parse(args) {
     return values;
   } catch (error) {
     if (error instanceof TypeError && 'code' in error) {
-      // Node goes on to explain how to escape the flag, which is never what was meant here.
+      // Node's message continues with how to escape the flag, which does not help here.
       throw new Problem(`${error.message.split(/\.\s/, 1)[0]?.replace(/\.$/, '')}.`, 2);
     }
     throw error;
@@ -90,7 +90,8 @@ function parse(args) {
 }
 
 /**
- * Without the `--` npm takes the flags for its own and passes on none of them.
+ * Detects flags given without `--`: npm takes them as its own and passes none of them on.
+ *
  * @param {Readonly<Record<string, string | undefined>>} env
  */
 function refuseFlagsOfNpm(env) {

@@ -1,4 +1,4 @@
-/** The live page: one file with its own style and script, and a policy that allows it nothing else. */
+/** The live page: one file with its own style and script, and a content security policy that allows nothing else. */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 

@@ -1,7 +1,7 @@
 import { createServer } from 'node:net';
 import { Problem } from './problem.mjs';
 
-/** The demo trusts any API key, so it is for this machine alone. */
+/** The demo trusts any API key, so it listens on loopback only. */
 export const HOST = '127.0.0.1';
 
 const TRIES = 100;

@@ -1,4 +1,4 @@
-/** A redis-server for this run alone, with nothing saved. */
+/** A redis-server for this run alone, without persistence. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startRedis } from '../test/kit/servers/redis-server.mjs';
 import { Problem } from './problem.mjs';
@@ -19,7 +19,7 @@ export async function startPrivateRedis() {
   let away = false;
   const comeBack = async () => {
     await sleep(AWAY_MS, undefined, { ref: false });
-    // A start that fails is tried again: the next look finds no process.
+    // Retries a start that failed: the next check finds no process.
     if (!closed) await server.start().catch(() => {});
     away = false;
   };

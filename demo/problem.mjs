@@ -1,6 +1,6 @@
 /** An obstacle to the demo, with what to do about it; printed without a stack trace. */
 export class Problem extends Error {
-  /** What the process ends with: 2 for a command line that makes no sense, 1 for everything else. */
+  /** Exit code of the process: 2 for an invalid command line, 1 for everything else. */
   exitCode;
 
   /**

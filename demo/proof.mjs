@@ -1,4 +1,4 @@
-/** The proof: real HTTP requests of one caller, all at once, and who admitted how many of them. */
+/** The proof: sends real HTTP requests of one caller all at once, and counts how many each worker admitted. */
 import { randomUUID } from 'node:crypto';
 import { Agent, get } from 'node:http';
 
@@ -8,7 +8,7 @@ const TIMEOUT_MS = 10_000;
  * @typedef {object} Answer what one request came to
  * @property {number} status 0: none came
  * @property {number} worker which process gave it, from 1; 0: none
- * @property {string} title what a refusal says of itself, or why no answer came
+ * @property {string} title of the refusal, or why no answer came
  * @property {boolean} degraded
  * @property {number} retryAfterMs 0: it does not say
  *
@@ -34,7 +34,7 @@ const TIMEOUT_MS = 10_000;
  */
 export async function prove({ url, limit, requests, connections, workers }) {
   const agent = new Agent({ keepAlive: true, maxSockets: connections });
-  // Nobody has used anything of a new caller's limit, whatever ran on this Redis before.
+  // A new caller has its whole limit, whatever ran on this Redis before.
   const caller = `proof-${randomUUID()}`;
   const startedAt = performance.now();
   const answers = await Promise.all(

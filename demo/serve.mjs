@@ -80,7 +80,7 @@ function open(redisUrl) {
 }
 
 /**
- * The same, where it is about Redis, in words that say what to do.
+ * Explains an error about Redis, with a cure.
  *
  * @param {unknown} error
  * @param {string | undefined} redisUrl
@@ -89,7 +89,7 @@ export function explained(error, redisUrl) {
   if (redisUrl === undefined || !(error instanceof RateLimiterError)) return error;
   const { message, cause } = error;
   if (!(cause instanceof Error)) return new Problem(redisUnusable(redisUrl, message));
-  // Where a name has several addresses Node's error has no message, only a code.
+  // If a name has several addresses, Node's error has no message, only a code.
   const why = cause.message || /** @type {NodeJS.ErrnoException} */ (cause).code;
   return new Problem(redisUnusable(redisUrl, `${message} (${why}).`));
 }

@@ -1,4 +1,4 @@
-/** Several limits that decide together, and a reservation that is settled: without a server, in a few lines. */
+/** Shows several limits that decide together, and a reservation that is settled, without a server. */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
@@ -27,7 +27,7 @@ const RULES = /** @type {const} */ ({
   TOKENS: { rate: 10_000, period: '1d' },
 });
 
-/** What is tried where nobody asked for one round alone. */
+/** Without `--once` a call every 500 ms follows, each of which works for 2.5 s. */
 const LIVE_EVERY_MS = 500;
 const LIVE_WORK_MS = 2_500;
 
@@ -37,7 +37,7 @@ const LIVE_WORK_MS = 2_500;
  * @throws {import('./problem.mjs').Problem} when no decision can be made
  */
 export async function showTogether(place, ended) {
-  // A caller of this run alone, whatever that Redis holds.
+  // A caller of this run alone, independent of what that Redis holds.
   const caller = ['demo', randomUUID()];
   const [api, tokens] = open(place);
   try {
@@ -48,7 +48,7 @@ export async function showTogether(place, ended) {
     await showLimits(api, caller);
     await showReservation(tokens, caller);
     if (ended !== undefined) await showLive(api, caller, ended);
-    // A quota of a month would stay in somebody's Redis for as long.
+    // A monthly quota would stay in the user's Redis for a month.
     await Promise.all([api.reset(caller), tokens.reset(caller)]);
   } finally {
     await Promise.all([api.close(), tokens.close()]);
@@ -119,7 +119,7 @@ async function showReservation(tokens, caller) {
 }
 
 /**
- * Goes on, a call each half second that works for longer than that, until it is ended.
+ * Goes on calling every half second until the demo is ended.
  *
  * @param {RateLimiter} api
  * @param {string[]} caller
@@ -127,13 +127,13 @@ async function showReservation(tokens, caller) {
  */
 async function showLive(api, caller, ended) {
   console.log(liveNote());
-  // The round above used up most of it.
+  // The first round used up most of it.
   await api.reset(caller);
   const over = ended.then(() => true);
   for (let number = 1; ; number++) {
     const lease = await api.acquire(caller);
     console.log(leaseRow(`${number}`, 'acquire', lease));
-    // It ends by itself where the demo does: nobody waits for it.
+    // Ends when the demo does; nothing awaits it.
     if (lease.allowed) {
       setTimeout(() => void lease.release().catch(() => {}), LIVE_WORK_MS).unref();
     }

@@ -10,7 +10,7 @@ import { serveHere } from './serve.mjs';
  * @typedef {{ kind: 'end' } | { kind: 'report', ask: number } | { kind: 'gathered', ask: number, reports: readonly Report[] }} PrimaryWord
  */
 
-// Ctrl-C reaches the whole group of processes; when this one ends is its parent's decision.
+// Ctrl-C reaches the whole group of processes; the parent decides when this one ends.
 process.on('SIGINT', () => {});
 process.on('SIGTERM', () => {});
 
@@ -19,7 +19,11 @@ function tell(word) {
   if (process.connected) process.send?.(word);
 }
 
-/** Who waits for the reports of all, by the number of the question. @type {Map<number, (reports: readonly Report[]) => void>} */
+/**
+ * Callers still waiting for the reports of all workers, by number of the question.
+ *
+ * @type {Map<number, (reports: readonly Report[]) => void>}
+ */
 const waiting = new Map();
 let asked = 0;
 

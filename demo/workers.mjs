@@ -25,7 +25,7 @@ export async function serveFromWorkers({ onStoreState, ...order }, count, onLost
   cluster.setupPrimary({ exec: fileURLToPath(new URL('worker.mjs', import.meta.url)), args: [] });
   /** @type {Map<number, import('node:cluster').Worker>} */
   const running = new Map();
-  /** Those of them that can answer. @type {Map<number, import('node:cluster').Worker>} */
+  /** Workers that can answer, by number. @type {Map<number, import('node:cluster').Worker>} */
   const serving = new Map();
   const reports = reportsOf(serving);
   let closing = false;
@@ -61,7 +61,7 @@ export async function serveFromWorkers({ onStoreState, ...order }, count, onLost
     });
     worker.once('exit', () => {
       if (closing) return;
-      // What it knew of Redis went with it.
+      // What the worker knew of Redis's state is gone with it.
       onStoreState(number, 'ready');
       start(number).then(
         () => onLost(number, true),
@@ -91,11 +91,16 @@ export async function serveFromWorkers({ onStoreState, ...order }, count, onLost
 }
 
 /**
- * Asks all workers for what they know of themselves.
+ * Asks all workers for their reports.
+ *
  * @param {ReadonlyMap<number, import('node:cluster').Worker>} workers by their numbers
  */
 function reportsOf(workers) {
-  /** By question: told of each answer, and of each worker that ends without one. @type {Map<number, (worker: number, report?: Report) => void>} */
+  /**
+   * By question: called with each answer, and with each worker that ends without an answer.
+   *
+   * @type {Map<number, (worker: number, report?: Report) => void>}
+   */
   const open = new Map();
   let asked = 0;
   return {
@@ -129,7 +134,8 @@ function reportsOf(workers) {
 }
 
 /**
- * One that is about to end is told nothing.
+ * Sends nothing to a worker that is about to end.
+ *
  * @param {import('node:cluster').Worker} worker
  * @param {PrimaryWord} word
  */

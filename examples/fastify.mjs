@@ -7,7 +7,7 @@ const limiter = new RateLimiter({ ...place, rate: 5, period: '1m' });
 const app = Fastify();
 app.register(rateLimit, { limiter });
 app.get('/', async () => 'hello\n');
-// A route may say more for itself, or that it is not limited.
+// A route may add its own options, or `false` for no limit.
 app.get('/export', { config: { rateLimit: { cost: 5 } } }, async () => 'all of it\n');
 app.get('/health', { config: { rateLimit: false } }, async () => 'well\n');
 

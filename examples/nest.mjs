@@ -1,5 +1,5 @@
-// NestJS 12 or 11: `node examples/nest.mjs`, then `curl -i` the address that it prints, six times.
-// Decorators are called as functions, because JavaScript has no syntax for them yet; docs/nest.md has it in TypeScript.
+// NestJS 12 or 11: `node examples/nest.mjs`, then `curl -i` the address that it prints, six times. ¶ Decorators are
+// called as functions, because JavaScript has no syntax for them yet. docs/nest.md shows TypeScript.
 import { Controller, Get, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { RateLimiter } from 'distributed-rate-limiter';

@@ -4,12 +4,13 @@ import { rateLimit } from 'distributed-rate-limiter/web';
 import { run } from './shared/node-server.mjs';
 import { place } from './shared/place.mjs';
 
-// A web Request does not know who is connected; an API key says who asks, and all without one are one caller.
+// A web Request does not tell the client's address. An API key names the caller; all callers without a key share one
+// limit.
 const limited = rateLimit(
   { ...place, rate: 5, period: '1m' },
   { identify: (request) => request.headers.get('x-api-key') ?? 'anonymous' },
 );
-// In Next.js this would be `export const GET = …`, in Bun or Deno the function to serve with.
+// In Next.js this would be `export const GET = …`; in Bun or Deno, the function that serves.
 const handler = limited(() => new Response('hello\n'));
 
 const listener = getRequestListener((request) => handler(request));

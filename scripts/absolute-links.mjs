@@ -1,6 +1,6 @@
 /**
- * Makes the relative links of README.md lead to the repository, as npm's page of the package is beside no other file.
- * The release runs it before it publishes; the README of the repository stays relative.
+ * Makes the relative links of README.md absolute, because the package's page on npm has no other files beside it. The
+ * release runs this script before it publishes; the README in the repository stays relative.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';

@@ -1,6 +1,6 @@
 /**
- * `npm run bench -- <name> [options]`: the benchmark of that name in bench/. Without a name, decisions per second
- * beside other limiters (bench/run.mjs).
+ * `npm run bench -- <name> [options]` runs the benchmark of that name in bench/. Without a name it compares decisions
+ * per second with other limiters (bench/run.mjs).
  */
 import { spawnSync } from 'node:child_process';
 import path from 'node:path';

@@ -1,6 +1,6 @@
 /**
- * `npm run compat -- v0.1.0`: that version and this one on one Redis. Any revision will do, several in turn;
- * without one it is the newest release before this checkout.
+ * `npm run compat -- v0.1.0` tests that version beside this one on one Redis. Takes any revisions, tested in turn. The
+ * default is the newest release before this checkout.
  */
 import { spawnSync } from 'node:child_process';
 import path from 'node:path';

@@ -1,6 +1,6 @@
 /**
- * Makes a fresh clone runnable: installs the locked packages when they are missing or stale.
- * Imports nothing but Node itself, because it runs before any package exists.
+ * Makes a fresh clone runnable: installs the locked packages when they are missing or stale. Imports only Node modules,
+ * because it runs before any package exists.
  */
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -12,8 +12,8 @@ import { fileURLToPath } from 'node:url';
 export const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 
 /**
- * Returns at once when node_modules is what package-lock.json says; otherwise says so and runs `npm ci`.
- * Ends the process when that fails: nothing later could work.
+ * Returns at once when node_modules matches package-lock.json; otherwise says so and runs `npm ci`. Ends the process
+ * when that fails, because nothing later could work.
  */
 export function ensurePackages() {
   requireNode();
@@ -21,7 +21,7 @@ export function ensurePackages() {
   console.log(
     'Installing the locked packages (npm ci), needed once per change of package-lock.json ...',
   );
-  // NODE_ENV=production would leave out the very tools that are needed; no package here needs an install script.
+  // NODE_ENV=production would leave out the development tools. No package here needs an install script.
   const args = ['ci', '--include=dev', '--ignore-scripts', '--no-audit', '--no-fund'];
   const status = runNpm(args);
   if (status !== 0) {
@@ -31,7 +31,8 @@ export function ensurePackages() {
 }
 
 /**
- * The same for a folder with a package.json of its own, whose packages only some scripts or tests need.
+ * Installs the locked packages of a folder with its own package.json, which only some scripts or tests need.
+ *
  * @param {string} folder
  * @param {string} what is in it, as it is announced
  */
@@ -54,7 +55,9 @@ export function ensurePackagesOf(folder, what) {
 }
 
 /**
- * npm writes node_modules/.package-lock.json last, so an interrupted install is seen, and so is one made by hand.
+ * npm writes node_modules/.package-lock.json last. Comparing it detects an install that was interrupted or made by
+ * hand.
+ *
  * @param {string} folder
  */
 function packagesAreCurrent(folder) {
@@ -82,7 +85,8 @@ function readPackages(file) {
 }
 
 /**
- * Optional packages are the binaries of other platforms: npm leaves them out.
+ * Optional packages are the binaries of other platforms, which npm leaves out.
+ *
  * @param {LockedPackage | undefined} wanted
  * @param {LockedPackage | undefined} present
  */
@@ -104,7 +108,7 @@ function requireNode() {
  */
 export function runNpm(args) {
   const cli = process.env['npm_execpath'];
-  // Under another package manager npm_execpath is that one, which does not read package-lock.json.
+  // Under another package manager npm_execpath names that manager, which does not read package-lock.json.
   const [command, prefix] =
     cli !== undefined && path.basename(cli) === 'npm-cli.js'
       ? [process.execPath, [cli]]

@@ -30,7 +30,7 @@ export const INCLUDES = [
   'script/write',
 ];
 
-/** Made on first use, see `lazily`: algorithms and the reservation record. Every call needs all others. */
+/** Each is made on first use, see `lazily`. Every call needs all other includes. */
 const LAZY = new Set([
   'algorithms/token-bucket',
   'algorithms/sliding-window',
@@ -53,8 +53,9 @@ const USES = /\n {2}Uses: ([^]*?)\n {2}Out: /;
 const readInclude = (name) => readFileSync(new URL(`${name}.lua`, SOURCES), 'utf8');
 
 /**
- * Returns the script's text and hash. Tests replace includes: the clock by one that reads an argument, or the end by
- * one that records.
+ * Returns the script's text and hash. Tests replace includes: the clock with one that reads an argument, or the end
+ * with one that records.
+ *
  * @param {{ [include: string]: string }} [replaced] text by the name of an include
  */
 export function assemble(replaced = {}) {
@@ -73,8 +74,9 @@ export function assemble(replaced = {}) {
 }
 
 /**
- * Wraps an include in `make_<name>()`, which runs only when a call names the algorithm. The server makes every closure of
- * a script again in every call, and making those of one algorithm takes as long as a decision.
+ * Wraps an include in `make_<name>()`, which runs only when a call names the algorithm. Redis creates every closure of
+ * a script anew in every call, and the closures of one algorithm cost as much time as a decision.
+ *
  * @param {string} include @param {string} text
  */
 function lazily(include, text) {

@@ -24,15 +24,15 @@ export async function build() {
   await slim();
 }
 
-/** A line of a comment alone. */
+/** A line that holds only a comment. */
 const COMMENT = /^\s*(?:\/\*\*|\*|\/\/).*$/gm;
 
 /**
- * Takes the comments out of the JavaScript and of the sources in its maps, since the declarations have them, and leaves
- * one mapping per line. So the package is small, and debuggers and stack traces still show each line of the source.
+ * Removes comments from the JavaScript and from the sources in its maps, because the declarations have them. Keeps one
+ * mapping per line. The package stays small, and debuggers and stack traces still show each source line.
  */
 async function slim() {
-  // At the top of the file they would be imported before they are installed.
+  // A static import would load them before they are installed.
   const { transform } = await import('esbuild');
   const { decode, encode } = await import('@jridgewell/sourcemap-codec');
   const files = readdirSync(dist, { recursive: true, encoding: 'utf8' });
@@ -40,7 +40,7 @@ async function slim() {
     if (!name.endsWith('.js')) return;
     const file = path.join(dist, name);
     const compiled = readFileSync(file, 'utf8');
-    // Bundlers read some comments in `import()`, and esbuild would take them out as well.
+    // Bundlers read some comments in `import()`, which esbuild would remove as well.
     if (compiled.includes('webpackIgnore')) return;
     const map = readFileSync(`${file}.map`).toString('base64');
     const code = compiled.replace(
@@ -69,7 +69,10 @@ async function slim() {
   await Promise.all(slimmed);
 }
 
-/** Removes what no source is built to. Deleting dist first would leave a moment without it for importing processes. */
+/**
+ * Removes files that no source compiles to. Deleting dist first would leave importing processes without it for a
+ * moment.
+ */
 function removeOrphans() {
   for (const file of readdirSync(dist, { recursive: true, encoding: 'utf8' })) {
     const source = file.replace(/(\.d\.ts|\.js(\.map)?)$/, '.ts');

@@ -1,6 +1,6 @@
 /**
- * The built package, for scripts that show what it does. Builds it first if it is missing, so that they run without npm.
- * The specifiers are variables, because the types come from the sources, which exist before a build.
+ * The built package, for scripts that demonstrate it. Builds it first if it is missing, so that the scripts run without
+ * npm. The specifiers are variables, because TypeScript takes the types from the sources, which exist before a build.
  */
 import { existsSync } from 'node:fs';
 

@@ -18,9 +18,10 @@ import { runChecks } from './check.mjs';
  */
 
 /**
- * What a test run adds to the count. Vitest counts no failed test for a file that did not load, for an error outside
- * any test, or when it finds no test at all; each of these is counted as one failure here.
- * @param {VitestReport | undefined} report undefined: there is none, the run ended before it
+ * Counts the results of a test run. Vitest counts no failed test for a file that did not load, for an error outside any
+ * test, or when it finds no test at all. Each of these counts as one failure here.
+ *
+ * @param {VitestReport | undefined} report undefined: the run ended before it wrote one
  * @param {number} exitCode
  * @returns {Counts}
  */

@@ -1,8 +1,8 @@
 /**
- * Run after changing a dependency: `node scripts/complete-lock.mjs`.
- * A registry mirror may hold the native binaries of its own platform alone. npm then leaves all others out of
- * package-lock.json, and `npm ci` refuses the result everywhere. The tools pin their binaries exactly and name them by
- * platform, so the missing entries can be written; what only the binary itself could tell, its hash, stays out.
+ * Run after changing a dependency: `node scripts/complete-lock.mjs`. A registry mirror may hold native binaries of its
+ * own platform only. npm then leaves the others out of package-lock.json, and `npm ci` refuses that file on every
+ * platform. The tools pin their binaries exactly and name them by platform, so this script can write the missing
+ * entries. Only the hash stays out, because it needs the binary itself.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';

@@ -34,7 +34,10 @@ const JSON_FILE = new URL('../ops/grafana-dashboard.json', import.meta.url);
 const YAML_FILE = new URL('../ops/alerts.yaml', import.meta.url);
 const RUNBOOK = 'docs/observability.md#what-to-alert-on';
 
-/** Over a time that Grafana derives from how often is scraped; filtered by what was chosen above the panels. */
+/**
+ * `$__rate_interval` is a time that Grafana derives from the scrape interval. `$selected` filters by the choices above
+ * the panels.
+ */
 const over = '[$__rate_interval]';
 const ofLimiter = 'limiter=~"$limiter",job=~"$job",instance=~"$instance"';
 const ofStore = 'store=~"$store",job=~"$job",instance=~"$instance"';

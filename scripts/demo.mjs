@@ -1,4 +1,4 @@
-/** `npm run demo`, on a machine with nothing but Node and npm. Its flags: `npm run demo -- --help`. */
+/** `npm run demo`, on a machine with only Node and npm. Its flags: `npm run demo -- --help`. */
 import { readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import process from 'node:process';
@@ -8,7 +8,7 @@ import { ensurePackages, root } from './bootstrap.mjs';
 import { build } from './build.mjs';
 import { ensureRedisServer } from './redis-server.mjs';
 
-/** Whether every source has been compiled since it was last changed. */
+/** Whether every source was compiled after its last change. */
 function distIsCurrent() {
   const src = path.join(root, 'src');
   return readdirSync(src, { recursive: true, encoding: 'utf8' })

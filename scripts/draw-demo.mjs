@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /**
- * Takes the pictures of the demo's live page in docs: a caller over its limit, and an outage of Redis that has just
+ * Takes the screenshots of the demo's live page for docs: a caller over its limit, and a Redis outage that has just
  * ended, in both colour schemes. `npm run docs:draw -- demo`.
  */
 import { mkdirSync, statSync } from 'node:fs';
@@ -58,7 +58,7 @@ try {
   await shows('ready');
   await page.selectOption('#route', '/hello');
   await steady();
-  // So that the picture shows an answer of those that a caller over its limit gets.
+  // The screenshot then shows a refusal of a caller over its limit.
   await waitUntil('a refusal', async () =>
     ((await page.locator('#last').textContent()) ?? '').includes('429'),
   );
@@ -71,7 +71,7 @@ try {
   const answers = (await page.locator('#answers').textContent()) ?? '';
   for (const [i, scheme] of SCHEMES.entries()) {
     const path = fileURLToPath(new URL(`demo-${scheme}.png`, FOLDER));
-    // The other page has sent nothing itself.
+    // This second page has sent no requests itself.
     await pages[i]?.evaluate(
       ([text, sum]) => {
         const { document } = /** @type {any} */ (globalThis);

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * Draws docs/which-limit.svg: what each algorithm admits of the same traffic, decided by the algorithms themselves
- * on a clock that is moved by hand. With --check it writes nothing and fails when the picture is stale.
+ * Draws docs/which-limit.svg: what each algorithm admits of the same traffic. The algorithms themselves decide, on a
+ * manual clock. With --check it writes nothing and fails when the picture is stale.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import process from 'node:process';
@@ -35,7 +35,9 @@ const ROWS = [
   ['fixedWindow', 'starts afresh at each edge', fixedWindow({ rate: RATE, period: '10s' })],
 ];
 
-/** Calls in ms: a burst shortly before a window's edge and one right behind it, a pause, a steady stream too fast. */
+/**
+ * Calls in ms: a burst just before a window's edge and one just after it, a pause, then a steady stream above the rate.
+ */
 function traffic() {
   const calls = [];
   for (let i = 0; i < 12; i++) calls.push(7_500 + i * 160);
@@ -59,7 +61,7 @@ async function decide(limit) {
   return calls;
 }
 
-/** The window of one period that admitted most, the first of them. @param {readonly Call[]} calls */
+/** The first window of one period that admitted the most. @param {readonly Call[]} calls */
 function worstWindow(calls) {
   const passed = calls.filter((call) => call.passed).map(({ at }) => at);
   let worst = { from: 0, count: 0 };
@@ -81,7 +83,7 @@ const WORST_AT = WIDTH - 60;
 /** @param {number} ms */
 const x = (ms) => (LEFT + (ms / (SECONDS * 1_000)) * (WIDTH - LEFT - RIGHT)).toFixed(1);
 
-/** With a ground of its own the picture is legible on any page, whatever that page thinks of light and dark. */
+/** A background of its own keeps the picture legible on light and dark pages. */
 const STYLE = `
 text { font: 13px -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif; fill: #1f2328 }
 .title { font-size: 17px; font-weight: 600 }

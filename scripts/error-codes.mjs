@@ -1,6 +1,6 @@
 /**
- * Every error and warning of the library: what it means and what to do. docs/errors.md is made from this table by
- * `npm run generate`. It stands outside of src, so that no bundle carries it.
+ * Every error and warning of the library, with its meaning and cure. `npm run generate` makes docs/errors.md from this
+ * table. It is outside src, so that no bundle carries it.
  *
  * @typedef {object} ErrorRow
  * @property {string} from what throws it or rejects with it

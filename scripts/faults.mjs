@@ -1,7 +1,7 @@
 /**
- * `npm run faults`: what every client does under every fault, with each failure strategy, on real servers, as a table
- * of measured figures. The processes run with `--unhandled-rejections=strict`: no rejection may be left over.
- * Arguments choose scenarios by words of their names: `npm run faults -- half`.
+ * `npm run faults` shows what every client does under every fault, with each failure strategy, on real servers, as a
+ * table of measured figures. The processes run with `--unhandled-rejections=strict`, so an unhandled rejection fails
+ * the run. Arguments choose scenarios by words of their names: `npm run faults -- half`.
  */
 import { spawn } from 'node:child_process';
 import path from 'node:path';
@@ -19,13 +19,13 @@ ensureClients();
 ensureRedisServer();
 await build();
 
-// Not before there is something to import.
+// Imported only after the build.
 const { clients } = await import('../test/system/faults/clients.mjs');
 const { closings, runClosing } = await import('../test/system/faults/closing.mjs');
 const { tableOf } = await import('../test/system/faults/table.mjs');
 
 const EFFORT = 2;
-/** More at once than cores would measure each other. */
+/** More processes than cores would slow each other down and distort the figures. */
 const AT_ONCE = 2;
 
 const words = process.argv.slice(2).join(' ');
@@ -35,7 +35,7 @@ const failures = [];
 /** @type {(Row & { extra?: number })[]} */
 const rows = [];
 
-// Those with the most servers first.
+// Groups with the most servers run first.
 const waiting = ['cluster', 'sentinel', ...Object.keys(clients), 'port'];
 await Promise.all(
   Array.from({ length: AT_ONCE }, async () => {
@@ -75,7 +75,7 @@ process.exitCode = failures.length === 0 ? 0 : 1;
  */
 async function runKind(kind) {
   const file = path.join(root, 'test/system/faults/table.worker.mjs');
-  // Clients with their own defaults are warned of them: told hundreds of times, it would hide the table.
+  // Clients with default settings cause warnings; hundreds of them would hide the table.
   const flags = ['--unhandled-rejections=strict', '--disable-warning=DRL_CLIENT_RESENDS'];
   const args = [...flags, file, kind, String(EFFORT), words];
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
@@ -89,7 +89,7 @@ async function runKind(kind) {
     else failures.push(line.failure);
     process.stdout.write('row' in line ? '.' : 'F');
   }
-  // Also where a rejection was left over.
+  // Strict mode makes the exit code non-zero for an unhandled rejection as well.
   const ended = await code;
   if (ended !== 0) failures.push(`the process of ${kind} ended with ${ended}`);
   return held;

@@ -1,7 +1,7 @@
 /**
- * `npm run fuzz -- --cases 1000000 --seed 7`: random options, identities, headers, replies, stored states and lives of requests, each
- * against what must hold of it. Without --seed a new one, which is printed; a failure prints the seed of its own case.
- * `--area replies` runs one of them alone.
+ * `npm run fuzz -- --cases 1000000 --seed 7` generates random options, identities, headers, replies, stored states and
+ * lives of requests, and checks each against its invariants. Without --seed it chooses a new seed and prints it. A
+ * failure prints the seed of its own case. `--area replies` runs one area alone.
  */
 import { spawnSync } from 'node:child_process';
 import path from 'node:path';

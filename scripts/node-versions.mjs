@@ -1,6 +1,6 @@
 /**
- * `npm run test:node -- 22`: the whole suite on another Node; `npm run test:node -- 22 test/limiter`: some of it. The
- * Node comes from npm, see scripts/runtimes.mjs. Everything that the tests start is started with it, too.
+ * `npm run test:node -- 22` runs the whole suite on another Node; `npm run test:node -- 22 test/limiter` runs part of
+ * it. That Node comes from npm, see scripts/runtimes.mjs. Processes that the tests start run on it, too.
  */
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';

@@ -1,12 +1,12 @@
 /**
- * The tests and the demo start their own Redis servers on free ports, and need only the program `redis-server`.
- * Imports nothing but Node itself.
+ * The tests and the demo start their own Redis servers on free ports, and need only the program `redis-server`. Imports
+ * only Node modules.
  */
 import { spawnSync } from 'node:child_process';
 import process from 'node:process';
 import { pathToFileURL } from 'node:url';
 
-/** In the order in which they are looked for: a Linux with brew still prefers its own packages. */
+/** Package managers in order of preference: a Linux machine with brew still uses its own packages first. */
 const installers = [
   {
     program: 'apt-get',
@@ -46,7 +46,8 @@ export function ensureRedisServer() {
 }
 
 /**
- * Nobody's machine is changed unasked: root and CI may install, all others are told how.
+ * Installs only as root or in CI. Otherwise it prints the command and changes nothing.
+ *
  * @param {string} program
  * @returns {string | undefined} what to put before the command; undefined: not allowed
  */

@@ -1,4 +1,4 @@
-/** Earlier revisions of this library, built as they were, to be run or measured beside the present one. */
+/** Builds earlier revisions of this library, to run or measure them beside the present one. */
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, symlinkSync } from 'node:fs';
 import path from 'node:path';
@@ -13,15 +13,15 @@ function git(folder, ...args) {
 }
 
 /**
- * The newest release before this checkout: the highest `v*` tag on what HEAD descends from, so never one on HEAD
- * itself. Undefined where there is none, where a clone has no tags, and where there is no git.
+ * The newest release before this checkout: the highest `v*` tag among HEAD's ancestors, HEAD itself excluded. Undefined
+ * if there is no release, if the clone has no tags, or without git.
  *
  * @param {string} [folder] of the checkout
  * @returns {string | undefined}
  */
 export function releaseBefore(folder = root) {
   const older = ['--merged=HEAD', '--no-contains=HEAD', '--list', 'v[0-9]*'];
-  // The setting puts 1.0.0-rc.1 before 1.0.0.
+  // Without the setting, git sorts 1.0.0-rc.1 after 1.0.0.
   const tags = git(
     folder,
     '-c',
@@ -34,11 +34,11 @@ export function releaseBefore(folder = root) {
 }
 
 /**
- * Compiles a revision's sources into `folder`, one file from each, and returns the URL of its `dist`. They were checked
- * when they were written; here types of other versions would only stand in the way. How they are compiled is
- * said by this checkout, because the oldest revisions do not say it.
+ * Compiles a revision's sources into `folder`, one file from each, and returns the URL of its `dist`. Skips the type
+ * check: the sources passed it once, and other versions of types would only cause errors. Uses this checkout's compiler
+ * settings, because the oldest revisions have none.
  *
- * @param {string} revision whatever git takes for one
+ * @param {string} revision any revision that git knows
  * @param {string} folder an empty one
  */
 export function buildRevision(revision, folder) {

@@ -1,6 +1,6 @@
 /**
- * The runtimes that the package is tested on beside the one that runs: each in a folder of its own under
- * test/installs, from npm, installed when it is first asked for. A download is 42 to 57 MB, and takes 90 to 210 MB.
+ * The other runtimes that the package is tested on. Each has a folder under test/installs and comes from npm, installed
+ * when it is first needed. A download is 42 to 57 MB and takes 90 to 210 MB of disk.
  */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
@@ -9,7 +9,7 @@ import { ensurePackagesOf, root } from './bootstrap.mjs';
 
 const { platform, arch } = process;
 
-/** Where the program is in the packages that have one for this platform. @type {Record<string, readonly string[]>} */
+/** Path of the program in each package that has one for this platform. @type {Record<string, readonly string[]>} */
 const PROGRAMS = {
   node: [`node-${platform}-${arch}/bin/node`, `node-bin-${platform}-${arch}/bin/node`],
   bun: [`@oven/bun-${platform}-${arch === 'arm64' ? 'aarch64' : arch}/bin/bun`],

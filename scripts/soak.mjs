@@ -1,6 +1,6 @@
 /**
- * `npm run soak -- --minutes 30`: a process under a steady load and one random fault after another, and whether it
- * holds more at the end than at the beginning.
+ * `npm run soak -- --minutes 30` puts a process under steady load and random faults, one after another. It fails if the
+ * process holds more memory, timers or sockets at the end than at the start.
  */
 import process from 'node:process';
 import { parseArgs } from 'node:util';
@@ -23,7 +23,7 @@ if (!(Number(minutes) > 0 && Number(perSecond) > 0)) {
 ensurePackages();
 ensureRedisServer();
 await build();
-// Not before there is something to import.
+// Imported only after the build.
 const { growth, soak } = await import('../test/system/soak/soak.mjs');
 
 const { samples, tally, exitMs, exitCode, keysWithoutTtl } = await soak({

@@ -1,4 +1,4 @@
-/** The groups of vitest.config.ts that each level runs; `all` is every group. */
+/** The groups of vitest.config.ts that each level runs; `all` runs every group. */
 const LEVELS = { unit: ['unit'], default: ['unit', 'redis-server', 'docs'], all: [] };
 
 /** Options of vitest that take the next argument as their value; a value after `=` needs no entry. */
@@ -29,8 +29,8 @@ const WITH_VALUE = new Set([
 ]);
 
 /**
- * The arguments of vitest for those of `npm test`. Without files the level's groups run; files or `--project` choose
- * among all groups.
+ * Translates the arguments of `npm test` into vitest's. Without files it runs the level's groups. Files or `--project`
+ * choose among all groups.
  *
  * @param {readonly string[]} given
  * @returns {string[]}

@@ -1,7 +1,7 @@
 /**
- * Runs tests, on a machine with nothing but Node and npm. `npm run test:unit`, `npm test` and `npm run test:all` are
- * levels; `npm test -- test/unit/http` runs the files named, in every group. All arguments go to vitest:
- * `npm test -- -t refund` runs the tests of the level with that word in their names.
+ * Runs tests, on a machine with only Node and npm. `npm run test:unit`, `npm test` and `npm run test:all` are levels.
+ * `npm test -- test/unit/http` runs the named files, in every group. All arguments go to vitest: `npm test -- -t
+ * refund` runs the level's tests with that word in their names.
  */
 import { spawnSync } from 'node:child_process';
 import path from 'node:path';

@@ -1,6 +1,6 @@
 /**
- * `npm run try`: the first tries of new users, from the packed package, in empty folders, with the code that the
- * documents show and a real Redis server. Arguments choose trials: `npm run try -- express next`; `--list` names them.
+ * `npm run try` acts as a new user: it installs the packed package in empty folders and runs the code of the documents
+ * against a real Redis server. Arguments choose trials: `npm run try -- express next`; `--list` names them.
  */
 import { execFileSync } from 'node:child_process';
 import path from 'node:path';

@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 /**
- * Prints how far the sliding window's two counters are from the exact log, on three shapes of traffic and a manual clock.
- * The numbers are the same in every run: docs/which-limit.md holds them, and a test compares. With `--check` it prints
- * nothing and fails if that table is stale.
+ * Prints how far the sliding window's two counters differ from the exact log, on three shapes of traffic and a manual
+ * clock. Every run gives the same numbers. docs/which-limit.md holds them, and a test compares. With `--check` it
+ * prints nothing and fails if that table is stale.
  */
 import { readFileSync } from 'node:fs';
 import process from 'node:process';
@@ -17,10 +17,10 @@ const RATE = 100;
 const PERIOD = '60s';
 const PERIOD_MS = 60_000;
 const WINDOWS = 60;
-/** A multiple of the period: where a window begins. */
+/** A multiple of the period, where a window begins. */
 const START = Date.UTC(2026, 0, 1);
 
-/** The same numbers from 0 to 1 in every run and on every machine: a linear congruence modulo 2³². */
+/** Repeatable numbers from 0 to 1: a linear congruential generator modulo 2³². */
 function seeded() {
   let state = 20_260_101;
   return () => {
@@ -29,7 +29,7 @@ function seeded() {
   };
 }
 
-/** At random instants, one and a half times the rate. */
+/** 1.5 times the rate, at random instants. */
 function uniform() {
   const random = seeded();
   return Array.from({ length: 1.5 * RATE * WINDOWS }, () =>
@@ -37,7 +37,7 @@ function uniform() {
   ).sort((a, b) => a - b);
 }
 
-/** Half as much again as the rate within two seconds, at random instants, 45 s apart on average. */
+/** Bursts of 1.5 times the rate within two seconds, at random instants, 45 s apart on average. */
 function bursty() {
   const random = seeded();
   const calls = [];
@@ -47,7 +47,7 @@ function bursty() {
   return calls.sort((a, b) => a - b);
 }
 
-/** The whole rate in a window's last millisecond, all that the next one lets through, and a window of rest. */
+/** The whole rate in a window's last millisecond, as many calls as the next window admits, then an idle window. */
 function adversarial() {
   const calls = [];
   for (let window = 1; window < WINDOWS; window += 3) {
@@ -59,7 +59,7 @@ function adversarial() {
 }
 
 /**
- * Which of the calls pass.
+ * Tells which of the calls pass.
  *
  * @param {import('../src/index.ts').Limit} limit
  * @param {readonly number[]} calls ms after the start, ascending
@@ -79,7 +79,7 @@ async function decide(limit, calls) {
 }
 
 /**
- * Most calls that passed within any window of one period, in % of the rate.
+ * The most calls that passed within any window of one period, in % of the rate.
  *
  * @param {readonly number[]} calls
  * @param {readonly boolean[]} answers
@@ -122,7 +122,7 @@ async function table() {
   return rows.join('\n');
 }
 
-/** A caller who tries 250 times a period, through many windows: what passes, of what the rate allows. */
+/** A caller that tries 250 times a period, through many windows: the share of the rate that passes. */
 async function smallRates() {
   const rows = [
     `| rate per ${PERIOD}, tried all the time | passes, two counters | passes, log |`,

@@ -4,7 +4,7 @@
  * @typedef {import('../scale.mjs').Sample} Sample
  */
 
-/** What is planned for on the page. */
+/** The load that the page plans for. */
 const GOAL = /** @type {const} */ ({ perSecond: 1_000_000, identities: 10_000_000, use: 0.5 });
 
 /** @type {Record<string, (sample: Sample) => string>} */
@@ -18,7 +18,7 @@ const COLUMNS = {
 };
 
 /**
- * The page's tables, by the name that it has in the page.
+ * The page's tables, by the names of their markers.
  *
  * @param {Figures} figures
  * @returns {Record<string, string>}
@@ -40,7 +40,7 @@ export function tables(figures) {
       ],
       identities.map(({ count, bytes, loaded, alone }) => [
         whole(count),
-        // Of fewer the connections' buffers are as much.
+        // With fewer identities the buffers of connections take as much memory as the keys.
         count < 100_000 ? '' : bytes.toFixed(0),
         whole(loaded.perSecond),
         loaded.redisUs.toFixed(1),
@@ -90,7 +90,7 @@ export function tables(figures) {
 }
 
 /**
- * From the figures to a million decisions per second: on a cluster, and on servers that are none.
+ * Derives from the figures what a million decisions per second need: on a cluster, and on separate servers.
  *
  * @param {Figures} figures
  * @returns {[what: string, how: string, result: string][]}
@@ -100,7 +100,7 @@ function planned({ identities, inFlight, primaries, durability }) {
   const onCluster = primaries.filter(({ primaries: many }) => many > 0).map(({ sample }) => sample);
   /** @param {keyof Sample} of */
   const most = (of) => Math.max(...onCluster.map((sample) => sample[of]));
-  // With many clients and many nodes hardly two calls reach a node together: then each is a lone one.
+  // With many clients and many nodes two calls rarely reach a node together, so each call travels alone.
   const redisUs = Math.max(most('redisUs'), inFlight[0]?.sample.redisUs ?? 0);
   const [bare, replica] = durability.map(({ sample }) => sample);
   const replicaUs = Math.max(0, (replica?.redisUs ?? 0) - (bare?.redisUs ?? 0));
@@ -167,7 +167,7 @@ export function costOf(measured) {
 }
 
 /**
- * The page with its tables as the figures have them: each stands between `<!-- figures: name -->` and `<!-- end -->`.
+ * Writes the tables into the page: each is between `<!-- figures: name -->` and `<!-- end -->`.
  *
  * @param {string} page
  * @param {Figures} figures

@@ -5,7 +5,7 @@ const WIDTH = 960;
 const HEIGHT = 300;
 const PANEL = { width: 220, height: 150, top: 84, left: 62, step: 314 };
 
-/** With a ground of its own the picture is legible on any page, whatever that page thinks of light and dark. */
+/** A background of its own keeps the picture legible on light and dark pages. */
 const STYLE = `
 text { font: 12px -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif; fill: #1f2328 }
 .title { font-size: 14px; font-weight: 600 }
@@ -34,7 +34,7 @@ text { fill: #f0f6fc }
  */
 
 /**
- * Redis's processor time per decision, as identities, calls in flight and primaries grow.
+ * Plots Redis's processor time per decision as identities, calls in flight and primaries grow.
  *
  * @param {Figures} figures
  * @returns {string} an SVG

@@ -6,11 +6,14 @@ import { serve } from '../child.mjs';
 import { runLoad } from '../load.mjs';
 import { NEVER_REFUSES } from '../subjects/index.mjs';
 
-/** Units, of which each takes 600 ms to come back: an hour, longer than any run. */
+/** Each unit takes 600 ms to recover, so all of them take an hour: longer than any run. */
 const KEPT_FOR_A_RUN = 6_000;
 /** Calls in flight while identities are put into Redis. */
 const FILLING = 1_024;
-/** A prime that divides none of the counts: steps of this size come by every identity, far from the one before. */
+/**
+ * A prime that divides none of the counts: steps of this size reach every identity, and each step goes far from the
+ * last.
+ */
 const STRIDE = 7_368_787;
 
 /**
@@ -38,7 +41,7 @@ async function connect({ ports, cluster }) {
 }
 
 const plenty = /** @type {const} */ ({
-  // Whoever waits here counts as slow, not as failed.
+  // A call that waits here counts as slow, not as failed.
   timeoutMs: 5_000,
   failStrategy: 'throw',
 });

@@ -30,7 +30,7 @@ export async function open({ redisPort, db, limiter }) {
         legacyHeaders: false,
         keyGenerator: identify,
         store: new RedisStore({
-          // The first word is the command, which ioredis wants apart.
+          // ioredis takes the command, the first word, as an argument of its own.
           sendCommand: (/** @type {[string, ...string[]]} */ ...words) =>
             /** @type {Promise<any>} */ (redis.call(...words)),
         }),

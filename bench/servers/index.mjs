@@ -1,10 +1,10 @@
 // @ts-check
 
-/** More than any run asks for. */
+/** A limit higher than any run reaches. */
 export const NEVER_REFUSES = 1_000_000;
 export const WINDOW_MS = 3_600_000;
 
-/** What a route answers, everywhere. */
+/** The response body of the route on every server. */
 export const ANSWER = { hello: 'world' };
 
 /**

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { Redis } from 'ioredis';
 
 /**
- * The same client with the same settings for every subject: ioredis as it comes, but for auto-pipelining.
+ * Every subject gets the same client with ioredis's default settings, except for auto-pipelining.
  *
  * @param {import('./index.mjs').OpenOptions} options
  */

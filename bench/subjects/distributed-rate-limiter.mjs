@@ -2,14 +2,14 @@
 import { connect } from './client.mjs';
 import { NEVER_REFUSES } from './index.mjs';
 
-/** Units, of which each takes 600 ms to come back: about 17 minutes, longer than any run. */
+/** Each unit takes 600 ms to recover, so all of them take about 17 minutes: longer than any run. */
 const KEPT_FOR_A_RUN = 1_700;
 
 /** @param {import('../../dist/index.js').Decision} decision */
 const passes = ({ allowed }) => allowed;
 
 /**
- * This library, on a client that it is given, as the peers are.
+ * This library, on a client passed to it, as the peers have it.
  *
  * @param {import('./index.mjs').OpenOptions} options
  * @returns {Promise<import('./index.mjs').Opened>}
@@ -26,7 +26,7 @@ export async function open(options) {
     period: '1m',
     burst: NEVER_REFUSES,
     failStrategy: 'throw',
-    // The peers wait for ever: a busy machine must not make failures of what counts as latency there.
+    // The peers have no deadline. A long one here makes a busy machine show as latency, not as failures.
     timeoutMs: 5_000,
   });
   await limiter.ready();

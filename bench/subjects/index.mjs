@@ -1,7 +1,7 @@
 // @ts-check
 
 /**
- * What is compared. A subject's module exports `open`, which connects and resolves with an `Opened`.
+ * The libraries compared. A subject's module exports `open`, which connects and resolves with an `Opened`.
  *
  * @typedef {object} Subject
  * @property {string} name as it stands in the tables
@@ -32,5 +32,5 @@ export const peers = peerModules.flatMap((name) => [
   { name: `${name} (auto)`, module: `${name}.mjs`, autoPipelining: true },
 ]);
 
-/** More than any scenario asks for: refusals would be measured as something else than what they are. */
+/** A limit higher than any scenario reaches: a refusal would be measured in place of a decision that passes. */
 export const NEVER_REFUSES = 500_000_000;

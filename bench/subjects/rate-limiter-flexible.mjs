@@ -6,7 +6,7 @@ import { NEVER_REFUSES } from './index.mjs';
 const passes = () => true;
 
 /**
- * A refusal is a rejection that is no Error.
+ * A refusal is a rejection whose reason is not an Error.
  *
  * @param {unknown} reason
  */

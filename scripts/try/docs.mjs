@@ -1,4 +1,4 @@
-/** Code as the documents show it. */
+/** Reads code from the documents. */
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { root } from '../bootstrap.mjs';
@@ -6,8 +6,9 @@ import { root } from '../bootstrap.mjs';
 const DOCUMENTED_URL = 'redis://localhost:6379';
 
 /**
- * The first block of code in a document that contains all the given texts, with the server's URL in place of the
- * documented one. Nothing else is changed.
+ * Returns the first code block of a document that contains all the given texts, with the server's URL in place of the
+ * documented one. Changes nothing else.
+ *
  * @param {string} document path from the repository's folder
  * @param {string} url of the Redis server
  * @param {readonly string[]} containing

@@ -1,4 +1,4 @@
-/** A project of a user: an empty temporary folder, with the packed package and what else the user installs. */
+/** A user's project: an empty temporary folder with the packed package and the user's other packages. */
 import { spawn } from 'node:child_process';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -9,7 +9,7 @@ import { withVersion } from './versions.mjs';
 
 /** @typedef {{ code: number | null, printed: string, output: string }} Ended `output` has what went to stderr as well */
 
-/** What npm, vitest and CI put into the environment is no part of a user's. */
+/** Variables that npm, vitest and CI set; a user's environment does not have them. */
 function environment() {
   return Object.fromEntries(
     Object.entries(process.env).filter(
@@ -47,7 +47,8 @@ export class Project {
   }
 
   /**
-   * `npm install` of the packed package and of these, by name or `name@version`.
+   * Runs `npm install` for the packed package and these packages, by name or `name@version`.
+   *
    * @param {readonly string[]} names
    */
   install(...names) {
@@ -57,7 +58,8 @@ export class Project {
   }
 
   /**
-   * Runs a program of the project to its end. Programs of packages are found as npm's scripts find them.
+   * Runs a program of the project to its end. Finds the programs of packages as npm's scripts do.
+   *
    * @param {readonly string[]} command
    * @param {{ env?: Record<string, string>, timeoutMs?: number }} [options]
    * @returns {Promise<Ended>} `code` is null where it was ended for taking longer than `timeoutMs`, 10 minutes
@@ -87,7 +89,8 @@ export class Project {
   }
 
   /**
-   * Starts a program of the project that goes on running; the project's end ends it.
+   * Starts a program that keeps running until the project ends it.
+   *
    * @param {readonly string[]} command
    * @param {Record<string, string>} [env]
    */

@@ -1,4 +1,4 @@
-/** Requests to a server under trial, and what came of them. */
+/** Sends requests to a server under trial and reads its answers. */
 
 /** @typedef {{ status: number, headers: Headers, body: string }} Answer */
 
@@ -31,7 +31,8 @@ export function statuses(answers) {
 }
 
 /**
- * `200 ×3, 429 ×1`: equal values that follow one another, counted.
+ * Counts equal neighbours: `200 ×3, 429 ×1`.
+ *
  * @param {readonly string[]} values
  */
 export function runs(values) {
@@ -46,7 +47,8 @@ export function runs(values) {
 }
 
 /**
- * Whether decisions were made in Redis: a degraded one has no numbers, so its response has no `RateLimit` field.
+ * Whether Redis made the decisions: a degraded decision has no numbers, so its response has no `RateLimit` field.
+ *
  * @param {readonly Answer[]} answers
  */
 export function areReal(answers) {
@@ -54,7 +56,8 @@ export function areReal(answers) {
 }
 
 /**
- * The fields that a client of the limited server reads.
+ * The response fields that callers of a limited server read.
+ *
  * @param {Answer | undefined} answer
  */
 export function fields(answer) {

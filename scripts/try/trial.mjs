@@ -1,4 +1,4 @@
-/** What a trial is given: projects, a Redis server, and a way to say what a user must see. */
+/** What a trial gets: projects, a Redis server, and methods to check what a user sees. */
 import { Project } from './project.mjs';
 
 /**
@@ -36,7 +36,8 @@ export class TrialRun {
   }
 
   /**
-   * A project in which these packages are installed, by `name` or `name@version`. The trial ends where they cannot be.
+   * A project with these packages, by `name` or `name@version`. The trial ends if they cannot be installed.
+   *
    * @param {readonly string[]} packages
    * @param {Parameters<TrialRun['project']>[0]} [options]
    */
@@ -47,7 +48,8 @@ export class TrialRun {
   }
 
   /**
-   * What a user must see. A trial goes on after a failure: later claims may say more.
+   * Checks what a user must see. A trial goes on after a failure, because later claims may tell more.
+   *
    * @param {string} claim
    * @param {boolean} holds
    * @param {unknown} got what was seen, as it is printed
@@ -57,7 +59,8 @@ export class TrialRun {
   }
 
   /**
-   * A user who does nothing wrong is warned of nothing.
+   * Checks that no warning was printed: a user without mistakes gets none.
+   *
    * @param {string} output of a program, both streams
    */
   mustNotWarn(output) {
@@ -70,7 +73,8 @@ export class TrialRun {
   }
 
   /**
-   * What is known not to work. It counts neither as passed nor as failed, until it works: then the gap must go.
+   * Records a known gap. It counts neither as passed nor as failed. Once it works, it fails, so that it gets removed.
+   *
    * @param {string} claim
    * @param {boolean} holds
    * @param {unknown} got
@@ -82,7 +86,8 @@ export class TrialRun {
   }
 
   /**
-   * A step that must succeed for the trial to go on.
+   * Runs a step that must succeed for the trial to go on.
+   *
    * @param {string} what
    * @param {Promise<import('./project.mjs').Ended>} step
    * @returns {Promise<string>} what it printed on stdout
@@ -101,7 +106,8 @@ export class TrialRun {
   }
 
   /**
-   * Called when the trial is over, last one first.
+   * Called when the trial is over, in reverse order.
+   *
    * @param {() => Promise<unknown>} ending
    */
   onEnd(ending) {

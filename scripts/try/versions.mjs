@@ -1,4 +1,4 @@
-/** The versions of the packages that trials install: the repository's own where it has the package, else these. */
+/** Versions of the packages that trials install: the repository's own if it has the package, else these. */
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { root } from '../bootstrap.mjs';
@@ -9,7 +9,7 @@ const { devDependencies } = JSON.parse(readFileSync(path.join(root, 'package.jso
 /** @type {Record<string, string>} */
 const VERSIONS = {
   ...devDependencies,
-  // A project made today gets the newest types of Node, not those of the oldest Node that is supported.
+  // A new project gets the newest types of Node, not those of the oldest supported Node.
   '@types/node': '26.6.6',
   '@types/react': '19.3.0',
   '@vercel/ncc': '0.45.0',
@@ -24,7 +24,8 @@ const VERSIONS = {
 };
 
 /**
- * What to write after `npm install`: `express` becomes `express@5.3.0`. A name that has a version keeps it.
+ * The argument for `npm install`: `express` becomes `express@5.3.0`. A name with a version is kept.
+ *
  * @param {string} name
  */
 export function withVersion(name) {

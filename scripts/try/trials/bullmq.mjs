@@ -20,7 +20,7 @@ export const bullmq = {
       const least = Math.min(...spacings);
       trial.must(
         `by ${way}: no two jobs begin less than 200 ms apart`,
-        // Timers of the worker are whole milliseconds, and a job begins a moment after it was let through.
+        // The worker's timers are whole milliseconds, and a job starts a moment after the limiter admits it.
         spacings.length === 9 &&
           spacings.every((/** @type {number} */ ms) => ms > 100) &&
           sum(spacings) >= 1_750,

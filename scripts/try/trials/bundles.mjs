@@ -34,7 +34,7 @@ const BUNDLES = {
   ncc: ['ncc build main.mjs -o out/ncc', 'out/ncc/index.mjs'],
 };
 
-/** A client that the user makes, bundled and minified with the rest. */
+/** The user's client, bundled and minified with the rest. */
 const WEBPACK_CLIENT =
   'webpack --mode production --target node20 --entry ./client.mjs -o ./out/client';
 
@@ -65,7 +65,7 @@ export const bundles = {
         );
         const wanted =
           library === undefined ? 'ERR_CLIENT_MISSING ×3' : 'within_limit ×2, limited ×1';
-        // `/sync` runs a file of its own, which no bundle has in a form that runs.
+        // `/sync` starts a file of its own, which bundles do not carry in runnable form.
         const all = `${wanted}, ERR_WORKER_MISSING ×1`;
         trial.must(claim, runs(reasons) === all, runs(reasons));
       }
@@ -108,7 +108,7 @@ async function main() {
 main();
 `;
 
-/** The limit's script is unknown to the server at first: an answer that must be known for one. */
+/** The server does not know the limit's script at first. The bundle must recognize the reply NOSCRIPT. */
 const BY_CLIENT = `
 import { RateLimiter } from 'distributed-rate-limiter';
 

@@ -15,7 +15,7 @@ import { nodeRedis } from './node-redis.mjs';
 import { quickstart } from './quickstart.mjs';
 import { types } from './types.mjs';
 
-/** In the order in which they run: the quick ones first. @type {readonly import('../trial.mjs').Trial[]} */
+/** In the order in which they run, quick ones first. @type {readonly import('../trial.mjs').Trial[]} */
 export const trials = [
   quickstart,
   commonjs,

@@ -42,7 +42,7 @@ async function invoke(url, times) {
   return runs(reasons);
 }
 
-/** The handler, and a server in place of Lambda's runtime, which invokes it. */
+/** The handler, and a server in place of Lambda's runtime, which calls it. */
 const MAIN = `
 import { createServer } from 'node:http';
 import { RateLimiter } from 'distributed-rate-limiter';

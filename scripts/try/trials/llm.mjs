@@ -6,7 +6,7 @@ export const llm = {
   title: 'An LLM gateway: docs/reservations.md with a provider that tells its usage afterwards',
   async run(trial) {
     const project = await trial.installed(['ioredis']);
-    // The documented function has the types of TypeScript: two words of them.
+    // The documented function is TypeScript; this removes its two type annotations.
     const documented = blockOf('docs/reservations.md', trial.redis.url, 'reserve(', 'settle(usage')
       .replace('prompt: string', 'prompt')
       .replace(': Promise<string | undefined>', '');

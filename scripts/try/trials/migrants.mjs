@@ -21,7 +21,11 @@ export const migrants = {
   },
 };
 
-/** What the options meant in the other library: units, and the period in milliseconds. @type {Record<string, [number, number]>} */
+/**
+ * The same limits in the other library's terms: units, and the period in milliseconds.
+ *
+ * @type {Record<string, [number, number]>}
+ */
 const WANTED = {
   'express-rate-limit': [100, 900_000],
   'rate-limiter-flexible': [50, 60_000],
@@ -30,8 +34,8 @@ const WANTED = {
 };
 
 /**
- * Reads each error as a user does: takes an unknown option out, and where the error names another one, carries the
- * value over; where it spells a value, takes that.
+ * Follows each error as a user does. Removes an unknown option, moves its value to the option that the error names, and
+ * takes a spelling that the error suggests.
  */
 const MAIN = `
 import { RateLimiter } from 'distributed-rate-limiter';

@@ -74,7 +74,8 @@ async function tryNext(trial, flags) {
 }
 
 /**
- * Without a client library the first call must say so: it is a mistake of the program and no outage of Redis.
+ * Without a client library the first call must say so. This is a mistake of the program, not an outage of Redis.
+ *
  * @param {import('../trial.mjs').TrialRun} trial
  * @param {import('../project.mjs').Project} project
  * @param {readonly string[]} flags

@@ -1,7 +1,7 @@
 import { blockOf } from '../docs.mjs';
 
 const PROCESSES = 20;
-/** A script that never ends by itself is ended after this time. */
+/** A script that does not end by itself is ended after this time. */
 const TIMEOUT_MS = 60_000;
 
 /** @type {import('../trial.mjs').Trial} */
