@@ -10,12 +10,12 @@ import { lacks, ROWS } from './limits.mjs';
 import type { Library } from './limits.mjs';
 import type { Report, Task, Version } from './rolling.worker.mjs';
 
-/** A revision of one's own choice; else the newest release before this checkout. */
+/** The revision to test beside this checkout; default: the newest release before it. */
 const before = process.env['DRL_BEFORE'] || releaseBefore();
 
 const PRESENT = new URL('../../dist', import.meta.url).href;
 
-/** Deployed process by process, and back. */
+/** Each process is upgraded in turn, then rolled back in turn. */
 const PHASES: readonly (readonly Version[])[] = [
   ['earlier'],
   ['earlier', 'present'],
@@ -29,12 +29,12 @@ const IN_FLIGHT = 8;
 const FLOW = { rate: 100, burst: 50 };
 const PLACES = 5;
 
-/** What each phase asks for of one identity. */
+/** Calls of each phase for one identity. */
 const asked = PHASES.map(
   (atWork) => CALLS * VERSIONS.filter((version) => atWork.includes(version)).length,
 );
 
-/** The limit is reached while both versions are at work, or when all but a few calls of the rollback are made. */
+/** Units of the limits, chosen so that they run out in the middle of the deploy or of the last phase. */
 const FILLED = {
   'in the middle of the deploy': asked[0]! + asked[1]! / 2,
   'in the middle of the last phase': sum(asked.slice(0, -1)) + asked.at(-1)! / 2,
@@ -65,7 +65,7 @@ async function build(revision: string): Promise<Earlier> {
   return { before: revision, builds, libraries };
 }
 
-/** One or none. Built here and not in a hook: what the version has decides which cases there are. */
+/** The earlier version, if any. Built here and not in a hook, because its exports decide which cases exist. */
 const versions = before === undefined ? [] : [await build(before)];
 
 test('this version exports everything that an earlier one exports', ({ skip }) => {
@@ -163,7 +163,7 @@ describe.for(versions)(
         places: hasPlaces ? PLACES : 0,
       };
       const worker = new URL('rolling.worker.mjs', import.meta.url);
-      // A decision without Redis throws, and the worker with it: so none was degraded.
+      // A degraded decision throws and fails the worker, so none was degraded.
       reports = await runWorkers(worker, VERSIONS.length, task);
       const stats: string = await redis.command('INFO', 'errorstats');
       unknownScripts = Number(/errorstat_NOSCRIPT:count=(\d+)/.exec(stats)?.[1] ?? 0);
@@ -190,10 +190,10 @@ describe.for(versions)(
             `by phase ${admitted.join(' + ')} of ${asked.join(' + ')}`,
         );
         expect(total).toBeLessThanOrEqual(2 * units);
-        // What is reserved and not yet settled keeps others out, who do not come again.
+        // Unsettled reservations refuse other callers, and those do not call again.
         const pending = verb === 'reserve' ? 2 * IN_FLIGHT * VERSIONS.length : 0;
         expect(total).toBeGreaterThanOrEqual(units - pending);
-        // What every process was told was left, from its first answer of a phase on: the rest of the phases before.
+        // The most units left in a later phase must not exceed the first answers of that phase.
         for (const [phase, seen] of phases.entries()) {
           const left = Math.max(0, units - sum(admitted.slice(0, phase)));
           for (const { most } of seen) expect(most, `phase ${phase}`).toBeLessThanOrEqual(left);
@@ -205,7 +205,7 @@ describe.for(versions)(
       const flows = reports.map(({ flow }) => flow);
       const admitted = sum(flows.map((flow) => flow.admitted));
       const refused = sum(flows.map((flow) => flow.refused));
-      // Both ends are rounded to a millisecond.
+      // Both times are rounded to a millisecond.
       const lastedMs =
         Math.max(...flows.map(({ last }) => last)) -
         Math.min(...flows.map(({ first }) => first)) +

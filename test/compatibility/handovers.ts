@@ -4,13 +4,13 @@ import type { RedisServer } from '../kit/servers/index.mjs';
 import { ROWS } from './limits.mjs';
 import type { Library, Row } from './limits.mjs';
 
-/** One of two versions on one Redis, with a client of its own. */
+/** One of the two versions on one Redis, with its own client. */
 export interface Side {
   readonly library: Library;
   limiter(limits: Limit[], blocks?: boolean): RateLimiter;
 }
 
-/** What one version leaves to the other. */
+/** State that one version writes and the other continues. */
 export interface Handover {
   readonly name: string;
   readonly needs: readonly string[];
@@ -20,7 +20,7 @@ export interface Handover {
 const WHO = 'everybody';
 const UNITS = 20;
 
-/** Both see so much left, and until the same instant of Redis's clock, a rounded millisecond apart. */
+/** Both versions see the same units left, and the same reset instant on Redis's clock, within a rounded millisecond. */
 async function agree(one: RateLimiter, other: RateLimiter, remaining: number): Promise<void> {
   const [a, b] = [await one.peek(WHO), await other.peek(WHO)];
   expect([a.remaining, b.remaining]).toEqual([remaining, remaining]);
@@ -60,7 +60,7 @@ function keysOf(redis: RedisServer, pattern: string): Promise<string[]> {
   return redis.command('KEYS', pattern);
 }
 
-/** The one key that is there and was not. */
+/** The one new key. */
 async function newKey(
   redis: RedisServer,
   pattern: string,
@@ -83,7 +83,7 @@ export const HANDOVERS: readonly Handover[] = [
       await a.penalize(WHO, 12);
       await agree(a, b, 0);
       const refusals = [await a.allow(WHO), await b.allow(WHO)];
-      // Of 7 units 12 were taken, and another is asked for: 6 are to come back.
+      // 12 units of 7 were taken, and another is asked for: the wait is for 6 to recover.
       for (const { retryAfterMs } of refusals) {
         expect(retryAfterMs).toBeGreaterThan((6 / 7) * 3_600_000 - 10_000);
         expect(retryAfterMs).toBeLessThanOrEqual(Math.ceil((6 / 7) * 3_600_000));
@@ -121,7 +121,7 @@ export const HANDOVERS: readonly Handover[] = [
       await a.allow(WHO, { cost: 10 });
       const forgiven = await a.allow(WHO, limits(from, short));
       expect(forgiven.retryAfterMs).toBeLessThanOrEqual(6_000);
-      // Two units more of six minutes each, and the shorter limit sees too much again.
+      // Two more units of six minutes each: the shorter limit sees too large an excess again.
       await b.allow(WHO, { cost: 2 });
       const waits = [
         await b.allow(WHO, limits(to, short)),
@@ -147,7 +147,7 @@ export const HANDOVERS: readonly Handover[] = [
       const mine = await b.reserve(WHO, { cost: 1, ttl: '1h' });
       const own = await newKey(redis, '*#r:*', [record]);
       await agree(a, b, UNITS - 7);
-      // A handle lives in its process. The record is what they share: so the other's handle finds this one.
+      // A handle exists only in its process. The versions share the record, so the other's handle reads this one's.
       await redis.command('RENAME', record, own);
       expect(await mine.settle(2)).toMatchObject({ charged: 2, uncharged: 0, expired: false });
       await agree(a, b, UNITS - 3);
@@ -167,7 +167,7 @@ export const HANDOVERS: readonly Handover[] = [
       const taken = await a.acquire(WHO);
       await agree(a, b, 0);
       expect((await b.acquire(WHO)).allowed).toBe(false);
-      // As above: the other's handle comes to stand for the place that this one took.
+      // The other version's handle must use the place that this version took.
       const key = await newKey(redis, '*handed*', []);
       const end = await redis.command('ZSCORE', key, taken.leaseId!);
       expect(await redis.command('ZREM', key, taken.leaseId!, mine.leaseId!)).toBe(2);

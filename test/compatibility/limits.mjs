@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * What is limited while an earlier version and the present one run beside each other. A year is longer than any test: so nothing
- * recovers, and what passes in all is the limit, to the unit.
+ * The limits under test while an earlier version and the present one run side by side. A period of a year is longer
+ * than any test, so no unit recovers, and exactly the limit passes in total.
  */
 
 /**
@@ -79,7 +79,7 @@ export const ROWS = [
 ];
 
 /**
- * Which of these a version lacks.
+ * Names the features in `needs` that a version lacks.
  *
  * @param {Library} library
  * @param {readonly string[]} needs

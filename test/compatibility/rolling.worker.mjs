@@ -51,7 +51,7 @@ await runAsWorker(
         redis: client,
         namespace: `beside/${namespace}`,
         limits,
-        // A decision without Redis fails the test.
+        // A degraded decision fails the test.
         failStrategy: 'throw',
         timeoutMs: 10_000,
       });
@@ -92,7 +92,7 @@ await runAsWorker(
       await keepInFlight(data.inFlight, async () => {
         if (left === 0) return false;
         left -= 1;
-        // Both scripts are forgotten in the middle of the load, and each is sent anew by whoever needs it.
+        // Removes both scripts in the middle of the load; each version's next call must load its script again.
         if (place === 0 && left === data.calls >> 1) await redis.command('SCRIPT', 'FLUSH');
         const decision = await ask(verb, limiter);
         if (decision.remaining === undefined) throw new Error(`no facts: ${decision.reason}`);
@@ -117,7 +117,7 @@ await runAsWorker(
         report.places.refused += 1;
         return;
       }
-      // Noted for a shorter time than it is held.
+      // Recorded for less time than the place is held.
       const holders = Number(await redis.command('INCR', 'holders'));
       report.places.most = Math.max(report.places.most, holders);
       report.places.worked += 1;

@@ -19,13 +19,13 @@ import { openResp, startRedis } from '../kit/servers/index.mjs';
 import type { RedisServer } from '../kit/servers/index.mjs';
 import { virtualScript } from '../kit/fakes/virtual-script.ts';
 
-/** What a key held: a string, or the members of a sorted set, each before its score. */
+/** The value of a key: a string, or a sorted set's members, each before its score. */
 interface Held {
   readonly string?: string;
   readonly members?: readonly string[];
 }
 
-/** Written by releases. Lines are added, never edited: later code must read them, whatever it writes itself. */
+/** States written by releases. Lines are added, never edited: later versions must read them, whatever they write. */
 const { states: STATES, records: RECORDS } = JSON.parse(
   readFileSync(new URL('states.json', import.meta.url), 'utf8'),
 ) as {
@@ -37,7 +37,7 @@ const { states: STATES, records: RECORDS } = JSON.parse(
 
 const START = Date.UTC(2026, 0, 1) * 1_000;
 
-/** The compiler asks for an algorithm that is new. */
+/** The record must list every algorithm, so the compiler reports a new one without states. */
 const ALGORITHMS: Readonly<Record<Limit['algorithm'], true>> = {
   token_bucket: true,
   sliding_window: true,
@@ -47,7 +47,7 @@ const ALGORITHMS: Readonly<Record<Limit['algorithm'], true>> = {
   block: true,
 };
 
-/** So many seconds from START on, so many units are left, and so many seconds until all are. */
+/** At this many seconds from START, this many units are left, and all of them this many seconds later. */
 const MEANINGS: readonly (readonly [
   name: string,
   limit: Limit,
@@ -57,7 +57,7 @@ const MEANINGS: readonly (readonly [
 ])[] = [
   ['token_bucket', tokenBucket({ rate: 10, period: 60 }), 0, 7, 18],
   ['token_bucket in fractions', tokenBucket({ rate: 7, period: 60 }), 0, 4, 25.714286],
-  // Forgiven once, down to a minute; a limit that would forgive it again may not, until an hour has passed.
+  // The state was forgiven once, down to a minute. A limit that would forgive it again may not for the next hour.
   ['token_bucket, pardoned until later', tokenBucket({ rate: 10, period: 30 }), 10, 0, 50],
   ['sliding_window', slidingWindow({ rate: 10, period: 60 }), 60, 3, 120],
   ['sliding_window of two periods', slidingWindow({ rate: 10, period: '1h' }), 0, 3, 7_200],
@@ -88,7 +88,7 @@ const MEANINGS: readonly (readonly [
   ['concurrency', concurrency({ max: 3, ttl: '30s' }), 10, 1, 30],
 ];
 
-/** What becomes of a record when so many units are settled a second after START: what is answered, what is left. */
+/** Settles a record with these units a second after START: the answer, and the units left. */
 const SETTLEMENTS: readonly (readonly [
   name: string,
   limits: readonly Limit[],
@@ -114,7 +114,7 @@ const SETTLEMENTS: readonly (readonly [
     { charged: 1, uncharged: 0 },
     [9, 2],
   ],
-  // Answered as it was the first time, whatever is asked now.
+  // A repeated settlement gets the first answer, whatever it asks.
   ['settled', [tokenBucket({ rate: 7, period: 60 })], 5, { charged: 2, uncharged: 1 }, [6]],
 ];
 
@@ -205,7 +205,7 @@ describe('stored states of earlier versions', () => {
       expect(readVerdicts(peek.shape, replies[1]!, 1).map((verdict) => verdict.remaining)).toEqual(
         remaining,
       );
-      // A table of strings holds no sorted set.
+      // This table holds strings only.
       const strings = [...held].flatMap(([key, { string }]) =>
         string === undefined ? [] : [[key, string] as const],
       );

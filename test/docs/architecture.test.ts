@@ -7,7 +7,7 @@ const root = fileURLToPath(new URL('../../', import.meta.url));
 const page = readFileSync(path.join(root, 'ARCHITECTURE.md'), 'utf8');
 const tree = /^```\nsrc\/\n(.*?)^```$/ms.exec(page)?.[1] ?? '';
 
-/** The paths that the tree names, from `src`, in the order of its lines. */
+/** The paths in the tree of ARCHITECTURE.md, relative to `src`, in the order of its lines. */
 function filesOf(lines: string): readonly string[] {
   let folder = '';
   return lines.split('\n').flatMap((line) => {
@@ -35,7 +35,7 @@ describe('the tree in ARCHITECTURE.md', () => {
   });
 });
 
-/** Whether a file or folder has this path, in whose last part a `*` stands for anything. */
+/** Whether a file or folder has this path. A `*` in its last part matches anything. */
 function exists(name: string): boolean {
   const [before = '', after] = path.basename(name).split('*');
   return after === undefined

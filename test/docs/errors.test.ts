@@ -8,7 +8,7 @@ import { withTables } from '../../scripts/errors-page.mjs';
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const page = readFileSync(path.join(root, 'docs/errors.md'), 'utf8');
 
-/** The codes in quotes in the source: those that it makes errors and warnings with, or compares. */
+/** The quoted codes in the source: codes of errors and warnings, and codes compared. */
 function codesInSource(): Set<string> {
   const source = path.join(root, 'src');
   const texts = readdirSync(source, { recursive: true, encoding: 'utf8' })
@@ -17,7 +17,7 @@ function codesInSource(): Set<string> {
   return new Set(texts.flatMap((text) => text.match(/(?<=')(?:ERR|DRL)_[A-Z_]+(?=')/g) ?? []));
 }
 
-/** Codes of Node's that are compared. */
+/** Node's own codes, which the source compares. */
 const NODES = new Set(['ERR_MODULE_NOT_FOUND']);
 
 const codes = [...codesInSource()].filter((code) => !NODES.has(code)).toSorted();

@@ -1,4 +1,4 @@
-/** Every example as its reader runs it: with plain Node and the built package. */
+/** Runs every example as a reader does: with plain Node and the built package. */
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import process from 'node:process';
@@ -32,7 +32,7 @@ async function start(example: string, env?: Record<string, string>) {
   return { origin, output: run.output, end };
 }
 
-/** The statuses of requests, one after another, up to the first refusal. */
+/** Sends requests one after another until the first refusal, and returns their statuses. */
 async function ask(origin: string): Promise<number[]> {
   const statuses: number[] = [];
   while (statuses.length <= 2 * RATE && statuses.at(-1) !== 429) {

@@ -17,7 +17,7 @@ const places = [
   tokenBucket({ name: 'rate', rate: 100, period: '1m' }),
 ];
 
-/** The last of so many verdicts about one client, on a stopped clock. */
+/** Calls this often for one client, on a stopped clock, and returns the last verdict. */
 async function verdictOf(
   requests: number,
   limits: readonly Limit[],
@@ -33,7 +33,7 @@ async function verdictOf(
   return verdict;
 }
 
-/** The first block of this language below a line that begins so. */
+/** The first block of this language below a line that begins with this text. */
 function shownBelow(line: string, language: string): string {
   const [, below = ''] = page.split(`\n${line}`);
   const [, block = ''] = below.split(`\`\`\`${language}\n`);

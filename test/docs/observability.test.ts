@@ -77,7 +77,7 @@ describe('the code on the observability page', () => {
     await redis.close();
   });
 
-  /** What each block prints once this has been added to it. */
+  /** Runs each block with this code added, and returns its output. */
   const traffic = `
 const { RateLimiter: Limiter } = await import('distributed-rate-limiter');
 const more = new Limiter({ redis: 'redis://localhost:6379', namespace: 'more', rate: 5, period: '1h' });

@@ -12,7 +12,7 @@ import { install } from '../kit/fakes/installed.ts';
 import type { Installed } from '../kit/fakes/installed.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
-/** Pages whose every block says what it prints, and others, of which only such blocks are run. */
+/** Pages whose every block must show its output, and pages of which only blocks with output run. */
 const complete = ['docs/functions', 'docs/sync'];
 const others = ['README', 'docs/getting-started', 'docs/testing'];
 
@@ -59,7 +59,7 @@ test('every page has its code blocks, each with its output', () => {
 test.each(blocks)(
   '$title prints the documented output and exits',
   async ({ title, code, says }) => {
-    // A first connection on a busy machine may take longer than the default deadline, and then a call would just pass.
+    // On a busy machine a first connection may exceed the default deadline, and the call would then pass degraded.
     const here = code.replaceAll("'redis://localhost:6379'", `'${redis.url}', timeoutMs: 10_000`);
     const { code: compiled } = await transform(here, { loader: 'ts', target: 'node20' });
     const file = path.join(folder, `${title}.mjs`);

@@ -23,7 +23,7 @@ const page = readFileSync(
   'utf8',
 );
 
-/** The rows of the tables of a section, as their cells' names in backticks. */
+/** The names in backticks in each row of a section's tables. */
 function rowsOf(heading: string): readonly (readonly (readonly string[])[])[] {
   const section = page.split(/^## /m).find((text) => text.startsWith(`${heading}\n`)) ?? '';
   return section

@@ -20,6 +20,6 @@ test('each of the 25 issues names an existing test, or a reason for having none'
     }
     if (files.length === 0) unproven.push(number);
   }
-  // An operator's affair, and code that is not there.
+  // Advice to operators, and code that is not in the repository.
   expect(unproven).toEqual(['11', '23']);
 });

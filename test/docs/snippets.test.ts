@@ -7,7 +7,7 @@ import { afterAll, expect, test } from 'vitest';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
-/** The documents, and one whose snippet is wrong: without its error in the report the compiler has not read any. */
+/** The documents, and one with a wrong snippet. If its error is missing, the compiler has read none of them. */
 const documents = new Map(
   ['README.md', ...markdownIn('docs')].map((file) => [
     file,
@@ -26,19 +26,19 @@ await limiter.alow('user:1');
 `,
 );
 
-/** Inside the tree, where packages are found; what begins with a dot is no part of the project to any tool. */
+/** Inside the tree, where TypeScript finds packages. Tools ignore folders that begin with a dot. */
 const folder = mkdtempSync(path.join(root, 'test/docs/.snippets-'));
 
 afterAll(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** Every block in `ts`, with what the comment above it declares: code of other libraries is in `js`. */
+/** Every `ts` block, with the declarations in the comment above it. Code of other libraries is in `js` blocks. */
 const SNIPPET = /^(?:<!-- snippet: (?<around>.*?) -->\n+)?```ts\n(?<code>.*?)^```$/gms;
 
 interface Snippet {
   readonly document: string;
-  /** A module whose lines have the numbers that they have in the document. */
+  /** A module whose line numbers equal those in the document. */
   readonly module: string;
 }
 
@@ -61,7 +61,7 @@ function markdownIn(directory: string): string[] {
     .toSorted();
 }
 
-/** What the compiler says of the snippets, all in one program, by document and line. */
+/** Compiles all snippets as one program, and lists its errors by document and line. */
 function errorsOf(snippets: readonly Snippet[]): string[] {
   const documentOf = new Map(snippets.map(({ document }, i) => [`${i}.ts`, document]));
   snippets.forEach(({ module }, i) => {
@@ -71,7 +71,7 @@ function errorsOf(snippets: readonly Snippet[]): string[] {
     path.join(folder, 'tsconfig.json'),
     JSON.stringify({
       extends: '../../../tsconfig.json',
-      // As in an application of Nest's, whose decorators are of the older kind.
+      // Nest applications compile with `experimentalDecorators`.
       compilerOptions: {
         experimentalDecorators: true,
         erasableSyntaxOnly: false,

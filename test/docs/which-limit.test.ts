@@ -6,7 +6,7 @@ import { expect, test } from 'vitest';
 
 const root = new URL('../..', import.meta.url);
 
-/** What is wrong, by the script that made it; empty if nothing is. */
+/** Errors of the page, as the script that generates it reports them; empty if there are none. */
 function complaint(script: string): string {
   const { status, stderr } = spawnSync(process.execPath, [`scripts/${script}`, '--check'], {
     cwd: fileURLToPath(root),
@@ -32,7 +32,7 @@ test('the page shows the picture with a dark variant and a text alternative', ()
   const picture = read('docs/which-limit.svg');
   expect(picture).toContain('@media (prefers-color-scheme: dark)');
   expect(picture).toMatch(/role="img" aria-label="[^"]+"/);
-  // Each row names its limit and counts what passed, and the worst window.
+  // Each row names a limit, the calls that passed, and the worst window.
   expect(picture.match(/class="name"/g)).toHaveLength(5);
   expect(picture.match(/class="count/g)).toHaveLength(10);
 });

@@ -2,21 +2,23 @@
  * Random choices of tests, all from one seed. There are two ways to use them:
  *
  * - `check` states a property of random inputs. It shrinks a failing case: it removes steps and lowers numbers for as
- *   long as the case still fails, and shows what is left. Use it wherever a case depends on its choices alone.
+ * long as the case still fails, and shows the rest. Use it wherever a case depends on its choices alone.
+ *
  * - `new Random(seed)` only chooses. Use it where no run repeats another: several processes, faults while calls are in
- *   flight, load over time. The test prints `seed` when it fails.
+ * flight, load over time. The test prints `seed` when it fails.
  *
- * Scripts outside test/ keep `Math.random`: nothing repeats their runs.
+ * Scripts outside test/ use `Math.random`, because nothing repeats their runs.
  *
- * `DRL_SEED` is the seed: a whole number, or `random` for a new one, which is printed. Without it each run has the same
- * seed, so that a change never fails for a fault that was there before: the long run looks for those.
+ * `DRL_SEED` is the seed: a whole number, or `random` for a new seed, which is printed. By default each run has the
+ * same seed, so that a change never fails for an older fault; the long run looks for those.
  */
 import { randomInt } from 'node:crypto';
 import process from 'node:process';
 import { inspect } from 'node:util';
 
 /**
- * What a case chose, in order: the number of a choice, of which 0 is the simplest, or the choices of each step of a loop.
+ * The choices of a case, in order. A choice is a number, 0 the simplest; a loop is a list with the choices of each
+ * step.
  *
  * @typedef {(number | Tape[])[]} Tape
  */
@@ -31,7 +33,7 @@ import { inspect } from 'node:util';
  * @property {() => Promise<unknown>} [before] clears what earlier cases have left, before the cases that run side by side
  */
 
-/** Shrinking ends before any test's timeout does. */
+/** Shrinking stops after this time, before any test's timeout. */
 const SHRINK_MS = 8_000;
 
 /** The seed of this run. @type {number} */
@@ -110,7 +112,7 @@ export class Random {
   }
 
   /**
-   * One of several. The first is the simplest.
+   * Picks one of several values. The first is the simplest.
    *
    * @template T
    * @param {readonly T[]} choices
@@ -121,7 +123,7 @@ export class Random {
   }
 
   /**
-   * The same values in another order. The order given is the simplest.
+   * Shuffles the values. The given order is the simplest.
    *
    * @template T
    * @param {readonly T[]} values
@@ -136,7 +138,7 @@ export class Random {
   }
 
   /**
-   * From `min` to `max` items. Shrinking removes items, each with all that was chosen for it.
+   * Makes `min` to `max` items. Shrinking removes items, each with all choices made for it.
    *
    * @template T
    * @param {number} min
@@ -152,8 +154,8 @@ export class Random {
   }
 
   /**
-   * The numbers 0, 1, … for a loop that chooses in each round: `least` to `most` rounds, or exactly `least`. Shrinking
-   * removes rounds, each with all that was chosen in it. The rounds must follow one another.
+   * Yields the numbers 0, 1, … for a loop that chooses in each round: `least` to `most` rounds, or exactly `least`.
+   * Shrinking removes rounds, each with all choices made in it. The rounds must follow one another.
    *
    * @param {number} least
    * @param {number} [most]
@@ -210,7 +212,10 @@ export class Random {
   }
 }
 
-/** Keeps what a case chooses. With a tape, the case chooses what is on it, and the simplest where it ends. */
+/**
+ * Records the choices of a case. With a tape, the case repeats the tape's choices, and makes the simplest ones after
+ * its end.
+ */
 class Recorder {
   /** @type {Tape} */
   tape = [];
@@ -314,7 +319,7 @@ function rendered(lines, indent) {
 }
 
 /**
- * Runs a property on random cases, the first with the seed itself, each other with the next one. Throws the error of
+ * Runs a property on random cases: the first with the seed itself, each other with the next seed. Throws the error of
  * the first case that fails, shrunk, with its choices and the seed that repeats it.
  *
  * @param {number | Run} run the number of cases, or more about them
@@ -362,7 +367,7 @@ async function explained(property, i, first, before) {
   const failure = async (recorder) => {
     await before?.();
     const error = await failureOf(property, new Random(at, recorder), at);
-    // Another kind of error is another fault, or an input that the test cannot make.
+    // Another kind of error is a different fault, or an input that the test cannot make.
     return error?.name === first.name ? error : undefined;
   };
   const whole = new Recorder();
@@ -385,7 +390,7 @@ async function explained(property, i, first, before) {
 }
 
 /**
- * The simplest tape found that still fails.
+ * Finds the simplest tape that still fails.
  *
  * @param {Tape} tape
  * @param {(tape: Tape) => Promise<Tape | undefined>} stillFails says what was chosen of it, if it does
@@ -413,7 +418,11 @@ async function shrunk(tape, stillFails) {
 
 /** @typedef {(change: (copy: Tape) => void) => Promise<boolean>} IsSimpler */
 
-/** Takes rounds out of each loop: half of them, a quarter, at last each by itself. @param {() => Tape} least @param {IsSimpler} isSimpler */
+/**
+ * Removes rounds from each loop: half of them, a quarter, finally each alone.
+ *
+ * @param {() => Tape} least @param {IsSimpler} isSimpler
+ */
 async function removeSteps(least, isSimpler) {
   for (let k = 0; k < loopsOf(least()).length; k++) {
     const length = () => loopsOf(least())[k]?.length ?? 0;
@@ -425,7 +434,11 @@ async function removeSteps(least, isSimpler) {
   }
 }
 
-/** Lowers each choice to the least that still fails, and two neighbours by as much. @param {() => Tape} least @param {IsSimpler} isSimpler */
+/**
+ * Lowers each choice to the least that still fails, and pairs of neighbours by the same amount.
+ *
+ * @param {() => Tape} least @param {IsSimpler} isSimpler
+ */
 async function lowerChoices(least, isSimpler) {
   for (let k = 0; k < choicesOf(least()).length; k++) {
     const value = () => choicesOf(least())[k]?.value ?? 0;
@@ -455,7 +468,11 @@ function choicesOf(tape) {
   );
 }
 
-/** Fewer rounds and choices are simpler; of as many, the first that is lower decides. @param {Tape} one @param {Tape} other */
+/**
+ * Fewer rounds and choices are simpler. Among equal counts, the first lower choice decides.
+ *
+ * @param {Tape} one @param {Tape} other
+ */
 function simpler(one, other) {
   const [a, b] = [one, other].map((tape) => [
     loopsOf(tape).reduce((sum, loop) => sum + loop.length, 0) + choicesOf(tape).length,

@@ -8,7 +8,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 
 const source = fileURLToPath(new URL('../../scripts/bootstrap.mjs', import.meta.url));
 
-/** A clone of its own, with an npm that only tells what it was asked. */
+/** A clone with a fake npm, which only records its arguments. */
 let clone = '';
 beforeEach(() => {
   clone = mkdtempSync(path.join(os.tmpdir(), 'distributed-rate-limiter-clone-'));

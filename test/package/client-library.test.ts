@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 const run = promisify(execFile);
 const root = fileURLToPath(new URL('../../', import.meta.url));
 
-/** What every verb answers on a limiter by URL, and what `ready()` does. */
+/** The answer of every verb of a limiter by URL, and of `ready()`. */
 const PROGRAM = `
 import { RateLimiter } from 'distributed-rate-limiter';
 for (const failStrategy of ['open', 'closed', 'throw']) {

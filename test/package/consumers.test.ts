@@ -12,13 +12,13 @@ import { linkLibraries, newProject } from '../kit/fakes/project.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 
-/** A project of somebody else: the packed files of this package in its node_modules, and no Redis client. */
+/** A user's project: the packed package in its node_modules, and no Redis client. */
 let project = '';
 
 beforeAll(() => {
   project = newProject('consumer');
   unpackInto(project);
-  // What some of the entries need of their own, beside the tools.
+  // Packages that some entries need, beside the tools.
   linkLibraries(project, [
     '@nestjs',
     '@opentelemetry',
@@ -43,7 +43,7 @@ function write(file: string, text: string): void {
   writeFileSync(path.join(project, file), text);
 }
 
-/** Runs a command that must succeed and print nothing but its answer: warnings are failures too. */
+/** Runs a command that must succeed and print only its answer: a warning is a failure, too. */
 function run(cwd: string, command: string, args: readonly string[]): string {
   const env = Object.fromEntries(
     Object.entries(process.env).filter(
@@ -74,7 +74,7 @@ const { MemoryStore, RateLimiter } = require('distributed-rate-limiter');
 const { ManualClock } = require('distributed-rate-limiter/testing');
 `;
 
-/** Two of three pass, an hour later the next one does; and a Redis URL without any client library is explained. */
+/** Two of three calls pass, and an hour later the next one. A Redis URL without a client library is explained. */
 const program = `
 async function main() {
   const clock = new ManualClock();
@@ -107,7 +107,7 @@ describe('Node', () => {
   });
 
   test.each(entries)('import and require of %s give the same names', (entry) => {
-    // `require` of a module with a default export has this mark beside it.
+    // `require` of a module with a default export adds this mark.
     const print = `console.log(Object.keys(entry).filter((name) => name !== '__esModule').sort().join())`;
     const required = node(
       '--input-type=commonjs',
@@ -175,7 +175,7 @@ export async function check(identity: string): Promise<number> {
   test.each([
     ['nodenext', 'nodenext', 'consumer.mts', true],
     ['nodenext', 'nodenext', 'consumer.mts', false],
-    // A CommonJS file may import ESM in nodenext since TypeScript 5.8, as in Node itself.
+    // TypeScript 5.8 allows a CommonJS file to import ESM in nodenext, as Node itself does.
     ['nodenext', 'nodenext', 'consumer.cts', true],
     ['node16', 'node16', 'consumer.mts', true],
     ['node16', 'node16', 'consumer.mts', false],

@@ -11,7 +11,7 @@ import { linkLibraries, newProject } from '../kit/fakes/project.ts';
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const folder = fileURLToPath(new URL('../installs/declarations/', import.meta.url));
 
-/** Declarations of others that some entries stand on: theirs need not compile everywhere. */
+/** Packages whose declarations some entries import. These need not compile under every TypeScript. */
 const others =
   /^node_modules\/(?:@fastify|@nestjs|@opentelemetry|fastify|hono|reflect-metadata|rxjs|vitest)\/|^\.\.\//;
 
@@ -32,7 +32,7 @@ afterAll(() => {
   for (const project of projects) rmSync(project, { recursive: true, force: true });
 });
 
-/** A project with the packed package and one version of @types/node, whose every declaration file is checked. */
+/** A project with the packed package and one version of @types/node. Every declaration file is checked. */
 function projectWith(nodeTypes: string): string {
   const project = newFolder();
   const modules = path.join(project, 'node_modules');
@@ -56,7 +56,7 @@ function projectWith(nodeTypes: string): string {
   return project;
 }
 
-/** What the compiler says of a program that imports every entry. */
+/** The compiler's errors for a program that imports every entry. */
 function diagnose(project: string, compiler: string): string[] {
   const program = entries.map((entry, i) => `export * as e${i} from '${entry}';`).join('\n');
   writeFileSync(path.join(project, 'index.ts'), program);
@@ -87,7 +87,7 @@ function diagnose(project: string, compiler: string): string[] {
 const typescript5 = path.join(folder, 'node_modules/typescript-5/bin/tsc');
 const typescript7 = path.join(root, 'node_modules/typescript/bin/tsc');
 
-// TypeScript 5 takes ten times as long, so it looks at the oldest and the newest only.
+// TypeScript 5 takes ten times as long, so it checks only the oldest and the newest types.
 test.each([
   ['TypeScript 7', '20', typescript7],
   ['TypeScript 7', '22', typescript7],

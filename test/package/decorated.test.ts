@@ -17,7 +17,7 @@ afterAll(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** By TypeScript itself, which checks the types on the way: what it prints is what it complains of. */
+/** Compiles with TypeScript itself, which also checks the types. Returns its errors. */
 function compile(kind: string): string {
   const { stdout } = spawnSync(
     process.execPath,
@@ -37,7 +37,7 @@ function compile(kind: string): string {
   return stdout;
 }
 
-/** The compiled module with the package in it: a copy of its own, so errors are known by their brand alone. */
+/** Loads the compiled module with its own copy of the package, so only the brand identifies its errors. */
 async function load(file: string, kind: string): Promise<typeof Decorated> {
   const outfile = path.join(folder, `${path.extname(file).slice(1)}-${kind}.mjs`);
   const source = (name: string): string => path.join(root, 'src', name);

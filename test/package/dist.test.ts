@@ -29,14 +29,14 @@ test('every module of dist is reachable from an entry', () => {
   const reached = new Set(entries);
   for (const file of reached) {
     const text = readFileSync(path.join(dist, file), 'utf8');
-    // A worker is named by `new URL`.
+    // The worker's file is referenced by `new URL`.
     for (const [, specifier = ''] of text.matchAll(
       /(?:from|import\(?|new URL\()\s*['"](\.[^'"]+\.js)['"]/g,
     )) {
       reached.add(path.posix.join(path.posix.dirname(file), specifier));
     }
   }
-  // Modules of types alone are empty once built, and nothing imports them.
+  // Modules that hold only types are empty once built, and nothing imports them.
   const modules = filesOfDist('.js').filter(
     (file) => !/^export \{\};$/m.test(readFileSync(path.join(dist, file), 'utf8')),
   );

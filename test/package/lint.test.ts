@@ -8,10 +8,12 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 
-/** Each row: a file, its code, and the rule that must refuse it. What layers may import is test/unit/layers.test.ts. */
+/**
+ * Each row: a file, its code, and the rule that must reject it. test/unit/layers.test.ts checks imports between layers.
+ */
 const refused: readonly (readonly [string, string, string])[] = [
   ['src/printing.ts', "console.log('x');", 'eslint(no-console)'],
-  // A cycle is refused even where both ends are in one layer.
+  // A cycle is rejected even within one layer.
   [
     'src/algorithms/one.ts',
     "import { y } from './two.ts';\nexport const x = () => y;",
@@ -22,7 +24,7 @@ const refused: readonly (readonly [string, string, string])[] = [
     "import { x } from './one.ts';\nexport const y = () => x;",
     'import(no-cycle)',
   ],
-  // A lost promise is a lost decision.
+  // An unawaited promise loses a decision.
   [
     'src/lost.ts',
     'export function f(p: Promise<void>): void {\n  p;\n}',
@@ -33,7 +35,7 @@ const refused: readonly (readonly [string, string, string])[] = [
     'export const f = (p: Promise<boolean>) => (p ? 1 : 2);',
     'typescript(no-misused-promises)',
   ],
-  // A case that chance alone chose cannot be repeated, and does not shrink.
+  // A case made by Math.random cannot be repeated, and does not shrink.
   ['test/chance.ts', 'export const x = Math.random();', 'eslint(no-restricted-properties)'],
   [
     'test/second.ts',

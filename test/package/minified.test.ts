@@ -15,11 +15,11 @@ import { startRedis } from '../kit/servers/index.mjs';
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL('../../', import.meta.url));
-/** Its native parts stay outside of a bundle. */
+/** Its native parts stay outside the bundle. */
 const GLIDE = '@valkey/valkey-glide';
 const external = [/^@valkey\/valkey-glide-/];
 
-/** How a program opens a client of `library` at `host` and `port`. */
+/** Code that opens a client of `library` at `host` and `port`. */
 const ioredis =
   'new library.Redis({ host, port, maxRetriesPerRequest: 0, retryStrategy: () => 50 })';
 const nodeRedis =
@@ -46,8 +46,8 @@ const testedClients: readonly TestedClient[] = [
 ].map(([title, name, folder, client]) => ({ title, name, folder, client }) as TestedClient);
 
 /**
- * Meets each kind of failure: a script that is unknown, an answer of the server, silence, and a lost connection. Two
- * of the three within the limit are charged at a server that has forgotten the script.
+ * Causes each kind of failure: an unknown script, an error reply, silence, and a lost connection. Two of the three
+ * calls within the limit are charged on a server that has lost the script.
  */
 const program = ({ name, client }: TestedClient, byUrl: boolean): string => `
 import { connect } from 'node:net';
@@ -142,7 +142,7 @@ describe.each(testedClients)('a program with $title', (tested) => {
   async function decisions(file: string): Promise<string[]> {
     const args = [path.join(project, file), String(redis.port)];
     const { stdout } = await run(process.execPath, args, { cwd: project });
-    return JSON.parse(stdout.trim().split('\n').at(-1)!); // valkey-glide logs there as well
+    return JSON.parse(stdout.trim().split('\n').at(-1)!); // valkey-glide also logs to standard error
   }
 
   const ways = /^(?:io)?redis$/.test(tested.name) ? ['client', 'URL'] : ['client'];

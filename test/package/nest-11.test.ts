@@ -8,7 +8,7 @@ const { nest11 } = await vi.hoisted(async () => {
   const { loadNest11 } = await import('../unit/http/nest-11.ts');
   return { nest11: await loadNest11() };
 });
-// Decisions are remembered by the copy that made them.
+// `decisionOf` finds decisions only in the copy of the package that made them.
 vi.mock('distributed-rate-limiter/http', () => nest11.http);
 
 const { common, core, express, adapter } = nest11;

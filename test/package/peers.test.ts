@@ -11,7 +11,7 @@ const { peerDependencies }: { peerDependencies: Record<string, string> } = JSON.
   readFileSync(path.join(root, 'package.json'), 'utf8'),
 );
 
-/** What the documents say is supported: the lowest and the newest version of each. */
+/** The lowest and the newest supported version of each peer, as the documents state. */
 const supported: Readonly<Record<string, readonly [lowest: string, newest: string]>> = {
   '@nestjs/common': ['11.0.0', '12.5.1'],
   '@nestjs/core': ['11.0.0', '12.5.1'],
@@ -32,7 +32,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-/** Has npm resolve a project that has the packed package and these packages beside it; what it says if it refuses. */
+/** Lets npm resolve a project with the packed package and these packages. Returns npm's error, if any. */
 function refusalBeside(packages: Readonly<Record<string, string>>): string {
   const project = mkdtempSync(path.join(folder, 'project-'));
   const dependencies = { 'distributed-rate-limiter': `file:${tarball}`, ...packages };

@@ -13,7 +13,7 @@ function ensureRedisServer(circumstances?: Circumstances) {
   return own.node(['redis-server.mjs'], circumstances);
 }
 
-/** Installs by putting a program where the PATH finds it; `--version` is the question whether it is there. */
+/** A fake installer that puts a program on the PATH; `--version` checks whether it is there. */
 const installsRedis = `[ "$1" = --version ] && exit 0
 echo "ran $*"
 printf '#!/bin/sh\\n' > "$PATH/redis-server" && /bin/chmod 755 "$PATH/redis-server"`;

@@ -14,7 +14,7 @@ function git(repository: string, ...args: string[]) {
 
 const noGit = spawnSync('git', ['--version']).status !== 0;
 
-/** Tags of three commits, the last of them HEAD, and of one on another branch. */
+/** Tags three commits, the last of them HEAD, and one commit on another branch. */
 const histories = [
   ['none without tags', [[], [], []], [], undefined],
   ['none when only HEAD is tagged', [[], [], ['v0.1.0']], [], undefined],

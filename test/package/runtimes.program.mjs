@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * What each runtime runs, in a project with the packed package: every entry imported and required, a limiter in
- * memory, and one on a real Redis by its URL. Prints what came of it as JSON, and must then end by itself.
+ * The program that each runtime runs, in a project with the packed package. It imports and requires every entry, and
+ * uses a limiter in memory and one on a real Redis by URL. It prints its results as JSON, and must then end by itself.
  */
 import { createRequire } from 'node:module';
 import process from 'node:process';

@@ -9,7 +9,7 @@ import type { RedisServer } from '../kit/servers/index.mjs';
 import { entries, unpackInto } from '../kit/fakes/packed.ts';
 import { linkLibraries, newProject } from '../kit/fakes/project.ts';
 
-/** The clients that a URL finds, and what some of the entries need of their own. */
+/** The client libraries for URLs, and packages that some entries need. */
 const NEEDED = ['ioredis', 'redis', '@nestjs', '@opentelemetry', 'reflect-metadata', 'rxjs'];
 
 let project = '';
@@ -38,7 +38,7 @@ const RUNTIMES: readonly (readonly [name: string, args: readonly string[], versi
   ['deno', ['run', '--allow-all', '--node-modules-dir=manual'], /^deno 2\./],
 ];
 
-/** Must succeed, and print nothing but its answer: a warning is a failure, too. */
+/** The command must succeed and print only its answer: a warning is a failure, too. */
 function run(program: string, args: readonly string[]): string {
   const env = Object.fromEntries(
     Object.entries(process.env).filter(
@@ -76,7 +76,7 @@ describe('every entry imported and required, exact in memory and on a Redis by i
     'the runtime works: %s',
     (name, args, version) => {
       const program = installRuntime(name);
-      // A platform for which npm has none; on Linux, where CI runs, it has all.
+      // A platform for which npm has no runtime; for Linux, where CI runs, it has all.
       if (program === undefined) {
         expect(process.platform).not.toBe('linux');
         return;

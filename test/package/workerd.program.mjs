@@ -1,5 +1,5 @@
 // @ts-check
-/** What workerd runs: each path of the URL is one way to limit, and answers with what came of it, as JSON. */
+/** The worker: each path of the URL is one way to limit, and answers with its result as JSON. */
 import { Hono } from 'hono';
 import { Redis } from 'ioredis';
 import { createClient } from 'redis';
@@ -75,7 +75,7 @@ function thrownBy(make) {
   }
 }
 
-// What a program makes once, when it is loaded.
+// Objects that a program makes once, when it is loaded.
 const store = new MemoryStore();
 const inMemory = new RateLimiter({ store, namespace: 'core', ...RATE });
 const waitsInMemory = new RateLimiter({
@@ -218,7 +218,7 @@ export default {
   },
 };
 
-/** A Durable Object: all its requests may use what one of them opened. */
+/** A Durable Object: all its requests may share the client that the first one opened. */
 export class LimiterObject {
   /**
    * @param {object} _

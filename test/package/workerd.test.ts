@@ -32,11 +32,11 @@ describe.runIf(program !== undefined)('on workerd, the runtime of Cloudflare Wor
       redisPort: redis.port,
     });
 
-  /** Asks it eight times at once. */
+  /** Sends eight requests at once. */
   const eightTimes = (asked: string): Promise<unknown[]> =>
     Promise.all(Array.from({ length: 8 }, () => worker.get(asked)));
 
-  /** How often each answer came. */
+  /** Counts equal answers. */
   const tally = (answers: readonly unknown[]): Record<string, number> => {
     const counts: Record<string, number> = {};
     for (const each of answers.map(String)) {
@@ -57,7 +57,7 @@ describe.runIf(program !== undefined)('on workerd, the runtime of Cloudflare Wor
       bundle: true,
       format: 'esm',
       platform: 'node',
-      // For ioredis and node-redis, which are CommonJS.
+      // ioredis and node-redis are CommonJS.
       banner: {
         js: "import { createRequire } from 'node:module'; const require = createRequire('/');",
       },

@@ -1,7 +1,7 @@
 // @ts-check
 
 /**
- * Version 4 has no `destroy`, and its `disconnect` rejects where it has been called before.
+ * Closes a client of node-redis. Version 4 has no `destroy`, and its `disconnect` rejects when called twice.
  *
  * @param {{ destroy?(): unknown, disconnect?(): unknown }} client
  */

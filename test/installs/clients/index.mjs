@@ -3,8 +3,8 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 
 /**
- * The client libraries of this folder. They are typed as their newest versions, in so far as they are alike, so that
- * the type check needs none of them; `types.mts` looks at their own types.
+ * The client libraries of this folder. They have the types of their newest versions where versions agree, so that the
+ * type check does not need them installed. `types.mts` checks their own types.
  *
  * @typedef {{
  *   'ioredis-5': typeof import('ioredis'),

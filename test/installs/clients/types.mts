@@ -1,4 +1,7 @@
-/** Each client by its own types, without a cast. Compiled by `client-types.test.ts`, where they are installed. */
+/**
+ * Compiles each client against its own types, without a cast. `client-types.test.ts` runs the compiler where they are
+ * installed.
+ */
 import { RateLimiter } from 'distributed-rate-limiter';
 import { GlideClient, GlideClusterClient } from '@valkey/valkey-glide';
 import * as ioredis5 from 'ioredis-5';

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { expect } from 'vitest';
 
-/** Throws at the first difference, and shows it. As `toStrictEqual`, which would take most of the time of a long run. */
+/** Throws at the first difference and shows it. `toStrictEqual` alone would take most of the time of a long run. */
 export function agree(what: string, mine: unknown, other: unknown): void {
   if (!isDeepStrictEqual(mine, other)) {
     expect({ [what]: mine }).toStrictEqual({ [what]: other });
@@ -9,7 +9,7 @@ export function agree(what: string, mine: unknown, other: unknown): void {
   }
 }
 
-/** What a server answers later than it is asked, each answer with its check: a trace goes on meanwhile. */
+/** Answers that a server gives later, each with its check, so that a trace goes on meanwhile. */
 export class LateAnswers {
   readonly #pending: Promise<void>[] = [];
   #failure: Error | undefined;
@@ -22,7 +22,7 @@ export class LateAnswers {
     );
   }
 
-  /** Waits for all that were added; throws what went wrong first. */
+  /** Waits for all answers; throws the first failure. */
   async all(): Promise<void> {
     await Promise.all(this.#pending);
     if (this.#failure !== undefined) {

@@ -2,15 +2,15 @@ import type { QueuedCall } from '../../../src/redis/connection/queued-call.ts';
 import type { Script } from '../../../src/redis/connection/script.ts';
 import type { RateLimiterError } from '../../../src/base/errors.ts';
 
-/** A call that notes how it ended, for tests of what carries calls. */
+/** A call that records how it ended, to test the connection that carries calls. */
 export class EchoCall implements QueuedCall {
   readonly key: string;
   readonly timeoutMs: number;
   readonly maxInFlight: number;
-  /** What the reply held for this call. */
+  /** The reply's value for this call. */
   answer: unknown;
   error: RateLimiterError | undefined;
-  /** How often it was answered: never more than once. */
+  /** How often the call was answered: at most once. */
   times = 0;
 
   constructor(key: string, { timeoutMs = 250, maxInFlight = 10_000 } = {}) {

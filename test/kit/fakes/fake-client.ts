@@ -6,14 +6,14 @@ export interface Send {
   readonly script: string;
   readonly keys: readonly string[];
   readonly args: readonly string[];
-  /** The key that says where to send it. */
+  /** The key that decides which server gets it. */
   readonly key: string;
 }
 
-/** What a server answers in place of a result, and `isReply` knows. */
+/** An error reply of the server, which `isReply` recognizes. */
 export class ReplyError extends Error {}
 
-/** A client without a network, in the state that the test puts it in. What becomes of a send, others say. */
+/** A client without a network, in the state that the test sets. Subclasses say how a send ends. */
 export abstract class FakeClient implements RedisPort {
   lastError: unknown;
   attemptAt: number | undefined;
@@ -28,7 +28,7 @@ export abstract class FakeClient implements RedisPort {
     return this.#state;
   }
 
-  /** Tells the listeners, as every change must be told. */
+  /** Notifies the listeners, as a client must at every change. */
   become(state: PortState): void {
     this.#state = state;
     for (const listener of this.#listeners) listener();

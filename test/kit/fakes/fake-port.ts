@@ -2,7 +2,7 @@ import type { PortState } from '../../../src/redis/port.ts';
 import { FakeClient } from './fake-client.ts';
 import type { Send } from './fake-client.ts';
 
-/** One send, settled by hand. */
+/** One send, settled by the test. */
 export interface Sent extends Send {
   /** Answers with one value per key. */
   reply(): void;
@@ -10,11 +10,13 @@ export interface Sent extends Send {
   reject(error: unknown): void;
 }
 
-/** A client whose server answers when the test says so. On a cluster the node is the slot's hundred. */
+/**
+ * A client whose server answers when the test says so. A cluster has two nodes: one for even slots, one for odd slots.
+ */
 export class FakePort extends FakeClient {
   readonly sent: Sent[] = [];
   nodeOf?: (slot: number) => string | undefined;
-  /** For a client that throws instead of rejecting. */
+  /** Simulates a client that throws instead of rejecting. */
   throws: Error | undefined;
 
   constructor(state: PortState = 'ready', { cluster = false } = {}) {

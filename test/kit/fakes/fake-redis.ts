@@ -8,14 +8,17 @@ import { FakeClient } from './fake-client.ts';
 import type { Send } from './fake-client.ts';
 
 /**
- * A server and its client in one object, without a network: it reads the decision script's arguments and answers
- * with the TypeScript twin. Every send is kept, in order.
+ * A server and its client in one object, without a network. It reads the decision script's arguments and answers with
+ * the TypeScript twin. It keeps every send, in order.
  */
 export class FakeRedis extends FakeClient {
   readonly sends: Send[] = [];
   readonly values = new Map<string, string>();
   nowMicros = 1_767_225_600_000_000;
-  /** What becomes of a send: its result is the reply, what it throws the rejection. Default: the decision. */
+  /**
+   * Replaces the answer to a send: its result is the reply, an error that it throws is the rejection. Default: the
+   * decision.
+   */
   respond: (send: Send) => unknown = (send) => this.run(send);
 
   protected receive(send: Send): Promise<unknown> {
@@ -51,7 +54,7 @@ export class FakeRedis extends FakeClient {
 /** A promise that never settles, for `respond`. */
 export const silence = (): Promise<never> => new Promise<never>(() => {});
 
-/** How many entries a send carries: the groups of each run, by the entries on each. */
+/** Counts the entries of a send: in each run, groups times entries per group. */
 export function entriesOf({ args, keys }: Send): number {
   return readArguments(args, keys.length).runs.reduce(
     (sum, { groups, times }) => sum + groups * times,
@@ -65,7 +68,7 @@ interface Run {
   readonly times: number;
 }
 
-/** As fast-path.lua and decide.lua read them. Shapes of one limit only. */
+/** Reads arguments as fast-path.lua and decide.lua do. Supports shapes of one limit only. */
 function readArguments(args: readonly string[], keys: number): { shapes: Shape[]; runs: Run[] } {
   if (args.length === 1) {
     const numbers = args[0]!.split(' ');
@@ -92,7 +95,7 @@ function readArguments(args: readonly string[], keys: number): { shapes: Shape[]
   return { shapes, runs };
 }
 
-/** The driver needs no more of a limit than its twin. */
+/** The driver reads only the twin of a limit. */
 function ruleOf(numbers: readonly number[]): Rule {
   const [n, p, burst, burstRem, ceiling, ceilingRem, price, priceRem] = numbers as [
     number,

@@ -6,9 +6,9 @@ import { linkLibraries, newProject } from './project.ts';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 
-/** A project with this package, as built, and with the named libraries and no others. */
+/** A project with this package, as built, and only the named libraries. */
 export interface Installed {
-  /** Runs a module that is copied into the project; resolves with what it printed, rejects on any other end. */
+  /** Runs a module that is copied into the project. Resolves with its output; rejects unless it exits with 0. */
   run(
     file: string,
     args: readonly string[],
@@ -17,7 +17,7 @@ export interface Installed {
   remove(): void;
 }
 
-/** `places`: by name, where a library is that is not this project's own. */
+/** `places`: folders of libraries that are not among this repository's own, by name. */
 export function install(
   libraries: readonly string[],
   places: Readonly<Record<string, string>> = {},
@@ -27,7 +27,7 @@ export function install(
   const project = newProject('installed');
   const own = join(project, 'node_modules', 'distributed-rate-limiter');
   mkdirSync(own, { recursive: true });
-  // Copied, not linked: a linked package would find the libraries beside its real place.
+  // Copied, not linked: a linked package would resolve libraries from its real folder.
   cpSync(join(root, 'dist'), join(own, 'dist'), { recursive: true });
   cpSync(join(root, 'package.json'), join(own, 'package.json'));
   linkLibraries(project, libraries, places);

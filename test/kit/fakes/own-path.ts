@@ -13,11 +13,11 @@ export interface Circumstances {
   readonly env?: Record<string, string>;
 }
 
-/** A folder that is all there is on the PATH: a program that is not written into it does not exist. */
+/** A folder that is the whole PATH: only programs that the test writes into it exist. */
 export class OwnPath {
   readonly folder = mkdtempSync(path.join(os.tmpdir(), 'distributed-rate-limiter-path-'));
 
-  /** `script` is copied into it: the clone may be closed to the other user that Node also runs as. */
+  /** Copies `script` into the folder: Node also runs as another user, who may have no access to the clone. */
   constructor(script: string) {
     chmodSync(this.folder, 0o777);
     copyFileSync(script, path.join(this.folder, path.basename(script)));

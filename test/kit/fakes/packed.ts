@@ -8,7 +8,7 @@ const manifest: { name: string; exports: Record<string, unknown> } = JSON.parse(
   readFileSync(path.join(root, 'package.json'), 'utf8'),
 );
 
-/** All that can be imported, by the names that users write. */
+/** Every entry point, by the specifier that users import. */
 export const entries: readonly string[] = Object.keys(manifest.exports)
   .filter((subpath) => subpath !== './package.json')
   .map((subpath) => `${manifest.name}${subpath.slice(1)}`);

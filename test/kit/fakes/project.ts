@@ -5,13 +5,13 @@ import { fileURLToPath } from 'node:url';
 
 const ours = fileURLToPath(new URL('../../../node_modules/', import.meta.url));
 
-/** An empty folder for a project of a user, by its real path: a link before it would be followed by modules. */
+/** An empty folder for a user's project, by its real path, because module resolution follows links. */
 export function newProject(name: string): string {
   const folder = mkdtempSync(path.join(os.tmpdir(), `distributed-rate-limiter-${name}-`));
   return realpathSync(folder);
 }
 
-/** Links libraries of this repository into the project. `places`: by name, where a library is that is not among ours. */
+/** Links libraries of this repository into the project. `places`: folders of other libraries, by name. */
 export function linkLibraries(
   project: string,
   libraries: readonly string[],

@@ -1,7 +1,7 @@
 import ipaddr from 'ipaddr.js';
 import type { Random } from '../random.mjs';
 
-/** Bytes as an adversary would choose them: much zero, much 0xff, IPv4 in each disguise. */
+/** Bytes as an attacker would choose them: many 0x00, many 0xff, IPv4 in every notation. */
 export function randomBytes(random: Random): readonly number[] {
   const ipv4 = Array.from({ length: 4 }, () => random.pick([0, 1, 255, random.int(0, 255)]));
   const zeros = (length: number): number[] => Array.from({ length }, () => 0);
@@ -22,7 +22,7 @@ export function randomBytes(random: Random): readonly number[] {
   }
 }
 
-/** One of the many ways to write the address, with nothing around it. IPv4 may be written as the IPv6 that maps it. */
+/** A random notation of the address, without port or brackets. IPv4 may be written as an IPv4-mapped IPv6 address. */
 export function spell(bytes: readonly number[], random: Random): string {
   if (bytes.length === 4) {
     return random.chance(40)
@@ -38,7 +38,7 @@ export function spell(bytes: readonly number[], random: Random): string {
   if (zeros.length === 0 || random.chance(25)) {
     return [...groups, ...tail].join(':');
   }
-  // `::` may stand for any run of zeros, not for the longest one alone.
+  // `::` may stand for any run of zeros, not only the longest.
   const start = random.pick(zeros);
   let end = start + 1;
   while (zeros.includes(end) && random.chance(80)) end++;
@@ -52,7 +52,7 @@ function digits(group: number, random: Random): string {
     .join('');
 }
 
-/** The spelling with what proxies and sockets put around it. */
+/** Adds to the notation what proxies and sockets add: brackets, a port, a zone. */
 export function dress(spelling: string, random: Random): string {
   const port = random.pick(['', `:${random.int(0, 65_535)}`, ':_obfuscated-1']);
   if (!spelling.includes(':')) return spelling + port;
@@ -63,8 +63,8 @@ export function dress(spelling: string, random: Random): string {
 }
 
 /**
- * The group of an address by arithmetic on one large number, and by the form that the URL standard, which writes as
- * RFC 5952 does, gives to an IPv6 host.
+ * Computes an address's group a second way: by arithmetic on one large number, and by the form that the URL standard
+ * gives to IPv6 hosts, which follows RFC 5952.
  */
 export function expectedGroup(bytes: readonly number[], prefix: number): string {
   const value = bytes.reduce((sum, byte) => sum * 256n + BigInt(byte), 0n);
@@ -78,7 +78,7 @@ export function expectedGroup(bytes: readonly number[], prefix: number): string 
   return `${host.slice(1, -1)}/${prefix}`;
 }
 
-/** The address as ipaddr.js reads it. `::1.2.3.4` it takes for a mapped one, and `0::1.2.3.4` for what both are. */
+/** Reads the address with ipaddr.js. It takes `::1.2.3.4` for a mapped address, and `0::1.2.3.4` for what both are. */
 export function bytesByIpaddr(text: string): readonly number[] {
   const zone = text.indexOf('%');
   const bare = zone < 0 ? text : text.slice(0, zone);
@@ -102,7 +102,7 @@ function noise(random: Random): string {
   return random.list(0, 20, () => random.pick(ALPHABET)).join('');
 }
 
-/** A right spelling with up to three of its characters taken out, put in or replaced. */
+/** A valid notation with up to three characters removed, inserted or replaced. */
 function damaged(random: Random): string {
   let text = spell(randomBytes(random), random);
   if (random.chance(20)) text = dress(text, random);

@@ -1,6 +1,6 @@
 import type { TracingChannel } from 'node:diagnostics_channel';
 
-/** Every event of a tracing channel, in order, with the message as it was then. */
+/** Records every event of a tracing channel, in order, each with a copy of its message. */
 export function traced<Message extends object>(
   channel: TracingChannel<unknown, Message>,
 ): { heard: [event: string, message: Message][]; end: () => unknown } {

@@ -10,13 +10,13 @@ const everyTrapThrows: ProxyHandler<object> = new Proxy(
   },
 );
 
-/** Reading it in any way throws. */
+/** Throws on every read. */
 export const hostileProxy: unknown = new Proxy({}, everyTrapThrows);
 
-/** An array, as far as can be told without reading it. */
+/** An array that throws on every read. */
 export const hostileArray: unknown = new Proxy([], everyTrapThrows);
 
-/** Wrong for every option that wants a whole number of at least 1; with how a message shows each. */
+/** Values wrong for every option that takes a whole number of at least 1, each with its text in messages. */
 export const notWholeNumbers: readonly (readonly [shown: string, value: unknown])[] = [
   ['0', 0],
   ['-0', -0],
@@ -47,7 +47,7 @@ export const notWholeNumbers: readonly (readonly [shown: string, value: unknown]
   ['an object', hostileArray],
 ];
 
-/** Wrong for every option that wants a text. */
+/** Values wrong for every option that takes a string. */
 export const notTexts: readonly (readonly [shown: string, value: unknown])[] = [
   ['5', 5],
   ['true', true],
@@ -59,7 +59,7 @@ export const notTexts: readonly (readonly [shown: string, value: unknown])[] = [
   ['an object', hostileProxy],
 ];
 
-/** The parts of the message of a refused option, which names it, the rule, the value and a cure. */
+/** The parts of an option error: it names the option, the rule, the value and a cure. */
 interface Refusal {
   readonly code: string;
   readonly name: string;
@@ -72,7 +72,7 @@ interface Refusal {
 const FORM =
   /^`(?<option>.+?)` (?<rule>(?:must|is not an option of) .+?), got (?<shown>.+?)\. (?<cure>[^]+[.)?])$/s;
 
-/** What `act` throws, taken apart; anything but a `RateLimiterError` is thrown on. */
+/** The parts of the error that `act` throws; rethrows anything but a `RateLimiterError`. */
 export function refusalOf(act: () => unknown): Refusal | string {
   try {
     act();

@@ -9,5 +9,5 @@ const ARGUMENT_CLOCK = `--[[
 local now = tonumber(table.remove(ARGV))
 `;
 
-/** The production script but for its clock, which is the last element of ARGV. */
+/** The production script with a virtual clock: the last element of ARGV. */
 export const virtualScript = assemble({ 'script/clock': ARGUMENT_CLOCK });

@@ -1,9 +1,9 @@
 import { afterEach, beforeEach } from 'vitest';
 
-/** A process warning, as its listeners get it. */
+/** A process warning, as listeners receive it. */
 export type Warning = Error & { readonly code?: string };
 
-/** Collects the process warnings of each test of the file. They come one tick after their cause. */
+/** Collects the process warnings of each test of the file. A warning is emitted one tick after its cause. */
 export function collectWarnings(): () => Promise<readonly Warning[]> {
   let warnings: Warning[] = [];
   const note = (warning: Warning): void => {

@@ -7,7 +7,7 @@ import { text } from 'node:stream/consumers';
 import { freePort, own, waitUntil } from '../servers/index.mjs';
 
 export interface WorkerdOptions {
-  /** Holds the bundle `worker.mjs`, and takes the configuration. */
+  /** A folder that holds the bundle `worker.mjs` and the configuration. */
   readonly folder: string;
   readonly compatibilityDate: string;
   readonly compatibilityFlags: readonly string[];
@@ -15,7 +15,7 @@ export interface WorkerdOptions {
   readonly redisPort: number;
 }
 
-/** A worker that runs: `get` asks it for a path and reads its answer as JSON. */
+/** A running worker: `get` requests a path and parses the answer as JSON. */
 export interface Workerd {
   get(path: string): Promise<unknown>;
   close(): Promise<void>;
@@ -23,7 +23,7 @@ export interface Workerd {
 
 const ANSWERED_WITHIN_MS = 8_000;
 
-/** @throws (rejects) what workerd says on standard error, where it does not take the worker */
+/** @throws (rejects) with workerd's standard error, if it rejects the worker */
 export async function startWorkerd(program: string, options: WorkerdOptions): Promise<Workerd> {
   const port = await freePort();
   const file = path.join(options.folder, `workerd-${port}.capnp`);

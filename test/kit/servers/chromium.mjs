@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import process from 'node:process';
 
-/** What a browser of Chromium's family is called, here and there. */
+/** Names of Chromium's program on different systems. */
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome'];
 
 const INSTALL = [
@@ -11,8 +11,8 @@ const INSTALL = [
 ];
 
 /**
- * A Chromium for tests in a real browser: `$CHROMIUM`, or one from the PATH. Where there is none, Debian's package is
- * installed, but nobody's machine is changed unasked: only as root or where CI is set, and that is said first.
+ * Finds a Chromium for tests in a real browser: `$CHROMIUM`, or a program on the PATH. Otherwise it installs Debian's
+ * package, but only as root or in CI, and announces that first.
  *
  * @returns {string} a program that can be run
  * @throws with advice where none can be had
@@ -56,7 +56,7 @@ function runs(program) {
   return spawnSync(program, ['--version'], { stdio: 'ignore' }).error === undefined;
 }
 
-/** The launcher of a browser wants a path. @param {string} program */
+/** Playwright needs the browser's path, not its name. @param {string} program */
 function pathOf(program) {
   const { stdout } = spawnSync('/bin/sh', ['-c', 'command -v "$1"', 'sh', program], {
     encoding: 'utf8',

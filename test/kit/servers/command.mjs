@@ -19,8 +19,8 @@ const root = fileURLToPath(new URL('../../..', import.meta.url));
  */
 
 /**
- * Starts a program as its user does: from the project's folder, in a process of its own. Which Redis and which port
- * it takes is said in `env` alone.
+ * Starts a program as a user does: from the project's folder, in its own process. Only `env` says which Redis and which
+ * port it takes.
  *
  * @param {readonly string[]} command
  * @param {Record<string, string>} [env]

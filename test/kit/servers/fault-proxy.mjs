@@ -11,8 +11,8 @@ import { readValue } from './resp.mjs';
  */
 
 /**
- * What becomes of one command. `instead`: it never reaches the server. `lost`, `half`, `garbage`: the server executes
- * it, and the reply suffers.
+ * The fate of one command. `instead`: the proxy answers, and the command never reaches the server. `lost`, `half`,
+ * `garbage`: the server executes it, and the reply is damaged.
  *
  * @typedef {{ kind: 'pass' } | { kind: 'instead', bytes: Buffer } | { kind: 'lost', cut: boolean }
  *   | { kind: 'half', length: number } | { kind: 'garbage', bytes: Buffer }} Fate
@@ -21,7 +21,7 @@ import { readValue } from './resp.mjs';
 /** @type {Fate} */
 const PASS = { kind: 'pass' };
 
-// Behind these the server speaks without being asked, so replies can no longer be counted off against commands.
+// After these commands the server sends messages unasked, so replies no longer match commands one to one.
 const STREAMING = new Set(['SUBSCRIBE', 'PSUBSCRIBE', 'SSUBSCRIBE', 'MONITOR', 'SYNC', 'PSYNC']);
 
 /**
@@ -38,10 +38,10 @@ export function everyCommand() {
 }
 
 /**
- * Starts a TCP proxy on a free port of 127.0.0.1, in front of a server, with faults that can be switched while it
- * runs. Proxies can stand in a row to combine faults.
+ * Starts a TCP proxy on a free port of 127.0.0.1, in front of a server, with faults that tests switch while it runs.
+ * Proxies can be chained to combine faults.
  *
- * @param {{ port: number, host?: string }} target such as a `RedisServer`; nobody needs to listen there yet
+ * @param {{ port: number, host?: string }} target such as a `RedisServer`; need not listen yet
  * @returns {Promise<FaultProxy>}
  * @example
  * const proxy = await startFaultProxy(redis);
@@ -64,12 +64,11 @@ export async function startFaultProxy(target) {
 }
 
 /**
- * One fault is on at a time, from the moment its method is called; `pass()` ends it. Commands and connections that it
- * has already hit stay hit, but a connection that cannot be repaired, because part of its replies is missing, is
- * ended by the next change.
+ * One fault is on at a time, from the call of its method until `pass()`. Commands and connections already hit stay hit.
+ * A connection whose replies are partly missing cannot be repaired; the next change ends it.
  *
- * What is not the Redis protocol in plain text (TLS, inline commands), and what comes after a subscription or
- * `MONITOR`, is forwarded as bytes: no commands are counted, and of the faults only `delay`, `stall`, `refuse` and
+ * Traffic other than the plain Redis protocol (TLS, inline commands), and all traffic after a subscription or
+ * `MONITOR`, is forwarded as bytes. No commands are counted then, and only the faults `delay`, `stall`, `refuse` and
  * `cut` apply.
  */
 export class FaultProxy {
@@ -78,7 +77,7 @@ export class FaultProxy {
   port;
   /** `redis://127.0.0.1:<port>` @type {string} */
   url;
-  /** Name of the fault that is on; `pass` when none is. */
+  /** Name of the current fault; `pass` without a fault. */
   fault = 'pass';
 
   /** @type {{ host: string, port: number }} */
@@ -109,13 +108,13 @@ export class FaultProxy {
     this.url = `redis://${this.host}:${port}`;
   }
 
-  /** No fault. What a stall or a delay holds back goes on its way first. */
+  /** Ends the fault. Forwards the bytes that a stall or a delay held back first. */
   async pass() {
     await this.#become('pass');
   }
 
   /**
-   * Everything arrives later, in order.
+   * Delays all bytes, in order.
    *
    * @param {number} toServerMs
    * @param {number} [toClientMs] the same
@@ -124,19 +123,19 @@ export class FaultProxy {
     await this.#become('delay', { toServerMs, toClientMs });
   }
 
-  /** Connections are accepted and stay open, and nothing comes through, either way, until the next change. */
+  /** Accepts connections and keeps them open, but forwards nothing, either way, until the next change. */
   async stall() {
     await this.#become('stall', { held: true });
   }
 
-  /** Connections end and new ones are refused (`ECONNREFUSED`), as when the server's process is gone. */
+  /** Ends connections and refuses new ones (`ECONNREFUSED`), as when the server's process is gone. */
   async refuse() {
     await this.#become('refuse', { listening: false });
     this.#cutAll(false);
   }
 
   /**
-   * Ends all connections, now and then every `everyMs`; new ones work until then.
+   * Ends all connections, now and then every `everyMs`; new connections work in between.
    *
    * @param {{ everyMs?: number, reset?: boolean }} [options] `reset`: with `ECONNRESET` instead of an orderly end
    */
@@ -148,8 +147,8 @@ export class FaultProxy {
   }
 
   /**
-   * The server executes commands, and nobody hears of it: from the first hit on, nothing comes back on that
-   * connection, while its commands still reach the server.
+   * The server executes commands, but their replies are lost. From the first hit on, the connection delivers no reply,
+   * while its commands still reach the server.
    *
    * @param {Which & { cut?: boolean }} [options] `cut`: the connection ends in place of the first lost reply
    */
@@ -168,7 +167,7 @@ export class FaultProxy {
   }
 
   /**
-   * The server executes the command, and these bytes come in place of its reply.
+   * The server executes the command, and the client receives these bytes in place of its reply.
    *
    * @param {string | Buffer} [bytes] default: not the Redis protocol
    * @param {Which} [which]
@@ -178,8 +177,8 @@ export class FaultProxy {
   }
 
   /**
-   * Answers in place of the server, which never sees these commands. All others reach it, and the order of replies is
-   * kept.
+   * Answers in place of the server, which never sees these commands. All other commands reach it, and the order of
+   * replies is kept.
    *
    * @param {string | ((command: string[]) => string | undefined)} answer a reply as on the wire, such as
    *   `-LOADING Redis is loading the dataset in memory`, the line's end may be left out; a function may answer
@@ -195,8 +194,8 @@ export class FaultProxy {
   }
 
   /**
-   * What has passed by since the start or `resetCounts()`. `open` connections are those of now; `hits` counts commands
-   * that a fault has hit; `commands` counts by upper-case name, whether hit or not.
+   * Counts traffic since the start or `resetCounts()`. `open` counts the connections open now, `hits` the commands that
+   * a fault has hit. `commands` counts by upper-case name, whether hit or not.
    *
    * @returns {{ connections: number, open: number, bytesFromClients: number, bytesFromServer: number, hits: number, commands: Record<string, number> }}
    */
@@ -219,7 +218,7 @@ export class FaultProxy {
     this.#commands = {};
   }
 
-  /** Ends everything. */
+  /** Ends all connections and closes the port. */
   async close() {
     await this.refuse();
     this.fault = 'closed';
@@ -288,7 +287,7 @@ export class FaultProxy {
   async #stopListening() {
     const listener = this.#listener;
     this.#listener = undefined;
-    // Its callback would wait for the connections, which the caller ends next. The port is free at once.
+    // The callback of `close` would wait for the connections, which the caller ends next. The port is free at once.
     listener?.close();
   }
 
@@ -323,9 +322,9 @@ export class FaultProxy {
  * @property {() => void} ended
  */
 
-/** One client's connection, and the one to the server that belongs to it. */
+/** One client's connection, and its connection to the server. */
 class Relay {
-  /** Whether part of the replies is missing, so that the connection is of no use any more. */
+  /** Whether replies are partly missing, so that the connection is unusable. */
   broken = false;
 
   #client;
@@ -335,7 +334,7 @@ class Relay {
   #toClient;
   #requests = new Splitter();
   #replies = new Splitter();
-  /** Fates of the commands whose replies are still to come, in order. @type {Fate[]} */
+  /** Fates of the commands not yet answered, in order. @type {Fate[]} */
   #expected = [];
   #asBytes = false;
   #deaf = false;
@@ -360,7 +359,7 @@ class Relay {
       watcher.bytesFromServer(chunk.length);
       this.#fromServer(chunk);
     });
-    // The end takes its place in the lane: what was sent before it still arrives, after a stall or a delay, too.
+    // The end is queued like bytes: bytes sent before it still arrive, even after a stall or a delay.
     for (const [from, lane] of /** @type {const} */ ([
       [client, this.#toServer],
       [server, this.#toClient],
@@ -447,7 +446,7 @@ class Relay {
     }
   }
 
-  /** An answer of ours waits until the server has answered everything that was asked before. */
+  /** The proxy's own answer waits until the server has answered all earlier commands. */
   #answerInstead() {
     if (this.broken) return;
     for (let next = this.#expected[0]; next?.kind === 'instead'; next = this.#expected[0]) {
@@ -457,16 +456,16 @@ class Relay {
   }
 }
 
-/** Cuts a stream into whole values of the Redis protocol, however its chunks fall. */
+/** Splits a stream into whole values of the Redis protocol, whatever its chunks. */
 class Splitter {
-  /** Whether the stream has turned out to be something else. */
+  /** Whether the stream is not the Redis protocol. */
   foreign = false;
   /** @type {Buffer} */
   #rest = Buffer.alloc(0);
 
   /**
    * @param {Buffer} chunk
-   * @returns {{ bytes: Buffer, value: import('./resp.mjs').Reply, push: boolean }[]} those that are complete now
+   * @returns {{ bytes: Buffer, value: import('./resp.mjs').Reply, push: boolean }[]} the values complete so far
    */
   split(chunk) {
     const bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
@@ -484,7 +483,7 @@ class Splitter {
     return values;
   }
 
-  /** Takes out what is not yet complete. */
+  /** Takes out the incomplete rest. */
   rest() {
     const rest = this.#rest;
     this.#rest = Buffer.alloc(0);
@@ -492,7 +491,7 @@ class Splitter {
   }
 }
 
-/** One direction: what is sent arrives in order, later or not at all for now. */
+/** One direction: bytes arrive in order, after a delay, or not at all while held. */
 class Lane {
   #to;
   #held = false;
@@ -510,7 +509,7 @@ class Lane {
 
   /**
    * @param {boolean} held
-   * @param {number} delayMs for what is sent from now on
+   * @param {number} delayMs of bytes sent from now on
    */
   set(held, delayMs) {
     this.#held = held;

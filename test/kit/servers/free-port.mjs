@@ -2,8 +2,8 @@
 import { randomInt } from 'node:crypto';
 import { createServer } from 'node:net';
 
-// Below 32768, where Linux starts to take ports for outgoing connections: a server that is killed and started again
-// on its port must not find that some client's outgoing connection has it.
+// Below 32768, where Linux begins to take ports for outgoing connections. Otherwise a server that is restarted on its
+// port might find an outgoing connection using it.
 const LOWEST = 20_000;
 const HIGHEST = 29_999;
 
@@ -11,9 +11,9 @@ const HIGHEST = 29_999;
 const givenOut = new Set();
 
 /**
- * A TCP port of 127.0.0.1 that nobody listens on, and that this process has not been given before.
+ * Finds a TCP port of 127.0.0.1 without a listener, which this process was not given before.
  *
- * Another process can still take it before you do: whoever binds it must be ready to ask for another one.
+ * Another process may still take the port first: the caller must be ready to ask for another.
  *
  * @returns {Promise<number>}
  * @throws after 200 taken ports

@@ -17,10 +17,10 @@ import { own } from './reaper.mjs';
  */
 
 /**
- * Runs `file` in `count` Node processes at the same time, and returns what each of them returned.
+ * Runs `file` in `count` Node processes at the same time, and returns the result of each.
  *
- * All of them prepare first; none goes on until the last one is ready. When one fails, or time is up, all are ended
- * and the promise rejects. No process is left when the promise settles.
+ * All of them prepare first; none goes on until the last is ready. When one fails, or time is up, all are ended and the
+ * promise rejects. No process is left when the promise settles.
  *
  * @param {string | URL} file a module that calls `runAsWorker`
  * @param {number} count
@@ -34,7 +34,7 @@ export async function runWorkers(file, count, data, options) {
 }
 
 /**
- * As `runWorkers`, for a test that also wants to do something to the workers.
+ * Like `runWorkers`, for a test that also acts on the workers.
  *
  * @param {string | URL} file
  * @param {number} count
@@ -57,7 +57,7 @@ export function startWorkers(
     allReady = resolve;
     abort = reject;
   }).then(() => undefined);
-  // Whoever waits only for the results must not get an unhandled rejection from the barrier.
+  // A caller that awaits only the results must not get an unhandled rejection from `going`.
   going.catch(() => {});
 
   /** @type {(() => void)[]} */
@@ -114,7 +114,7 @@ export function startWorkers(
           child.once('error', () => exited());
         }),
       );
-      // After its last output, unlike `exit`.
+      // `close` comes after the last output, unlike `exit`.
       child.once('close', (code, signal) => {
         if (!killed) return fail(`ended with ${signal ?? `code ${code}`} and without a result`);
         passBarrier();
@@ -155,7 +155,7 @@ export function startWorkers(
     }
   };
   const results = settle();
-  // A test may be busy with the workers when one fails; it hears of it when it asks for the results.
+  // The test may be busy with the workers when one fails, and learns of it when it awaits the results.
   results.catch(() => {});
   return { workers, going, results };
 }
@@ -178,7 +178,7 @@ export function startWorkers(
  */
 export async function runAsWorker(work) {
   if (!process.send) throw new Error('this module is to be run by runWorkers');
-  // Without its parent nobody wants the result.
+  // Without its parent no process receives the result.
   process.once('disconnect', () => process.exit(1));
   /** @type {() => void} */
   let go = () => {};

@@ -19,8 +19,8 @@ import { waitUntil } from './wait-until.mjs';
  */
 
 /**
- * Starts a real Prometheus for a test, on a free port of 127.0.0.1 and with its data in a private folder. It is ready
- * when the promise resolves, and ends with this process at the latest.
+ * Starts a real Prometheus for a test, on a free port of 127.0.0.1, with its data in a private folder. It is ready when
+ * the promise resolves, and ends with this process at the latest.
  *
  * @param {{ targets: readonly string[], everyMs?: number }} options `host:port` of what it scrapes, each second
  * @returns {Promise<Prometheus>}
@@ -36,7 +36,7 @@ export async function startPrometheus({ targets, everyMs = 1_000 }) {
   const config = join(folder, 'prometheus.yaml');
   writeFileSync(
     config,
-    // JSON is YAML.
+    // YAML includes JSON.
     JSON.stringify({
       global: { scrape_interval: `${everyMs}ms`, scrape_timeout: `${everyMs}ms` },
       scrape_configs: [{ job_name: 'test', static_configs: [{ targets }] }],

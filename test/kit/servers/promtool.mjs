@@ -8,8 +8,8 @@ import process from 'node:process';
 /** @typedef {'promtool' | 'prometheus'} Program */
 
 /**
- * The path of a program of Prometheus: from the PATH, or else out of Debian's package, which is unpacked into a cache
- * of this user. Nothing is installed and no service is started. Throws with advice where neither is possible.
+ * The path of a Prometheus program: from the PATH, or else from Debian's package, unpacked into a cache of this user.
+ * Installs nothing and starts no service. Throws with advice if neither is possible.
  *
  * @param {Program} program
  * @returns {string}
@@ -25,19 +25,20 @@ export function findPrometheus(program) {
   return unpacked;
 }
 
-// Without the option root is warned that apt's own user may not write here.
+// Without the option apt warns root that its own user `_apt` cannot write here.
 const DOWNLOAD = ['-o', 'APT::Sandbox::User=root', 'download', 'prometheus'];
 
 /** @param {string} folder */
 function unpack(folder) {
   const parent = join(folder, '../..');
   mkdirSync(parent, { recursive: true });
-  // Beside its final place, so that one rename makes all of it visible, and only once it is complete.
+  // Unpacked beside its final path, so that one rename makes the complete folder visible.
   const fresh = mkdtempSync(join(parent, 'unpacking-'));
   try {
     console.log('promtool is needed and missing here. Unpacking the Debian package prometheus.');
     if (!runs('apt-get', DOWNLOAD, fresh)) {
-      // The lists of packages may be missing or old. Only root may fetch them; for others it fails and changes nothing.
+      // apt's package lists may be missing or stale. Only root may update them; other users get an error that changes
+      // nothing.
       runs('apt-get', ['update'], fresh);
       if (!runs('apt-get', DOWNLOAD, fresh)) {
         throw new Error(
@@ -54,7 +55,7 @@ function unpack(folder) {
     try {
       renameSync(content, folder);
     } catch (error) {
-      // Another test was faster.
+      // Another test renamed its copy first.
       if (!existsSync(folder)) throw error;
     }
   } finally {

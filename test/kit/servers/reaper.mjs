@@ -6,10 +6,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 /**
- * Whatever happens to this process, what it started must not outlive it. Exit hooks and signal handlers do not run
- * on SIGKILL or a crash, and signal handlers would change how the host program reacts to Ctrl-C. So one small shell
- * holds the other end of a pipe: when this process is gone, for whatever reason, the pipe ends, and the shell
- * ends the processes on its list and removes their folder.
+ * Child processes must not outlive this process, however it ends. Exit hooks and signal handlers do not run on SIGKILL
+ * or a crash, and signal handlers would change how the host program reacts to Ctrl-C. So one small shell holds the
+ * other end of a pipe. When this process is gone, the pipe ends, and the shell ends the processes on its list and
+ * removes their folder.
  */
 const REAPER = `
   trap '' INT TERM HUP
@@ -35,12 +35,12 @@ function reaper() {
   const folder = mkdtempSync(join(tmpdir(), 'redis-kit-'));
   const shell = spawn('/bin/sh', ['-c', REAPER, 'reaper', folder], {
     stdio: ['pipe', 'ignore', 'ignore'],
-    // Its own session: Ctrl-C in a terminal reaches the whole foreground group, and this one has to stay.
+    // Has its own session: Ctrl-C in a terminal reaches the whole foreground group, and the shell must survive it.
     detached: true,
     cwd: '/',
   });
   shell.unref();
-  // A pipe to a child is a socket, though its type does not say so.
+  // The pipe to a child is a socket, though its type does not say so.
   if (shell.stdin instanceof Socket) shell.stdin.unref();
   shell.stdin.on('error', () => {});
   running = { folder, tell: (line) => shell.stdin.write(`${line}\n`) };
@@ -48,7 +48,7 @@ function reaper() {
 }
 
 /**
- * An empty private folder, removed at the latest when this process ends.
+ * Makes an empty private folder, removed when this process ends at the latest.
  *
  * @param {string} name how its name begins
  */
@@ -57,7 +57,7 @@ export function privateFolder(name) {
 }
 
 /**
- * Makes sure that a child process ends when this process does, however this process ends.
+ * Ends a child process when this process ends, however it ends.
  *
  * @template {import('node:child_process').ChildProcess} C
  * @param {C} child
@@ -67,7 +67,7 @@ export function own(child) {
   const { pid } = child;
   if (pid === undefined) return child;
   reaper().tell(`own ${pid}`);
-  // Without this line the number could by then belong to somebody else's process.
+  // Takes the process off the list: its number may soon belong to another process.
   child.once('exit', () => reaper().tell(`gone ${pid}`));
   return child;
 }

@@ -79,7 +79,7 @@ export async function startCluster({
           'cluster-config-file': 'nodes.conf',
           'cluster-node-timeout': nodeTimeoutMs,
           'cluster-port': bus,
-          // A replica that has just been started counts as out of touch for too long and would not stand for election.
+          // A replica just started counts as disconnected for too long, and would not stand for election.
           'cluster-replica-validity-factor': 0,
           ...nodeOptions?.config,
         },
@@ -107,7 +107,7 @@ export async function startCluster({
       }),
     );
     await settled();
-    // A node learns of replicas by gossip, and clients ask any node for all of them.
+    // Nodes learn of replicas by gossip, and clients may ask any node for all of them.
     await waitUntil('all nodes to know the replicas', async () => {
       const tables = await Promise.all(nodes.map((node) => node.command('CLUSTER', 'NODES')));
       return tables.every(
@@ -136,9 +136,9 @@ export async function startCluster({
       };
       await moveKeys();
       await during?.();
-      // The new owner first: were it the last to know, both would for a moment send clients to each other.
+      // Tells the new owner first: if it were told last, both nodes would for a moment redirect clients to each other.
       for (const node of new Set([to, from, ...answering()])) {
-        // A replica does not take it, and learns it from its primary.
+        // A replica rejects the command, and learns the slot's owner from its primary.
         if ((await node.info('replication'))['role'] !== 'master') continue;
         await node.command('CLUSTER', 'SETSLOT', slot, 'NODE', to.id);
       }
@@ -160,8 +160,8 @@ export async function startCluster({
 }
 
 /**
- * The slot of a key: CRC-16 (XMODEM) of the key, or of what stands between its first `{` and the next `}` if that is
- * not empty.
+ * The slot of a key: CRC-16 (XMODEM) of the key, or of its hash tag: the text between its first `{` and the next `}`,
+ * if not empty.
  *
  * @param {string} key
  * @returns {number} 0 to 16383
@@ -184,7 +184,7 @@ const tags = new Map();
 let tried = 0;
 
 /**
- * A hash tag that puts a key into this slot: `{${tagOfSlot(slot)}}anything`.
+ * Returns a hash tag that puts a key into this slot: `{${tagOfSlot(slot)}}anything`.
  *
  * @param {number} slot
  * @returns {string}

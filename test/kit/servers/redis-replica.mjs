@@ -38,7 +38,7 @@ export async function startReplicated({
   try {
     if (proxied) {
       wire = await startFaultProxy(primary);
-      // Under this port it is known as a replica, too, once another has taken its place.
+      // Once another server takes its place, the primary is a replica, and must be reached by this port, too.
       await primary.command('CONFIG', 'SET', 'replica-announce-port', wire.port);
     }
     replica = await startRedis({
@@ -79,7 +79,7 @@ export async function startReplicated({
 }
 
 /**
- * Resolves when a replica has its first full copy. Before that it refuses to be promoted by Sentinel or a cluster.
+ * Resolves when a replica has its first full copy. Before that, Sentinel or a cluster cannot promote it.
  *
  * @param {RedisServer} replica
  */

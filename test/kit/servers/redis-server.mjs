@@ -43,7 +43,7 @@ export async function startRedis(options = {}) {
       return server;
     } catch (error) {
       await server.close();
-      // Between finding the port free and listening on it somebody else may have taken it.
+      // Another process may take the port between finding it free and listening on it.
       const lostThePort =
         error instanceof Error && error.message.includes('Address already in use');
       if (!lostThePort || attempt === 5) throw error;
@@ -52,7 +52,7 @@ export async function startRedis(options = {}) {
 }
 
 /**
- * Why no server can be started here, for the name of a skipped test; nothing when one can.
+ * Explains why no server can be started here, for the name of a skipped test. Undefined if one can.
  *
  * @param {string} [binary]
  * @returns {string | undefined}
@@ -62,7 +62,7 @@ export function redisMissing(binary = defaultBinary()) {
   return error ? `no ${binary} on this machine` : undefined;
 }
 
-/** One running (or killed, or stopped) server. Get one from `startRedis`. */
+/** One server: running, killed or stopped. Made by `startRedis`. */
 export class RedisServer {
   /** @type {number} */
   port;
@@ -84,7 +84,7 @@ export class RedisServer {
    */
   trusting;
 
-  /** Whether it stands still, between `stop()` and `cont()`. */
+  /** Whether the process is frozen, between `stop()` and `cont()`. */
   stopped = false;
 
   /** @type {RedisOptions} */
@@ -125,7 +125,7 @@ export class RedisServer {
     return this.#child?.pid ?? 0;
   }
 
-  /** Whether it can be expected to answer: neither killed nor stopped. */
+  /** Whether it should answer: neither killed nor stopped. */
   get answers() {
     return this.#child !== undefined && !this.stopped;
   }
@@ -144,7 +144,8 @@ export class RedisServer {
           cwd: this.dir,
           stdio: ['ignore', log, log],
           env: { ...process.env, ...this.#options.env, ...this.#options.clock?.env },
-          // Its own group: Ctrl-C in a terminal is for the program under test, which may still need its server to end well.
+          // Has its own process group: Ctrl-C in a terminal is for the program under test, which may still need Redis
+          // to close.
           detached: true,
         },
       ),
@@ -187,7 +188,7 @@ export class RedisServer {
    */
   async command(...args) {
     if (!this.#child) throw new Error('the server is not running');
-    // A test may have ended it on purpose: CLIENT KILL, a full `maxclients`, a slow command.
+    // A test may have ended the connection on purpose: CLIENT KILL, a full `maxclients`, a slow command.
     this.#control = await (this.#control && !this.#control.closed
       ? this.#control
       : this.#connect());
@@ -195,8 +196,8 @@ export class RedisServer {
   }
 
   /**
-   * Freezes the process: connections stay open, new ones are accepted by the kernel, nothing is answered.
-   * Resolves when it stands still.
+   * Freezes the process: connections stay open, the kernel accepts new ones, and nothing is answered. Resolves when it
+   * is frozen.
    */
   async stop() {
     this.#signal('SIGSTOP');
@@ -207,14 +208,14 @@ export class RedisServer {
     });
   }
 
-  /** Lets a stopped process go on. Resolves when it answers again. */
+  /** Resumes a stopped process. Resolves when it answers again. */
   async cont() {
     this.#signal('SIGCONT');
     this.stopped = false;
     await this.command('PING');
   }
 
-  /** Ends the process without any notice, as a crash would. Resolves when it is gone. */
+  /** Kills the process, as a crash would. Resolves when it is gone. */
   async kill() {
     const child = this.#child;
     this.#control?.close();
@@ -240,15 +241,15 @@ export class RedisServer {
     await this.start();
   }
 
-  /** Ends the process and removes its folder. Nothing to do when already closed. */
+  /** Ends the process and removes its folder. Does nothing if already closed. */
   async close() {
-    // Not SIGTERM: nothing here is worth saving, and a stopped or busy server would not hear it.
+    // Sends SIGKILL, not SIGTERM: nothing here is worth saving, and a stopped or busy server would not react.
     await this.kill();
     rmSync(this.dir, { recursive: true, force: true });
   }
 
   /**
-   * `INFO`, line by line.
+   * Parses the lines of `INFO`.
    *
    * @param {string} [section]
    * @returns {Promise<Record<string, string>>}
@@ -264,8 +265,7 @@ export class RedisServer {
   }
 
   /**
-   * How many keys there are in all databases, and how many of them will expire. Equal numbers mean that no key is
-   * immortal.
+   * Counts the keys of all databases, and those with a TTL. Equal numbers mean that every key expires.
    *
    * @returns {Promise<{ keys: number, expires: number }>}
    */
@@ -281,7 +281,7 @@ export class RedisServer {
   }
 
   /**
-   * Names of the keys of database 0 that will never expire.
+   * Lists the keys of database 0 without a TTL.
    *
    * @returns {Promise<string[]>}
    */
@@ -300,7 +300,7 @@ export class RedisServer {
   }
 
   /**
-   * Processor time that the server has used since it started, in microseconds, all its threads, user and system.
+   * The processor time that the server has used since its start, in microseconds: all threads, user and system.
    *
    * @returns {Promise<number>}
    */
@@ -310,8 +310,8 @@ export class RedisServer {
   }
 
   /**
-   * What the server has executed, by lower-case command name (`evalsha`, `config|get`), since it started or since
-   * `CONFIG RESETSTAT`. `calls` counts executions; `rejected` never ran; `failed` ran into an error.
+   * Counts executed commands by lower-case name (`evalsha`, `config|get`), since the start or since `CONFIG RESETSTAT`.
+   * `calls` counts executions, `rejected` commands that never ran, `failed` those that ended in an error.
    *
    * @returns {Promise<Record<string, CommandStat>>}
    */
@@ -331,7 +331,7 @@ export class RedisServer {
   }
 
   /**
-   * Listens to every command that the server executes.
+   * Records every command that the server executes.
    *
    * @param {(line: string) => void} [onLine] each line as it comes
    * @returns {Promise<{ lines: string[], stop: () => void }>} `lines` collects them all
@@ -351,8 +351,8 @@ export class RedisServer {
 
   /** @returns {Promise<import('./resp.mjs').RespConnection>} */
   async #connect() {
-    // The unix socket, not the port: it lies in our own folder, so what answers there is our own server, also when
-    // another one took the port, and it needs no TLS.
+    // Uses the unix socket, not the port. It is in our own folder, so only our own server answers there, even when
+    // another took the port. It needs no TLS.
     const connection = await openResp({ path: this.socketPath });
     try {
       if (this.#needsLogin)
@@ -380,13 +380,13 @@ export class RedisServer {
       dir: this.dir,
       save: '',
       appendonly: 'no',
-      // By way of the disk a new replica is in sync at once. Without it the primary first waits for more replicas, and
-      // then up to a second for the replica's word before it sends what was written since.
+      // A sync by way of the disk starts at once. A diskless one first waits for more replicas, and then up to a second
+      // for the replica's answer before it sends newer writes.
       'repl-diskless-sync': 'no',
     };
     const major = majorVersion(this.#binary);
     if (major >= 7) lines['enable-debug-command'] = 'yes';
-    // The file's quotes and backslashes are those of JSON.
+    // The configuration file quotes and escapes as JSON does.
     if (password !== undefined) lines['requirepass'] = JSON.stringify(password);
     if (tls) {
       const certificates = makeCertificates();
@@ -400,7 +400,7 @@ export class RedisServer {
     }
     Object.assign(lines, config);
     if (this.#needsLogin) {
-      // So that the kit keeps its access whatever the test does to the default user.
+      // A user of the kit's own, so that it keeps access whatever the test does to the default user.
       const control = `${this.#controlUser} on >${this.#controlPassword} ~* &* +@all`;
       lines['user'] = [control, ...(users ?? []), ...[lines['user'] ?? []].flat().map(String)];
     }
@@ -451,6 +451,6 @@ function fieldsOf(line) {
 /** @param {number} pid */
 function processState(pid) {
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  // The program's name stands in parentheses and may itself contain some.
+  // The program's name is in parentheses and may itself contain some.
   return stat.slice(stat.lastIndexOf(')') + 2).charAt(0);
 }

@@ -3,7 +3,7 @@ import { connect as connectTcp } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 
 /**
- * Just enough of the Redis protocol to control servers and to look into a stream, so that a test of a client library
+ * Implements just enough of the Redis protocol to control servers and to parse a stream. So a test of a client library
  * never depends on that library to arrange or to observe.
  */
 
@@ -36,8 +36,8 @@ export function encodeCommand(args) {
 /**
  * Reads one value (RESP2 or RESP3, a request or a reply) that begins at `at`.
  *
- * Strings come as UTF-8 text, integers as numbers, error replies as `RespError` values. What comes unasked
- * (a RESP3 push) has `push: true`.
+ * Strings are returned as UTF-8 text, integers as numbers, error replies as `RespError` values. A RESP3 push has `push:
+ * true`.
  *
  * @param {Buffer} bytes
  * @param {number} at
@@ -47,7 +47,7 @@ export function encodeCommand(args) {
 export function readValue(bytes, at) {
   const eol = bytes.indexOf('\r\n', at);
   if (eol < 0) {
-    // A type byte that does not exist will not become one by waiting.
+    // An unknown type byte stays unknown, however many bytes follow.
     if (at < bytes.length && !'+-:$*_#,(!=%~>|'.includes(String.fromCharCode(bytes[at] ?? 0)))
       throw notResp(bytes, at);
     return undefined;
@@ -102,7 +102,7 @@ export function readValue(bytes, at) {
         items.push(item.value);
         end = item.end;
       }
-      // An attribute only annotates the value behind it.
+      // A RESP3 attribute only annotates the value that follows it.
       if (type === '|') return readValue(bytes, end);
       if (!isMap) return { value: items, end, push: type === '>' };
       /** @type {Map<Reply, Reply>} */

@@ -12,14 +12,13 @@ import { readValue } from './resp.mjs';
  * @property {() => Promise<void>} close
  */
 
-/** Where the first key of a command stands. All other commands of these tests are answered by the proxy. */
+/** Index of the first key in a command. The proxy answers all other commands of these tests itself. */
 const FIRST_KEY = { EVAL: 3, EVALSHA: 3, GET: 1, SET: 1, DEL: 1, PTTL: 1 };
 
 /**
- * Starts a proxy that shares the keys out over servers which know nothing of each other, as Twemproxy, Envoy's Redis
- * proxy and predixy do: each command goes to the server of its first key, whatever its other keys are. `PING` and
- * `QUIT` are answered by the proxy; any other command without a key is refused with an error, as Envoy does, or ends
- * the connection, as Twemproxy does.
+ * Starts a proxy that distributes keys over independent servers, as Twemproxy, Envoy's Redis proxy and predixy do. Each
+ * command goes to the server of its first key, whatever its other keys are. The proxy answers `PING` and `QUIT` itself.
+ * Any other command without a key gets an error, as from Envoy, or ends the connection, as with Twemproxy.
  *
  * @param {readonly { host: string, port: number }[]} servers
  * @param {object} [options]

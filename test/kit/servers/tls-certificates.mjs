@@ -19,7 +19,7 @@ import { privateFolder } from './reaper.mjs';
 let shared;
 
 /**
- * Why no certificates can be made on this machine, for the name of a skipped test; nothing when they can.
+ * Explains why no certificates can be made on this machine, for the name of a skipped test. Undefined if they can.
  *
  * @returns {string | undefined}
  */
@@ -28,9 +28,9 @@ export function tlsMissing() {
 }
 
 /**
- * An authority and a certificate signed by it, valid for two days, made by `openssl`.
+ * Makes an authority and a certificate signed by it, valid for two days, with `openssl`.
  *
- * @param {{ fresh?: boolean }} [options] `fresh`: a new authority, which nobody trusts yet; default: this process's one
+ * @param {{ fresh?: boolean }} [options] `fresh`: a new authority, which no client trusts yet; default: one for the whole process
  * @returns {Certificates}
  */
 export function makeCertificates({ fresh = false } = {}) {

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /**
- * Asks `check` again and again until it answers with something truthy, and returns that.
+ * Calls `check` repeatedly until it returns something truthy, and returns that.
  *
  * A `check` that throws counts as "not yet"; its last error becomes the `cause` when time is up.
  *

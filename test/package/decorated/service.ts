@@ -9,7 +9,7 @@ export const limiter: RateLimiter = new RateLimiter({
   period: '4s',
 });
 
-/** A decorator by itself, with a limiter of its own. */
+/** A plain decorator function with its own limiter. */
 export const perUser = RateLimit({
   limiter: { store: new MemoryStore({ clock }), rate: 1, period: '1s' },
   identify: (user: string) => user,
@@ -20,7 +20,7 @@ const plans = {
   paid: [tokenBucket({ rate: 2, period: '1s' })],
 };
 
-/** Compiled and run twice: as standard decorators, and under `experimentalDecorators`. */
+/** Compiled and run twice: as standard decorators, and with `experimentalDecorators`. */
 export class Service {
   readonly tenant: string;
   readonly plan: keyof typeof plans;
@@ -83,7 +83,7 @@ export class Service {
   }
 }
 
-/** What must not compile, with either kind of decorators. */
+/** Uses that must not compile, with either kind of decorators. */
 export class Refused {
   // @ts-expect-error the method is called with a number, and `identify` reads a text
   @RateLimit({ limiter, identify: (user: string) => user })

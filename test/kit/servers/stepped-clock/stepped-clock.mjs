@@ -17,7 +17,7 @@ import { startRedis } from '../redis-server.mjs';
  */
 
 /**
- * Why clocks cannot be stepped on this machine, for the name of a skipped test; nothing when they can.
+ * Explains why clocks cannot be stepped on this machine, for the name of a skipped test. Undefined if they can.
  *
  * @returns {string | undefined}
  */
@@ -28,8 +28,8 @@ export function steppedClockMissing() {
 }
 
 /**
- * A wall clock for one or several servers (`startRedis({ clock })`), which a test can step without touching the
- * machine's. Servers that share one clock step together.
+ * A wall clock for one or several servers (`startRedis({ clock })`), which a test steps without touching the machine's
+ * clock. Servers that share one clock step together.
  *
  * @returns {SteppedClock}
  * @throws when `steppedClockMissing()` says why
@@ -63,7 +63,7 @@ export function createSteppedClock() {
 }
 
 /**
- * Starts a server with a clock of its own, and makes sure that this clock is the one that `TIME` tells.
+ * Starts a server with its own clock, and checks that `TIME` reports that clock.
  *
  * @param {import('../redis-server.mjs').RedisOptions} [options]
  * @returns {Promise<{ redis: import('../redis-server.mjs').RedisServer, clock: SteppedClock, close: () => Promise<void> }>}
@@ -94,7 +94,7 @@ export async function startSteppedRedis(options = {}) {
 }
 
 /**
- * What `TIME` tells, as Unix milliseconds with a fraction.
+ * Returns `TIME` as Unix milliseconds with a fraction.
  *
  * @param {import('../redis-server.mjs').RedisServer} redis
  * @returns {Promise<number>}
