@@ -2,10 +2,9 @@
  * Random choices of tests, all from one seed. There are two ways to use them:
  *
  * - `check` states a property of random inputs. It shrinks a failing case: it removes steps and lowers numbers for as
- * long as the case still fails, and shows the rest. Use it wherever a case depends on its choices alone.
- *
+ *   long as the case still fails, and shows the rest. Use it wherever a case depends on its choices alone.
  * - `new Random(seed)` only chooses. Use it where no run repeats another: several processes, faults while calls are in
- * flight, load over time. The test prints `seed` when it fails.
+ *   flight, load over time. The test prints `seed` when it fails.
  *
  * Scripts outside test/ use `Math.random`, because nothing repeats their runs.
  *

@@ -35,11 +35,14 @@ interface Row {
   readonly entry: Entry;
   readonly at: number;
   readonly answer: readonly number[];
-  /** What the concurrency limit's key holds then, `lease end` each, in microseconds after the start; none: no key. */
+  /**
+   * The value of the concurrency limit's key afterwards: `lease end` pairs, in microseconds after the start. Absent: no
+   * key.
+   */
   readonly left?: string | undefined;
 }
 
-/** `at` in microseconds after the start; the answer as decide.lua gives it. */
+/** `at` in microseconds after the start; the answer as decide.lua returns it. */
 function row(
   says: string,
   [set, verb, lease, cost = 1]: readonly [keyof typeof sets, Verb, string?, number?],
@@ -58,7 +61,8 @@ function row(
 }
 
 const SCENES: Readonly<Record<string, readonly Row[]>> = {
-  // Each row: what it shows; set, verb and lease; when; [live, the last one ends, a place is free]; what is left.
+  // Each row: what it shows; set, verb and lease; when; [live leases, end of the last, whether a place is free]; units
+  // left.
   'two places for 10 s': [
     row('a look at places that nobody took leaves no trace', ['two', 'peek'], 0, [0, 0, 0]),
     row('the first takes a place', ['two', 'acquire', 'a'], 0, [1, 10 * SECOND, 0], 'a 10000000'),
@@ -291,7 +295,7 @@ describe('concurrency', () => {
     return connection.command('EVALSHA', sha1, keys.length, ...keys, ...args, now);
   }
 
-  /** `~ -… a 1767225610000000 … for …` as the rows write it. */
+  /** Formats a verdict as the rows write it: `~ -… a 1767225610000000 … for …`. */
   function leftOf(shown: string): string | undefined {
     const [held = ''] = shown.split(' for ');
     const words = held.split(' ').slice(2);
@@ -364,7 +368,7 @@ describe('concurrency', () => {
   });
 
   test('reads scores in every notation that a server uses', async () => {
-    // 1767225600000000 is 1.7672256e+15 on some.
+    // Some Lua versions print 1767225600000000 as 1.7672256e+15.
     await connection.command('ZADD', 'k', '-1.7672256e+15', '~', '1.76722561e+15', 'a');
     const [reply] = await lua([row('', ['one', 'acquire', 'b'], 0, []).entry], START);
     expect(reply.slice(1)).toEqual([-2, 10 * SECOND, 10 * SECOND]);

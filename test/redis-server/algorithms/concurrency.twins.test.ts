@@ -21,7 +21,7 @@ const STEPS = Number(process.env['DRL_STEPS'] ?? 120_000);
 const START = 1_767_225_600_000_000;
 const SECOND = 1_000_000;
 
-/** The same states, forgotten when their TTL has passed: that must change nothing while the clock goes forward. */
+/** The same states, evicted when their TTL has passed: decisions must stay equal while the clock goes forward. */
 class ExpiringTable implements Table {
   readonly #kept = new Map<string, { value: unknown; until: number }>();
   now = 0;
@@ -131,7 +131,7 @@ class Trace {
     const before = this.#now;
     const kind = random.int(1, 100);
     if (kind <= 25 && this.#ends.length > 0) {
-      // The very instant at which a lease ends, and one before.
+      // The instant at which a lease ends, and 1 µs before it.
       const at = random.pick(this.#ends) - random.int(0, 1);
       if (at >= this.#now) this.#now = at;
     } else if (kind <= 40 && this.#retryAt !== undefined) {
@@ -150,7 +150,7 @@ class Trace {
     this.#retryAt = undefined;
   }
 
-  /** One script call's worth: what TypeScript answers, checked against the model. */
+  /** Decides one script call in TypeScript, and checks the answer against the model. */
   decide(entries: readonly Entry[]): (number | string)[] {
     const now = this.#now;
     this.table.forgetTtls();
@@ -195,7 +195,10 @@ class Trace {
     }
   }
 
-  /** 1 µs before its time a call is refused again, at its time it passes. From the states as they stand now. */
+  /**
+   * Calls again 1 µs before the told time, which must be refused, and at that time, which must pass. From the present
+   * states.
+   */
   #showRetry({ key, shape }: Entry): void {
     const entry = { key, shape, details: ['a lease of its own'] };
     const copy = new ShownTable();
@@ -204,7 +207,7 @@ class Trace {
       if (value !== undefined) copy.stored.set(each, value);
     }
     const wait = waitOf(entry, decide([entry], this.#now, copy).slice(1) as number[]);
-    if (wait === 0) return; // a later call of the same turn has made room
+    if (wait === 0) return; // A later call of the same turn freed a place.
     const [before, then] = [wait - 1, wait].map((after) =>
       waitOf(entry, decide([entry], this.#now + after, copy).slice(1) as number[]),
     );
@@ -277,7 +280,7 @@ describe(`concurrency: TypeScript, Lua and a model (DRL_SEED=${seed} repeats thi
         await answers.all();
       });
       console.log(`DRL_SEED=${seed}`, counts);
-      // A trace that no longer reaches one of these would prove nothing about it.
+      // A trace that reaches none of these cases would prove nothing about them.
       const rare = Object.entries(counts).filter(([, count]) => count <= STEPS / 2_000);
       expect(rare).toEqual([]);
     },

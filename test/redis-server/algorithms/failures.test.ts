@@ -17,7 +17,7 @@ import { withLuaTwin } from '../../kit/twins/with-lua-twin.ts';
 const NOW = 1_767_225_600_000_000;
 const HOUR = 3_600_000_000;
 
-/** Recovered so slowly that nothing changes by itself while a test runs. One unit is an hour, exactly. */
+/** Units recover so slowly that none does during a test. One unit is exactly an hour. */
 const HOURLY: Spec = { rate: 1, periodMs: 3_600_000, burst: 3, maxDebt: 0 };
 const ONE: readonly Governed[] = [{ suffix: '', spec: HOURLY }];
 const TWO: readonly Governed[] = [...ONE, { suffix: '/second:token_bucket', spec: HOURLY }];
@@ -40,7 +40,7 @@ function entriesOf(asks: readonly Ask[]): Entry[] {
   return asks.map((ask) => builder.build(ask).entry);
 }
 
-/** Units used, where the answer is a pass; `'refused'`, `'reset'`, or the first word of a failure. */
+/** Units used, if the answer is a pass; `'refused'`, `'reset'`, or the first word of a failure. */
 function inWords(asks: readonly Ask[], reply: Reply): (string | number)[] {
   let place = 1;
   return asks.map(({ verb, by }) => {
@@ -48,7 +48,7 @@ function inWords(asks: readonly Ask[], reply: Reply): (string | number)[] {
     place += by.length;
     const failed = answer.filter((each) => typeof each === 'string');
     if (failed.length > 0) {
-      // An entry fails as a whole.
+      // All limits of an entry fail together.
       const whole = failed.length === answer.length;
       return whole ? (failed[0] as string).split(' ', 1)[0]! : `half failed: ${answer.join()}`;
     }
@@ -59,7 +59,7 @@ function inWords(asks: readonly Ask[], reply: Reply): (string | number)[] {
   });
 }
 
-/** A batch of one kind takes the short way through fast-path.lua, unless each of its entries is a run of its own. */
+/** A batch of equal calls takes the fast path of fast-path.lua, unless each of its entries is a run of its own. */
 const FORMS: readonly (readonly [string, (entries: readonly Entry[]) => readonly Grouping[]])[] = [
   ['as production writes them', groupedByProduction],
   ['each a run of its own', (entries) => [groupedOneByOne(entries)]],
@@ -260,7 +260,7 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
       await kept();
       expect(await answers([peek('k')])).toStrictEqual(['UNREADABLE']);
       await kept();
-      // Each neighbour with a key of its own.
+      // Each neighbour is on its own key.
       expect(await answers([allow('a'), allow('k'), allow('k'), allow('b')])).toStrictEqual([
         1,
         'UNREADABLE',
@@ -268,7 +268,7 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
         1,
       ]);
       await kept();
-      // And with a key that occurs again, and under two limits.
+      // A neighbour's key occurs again, and one entry has two limits.
       expect(await answers([allow('a'), allow('k', TWO), allow('k'), allow('a')])).toStrictEqual([
         2,
         'UNREADABLE',
@@ -348,7 +348,7 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
       const both = [allow('fresh'), allow('spent'), peek('fresh'), peek('spent'), allow('fresh')];
       expect(await answers(both.slice(0, 2))).toStrictEqual(['OOM', 'refused']);
       expect(await answers(both.slice(0, 2).toReversed())).toStrictEqual(['refused', 'OOM']);
-      // `fresh` occurs again: what follows its first change fails as well.
+      // `fresh` occurs again: entries after its first change fail as well.
       expect(await answers(both)).toStrictEqual(['OOM', 'refused', 'OOM', 'refused', 'OOM']);
       expect(await twin.redis.command('KEYS', '*')).toStrictEqual(['spent']);
       expect(await twin.redis.command('GET', 'spent')).toBe(String(NOW + 3 * HOUR));
@@ -374,7 +374,7 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
     });
 
     test('fails only a refusal that needed to store a forgiven clock step', async () => {
-      // Both are far ahead; one was forgiven before, and waits.
+      // Both states are far ahead; one was forgiven before, and must be waited out.
       await twin.redis.command('SET', 'ahead', String(NOW + 9 * HOUR));
       await twin.redis.command('SET', 'waiting', `${NOW + 9 * HOUR}:0:1:${NOW + 1}`);
       await fill();
@@ -418,7 +418,7 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
         await fill();
         const words = await answers(asks);
         await twin.redis.command('CONFIG', 'SET', 'maxmemory', '0');
-        // The entries that did not fail, alone, come to the same answers and the same states.
+        // Without the failed entries, the others get the same answers and leave the same states.
         const fine = asks.filter((__, i) => words[i] !== 'OOM');
         const reply = decide(entriesOf(fine), NOW, before);
         expect(inWords(fine, reply)).toStrictEqual(words.filter((word) => word !== 'OOM'));
@@ -453,7 +453,7 @@ describe("a command that the connection's user may not run", () => {
     await redis?.close();
   });
 
-  /** Production's own script: an answer per ask, or an error for all. */
+  /** Uses production's own script: an answer per ask, or one error for all. */
   async function answers(command: string, asks: readonly Ask[]): Promise<unknown> {
     await redis.command('SCRIPT', 'LOAD', decideScript.text);
     const connection = await openResp({ port: redis.port });
@@ -481,7 +481,7 @@ describe("a command that the connection's user may not run", () => {
     }
   }
 
-  /** Redis 7.0 says `ERR` inside a script, later ones `NOPERM`. */
+  /** Inside a script Redis 7.0 replies `ERR`, later versions `NOPERM`. */
   const DENIED = expect.stringMatching(/^(ERR|NOPERM)$/);
 
   test.each(['mget', 'time', 'evalsha'])('nothing is decided without %s', async (command) => {
@@ -502,7 +502,7 @@ describe("a command that the connection's user may not run", () => {
     expect(await answers('set', [allow('a'), peek('a')])).toStrictEqual([1, 1]);
     const before = await redis.command('GET', 'a');
     expect(await answers('psetex', [allow('a'), allow('b')])).toStrictEqual([DENIED, 1]);
-    // Calls of several kinds write all states alike.
+    // Calls of several kinds must write equal states.
     const asks = [allow('a'), peek('a'), allow('c'), peek('b')];
     expect(await answers('psetex', asks)).toStrictEqual([DENIED, DENIED, DENIED, 1]);
     expect(await redis.command('GET', 'a')).toBe(before);

@@ -37,7 +37,7 @@ describe('the script that production sends', () => {
     const rest = decideScript.text.slice(clock.length);
     expect(decideScript.text.startsWith(clock)).toBe(true);
     expect(virtualScript.text).toBe(`local now = tonumber(table.remove(ARGV))\n${rest}`);
-    // Production carries nothing for tests.
+    // The production script has no test hooks.
     expect(rest).not.toContain('TIME');
   });
 
@@ -91,12 +91,12 @@ describe('the script that production sends', () => {
     monitor.stop();
     const inScript = commandsOf(commands);
     expect(inScript.undeclared).toStrictEqual([]);
-    // Each key is read with others, looked at because it held nothing, and written.
+    // The script reads each key together with others, looks at its type because it held nothing, and writes it.
     expect(inScript.seen).toBeGreaterThanOrEqual(3 * 2 * 10 * 1_000);
   });
 });
 
-/** Of `MONITOR` lines: how many keys the script's commands name, and which of them the call had not declared. */
+/** Counts, in lines of `MONITOR`, the keys that the script's commands name, and lists the undeclared ones. */
 function commandsOf(lines: readonly string[]): { seen: number; undeclared: string[] } {
   let declared = new Set<string>();
   let seen = 0;

@@ -18,7 +18,7 @@ import { declareClient, declareStore } from './subjects.ts';
 
 const security = readFileSync(new URL('../../../SECURITY.md', import.meta.url), 'utf8');
 
-/** As SECURITY.md has it, for the contract's keys. */
+/** The rules of SECURITY.md, for the contract's keys. */
 const LINE = /ACL SETUSER (limiter on >password .+)/.exec(security)?.[1] ?? '';
 const rights = LINE.replaceAll('myapp:*', 'contract-*');
 const added = (after: string): string =>
@@ -57,7 +57,7 @@ describe('a user with the rights of SECURITY.md', () => {
   declareStore('node-redis', () => ({ redis: nodeRedis }));
   declareStore('a URL', () => ({ redis: `redis://limiter:password@127.0.0.1:${redis.port}` }));
 
-  // Its own scripts count with INCR and PEXPIRE, which no limit does.
+  // The case's own scripts use INCR and PEXPIRE, which no limit uses.
   describe("with INCR and PEXPIRE for the contract's own scripts", () => {
     beforeAll(() => redis.command('ACL', 'SETUSER', 'limiter', '+incr', '+pexpire'));
     afterAll(() => redis.command('ACL', 'SETUSER', 'limiter', '-incr', '-pexpire'));

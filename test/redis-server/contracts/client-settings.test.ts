@@ -15,7 +15,7 @@ import { glideSettings, ioredisSettings, nodeRedisSettings } from './recommended
 import { declareClient } from './subjects.ts';
 
 const { GlideClient, Logger } = loadClient('@valkey/valkey-glide');
-Logger.setLoggerConfig('off'); // it warns of every error, on the console
+Logger.setLoggerConfig('off'); // it logs every error to the console
 
 let redis: Awaited<ReturnType<typeof startRedis>>;
 let relay: Relay;
@@ -36,7 +36,9 @@ interface Opened {
   close(): unknown;
 }
 
-/** Calls until one is as wanted, with a pause: while Redis is away, answers come within one turn of the event loop. */
+/**
+ * Calls until an answer is as wanted, with pauses: while Redis is away, answers come within one turn of the event loop.
+ */
 async function until(limiter: RateLimiter, what: 'real' | 'degraded'): Promise<void> {
   await waitUntil(`a ${what} decision`, async () => {
     const { degraded } = await limiter.peek('anybody');
@@ -44,7 +46,7 @@ async function until(limiter: RateLimiter, what: 'real' | 'degraded'): Promise<v
   });
 }
 
-/** Through the relay, with the settings that the documentation recommends. */
+/** Connects through the proxy, with the settings that the documentation recommends. */
 const recommended: Readonly<Record<string, () => Opened | Promise<Opened>>> = {
   'ioredis 6': () => openIoredis(Redis),
   'ioredis 5': () => openIoredis(loadClient('ioredis-5').Redis),
@@ -104,7 +106,7 @@ describe('calls made while Redis is away are never sent later', () => {
     await relay.lose();
     await waitUntil('the loss to be known', async () => {
       const { degraded, reason } = await limiter.peek('anybody');
-      // What valkey-glide is handed before the library knows, it holds: the next test.
+      // valkey-glide holds calls made before the library notices the outage; the next test covers these.
       return name === 'valkey-glide' ? reason === 'store_timeout' : degraded;
     });
     const calls = await Promise.all(Array.from({ length: 100 }, () => limiter.allow('user')));
@@ -125,7 +127,7 @@ describe('calls made while Redis is away are never sent later', () => {
     expect(calls.every(({ degraded }) => degraded)).toBe(true);
     await relay.restore();
     await until(limiter, 'real');
-    await sleep(glideSettings.requestTimeout); // by then it has given up what it has not sent
+    await sleep(glideSettings.requestTimeout); // by then it has dropped its unsent commands
     const { remaining } = await limiter.peek('user');
     expect([1_000, 900]).toContain(remaining); // the hundred were one script call
     await close();
@@ -134,7 +136,7 @@ describe('calls made while Redis is away are never sent later', () => {
 
 describe('warnings', () => {
   const warnings = collectWarnings();
-  // That Redis is away is said as well, and is no matter of settings.
+  // The outage itself causes a warning as well, whatever the settings.
   const codes = async () =>
     (await warnings()).map(({ code }) => code).filter((code) => code !== 'DRL_STORE_STATE');
   const use = (client: RedisClient) => new RateLimiter({ redis: client, ...limit });

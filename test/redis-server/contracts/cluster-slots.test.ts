@@ -49,7 +49,7 @@ describe('a cluster whose slots move', () => {
         timeoutMs: 10_000,
       });
       const slot = slotOfKey(keyOf(namespace, 'known'));
-      // One that shares the slot, and has no state yet.
+      // An identity of the same slot, without a state so far.
       let fresh = 'fresh';
       for (let i = 0; slotOfKey(keyOf(namespace, fresh)) !== slot; i++) fresh = `fresh-${i}`;
       const from = await cluster.nodeOfSlot(slot);
@@ -64,14 +64,14 @@ describe('a cluster whose slots move', () => {
       await cluster.moveSlot(slot, from, to, {
         during: async () => {
           expect(await states('known')).toEqual([true, 1, 3]);
-          // Keys that are nowhere: the new node says TRYAGAIN until the slot is its own.
+          // The keys do not exist: the new node answers TRYAGAIN until it owns the slot.
           meanwhile = states(fresh);
           await new Promise((resolve) => setTimeout(resolve, 50));
         },
       });
       expect(await meanwhile).toEqual([true, 2, 4]);
       expect(await states('known')).toEqual([true, 0, 2]);
-      // A refusal charges the other limit nothing.
+      // A refusal charges no other limit.
       expect(await states('known')).toEqual([false, 0, 2]);
       expect(await states(fresh)).toEqual([true, 1, 3]);
     });

@@ -12,11 +12,11 @@ import { startCluster, waitUntil } from '../../kit/servers/index.mjs';
 import { UNREACHED_MS, declareClient, declareStore } from './subjects.ts';
 
 const { GlideClusterClient, Logger } = loadClient('@valkey/valkey-glide');
-Logger.setLoggerConfig('off'); // it warns of every error, on the console
+Logger.setLoggerConfig('off'); // it logs every error to the console
 
 type Kit = Awaited<ReturnType<typeof startCluster>>;
 
-/** One relay for each node, and all of them as one fault. */
+/** One proxy for each node; a fault applies to all of them. */
 async function relaysOf(cluster: Kit): Promise<{
   faults: Faults;
   addresses: Record<string, { host: string; port: number }>;
@@ -82,8 +82,8 @@ describe('a cluster of three', () => {
     }));
   });
 
-  // A command that is written at the moment of the loss leaves the node's client closed for good, while the
-  // cluster's client goes on to say that it is ready. Neither its settings nor ours change that.
+  // If a command is written at the moment of the loss, the node's client stays closed for good. The cluster's client
+  // still reports `ready`. No setting of the client or of this library changes that.
   const lost = 'node-redis does not connect to a node again after that';
 
   describe.each([
@@ -209,7 +209,7 @@ describe('a cluster behind what looks like a single server', () => {
   test('CROSSSLOT occurs once; later calls are split by slot', async () => {
     const own = new Redis(cluster.nodes[0]!.port, { maxRetriesPerRequest: 0 });
     const limiter = new RateLimiter({ redis: own, rate: 2, period: '1h', namespace: 'crossslot' });
-    await limiter.peek('user'); // `ready()` would meet it by itself
+    await limiter.peek('user'); // `ready()` would itself call it
     const turn = (): ReturnType<typeof Promise.all<Promise<{ allowed: boolean }>[]>> =>
       Promise.all(Array.from({ length: 20 }, (_, i) => limiter.allow(`user:${i}`)));
     const calls = async (): Promise<{ calls: number; rejected: number }> => {
@@ -231,7 +231,7 @@ describe('a cluster behind what looks like a single server', () => {
       const earlier = [before, first, second][i]!;
       return { ran: ran - earlier.calls, rejected: rejected - earlier.rejected };
     });
-    // Twenty identities in twenty slots, as it happens for these names.
+    // These names put twenty identities into twenty slots.
     expect(growth).toEqual([
       { ran: 20, rejected: 1 },
       { ran: 20, rejected: 0 },

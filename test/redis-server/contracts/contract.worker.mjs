@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * Runs the store's contract in a process of its own, on the installed package: for what only a fresh process can
- * have, such as another set of libraries or of trusted authorities. Prints `[{ name, error }]` as JSON.
+ * Runs the store's contract in a process of its own, on the installed package. Needed for settings of a whole process,
+ * such as other installed libraries or trusted authorities. Prints `[{ name, error }]` as JSON.
  *
  * @typedef {{ url: string, cluster?: boolean }} Task the last argument, as JSON
  */
@@ -13,7 +13,7 @@ import { storeContract } from 'distributed-rate-limiter/testing';
 const { url, cluster = false } = JSON.parse(process.argv.at(-1) ?? '');
 /** @type {{ name: string, error?: string }[]} */
 const outcomes = [];
-// The connection is opened once, and stays for as long as this limiter is open.
+// Opens the connection once; this limiter keeps it open.
 const holder = new RateLimiter({ redis: url, cluster, timeoutMs: 10_000, rate: 1, period: '1h' });
 await holder.ready();
 for (const { name, run } of storeContract({

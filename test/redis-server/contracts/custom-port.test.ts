@@ -7,7 +7,7 @@ import { afterAll, beforeAll } from 'vitest';
 import { RespError, encodeCommand, readValue, startRedis } from '../../kit/servers/index.mjs';
 import { declareClient, declareStore } from './subjects.ts';
 
-/** A client and its port in one, as small as they can be: a socket, what waits for a reply, and a state. */
+/** A minimal client and its port in one: a socket, pending replies, and a state. */
 class SocketPort implements RedisPort {
   state: PortState = 'connecting';
   lastError: unknown;

@@ -7,7 +7,7 @@ import { loadClient } from '../../installs/clients/index.mjs';
 import { startRedis, startSentinel } from '../../kit/servers/index.mjs';
 import { declareClient, declareStore } from './subjects.ts';
 
-/** Its errors are the connection's own business here, and it does not answer twice. */
+/** The contract tests the library's own errors, so the client's error events are ignored. */
 function quiet(client: Redis): Redis {
   return client.on('error', () => {});
 }
@@ -37,7 +37,7 @@ describe.each(versions)('%s', (_version, Redis) => {
     await redis.close();
   });
 
-  // From a URL the library takes the ioredis that is installed here, whatever the row.
+  // For a URL the library uses the ioredis installed here, so only one row tests URLs.
   if (Redis === Ioredis6) declareStore('a URL', () => ({ redis: redis.url }));
   declareStore('a client', () => ({ redis: client }));
   declareStore('a client with enableAutoPipelining', () => ({ redis: pipelined }));

@@ -18,7 +18,7 @@ describe.each(versions)('%s', (_version, create) => {
   let relay: Relay;
   let client: ReturnType<typeof clientOf>;
 
-  /** A client without a listener for `error` would end the process. */
+  /** Without a listener for `error` the client would end the process. */
   function clientOf(port: number) {
     return create({ socket: { host: '127.0.0.1', port } }).on('error', () => {});
   }

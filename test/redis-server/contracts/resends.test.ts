@@ -15,12 +15,12 @@ import {
 } from './recommended.ts';
 
 /**
- * A client that loses the reply to a call which the server has run must not send it again, or be warned of with
- * DRL_CLIENT_RESENDS. Here every such loss is real, and the charges are read from the servers.
+ * If a client loses the reply to a call that the server executed, it must not resend the call, or must cause the
+ * warning DRL_CLIENT_RESENDS. Every loss here is real, and the charges are read from the servers.
  */
 
 const { GlideClient, GlideClusterClient, Logger } = loadClient('@valkey/valkey-glide');
-Logger.setLoggerConfig('off'); // it warns of every error, on the console
+Logger.setLoggerConfig('off'); // it logs every error to the console
 
 type Proxy = Awaited<ReturnType<typeof startFaultProxy>>;
 
@@ -32,17 +32,17 @@ interface Opened {
 interface Row {
   readonly client: string;
   readonly settings: string;
-  /** Whether it charges twice, and is warned of. */
+  /** Whether the client resends, charges twice, and causes the warning. */
   readonly resends: boolean;
   open(): Opened | Promise<Opened>;
 }
 
-/** Longer than any client here waits before it sends something again. */
+/** Longer than any client here waits before it resends. */
 const SETTLED_MS = 400;
 
 const warnings = collectWarnings();
 
-/** How often a call is charged whose reply is lost, and whether the client was warned of. */
+/** Loses the reply to a call; returns how often the call was charged, and whether the client caused a warning. */
 async function loseReply(
   { client, settings, resends, open }: Row,
   direct: RedisClient,
@@ -69,7 +69,7 @@ async function loseReply(
   return { charges: await charged(), warned: codes.includes('DRL_CLIENT_RESENDS') };
 }
 
-/** `setup` is read when a test runs: what it tells of is started before. */
+/** `setup` is read when a test runs, because its servers start before the tests. */
 function testEach(
   rows: readonly Row[],
   setup: () => { direct: RedisClient; proxies: readonly Proxy[] },
@@ -86,7 +86,7 @@ function testEach(
   );
 }
 
-/** The rows of a client by how it is set, each opened in the same way. */
+/** One row per setting of a client, all opened in the same way. */
 function rowsOf(
   client: string,
   settings: readonly (readonly [settings: string, options: object])[],
@@ -100,7 +100,7 @@ function rowsOf(
   }));
 }
 
-/** node-redis 5 throws where the client of one of its nodes is closed already. */
+/** node-redis 5 throws if the client of a node is already closed. */
 function endIfOpen(client: Parameters<typeof endNodeRedis>[0]): void {
   try {
     endNodeRedis(client);
@@ -201,7 +201,7 @@ describe('on a cluster', () => {
   let cluster: Awaited<ReturnType<typeof startCluster>>;
   let proxies: Proxy[];
   let direct: Cluster;
-  /** Where each node is reached by a client, through its proxy. */
+  /** The client reaches each node through its proxy. */
   let natMap: Record<string, { host: string; port: number }>;
   beforeAll(async () => {
     cluster = await startCluster();
@@ -240,7 +240,7 @@ describe('on a cluster', () => {
         row('with `maxRetriesPerRequest: 0` alone', true, { redisOptions }),
         row('with `maxRetriesPerRequest: 0` where no cluster looks for it', true, redisOptions),
         row('with `retryDelayOnFailover: 0`', false, { retryDelayOnFailover: 0 }),
-        // iovalkey knows no `clusterNodeRetryStrategy`, and its nodes' clients never connect again by themselves.
+        // iovalkey has no `clusterNodeRetryStrategy`, and the clients of its nodes never reconnect.
         ...(client === 'iovalkey'
           ? []
           : [

@@ -7,7 +7,7 @@ interface Sentinel {
   sendCommand(isReadonly: boolean, words: string[]): Promise<unknown>;
 }
 
-/** Of a client that was made with `createSentinel({ maxCommandRediscovers: 0, … })`. */
+/** Port of a client made with `createSentinel({ maxCommandRediscovers: 0, … })`. */
 export function sentinelPort(client: Sentinel): RedisPort {
   let lastError: unknown;
   client.on('error', (error) => (lastError = error));

@@ -13,7 +13,7 @@ import { declareStore } from './subjects.ts';
 type Proxy = Awaited<ReturnType<typeof startShardingProxy>>;
 
 let servers: Awaited<ReturnType<typeof startRedis>>[];
-/** Chooses a server by the whole key, and by the hash tag. */
+/** Choosing the server by the whole key, and by the hash tag. */
 let byKey: Proxy;
 let byTag: Proxy;
 beforeAll(async () => {
@@ -50,7 +50,7 @@ function limiterOn(
 
 const identities = Array.from({ length: 40 }, (_, i) => `user:${i}`);
 
-/** Calls of each identity that pass, of 20 that are made in turns in which all others call, too, in another order. */
+/** Makes 20 calls for each identity, in turns in which all identities call, in varying order. Returns how many pass. */
 async function passed(limiter: RateLimiter): Promise<readonly number[]> {
   const counts = identities.map(() => 0);
   for (let turn = 0; turn < 20; turn++) {

@@ -4,17 +4,17 @@ import { clientContract, storeContract } from 'distributed-rate-limiter/testing'
 import type { ClientUnderTest, ContractCase } from 'distributed-rate-limiter/testing';
 import { describe, expect, test } from 'vitest';
 
-/** What the option `redis` takes, and what goes with it. */
+/** The value for the option `redis`, with its other options. */
 export interface Place {
   readonly redis: string | RedisClient;
   readonly cluster?: true;
   readonly sharding?: 'hash_tag';
 }
 
-/** No case of the store's contract is about time-outs, so a busy machine must not make one. */
+/** No case of the store's contract tests deadlines, so this one is long: a busy machine must not exceed it. */
 export const UNREACHED_MS = 10_000;
 
-/** `broken`: by name, what the client itself does not do, and why; such a case is shown as skipped. */
+/** `broken`: cases that the client itself cannot pass, with the reason; they are skipped. */
 export function declare(
   cases: readonly ContractCase[],
   broken: Readonly<Record<string, string>> = {},
@@ -30,7 +30,7 @@ export function declare(
   });
 }
 
-/** `place` is asked at the run of each case: servers and clients start in `beforeAll`. */
+/** `place` is called when each case runs, because servers and clients start in `beforeAll`. */
 export function declareStore(title: string, place: () => Place): void {
   describe(`${title}: the store's contract`, () => {
     const contract = storeContract({

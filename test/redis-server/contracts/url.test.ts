@@ -20,7 +20,7 @@ const names = storeContract({
 
 const PASSWORD = 'p@ss/w:rd %41';
 
-/** What commands a limiter needs, and what its client says at the start. */
+/** Commands that a limiter needs, and commands that its client sends on connecting. */
 const RIGHTS = '~contract-* ~{contract-* +eval +evalsha +mget +get +set +psetex +del +time';
 const GREETINGS = '+info +ping +hello +client +select +auth';
 
@@ -29,7 +29,7 @@ interface Task {
   readonly cluster?: true;
 }
 
-/** In a process of its own; each case of the contract becomes a test here. */
+/** Runs the contract in its own process; each case becomes a test here. */
 function declareInstalled(
   title: string,
   installed: () => Installed,

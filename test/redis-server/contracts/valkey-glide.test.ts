@@ -8,7 +8,7 @@ import { startFaultProxy, startRedis, waitUntil } from '../../kit/servers/index.
 import { UNREACHED_MS, declareClient, declareStore } from './subjects.ts';
 
 const { GlideClient, Logger } = loadClient('@valkey/valkey-glide');
-Logger.setLoggerConfig('off'); // it warns of every error, on the console
+Logger.setLoggerConfig('off'); // it logs every error to the console
 
 describe('valkey-glide', () => {
   let redis: Awaited<ReturnType<typeof startRedis>>;

@@ -10,7 +10,7 @@ interface Reply {
   readonly status?: number;
   readonly headers?: Record<string, string>;
   readonly body?: string;
-  /** The body is begun and never ended. */
+  /** The body begins and never ends. */
   readonly endless?: boolean;
 }
 
@@ -21,7 +21,7 @@ interface Received {
   readonly socket: Socket;
 }
 
-/** A server on loopback that gives these replies in order, and then 200. */
+/** A server on loopback that gives these replies in order, and 200 after them. */
 async function serve(...replies: readonly Reply[]) {
   const received: Received[] = [];
   const sockets = new Set<Socket>();
@@ -50,7 +50,7 @@ async function serve(...replies: readonly Reply[]) {
   return { url: `http://127.0.0.1:${port}/`, received, sockets };
 }
 
-/** A clock on which a sleep is over at once, and that writes down how long each was. */
+/** A clock whose sleeps end at once, and which records their lengths. */
 function virtualClock() {
   const slept: number[] = [];
   let now = Date.UTC(2026, 0, 1);
@@ -61,7 +61,7 @@ function virtualClock() {
     sleep: async (ms: number) => {
       slept.push(ms);
       now += ms;
-      // Bodies and sockets need real turns of the loop.
+      // Bodies and sockets need real turns of the event loop.
       await setImmediate();
     },
   };
@@ -72,7 +72,7 @@ function paced(options: PacedFetchOptions = {}) {
   return { clock, fetch: pacedFetch({ jitterPercent: 0, clock, ...options }) };
 }
 
-/** A fetch without a network that gives these responses in order, and then 200. */
+/** A fetch without a network that gives these responses in order, and 200 after them. */
 function scripted(...replies: readonly Reply[]): { fetch: Fetch; calls: Parameters<Fetch>[] } {
   const calls: Parameters<Fetch>[] = [];
   return {
@@ -94,7 +94,7 @@ const exhausted = (seconds: number): Reply => ({
   headers: { ratelimit: `"default";r=0;t=${seconds}` },
 });
 
-/** What became of a call, under which options. */
+/** The result of a call, and its options. */
 interface Outcome {
   readonly status: number;
   readonly slept: readonly number[];
@@ -428,7 +428,7 @@ describe('pacedFetch waits before a request', () => {
     });
     const get = (i: number, init?: RequestInit) => fetch(`https://host${i}.example.com/`, init);
     for (let i = 0; i < 1_000; i++) await get(i);
-    // Looked up, host0 is recent: for the two that come, host1 and host2 make room.
+    // The lookup makes host0 recent, so host1 and host2 are evicted for the two new hosts.
     await get(0, { signal: AbortSignal.abort() });
     await get(1_000);
     await get(1_001);

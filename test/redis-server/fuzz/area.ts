@@ -2,7 +2,7 @@ import { inspect } from 'node:util';
 import { RateLimiterError } from 'distributed-rate-limiter';
 import type { Random } from '../../kit/random.mjs';
 
-/** What is fed at random, and how many of a hundred cases are its own. */
+/** A kind of random input, and its share of the cases, in percent. */
 export interface Area {
   readonly name: string;
   readonly percent: number;
@@ -12,25 +12,25 @@ export interface Area {
 
 export interface Fuzzed {
   /**
-   * One case, or several at once: it says how many, or nothing for one. It depends on nothing but what `random` picks.
-   * Throws a `Finding` where its oracle says otherwise.
+   * Runs one case, or several at once and returns how many; undefined means one. It depends only on the choices of
+   * `random`. Throws a `Finding` if its oracle disagrees.
    */
   run(random: Random): number | void | Promise<number | void>;
   close?(): Promise<void>;
 }
 
-/** What should not be, with the input that shows it. */
+/** A fault found, with the input that shows it. */
 export class Finding extends Error {
   constructor(what: string, input: unknown, cause?: unknown) {
-    // No getter is run, no proxy asked.
+    // Runs no getter and calls no proxy.
     const shown = inspect(input, { depth: 5, maxStringLength: 2_000, customInspect: false });
     super(`${what}\nInput: ${shown}`, { cause });
   }
 }
 
 /**
- * What `work` settles with; a finding where a timer of `limitMs`, begun now, comes first. Timers run in the order in
- * which they are due, also after a busy machine let the process stand still: its clock would prove nothing.
+ * Settles as `work` does; throws a finding if a timer of `limitMs`, started now, fires first. Timers fire in the order
+ * in which they are due, even after a pause of the process, in which the clock runs on.
  */
 export async function settlesWithin<T>(
   limitMs: number,
@@ -40,7 +40,7 @@ export async function settlesWithin<T>(
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
-      // What a timer before this one settled is heard of within two turns.
+      // The result of an earlier timer arrives within two turns of the event loop.
       setImmediate(() =>
         setImmediate(() => reject(new Finding(`not settled after ${limitMs} ms`, input()))),
       );
@@ -53,7 +53,7 @@ export async function settlesWithin<T>(
   }
 }
 
-/** The library's own error, or a finding: nothing else may ever come out. */
+/** The library's own error; any other error is a finding. */
 export function ownError(error: unknown, input: unknown): RateLimiterError {
   if (!(error instanceof RateLimiterError)) {
     throw new Finding(`an error that is not the library's own: ${inspect(error)}`, input, error);

@@ -5,13 +5,13 @@ import { Random } from '../../kit/random.mjs';
 import { Finding } from './area.ts';
 import type { Area } from './area.ts';
 
-/** Connections at once: what takes time takes it for all of them together. */
+/** Connections that run at once, so that their waits overlap. */
 const SIDE_BY_SIDE = 40;
 const CALLS = 25;
 const DEADLINES_MS = [5, 20, 60, 400] as const;
-/** A healthy server answers within this. */
+/** A healthy server answers within this time. */
 const ANSWER_MS = 10;
-/** What may lie between a deadline and its timer on a machine that is busy. */
+/** How late a timer may fire after its deadline on a busy machine. */
 const MARGIN_MS = 2_000;
 const EARLY_MS = 2;
 
@@ -34,7 +34,7 @@ class TimedCall extends EchoCall {
 
 type Weather = 'healthy' | 'slow' | 'losing';
 
-/** One connection, on which calls of different deadlines meet. */
+/** One connection with calls of different deadlines. */
 async function oneConnection(random: Random): Promise<void> {
   const weather = random.pick<Weather>(['healthy', 'slow', 'losing']);
   const port = new FakePort(random.chance(80) ? 'ready' : 'connecting');
@@ -91,7 +91,7 @@ async function oneConnection(random: Random): Promise<void> {
   }
 }
 
-/** Calls of different deadlines on one client, whose server is slow and whose connection is lost and comes back. */
+/** Calls of different deadlines share a client, whose server is slow and whose connection is lost and returns. */
 export const connections: Area = {
   name: 'connections',
   percent: 2,

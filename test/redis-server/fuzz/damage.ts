@@ -2,7 +2,7 @@ import { ReplyError } from '../../kit/fakes/fake-client.ts';
 import type { Random } from '../../kit/random.mjs';
 import { anyText, anyValue } from './values.ts';
 
-/** The first words of errors, known and unknown. */
+/** First words of error replies, known and unknown. */
 const KINDS = [
   'ERR',
   'NOSCRIPT',
@@ -28,7 +28,7 @@ const KINDS = [
   'é',
 ];
 
-/** What a server may send in place of a whole number, as clients hand it out. */
+/** Values that a server may send in place of a whole number, as clients deliver them. */
 function anyElement(random: Random): unknown {
   switch (random.int(0, 6)) {
     case 0:
@@ -60,7 +60,7 @@ function anyElement(random: Random): unknown {
   }
 }
 
-/** The reply that the server would have given, damaged; or another value altogether. */
+/** Damages the server's reply, or replaces it with another value. */
 export function anyReply(random: Random, right: readonly (number | string)[]): unknown {
   const reply: unknown[] = [...right];
   const at = random.int(0, reply.length - 1);
@@ -87,13 +87,15 @@ export function anyReply(random: Random, right: readonly (number | string)[]): u
   }
 }
 
-/** What a client may reject with: the server's own words, or something else. Some have rejected with less than errors. */
+/**
+ * Reasons with which a client may reject: the server's error reply, or anything else, even values that are not errors.
+ */
 export function anyRejection(random: Random): unknown {
   const text = `${random.pick(KINDS)} ${anyText(random, 8)}`;
   return random.pick([new ReplyError(text), new Error(text), text, undefined, null]);
 }
 
-/** As the script answers: a number, or the text of one. */
+/** A number as the script replies it: a number, or its text. */
 export function isWhole(element: unknown): boolean {
   if (typeof element === 'number') return Number.isSafeInteger(element);
   return (

@@ -23,12 +23,12 @@ const AREAS: readonly Area[] = [
   states,
 ];
 
-/** In all; for the long form: `npm run fuzz -- --cases 1000000`. */
+/** Cases in all; for the long form: `npm run fuzz -- --cases 1000000`. */
 const CASES = Number(process.env['DRL_FUZZ'] ?? 20_000);
-/** Of the processor: a busy machine makes a case wait, but not compute. */
+/** Processor time: a busy machine makes a case wait, but not compute. */
 const SLOW_MS = 5_000;
 
-/** The seed that gives one case alone is that of the run and the number of the case. */
+/** The seed that repeats one case is the run's seed plus the number of the case. */
 async function fuzz({ percent, open }: Area): Promise<{ cases: number; slowestMs: number }> {
   const wanted = Math.ceil((CASES * percent) / 100);
   const fuzzed = await open();

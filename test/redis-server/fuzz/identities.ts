@@ -9,7 +9,7 @@ import type { Area } from './area.ts';
 import { hostileArray } from '../../kit/fakes/values.ts';
 import { anyText, anyValue } from './values.ts';
 
-/** The rule once more, by other means. */
+/** Checks an identity a second way. */
 function isRight(identity: unknown): identity is Identity {
   const parts: unknown = Array.isArray(identity) ? identity : [identity];
   if (!Array.isArray(parts) || parts.length === 0) return false;
@@ -33,7 +33,7 @@ function asText(part: unknown): unknown {
   return whole ? part.toString() : part;
 }
 
-/** With every part as text, which is what makes two identities one. */
+/** Writes every part as text: two identities with equal texts are one. */
 function inText(identity: Identity): string {
   return JSON.stringify(typeof identity === 'object' ? identity.map(asText) : asText(identity));
 }
@@ -51,7 +51,7 @@ function anyIdentity(random: Random): unknown {
       return random.pick(['x', 'é', '€', '😀', '\ud800']).repeat(random.int(0, 1_100));
     case 5:
     case 6:
-      // Texts that together are one text: no two of these may be one identity.
+      // Lists of texts that are equal when joined: no two of them may be one identity.
       return Array.from({ length: random.int(1, 3) }, () =>
         random.pick(['a', 'b', 'ab', '\0', '\0\0\0\u0001a', ',', 'a,b', '["a"]']),
       );
@@ -62,7 +62,7 @@ function anyIdentity(random: Random): unknown {
   }
 }
 
-/** Read without a trap being sprung, which is the caller's own affair. */
+/** Whether reading the identity throws, which is the caller's own error. */
 function isHostile(identity: unknown): boolean {
   try {
     JSON.stringify(identity, (_, value: unknown) =>
@@ -74,7 +74,7 @@ function isHostile(identity: unknown): boolean {
   }
 }
 
-/** Anybody at all: a decision, or an error that says what is wrong and not who it is. */
+/** Any identity gives a decision, or an error that says what is wrong without quoting the identity. */
 export const identities: Area = {
   name: 'identities',
   percent: 20,
@@ -106,7 +106,7 @@ export const identities: Area = {
           }
         }
         const verdict = await guard.check({ who: identity });
-        // The guard awaits a promise; a limiter refuses one.
+        // The guard awaits a promise; a limiter rejects it.
         const who: unknown = !hostile && identity instanceof Promise ? await identity : identity;
         if (verdict.pass !== (!hostile && isRight(who))) {
           throw new Finding(`the guard lets it ${verdict.pass ? 'pass' : 'not pass'}`, identity);

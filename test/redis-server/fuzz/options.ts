@@ -61,7 +61,7 @@ const NUMBERS: readonly (readonly [string, (random: Random) => unknown])[] = [
   ['maxDebt', (random) => random.int(0, 9)],
 ];
 
-/** Some right numbers, some wrong ones. */
+/** Some valid numbers, some invalid ones. */
 function anyNumbers(random: Random): Options {
   const options = random.chance(60) ? {} : anyObject(random, LIMIT_NAMES);
   const wanted = random.chance(60) ? ['rate', 'period'] : ['max', 'ttl'];
@@ -81,7 +81,7 @@ const FACTORIES: readonly ((options: never) => Limit)[] = [
   concurrency,
 ];
 
-/** The whole of what is made, if it is: a limit lets a whole number of units pass, and at least one. */
+/** Checks a limit that was accepted: it admits a whole number of units, at least one. */
 function checkLimit(limit: Limit, input: unknown): void {
   const { capacity, windowMs } = limit;
   if (!(Number.isSafeInteger(capacity) && capacity >= 1 && capacity <= 1_000_000_000)) {
@@ -177,7 +177,7 @@ const PACED_NAMES = [
 ];
 const LIMITED_NAMES = ['limiter', 'identify', 'cost', 'limits', 'wait', 'heartbeat'];
 
-/** Each makes something of any options, or throws. */
+/** Each constructs something from any options, or throws. */
 const MAKERS: readonly ((random: Random, around: Around) => readonly [unknown, () => unknown])[] = [
   (random) => {
     const options = random.chance(90) ? anyNumbers(random) : anyValue(random);
@@ -227,7 +227,7 @@ const MAKERS: readonly ((random: Random, around: Around) => readonly [unknown, (
   },
 ];
 
-/** Each call with any arguments settles, or rejects with an error of the library's own. */
+/** Each call with any arguments settles, or rejects with an error of the library. */
 const CALLS: readonly ((
   random: Random,
   limiter: RateLimiter,
@@ -263,7 +263,7 @@ const CALLS: readonly ((
   (random, limiter) => {
     const names = ['cost', 'limits', 'signal', 'maxQueue'];
     const options = random.chance(90) ? anyObject(random, names) : anyValue(random);
-    // What would wait longer is told so at once.
+    // A call that would wait longer is refused at once.
     const bounded =
       typeof options === 'object' && options !== null && isOpen(options)
         ? Object.defineProperties(Object.create(null), {
@@ -275,7 +275,7 @@ const CALLS: readonly ((
   },
 ];
 
-/** Whether it takes a property more; what throws when it is asked does not. */
+/** Whether it accepts one more property; a proxy that throws counts as no. */
 function isOpen(object: object): boolean {
   try {
     return Object.isExtensible(object);
@@ -297,7 +297,7 @@ interface Around {
   readonly redis: FakeRedis;
 }
 
-/** Any value for any option, of everything that takes options. */
+/** Any value for any option, for every function that takes options. */
 export const options: Area = {
   name: 'options',
   percent: 20,
@@ -331,7 +331,7 @@ export const options: Area = {
         try {
           await call();
         } catch (error) {
-          // The one thing that is passed on as it is: the reason of the caller's own signal.
+          // The only error passed on unchanged: the reason of the caller's own signal.
           if ((error as Error | undefined)?.name !== 'AbortError') ownError(error, input);
         }
         await limiter.unblock('user');

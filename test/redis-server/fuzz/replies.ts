@@ -9,21 +9,21 @@ import { anyRejection, anyReply, isWhole } from './damage.ts';
 const RATE = 5;
 const TIMEOUT_MS = 25;
 
-/** A reply to several keys, of which one is at this place. */
+/** The reply to several keys, and the index of one of them. */
 interface Came {
   readonly reply: unknown;
   readonly place: number;
   readonly keys: number;
 }
 
-/** Whether a call may be taken for decided: the reply has its length, a time, and the call's own whole number. */
+/** Whether a call may count as decided: the reply has its length, a time, and the call's own whole number. */
 function isWellFormed({ reply, place, keys }: Came): boolean {
   return (
     Array.isArray(reply) && reply.length === keys + 1 && isWhole(reply[0]) && isWhole(reply[place])
   );
 }
 
-/** Whatever comes back, or never does: a decision is real only if its own numbers came, else it says why not. */
+/** Whatever the reply, even none: a decision is real only if its own numbers came, else it names the failure. */
 export const replies: Area = {
   name: 'replies',
   percent: 5,
@@ -43,9 +43,9 @@ export const replies: Area = {
         onError: () => (errors += 1),
       });
       const shown: unknown[] = [];
-      /** The last reply to a send of each key, as it came. */
+      /** The last reply for each key, as it came. */
       const came = new Map<string, Came>();
-      // It answers slowly, and a wait costs: so seldom.
+      // A slow reply makes the test wait, so it is rare.
       const silent = random.chance(1);
       const refusals = random.int(0, 3);
       const answer = (send: Send): unknown => {
@@ -57,7 +57,7 @@ export const replies: Area = {
           throw error;
         }
         const reply = anyReply(random, redis.run(send));
-        // As it came: the library makes numbers of it.
+        // The raw reply: the library parses numbers from it.
         const copy: unknown = Array.isArray(reply) ? [...reply] : reply;
         send.keys.forEach((key, i) =>
           came.set(key, { reply: copy, place: i + 1, keys: send.keys.length }),
@@ -79,7 +79,7 @@ export const replies: Area = {
         Promise.allSettled(Array.from({ length: calls }, (_, i) => limiter.allow(`user:${i}`))),
         () => input,
       );
-      // After NOSCRIPT, TRYAGAIN and CROSSSLOT, and then one for each slot.
+      // After NOSCRIPT, TRYAGAIN and CROSSSLOT the library resends, in the end one call for each slot.
       if (redis.sends.length > 3 + calls) {
         throw new Finding(`${redis.sends.length} sends for ${calls} calls`, input);
       }
@@ -102,7 +102,7 @@ export const replies: Area = {
         }
         if (!wellFormed) throw new Finding(`call ${i} is real, and its answer is not`, input);
         if (decision.reason === 'impossible') throw new Finding(`call ${i}: impossible`, input);
-        // Whole numbers may be as wrong as they like; what is made of them stays whole, and within the limit.
+        // Whole numbers may be wrong by any amount; the decision's numbers stay whole, and within the limit.
         const { remaining, resetAfterMs, resetAtMs, retryAfterMs = 1 } = decision;
         const sane =
           [remaining, resetAfterMs, resetAtMs, retryAfterMs].every(Number.isInteger) &&

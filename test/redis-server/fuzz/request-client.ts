@@ -5,9 +5,9 @@ import type { Random } from '../../kit/random.mjs';
 import { END_MARK, STAGES, turns } from './request-server.ts';
 import type { Life } from './request-server.ts';
 
-/** What a client saw of its request. */
+/** A client's view of its request. */
 export interface Asked {
-  /** How it went away, at which stage; undefined where it stayed. */
+  /** How the client disconnected, and at which stage; undefined if it stayed. */
   readonly cut: string | undefined;
   status?: number;
   complete: boolean;
@@ -16,13 +16,13 @@ export interface Asked {
 interface Exchange {
   /** Settles when the client's side is closed. */
   readonly closed: Promise<void>;
-  /** The ways in which the client may go away. */
+  /** Ways in which the client may disconnect. */
   readonly cuts: Readonly<Record<string, () => unknown>>;
   read(): void;
   close(): void;
 }
 
-/** Sends one request, and reads its response or goes away. */
+/** Sends one request, and reads its response or disconnects. */
 export async function ask(port: number, path: string, life: Life, random: Random): Promise<Asked> {
   const stage =
     random.chance(45) || life.plan.handler === 'hangs' ? random.pick(STAGES) : undefined;
@@ -33,7 +33,7 @@ export async function ask(port: number, path: string, life: Life, random: Random
       ? ['destroy', 'reset', 'half']
       : ['cancel', 'no error', 'destroy', 'session'];
   const picked = random.pick(cuts);
-  // Node does not close such a stream of a response that waits for flow control; the guard needs seconds to find it.
+  // Node does not close such a stream if its response waits for flow control. The guard needs seconds to find it.
   const how = picked === 'no error' && life.plan.handler === 'large' ? 'cancel' : picked;
   const seen: Asked = {
     cut: stage === undefined ? undefined : `${how} at ${stage}`,
@@ -43,13 +43,13 @@ export async function ask(port: number, path: string, life: Life, random: Random
   const exchange = (life.plan.version === 1 ? askOne : askTwo)(port, path, seen);
   if (!paused) exchange.read();
   if (stage !== undefined) {
-    // A handler that hangs reaches no stage after the first two.
+    // A handler that hangs never gets beyond the first two stages.
     const last = life.plan.handler === 'hangs' && stage !== 'identified' ? 'handled' : stage;
     await Promise.race([life.reached(last), exchange.closed]);
     await turns(waits);
     life.progress.push(`client: ${how}`);
     exchange.cuts[how]!();
-    // Where neither side would notice, such as a stream that waits to be read.
+    // Cases that neither side notices, such as a stream waiting to be read.
     if (paused || how === 'no error') {
       await turns(2);
       exchange.close();
@@ -62,7 +62,7 @@ export async function ask(port: number, path: string, life: Life, random: Random
   return seen;
 }
 
-/** What is not the application's own ends otherwise: the frameworks' answers to errors, and refusals. */
+/** Other responses end differently: refusals, and the frameworks' answers to errors. */
 function isWhole(status: number, body: string): boolean {
   return body.endsWith(END_MARK) || status === 204 || !/^(?:piece|$)/.test(body);
 }

@@ -13,7 +13,7 @@ import { Finding } from './area.ts';
 import type { Area } from './area.ts';
 import { anyText } from './values.ts';
 
-/** One hop as a proxy, or a liar, writes it. */
+/** One hop as a proxy writes it, or as an attacker forges it. */
 function hop(random: Random, forwarded: boolean): string {
   const node = random.chance(50)
     ? dress(spell(randomBytes(random), random), random)
@@ -47,7 +47,7 @@ const TRUST: readonly NonNullable<AddressOptions['trustedProxies']>[] = [
   ['10.0.0.0/8', '2001:db8::/32', '1.2.3.4'],
 ];
 
-/** One reader for each setting, so that a case costs no reading of options. */
+/** One reader per setting, so that cases do not parse options. */
 const READERS = [undefined, 32, 48, 64, 128].flatMap((ipv6Prefix) =>
   TRUST.flatMap((trustedProxies) =>
     (['x-forwarded-for', 'forwarded'] as const).map((forwardedHeader) => {
@@ -68,7 +68,7 @@ function isGroup(text: string, prefix: number): boolean {
   return isIP(address) === 6 && bits === String(prefix) && !address.includes('%');
 }
 
-/** Whatever stands in `X-Forwarded-For` and `Forwarded`: an address's group, or nothing; never an error. */
+/** Any text in `X-Forwarded-For` and `Forwarded` gives an address's group, or undefined; never an error. */
 export const requestHeaders: Area = {
   name: 'request headers',
   percent: 14,
@@ -109,7 +109,7 @@ export const requestHeaders: Area = {
       const believed = Array.isArray(options.trustedProxies)
         ? options.trustedProxies.length > 0
         : options.trustedProxies !== undefined;
-      // A spelling with a zone is written for IPv6 alone.
+      // A zone is written for IPv6 only.
       const plain = peer !== undefined && isIP(peer) > 0 && peer === peer.split('%')[0];
       if (!believed && plain && spelt(peer) && group !== expectedGroup(bytesOf(peer), prefix)) {
         throw new Finding(`the peer itself was to be named, not ${group}`, input);
@@ -122,7 +122,7 @@ function spelt(text: string): boolean {
   return isIP(text) === 4 || isIP(text) === 6;
 }
 
-/** By the URL standard's own reader of hosts. */
+/** Parses hosts with the URL standard's own parser. */
 function bytesOf(text: string): readonly number[] {
   if (isIP(text) === 4) return text.split('.').map(Number);
   const host = new URL(`http://[${text}]/`).hostname.slice(1, -1);

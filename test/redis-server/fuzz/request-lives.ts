@@ -13,10 +13,10 @@ import type { Asked } from './request-client.ts';
 import { Life } from './request-server.ts';
 import type { Route } from './request-server.ts';
 
-/** Much longer than anything here takes, far shorter than a lease lasts. */
+/** Much longer than any request here takes, and far shorter than a lease. */
 const PATIENCE_MS = 3_000;
 
-/** What the process must never say: an unhandled error, or a warning of listeners that pile up. */
+/** Events that the process must never emit: an unhandled error, or a warning of leaked listeners. */
 class Complaints {
   readonly said: string[] = [];
   readonly #emitWarning = process.emitWarning;
@@ -40,7 +40,7 @@ class Complaints {
   }
 }
 
-/** A request that hangs is shown by its plan. */
+/** Names a hanging request by its plan. */
 async function inTime<T>(life: Life, work: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
@@ -52,7 +52,7 @@ async function inTime<T>(life: Life, work: Promise<T>): Promise<T> {
   return Promise.race([work, late]).finally(() => clearTimeout(timer));
 }
 
-/** The units that a request may have cost in the end, from what its client saw and how far its handler came. */
+/** The possible final cost of a request in units, from what its client saw and how far its handler got. */
 function chargesOf({ life, seen }: { life: Life; seen: Asked }): readonly number[] {
   if (life.allowed !== true) {
     return [0];
@@ -65,13 +65,13 @@ function chargesOf({ life, seen }: { life: Life; seen: Asked }): readonly number
   if (seen.status !== undefined && seen.complete) {
     return [byStatus(seen.status)];
   }
-  // Cut off: charged, unless the whole answer may have been on its way by then.
+  // An aborted request is charged, unless its whole response may already have been sent.
   return life.ended === undefined ? [1] : [1, byStatus(life.ended)];
 }
 
 /**
- * Requests that end in all sorts of ways between the guard's verdict and their response's end, over real sockets: no
- * error of the process, no place held when all is over, aborted ones charged, the others as their status says.
+ * Requests end in many ways between the guard's verdict and the end of their response, over real sockets. The process
+ * emits no error, no place stays held, aborted requests are charged, and the others are charged by their status.
  */
 export const requestLives: Area = {
   name: 'lives of requests',

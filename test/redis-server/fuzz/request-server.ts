@@ -9,14 +9,14 @@ import { rateLimit as limitNode } from 'distributed-rate-limiter/node-http';
 import type { Random } from '../../kit/random.mjs';
 import { anyText } from './values.ts';
 
-/** Of HTTP/2 too, whose requests and responses are alike in all that is used here. */
+/** Requests and responses of HTTP/1 and HTTP/2, which are alike in everything used here. */
 export type Route = (request: never, response: never) => unknown;
 
-/** How far a request has come on the server: a client may wait for each of these. */
+/** Stages of a request on the server; a client may wait for each of them. */
 export const STAGES = ['identified', 'handled', 'begun', 'ended'] as const;
 export type Stage = (typeof STAGES)[number];
 
-/** What a complete body of the application ends with. */
+/** The last bytes of a complete response body. */
 export const END_MARK = '~';
 
 const HANDLERS = ['ends', 'pieces', 'large', 'hangs', 'destroys', 'throws'] as const;
@@ -36,25 +36,25 @@ const FIELDS: readonly ((random: Random) => unknown)[] = [
   },
 ];
 
-/** Turns of the event loop, in which sockets are read. */
+/** Lets the event loop turn, so that sockets are read. */
 export async function turns(count: number): Promise<void> {
   for (let i = 0; i < count; i++) await new Promise(setImmediate);
 }
 
-/** One request as its server sees it: a guard and a handler of its own, and what has become of it. */
+/** One request as its server sees it: its guard, its handler, and its progress. */
 export class Life {
   readonly count: 'all' | 'failures' | 'successes';
-  /** What was picked for it. */
+  /** The random choices for this request. */
   readonly plan;
-  /** What has happened so far, to be shown. */
+  /** Events so far, to print on failure. */
   readonly progress: string[] = [];
-  /** What the guard decided; undefined for nothing. */
+  /** The guard's verdict; undefined before it. */
   allowed: boolean | undefined;
-  /** Whether a field could not be written. */
+  /** Whether writing a header field failed. */
   unwritable = false;
-  /** The status with which the application has ended the response; undefined where it has not. */
+  /** The status with which the application ended the response; undefined before that. */
   ended: number | undefined;
-  /** Whether the handler was called though the response was over. */
+  /** Whether the handler was called after the response was over. */
   handledTooLate = false;
   readonly #random: Random;
   readonly #running: unknown[] = [];
@@ -89,8 +89,8 @@ export class Life {
   }
 
   /**
-   * Resolves when the response has closed, and nothing of the application's is under way. A stream that the client reset
-   * without an error is never closed by Node where something was on its way: that is what the guard has to find.
+   * Resolves when the response has closed and nothing of the application runs any more. If a client resets a stream
+   * without an error while data is pending, Node never closes the stream; the guard has to notice that.
    */
   async over(): Promise<void> {
     const { stream } = this.#response as { stream?: { readonly closed: boolean } };
@@ -169,7 +169,7 @@ export class Life {
     }
   }
 
-  /** The response must not be the application's fault: it writes no head twice. */
+  /** A response failure must not come from the test's own application: it never writes a head twice. */
   async #handle(): Promise<void> {
     const response = this.#response!;
     this.handledTooLate = response.writableEnded;

@@ -123,7 +123,7 @@ const START = Date.UTC(2026, 0, 1);
 const MAX_WAIT_MS = 10_000;
 const MAX_RETRIES = 3;
 
-/** Whatever a server answers: it is read without an error, and nobody waits longer, or asks more often, than was said. */
+/** Whatever a server answers is parsed without an error, and no caller waits longer, or calls more often, than told. */
 export const responseHeaders: Area = {
   name: 'response headers',
   percent: 18,
@@ -156,14 +156,14 @@ export const responseHeaders: Area = {
             try {
               fields.append(name, String(value));
             } catch {
-              // Not even a socket would bring it.
+              // A real socket would not deliver it either.
             }
           }
           answered.push([...fields]);
           return new Response(null, { status: random.pick([200, 429, 503, 500]), headers: fields });
         },
       });
-      // The second call may have to wait for what the first was told.
+      // The second call may have to wait as the first response demands.
       for (const call of ['first', 'second']) {
         [sent, waited] = [0, 0];
         await paced('http://127.0.0.1/', { method: random.pick(['GET', 'POST']) });

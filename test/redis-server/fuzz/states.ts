@@ -29,7 +29,7 @@ interface Kind {
   readonly limit: Limit;
   /** The most units that may pass at one instant. */
   readonly most: number;
-  /** Whether Redis keeps its state as a string, so that the TypeScript twin reads the same. */
+  /** Whether Redis keeps the state as a string, so that the TypeScript twin can read the same value. */
   readonly text: boolean;
   readonly shapes: ReadonlyMap<Verb, Shape>;
 }
@@ -99,7 +99,7 @@ function anyField(random: Random): string {
   }
 }
 
-/** A form that one of the algorithms writes, with a field that is right or one that is not in each place. */
+/** A state in the format of one algorithm, with each field valid or not. */
 function nearlyState(random: Random): string {
   const fields = (count: number): string[] => Array.from({ length: count }, () => anyField(random));
   const parts = (): string => fields(random.pick([4, 4, 4, 3, 5])).join(':');
@@ -127,7 +127,7 @@ function nearlyState(random: Random): string {
   }
 }
 
-/** What one of the window algorithms might have written for the limits above. */
+/** A state that one of the window algorithms could have written for the limits above. */
 function rightWindow(random: Random): string {
   const used = random.int(0, 9);
   if (random.chance(50)) {
@@ -139,7 +139,7 @@ function rightWindow(random: Random): string {
   return `${random.pick([String(HOUR), 'month@Europe/Berlin'])}:${start}:${start + HOUR}:${used}`;
 }
 
-/** What a key holds; a text that is undefined: nothing. */
+/** The value of a key; undefined text means no key. */
 type Held =
   | { readonly text: string | undefined }
   | { readonly command: readonly (string | Buffer)[] };
@@ -170,7 +170,7 @@ function anyMember(random: Random): string {
   ]);
 }
 
-/** A log, or leases, as the library writes them, but for the last pair, now and then. */
+/** A log or leases as the library writes them, sometimes except for the last pair. */
 function nearlyRight(random: Random): readonly string[] {
   const pairs: string[] = [];
   if (random.chance(50)) {
@@ -194,7 +194,7 @@ function nearlyRight(random: Random): readonly string[] {
 }
 
 function anyHeld(random: Random, text: boolean): Held {
-  // Without these the law would be tried on few states that let anything pass.
+  // Without these states few cases would admit anything.
   if (random.chance(12)) return { text: undefined };
   if (!text && random.chance(25)) return { command: ['ZADD', '', ...nearlyRight(random)] };
   const kind = random.int(0, 19);
@@ -205,7 +205,7 @@ function anyHeld(random: Random, text: boolean): Held {
       anyScore(random),
       anyMember(random),
     ]).flat();
-    // As a log begins that is right, or nearly.
+    // The beginning of a valid log, or of a nearly valid one.
     if (random.chance(50)) pairs.push(TOO_LARGE, anyMember(random));
     if (random.chance(30)) pairs.push(`-${NOW - random.int(0, 9)}`, '~');
     return { command: ['ZADD', '', ...pairs] };
@@ -231,7 +231,7 @@ interface Case {
   readonly kind: Kind;
   readonly key: string;
   readonly held: Held;
-  /** That of the reservation's record, beside the limit's own. */
+  /** The key of the reservation record, beside the limit's own. */
   readonly record: Held | undefined;
   readonly asked: readonly Asked[];
 }
@@ -271,7 +271,7 @@ function show({ kind, key, held, record, asked }: Case, answers: unknown): unkno
   return { limit: { algorithm, capacity, windowMs }, key, held, record, verbs, answers };
 }
 
-/** The units that an answer lets pass. */
+/** The units that an answer admits. */
 function passing({ entry: { shape } }: Asked, answer: Reply): number {
   if (shape.verb === 'up_to') return Number(answer[0]);
   if (shape.verb !== 'allow' && shape.verb !== 'acquire') return 0;
@@ -315,7 +315,7 @@ function group(random: Random, entries: readonly Entry[]): readonly Grouping[] {
     : [grouped(entries.map((entry) => ({ entry, times: 1 })))];
 }
 
-/** Somebody else's bytes under our keys, on a real server. */
+/** Foreign bytes under the library's keys, on a real server. */
 export const states: Area = {
   name: 'stored states',
   percent: 15,
@@ -355,7 +355,7 @@ export const states: Area = {
           reply.push(...part.slice(1));
         }
         const answers = answersOf(cases, reply);
-        // Only where every state is a text do both read the same: then each answer and each state is the same.
+        // If every state is a string, both twins read it: each answer and each state must be equal.
         const after = await Promise.all(
           keys.map((key) => connection.command('GET', key).catch(() => 'of another type')),
         );
@@ -383,7 +383,7 @@ export const states: Area = {
   },
 };
 
-/** The TypeScript twin on the same texts. */
+/** Runs the TypeScript twin on the same strings. */
 function compare(
   one: Case,
   answers: readonly Reply[],
@@ -392,7 +392,7 @@ function compare(
 ): void {
   const { kind, held, record, asked } = one;
   if (!kind.text || !('text' in held) || (record !== undefined && !('text' in record))) return;
-  // Halves of pairs do not come back as they were sent.
+  // Lone surrogates do not come back as they were sent.
   if (![held, record].every((each) => each?.text === undefined || each.text.isWellFormed())) return;
   const own = keysOf(asked[0]!.entry)[0]!;
   const stored = new Map<string, string>();

@@ -8,7 +8,7 @@ const revoked: unknown = (() => {
   return proxy;
 })();
 
-/** Any character, much of it troublesome: controls, quotes, separators, halves of pairs, other scripts. */
+/** Any character, many of them troublesome: controls, quotes, separators, lone surrogates, other scripts. */
 const UNITS = [
   ...Array.from('abzAZ019 _-./:;,=*~%#@{}[]()"\'\\\t\n\r\0\u007f\u0085\u00e9\u2028\ufeff\uffff'),
   '\ud800',
@@ -79,7 +79,7 @@ const pool: readonly unknown[] = [
   ...notTexts.map(([, value]) => value),
 ];
 
-/** Any value at all, at most so deep. */
+/** Any value, nested at most this deep. */
 export function anyValue(random: Random, depth = 2): unknown {
   const kind = random.int(0, depth > 0 ? 9 : 5);
   switch (kind) {
@@ -102,7 +102,7 @@ export function anyValue(random: Random, depth = 2): unknown {
   }
 }
 
-/** An object with some of these names and some others; some of its properties may throw. */
+/** An object with some of these names and some others; some of its properties may throw when read. */
 export function anyObject(
   random: Random,
   names: readonly string[],
@@ -145,7 +145,7 @@ export function define(
   });
 }
 
-/** What looks like a client, nearly. */
+/** Almost a client. */
 export function nearlyClient(random: Random): unknown {
   const client: Record<string, unknown> = {};
   const names = ['send', 'isReply', 'onStateChange', 'on', 'call', 'options', 'status', 'isOpen'];

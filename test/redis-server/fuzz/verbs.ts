@@ -17,7 +17,7 @@ import type { Area, Fuzzed } from './area.ts';
 import { anyRejection, anyReply, isWhole } from './damage.ts';
 
 const TIMEOUT_MS = 25;
-/** More than any of the limits below lets pass. */
+/** More units than any of the limits below admits. */
 const MOST = 12;
 
 const RATES: readonly ((name: string, shadow: boolean) => Limit)[] = [
@@ -35,7 +35,7 @@ class DamagedClient extends FakeClient {
   readonly #random: Random;
   /** In percent. */
   damage = 0;
-  /** What came to the last operation, as it came, and as it should have come; undefined where an error came. */
+  /** The reply to the last operation, as it came, and as the server sent it; undefined if an error came. */
   came: { reply: unknown; right: readonly unknown[] } | undefined;
   shown: unknown[] = [];
 
@@ -51,13 +51,13 @@ class DamagedClient extends FakeClient {
     this.shown = [];
   }
 
-  /** Whether what came last tells the truth about its form: its length, and nothing but whole numbers. */
+  /** Whether the last reply was well-formed: its length is right, and it holds only whole numbers. */
   get wellFormed(): boolean {
     const { reply, right } = this.came ?? { reply: undefined, right: [] };
     return Array.isArray(reply) && reply.length === right.length && reply.every(isWhole);
   }
 
-  /** Whether it came as it was sent. */
+  /** Whether the last reply came unchanged. */
   get truthful(): boolean {
     const { reply, right } = this.came ?? {};
     return this.wellFormed && (reply as unknown[]).every((each, i) => Number(each) === right?.[i]);
@@ -76,7 +76,7 @@ class DamagedClient extends FakeClient {
         throw new ReplyError(error.message);
       });
     const reply = this.#random.chance(this.damage) ? anyReply(this.#random, right) : right;
-    // As it came: the library makes numbers of it.
+    // The raw reply: the library parses numbers from it.
     this.came = { reply: Array.isArray(reply) ? [...reply] : reply, right: [...right] };
     this.shown.push(this.came);
     return reply;
@@ -85,7 +85,7 @@ class DamagedClient extends FakeClient {
 
 type Outcome = Decision | Settlement | boolean | void;
 
-/** One operation after another on one identity, and what came of those before. */
+/** Runs operations one after another on one identity, and keeps the results of earlier ones. */
 class Caller {
   readonly limiter: RateLimiter;
   readonly #random: Random;
@@ -124,7 +124,7 @@ class Caller {
     release: async () => this.#lease?.release(),
   };
 
-  /** What the next one asks for. */
+  /** The units of the next operation. */
   units = 1;
   #units(): number {
     this.units = this.#random.int(1, MOST);
@@ -132,7 +132,7 @@ class Caller {
   }
 }
 
-/** What the server did say is whole, and within its limit. */
+/** Every number that the server sent is whole, and within its limit. */
 function isSane(decision: Decision): boolean {
   if (decision.degraded || decision.reason === 'impossible') return true;
   const { resetAfterMs, resetAtMs, retryAfterMs: retry = 1, remaining } = decision;
@@ -152,7 +152,7 @@ function isSane(decision: Decision): boolean {
   );
 }
 
-/** Wrong numbers may make a decision wrong, but never grant more than was asked for. */
+/** Wrong numbers may make a decision wrong, but never grant more than the call asked for. */
 function check(outcome: Outcome, asked: number, truthful: boolean, input: unknown): void {
   if (typeof outcome !== 'object') return;
   if (!('allowed' in outcome)) {
@@ -169,7 +169,10 @@ function check(outcome: Outcome, asked: number, truthful: boolean, input: unknow
   }
 }
 
-/** Every verb of every algorithm, one limit or several: an answer is real if its own numbers came, else it says why not. */
+/**
+ * Every verb of every algorithm, under one or several limits: an answer is real if its own numbers came, else it names
+ * the failure.
+ */
 export const verbs: Area = {
   name: 'replies to every verb',
   percent: 5,

@@ -27,8 +27,8 @@ import { decorate, parameter } from '../../unit/http/nest-decorate.ts';
 import { listenerOf } from '../../unit/http/web-server.ts';
 
 /**
- * Answers with the status that the path names. `/open` writes a piece and leaves the rest open; `/later` says that it has
- * begun, and answers with the status of `later` once that has settled.
+ * Answers with the status that the path names. `/open` writes a piece and leaves the response open. `/later` reports
+ * that it has begun, and answers with the status of `later` once that has settled.
  */
 type Serve = (
   limiter: RateLimiter,
@@ -57,7 +57,7 @@ async function answerNode(...[request, response]: Compat): Promise<void> {
   else response.end('done');
 }
 
-/** Express as bridges to HTTP/2 set it up: its requests and responses inherit from those of node:http2. */
+/** Express as HTTP/2 bridges set it up: its requests and responses inherit from those of node:http2. */
 function bridged(app: Express): Express {
   const over = (own: object, http2Own: object): object =>
     Object.create(http2Own, Object.getOwnPropertyDescriptors(own)) as object;
@@ -335,14 +335,14 @@ describe.each(servers)('HTTP/2 with %s', (__, serve) => {
   });
 });
 
-/** Resolves when the stream that opens next on this server has closed there. */
+/** Resolves when the server closes the stream that opens next. */
 function nextStreamOf(server: Server): Promise<void> {
   return new Promise((resolve) => {
     server.once('stream', (stream: ServerHttp2Stream) => stream.once('close', resolve));
   });
 }
 
-/** Until what follows from a stream that has closed is done. */
+/** Waits until the effects of a closed stream are done. */
 async function settled(): Promise<void> {
   for (let i = 0; i < 5; i++) await new Promise(setImmediate);
 }

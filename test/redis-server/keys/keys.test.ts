@@ -12,7 +12,7 @@ import { check, Random, seed } from '../../kit/random.mjs';
 const SECRET = 'a secret of thirty-two bytes, or more';
 const numbers = { rate: 5, period: '1h' } as const;
 
-/** The digest as the design words it, in other words than the source. */
+/** Computes the digest a second way, as the design defines it. */
 function digest(identity: Identity, secret?: string | Uint8Array): string {
   const bytes =
     typeof identity !== 'object'
@@ -31,7 +31,7 @@ function digest(identity: Identity, secret?: string | Uint8Array): string {
   return algorithm.update(bytes).digest('hex');
 }
 
-/** A cluster of one node, which knows slots and refuses keys of different ones. */
+/** A cluster of one node, which has slots and rejects keys of different ones. */
 let redis: RedisServer;
 let client: Redis;
 
@@ -190,7 +190,7 @@ describe('no two keys are the same', () => {
       .list(1, 12, () => {
         const last = random.pick([0x7e, 0x7ff, 0x10_f7ff]);
         const place = random.int(0, last);
-        // A lone surrogate is no text.
+        // A lone surrogate is not valid text.
         return String.fromCodePoint(place < 0xd800 ? place : place + 0x800);
       })
       .join('');
@@ -242,7 +242,7 @@ describe('no two keys are the same', () => {
     }
   });
 
-  /** What can be in a name, with the words of our own keys among it. */
+  /** Any character of a name, and the separators of the library's own keys. */
   function anyName(random: Random, signs: string): string {
     const words = ['token_bucket', 'limits', 'a', '0'.repeat(8)];
     const name = random

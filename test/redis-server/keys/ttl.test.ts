@@ -34,7 +34,7 @@ function limiterOf(limits: readonly Limit[]): RateLimiter {
   });
 }
 
-/** In one answer, so that what changes between two of them cannot hide. */
+/** Reads all of it with one command, so that no change in between stays hidden. */
 async function expectEveryKeyMortal(): Promise<number> {
   const { keys, expires } = await redis.keyCounts();
   expect({ keys, expires }).toEqual({ keys, expires: keys });
@@ -76,7 +76,7 @@ describe('every key has a TTL', () => {
       seen.pardoned += await pardons();
 
       const key = `ttl:token_bucket:${digestIdentity(`user:${next(50)}`, undefined)}`;
-      // A state that another limit may pardon, one that cannot be read, and one of another type, of others' making.
+      // States written by others: one that another limit may forgive, an unreadable one, and one of another type.
       const now = Date.now() * 1_000;
       const foreign = [`${now + 60_000_000}`, 'not a state', undefined][round % 3];
       if (foreign === undefined) {
@@ -92,7 +92,7 @@ describe('every key has a TTL', () => {
     for (const count of Object.values(seen)) expect(count).toBeGreaterThan(0);
   });
 
-  /** How many states were forgiven an arrival time too far ahead. */
+  /** How many states with an arrival time too far ahead were forgiven. */
   async function pardons(): Promise<number> {
     const values: (string | null)[] = await redis.command(
       'MGET',
@@ -134,7 +134,7 @@ describe('every key has a TTL', () => {
     const recovered = performance.now() + longestTtl(await ttls());
     expect(await redis.keysWithoutTtl()).toEqual([]);
     await waitUntil('the last key to go', async () => (await redis.command('DBSIZE')) === 0);
-    // Redis looks for expired keys ten times a second.
+    // Redis scans for expired keys ten times a second.
     const late = performance.now() - recovered;
     console.log(`the keyspace was empty ${late.toFixed(0)} ms after the last recovery`);
     expect(late).toBeLessThan(1_500);
@@ -164,7 +164,7 @@ describe('a TTL is the time to full recovery plus at most 3 ms', () => {
       const identity = `user:${i % 10}`;
       const decision = await limiter.allow(identity, { cost: Math.min(numbers.rate, 1 + (i % 5)) });
       const key = `ttl:token_bucket:${digestIdentity(identity, undefined)}`;
-      // Both by Redis's clock in milliseconds, so that it does not matter when they are asked for.
+      // Both times are of Redis's clock in milliseconds, so it does not matter when they are read.
       const expiresAt: number = await redis.command('PEXPIRETIME', key);
       if (expiresAt === -2)
         goneEarly += Number((await timeOf(redis)) < (decision.resetAtMs ?? NaN));

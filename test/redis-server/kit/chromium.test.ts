@@ -15,7 +15,7 @@ function ensureChromium(env: Record<string, string> = {}, as: 'root' | 'user' = 
   return own.node(['-e', code], { as, env });
 }
 
-/** Says what it was asked for; what it installs is there afterwards. */
+/** Prints its arguments; what it installs exists afterwards. */
 const installer = [
   'echo "$@" >> "${0%/*}/asked"',
   'case "$*" in *install*)',

@@ -25,7 +25,7 @@ import type { FaultProxy, RedisServer } from '../../kit/servers/index.mjs';
 
 const worker = new URL('kit.worker.mjs', import.meta.url);
 
-/** A zombie, whose parent has not asked for its exit code, has ended as well. */
+/** A zombie, whose parent has not read its exit code, has ended as well. */
 function isGone(pid: number): boolean {
   try {
     process.kill(pid, 0);
@@ -35,17 +35,17 @@ function isGone(pid: number): boolean {
   return process.platform === 'linux' && / Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
 }
 
-/** What a promise comes to: its value, or the message of its error. */
+/** A promise's result: its value, or the message of its error. */
 function outcome(promise: Promise<unknown>): Promise<unknown> {
   return promise.catch((error: unknown) => (error instanceof Error ? error.message : error));
 }
 
-/** The same, but `silence` when it has not come to anything soon, so that a test of silence cannot hang. */
+/** A promise's result, or `silence` if it does not settle soon, so that a test of silence cannot hang. */
 function soon(promise: Promise<unknown>): Promise<unknown> {
   return Promise.race([outcome(promise), sleep(100, 'silence')]);
 }
 
-/** Sends single bytes; expects exactly this answer, and then nothing more for a while. */
+/** Sends single bytes, and expects exactly this answer and then silence for a while. */
 async function expectRawAnswer(port: number, request: string, expected: string): Promise<void> {
   const socket = connectTcp(port, '127.0.0.1');
   let answer = '';
@@ -64,7 +64,7 @@ async function expectRawAnswer(port: number, request: string, expected: string):
 const noClock = steppedClockMissing();
 const noTls = tlsMissing();
 
-/** For the end of a name: a skipped test says why. */
+/** Ends the test's name: a skipped test states its reason. */
 function because(missing: string | undefined): string {
   return missing === undefined ? '' : ` (skipped: ${missing})`;
 }
@@ -184,7 +184,7 @@ describe('several servers', () => {
 
     await replica.stop();
     await primary.command('SET', 'key', 'new');
-    // What lies in the replica's receive buffer would reach it after all: the lost write must follow a broken link.
+    // The replica would still receive what lies in its socket buffer, so the link must break before the lost write.
     await primary.command('CLIENT', 'KILL', 'TYPE', 'replica');
     await primary.command('SET', 'key', 'newer');
     await primary.kill();
@@ -273,7 +273,7 @@ describe.skipIf(noClock !== undefined)(`a stepped clock${because(noClock)}`, () 
     await redis.command('SET', 'key', 'x', 'PX', 5000);
     clock.step(-3_600_000);
     expect(await offset()).toBeCloseTo(-3600, 0);
-    // Expiry follows the wall clock, so the key has got an hour more.
+    // Expiry follows the wall clock, so the key lives an hour longer.
     expect(await redis.command('PTTL', 'key')).toBeGreaterThan(3_600_000);
     clock.step(7_200_000);
     expect(await offset()).toBeCloseTo(3600, 0);

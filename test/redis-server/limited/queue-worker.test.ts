@@ -24,7 +24,7 @@ test('queue workers run one job per tenant, put refused jobs back, and lose none
     const now = (underWay.get(tenant) ?? 0) + 1;
     underWay.set(tenant, now);
     most = Math.max(most, now);
-    // Long enough for the others to come upon it.
+    // Long enough for the other workers to be refused meanwhile.
     await redis.command('PING');
     await redis.command('PING');
     underWay.set(tenant, now - 1);

@@ -107,7 +107,7 @@ describe('connections', () => {
   });
   afterAll(() => redis.close());
 
-  /** Of clients on the port; the kit's own connection is on the unix socket. */
+  /** Connections of clients on the port; the kit's own connection uses the unix socket. */
   const connections = async (): Promise<number> =>
     String(await redis.command('CLIENT', 'LIST', 'TYPE', 'normal'))
       .split('\n')

@@ -74,7 +74,7 @@ describe.each(INSTALLED)('under the fake timers of %s', (_, install, advance) =>
     const kept = await places.acquire('id', { heartbeat: true });
     const left = await places.acquire('id');
     const { signal } = left;
-    // In steps: what the timers of node:test call sees the time at the end of the tick.
+    // In steps: callbacks of node:test's timers see the time at the end of the tick.
     for (let i = 0; i < 10; i++) advance(3_000);
     expect(await running).toBe('ran');
     expect([signal.aborted, await kept.release()]).toEqual([true, true]);
@@ -108,7 +108,7 @@ test('a wait on Redis takes real time, and calls are answered', async () => {
   const server = await startRedis();
   const limiter = new RateLimiter({ redis: server.url, rate: 1, period: '100ms' });
   await limiter.ready();
-  // After a busy spell calls wait for others of the same turn.
+  // After a busy spell calls wait to be batched with others of the same turn.
   for (let i = 0; i < 5; i++) {
     await Promise.all(Array.from({ length: 20 }, () => limiter.allow('busy')));
   }

@@ -26,7 +26,7 @@ function memory(clock = new ManualClock()): MemoryStore {
   return new MemoryStore({ clock });
 }
 
-/** Timers made from here on that have neither fired nor been cleared; those that keep nothing alive as well. */
+/** Counts timers made from here on that have neither fired nor been cleared, unreferenced ones as well. */
 function watchTimers(): { left(): number } {
   const timers = new Set<number>();
   const hook = createHook({
@@ -283,7 +283,7 @@ describe('misuse of leases', () => {
   });
 });
 
-/** In real time. */
+/** Uses real time. */
 const onePlace = (ttl: Duration): RateLimiter =>
   new RateLimiter({ store: new MemoryStore(), algorithm: 'concurrency', max: 1, ttl });
 
@@ -346,7 +346,7 @@ describe('a held lease', () => {
       await Promise.all(leases.map((lease) => lease.release()));
     };
     for (let i = 0; i < 10; i++) await round();
-    await setImmediate(); // `destroy` is told once the turn is over
+    await setImmediate(); // `destroy` is called once the turn is over
     expect(timers.left()).toBe(0);
     expect((await limiter.peek('user')).remaining).toBe(100);
   });
@@ -375,10 +375,10 @@ describe('leases on a server that answers late or never', () => {
     await redis?.close();
   });
 
-  /** A client between which and the limiter replies can be held back, lost, or had twice. */
+  /** A client that can hold back, lose or duplicate replies to the limiter. */
   class Port implements RedisPort {
     readonly state = 'ready';
-    /** Holds back the replies from here on, until they are let go; later ones pass. */
+    /** Holds back the replies from here on, until released; later ones pass. */
     holdBack(): () => void {
       let letGo = (): void => {};
       const gate = new Promise<void>((resolve) => (letGo = resolve));
@@ -392,19 +392,19 @@ describe('leases on a server that answers late or never', () => {
       };
     }
 
-    /** What becomes of the reply of a send that has run. */
+    /** Transforms the reply to a send that has run. */
     deliver: (reply: Promise<unknown>) => Promise<unknown> = (reply) => reply;
     twice = false;
     sends = 0;
 
     onStateChange(): void {
-      // It is always ready.
+      // The port is always ready.
     }
 
     send(command: string, args: readonly string[]): Promise<unknown> {
       this.sends += 1;
       const reply = connection.command(command, ...args);
-      // As a client does that sends again what was not answered: the second answer is what the caller gets.
+      // Simulates a client that resends a call whose reply was lost: the caller gets the second answer.
       return this.deliver(
         this.twice ? reply.then(() => connection.command(command, ...args)) : reply,
       );
@@ -417,7 +417,7 @@ describe('leases on a server that answers late or never', () => {
 
   let limiters = 0;
 
-  /** `key` is that of the identity 'user'. */
+  /** `key` is the key of the identity 'user'. */
   function limiterOn(
     port: Port,
     more: Partial<Pick<RateLimiterOptions, 'failStrategy' | 'limits'>> & {
@@ -522,7 +522,7 @@ describe('leases on a server that answers late or never', () => {
     const lease = await limiter.acquire('user');
     expect(lease).toMatchObject({ allowed: true, limits: [{ remaining: 1 }, { remaining: 0 }] });
     expect(await lease.renew()).toBe(true);
-    // The second answer: it was released before.
+    // The second answer: the lease was already released.
     expect(await lease.release()).toBe(false);
     expect((await limiter.peek('user')).limits[0]!.remaining).toBe(2);
   });
@@ -551,7 +551,7 @@ describe('leases on a server that answers late or never', () => {
     port.deliver = () => new Promise(() => {});
     await new Promise((resolve) => signal.addEventListener('abort', resolve));
     expect(signal.reason.message).toMatch(/not renewed in time/);
-    // Its renewals arrived, though nobody was told.
+    // Its renewals arrived, though their replies were lost.
     expect(await connection.command('ZCARD', key)).toBe(2);
     port.deliver = (reply) => reply;
     await lease[Symbol.asyncDispose]();

@@ -27,7 +27,7 @@ afterEach(async () => {
   await proxy.close();
 });
 
-/** `rate` units, of which none comes back while a test runs; behind the proxy, and connected. */
+/** A connected limiter behind the proxy with `rate` units, none of which recovers during a test. */
 async function connected(rate = 50_000, failStrategy: FailStrategy = 'closed') {
   const limiter = new RateLimiter({
     redis: proxy.url,
@@ -50,7 +50,7 @@ async function remaining(): Promise<number | undefined> {
   return (await limiter.peek('id')).remaining;
 }
 
-/** On a clock that stands still; the one unit is spent. */
+/** A limiter on a stopped clock, whose one unit is spent. */
 async function spent(period: '10s' | '30s' = '10s') {
   const clock = new ManualClock();
   const limiter = new RateLimiter({ store: new MemoryStore({ clock }), rate: 1, period });
@@ -146,7 +146,7 @@ describe('callers whose signals are aborted', () => {
     for (const { clock } of all) clock.advance('30s');
     await Promise.all(waiting);
     expect((await warnings()).map(({ name }) => name)).not.toContain('MaxListenersExceededWarning');
-    stop.abort(); // nobody listens any more: nothing is rejected a second time
+    stop.abort(); // The limiter removed its listener, so the abort rejects nothing a second time.
   });
 });
 
@@ -165,7 +165,7 @@ describe('many waiters', () => {
       const stop = new AbortController();
       const options = { signal: stop.signal, maxQueue: 1_000_000, timeoutMs: 3_600_000 };
       const waiting = Array.from({ length: count }, () => limiter.wait('id', options));
-      // Of the processor, which other processes do not lengthen.
+      // Processor time, which other processes do not lengthen.
       const begun = process.cpuUsage();
       end(limiter, stop);
       const { user, system } = process.cpuUsage(begun);
@@ -173,7 +173,7 @@ describe('many waiters', () => {
       return (user + system) / 1_000;
     };
     await took(1_000);
-    // Quadratic, it took 100 times as long as a tenth of them, and some 10 s.
+    // With a quadratic algorithm it took 100 times as long as for a tenth of the callers, some 10 s.
     expect(await took(100_000)).toBeLessThan(2_000);
   });
 
@@ -340,7 +340,7 @@ describe('on the clock of the store', () => {
     const { clock, limiter } = await spent('30s');
     const fn = limited(() => 'ran', { limiter, identify: 'id', wait: { timeoutMs: 60_000 } });
     const running = fn();
-    await new Promise((resolve) => setImmediate(resolve)); // it asks after `identify` has been awaited
+    await new Promise((resolve) => setImmediate(resolve)); // it calls after `identify` has been awaited
     clock.advance('30s');
     expect(await running).toBe('ran');
   });

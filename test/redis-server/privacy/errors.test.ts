@@ -11,7 +11,7 @@ import { startFaultProxy, startRedis } from '../../kit/servers/index.mjs';
 import { collectWarnings } from '../../kit/fakes/warnings.ts';
 
 const { GlideClient, Logger } = loadClient('@valkey/valkey-glide');
-Logger.setLoggerConfig('off'); // it writes the server's text, keys and all, to the console
+Logger.setLoggerConfig('off'); // it logs the server's text, keys and all, to the console
 
 interface Opened {
   readonly redis: string | RedisClient;
@@ -51,7 +51,7 @@ const clients = {
 
 const identity = 'canary';
 const digest = digestIdentity(identity, undefined);
-/** Servers cut what they quote: any part of a key is a leak. */
+/** Servers shorten their quotes: any part of a key is a leak. */
 const leaks = [digest.slice(0, 8), 'secret-namespace', identity];
 
 describe('no error names a key that the server quoted', () => {

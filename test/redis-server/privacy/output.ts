@@ -1,6 +1,9 @@
 const CONSOLE = ['log', 'info', 'warn', 'error', 'debug', 'trace', 'dir', 'table'] as const;
 
-/** Shows `onText` all that this process prints or warns of, until the returned function is called. It is still printed. */
+/**
+ * Passes `onText` everything that this process prints or warns of, until the returned function is called. Still prints
+ * it.
+ */
 export function watchOutput(onText: (what: string, text: string) => void): () => void {
   const undo: (() => void)[] = [];
   for (const name of CONSOLE) {

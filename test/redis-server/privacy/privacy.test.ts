@@ -27,7 +27,7 @@ const canary = `canary-${tag}`;
 const hashSecret = `secret-${tag}-of-thirty-two-bytes-and-more`;
 const password = `password-${tag}`;
 
-/** Every third one has several parts, every fourth stands in a sentence. */
+/** Every third identity has several parts, every fourth is within a sentence. */
 const canaries = Array.from({ length: 10_000 }, (_, i): Identity => {
   const text = i % 4 === 0 ? `to: ${canary}-${i}@example.org` : `${canary}-${i}`;
   return i % 3 === 0 ? ['org', text] : text;
@@ -38,7 +38,7 @@ const limits = [
   tokenBucket({ name: 'second', rate: 3, period: '1h' }),
 ];
 
-/** As a log shows a value that it is given: with all that hangs on it, hidden and unhidden. */
+/** Formats a value as a logger does: with all its properties, hidden ones too. */
 function logged(value: unknown): string {
   return inspect(value, {
     depth: Infinity,
@@ -48,7 +48,7 @@ function logged(value: unknown): string {
   });
 }
 
-/** An error's own words, and those of all that caused it. */
+/** The messages of an error and of all its causes. */
 function wordsOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   return `${error.name} ${error.message} ${error.stack} ${JSON.stringify(error)} ${error.cause === undefined ? '' : wordsOf(error.cause)}`;
@@ -65,9 +65,9 @@ describe('10,000 identities, a hash secret and a password', () => {
   let redis: RedisServer;
   let proxy: FaultProxy;
   let monitor: Awaited<ReturnType<RedisServer['monitor']>>;
-  /** In what comes out of the library. */
+  /** Texts that the library emits. */
   const search = new Search({ canary, hashSecret, password });
-  /** In the server, which of course knows its own password. */
+  /** Texts on the server, which of course knows its own password. */
   const serverSearch = new Search({ canary, hashSecret });
   const register = new Registry();
   const undo: (() => unknown)[] = [];
@@ -141,7 +141,7 @@ describe('10,000 identities, a hash secret and a password', () => {
     } as unknown as RateLimiterOptions);
   }
 
-  /** Every verb for every identity, so that it passes, is refused, is asked too much, and is forgotten. */
+  /** Runs every verb for every identity, so that each passes, is refused, asks for too much, and is reset. */
   async function useAll(limiter: RateLimiter, identities: readonly Identity[]): Promise<void> {
     const note = (outcome: string): void => {
       outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
@@ -293,7 +293,7 @@ describe('10,000 identities, a hash secret and a password', () => {
     do {
       const [next, keys]: [string, string[]] = await redis.command('SCAN', cursor, 'COUNT', 1_000);
       for (const key of keys) serverSearch.look('keys', key);
-      // Those that hold no string are this test's own.
+      // MGET returns null for keys that hold no string, which only this test writes.
       const values: (string | null)[] =
         keys.length === 0 ? [] : await redis.command('MGET', ...keys);
       for (const value of values) serverSearch.look('values', value ?? '');
@@ -316,7 +316,7 @@ describe('10,000 identities, a hash secret and a password', () => {
     expect(Object.keys(looked)).toEqual(
       expect.arrayContaining(['file rdb', 'file aof', 'file log']),
     );
-    // The same search finds what is there: the digest, in all of these places.
+    // The same search finds texts that must be there: the digest, in all of these sources.
     const digest = digestIdentity(canaries[1]!, undefined);
     const control = new Search({ digest });
     for (const line of monitor.lines) control.look('MONITOR', line);

@@ -1,8 +1,8 @@
-/** A text in the forms in which a program may let it slip: as it is, in hexadecimal digits, in base64. */
+/** A text in the forms in which a program may leak it: plain, hexadecimal, base64. */
 function formsOf(text: string): string[] {
   const hex = Buffer.from(text).toString('hex');
   const base64 = [0, 1, 2].map((before) => {
-    // What stands before it shifts it by one or two bytes; the groups that it does not fill alone are left out.
+    // Preceding text shifts base64 by one or two bytes; groups that the text fills only partly are left out.
     const encoded = Buffer.from('x'.repeat(before) + text).toString('base64');
     return encoded.slice(
       before === 0 ? 0 : 4,
@@ -12,11 +12,11 @@ function formsOf(text: string): string[] {
   return [text, hex, hex.replace(/..(?=.)/g, '$& '), ...base64];
 }
 
-/** Looks for private texts in everything that it is shown, and keeps what it found. */
+/** Searches every text that it gets for private texts, and records matches. */
 export class Search {
-  /** Where one was found: which, in what, and the text around it. */
+  /** Matches: the private text, its source, and the surrounding text. */
   readonly traces: string[] = [];
-  /** How many texts it was shown, by what they were. */
+  /** How many texts were searched, by source. */
   readonly looked: Record<string, number> = {};
   readonly #forms: { name: string; forms: string[] }[];
 

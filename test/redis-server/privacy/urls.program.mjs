@@ -1,12 +1,12 @@
 // @ts-check
-/** Uses a URL with a password and closes the limiter; then says whether the password is in a picture of the heap. */
+/** Uses a URL with a password and closes the limiter; then reports whether a heap snapshot contains the password. */
 import process from 'node:process';
 import { getHeapSnapshot } from 'node:v8';
 import { RateLimiter } from 'distributed-rate-limiter';
 
 const [port = '', drowssap = ''] = process.argv.slice(2);
 
-/** Never a whole string in this function's callers: what is looked for must not be put there by looking. */
+/** Callers of this function never hold the whole string: the search must not put the password on the heap. */
 const passwordOf = () => drowssap.split('').toReversed().join('');
 
 async function use() {

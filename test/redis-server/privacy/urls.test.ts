@@ -10,7 +10,7 @@ beforeAll(async () => {
 });
 afterAll(() => redis.close());
 
-// node-redis itself keeps the options of the client that was made last, as one string.
+// node-redis itself keeps the options of the last client as one string.
 test('a URL with a password is dropped from memory with its last limiter', async () => {
   const project = install(['ioredis']);
   const program = fileURLToPath(new URL('urls.program.mjs', import.meta.url));

@@ -5,7 +5,7 @@ import { slotOfKey } from '../../kit/servers/index.mjs';
 
 describe('slotOf', () => {
   test.each([
-    // Of the Redis Cluster specification, and of `CLUSTER KEYSLOT`.
+    // Slots from the Redis Cluster specification, and from `CLUSTER KEYSLOT`.
     ['123456789', 0x31c3],
     ['', 0],
     ['foo', 12_182],

@@ -25,7 +25,7 @@ afterEach(async () => {
   await proxy.close();
 });
 
-/** 100 units, of which none comes back while a test runs; behind the proxy, and connected. */
+/** A connected limiter behind the proxy with 100 units, none of which recovers during a test. */
 async function connected(failStrategy: FailStrategy): Promise<RateLimiter> {
   const limiter = new RateLimiter({
     redis: proxy.url,
@@ -44,14 +44,14 @@ async function records(): Promise<string[]> {
   return Promise.all(keys.map((key) => server.command('GET', key)));
 }
 
-/** Then late answers have come, too: they are before these on the connection. */
+/** Late answers have come by then, too: they precede these on the connection. */
 async function answersAgain(limiter: RateLimiter): Promise<void> {
   await waitUntil('the server to be heard again', async () => {
     return !(await limiter.peek(ID).catch(() => ({ degraded: true }))).degraded;
   });
 }
 
-/** As another process sees it. */
+/** The limit as another process sees it. */
 async function remaining(): Promise<number | undefined> {
   const limiter = new RateLimiter({
     redis: server.url,
@@ -200,7 +200,7 @@ test('late malformed replies and late errors send nothing and reject nothing', a
   expect(unhandled).toEqual([]);
 });
 
-/** Settles again and again, as one does who must. */
+/** Settles repeatedly until an answer comes, as an application must. */
 async function untilAnswered(
   handle: Reservation,
   actual: number,

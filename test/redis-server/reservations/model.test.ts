@@ -11,10 +11,12 @@ import { startFaultProxy, startRedis, waitUntil } from '../../kit/servers/index.
 import type { FaultProxy, RedisServer } from '../../kit/servers/index.mjs';
 import { Random, seed } from '../../kit/random.mjs';
 
-/** Whose reservations are always settled; also too late; or not at all, as after a crash. */
+/**
+ * Identities whose reservations are always settled; sometimes settled too late; or sometimes never, as after a crash.
+ */
 const IDS = ['steady', 'expiring', 'crashing'] as const;
 const TIMEOUT_MS = 300;
-/** Within this time of the first try a settlement's result can still be learnt. */
+/** Within this time after the first try a settlement's result can still be fetched. */
 const ANSWERABLE_MS = 9 * TIMEOUT_MS;
 
 let server: RedisServer;
@@ -27,7 +29,7 @@ afterAll(async () => {
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** What a limit may hold of the reservations of one identity: one of several sums for each. */
+/** What a limit may hold for the reservations of one identity: for each, one of several possible charges. */
 class Ledger {
   least = 0;
   most = 0;
@@ -51,7 +53,7 @@ interface Seen {
   refused: number;
 }
 
-/** What is said of one reservation by who made it. Faults go on meanwhile, on its own connection. */
+/** Makes one reservation and records its possible charges. Faults on its connection go on meanwhile. */
 async function oneReservation(
   limiter: RateLimiter,
   random: Random,
@@ -67,7 +69,7 @@ async function oneReservation(
   seen.degraded += handle.degraded ? 1 : 0;
   if (!handle.allowed) {
     seen.refused += 1;
-    // Without an answer it may be reserved all the same, or given back already.
+    // Without an answer it may have been reserved, or already given back.
     ledger.add(...(handle.degraded ? [0, cost] : [0]));
     await sleep(random.int(5, 25));
     return;
@@ -99,13 +101,14 @@ async function oneReservation(
   } else {
     seen.settled += 1;
     expect(settlement.charged + settlement.uncharged).toBe(actual);
-    // One that nobody knew of had expired when it was charged directly: then it may be charged beside it.
+    // A reservation that was never confirmed had expired when it was settled, so the settlement may be charged in
+    // addition.
     const { charged } = settlement;
     ledger.add(...(handle.degraded && expires ? [charged, charged + cost] : [charged]));
   }
 }
 
-/** Until there is an answer, or until none that can be relied on can come; now and then with another number. */
+/** Settles until there is an answer, or until no reliable answer can come; sometimes with another number. */
 async function settle(
   handle: Reservation,
   actual: number,
@@ -125,7 +128,7 @@ async function settle(
   return undefined;
 }
 
-/** Answers are lost, connections end, everything is late. */
+/** Injects faults: lost answers, ended connections, delays. */
 async function trouble(proxy: FaultProxy, random: Random): Promise<void> {
   const kind = random.int(1, 6);
   if (kind <= 3) {
@@ -142,7 +145,7 @@ async function trouble(proxy: FaultProxy, random: Random): Promise<void> {
   await sleep(random.int(50, 300));
 }
 
-/** Many reservations at once by several clients, each with a troubled connection of its own. */
+/** Makes many reservations at once by several clients, each with faults on its own connection. */
 async function runClients(
   limits: () => readonly Limit[],
   failStrategy: 'open' | 'closed',
@@ -182,13 +185,13 @@ async function runClients(
     }),
   );
   const elapsedMs = performance.now() - start;
-  // What was on its way arrives, and late answers have their cancellation sent.
+  // Pending calls arrive, and late answers cause their cancellations.
   await sleep(4 * TIMEOUT_MS);
   expect(await server.keysWithoutTtl()).toEqual([]);
   return { ledgers, seen, elapsedMs };
 }
 
-/** What each limit holds of an identity. */
+/** The units that each limit holds for an identity. */
 async function usedOf(limits: readonly Limit[], id: string): Promise<readonly number[]> {
   const observer = new RateLimiter({ redis: server.url, limits, timeoutMs: 5_000 });
   const decision = await observer.peek(id);
@@ -199,7 +202,7 @@ async function usedOf(limits: readonly Limit[], id: string): Promise<readonly nu
 const EVERY = ['settled', 'retried', 'degraded', 'expired', 'crashed'] as const;
 
 test('every settlement takes effect exactly once despite lost answers, retries, crashes and expiry', async () => {
-  // Nothing is refused and nothing comes back, so that what a limit holds is the sum of what was charged.
+  // Nothing is refused and no unit recovers, so a limit holds exactly the sum of the charges.
   const rate = 100_000_000;
   const limits = (): readonly Limit[] => [
     tokenBucket({ rate: 10_000, period: '366d', burst: 80_000 }),
@@ -216,7 +219,7 @@ test('every settlement takes effect exactly once despite lost answers, retries, 
       expect(used, `${id}, DRL_SEED=${seed}`).toBeLessThanOrEqual(most);
     }
   }
-  // Where every settlement was answered, the bounds are one number.
+  // If every settlement was answered, least and most are equal.
   const { certain, open } = ledgers.get('steady')!;
   expect(certain).toBeGreaterThan(30);
   expect(open).toBeLessThan(certain / 5);

@@ -1,9 +1,9 @@
 import { assemble } from '../../../scripts/build-lua.mjs';
 
 /**
- * The production script but for its clock, which is the last element of ARGV, and for its writes: they have no TTL,
- * since the server's time is not that of the test, and are told after the answer, `command key value ttl` each. A
- * write on a key that begins with `full:` fails as on a server whose memory is full.
+ * The production script, except for its clock and its writes. The clock is the last element of ARGV. Writes have no
+ * TTL, because the server's time is not the test's, and follow the answer as `command key value ttl`. A write on a key
+ * that begins with `full:` fails, as on a server out of memory.
  */
 export const recordingScript: string = `
 local writes = {}

@@ -37,7 +37,7 @@ afterAll(async () => {
   await server.close();
 });
 
-/** States by key; where `forgets`, they are gone once their TTL has passed. */
+/** States by key; with `forgets`, they are removed once their TTL has passed. */
 class Store {
   readonly values = new Map<string, { value: string; endsAt: number }>();
   readonly writes = new Map<string, string>();
@@ -73,7 +73,7 @@ function takeWrites(store: Store): [string, string][] {
   return writes;
 }
 
-/** What the script told of its writes, the last one of each key. */
+/** The script's writes, the last one for each key. */
 function writesOf(told: readonly string[]): [string, string][] {
   const last = new Map<string, string>();
   for (const line of told) {
@@ -83,7 +83,7 @@ function writesOf(told: readonly string[]): [string, string][] {
   return [...last].sort(([a], [b]) => (a < b ? -1 : 1));
 }
 
-/** One limit as several processes may set it at the same time: the same key, other numbers. */
+/** A limit with the different numbers that several processes may use at the same time, on the same key. */
 function variantsOf(random: Random): readonly Limit[] {
   const algorithm = random.pick([tokenBucket, slidingWindow, fixedWindow]);
   const name = `n${random.int(0, 1e9)}`;
@@ -136,7 +136,7 @@ const GARBAGE = [
   '17',
 ];
 
-/** Runs one trace on the TypeScript twin, at once and one by one, and on the Lua twin; throws where they differ. */
+/** Runs one trace on the TypeScript twin, in batches and one by one, and on the Lua twin; throws if they differ. */
 async function runTrace(random: Random, id: number, seen: Seen): Promise<void> {
   const stepsBack = random.chance(50);
   const together = new Store(false);

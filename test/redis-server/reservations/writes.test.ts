@@ -26,7 +26,7 @@ beforeEach(async () => {
 
 const NOW = 1_760_000_000_000_000;
 const bucket = tokenBucket({ rate: 100, period: '100s' });
-/** Its key cannot be written: see `recordingScript`. */
+/** A limit whose key cannot be written: see `recordingScript`. */
 const full = slidingWindow({ name: 'full', rate: 100, period: '100s' });
 
 function entry(verb: Verb, limits: readonly Limit[], record?: string, more?: object): Entry {
@@ -42,7 +42,7 @@ const reserve = (limits: readonly Limit[], record: string): Entry =>
 const settle = (limits: readonly Limit[], record: string, actual: number): Entry =>
   entry('settle', limits, record, { details: settleDetails(actual, 2_500, false) });
 
-/** What the script answers after `now`, and what it has left. */
+/** The script's answer after `now`, and the states that it left. */
 async function run(
   ...entries: Entry[]
 ): Promise<{ out: (number | string)[]; left: Record<string, unknown> }> {

@@ -102,7 +102,7 @@ describe('a refusal changes no stored state, so nobody can extend a lockout', ()
     await lease.release();
   });
 
-  /** Every key with its value and the instant of its end. */
+  /** Every key with its value and its expiry time. */
   async function kept(): Promise<unknown[]> {
     const keys: string[] = await redis.command('KEYS', '*refused-*');
     expect(keys.length).toBeGreaterThan(0);

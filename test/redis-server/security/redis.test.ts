@@ -100,7 +100,7 @@ describe.each([
     await proxy.reply(reply, { times: 1 });
     const decision = await limiter.allow('user');
     expect(decision).toMatchObject({ allowed: false, degraded: true, limits: [] });
-    // What cannot even be parsed may leave a client without a word until its connection ends.
+    // After an unparsable reply a client may hear nothing until its connection ends.
     await proxy.cut();
     await expect
       .poll(async () => (await limiter.peek('user')).degraded, { timeout: 5_000 })

@@ -21,12 +21,12 @@ import { freePort, startCluster, startRedis, waitUntil } from '../../kit/servers
 import type { RedisServer } from '../../kit/servers/index.mjs';
 import { collectWarnings } from '../../kit/fakes/warnings.ts';
 
-// As built: Node 20 runs no worker that is TypeScript. A variable, since types come from the sources.
+// Imports the build: Node 20 runs no worker written in TypeScript. A variable, because the types come from the sources.
 const built = new URL('../../../dist/sync/index.js', import.meta.url).href;
 const { RateLimiterSync }: { RateLimiterSync: typeof FromSources } = await import(built);
 
-/** Whatever a busy machine needs beyond a deadline. */
-/** Only a hang takes longer than a deadline and this, on a busy machine too. */
+/** Time that a busy machine may need beyond a deadline. */
+/** Only a hang takes longer than a deadline plus this time, even on a busy machine. */
 const MARGIN_MS = 10_000;
 
 let redis: RedisServer;
@@ -46,7 +46,7 @@ function sync(options: object): FromSources {
   return limiter;
 }
 
-/** What is thrown. */
+/** The error that a call throws. */
 function thrownBy(call: () => unknown): unknown {
   try {
     call();
@@ -56,7 +56,7 @@ function thrownBy(call: () => unknown): unknown {
   return 'nothing was thrown';
 }
 
-/** A new thread is told of on the next turn. */
+/** A new thread is announced in the next turn. */
 function nextTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
@@ -105,7 +105,7 @@ describe('the same decisions as the asynchronous limiter', () => {
     });
     open.push(there);
 
-    /** The two answers to one question are the same, but for the time that passed between them. */
+    /** Both answers to one question are equal, except for the time that passed in between. */
     const alike = async (
       ask: (limiter: FromSources | RateLimiter) => Decision | Promise<Decision>,
     ): Promise<Decision> => {
@@ -132,7 +132,7 @@ describe('the same decisions as the asynchronous limiter', () => {
     expect(here.allow('user')).toMatchObject({ allowed: true, remaining: 1 });
     await alike((limiter) => limiter.peek('user'));
     expect(await there.allow('user')).toMatchObject({ allowed: true, remaining: 0 });
-    // A refusal charges nothing, so it can be asked for again.
+    // A refusal charges nothing, so the call can be repeated.
     expect(await alike((limiter) => limiter.allow('user'))).toMatchObject({ reason: 'limited' });
     expect(await alike((limiter) => limiter.allow('user', { cost: 3 }))).toMatchObject({
       reason: 'impossible',
@@ -346,7 +346,7 @@ describe('the worker thread', () => {
       await nextTurn();
       expect(threads).toHaveLength(1);
       onError.mockClear();
-      // Nothing of it is heard in this thread before the call below has returned.
+      // This thread processes nothing of it before the call below returns.
       void threads[0]!.terminate();
       let decision: Decision | undefined;
       const ms = took(() => {
@@ -376,7 +376,7 @@ describe('the worker thread', () => {
     return outcome.outputFiles[0]!.text;
   }
 
-  /** `/sync` as a bundler leaves it: one file, and beside it whatever came out of the file of the thread. */
+  /** `/sync` as a bundler leaves it: one file, and the worker's file beside it. */
   async function bundled(
     format: 'esm' | 'cjs',
     thread: string | undefined,

@@ -1,4 +1,4 @@
-/** Prometheus's text format by series, labels in the order of the alphabet: `name{a="1",b="2"}`. */
+/** Prometheus's text format by series, with labels in alphabetical order: `name{a="1",b="2"}`. */
 export function readExposition(text: string): Map<string, number> {
   const series = new Map<string, number>();
   for (const line of text.split('\n')) {

@@ -23,8 +23,8 @@ afterEach(async () => {
 
 const rule = { rate: 1_000, period: '1h', timeoutMs: 200 } as const;
 /**
- * For outages that end with a new connection. A server that has just started may answer later than 200 ms on a busy
- * machine: that is a hang of its own, and is reported as one.
+ * For outages that end with a new connection. A server that just started may answer later than 200 ms on a busy
+ * machine. That would be reported as another outage, of a hanging server.
  */
 const patient = { timeoutMs: 10_000 } as const;
 
@@ -34,7 +34,7 @@ function limiterOn(server: string | FakeRedis, options: object = {}): RateLimite
   return limiter;
 }
 
-/** Many calls at every moment of an outage, until they are decided by the store again. */
+/** Makes many calls throughout an outage, until the store decides again. */
 async function callUntil(limiter: RateLimiter, degraded: boolean): Promise<void> {
   await waitUntil(`calls that are ${degraded ? '' : 'not '}degraded`, async () => {
     const decisions = await Promise.all(

@@ -18,7 +18,7 @@ import { collectWarnings } from '../../kit/fakes/warnings.ts';
 import { readExposition } from './exposition.ts';
 
 const { GlideClusterClient, Logger } = loadClient('@valkey/valkey-glide');
-Logger.setLoggerConfig('off'); // it warns of every error, on the console
+Logger.setLoggerConfig('off'); // it logs every error to the console
 
 describe('a primary that hangs and loses its slots to its replica', () => {
   collectWarnings();
@@ -28,7 +28,7 @@ describe('a primary that hangs and loses its slots to its replica', () => {
   }, 60_000);
   afterAll(() => cluster.close());
 
-  /** Each with a primary of its own to lose. */
+  /** Each test has a primary of its own to kill. */
   const clients = [
     [
       'ioredis',
@@ -91,7 +91,7 @@ describe('a primary that hangs and loses its slots to its replica', () => {
       const [gone, heir] = [primary, replica].map(({ port }) => `127.0.0.1:${port}`);
 
       await waitUntil('a real decision', async () => !(await limiter.allow(identity)).degraded);
-      await limiter.allow(identity); // the first one may have been made before its node was known
+      await limiter.allow(identity); // the first call may have been made before its node was known
       expect(await nodes()).toMatchObject({ [gone!]: 0 });
       await primary.stop();
       await waitUntil('the hang to be seen', async () => {

@@ -76,7 +76,7 @@ describe('OpenTelemetry metrics', () => {
 
   type Collected = Awaited<ReturnType<ReturnType<typeof meter>['collect']>>;
 
-  /** A metric's points: its attributes without the prefix, and its value. */
+  /** A metric's points: attributes without the prefix, and values. */
   function pointsOf(collected: Collected, name: string): [Record<string, unknown>, unknown][] {
     const metric = collected.find(
       ({ descriptor }) => descriptor.name === `distributed_rate_limiter.${name}`,
@@ -191,7 +191,7 @@ describe('OpenTelemetry metrics', () => {
     expect(pointsOf(await collect(), 'store.calls')).toEqual([[{ store }, 1]]);
     stop();
     await limiter.allow('a');
-    // The SDK goes on telling what it was told last.
+    // The SDK keeps reporting the last value.
     expect(pointsOf(await collect(), 'store.calls')).toEqual([[{ store }, 1]]);
   });
 
@@ -233,7 +233,10 @@ describe('OpenTelemetry spans', () => {
   const callsSent = (): ReadableSpan[] => exporter.getFinishedSpans();
   const idsOf = (spans: readonly Span[]) => spans.map((span) => span.spanContext().spanId);
 
-  /** Runs each of the callers in a span of its own, all in one turn; resolves with the spans and what was active after. */
+  /**
+   * Runs each of the callers in its own span, all in one turn. Resolves with the spans and with the span active after
+   * each call.
+   */
   async function inSpans(callers: readonly (() => Promise<unknown>)[]) {
     const tracer = provider.getTracer('test');
     const spans = callers.map((_, i) => tracer.startSpan(`request ${i}`));

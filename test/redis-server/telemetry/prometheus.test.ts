@@ -34,7 +34,7 @@ async function scrape(register: Registry): Promise<Map<string, number>> {
   return readExposition(await register.metrics());
 }
 
-/** The series whose name begins so, without that beginning. */
+/** The series whose names begin with this prefix, without it. */
 function under(series: ReadonlyMap<string, number>, name: string): Record<string, number> {
   return Object.fromEntries(
     [...series]
@@ -47,7 +47,7 @@ describe('on a real server', () => {
   let redis: RedisServer;
   let store = '';
   let register: Registry;
-  /** Process warnings are what an outage makes of nobody listening; they are not the subject here. */
+  /** An unobserved outage causes process warnings, which are not the subject here. */
   collectWarnings();
   beforeAll(async () => {
     redis = await startRedis();
@@ -58,7 +58,7 @@ describe('on a real server', () => {
     register = exported();
   });
 
-  /** For servers that are made to miss it. */
+  /** A deadline that servers are made to miss. */
   const timeoutMs = 150;
   const onStore = (name: string, labels = '') => `${name}{${labels}store="${store}"}`;
   const onNode = (name: string) => `${name}{node="",store="${store}"}`;

@@ -61,7 +61,7 @@ describe('decisions', () => {
     const { decisions, limits } = limiter.stats();
     expect(decisions.allowed).toMatchObject({ within_limit: 4 });
     expect(decisions.refused).toEqual({ limited: 1, blocked: 1, impossible: 2 });
-    // The blocked call passed its limit: that was not what refused it.
+    // The blocked call passed its rate limit, so that limit did not refuse it.
     expect(limits).toEqual({
       default: { allowed: 5, refused: 1, shadowRefused: 0, nearLimit: 0 },
     });
@@ -91,7 +91,7 @@ describe('decisions', () => {
       await limiter.allow('a');
       near.push(limiter.stats().limits['default']!.nearLimit);
     }
-    // The eighth leaves two of ten; the eleventh is refused.
+    // The eighth call leaves two of ten units; the eleventh is refused.
     expect(near).toEqual([0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 3]);
   });
 
@@ -221,7 +221,7 @@ describe('the stats of a process', () => {
     expect(allowed()).toBe(3);
     await one!.close();
     expect(allowed()).toBeUndefined();
-    // Its owner can still look.
+    // Its owner can still read its stats.
     expect(two!.stats().decisions.allowed.within_limit).toBe(2);
   });
 
@@ -259,7 +259,7 @@ describe('the stats of a process', () => {
       redis: 'redis://user:secret@127.0.0.1:1/3',
       rate: 5,
       period: '1h',
-      // Until the connection is refused, however busy the machine.
+      // Waits until the connection is refused, however busy the machine.
       timeoutMs: 10_000,
     });
     await limiter.allow('a');
@@ -273,7 +273,7 @@ describe('the stats of a process', () => {
 test('keep no limiter from being garbage-collected, with or without leases', async () => {
   setFlagsFromString('--expose-gc');
   const collectGarbage: () => void = runInNewContext('gc');
-  /** In a function of its own, so that nothing of it is left on the stack. */
+  /** In a function of its own, so that the stack holds no reference to it. */
   const forgotten = await (async () => {
     const limiter = new RateLimiter({
       redis: new FakeRedis('away'),
