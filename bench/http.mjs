@@ -97,6 +97,6 @@ for (const { name, framework, limiter, samples } of runners) {
 console.log(`\nmedians; ratios are medians of each round's; load ${os.loadavg()[0]?.toFixed(1)}`);
 console.log(align(table));
 if (failed > 0) {
-  console.error(`${failed} requests failed or were refused: the figures are of something else.`);
+  console.error(`${failed} requests failed or were refused: the figures are invalid.`);
   process.exitCode = 1;
 }

@@ -186,9 +186,7 @@ if (options.json !== undefined) {
   writeFileSync(options.json, `${JSON.stringify(everything, undefined, 1)}\n`);
 }
 if (refused > 0) {
-  console.error(
-    `${refused} calls were refused where no limit refuses: the figures are of something else.`,
-  );
+  console.error(`${refused} calls were refused where no limit refuses: the figures are invalid.`);
   process.exitCode = 1;
 }
 
@@ -235,9 +233,7 @@ function choose(all, names, matches) {
   const parts = names?.split(',');
   const some = all.filter(({ name }) => parts?.some((part) => matches(name, part)) ?? true);
   if (some.length === 0) {
-    throw new Error(
-      `nothing is called ${names}; there are ${all.map(({ name }) => name).join(', ')}`,
-    );
+    throw new Error(`unknown name ${names}; known: ${all.map(({ name }) => name).join(', ')}`);
   }
   return some;
 }

@@ -25,5 +25,5 @@ const failed = revisions.filter((revision) => {
   return status !== 0;
 });
 if (failed.length > 0)
-  console.error(`Not with ${failed.map((each) => each || 'the last release').join(', ')}.`);
+  console.error(`Failed beside ${failed.map((each) => each || 'the last release').join(', ')}.`);
 process.exitCode = failed.length === 0 ? 0 : 1;

@@ -31,7 +31,7 @@ function describe(name, { license, engines }) {
     /(android|darwin|freebsd|linux|openharmony|win32)-(arm64|arm|x64|ia32|ppc64|riscv64|s390x)(?:-(\w+))?$/.exec(
       name,
     ) ?? [];
-  if (os === undefined) throw new Error(`${name}: not a name that tells its platform`);
+  if (os === undefined) throw new Error(`${name}: the name has no platform`);
   const libc = os === 'linux' && (abi === 'gnu' ? 'glibc' : abi === 'musl' ? 'musl' : undefined);
   return {
     cpu: [cpu],

@@ -40,5 +40,5 @@ console.log(
     `${tally.slowestMs.toFixed(0)} ms; ended by itself ${exitMs.toFixed(0)} ms after close().`,
 );
 for (const fault of faults) console.error(`FAILED ${fault}`);
-console.log(faults.length === 0 ? 'Nothing grew.' : `${faults.length} things are wrong.`);
+console.log(faults.length === 0 ? 'Nothing grew.' : `${faults.length} checks failed.`);
 process.exitCode = faults.length === 0 ? 0 : 1;

@@ -6,8 +6,8 @@ import { describe, expect, test } from 'vitest';
 const src = fileURLToPath(new URL('../../src/', import.meta.url));
 
 /**
- * The folders of src and what each may import beside its own files, types included. A folder stands below those that
- * name it, so the order of the rows is that of the floors.
+ * The folders of src, and the folders that each may import, types included. A folder stands below those that it
+ * imports, so the rows are in the order of the floors.
  */
 const LAYERS: Readonly<Record<string, readonly string[]>> = {
   base: [],
@@ -39,7 +39,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   testing: ['base', 'algorithms', 'limiter', 'redis', 'redis/clients', 'redis/connection'],
 };
 
-/** Folders whose code never needs what the folder named holds: of that they may import types alone. */
+/** Pairs of folders: the first may import only types of the second, because its code never needs more. */
 const TYPES_ONLY: readonly (readonly [from: string, to: string])[] = [
   ['http', 'algorithms'],
   ['http/adapters', 'algorithms'],
@@ -49,7 +49,7 @@ const TYPES_ONLY: readonly (readonly [from: string, to: string])[] = [
   ['sync', 'algorithms'],
 ];
 
-/** The files that import a package, which ones, and whether more than its types: all else has no dependency. */
+/** Files that import a package, which package, and whether more than its types. All other files have no dependency. */
 const PACKAGES: Readonly<Record<string, { names: readonly string[]; typesOnly: boolean }>> = {
   'redis/clients/client-library.ts': { names: ['ioredis', 'redis'], typesOnly: false },
   'http/adapters/fastify.ts': { names: ['fastify'], typesOnly: true },
@@ -58,12 +58,12 @@ const PACKAGES: Readonly<Record<string, { names: readonly string[]; typesOnly: b
   'telemetry/opentelemetry.ts': { names: ['@opentelemetry/api'], typesOnly: false },
 };
 
-/** Also runs in browsers. */
+/** These files also run in browsers. */
 const WITHOUT_NODE = 'fetch';
 
 interface Import {
   readonly from: string;
-  /** A file of src, or the name of a package or of a module of Node's. */
+  /** A file of src, or the name of a package or of a Node module. */
   readonly to: string;
   readonly typeOnly: boolean;
 }
@@ -75,7 +75,7 @@ function readSources(): Map<string, string> {
   return new Map(files.map((file) => [file, readFileSync(path.join(src, file), 'utf8')]));
 }
 
-/** Every `import`, `export … from` and `import()` of a literal; those in docstrings begin with a star. */
+/** Every `import`, `export … from` and `import()` of a literal. Imports in docstrings begin with a star. */
 function importsOf(sources: ReadonlyMap<string, string>): Import[] {
   return [...sources].flatMap(([from, text]) =>
     [
@@ -99,7 +99,7 @@ function brokenRules(sources: ReadonlyMap<string, string>): string[] {
     }
     const target = path.posix.dirname(to);
     if (folder === '.' && to !== 'index.ts') {
-      return []; // the front door
+      return []; // the entry point
     }
     const allowed = folder === target || LAYERS[folder]?.includes(target) === true;
     if (!allowed) {
@@ -121,7 +121,7 @@ function packageProblem(from: string, folder: string, name: string, typeOnly: bo
   return rule.typesOnly && !typeOnly ? [`${from} may import types alone of ${name}`] : [];
 }
 
-/** Groups of files that reach each other, and of folders that do: Tarjan's strongly connected components. */
+/** Groups of files that import each other in a circle, and of folders: Tarjan's strongly connected components. */
 function circlesOf(edges: readonly (readonly [from: string, to: string])[]): string[][] {
   const next = new Map<string, Set<string>>();
   for (const [from, to] of edges) {
@@ -201,12 +201,12 @@ describe('the tree of src', () => {
     const unused = Object.entries(LAYERS).flatMap(([from, all]) =>
       all.map((to) => `${from} → ${to}`).filter((edge) => !used.has(edge)),
     );
-    // The port says what a client must do: types that need nothing yet.
+    // The port declares what a client must do: only types.
     expect(unused).toEqual(['redis → base']);
   });
 });
 
-/** Each row: a file that somebody might add, its code, and what the rules say of it. */
+/** Each row: a hypothetical file, its code, and the expected errors. */
 const refused: readonly (readonly [file: string, code: string, problem: string])[] = [
   ['algorithms/a.ts', "import { x } from '../stores/memory.ts';", 'must not import stores/'],
   ['algorithms/b.ts', "import type { X } from '../limiter/lease.ts';", 'must not import limiter/'],

@@ -6,7 +6,7 @@ import { CLIENT_TESTS } from '../kit/setup/client-tests.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 
-/** The relative imports of a file, types left out, and the modules of Node that it imports. */
+/** The relative imports of a file without types, and the Node modules that it imports. */
 function importsOf(file: string): string[] {
   const text = readFileSync(path.join(root, file), 'utf8');
   return [
@@ -20,7 +20,7 @@ function importsOf(file: string): string[] {
   );
 }
 
-/** Everything that loading a file loads, src and packages left out. */
+/** All files loaded together with a file; src and packages left out. */
 function reachedFrom(file: string, reached = new Set<string>()): Set<string> {
   for (const imported of importsOf(file)) {
     if (reached.has(imported)) continue;

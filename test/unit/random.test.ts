@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { check, Random, seed } from '../kit/random.mjs';
 
-/** The error of a property that fails, and how often the property was run. */
+/** The error of a failing property, and how often the property ran. */
 async function failure(
   property: (random: Random) => void | Promise<void>,
 ): Promise<{ error: Error; runs: number }> {
@@ -14,7 +14,7 @@ async function failure(
   return { error, runs };
 }
 
-/** What an error says of the choices of its case. */
+/** The choices of its case as the error shows them. */
 const choices = ({ message }: Error): readonly string[] =>
   message
     .split('\n')
@@ -67,7 +67,7 @@ describe('a failing case', () => {
     expect(choices(error)).toEqual(['limit: { rate: 3 }', 'step 0: cost: 2']);
   });
 
-  test('is not mistaken for another kind of error on the way', async () => {
+  test('keeps the kind of its error while it shrinks', async () => {
     const { error } = await failure((random) => {
       const text = random.list(0, 9, () => 'x').join('');
       if (text.length < 3) throw new TypeError('the test itself fails');
@@ -77,7 +77,7 @@ describe('a failing case', () => {
     expect(choices(error)).toEqual(['[; ; ; ; ]']);
   });
 
-  test('is shown as it was when more than its choices decides', async () => {
+  test('is shown unshrunk when it depends on more than its choices', async () => {
     let runs = 0;
     const { error } = await failure(() => {
       runs += 1;
@@ -99,7 +99,7 @@ describe('a failing case', () => {
   });
 });
 
-test('cases run side by side, after what clears up, until there are enough', async () => {
+test('cases run side by side, after `before`, until `until` says that there are enough', async () => {
   const seen: (string | number)[] = [];
   await check(
     {

@@ -60,7 +60,7 @@ function row(
   };
 }
 
-const SCENES: Readonly<Record<string, readonly Row[]>> = {
+const CASES: Readonly<Record<string, readonly Row[]>> = {
   // Each row: what it shows; set, verb and lease; when; [live leases, end of the last, whether a place is free]; units
   // left.
   'two places for 10 s': [
@@ -304,7 +304,7 @@ describe('concurrency', () => {
       : words.map((word, i) => (i % 2 === 0 ? word : Number(word) - START)).join(' ');
   }
 
-  test.each(Object.entries(SCENES))('decides the case: %s', async (_title, rows) => {
+  test.each(Object.entries(CASES))('decides the case: %s', async (_title, rows) => {
     const table = new ShownTable();
     for (const { says, entry, at, answer, left } of rows) {
       const now = START + at;

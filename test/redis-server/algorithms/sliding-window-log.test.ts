@@ -31,7 +31,7 @@ function verdictOf(entry: Entry, reply: Reply, at = 1) {
   return readVerdicts(entry.shape, reply as readonly number[], at)[0]!;
 }
 
-/** As the rows of a scene tell it. */
+/** A verdict in the form of the rows. */
 function answerOf(entry: Entry, reply: Reply): unknown[] {
   const { verb } = entry.shape;
   if (verb === 'reset') {
@@ -57,7 +57,7 @@ type Row = readonly [
 const ten = slidingWindowLog({ rate: 3, period: 10 });
 const inDebt = slidingWindowLog({ rate: 3, period: 10, maxDebt: 2 });
 
-const SCENES: readonly (readonly [title: string, limit: Limit, rows: readonly Row[]])[] = [
+const CASES: readonly (readonly [title: string, limit: Limit, rows: readonly Row[]])[] = [
   [
     'a limit of 3 per 10 s',
     ten,
@@ -211,7 +211,7 @@ const SCENES: readonly (readonly [title: string, limit: Limit, rows: readonly Ro
   ],
 ];
 
-describe.each(SCENES)('%s', (_, limit, rows) => {
+describe.each(CASES)('%s', (_, limit, rows) => {
   test.each(['TypeScript', 'Lua'])('decides the case by the %s twin', async (language) => {
     const table = new MapTable();
     const marks: string[] = [];

@@ -117,7 +117,7 @@ describe('behind a proxy that chooses the server by the first key', () => {
   });
 });
 
-describe("`sharding: 'hash_tag'` behind a proxy that hashes what stands between braces", () => {
+describe("`sharding: 'hash_tag'` behind a proxy that hashes the text between braces", () => {
   declareStore('a URL', () => ({ redis: byTag.url, sharding: 'hash_tag' }));
 
   test('several limits, blocks and reservations are exact', async () => {
@@ -146,7 +146,7 @@ describe("`sharding: 'hash_tag'` behind a proxy that hashes what stands between 
   });
 });
 
-describe("`sharding: 'key'` refuses what needs several keys in one script call", () => {
+describe("`sharding: 'key'` refuses calls that need several keys in one script call", () => {
   const two = [
     tokenBucket({ rate: 1, period: '1h' }),
     tokenBucket({ name: 'b', rate: 1, period: '1h' }),

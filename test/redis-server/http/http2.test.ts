@@ -302,7 +302,7 @@ describe.each(servers)('HTTP/2 with %s', (__, serve) => {
     });
   });
 
-  test('lets no more passwords be guessed than may fail when each guess is cancelled', async () => {
+  test('allows no extra password guesses to a client that cancels each request', async () => {
     const limiter = new RateLimiter({ store: new MemoryStore(), rate: 5, period: '1h' });
     const server = await serve(limiter, { count: 'failures' });
     const session = await connect(server);

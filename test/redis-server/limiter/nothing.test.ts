@@ -119,7 +119,7 @@ describe.each(LIMITS)('under a %s', (_, limit) => {
     expect(reasonsIn([facts])).toEqual(['within_limit']);
   });
 
-  test('a plan without a limit is asked for a block, and for nothing else', async () => {
+  test('a plan without limits checks only the block', async () => {
     const told = await onBoth([limit(5)], async (limiter) => {
       const plan = { limits: [] };
       const facts = [factsOf(await limiter.allow('id', plan))];

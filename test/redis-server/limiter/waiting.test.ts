@@ -123,7 +123,7 @@ describe('callers whose signals are aborted', () => {
     expect(await remaining()).toBe(50_000);
   });
 
-  test('an aborted waiter lets the next one with another signal ask', async () => {
+  test('an aborted waiter lets the next waiter, with another signal, call the store', async () => {
     const { clock, limiter } = await spent();
     const stop = new AbortController();
     const first = limiter.wait('id', { signal: stop.signal });

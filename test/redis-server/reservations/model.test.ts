@@ -149,7 +149,7 @@ async function trouble(proxy: FaultProxy, random: Random): Promise<void> {
 async function runClients(
   limits: () => readonly Limit[],
   failStrategy: 'open' | 'closed',
-  seed: number,
+  firstSeed: number,
   enough: (seen: Seen) => boolean,
 ): Promise<{ ledgers: ReadonlyMap<string, Ledger>; seen: Seen; elapsedMs: number }> {
   await server.command('FLUSHALL');
@@ -162,7 +162,7 @@ async function runClients(
     (performance.now() < start + 60_000 && !(seen.settled >= 200 && enough(seen)));
   await Promise.all(
     [1, 2, 3].map(async (client) => {
-      const random = new Random(seed + client);
+      const random = new Random(firstSeed + client);
       const proxy = await startFaultProxy(server);
       const limiter = new RateLimiter({
         redis: proxy.url,

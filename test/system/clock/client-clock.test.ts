@@ -42,7 +42,7 @@ function wallClockIs(offsetMs: number): void {
 const month = () => fixedWindow({ rate: 5, period: 'month', timeZone: 'Europe/Berlin' });
 
 function make(limits: readonly Limit[] = [month()], redis = server.url): RateLimiter {
-  // A long deadline: what is asserted is the answer, on a busy machine too.
+  // A long deadline, so that a busy machine answers, too: the test is about the answer.
   const limiter = new RateLimiter({ redis, limits, blocks: true, timeoutMs: 5_000 });
   limiters.push(limiter);
   return limiter;
@@ -117,7 +117,7 @@ test('a call planned on a wrong clock is resent once, and later calls are planne
   const limiter = make([month()], proxy.url);
   await many(limiter, 3);
   const { EVALSHA = 0 } = proxy.counts.commands;
-  expect(EVALSHA).toBe(2); // once skewed, once right
+  expect(EVALSHA).toBe(2); // One call with a skewed clock, one with the right clock
   await many(limiter, 3);
   expect(proxy.counts.commands['EVALSHA']).toBe(EVALSHA + 1);
   await proxy.close();
@@ -202,7 +202,7 @@ describe.skipIf(steppedClockMissing() !== undefined)("when the server's clock st
   });
 });
 
-/** A server's clock, in Unix milliseconds. */
+/** The server's clock in Unix milliseconds. */
 async function timeOf(redis: RedisServer): Promise<number> {
   const [seconds, micros] = (await redis.command('TIME')) as [string, string];
   return Number(seconds) * 1_000 + Math.floor(Number(micros) / 1_000);

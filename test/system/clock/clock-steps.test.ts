@@ -17,8 +17,8 @@ const S = 1_000;
 const HOUR = 3_600 * S;
 
 /**
- * Slow ones, so that what comes back while the test itself runs is far less than one unit: all that counts then is
- * what a step of the clock gives or takes. `capacityMs` is the whole recovery, the design's C, rounded up.
+ * Slow limits: much less than one unit recovers while the test runs, so only steps of the clock change the result.
+ * `capacityMs` is the time to recover the whole burst (C in the design), rounded up.
  */
 const limits = [
   {
@@ -97,10 +97,10 @@ describe.skipIf(noClock !== undefined)(
         });
       });
       const periodMs = Number(period.replace(/\D/g, '')) * (period.endsWith('h') ? HOUR : S);
-      /** The most that can come back in a time, for a bucket that holds no more than its burst. */
+      /** The most units that can recover in this time, for a bucket that holds at most its burst. */
       const regained = (ms: number): number => Math.min(burst, Math.ceil((ms * rate) / periodMs));
 
-      /** Every answer is Redis's own. */
+      /** Every answer is a decision of Redis, not degraded. */
       async function real(decision: Promise<Decision>): Promise<Real> {
         const made = await decision;
         if (
@@ -112,14 +112,14 @@ describe.skipIf(noClock !== undefined)(
           throw new Error(`not a decision of Redis's: ${made.reason}`);
         return made;
       }
-      /** Takes all that can be had at this moment, and says how much it was and how it ended. */
+      /** Takes all units available at this moment; returns their number and the last answer. */
       async function drain(): Promise<{ admitted: number; refusal: Real }> {
         for (let admitted = 0; ; admitted++) {
           const decision = await real(limiter.allow(identity));
           if (!decision.allowed) return { admitted, refusal: decision };
         }
       }
-      /** How long Redis's clock has to go on until this cost passes, by Redis's own word. */
+      /** How long Redis's clock must advance until this cost passes, as Redis answers. */
       async function lockout(cost = 1): Promise<number> {
         return (await real(limiter.peek(identity, { cost }))).retryAfterMs ?? 0;
       }
@@ -132,7 +132,7 @@ describe.skipIf(noClock !== undefined)(
       ])('%s: no caller waits longer than C + 1 s, and nothing is granted', async (_, step) => {
         expect((await drain()).admitted).toBe(burst);
         clock.step(step);
-        // The first call after the step may be one of any cost: none of them waits longer than for a whole recovery.
+        // The first call after the step may have any cost: no call waits longer than for a whole recovery.
         expect(await lockout(burst)).toBeLessThanOrEqual(capacityMs + 1 * S);
         expect(await lockout()).toBeLessThanOrEqual(capacityMs + 1 * S);
         const { admitted, refusal } = await drain();
@@ -156,14 +156,14 @@ describe.skipIf(noClock !== undefined)(
           let extra = 0;
           clock.step(step);
           extra += (await drain()).admitted;
-          // Without it the way back would be another step back, of a clock that nobody looked at.
+          // Without this call the second step would be a step back of a clock that no call has read.
           const between = await drain();
           extra += between.admitted;
           clock.step(-step);
           const after = await drain();
           extra += after.admitted;
           expect(extra).toBeLessThanOrEqual(Math.abs(step) <= 1 * S ? 0 : regained(Math.abs(step)));
-          // A second step within the time of a pardon is waited out: one hour at the longest, plus the recovery.
+          // A second step within the period of forgiveness is waited out: one hour at most, plus the recovery.
           expect(after.refusal.retryAfterMs).toBeLessThanOrEqual(
             capacityMs + Math.max(1 * S, cycle === 0 ? 0 : Math.abs(step)),
           );
@@ -193,7 +193,7 @@ describe.skipIf(noClock !== undefined)(
         clock.step(-1 * HOUR);
         const { admitted, refusal } = await drain();
         expect(admitted).toBe(0);
-        // Its own time, and that in which the first unit would have come back anyway.
+        // The told wait, plus the time in which the first unit would recover anyway.
         expect(refusal.retryAfterMs).toBeGreaterThan(1 * HOUR);
         expect(refusal.retryAfterMs).toBeLessThanOrEqual(capacityMs + 1 * HOUR);
         clock.step(refusal.retryAfterMs ?? NaN);
@@ -230,7 +230,7 @@ describe.skipIf(noClock !== undefined)(
             const { allowed, retryAfterMs = NaN } = await real(limiter.allow(identity, { cost }));
             const after = await micros();
             expect(allowed).toBe(false);
-            // From the instant of the decision, rounded up to the millisecond.
+            // Measured from the instant of the decision, rounded up to the millisecond.
             const passes = await passesAt(cost);
             expect(retryAfterMs).toBeGreaterThanOrEqual(Math.ceil((passes - after) / 1_000));
             expect(retryAfterMs).toBeLessThanOrEqual(Math.ceil((passes - before) / 1_000));
@@ -243,8 +243,8 @@ describe.skipIf(noClock !== undefined)(
         test.each([...new Set([1, burst])])(
           'a refused call of cost %i does not pass 1 ms before its retryAfterMs',
           async (cost) => {
-            // Time goes on while the question is under way: only what was surely asked too early counts. A machine
-            // that is too busy to ask within a millisecond is given some more.
+            // Time passes while the call is under way, so only calls surely made too early count. A machine too busy to
+            // call within a millisecond gets a margin.
             let leadMicros = 900;
             const early = await waitUntil(
               'an answer from the last moment before it',
@@ -269,8 +269,9 @@ describe.skipIf(noClock !== undefined)(
       });
 
       /**
-       * From when on a cost passes, in microseconds of Redis's clock: computed from the arrival time in its key, in
-       * exact fractions. A call passes iff arrival + cost <= now + burst, both in the time that they take to come back.
+       * The earliest time at which a cost passes, in microseconds of Redis's clock, computed in exact fractions from
+       * the arrival time in its key. A call passes if and only if arrival + cost <= now + burst, both as recovery
+       * times.
        */
       async function passesAt(cost: number): Promise<number> {
         const state = String(await redis.command('GET', keyOfIdentity()));

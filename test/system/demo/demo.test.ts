@@ -41,7 +41,7 @@ async function redis(options?: Parameters<typeof startRedis>[0]): Promise<RedisS
   return server;
 }
 
-/** The rows of the proof's table. */
+/** Parses the rows of the proof's table. */
 function sharesIn(output: string) {
   const rows = output.matchAll(/worker +(\d+) +pid (\d+) +(\d+) answered +(\d+) admitted/g);
   return [...rows].map((row) => {
@@ -76,7 +76,7 @@ interface Body {
   export?: Body;
 }
 
-/** As curl does: a connection of its own for each request, so that the workers take turns. */
+/** Uses a new connection for each request, as curl does, so that the workers take turns. */
 async function curl(url: string, headers: Record<string, string> = {}, method = 'GET') {
   const response = await fetch(url, { method, headers: { connection: 'close', ...headers } });
   const body = (await response.json()) as Body;
@@ -173,7 +173,7 @@ test('a demo whose proof fails prints why, exits with 1 and leaves no process', 
   const server = await redis();
   const proxy = await startFaultProxy(server);
   cleanups.push(() => proxy.close());
-  // `ready` has keys of its own, the first of all among them; the proof asks for one again and again.
+  // `ready` uses its own keys, the first key of all among them. The proof calls for one key repeatedly.
   let first: string | undefined;
   const asked = new Map<string, number>();
   const isProof = ([, , , key = '']: string[]): boolean => {
@@ -219,7 +219,7 @@ describe("the demo's API", () => {
       answers.push(await curl(`${base}/hello`));
     }
     const refused = answers.at(-1)!;
-    // The library's own answer: the wait is said once, in two fields.
+    // The library's own response tells the wait once, in two fields.
     expect(refused).toMatchObject({
       status: 429,
       body: {
@@ -238,10 +238,10 @@ describe("the demo's API", () => {
       const { body } = await curl(`${base}/peek`, alice);
       expect(body).toMatchObject({ hello: { allowed: true }, export: { remaining: 100 } });
     }
-    // An API key is never taken for an address.
+    // An API key never equals an address.
     const posing = await curl(`${base}/hello`, { 'x-api-key': '127.0.0.1' });
     expect(posing.body.remaining).toBe(4);
-    // The key of the proof is spent on every worker, for minutes.
+    // The proof's key has no units on any worker, for minutes.
     const spent = /proof-[0-9a-f-]{36}/.exec(run.output())?.[0] ?? '';
     for (const _ of [1, 2, 3]) {
       const { status, retryAfter } = await curl(`${base}/export`, { 'x-api-key': spent });

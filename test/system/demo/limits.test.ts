@@ -16,7 +16,7 @@ function demo(flags: readonly string[], env: Record<string, string> = {}) {
   return { output, exitCode, end: () => signal('SIGINT') };
 }
 
-/** What each line of the round says, its bars and waits left out. */
+/** Each line of the round, without bars and waits. */
 function rowsOf(output: string): string[] {
   return [...output.matchAll(/^ {2,}(?:\d+ {2})?((?:acquire|release|reserve|settle).*)$/gm)].map(
     ([, row = '']) =>
@@ -28,7 +28,7 @@ function rowsOf(output: string): string[] {
   );
 }
 
-/** Nothing comes back meanwhile: of the burst one unit in 12 s, of the 10,000 one in 8.6 s. */
+/** Hardly a unit recovers meanwhile: one of the burst in 12 s, one of the 10,000 in 8.6 s. */
 const round = [
   'acquire passes burst 4 month 59 places 2',
   'acquire passes burst 3 month 58 places 1',
@@ -67,7 +67,7 @@ test('the limits demo prints the same rows twice on a given Redis, and leaves no
     expect(await run.exitCode).toBe(0);
     expect(rowsOf(run.output())).toEqual(round);
   }
-  // What a settled reservation leaves is there for as long as its result can be asked for.
+  // The record of a settled reservation exists for as long as its result can be fetched.
   await waitUntil('an empty Redis', async () => (await redis.command('DBSIZE')) === 0, {
     timeoutMs: 30_000,
   });

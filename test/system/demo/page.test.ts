@@ -6,7 +6,7 @@ import { ensureChromium, startRedis, waitUntil } from '../../kit/servers/index.m
 import { startDemo } from './running.mjs';
 
 let browser: Browser;
-// A first run may have to install it.
+// The first run on a machine may have to install it.
 beforeAll(async () => {
   browser = await chromium.launch({ executablePath: ensureChromium() });
 }, 300_000);
@@ -17,7 +17,7 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).toReversed()) await cleanup();
 });
 
-/** The page in a tab of its own, and what went wrong in it. */
+/** The page in its own tab, and the page's errors. */
 async function open(origin: string, options: BrowserContextOptions = {}) {
   const context = await browser.newContext(options);
   cleanups.push(() => context.close());
@@ -25,7 +25,7 @@ async function open(origin: string, options: BrowserContextOptions = {}) {
   const troubles: string[] = [];
   page.on('pageerror', (error) => troubles.push(error.message));
   page.on('console', (message) => {
-    // That a request is answered with 429 or not at all is an error to the console, and the point of this page.
+    // Chromium logs a request answered with 429, or not at all, as an error. The page causes these on purpose.
     const expected = /^Failed to load resource: (?:the server responded|net::ERR_CONNECTION)/;
     if (message.type() === 'error' && !expected.test(message.text())) troubles.push(message.text());
   });
@@ -74,7 +74,7 @@ test('the page with Redis and two workers counts traffic, shows outages, and goe
   await shows(page, '#answers', /^100 × 200, 1 × 429$/);
   await shows(page, '#left-export-default', /^0 of 100$/);
   expect(await page.locator('#chart rect').count()).toBeGreaterThan(0);
-  // The sum of the processes: the proof's 400 were before this page was opened.
+  // The sum of all processes: the proof made its 400 requests before this page was opened.
   await waitUntil('what the processes counted', async () => {
     const rows = await page.locator('#workers td:last-child').allTextContents();
     const [one = 0, two = 0] = rows.map(Number);
@@ -87,7 +87,7 @@ test('the page with Redis and two workers counts traffic, shows outages, and goe
   await page.click('#steady');
   expect(await page.getAttribute('#steady', 'aria-pressed')).toBe('false');
 
-  // A worker that is killed takes its counts with it, and none from the page.
+  // A killed worker's counts disappear, and no other worker's.
   const allCounted = async () => {
     const answers = (await page.locator('#answers').textContent()) ?? '';
     return Number(/(\d+) × 429/.exec(answers)?.[1]) === (await numberIn(page, '#total-refused'));
@@ -150,7 +150,7 @@ test('the page in memory tells that there is no Redis, and is readable in light 
   }
 });
 
-/** Of all text on the page against what is behind it, by the formula of WCAG 2.2. Runs in the browser. */
+/** The contrast of all text on the page against its background, by the formula of WCAG 2.2. Runs in the browser. */
 function leastContrast(): number {
   const page = globalThis as unknown as {
     document: { querySelectorAll(selector: string): Iterable<Shown> };

@@ -17,7 +17,7 @@ import { startDemo } from './running.mjs';
 
 const rules = fileURLToPath(new URL('../../../ops/alerts.yaml', import.meta.url));
 
-// A first run may have to download it.
+// The first run on a machine may have to download it.
 beforeAll(() => void findPrometheus('promtool'), 300_000);
 
 const cleanups: (() => Promise<unknown>)[] = [];
@@ -147,7 +147,7 @@ describe('the alert rules', () => {
         );
       write([at(alert, silentAt, []), ...(not === undefined ? [] : [at(not, firesAt, [])])]);
       expect(promtool(['test', 'rules', file])).toMatchObject({ status: 0 });
-      // The labels differ from case to case: what fires is read from what promtool got.
+      // Labels differ between cases, so the expected alerts are read from promtool's output.
       write([at(alert, firesAt, [fires({}, {})])]);
       const { output, status } = promtool(['test', 'rules', file]);
       expect(status).toBe(1);
@@ -174,7 +174,7 @@ test('Grafana can read the dashboard: ids are distinct and panels do not overlap
   expect(new Set(Array.from(used, ([, name]) => name))).toEqual(new Set(variables));
 });
 
-/** As Grafana does, with all of everything chosen, and a short range. */
+/** Queries as Grafana does, with every variable set to all and a short range. */
 function asGrafanaAsks(expr: string): string {
   return expr.replaceAll('$__rate_interval', '10s').replaceAll(/\$[a-z]+/g, '.*');
 }
@@ -216,7 +216,7 @@ test('each panel has data from a real Prometheus under load, with a hung and a l
   const exprOf = (title: string) => queries.find((query) => query.title === title)?.expr ?? '';
   const values = async (expr: string) =>
     (await prometheus.query(asGrafanaAsks(expr))).map(({ value }) => value);
-  /** Waits until a panel shows more than 0 somewhere, once or while something lasts. */
+  /** Waits until a panel shows more than 0 somewhere, once or while a load lasts. */
   const rises = (title: string, labels: Record<string, string> = {}) =>
     waitUntil(
       `'${title}' to show more than 0`,
@@ -258,7 +258,7 @@ test('each panel has data from a real Prometheus under load, with a hung and a l
       { everyMs: 200 },
     );
   }
-  // What the alerts watch is there as well; none is about a metric that does not exist.
+  // Every metric in the alerts exists, too.
   for (const { expr } of ALERTS) {
     for (const [name] of expr.matchAll(/drl_\w+/g)) {
       expect((await prometheus.query(name)).length, name).toBeGreaterThan(0);
@@ -285,7 +285,7 @@ test("a killed worker takes no other worker's numbers with it", async () => {
     before.reduce((total, { counts }) => total + (counts[name] ?? 0), 0);
   expect([sum('passed'), sum('refused')]).toEqual([100, 300]);
 
-  // One that is stopped answers nobody; the other one answers for itself.
+  // A stopped worker answers no request; the other one reports only itself.
   const [one, two] = before;
   process.kill(one!.pid, 'SIGSTOP');
   const during = await waitUntil('an answer', async () => {

@@ -1,5 +1,5 @@
 // @ts-check
-/** The demo as its user starts it, in a process of its own. */
+/** The demo in its own process, as a user starts it. */
 import path from 'node:path';
 import process from 'node:process';
 import { startCommand } from '../../kit/servers/command.mjs';

@@ -13,36 +13,33 @@ import { RateLimiter, StoreError, tokenBucket } from 'distributed-rate-limiter';
  * @typedef {Decision | StoreError} Outcome under `throw` an error takes the place of a degraded decision
  */
 
-/** A timer may fire late on a machine that has other things to do; a call that hangs is late by seconds. */
+/** How late a timer may fire on a busy machine. A call that hangs is late by seconds. */
 export const MARGIN_MS = 500;
 export const NAMESPACE = 'faults';
 
 const RATE = { rate: 1_000, period: /** @type {const} */ ('1d') };
-/** What the server's state moves by with each charge, in microseconds: so long that nothing flows back in a test. */
+/** Microseconds by which each charge moves the server's state: so many that no unit recovers during a test. */
 export const UNIT_US = 86_400_000;
-/** More than any scenario asks for. */
+/** A limit higher than any scenario reaches. */
 const BURST = 1_000_000;
 const SMALL_BURST = 3;
-/** The same state under a bucket that is soon empty. */
+/** A limit on the same state, with a bucket that is soon empty. */
 const SMALL = { limits: [tokenBucket({ ...RATE, burst: SMALL_BURST })] };
 
-/**
- * A limiter with a notebook: every call is measured, and at the end all of them, and what the hooks were told, must
- * fit together.
- */
+/** Measures every call of a limiter. At the end it checks that the calls and those that the hooks reported agree. */
 export class Caller {
   limiter;
   namespace;
   timeoutMs;
   failStrategy;
-  /** How long the event loop was blocked, on purpose or known to be: no call can settle while it is. */
+  /** How long the event loop was blocked, on purpose or as measured: no call can settle meanwhile. */
   blockedMs = 0;
   /** How long calls may wait for the first connection. */
   openingMs = 0;
   calls = 0;
-  /** Real decisions that let a call pass. */
+  /** Decisions of the store that let a call pass. */
   granted = 0;
-  /** Every error of `onError`, in order. @type {StoreError[]} */
+  /** Every error that `onError` received, in order. @type {StoreError[]} */
   errors = [];
 
   /** @type {Outcome[]} */
@@ -102,7 +99,7 @@ export class Caller {
   }
 
   /**
-   * Many calls in one turn of the event loop, each for an identity of its own.
+   * Makes many calls in one turn of the event loop, each for its own identity.
    *
    * @param {number} count
    */
@@ -111,7 +108,7 @@ export class Caller {
   }
 
   /**
-   * As `burst`, and all of them must have been answered before the event loop came to anything else.
+   * Like `burst`, and checks that all calls are answered before the event loop does anything else.
    *
    * @param {number} count
    */
@@ -131,12 +128,12 @@ export class Caller {
     return answered;
   }
 
-  /** Calls may also wait for the first connection. */
+  /** Allows calls to wait for the first connection as well. */
   allowForOpening() {
     this.openingMs = openingMs(this.timeoutMs);
   }
 
-  /** From here to the end of the first call the measured loopDelay of the event loop count as `blockedMs`. */
+  /** Counts the loop delay measured from here to the end of the first call as `blockedMs`. */
   allowForTheFirstCall() {
     let last = performance.now();
     const note = () => {
@@ -158,7 +155,7 @@ export class Caller {
     this.openingMs = 0;
   }
 
-  /** What `spend` uses up. */
+  /** Number of units that `spend` uses up. */
   get smallBurst() {
     return SMALL_BURST;
   }
@@ -173,7 +170,7 @@ export class Caller {
     return `identity-${this.#identities}`;
   }
 
-  /** An identity that has used up what `callSpent` grants. @param {string} [identity] */
+  /** Uses up an identity's units under `callSpent`. @param {string} [identity] */
   async spend(identity = this.fresh()) {
     for (let i = 0; i < SMALL_BURST; i++) expectReal(await this.call(identity, SMALL));
     const refused = await this.callSpent(identity);
@@ -187,7 +184,7 @@ export class Caller {
   }
 
   /**
-   * Calls again and again until a decision is real.
+   * Calls repeatedly until the store decides.
    *
    * @param {number} since
    * @param {number} [withinMs]
@@ -212,7 +209,7 @@ export class Caller {
     }
   }
 
-  /** What must hold of every call in every scenario; throws otherwise. */
+  /** Checks the invariants of every call in every scenario; throws if one fails. */
   verify() {
     assert.equal(this.#outcomes.length, this.calls, 'every call has settled');
     const bound = this.boundMs;
@@ -237,7 +234,7 @@ export class Caller {
     assert.equal(this.errors.length, failures.size, 'onError hears of no store call twice');
   }
 
-  /** No call may take longer. */
+  /** The longest time that a call may take. */
   get boundMs() {
     return this.openingMs + this.timeoutMs + this.blockedMs + MARGIN_MS;
   }
@@ -263,7 +260,7 @@ export class Caller {
     }
     assert.ok(!(outcome instanceof StoreError) && outcome.degraded, describe(outcome));
     const { error, ...rest } = outcome;
-    // No number, not even an undefined one.
+    // Has no numbers, not even properties that are undefined.
     assert.deepEqual(rest, {
       allowed: this.failStrategy === 'open',
       degraded: true,

@@ -7,7 +7,7 @@ import { loadClient } from '../../installs/clients/index.mjs';
 /** @typedef {import('distributed-rate-limiter').RedisClient} RedisClient */
 
 /**
- * One way in which a limiter comes to its connection.
+ * One way in which a limiter gets its connection.
  *
  * @typedef {object} ClientKind
  * @property {string} name
@@ -33,7 +33,7 @@ const urlWithIoredis = {
   opensSlowly: false,
   lingersMs: 0,
   open: async (url) => {
-    await import('ioredis'); // now, so that the first call does not block the event loop by it
+    await import('ioredis'); // loaded now, so that the first call does not block the event loop with it
     return { redis: url, close: () => {} };
   },
 };
@@ -50,7 +50,7 @@ const urlWithNodeRedis = {
   open: async (url) => {
     await hideIoredis();
     const { createClient } = await import('redis');
-    createClient({ url }); // the first one in a process takes a fifth of a second of its processor
+    createClient({ url }); // the first client in a process takes a fifth of a second of processor time
     return { redis: url, close: () => {} };
   },
 };
@@ -68,7 +68,7 @@ function ioredisKind(name, load) {
     tellsOfLoss: true,
     reconnectMs: 2_000,
     opensSlowly: false,
-    // With no connection to end, `disconnect()` waits for `disconnectTimeout` all the same.
+    // Without a connection to end, `disconnect()` still waits for `disconnectTimeout`.
     lingersMs: 2_000,
     open: async (url) => {
       const { Redis } = await load();
@@ -114,13 +114,13 @@ const glide = {
   lingersMs: 0,
   open: async (url) => {
     const { GlideClient, Logger } = loadClient('@valkey/valkey-glide');
-    Logger.setLoggerConfig('off'); // it warns of every error, on the console
+    Logger.setLoggerConfig('off'); // it logs every error to the console
     const { hostname, port, username, password } = new URL(url);
     const client = await GlideClient.createClient({
       addresses: [{ host: hostname, port: Number(port) }],
       ...(password === '' ? {} : { credentials: { username, password } }),
       lazyConnect: true,
-      // Its own default of 250 ms would come first, and takes a blocked event loop for a server that hangs.
+      // Its default of 250 ms would expire first, and takes a blocked event loop for a hanging server.
       requestTimeout: 2_000,
     });
     return { redis: client, close: () => client.close() };
@@ -144,7 +144,7 @@ export const clients = {
 
 let hidden = false;
 
-/** From here on this process finds no ioredis, as where only node-redis is installed. */
+/** From here on this process resolves no ioredis, as if only node-redis were installed. */
 async function hideIoredis() {
   if (hidden) return;
   hidden = true;

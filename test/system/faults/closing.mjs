@@ -6,7 +6,7 @@ import { MARGIN_MS } from './caller.mjs';
 import { clients } from './clients.mjs';
 
 /**
- * `close()` in the middle of each fault, in processes that must then end by themselves.
+ * Calls `close()` during each fault, in processes that must then end by themselves.
  *
  * @typedef {import('../../kit/servers/fault-proxy.mjs').FaultProxy} FaultProxy
  */
@@ -46,11 +46,11 @@ export const closings = [
  * @property {number} exitMs from there to the end of the process
  */
 
-/** More processes at once would measure each other. */
+/** More processes at once would slow each other down and distort the figures. */
 const KINDS = ['urlWithIoredis', 'urlWithNodeRedis', 'ioredis', 'nodeRedis'];
 
 /**
- * One process for each of them, all at once.
+ * Starts one process for each client, all at once.
  *
  * @param {Closing} closing
  * @returns {Promise<ClosingRow[]>}
@@ -97,7 +97,7 @@ function startCloser(kind, url, ready) {
     /** @returns {Promise<ClosingRow>} */
     finish: async () => {
       child.send('close');
-      // One that does not end is a failure, not a test that never ends.
+      // A process that does not end fails the test, instead of blocking it.
       const ending = setTimeout(() => child.kill('SIGKILL'), 15_000);
       const code = await ended;
       clearTimeout(ending);

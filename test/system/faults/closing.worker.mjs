@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Caller } from './caller.mjs';
 import { clients } from './clients.mjs';
 
-/** Closes its limiter with calls in flight, when told to, and then has nothing left to do. */
+/** Closes its limiter with calls in flight when told to, and must then end by itself. */
 const [kind = '', url = '', ready] = process.argv.slice(2);
 const client = clients[/** @type {keyof typeof clients} */ (kind)];
 const { redis, close } = await client.open(url);

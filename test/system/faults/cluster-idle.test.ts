@@ -15,7 +15,7 @@ test.each(clusterClients)(
   async ({ open }) => {
     const { close, ...where } = await open(cluster);
     const limiter = new RateLimiter({ ...where, rate: 1_000, period: '1m', timeoutMs: 1_000 });
-    /** Identities of every node. */
+    /** Identities on every node. */
     const reasons = async (): Promise<Set<string>> => {
       const calls = Array.from({ length: 60 }, (_, i) => limiter.allow(`identity-${i}`));
       return new Set((await Promise.all(calls)).map(({ reason }) => reason));
@@ -26,7 +26,7 @@ test.each(clusterClients)(
       await Promise.all(
         cluster.nodes.map((node) => node.command('CLIENT', 'KILL', 'TYPE', 'normal')),
       );
-      await sleep(30); // the client has heard of it
+      await sleep(30); // long enough that the client notices
       expect(await reasons()).toEqual(new Set(['within_limit']));
     }
     await limiter.close();

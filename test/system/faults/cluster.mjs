@@ -72,7 +72,11 @@ const nodeRedis = {
 
 export const clusterClients = [url, ioredis, nodeRedis];
 
-/** The slot of the identity that has to move, and what it was asked for. @type {WeakMap<object, { identity: string, slot: number, calls: number }>} */
+/**
+ * The slot that has to move, the identity in it, and how many calls were made for it.
+ *
+ * @type {WeakMap<object, { identity: string, slot: number, calls: number }>}
+ */
 const hot = new WeakMap();
 
 /** @type {ClusterScenario} */
@@ -99,7 +103,7 @@ const resharded = {
     /** @type {ReturnType<typeof caller.call>[]} */
     const pending = [];
     while (!progress.over) {
-      // Several in one batch, and others beside them in a turn of their own.
+      // Several calls in one batch, and others in a turn of their own.
       for (let i = 0; i < 3; i++) pending.push(caller.call(identity));
       task.calls += 3;
       pending.push(caller.call());
@@ -199,7 +203,7 @@ const killed = {
   recover: undefined,
 };
 
-/** In this order: each goes on in the cluster that the one before has left. */
+/** In this order: each scenario continues on the cluster as the previous one left it. */
 export const clusterScenarios = [resharded, hung, killed];
 
 /**
@@ -224,7 +228,7 @@ async function chargesInCluster(cluster, namespace) {
 }
 
 /**
- * All scenarios on one cluster, one after another.
+ * Runs all scenarios on one cluster, one after another.
  *
  * @param {(result: GroupResult) => void} tell
  * @param {string} [words] in the name of the scenario

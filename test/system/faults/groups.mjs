@@ -6,8 +6,8 @@ import { RateLimiter } from 'distributed-rate-limiter';
 import { Caller, expectReal, isReal } from './caller.mjs';
 
 /**
- * Runs scenarios on a cluster, or on a primary with its replica. Each fault is injected once for all clients and both
- * failure strategies, because a failover takes seconds.
+ * Runs scenarios on a cluster, or on a primary with its replica. A failover takes seconds, so each fault is injected
+ * once for all clients and both failure strategies.
  *
  * @typedef {import('distributed-rate-limiter').RedisClient} RedisClient
  * @typedef {import('./run-scenario.mjs').Row} Row
@@ -38,7 +38,7 @@ import { Caller, expectReal, isReal } from './caller.mjs';
  */
 
 /**
- * How far the fault of a scenario has got.
+ * Progress of a scenario's fault.
  *
  * @typedef {object} FaultProgress
  * @property {(key: string) => boolean} isAffected whether a key is on the affected node
@@ -115,7 +115,7 @@ export async function runGroupScenario(scenario, group, clients) {
         charges: undefined,
       });
     }
-    // No call settles while the event loop is blocked, which so many servers on one machine cause.
+    // No call settles while the event loop is blocked, as it is by so many servers on one machine.
     const loopDelay = monitorEventLoopDelay({ resolution: 10 });
     loopDelay.enable();
     const callingThrough = each((clientRun) => scenario.callThrough(clientRun, progress, group));
@@ -158,7 +158,7 @@ export async function runGroupScenario(scenario, group, clients) {
 }
 
 /**
- * Calls on the affected node and on others until the decisions of the affected one are real again and stay so.
+ * Makes calls on the affected node and on others until the affected node decides again, and keeps doing so.
  *
  * @param {ClientRun} clientRun
  * @param {FaultProgress} progress
@@ -241,7 +241,7 @@ function freshWhere(caller, wanted) {
 }
 
 /**
- * Connects to every node with a limiter of its own, whose connection the others then share.
+ * Connects to every node with a limiter of its own; the other limiters then share its connection.
  *
  * @param {{ redis: string | RedisClient, namespace: string, timeoutMs: number, cluster?: true }} options
  */

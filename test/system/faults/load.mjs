@@ -4,7 +4,7 @@ import { expectDegraded, expectReal } from './caller.mjs';
 import { chargesOf } from './run-scenario.mjs';
 
 /**
- * The server is well; what disturbs is load, its script cache, or this process itself.
+ * The server is healthy. The disturbance is load, its script cache, or this process itself.
  *
  * @typedef {import('./run-scenario.mjs').Scenario} Scenario
  */
@@ -50,7 +50,7 @@ const blockedBeforeTheFlush = {
   async run(context) {
     const caller = await context.openReady();
     caller.blockedMs = 400;
-    // A lone call is flushed on another way than several.
+    // A call alone in its turn is flushed on another path than several calls.
     for (const count of [1, 50]) {
       const pending = caller.burst(count);
       block(400);
@@ -72,7 +72,7 @@ const blockedInFlight = {
     while (context.sent === before) await new Promise(setImmediate);
     block(400);
     (await atTheServer).forEach(expectReal);
-    // Here the reply arrives during the block, and the deadline passes during it, too.
+    // Both the reply and the deadline come during the block.
     await proxy.delay(0, 100);
     const { bytesFromServer } = proxy.counts;
     const onTheWay = caller.burst(50);
@@ -88,7 +88,7 @@ const blockedWithAShortDeadline = {
   name: 'event loop blocked for 400 ms, under a deadline of 30 ms',
   async run(context) {
     const caller = await context.open({ timeoutMs: 30 });
-    // A busy machine may need more than one such deadline for the first connection.
+    // On a busy machine the first connection may need more than one such deadline.
     await caller.recovered(performance.now());
     caller.blockedMs = 400;
     const failed = caller.errors.length;
@@ -115,7 +115,7 @@ const tooManyInFlight = {
     const overloaded = expectDegraded(await caller.answeredAtOnce(30), 'overloaded');
     assert.deepEqual(caller.errors, [overloaded], 'one error for all of them');
     expectDegraded(await inFlight, 'store_timeout');
-    // Answered, but not settled by the client: still in flight.
+    // Calls already answered that the client has not settled are still in flight.
     expectDegraded(await caller.answeredAtOnce(30), 'overloaded');
     await redis.cont();
     await caller.recovered(performance.now());

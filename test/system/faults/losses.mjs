@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { MARGIN_MS, expectDegraded, expectReal, isReal, keyOf } from './caller.mjs';
 
 /**
- * The server loses what it knew. What is then granted again is at most one burst for each identity, and is counted.
+ * The server loses its data. The test counts the units then granted again: at most one burst for each identity.
  *
  * @typedef {import('./run-scenario.mjs').Scenario} Scenario
  * @typedef {import('./caller.mjs').Caller} Caller
@@ -43,7 +43,7 @@ const evicting = (policy) => ({
     for (let i = 0; (await evicted()) < 20; i++) {
       await redis.command('SET', `ballast:${i}`, 'x'.repeat(2_000), 'EX', 100_000);
     }
-    // Decisions are real all the while.
+    // Every decision meanwhile comes from the store.
     (await caller.burst(20)).forEach(expectReal);
     await redis.command('CONFIG', 'SET', 'maxmemory', 0);
     const kept = await Promise.all(

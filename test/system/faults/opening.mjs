@@ -1,7 +1,7 @@
 // @ts-check
 
 /**
- * How long a call may wait for a first connection, as the documents say it.
+ * How long a call may wait for a first connection, by the documents.
  *
  * @param {number} timeoutMs
  */

@@ -6,7 +6,7 @@ import { waitUntil } from '../../kit/servers/index.mjs';
 import { MARGIN_MS, expectDegraded, expectReal } from './caller.mjs';
 
 /**
- * Scenarios in which the server or its network is away or silent.
+ * Scenarios in which the server or its network is down or silent.
  *
  * @typedef {import('./run-scenario.mjs').Scenario} Scenario
  */
@@ -64,7 +64,7 @@ const stalledFromTheStart = {
   async run(context) {
     await context.proxy.stall();
     const caller = await context.open();
-    // A client that tells of its connection has none; valkey-glide says that it is ready.
+    // Clients that report their state have no connection now; valkey-glide still reports that it is ready.
     const reason = context.client.tellsOfLoss ? 'store_away' : 'store_timeout';
     expectDegraded(await caller.burst(50), reason);
     expectDegraded(await caller.answeredAtOnce(50), reason);
@@ -84,14 +84,14 @@ const killed = {
     context.dataLost = true;
     const caller = await context.openReady({ url: redis.url });
     (await caller.burst(20)).forEach(expectReal);
-    // Stopped first, so that they are in flight for certain.
+    // Stopped first, so that the calls are surely in flight.
     await redis.stop();
     const inFlight = caller.burst(50);
     await sleep(10);
     await redis.kill();
     expectDegraded(await inFlight, 'store_away');
     if (client.tellsOfLoss) {
-      // One attempt to connect again is waited for.
+      // Calls wait for one attempt to reconnect.
       expectDegraded(await caller.burst(5), 'store_away');
       await knownAway(caller, 150);
     } else {
@@ -163,7 +163,7 @@ const cutWhileIdle = {
     for (let i = 0; i < 4; i++) {
       (await caller.burst(20)).forEach(expectReal);
       await proxy.cut({ reset: i % 2 === 1 });
-      await sleep(20); // the client has heard of it, and has not necessarily connected again
+      await sleep(20); // the client has noticed, but may not have reconnected yet
       (await caller.burst(20)).forEach(expectReal);
     }
   },
@@ -181,7 +181,7 @@ export const outages = [
 ];
 
 /**
- * For as long as there is no connection, every call is answered in its own turn, and all share one error.
+ * Without a connection every call is answered in its own turn, and all calls share one error.
  *
  * @param {import('./caller.mjs').Caller} caller
  * @param {number} forMs
@@ -198,7 +198,8 @@ async function knownAway(caller, forMs) {
 }
 
 /**
- * Of a client that does not say that it has no connection: calls wait for one deadline, and are then answered at once.
+ * Checks a client that does not report a missing connection: calls wait for one deadline, and are then answered at
+ * once.
  *
  * @param {import('./caller.mjs').Caller} caller
  */
@@ -226,7 +227,10 @@ function keepCalling(caller) {
   };
 }
 
-/** What the library tells of the store's state from here on; `away` apart, which a client that ends publishes too. */
+/**
+ * The store states that the library publishes from here on. `away` is counted apart, because a client that closes
+ * publishes it too.
+ */
 function storeStates() {
   /** @type {string[]} */
   const seen = [];

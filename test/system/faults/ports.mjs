@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Caller, MARGIN_MS, expectDegraded, expectReal, isReal } from './caller.mjs';
 
 /**
- * A client of another library, which does what no client should. No server is needed.
+ * A client of another library that breaks every rule for clients. Needs no server.
  *
  * @typedef {import('distributed-rate-limiter').RedisPort} RedisPort
  * @typedef {import('./caller.mjs').FailStrategy} FailStrategy
@@ -55,7 +55,7 @@ const writtenOff = {
     const caller = new Caller(port, failStrategy, { timeoutMs: 50, maxInFlight });
     const since = performance.now();
     expectDegraded(await caller.burst(maxInFlight), 'store_timeout');
-    // Answered, but as far as we know the client still holds them.
+    // The library answered them, but the client may still hold them.
     let [outcome] = await caller.answeredAtOnce(1);
     assert.ok(outcome);
     while (!isReal(outcome) && outcome.reason === 'overloaded') {
@@ -69,7 +69,7 @@ const writtenOff = {
       writtenOffMs >= due - 1 && writtenOffMs <= due + caller.timeoutMs + MARGIN_MS,
       `written off after ${Math.round(writtenOffMs)} ms, of ${due}`,
     );
-    // That was a probe. It is answered late, and so are those that were written off: they must not be counted again.
+    // That call was a probe. Its late answer, and those of calls given up before, must not be counted again.
     for (const { answer } of port.sent) answer();
     await sleep(1);
     port.answersAtOnce = true;
@@ -106,7 +106,7 @@ const badSends = Object.entries(BAD_SENDS).map(([how, send]) => ({
     const caller = new Caller(portOf(/** @type {RedisPort['send']} */ (send)), failStrategy, {
       maxInFlight,
     });
-    // Three times the bound: none of them stays in flight.
+    // Three times `maxInFlight`, and none of them stays in flight.
     for (let i = 0; i < 3; i++) expectDegraded(await caller.burst(maxInFlight), 'store_away');
     assert.equal(caller.errors.length, 3, 'one for each store call');
     return caller;
@@ -138,7 +138,7 @@ function portOf(send) {
   return { state: 'ready', onStateChange: () => {}, isReply: () => false, send };
 }
 
-/** It answers only when it is told to, and then lets everything pass. */
+/** Answers only when told to, and then admits every call. */
 function silentPort() {
   const port = {
     ...portOf((_command, [, keyCount = '']) => {

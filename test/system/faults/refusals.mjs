@@ -8,14 +8,14 @@ import { StoreError } from 'distributed-rate-limiter';
 import { expectDegraded, expectReal, isReal, keyOf, MARGIN_MS } from './caller.mjs';
 
 /**
- * The server answers, and refuses.
+ * The server answers with errors.
  *
  * @typedef {import('./run-scenario.mjs').Scenario} Scenario
  * @typedef {import('../../kit/servers/redis-server.mjs').RedisServer} RedisServer
  */
 
 /**
- * A server that is brought to refuse, and back.
+ * A server that is made to answer with an error, and back.
  *
  * @typedef {object} Refusal
  * @property {string} word the reply's first word
@@ -86,7 +86,7 @@ const states = [
     how: 'because it cannot save its data',
     onlyWrites: true,
     begin: async (redis) => {
-      // No file can take the place of a folder, whoever runs this.
+      // No file can replace a folder, whichever user runs this.
       mkdirSync(join(redis.dir, 'dump.rdb'));
       await redis.command('CONFIG', 'SET', 'save', '3600 1');
       await redis.command('BGSAVE');
@@ -175,11 +175,11 @@ const noPassword = {
     await caller.limiter.ready().catch((/** @type {unknown} */ error) => (refusal = error));
     assert.ok(refusal instanceof StoreError, String(refusal));
     assert.match(`${refusal.message} ${String(refusal.cause)}`, /NOAUTH/);
-    // Which of the two depends on whether the client takes such a connection for one.
+    // Which of the two depends on whether the client treats the failed login as a connection.
     const outcome = await caller.call();
     assert.ok(!isReal(outcome));
     assert.match(outcome.reason, /^store_(?:away|error)$/);
-    // What `ready` was refused is no decision's, unless there is one error for as long as the client is away.
+    // The error of `ready` differs from that of decisions, unless all calls share one error while the client is away.
     if (refusal !== (outcome instanceof StoreError ? outcome : outcome.error)) {
       caller.errors = caller.errors.filter((told) => told !== refusal);
     }
@@ -187,8 +187,8 @@ const noPassword = {
 };
 
 /**
- * What a script answers that had to write says what it was written to: so that a client which looks for the primary
- * on `READONLY` does. A refusal writes nothing, and stays real.
+ * If a write fails inside the script, the script returns the server's error. So a client that looks for the primary on
+ * `READONLY` does so. A refusal writes nothing, and stays a real decision.
  *
  * @type {Scenario}
  */
@@ -265,7 +265,7 @@ const foreignType = {
 export const refusals = [...states.map(refusing), replica, noPassword, full, foreignType];
 
 /**
- * Resolves when the server answers even a `PING` like that.
+ * Resolves when the server answers even `PING` with this error.
  *
  * @param {RedisServer} redis
  * @param {string} word

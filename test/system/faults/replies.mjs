@@ -6,12 +6,12 @@ import { MARGIN_MS, expectDegraded, expectReal, isReal, keyOf } from './caller.m
 import { chargesOf } from './run-scenario.mjs';
 
 /**
- * The server executes, and its reply is lost or spoilt on the way.
+ * The server executes the calls, and their replies are lost or damaged on the way.
  *
  * @typedef {import('./run-scenario.mjs').Scenario} Scenario
  */
 
-/** Well-formed, but not what the script returns. */
+/** Well-formed, but not a reply of the script. */
 const MALFORMED = {
   nil: '$-1',
   'a nil array': '*-1',
@@ -54,7 +54,7 @@ const garbage = {
     await proxy.garbage(undefined, { times: 1 });
     assert.equal(isReal(await caller.call()), false);
     const since = performance.now();
-    // node-redis drops such bytes and goes on, one reply out of step: nobody may get another call's answer.
+    // node-redis drops such bytes and continues one reply out of step: no call may get another call's answer.
     while (performance.now() - since < 700) {
       const [fresh, refused] = await Promise.all([
         caller.call(),
@@ -70,7 +70,7 @@ const garbage = {
     if (client.own || client.library === 'ioredis') {
       expectReal(await caller.call());
     } else {
-      // A user's connection is not ours to end; a new one is in step again.
+      // The library does not end a user's connection; a new one is in step again.
       const repaired = performance.now();
       await proxy.cut();
       context.recoveryMs = await caller.recovered(repaired, client.reconnectMs + MARGIN_MS);
@@ -89,10 +89,11 @@ const half = {
     expectDegraded(await caller.burst(20), 'store_timeout');
     expectDegraded(await caller.answeredAtOnce(20), 'store_timeout');
     const since = performance.now();
-    // Our own connection gives up a silent server by itself; a user's client waits for the connection to end.
+    // A connection opened by the library gives up a silent server by itself. A user's client waits for the connection
+    // to end.
     if (!client.own) await proxy.cut();
     if (client.staysOutOfStep) {
-      // It is known for what it is: nobody gets another call's answer, nor waits for one.
+      // The library recognizes the damage: no call gets another call's answer, or waits for it.
       await sleep(client.reconnectMs + MARGIN_MS);
       expectDegraded(await caller.answeredAtOnce(20), 'store_away');
       return;
@@ -114,14 +115,14 @@ const dropped = {
     const pending = [];
     for (let i = 0; i < 1_000; i++) {
       pending.push(caller.call(identity));
-      // A turn of its own for each, so that each is a script call, and a reply, of its own.
+      // Each call has its own turn, so each is a script call with a reply of its own.
       await new Promise(setImmediate);
     }
     await waitUntil(
       '1,000 charges',
       async () => (await chargesOf(redis, keyOf(identity))) === 1_000,
     );
-    // The connection ends with 1,000 replies outstanding: what would send again does so now.
+    // The connection ends with 1,000 replies outstanding: a client that resends does so now.
     const since = performance.now();
     await proxy.pass();
     context.recoveryMs = await caller.recovered(since, client.reconnectMs + MARGIN_MS);

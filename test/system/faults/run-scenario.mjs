@@ -127,7 +127,7 @@ export async function runScenario(scenario, client, failStrategy, effort = 1) {
     const charges = context.dataLost ? undefined : await chargesOf(redis);
     if (charges !== undefined) {
       assert.ok(charges >= caller.granted, `${charges} charges for ${caller.granted} granted`);
-      // A client of ioredis resends by its defaults.
+      // ioredis clients resend by default.
       if (client.own || client.library !== 'ioredis')
         assert.ok(charges <= caller.calls, `${charges} charges, ${caller.calls} calls`);
     }

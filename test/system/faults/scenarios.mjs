@@ -6,5 +6,5 @@ import { refusals } from './refusals.mjs';
 import { replies } from './replies.mjs';
 import { slowness } from './slowness.mjs';
 
-/** Everything that is done to every client, under every strategy. */
+/** The scenarios that run for every client, under every strategy. */
 export const scenarios = [...outages, ...refusals, ...replies, ...load, ...slowness, ...losses];

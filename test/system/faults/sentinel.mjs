@@ -28,7 +28,7 @@ const ioredis = {
       maxRetriesPerRequest: 0,
       enableOfflineQueue: false,
       connectTimeout: 1_000,
-      // Without it a primary that hangs is never left.
+      // Without this setting the client never leaves a primary that hangs.
       socketTimeout: SILENCE_MS,
       retryStrategy: (attempt) => Math.min(50 * attempt, 500),
       sentinelRetryStrategy: (attempt) => Math.min(50 * attempt, 500),
@@ -87,7 +87,7 @@ const lost = {
   name: 'the replica that is promoted had not received the last writes: one burst more, no more',
   async choose({ primary, replica }) {
     await replica.stop();
-    // Or what the primary goes on to send would lie in the socket, to be read before the promotion.
+    // Otherwise the replica would read later writes from its socket before the promotion.
     await primary.command('CLIENT', 'KILL', 'TYPE', 'replica');
     return () => true;
   },
@@ -96,7 +96,7 @@ const lost = {
     await replica.cont();
     progress.since = performance.now();
   },
-  // Sentinels first have to take the replica, too, for one that answers.
+  // The Sentinels must first see that the replica answers, too.
   callThrough: callingThrough(1_000),
   recover: undefined,
   async check(group, clientRun) {
@@ -108,7 +108,7 @@ const lost = {
 export const sentinelScenarios = [killed, hung, lost];
 
 /**
- * Each with servers of its own.
+ * Runs each scenario on its own servers.
  *
  * @param {(result: GroupResult) => void} tell
  * @param {string} [words] in the name of the scenario

@@ -9,7 +9,7 @@ import { MARGIN_MS, expectDegraded, expectReal } from './caller.mjs';
 import { chargesOf } from './run-scenario.mjs';
 
 /**
- * The server is slow, or busy with something else.
+ * The server is slow, or busy with other commands.
  *
  * @typedef {import('./run-scenario.mjs').Scenario} Scenario
  */
@@ -52,19 +52,19 @@ const asleep = {
 };
 
 /** @type {Scenario} */
-const crowd = {
+const overload = {
   name: '2,000 calls a second on a server that hangs: what is pending is bounded, and memory',
   async run(context) {
     const { redis, effort, client } = context;
     const maxInFlight = 200;
     const caller = await context.openReady({ maxInFlight });
-    // Without a notebook, which would grow.
+    // Without recording each call, because the record would grow.
     const limiter = new RateLimiter({
       redis: context.target,
       rate: 1_000,
       period: '1d',
       burst: 1_000_000,
-      namespace: 'crowd',
+      namespace: 'overload',
       failStrategy: context.failStrategy,
       maxInFlight,
       onError: () => {},
@@ -87,7 +87,7 @@ const crowd = {
     while (performance.now() - since < forMs) {
       const due = 2 * (performance.now() - since);
       for (; counts.calls < due; counts.calls++) {
-        void ask(`crowd-${counts.calls}`);
+        void ask(`overload-${counts.calls}`);
       }
       await sleep(2);
     }
@@ -98,7 +98,7 @@ const crowd = {
       counts.settled === counts.overloaded + counts.store_timeout + counts.store_away,
       JSON.stringify(counts),
     );
-    // Those of the first deadline fill what may be pending; after that there is a probe for each deadline at the most.
+    // Calls of the first deadline fill `maxInFlight`; after that there is at most one probe for each deadline.
     const sent = context.sent - before.sent;
     assert.ok(sent <= maxInFlight + forMs / 250, `${sent} script calls`);
     const grownMiB = (heapAfterGc() - before.heap) / 2 ** 20;
@@ -106,8 +106,8 @@ const crowd = {
     const continued = performance.now();
     await redis.cont();
     context.recoveryMs = await caller.recovered(continued, client.reconnectMs + MARGIN_MS);
-    const late = await chargesOf(redis, 'crowd:*');
-    // What was given up makes room, after ten deadlines.
+    const late = await chargesOf(redis, 'overload:*');
+    // Calls given up free their places after ten deadlines.
     const most = maxInFlight * Math.ceil(forMs / 2_500) + forMs / 250;
     if (client.own) assert.ok(late <= most, `${late} charges of calls that were given up`);
     await limiter.close();
@@ -115,7 +115,7 @@ const crowd = {
 };
 
 /** @type {readonly Scenario[]} */
-export const slowness = [aroundTheDeadline, asleep, crowd];
+export const slowness = [aroundTheDeadline, asleep, overload];
 
 /** @type {(() => void) | undefined} */
 let collect;

@@ -5,7 +5,7 @@ import { runScenario } from './run-scenario.mjs';
 import type { Row, Scenario } from './run-scenario.mjs';
 import { tableOf } from './table.mjs';
 
-/** Words in the scenarios in which clients differ most: calls in flight, and how the connection recovers. */
+/** Words in the names of scenarios in which clients differ most: calls in flight, and how the connection recovers. */
 const DIFFERING = [
   'killed',
   'restarted',
@@ -16,7 +16,7 @@ const DIFFERING = [
   'stopped',
 ];
 
-/** Tests a selection, for a client much like another one; `npm run faults` runs all. */
+/** Runs a selection, for a client similar to another; `npm run faults` runs all scenarios. */
 export function testDifferingFaults(client: ClientKind): void {
   testScenarios(
     client,
@@ -24,14 +24,14 @@ export function testDifferingFaults(client: ClientKind): void {
   );
 }
 
-/** Tests every scenario for one client, and prints the measured figures at the end. */
+/** Runs every scenario for one client, and prints the measured figures at the end. */
 export function testFaults(client: ClientKind): void {
   testScenarios(client, scenarios);
 }
 
 function testScenarios(client: ClientKind, chosen: readonly Scenario[]): void {
   const rows: Row[] = [];
-  // `$name` would cut a name short.
+  // Vitest would replace `$name` in a test's name.
   const named = chosen.map((scenario) => [scenario.name, scenario] as const);
 
   for (const failStrategy of ['open', 'closed'] as const) {

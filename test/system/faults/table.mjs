@@ -17,7 +17,7 @@ const COLUMNS = [
   { title: 'real again ms', of: ({ recoveryMs }) => recoveryMs?.toFixed(0) ?? '-' },
 ];
 
-/** What a spent identity was granted after its server was replaced. @type {Column} */
+/** Units that a spent identity was granted after its server was replaced. @type {Column} */
 const EXTRA = { title: 'granted again', of: ({ extra }) => String(extra ?? '-') };
 
 /**

@@ -8,8 +8,10 @@ import { runSentinelScenarios } from './sentinel.mjs';
 import { runScenario } from './run-scenario.mjs';
 
 /**
- * Runs every scenario for one client, or for a `RedisPort`, and prints a line of JSON for each: a row of the table, or
- * what failed. `node table.worker.mjs <client | port | cluster | sentinel> <effort> <words in the scenario's name>`
+ * Runs every scenario for one client, or for a `RedisPort`. Prints a line of JSON for each: a row of the table, or the
+ * failure.
+ *
+ * `node table.worker.mjs <client | port | cluster | sentinel> <effort> <words in the scenario's name>`
  *
  * @typedef {import('./run-scenario.mjs').Row} Row
  * @typedef {{ row: Row & { extra?: number } } | { failure: string }} Line

@@ -48,7 +48,7 @@ test.each(KINDS)(
       child.kill('SIGSTOP');
       await proxy.cut();
       await new Promise((resolve) => setTimeout(resolve, 2_000));
-      // The next request is there before the process knows that its connection has gone.
+      // The next request arrives before the process notices that its connection is lost.
       child.send('call');
       child.kill('SIGCONT');
       expect(await answer()).toEqual(['within_limit', 'within_limit']);

@@ -3,7 +3,7 @@ import process from 'node:process';
 import { RateLimiter } from 'distributed-rate-limiter';
 import { clients } from './clients.mjs';
 
-/** A process that calls when it is told to, as a function on a platform that freezes it between requests. */
+/** A process that calls when told to, like a function that its platform freezes between requests. */
 const [kind = '', url = ''] = process.argv.slice(2);
 const client = clients[/** @type {keyof typeof clients} */ (kind)];
 const { redis, close } = await client.open(url);

@@ -1,7 +1,7 @@
 // @ts-check
 
 /**
- * A hook of Node's module loader: ioredis is not installed.
+ * A hook of Node's module loader that makes ioredis look not installed.
  *
  * @type {import('node:module').ResolveHook}
  */

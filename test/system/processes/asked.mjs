@@ -2,7 +2,7 @@
 import { fixedWindow, slidingWindow, tokenBucket } from './built.mjs';
 
 /**
- * What a worker process asked for, in a form that can be told to another.
+ * Describes the calls of a worker process in a form that can be sent to another process.
  *
  * @typedef {import('../../../src/index.ts').TokenBucketOptions & { algorithm?: 'slidingWindow' | 'fixedWindow' }} Numbers
  * @typedef {import('../../../src/script/call-shape.ts').Shape} Shape
@@ -25,7 +25,7 @@ function askedBy({ verb, units, rules }) {
   return { verb, units, rules: rules.map(({ plan, suffix }) => ({ plan, suffix })) };
 }
 
-/** Gives every shape a number, and tells of each that is new. */
+/** Numbers the shapes, and reports each new one. */
 export class Shapes {
   /** @type {Map<Shape, number>} */
   #places = new Map();

@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * The package as `npm run build` leaves it: worker processes run it as users do, since Node 20 runs no TypeScript.
- * The specifiers are variables, because types come from the sources, which are there before the first build.
+ * The package as `npm run build` writes it: worker processes run it as users do, since Node 20 runs no TypeScript. The
+ * specifiers are variables, because the types come from the sources, which exist before the first build.
  *
  * @param {string} file
  */

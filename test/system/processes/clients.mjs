@@ -9,7 +9,7 @@ import { createClient, createCluster } from 'redis';
 export const LIBRARIES = ['ioredis', 'node-redis'];
 
 /**
- * A connected client that sends nothing twice, so that what is charged can be counted.
+ * A connected client that never resends, so that charges can be counted.
  *
  * @param {Library} library
  * @param {number} port
@@ -40,8 +40,8 @@ export async function openClient(library, port, password) {
 }
 
 /**
- * Where a client connects to, in a form that can be told to another process. `seen` says of an address that Sentinels
- * name how this client gets there.
+ * The servers that a client connects to, in a form that can be sent to another process. `seen` maps an address that
+ * Sentinels report to one that this client uses in its place.
  *
  * @typedef {{ host: string, port: number }} Address
  * @typedef {{ library: Library, port: number }
@@ -49,7 +49,7 @@ export async function openClient(library, port, password) {
  *   | { library: Library, cluster: Address[] }} Door
  */
 
-/** After so long without an answer a client of several servers gives the one up that it asked. */
+/** After this time without an answer a client of several servers gives up the server that it asked. */
 const SILENCE_MS = 500;
 
 /**

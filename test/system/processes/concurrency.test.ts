@@ -14,13 +14,13 @@ const MAX = 5;
 const TTL_MS = 300;
 const PROCESSES = 8;
 const KILLED = 6;
-/** Of each process that is not killed. */
+/** Leases of each process that is not killed. */
 const STALLS = 3;
 const ROUNDS = isLong ? 10 : 2;
 const LASTS_MS = 3_000;
 const random = new Random(seed);
 
-/** The production script; each decision about a lease is also written down, in order, at the script's own time. */
+/** The production script, which also records each decision about a lease, in order, at the script's own time. */
 function recording(): ReturnType<typeof assemble> {
   const source = readFileSync(new URL('../../../src/script/decide.lua', import.meta.url), 'utf8');
   const decided = 'entries[#entries + 1] = entry\n';
@@ -33,7 +33,7 @@ function recording(): ReturnType<typeof assemble> {
   });
 }
 
-/** A process that stands still for longer than its leases last, as in a long pause of its machine or its collector. */
+/** A process stopped for longer than its leases last, as by a long pause of its machine or of garbage collection. */
 async function stall({ pid }: { readonly pid: number }): Promise<void> {
   for (let times = 0; times < STALLS; times++) {
     await sleep(random.fraction() * (LASTS_MS / STALLS - 2 * TTL_MS));
@@ -100,7 +100,7 @@ describe(`${PROCESSES} processes hold ${MAX} places while ${KILLED} of them are 
     }
     await stalled;
     const results: ({ worked: number } | undefined)[] = await group.results;
-    // Whatever the last of them held ends by itself: the lease, and a few milliseconds until Redis drops the key.
+    // The last leases expire by themselves; Redis deletes the key a few milliseconds later.
     await sleep(TTL_MS + 50);
     const keysLeft = await keys();
     const lines: string[] = await redis.command('LRANGE', 'history', 0, -1);
@@ -122,7 +122,7 @@ describe(`${PROCESSES} processes hold ${MAX} places while ${KILLED} of them are 
 
   test("never have more holders than places by Redis's clock, and fewer only without demand", () => {
     for (const { history } of rounds) {
-      /** When each lease ends, from the rules alone. */
+      /** When each lease ends, computed from the rules alone. */
       const ends = new Map<string, number>();
       const wrong: unknown[] = [];
       let [full, most, byThemselves] = [0, 0, 0];
@@ -162,7 +162,7 @@ describe(`${PROCESSES} processes hold ${MAX} places while ${KILLED} of them are 
 
   test('never work on more places at once, by their own records', () => {
     for (const { history } of rounds) {
-      // Only of those who noted their end while they held their place: a process that was killed is at work no more.
+      // Only holders that recorded their end while they held their place: a killed process works no longer.
       const left = new Set(history.flatMap(({ what, lease }) => (what === 'leave' ? [lease] : [])));
       for (const { what, lease } of history) if (what === 'late') left.delete(lease);
       const inside = new Set<string>();

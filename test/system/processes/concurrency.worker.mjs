@@ -17,7 +17,7 @@ import { LIBRARIES, openClient } from './clients.mjs';
  * @property {number} seed
  */
 
-/** Writes down on Redis's clock that a holder is at work, has stopped, or says so too late. */
+/** Records on Redis's clock that a holder works, has stopped, or recorded its stop too late. */
 const NOTE = `local t = redis.call('TIME')
 redis.call('RPUSH', 'history', ARGV[1] .. ' ' .. ARGV[2] .. ' ' .. string.format('%d', t[1] * 1000000 + t[2]) .. ' 0')`;
 
@@ -54,14 +54,14 @@ await runAsWorker(
           continue;
         }
         await note('enter', leaseId);
-        // Longer than the lease lasts, where it is renewed.
+        // Longer than a lease lasts, which must therefore be renewed.
         await sleep(heartbeat ? random.fraction() * 600 : random.fraction() * 150);
         if (lease.signal.aborted) {
           counts.lost += 1;
           continue;
         }
         await note('leave', leaseId);
-        // A process that was not given the processor in between may have noted it after its lease had ended.
+        // A process that got no processor time in between may have recorded it after its lease ended.
         if (lease.signal.aborted) {
           await note('late', leaseId);
           counts.lost += 1;
@@ -69,7 +69,7 @@ await runAsWorker(
         }
         counts.worked += 1;
         if (random.fraction() < 0.05 && !heartbeat) {
-          counts.crashed += 1; // between its work and its release
+          counts.crashed += 1; // after its work, before its release
           continue;
         }
         await lease.release();

@@ -2,7 +2,7 @@
 import { openResp } from '../../kit/servers/index.mjs';
 
 /**
- * Keeps `inFlight` calls under way, each lane making its next one as soon as its last is answered.
+ * Keeps `inFlight` calls under way: each lane makes its next call as soon as its last is answered.
  *
  * @param {number} inFlight
  * @param {(lane: number) => Promise<boolean | void>} call ends its lane with `false`
@@ -16,7 +16,7 @@ export async function keepInFlight(inFlight, call) {
 }
 
 /**
- * A barrier for worker processes that they can meet at again and again; the kit's own is for once.
+ * A barrier that worker processes can meet at repeatedly; the kit's own works only once.
  *
  * @param {number} port of the Redis that they meet on
  * @param {number} count how many they are
@@ -36,7 +36,7 @@ export async function openBarrier(port, count) {
 }
 
 /**
- * Redis's clock in whole microseconds.
+ * Returns Redis's clock in whole microseconds.
  *
  * @param {import('../../kit/servers/resp.mjs').RespConnection} redis
  */

@@ -13,7 +13,7 @@ const IN_FLIGHT = 64;
 const CALLS_PER_ROUND = 128;
 const REFILL_MS = isLong ? 30_000 : 3_000;
 
-/** A year for at most 700 units is more than half a day for one: none comes back during the test. */
+/** At most 700 units a year is more than half a day for one unit: none recovers during the test. */
 const NEVER = '365d';
 
 /** Bursts and costs of all kinds, under one limit and under two at the same time, half of them with either client. */
@@ -29,12 +29,12 @@ const rounds: Round[][] = Array.from({ length: 100 }, (_, i) => {
   ];
 });
 
-/** The burst is what comes back within 2 s, so that a machine on which nobody is served for a while loses nothing. */
+/** The burst recovers in 2 s, so a machine that serves no call for a while loses no units. */
 const refilled: Round[] = [
   { identity: 'one limit', limits: [{ rate: 500, period: '1s', burst: 1_000 }], cost: 1 },
   {
     identity: 'two limits',
-    // The second one binds at first, the first one from 1.5 s on.
+    // The second limit binds at first, the first one from 1.5 s on.
     limits: [
       { rate: 250, period: '1s', burst: 1_500 },
       { name: 'second', rate: 750, period: '1s', burst: 750 },
@@ -43,7 +43,7 @@ const refilled: Round[] = [
   },
 ];
 
-/** Whole calls that may pass during `ms`: the least that one of the limits leaves. */
+/** The most calls that may pass during `ms`: the minimum over the limits. */
 function bound({ limits, cost }: Round, ms: number): number {
   const units = limits.map(({ rate, burst = rate }) => burst + Math.floor((rate * ms) / 1_000));
   return Math.floor(Math.min(...units) / cost);
@@ -78,7 +78,7 @@ describe(`${PROCESSES} processes with ${IN_FLIGHT} calls in flight each`, () => 
     );
   });
 
-  test('each get a share', () => {
+  test('each admit part of the burst', () => {
     for (const { admitted } of results) {
       expect(admitted.flat().reduce((sum, count) => sum + count)).toBeGreaterThan(0);
     }
@@ -117,14 +117,14 @@ describe(`${PROCESSES} processes with ${IN_FLIGHT} calls in flight each`, () => 
       const last = Math.max(...flows.map((flow) => flow.last));
       const outer =
         Math.max(...flows.map(({ told }) => told)) - Math.min(...flows.map(({ asked }) => asked));
-      // From when the first process is through, what the others ask for may be less than what comes back; and what
-      // came back while nobody was served is there to be taken until the next refusal.
+      // After the first process finishes, the others may ask for less than recovers. Units that recover while no call
+      // is served can be taken until the next refusal.
       const through = Math.min(...flows.map((flow) => flow.last));
       const saturated = Math.max(
         ...flows.flatMap((flow) => flow.refused.filter((at) => at <= through)),
       );
       const used = admittedAt.filter((at) => at <= saturated).length;
-      // Either of the two times in a difference is known to the millisecond.
+      // Both times of a difference are known to the millisecond.
       const most = bound(round, last - first + 2);
       const due = bound(round, saturated - first - 2);
       console.log(

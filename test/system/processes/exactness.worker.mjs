@@ -47,7 +47,7 @@ await runAsWorker(
         namespace: 'exact',
         rate: 1,
         period: '1s',
-        // A decision without Redis would prove nothing: it fails the test.
+        // A degraded decision would prove nothing: it fails the test.
         failStrategy: 'throw',
         timeoutMs: 10_000,
       });
@@ -59,7 +59,7 @@ await runAsWorker(
     const meet = await openBarrier(data.port, count);
     await ready();
 
-    /** How many calls passed. @param {Round} round */
+    /** Returns how many calls passed. @param {Round} round */
     const offer = async ({ identity, limits, cost, library = own }) => {
       const limiter = limiters[library];
       const options = { limits: made(limits), cost };

@@ -2,12 +2,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { slotOfKey, startCluster, waitUntil } from '../../kit/servers/index.mjs';
 import type { ClusterNode, RedisCluster } from '../../kit/servers/redis-cluster.mjs';
-import { BURST, Crowd, keyOf } from './history.crowd.ts';
+import { BURST, LoadGroup, keyOf } from './history.load.ts';
 import { chargesOf, count, replay, timeOf, total } from './history.replay.ts';
 import type { Counts, Known } from './history.replay.ts';
 import { LOG, runNoMore } from './history.script.ts';
 
-/** What each node has noted, by slot. */
+/** The records of each node, by slot. */
 type Histories = Map<number, Map<ClusterNode, string[]>>;
 
 describe('the history of decisions on a cluster', () => {
@@ -59,55 +59,55 @@ describe('the history of decisions on a cluster', () => {
     /** Enough for all three nodes. */
     const burst = 1_200;
     const slot = slotOfKey(keyOf(namespace, 'scarce'));
-    const crowd = new Crowd(
+    const load = new LoadGroup(
       (['ioredis', 'node-redis', 'ioredis'] as const).map((library, i) => ({
         door: { library, cluster: cluster.addresses },
         failStrategy: i === 0 ? 'closed' : 'open',
       })),
-      // Calls under two limits, and under one, in one slot and in the same script calls.
+      // Calls under two limits and under one, in one slot and in the same script calls.
       { namespace, plenty: identityIn(slot, namespace), burst, timeoutMs: 10_000 },
     );
     try {
       const first = await cluster.nodeOfSlot(slot);
       const [second, third] = cluster.nodes.slice(0, 3).filter((node) => node !== first);
       const owners = [first, second!, third!];
-      await crowd.going();
-      crowd.askFor('scarce');
-      // Without a state of its own it would be told `TRYAGAIN` on the way, which node-redis does not do.
-      do await crowd.decides();
-      while (!crowd.admitted.has('scarce'));
-      // All keys of the slot leave at once, the record of their node among them.
+      await load.going();
+      load.askFor('scarce');
+      // Without a state of its own it would get `TRYAGAIN` during the move, after which node-redis does not resend.
+      do await load.decides();
+      while (!load.admitted.has('scarce'));
+      // All keys of the slot move at once, its node's record among them.
       for (const [i, to] of owners.slice(1).entries()) {
         await cluster.moveSlot(slot, owners[i]!, to, {
           during: () => sleep(200),
         });
-        await crowd.decides();
+        await load.decides();
       }
-      await crowd.exhausts();
-      await crowd.stop();
+      await load.exhausts();
+      await load.stop();
 
       const histories = await historiesOf(await primaries());
       const noted = linesOf(histories);
       const hot = histories.get(slot)!;
-      const charged = replayInOrder(histories, owners, crowd.known);
+      const charged = replayInOrder(histories, owners, load.known);
       console.log(
-        `${noted.length} script calls, ${owners.map((node) => hot.get(node)?.length).join(' + ')} of the slot that moved; ${crowd.summary(charged)}`,
+        `${noted.length} script calls, ${owners.map((node) => hot.get(node)?.length).join(' + ')} of the slot that moved; ${load.summary(charged)}`,
       );
       for (const node of owners) expect(hot.get(node)?.length).toBeGreaterThan(0);
-      expect(crowd.excesses(charged)).toEqual([]);
-      expect(crowd.degraded, 'a move is no failure').toBe(0);
-      expect(total(crowd.admitted)).toBe(total(charged));
-      expect(new Set(noted)).toEqual(new Set(crowd.answered));
-      expect(crowd.admitted.get('scarce')).toBe(burst);
+      expect(load.excesses(charged)).toEqual([]);
+      expect(load.degraded, 'a move is no failure').toBe(0);
+      expect(total(load.admitted)).toBe(total(charged));
+      expect(new Set(noted)).toEqual(new Set(load.answered));
+      expect(load.admitted.get('scarce')).toBe(burst);
       const scarce = owners.map((node) =>
-        chargesOf(hot.get(node)!, crowd.known).get(crowd.keyOf('scarce')),
+        chargesOf(hot.get(node)!, load.known).get(load.keyOf('scarce')),
       );
       expect(
         scarce.every((units) => units! > 0),
         'its burst was spent on all of them',
       ).toBe(true);
     } finally {
-      await crowd.close();
+      await load.close();
       await flush();
     }
   });
@@ -116,13 +116,13 @@ describe('the history of decisions on a cluster', () => {
     [
       'under load',
       0,
-      async ({ failing, crowd, scarce }) => {
-        // Something must survive: the primary has decided calls, and its replica has heard of them.
+      async ({ failing, load, scarce }) => {
+        // The failover must preserve something: the primary has decided calls, and the replica has received them.
         await waitUntil('the primary to decide', async () => {
           return linesOf(await historiesOf([failing]), failing).length > 0;
         });
         await failing.command('WAIT', '1', '5000');
-        crowd.askFor(scarce);
+        load.askFor(scarce);
         await failing.kill();
         return new Map();
       },
@@ -130,11 +130,11 @@ describe('the history of decisions on a cluster', () => {
     [
       'when its replica has not heard of it for long',
       1,
-      async ({ failing, successor, crowd, scarce }) => {
+      async ({ failing, successor, load, scarce }) => {
         await successor.stop();
         await failing.command('CLIENT', 'KILL', 'TYPE', 'replica');
-        crowd.askFor(scarce);
-        await crowd.exhausts();
+        load.askFor(scarce);
+        await load.exhausts();
         await runNoMore(failing);
         const died = await historiesOf([failing]);
         await failing.kill();
@@ -148,7 +148,7 @@ describe('the history of decisions on a cluster', () => {
       const [failing, successor] = [cluster.nodes[place]!, cluster.nodes[place + 3]!];
       const namespace = `died-${place}`;
       const scarce = await identityOn(namespace, failing);
-      const crowd = new Crowd(
+      const load = new LoadGroup(
         (['open', 'closed'] as const).map((failStrategy) => ({
           door: { library: 'ioredis', cluster: cluster.addresses },
           failStrategy,
@@ -156,43 +156,43 @@ describe('the history of decisions on a cluster', () => {
         { namespace },
       );
       try {
-        await crowd.going();
-        const died = await inject({ failing, successor, crowd, scarce });
+        await load.going();
+        const died = await inject({ failing, successor, load, scarce });
         await waitUntil('the replica to take over', async () => {
           return (await successor.info('replication'))['role'] === 'master';
         });
-        await crowd.exhausts();
-        await crowd.stop();
+        await load.exhausts();
+        await load.stop();
 
-        const { known } = crowd;
+        const { known } = load;
         const histories = await historiesOf(await primaries());
         const owners = [failing, successor];
         const charged = replayInOrder(histories, owners, known);
         replayInOrder(died, owners, known);
         const kept = new Set(linesOf(histories));
-        const lost = [...new Set([...linesOf(died), ...crowd.answered])].filter(
+        const lost = [...new Set([...linesOf(died), ...load.answered])].filter(
           (line) => !kept.has(line),
         );
         const gone = chargesOf(lost, known);
-        const admitted = crowd.admitted.get(scarce)!;
+        const admitted = load.admitted.get(scarce)!;
         console.log(
-          `${name}: lost ${lost.length} of ${kept.size + lost.length} script calls; ${crowd.summary(charged, gone)}; ` +
+          `${name}: lost ${lost.length} of ${kept.size + lost.length} script calls; ${load.summary(charged, gone)}; ` +
             `one identity was admitted ${admitted} under a burst of ${BURST}`,
         );
-        expect(crowd.excesses(charged, gone)).toEqual([]);
-        expect(crowd.degraded).toBeGreaterThan(0);
+        expect(load.excesses(charged, gone)).toEqual([]);
+        expect(load.degraded).toBeGreaterThan(0);
         const survived = linesOf(histories, failing);
         expect(survived.length).toBeGreaterThan(0);
         expect(linesOf(histories, successor).length).toBeGreaterThan(0);
-        // All that is replicated is so in order.
+        // Replication keeps the order.
         const last = Math.max(...survived.map(timeOf));
         expect(lost.filter((line) => timeOf(line) < last)).toEqual([]);
         if (died.size > 0) {
-          expect(gone.get(crowd.keyOf(scarce))).toBe(BURST);
+          expect(gone.get(load.keyOf(scarce))).toBe(BURST);
           expect(admitted).toBeGreaterThan(BURST);
         }
       } finally {
-        await crowd.close();
+        await load.close();
         await flush();
       }
     },
@@ -208,8 +208,8 @@ function identityIn(slot: number, namespace: string): string {
 interface Death {
   readonly failing: ClusterNode;
   readonly successor: ClusterNode;
-  readonly crowd: Crowd;
-  /** An identity of the failing's. */
+  readonly load: LoadGroup;
+  /** An identity of the failing node. */
   readonly scarce: string;
 }
 
@@ -219,7 +219,7 @@ function linesOf(histories: Histories, writer?: ClusterNode): string[] {
   );
 }
 
-/** Each slot from nothing, over the nodes that owned it one after another. */
+/** Replays each slot from nothing, over the nodes that owned it one after another. */
 function replayInOrder(histories: Histories, owners: readonly ClusterNode[], known: Known): Counts {
   const charged = new Map<string, number>();
   for (const ofSlot of histories.values()) {

@@ -2,28 +2,28 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startFaultProxy, startRedis } from '../../kit/servers/index.mjs';
 import type { RedisServer } from '../../kit/servers/index.mjs';
-import { Crowd } from './history.crowd.ts';
+import { LoadGroup } from './history.load.ts';
 import { replay, total } from './history.replay.ts';
 import { LOG } from './history.script.ts';
 import { isLong } from './length.mjs';
 
 /**
- * Under faults a reply may be lost while its charge stands, so here Redis itself keeps the history: the script notes
- * every execution. The load comes from three processes, and goes on from one fault to the next.
+ * Under faults a reply may be lost while its charge stands, so Redis itself keeps the history: the script records every
+ * execution. Three processes make the load, which continues from one fault to the next.
  */
 const MS = isLong ? 5_000 : 700;
 
-interface Scene {
+interface FaultContext {
   readonly redis: RedisServer;
   readonly proxy: Awaited<ReturnType<typeof startFaultProxy>>;
-  readonly crowd: Crowd;
+  readonly load: LoadGroup;
 }
 
-/** Whether decisions are degraded by it, executions are answered to nobody, or neither. */
+/** Whether the fault degrades decisions, or loses the replies of executions, or neither. */
 type Harm = 'degraded' | 'unheard' | 'none';
 
-/** In the name of the table: the fault, and how it is done to a server behind a proxy while calls go on. */
-const faults: [string, Harm, (scene: Scene) => Promise<void>][] = [
+/** By its name in the table: the fault, and how it is injected behind a proxy while calls go on. */
+const faults: [string, Harm, (context: FaultContext) => Promise<void>][] = [
   [
     'a server that stops (SIGSTOP) and goes on',
     'degraded',
@@ -75,12 +75,12 @@ const faults: [string, Harm, (scene: Scene) => Promise<void>][] = [
   [
     'client processes that die (SIGKILL) in the midst of their calls',
     'unheard',
-    async ({ proxy, crowd }) => {
-      // So that there are replies on their way at any time.
+    async ({ proxy, load }) => {
+      // So that some replies are on their way at any time.
       await proxy.delay(5, 30);
-      await crowd.decides();
-      await crowd.kill(0);
-      await crowd.kill(1);
+      await load.decides();
+      await load.kill(0);
+      await load.kill(1);
       await proxy.pass();
     },
   ],
@@ -92,13 +92,13 @@ describe.each([
   // Longer than a busy machine takes for any call.
   ['that harm nothing', 10_000, faults.filter(([, harm]) => harm === 'none')],
 ] as const)('under faults %s', (_, timeoutMs, chosen) => {
-  let scene: Scene;
+  let context: FaultContext;
   let before = { degraded: 0, unheard: 0, unclaimed: 0 };
 
   beforeAll(async () => {
     const redis = await startRedis();
     const proxy = await startFaultProxy(redis);
-    const crowd = new Crowd(
+    const load = new LoadGroup(
       [
         { door: { library: 'ioredis', port: proxy.port }, failStrategy: 'closed' },
         { door: { library: 'node-redis', port: proxy.port }, failStrategy: 'open' },
@@ -106,33 +106,33 @@ describe.each([
       ],
       { timeoutMs },
     );
-    scene = { redis, proxy, crowd };
-    await crowd.going();
+    context = { redis, proxy, load };
+    await load.going();
   });
   afterAll(async () => {
-    await scene.crowd.close();
-    await scene.proxy.close();
-    await scene.redis.close();
+    await context.load.close();
+    await context.proxy.close();
+    await context.redis.close();
   });
 
   test.each(chosen)(
     '%s: admitted <= charged <= issued, and the twin decides the same',
     async (name, harm, fault) => {
-      const { redis, crowd } = scene;
-      crowd.askFor(name);
-      await fault(scene);
-      await crowd.decides();
-      await crowd.exhausts();
-      await crowd.rest();
+      const { redis, load } = context;
+      load.askFor(name);
+      await fault(context);
+      await load.decides();
+      await load.exhausts();
+      await load.rest();
 
-      // From the beginning, over all faults so far.
+      // Checks the history from the beginning, over all faults so far.
       const log: string[] = await redis.command('LRANGE', LOG, 0, -1);
-      const charged = replay(log, crowd.known);
+      const charged = replay(log, load.known);
       const noted = new Set(log);
       const now = {
-        degraded: crowd.degraded,
-        unheard: log.length - new Set(crowd.answered).size,
-        unclaimed: total(charged) - total(crowd.admitted),
+        degraded: load.degraded,
+        unheard: log.length - new Set(load.answered).size,
+        unclaimed: total(charged) - total(load.admitted),
       };
       const degraded = now.degraded - before.degraded;
       const unheard = now.unheard - before.unheard;
@@ -140,11 +140,11 @@ describe.each([
       before = now;
       console.log(
         `${name}: ${degraded} degraded, ${unheard} script calls not heard of, ${unclaimed} units charged and admitted to nobody; ` +
-          `so far ${crowd.summary(charged)}`,
+          `so far ${load.summary(charged)}`,
       );
-      expect(crowd.excesses(charged)).toEqual([]);
+      expect(load.excesses(charged)).toEqual([]);
       expect(
-        crowd.answered.filter((line) => !noted.has(line)),
+        load.answered.filter((line) => !noted.has(line)),
         'no answer is from elsewhere',
       ).toEqual([]);
       if (harm === 'unheard') expect(unheard).toBeGreaterThan(0);

@@ -2,7 +2,7 @@ import { expect } from 'vitest';
 import { decide } from '../../../src/script/decide.ts';
 import type { Entry } from '../../../src/script/call-shape.ts';
 
-/** What each script call asked for, by its keys and arguments. */
+/** The calls of each script call, by its keys and arguments. */
 export type Known = ReadonlyMap<string, readonly Entry[]>;
 
 /** Units by key, or by identity. */
@@ -16,7 +16,7 @@ export function total(counts: Counts): number {
   return [...counts.values()].reduce((sum, units) => sum + units, 0);
 }
 
-/** A history as Redis has it, decided again by the twin from nothing: what passed, by key. */
+/** Replays a history from Redis on the twin, from empty state; returns the units admitted, by key. */
 export function replay(history: readonly string[], known: Known): Counts {
   const kept = new Map<string, string>();
   for (const line of history) {
@@ -33,7 +33,7 @@ export function replay(history: readonly string[], known: Known): Counts {
   return chargesOf(history, known);
 }
 
-/** What passed according to the answers themselves, by key. */
+/** The units admitted according to the answers themselves, by key. */
 export function chargesOf(history: readonly string[], known: Known): Counts {
   const charged = new Map<string, number>();
   for (const line of history) {
@@ -50,7 +50,7 @@ export function chargesOf(history: readonly string[], known: Known): Counts {
   return charged;
 }
 
-/** Microseconds on the clock of the server that decided it. */
+/** Microseconds on the clock of the server that decided. */
 export function timeOf(line: string): number {
   return Number(line.split('|')[2]!.split(' ', 1)[0]);
 }

@@ -5,8 +5,8 @@ import type { ScriptSource } from '../../../src/redis/connection/script.ts';
 import type { RedisServer } from '../../kit/servers/index.mjs';
 
 /**
- * The production script that also keeps a record of itself: `first` runs before it decides anything, `last` in place
- * of the end of every decision that it made.
+ * The production script with a record of itself: `first` runs before it decides anything, `last` in place of the end of
+ * every decision.
  */
 export function scriptThatAlso({ first, last }: { first: string; last: string }): ScriptSource {
   const source = (name: string): string =>
@@ -25,9 +25,9 @@ export function scriptThatAlso({ first, last }: { first: string; last: string })
 }
 
 /**
- * Notes every execution in a list, in the same instant, so that the list is replicated together with the states. On a
- * cluster the list is in the slot of the call, whose tag comes as one more argument, and each node has its own: so
- * they are in order when a slot has moved, and none is in another's way.
+ * Records every execution in a list at once with its writes, so that the list is replicated together with the states.
+ * On a cluster the list is in the slot of the call, whose hash tag is one more argument, and each node has its own
+ * list. So records stay in order when a slot moves.
  */
 export function scriptThatNotes(): ScriptSource {
   return scriptThatAlso({
@@ -48,10 +48,10 @@ export function scriptThatNotes(): ScriptSource {
   });
 }
 
-/** The list; on a cluster its name has a tag before it and the node that wrote it behind. */
+/** The list. On a cluster its name begins with a hash tag and ends with the node that wrote it. */
 export const LOG = '#history@';
 
-/** From here on it runs no script any more, so what it has noted by now is its whole history. */
+/** From here on the server runs no script, so its records so far are its whole history. */
 export async function runNoMore(server: RedisServer): Promise<void> {
   await server.command('ACL', 'SETUSER', 'default', '-eval', '-evalsha');
 }

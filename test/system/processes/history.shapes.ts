@@ -4,7 +4,7 @@ import { makeShape } from '../../../src/script/call-shape.ts';
 import type { Shape } from '../../../src/script/call-shape.ts';
 import type { Asked } from './asked.mjs';
 
-/** The driver asks a limit for its twin and whether it is a shadow; its numbers are the plan's. */
+/** The driver asks a limit only for its twin and whether it is a shadow. Its numbers are in the plan. */
 const limitsByAlgorithm: Record<string, Limit> = {
   token_bucket: tokenBucket({ rate: 1, period: '1s' }),
   sliding_window: slidingWindow({ rate: 1, period: '1s' }),
@@ -13,7 +13,7 @@ const limitsByAlgorithm: Record<string, Limit> = {
 
 const shapes = new Map<string, Shape>();
 
-/** The shape that a process has told of: one and the same for all that asked alike. */
+/** The shape that a process reported: one object for all equal calls. */
 export function shapeAsked(asked: Asked): Shape {
   const name = JSON.stringify(asked);
   let shape = shapes.get(name);

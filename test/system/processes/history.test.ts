@@ -22,14 +22,14 @@ const worker = new URL('history.worker.mjs', import.meta.url);
 const PROCESSES = 8;
 const DECISIONS = isLong ? 125_000 : 8_000;
 const SEQUENCE = 'history-sequence';
-/** What `ready` asks for. */
+/** The calls of `ready`. */
 const PROBES = 6 + 32;
 const POISON = 'not a state';
 
 const plans: Record<string, Numbers[]> = {
   own: [{ rate: 50, period: '1s', burst: 20 }],
   simple: [{ rate: 20, period: '1s', burst: 50 }],
-  // The same key as `own`, with other numbers, whose recovery is no whole number of microseconds.
+  // The same key as `own`, with other numbers, whose recovery takes no whole number of microseconds.
   reshaped: [{ rate: 7, period: '1s', burst: 5 }],
   named: [
     { name: 'short', rate: 30, period: '1s', burst: 10 },
@@ -52,8 +52,8 @@ const plans: Record<string, Numbers[]> = {
 };
 
 /**
- * The production script, but it also draws a number in the same instant, notes which keys have not expired, and
- * answers both at the end.
+ * The production script, which also counts its execution, notes which keys have not expired, and appends both to the
+ * answer.
  */
 const recordingScript = scriptThatAlso({
   first: `
@@ -75,7 +75,7 @@ interface Recorded {
   readonly reply: readonly (number | string)[];
 }
 
-/** What all processes recorded, in the order in which Redis decided it. */
+/** The records of all processes, in the order in which Redis decided. */
 function merge(histories: readonly History[]): Recorded[] {
   return histories
     .flatMap(({ asked, batches }) => {
@@ -94,7 +94,7 @@ function merge(histories: readonly History[]): Recorded[] {
     .sort((a, b) => a.sequence - b.sequence);
 }
 
-/** `flags` has one character per key sent; neighbours that share a key have sent it once. */
+/** `flags` has one character per key sent; neighbours that share a key sent it once. */
 function presentOf(entries: readonly Entry[], flags: string): Set<string> {
   const sent: string[] = [];
   entries.forEach((entry, i) => {
@@ -111,7 +111,7 @@ interface Kept {
   expiresAt: number;
 }
 
-/** A reply of the twin to every batch, from a table that keeps what is written to it for ever. */
+/** The twin's reply to every batch, from a table that never expires a key. */
 function replay(history: readonly Recorded[], kept: Map<string, Kept>): (number | string)[][] {
   return history.map(({ entries, now }) =>
     decide(entries, now, {
@@ -125,8 +125,8 @@ function replay(history: readonly Recorded[], kept: Map<string, Kept>): (number 
 }
 
 /**
- * The same, over steps of the clock: what had expired before a step back is gone, and does not come back with the
- * time. When exactly Redis removes a key is its own affair, so here the recorded presence decides.
+ * The twin's reply to every batch, over steps of the clock: a key that expired before a step back stays deleted. When
+ * exactly Redis removes a key is up to Redis, so the recorded presence decides here.
  */
 function replayWithExpiry(
   history: readonly Recorded[],
@@ -140,7 +140,10 @@ function replayWithExpiry(
   });
 }
 
-/** Keys that were absent before their time. Redis counts whole milliseconds, from its own reading of the clock. */
+/**
+ * Keys that were absent before their TTL had passed. Redis counts whole milliseconds, from its own reading of the
+ * clock.
+ */
 function lostKeys(history: readonly Recorded[], kept: Map<string, Kept>): string[] {
   return history.flatMap((batch) => {
     const lost = keysIn(batch).filter(
@@ -155,7 +158,7 @@ function keysIn({ entries }: Recorded): string[] {
   return entries.flatMap(({ key, shape }) => keysOf({ key, shape }));
 }
 
-/** The first batch that the twin answers otherwise, with both answers. */
+/** The first batch for which the twin's answer differs, with both answers. */
 function firstDifference(
   history: readonly Recorded[],
   replies: readonly (number | string)[][],
@@ -177,7 +180,8 @@ function passedOn(key: string, history: readonly Recorded[]): { at: number; unit
     for (const entry of entries) {
       const { verb, rules, units, width } = entry.shape;
       if (entry.key === key && verb === 'allow') {
-        // Each limit answers for itself, and a refusal begins with a negative number: a call passes if none refuses.
+        // Each limit answers separately, and a refusal begins with a negative number: a call passes if no limit
+        // refuses.
         let at = place;
         const answers = rules.map(({ plan }) => Number(reply[(at += plan.width) - plan.width]));
         if (answers.every((answer) => answer >= 0)) passed.push({ at: now, units });
@@ -195,7 +199,7 @@ describe(`the history of ${PROCESSES} processes`, () => {
   let close: () => Promise<void>;
   let histories: History[];
   let history: Recorded[];
-  /** What was decided before the first step of the clock. */
+  /** Decisions before the first step of the clock. */
   let forward: Recorded[];
   let sequence: number;
   let kept: Map<string, Kept>;
@@ -231,7 +235,7 @@ describe(`the history of ${PROCESSES} processes`, () => {
     await executed(0.65 * batches);
     stepped?.clock.step(-60_000);
     await executed(0.8 * batches);
-    // Not back again: a key that has expired by then would be missing in a past that it was made for.
+    // Does not step back: a key that had expired would be missing at an earlier time for which it was written.
     stepped?.clock.restore();
     histories = (await group.results) as History[];
     sequence = Number(await redis.command('GET', SEQUENCE));
@@ -251,7 +255,7 @@ describe(`the history of ${PROCESSES} processes`, () => {
       Array.from({ length: sequence }, (_, i) => i + 1),
     );
     const decisions = history.reduce((sum, { entries }) => sum + entries.length, 0);
-    // One `ready()` each: a call and its reset.
+    // One `ready()` for each process: a call and its reset.
     expect(decisions).toBe(PROCESSES * (DECISIONS + PROBES));
     expect(decisions).toBeGreaterThanOrEqual(50_000);
     const count = (of: 'allowed' | 'refused' | 'failed'): number =>
@@ -310,7 +314,7 @@ describe(`the history of ${PROCESSES} processes`, () => {
       const units = passed.reduce((sum, each) => sum + each.units, 0);
       expect(units).toBeGreaterThan(burst);
       const start = passed[0]!.at;
-      // Of all intervals that end here, the worst begins where the units before it were fewest for their time.
+      // Of all intervals that end here, the worst begins where the earlier units are fewest for their time.
       let fewest = Infinity;
       let sum = 0;
       let most = -Infinity;

@@ -55,7 +55,7 @@ await runAsWorker(
         });
       },
     };
-    // Limiters on one client share its connection, so the limiter's own calls go through this script.
+    // Limiters on one client share its connection, so the limiter's own calls use this script, too.
     connectionOfClient(client, recording);
     const limiter = new RateLimiter({
       redis: client,
@@ -81,9 +81,13 @@ await runAsWorker(
         history.failed += 1;
       }
     };
-    /** A call under one whole limit, as most are: a batch of them takes the script's short way. @param {number} lane */
+    /**
+     * A call under one limit without fractions, as most are: a batch of equal calls takes the script's fast path.
+     *
+     * @param {number} lane
+     */
     const simple = (lane) => limiter.allow(`simple:${lane}`, { limits: plans['simple'] ?? [] });
-    /** Two whose histories are checked against the law itself. */
+    /** Two identities whose histories are checked against the rate itself. */
     const lawful = () => {
       const plan = random.pick(['whole', 'parts', 'mixed']);
       const options = { limits: plans[plan] ?? [], cost: random.pick([1, 1, 2, 5]) };
@@ -106,7 +110,7 @@ await runAsWorker(
     await keepInFlight(64, async (lane) => {
       if (left <= 0) return false;
       left -= 1;
-      // In stretches, so that there are batches of one kind as well as mixed ones.
+      // In phases, so that there are batches of equal calls as well as mixed ones.
       const stretch = Math.floor(left / 500) % 3;
       const kind =
         stretch === 0 ? 0 : stretch === 1 ? 0.3 + 0.7 * random.fraction() : random.fraction();

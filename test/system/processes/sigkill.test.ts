@@ -14,7 +14,7 @@ const PROCESSES = 8;
 const KILLED = 4;
 const IN_FLIGHT = 64;
 const BURST = 20_000;
-/** One unit in 26 minutes: nothing comes back during the test. */
+/** One unit takes 26 minutes: none recovers during the test. */
 const limit = { rate: BURST, period: '365d' } as const;
 
 describe('processes that are killed while they call', () => {

@@ -17,17 +17,17 @@ const LOG_US = 500_000;
 
 interface Numbers {
   readonly name: string;
-  /** Units in a second. */
+  /** Units per second. */
   readonly rate: number;
   readonly burst: number;
-  /** Units in half a second. */
+  /** Units per half second. */
   readonly log: number;
   readonly third: 'window' | 'places';
-  /** Units in a second of the clock, or holders. */
+  /** Units per second of the clock, or lease holders. */
   readonly most: number;
 }
 
-/** Each of the three is the one that refuses, at one time or another. */
+/** Numbers with which each of the three limits refuses at some time. */
 const sets: Numbers[] = [
   {
     name: 'a token bucket, a log and a fixed window',
@@ -37,7 +37,7 @@ const sets: Numbers[] = [
     third: 'window',
     most: 90,
   },
-  // Places are taken one after another for as long as a call takes, so the rates beside them are low.
+  // Each place is held for as long as a call takes, so the rates beside it are low.
   {
     name: 'a token bucket, a log and places',
     rate: 40,
@@ -52,14 +52,14 @@ function taskOf({ rate, burst, log, third, most: max }: Numbers): Three {
   return {
     bucket: { rate, period: '1s', burst },
     log: { rate: log, period: '500ms' },
-    // No place becomes free because a lease ended by itself.
+    // No place becomes free by expiry of a lease.
     ...(third === 'window'
       ? { window: { rate: max, period: '1s' } }
       : { places: { max, ttl: '1h' } }),
   };
 }
 
-/** The production script; each decision is also written down, in order, at the script's own time. */
+/** The production script, which also records each decision, in order, at the script's own time. */
 function recording(): ReturnType<typeof assemble> {
   const source = readFileSync(new URL('../../../src/script/decide.lua', import.meta.url), 'utf8');
   const decided = 'entries[#entries + 1] = entry\n';
@@ -88,10 +88,11 @@ function most(counts: Iterable<number>): number {
   return [...counts].reduce((a, b) => Math.max(a, b), 0);
 }
 
-/** How many more units than `burst + rate · Δ` passed during the worst Δ that begins and ends with a call. */
+/** How many units more than `burst + rate · Δ` passed in the worst interval Δ that begins and ends with a call. */
 function beyondBucket(at: readonly number[], { rate, burst }: Numbers): number {
   let worst = -Infinity;
-  // For each end the worst beginning, in parts of a microsecond that stay whole: n − rate · t is what is left over.
+  // Finds the worst beginning for each end. Measures in parts of a microsecond that stay whole: the excess is n − rate
+  // · t.
   let least = Infinity;
   for (const [n, t] of at.entries()) {
     const scaled = n * 1_000_000 - rate * (t - at[0]!);
@@ -181,10 +182,10 @@ describe(`${PROCESSES} processes with ${IN_FLIGHT} calls in flight each, all for
       expect(most(third === 'window' ? windows.values() : holders)).toBe(set.most);
       expect(held).toBe(0);
 
-      // And it was they that held it: far more was asked for, and each refused.
+      // Each limit was the one that bound: callers asked for far more, and each limit refused.
       expect(decided).toBeGreaterThan(2 * at.length);
       expect(['bucket', 'log', third].filter((name) => refusedBy(name) === 0)).toEqual([]);
-      // What the bucket gives back is less than the log lets pass, and no less comes through than that.
+      // The bucket refills less than the log admits, and at least its refill passed.
       expect(worstWindow(at)).toBeGreaterThan(set.log / 2);
     },
   );

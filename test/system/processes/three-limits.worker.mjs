@@ -49,7 +49,7 @@ await runAsWorker(
           ...(window === undefined ? [] : [fixedWindow({ ...window, name: 'window' })]),
           ...(places === undefined ? [] : [concurrency({ ...places, name: 'places' })]),
         ],
-        // A decision without Redis would prove nothing: it fails the test.
+        // A degraded decision would prove nothing: it fails the test.
         failStrategy: 'throw',
         timeoutMs: 10_000,
       });

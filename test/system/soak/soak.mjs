@@ -12,7 +12,7 @@ import { own, startFaultProxy, startRedis } from '../../kit/servers/index.mjs';
  */
 
 /**
- * What can go wrong, for as long as it is told to; each leaves things as they were.
+ * The faults, each for a given time; each ends with the server as it was before.
  *
  * @type {Readonly<Record<string, (redis: RedisServer, proxy: FaultProxy, ms: number) => Promise<void>>>}
  */
@@ -75,12 +75,13 @@ const faults = {
   },
 };
 
-/** How long the longest fault lasts, and how long calm must have lasted before anything is measured. */
+/** The longest fault, and how long it must be calm before memory is measured. */
 const LONGEST_FAULT_MS = 3_000;
 const CALM_MS = 3_000;
 
 /**
- * A process under load and one random fault after another; then what it holds at the end against what it held before.
+ * Runs a process under load with one random fault after another. Compares what it holds at the end with what it held at
+ * the start.
  *
  * @param {object} options
  * @param {number} options.minutes
@@ -132,7 +133,7 @@ export async function soak({
         `${(sample.heap / 2 ** 20).toFixed(1)} MiB  ${JSON.stringify(sample.resources)}  ${sample.listeners} listeners`,
       );
       if (performance.now() >= until) break;
-      // Each of them comes up before any comes again.
+      // Every fault occurs once before any occurs again.
       const round = seen.slice(seen.length - (seen.length % names.length));
       const left = names.filter((name) => !round.includes(name));
       const name = /** @type {string} */ (left[Math.floor(random() * left.length)] ?? names[0]);
@@ -154,18 +155,18 @@ export async function soak({
   }
 }
 
-/** What may come and go between two samples without being a leak, in bytes. */
+/** Bytes that may come and go between two samples without being a leak. */
 const HEAP_SLACK = 1.5 * 2 ** 20;
 
 /**
- * What grew from the first third of the samples to the last one; empty where everything stayed flat.
+ * Lists everything that grew from the first third of the samples to the last third; empty if nothing did.
  *
  * @param {readonly Sample[]} samples
  * @returns {string[]}
  */
 export function growth(samples) {
   const third = Math.max(1, Math.floor(samples.length / 3));
-  // Before the first fault the connection's own things have not all been made.
+  // Before the first fault the connection has not made all of its own objects.
   const early = samples.slice(1, 1 + third);
   const late = samples.slice(-third);
   /** @type {string[]} */

@@ -1,5 +1,5 @@
 // @ts-check
-/** The process that is soaked: a steady load on one limiter by URL, and what it holds, whenever the parent asks. */
+/** The soaked process: a steady load on one limiter by URL. Reports memory and resources when the parent asks. */
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { concurrency, RateLimiter, tokenBucket } from 'distributed-rate-limiter';
@@ -43,7 +43,7 @@ async function call(number) {
   const decision = lease ?? (await rates.allow(identity));
   tally.slowestMs = Math.max(tally.slowestMs, performance.now() - since);
   tally[decision.degraded ? 'degraded' : 'real'] += 1;
-  // A lease whose release finds no store ends by itself.
+  // A lease whose release does not reach the store expires.
   await lease?.release().catch(() => false);
 }
 
@@ -54,7 +54,7 @@ async function load() {
   while (!ending.signal.aborted) {
     await sleep(TICK_MS);
     const now = performance.now();
-    // What a busy machine kept it from asking is not asked later all at once.
+    // Calls missed on a busy machine are not made up all at once later.
     owed += (Math.min(now - last, 5 * TICK_MS) * perSecond) / 1_000;
     last = now;
     for (; owed >= 1; owed--) {
@@ -66,7 +66,7 @@ async function load() {
 }
 const loaded = load();
 
-/** Between calls, after the garbage is gone. @returns {Promise<Sample>} */
+/** Samples between calls, after garbage collection. @returns {Promise<Sample>} */
 async function sample() {
   loading = false;
   await Promise.all(pending);
@@ -97,6 +97,6 @@ async function end() {
   await loaded;
   await Promise.all(pending);
   await Promise.all([rates.close(), places.close()]);
-  // Whether the process then ends by itself is for the parent to see.
+  // The parent checks whether the process then ends by itself.
   process.send?.(tally, () => process.disconnect());
 }

@@ -1,5 +1,5 @@
 // @ts-check
-/** A script of somebody's: two calls at its top, and no close. */
+/** A user's script: two calls at its top level, without `close`. */
 import process from 'node:process';
 import { RateLimiterSync } from 'distributed-rate-limiter/sync';
 

@@ -80,7 +80,7 @@ describe('a script that never closes its limiter exits by itself, and writes not
     ],
   ])('as %s', (_, args) => {
     const env = { ...process.env, NODE_OPTIONS: '' };
-    // The script reads the argument behind its own name, which it does not have on a command line.
+    // The script reads the argument after its own name, which is absent on this command line.
     const url = args[0] === '-e' ? [redis.url] : ['no name', redis.url];
     const printed = execFileSync(process.execPath, [...args, ...url], {
       cwd: root,

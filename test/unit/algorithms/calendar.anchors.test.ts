@@ -10,7 +10,7 @@ const DAY = 86_400_000;
 const at = (text: string): number => Date.parse(text);
 const dateOf = (midnight: number): string => new Date(midnight).toISOString().slice(0, 10);
 
-/** The starts of a calendar's windows from one instant to another. */
+/** The starts of a calendar's windows between two instants. */
 function startsOf(calendar: Calendar, from: string, to: string): number[] {
   const starts: number[] = [];
   for (let now = at(from); now < at(to);) {
@@ -86,7 +86,7 @@ describe('weeks', () => {
     }
   });
 
-  test('begin on Monday without an anchor, and have the name of those that say so', () => {
+  test('begin on Monday without an anchor, and have the key name of weeks from Monday', () => {
     const usual = new Calendar('week', 'UTC').name;
     expect(new Calendar('week', 'UTC', anchorOfWeekday('monday')).name).toBe(usual);
     const names = WEEKDAYS.map((day) => new Calendar('week', 'UTC', anchorOfWeekday(day)).name);
@@ -109,7 +109,7 @@ describe('anchors where the clock is set', () => {
     ['Europe/Berlin', '2026-03-29', '2026-03-28T23:00Z'],
     ['Europe/Berlin', '2026-10-25', '2026-10-24T22:00Z'],
     ['America/New_York', '2026-11-01', '2026-11-01T04:00Z'],
-    ['America/Havana', '2026-11-01', '2026-11-01T04:00Z'], // 0:00 is shown twice: from the first on
+    ['America/Havana', '2026-11-01', '2026-11-01T04:00Z'], // 0:00 occurs twice: the window begins at the first
     ['America/Sao_Paulo', '2017-10-15', '2017-10-15T03:00Z'], // has no midnight
     ['Africa/Cairo', '2024-04-26', '2024-04-25T22:00Z'], // has no midnight
     ['Australia/Lord_Howe', '2026-10-04', '2026-10-03T13:30Z'],
@@ -125,7 +125,7 @@ describe('anchors where the clock is set', () => {
     const start = at(instant);
     expect(calendar.boundsAround(start)[1]).toBe(start);
     expect(calendar.boundsAround(start - 1)[2]).toBe(start);
-    // Also while a clock that was set back shows the day before once more.
+    // Also while a clock that was set back shows the previous day again.
     for (const minutes of [0, 1, 30, 59, 60, 61, 179, 180, 181]) {
       const asked = new Calendar('month', zone, anchor); // has no window cached
       expect(asked.boundsAround(start + minutes * MINUTE)[1]).toBe(start);
@@ -170,13 +170,13 @@ const ZONES = [
 
 type Unit = Exclude<CalendarUnit, 'minute' | 'hour'>;
 
-/** The date that a zone's wall shows, as its midnight in UTC: asked of Intl in another way than the source asks it. */
+/** The date on the clock of a zone, as its midnight in UTC. Asks Intl in another way than the source does. */
 function dateShown(zone: string): (instant: number) => number {
   const format = new Intl.DateTimeFormat('sv-SE', { timeZone: zone, dateStyle: 'short' });
   return (instant) => at(`${format.format(instant)}T00:00Z`);
 }
 
-/** Whether a window may begin on this date: by counting days, without an index of windows. */
+/** Whether a window may begin on this date: counts days, without an index of windows. */
 function begins(unit: Unit, anchor: string, date: number): boolean {
   const [then, now] = [new Date(anchor), new Date(date)];
   const isLastDay = new Date(date + DAY).getUTCDate() === 1;
@@ -231,7 +231,7 @@ test('windows tile the time, hold their instant and begin on the right date', as
 });
 
 test('every instant near a change of any clock lies in one window', () => {
-  // Zones that were set back over midnight, or skipped a date, in the past.
+  // Zones that were once set back over midnight, or skipped a date.
   for (const [zone, change] of [
     ['America/St_Johns', '2010-11-07T02:31Z'],
     ['America/Goose_Bay', '2006-10-29T03:01Z'],
@@ -335,7 +335,7 @@ describe('options', () => {
     expect(make(options)).toMatch(message);
   });
 
-  test('what belongs to a fixed window is told to another limit', () => {
+  test('an option of fixed windows is refused for other limits, with a hint', () => {
     const store = new MemoryStore();
     const limiter = (options: object) => () =>
       new RateLimiter({ store, rate: 5, ...options } as never);
@@ -378,7 +378,7 @@ test('a billing month starts over on its day, in its time zone', async () => {
   });
 });
 
-test('a new anchor inherits what another counted', async () => {
+test('a window with a new anchor keeps the units counted under the old one', async () => {
   const clock = new ManualClock(at('2026-02-10T00:00Z'));
   const limiter = new RateLimiter({
     store: new MemoryStore({ clock }),

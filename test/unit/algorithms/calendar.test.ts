@@ -5,7 +5,7 @@ import type { CalendarUnit } from '../../../src/algorithms/calendar.ts';
 const HOUR = 3_600_000;
 const at = (text: string): number => Date.parse(text);
 
-/** What a zone's wall shows at an instant, cut to the unit: asked of Intl in another way than the source asks it. */
+/** The local time of a zone at an instant, cut to the unit. Asks Intl in another way than the source does. */
 function shown(unit: CalendarUnit, timeZone: string): (instant: number) => string {
   const format = new Intl.DateTimeFormat('sv-SE', {
     timeZone,
@@ -25,7 +25,7 @@ function shown(unit: CalendarUnit, timeZone: string): (instant: number) => strin
   };
 }
 
-/** Walks the windows from one instant to another: they tile the time, and each begins where its unit is first shown. */
+/** Walks the windows between two instants: they leave no gap, and each begins where its unit first shows. */
 function walk(unit: CalendarUnit, timeZone: string, from: string, to: string): number[] {
   const calendar = new Calendar(unit, timeZone);
   const show = shown(unit, timeZone);
@@ -40,7 +40,7 @@ function walk(unit: CalendarUnit, timeZone: string, from: string, to: string): n
     expect(calendar.boundsAround(start - 1).slice(1, 3)).toEqual([before, start]);
     const label = show(now);
     expect([show(start), show(stop - 1)]).toEqual([label, label]);
-    // An hour that the clock shows twice is cut where the clock is set, and both parts show the same.
+    // An hour that the clock shows twice is split where the clock is set back, and both parts show the same hour.
     if (unit !== 'hour') {
       expect(show(start - 1)).not.toBe(label);
       expect(show(stop)).not.toBe(label);

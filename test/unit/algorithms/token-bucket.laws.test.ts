@@ -12,7 +12,7 @@ const CASES = 300;
 const START = 1_767_225_600_000_000;
 const SECOND = 1_000_000;
 
-/** One key that one or several limits share, at any instant. */
+/** A key that one or several limits share, at any instant. */
 class Bucket {
   readonly #table = new MapTable();
   readonly #builder = new CallBuilder();
@@ -24,7 +24,7 @@ class Bucket {
     return verdict as Verdict;
   }
 
-  /** Until when no excess is forgiven; 0 where none was. */
+  /** Until when no excess is forgiven; 0 if none was. */
   get until(): number {
     return Number(this.#table.stored.get('k')?.split(':')[3] ?? 0);
   }
@@ -35,7 +35,7 @@ function recoveryUs({ rate, periodMs }: Spec, units: number): number {
   return Number((BigInt(units) * BigInt(periodMs) * 1_000n + BigInt(rate) - 1n) / BigInt(rate));
 }
 
-/** The most that the limit promises to pass within Δ. */
+/** The most units that the limit allows within Δ. */
 function bound({ rate, periodMs, burst }: Spec, deltaUs: number): number {
   return burst + Number((BigInt(rate) * BigInt(deltaUs)) / (BigInt(periodMs) * 1_000n));
 }
@@ -59,7 +59,7 @@ interface Passed {
   readonly units: number;
 }
 
-/** The most units that passed within any interval, less what `most` grants to it; at most 0 where the law holds. */
+/** The most units that passed within any interval, minus the `most` allowed in it. At most 0 where the law holds. */
 function worst(passed: readonly Passed[], most: (from: number, to: number) => number): number {
   let excess = Number.NEGATIVE_INFINITY;
   for (let i = 0; i < passed.length; i++) {
@@ -91,13 +91,13 @@ describe('laws of the token bucket', () => {
     });
   });
 
-  test('passes exactly that much to a caller that returns when told', async () => {
+  test('passes exactly burst + floor(rate · Δ / period) to a caller that calls when told', async () => {
     let cases = 0;
     await check({ until: () => cases === CASES }, (random) => {
       const spec = anySpec(random);
       const extra = random.int(1, 200);
       random.note('units beyond the burst', extra);
-      // A clock of whole microseconds must not find the bucket full again: what overflows is lost.
+      // Before the bucket is full again by a clock of whole microseconds: a full bucket loses refill.
       if ((spec.burst - 1) * spec.periodMs * 1_000 < spec.rate) return;
       cases += 1;
       const bucket = new Bucket();
@@ -109,7 +109,7 @@ describe('laws of the token bucket', () => {
         passed += verdict.refused && bucket.allow(spec, 1, at).refused ? 0 : 1;
       }
       expect(passed).toBe(spec.burst + extra);
-      // Never a microsecond later than the rate alone demands, however long it goes on.
+      // Never a microsecond later than the rate requires, however long it goes on.
       expect(at - START).toBe(recoveryUs(spec, extra));
     });
   });
@@ -135,7 +135,7 @@ describe('laws of the token bucket', () => {
       bucket.allow(spec, spent, START);
       const verdict = bucket.allow(spec, cost, START - back);
       expect(verdict.retryUs).toBeLessThanOrEqual(recoveryUs(spec, spec.burst) + SECOND);
-      // And the wait is what it says: one microsecond too early, then in time.
+      // The wait is exact: one microsecond earlier the call is refused, then it passes.
       const then = START - back + verdict.retryUs;
       const early = verdict.refused ? bucket.allow(spec, cost, then - 1).retryUs : 1;
       expect(early).toBe(1);
@@ -150,7 +150,7 @@ describe('laws of the token bucket', () => {
       const until = random.int(0, 59);
       const bucket = new Bucket();
       const passed: Passed[] = [];
-      // True time; the server's clock is `step` off from the first call on until a certain one.
+      // True time. The server's clock differs by `step` from the first call until a certain later one.
       let at = START;
       for (const i of random.steps(2, 60)) {
         at += Math.floor(anyIdle(random) * recoveryUs(spec, 1));
@@ -161,7 +161,7 @@ describe('laws of the token bucket', () => {
           passed.push({ at, units });
         }
       }
-      // There are two steps: onto the wrong time, and back.
+      // There are two steps: to the wrong time, and back.
       const excess = worst(passed, (from, to) => bound(spec, to - from));
       expect(excess).toBeLessThanOrEqual(2 * spec.burst);
     });
@@ -193,10 +193,10 @@ describe('laws of the token bucket', () => {
           passed.push({ at, units });
         }
       }
-      // None before the earlier one is over.
+      // No forgiveness occurs before the earlier one is over.
       expect(Math.max(0, ...early)).toBe(0);
       forgiven += pardons.length;
-      // What the greater limit grants, one burst of the other where both spend, and one for each pardon.
+      // The greater limit's units, one burst of the other if both spend, and one for each forgiveness.
       const [shorter, longer] =
         recoveryUs(one, one.burst) <= recoveryUs(other, other.burst) ? both : [other, one];
       const excess = worst(passed, (from, to) => {
@@ -214,7 +214,7 @@ describe('laws of the token bucket', () => {
     const fast = { rate: 10, periodMs: 1_000, burst: 10, maxDebt: 0 };
     const bucket = new Bucket();
     let passed = 0;
-    // Every 100 ms for four seconds one call of the small limit, and as many of the great one as pass.
+    // Every 100 ms for four seconds: one call of the small limit, and as many of the large one as pass.
     for (let at = START; at <= START + 4 * SECOND; at += 100_000) {
       passed += bucket.allow(fast, 1, at).refused ? 0 : 1;
       while (!bucket.allow(hourly, 1, at).refused) {
@@ -226,7 +226,7 @@ describe('laws of the token bucket', () => {
     expect(passed).toBeLessThanOrEqual(1_001 + 1_000 + 1);
   });
 
-  test('grants that burst on top of both limits when both are spent', () => {
+  test('grants one extra burst on top of both limits when both are spent', () => {
     const slow = { rate: 1_000, periodMs: 3_600_000, burst: 1_000, maxDebt: 0 };
     const fast = { rate: 1_000, periodMs: 1_000, burst: 1_000, maxDebt: 0 };
     const bucket = new Bucket();
@@ -236,7 +236,7 @@ describe('laws of the token bucket', () => {
         passed += 1;
       }
     }
-    // 1,000 of the fast one, then 999 of the slow one, forgiven once, then as many again.
+    // 1,000 units of the fast limit, then 999 of the slow one, forgiven once, then as many again.
     expect(passed).toBe(2_998);
   });
 });

@@ -8,7 +8,7 @@ const DATE = 'Tue, 15 Nov 1994 08:12:31 GMT';
 
 type Fields = Record<string, string | readonly string[]>;
 
-/** The same fields as a server's record in odd spelling and as web Headers read the same. */
+/** Reads the fields as web Headers and as a record with upper-case names; both must agree. */
 function read(fields: Fields) {
   const web = new Headers();
   for (const [name, lines] of Object.entries(fields)) {
@@ -20,7 +20,7 @@ function read(fields: Fields) {
   return report;
 }
 
-/** A report's limits without what is undefined. */
+/** A report's limits without undefined properties. */
 function said(limits: readonly ReportedLimit[]): object[] {
   return limits.map((limit) => JSON.parse(JSON.stringify(limit)) as object);
 }

@@ -13,7 +13,7 @@ import type { BareItem } from '../../../src/fetch/structured-fields.ts';
 import { check } from '../../kit/random.mjs';
 import type { Random } from '../../kit/random.mjs';
 
-/** Headers in the normal run; `DRL_FUZZ` says how many in a longer one. */
+/** Headers in the normal run; `DRL_FUZZ` sets the number for a longer run. */
 const HEADERS = Number(process.env['DRL_FUZZ'] ?? 60_000);
 
 const SEEDS = [
@@ -53,7 +53,7 @@ function soup(random: Random): string {
   return random.list(0, 24, () => random.pick(ALPHABET)).join('');
 }
 
-/** The other library's answer in our words; undefined where it throws. */
+/** The other library's result in the form of ours; undefined if it throws. */
 function elsewhere<T>(read: () => T): T | undefined {
   try {
     return read();
@@ -68,7 +68,7 @@ function theirs(value: ItemElsewhere): unknown {
   if (value instanceof Date) return { type: 'date', value: value.getTime() / 1_000 };
   if (typeof value === 'boolean') return { type: 'boolean', value };
   if (typeof value === 'string') return { type: 'string', value };
-  // It does not tell 1.0 from 1.
+  // The library does not distinguish 1.0 from 1.
   if (typeof value === 'number') return { value: value + 0 };
   return Buffer.from(value as ArrayBuffer).toString('base64');
 }
@@ -76,7 +76,7 @@ function theirs(value: ItemElsewhere): unknown {
 function ours(bare: BareItem): unknown {
   if (bare.type === 'display') return 'display';
   if (bare.type === 'integer' || bare.type === 'decimal') return { value: bare.value };
-  // Padding, and bits that pad, may be spelt in several ways.
+  // Base64 allows several spellings of padding and of the bits that pad.
   if (bare.type === 'bytes') return Buffer.from(bare.value, 'base64').toString('base64');
   return { type: bare.type, value: bare.value };
 }
@@ -87,7 +87,7 @@ const ourMember = (bare: BareItem): unknown =>
   bare.type === 'inner-list' ? 'inner-list' : ours(bare);
 
 /**
- * structured-headers 2.1 refuses a date that anything follows, cannot hold one beyond JavaScript's.
+ * structured-headers 2.1 rejects a date that is followed by anything, and cannot hold dates beyond JavaScript's range.
  */
 function isContested(text: string): boolean {
   return /@-?\d+[^\d]|@-?\d{13}/.test(text);
@@ -154,7 +154,7 @@ const NAMES = [
   'Age',
 ];
 
-/** A figure that may be waited for: no fraction, never negative, never NaN. */
+/** A time that a caller can wait: whole, never negative, never NaN. */
 function isDuration(ms: number | undefined): boolean {
   return ms === undefined || (Number.isInteger(ms) && ms >= 0);
 }
@@ -184,7 +184,7 @@ test('random headers never make parseRateLimit throw or return an invalid durati
   expect(read).toBeGreaterThan(HEADERS / 10);
 });
 
-/** Nanoseconds per character of the fastest of several readings. */
+/** Nanoseconds per character in the fastest of several runs. */
 function pace(field: string): number {
   const times = Array.from({ length: 20 }, () => {
     const start = process.hrtime.bigint();
@@ -211,6 +211,6 @@ test.each([
   ['an open display string', (n: number) => `%"${'%c3'.repeat(n / 3)}`],
   ['a number and spaces', (n: number) => `1${' '.repeat(n)}x`],
 ])('parsing %s takes linear time', (_, make) => {
-  // Quadratic time would be 16 times as much per character.
+  // Quadratic time would take 16 times as long per character.
   expect(pace(make(8_000)) / pace(make(500))).toBeLessThan(8);
 });

@@ -2,9 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { clientAddress, identifyByAddress } from '../../../src/http/address/client-address.ts';
 import type { AddressOptions, AddressRequest } from '../../../src/http/address/client-address.ts';
 
-/**
- * What went wrong elsewhere, each under the number that it was published under, and why it does not here.
- */
+/** Vulnerabilities published for other libraries, each under its advisory's number, and why they do not occur here. */
 
 const PROXY = '10.0.0.1';
 const CLIENT = '203.0.113.7';
@@ -17,7 +15,7 @@ function request(remoteAddress: string, forwardedFor?: string): AddressRequest {
   };
 }
 
-/** The groups that requests through the proxy come from, when it is told these texts before the real client. */
+/** The groups of requests through the proxy, with these texts before the real client in the header. */
 function groups(
   written: readonly string[],
   options: AddressOptions = BEHIND_PROXY,
@@ -48,12 +46,12 @@ describe('X-Forwarded-For spoofing', () => {
   });
 
   test('GHSA-3m5p-2c4r-xxw2 / CVE-2026-16732: a number of hops trusts any peer and that many entries; a list does not', () => {
-    // What the documentation warns of: it holds only where nobody can come past the proxy.
+    // The documentation's warning: this holds only if no client can bypass the proxy.
     expect(clientAddress(request(CLIENT, '198.51.100.1'), { trustedProxies: 1 })).toBe(
       '198.51.100.1',
     );
     expect(clientAddress(request(CLIENT, '198.51.100.1'), BEHIND_PROXY)).toBe(CLIENT);
-    // Through the proxy a longer header gains nothing.
+    // A longer header does not help a client behind the proxy.
     expect(
       groups(
         made.map((text) => `${text}, ${CLIENT}`),
@@ -84,7 +82,7 @@ describe('IPv4-mapped IPv6', () => {
     for (const text of [...spellings, '0:0::0:ffff:203.0.113.7']) {
       expect(clientAddress(request(text))).toBe(CLIENT);
     }
-    // Dots alone do not make it IPv4.
+    // Dots alone do not make an address IPv4.
     expect(clientAddress(request('2001:db8::203.0.113.7'))).toBe('2001:db8::/64');
   });
 

@@ -4,7 +4,7 @@ import { parseAddress } from '../../../src/http/address/address.ts';
 import { check } from '../../kit/random.mjs';
 import { nearlyAddress } from '../../kit/fakes/spellings.ts';
 
-/** `net.isIP` is the second opinion; here it agrees to everything, so that the first is heard alone. */
+/** `net.isIP` is the second check. Here it accepts everything, so that the first check is tested alone. */
 vi.mock('node:net', async (original) => ({
   ...(await original<typeof net>()),
   isIP: () => 6,
@@ -15,7 +15,7 @@ test('the parser alone accepts what net.isIP accepts, 50,000 times', async () =>
   await check(50_000, (random) => {
     const text = nearlyAddress(random);
     random.note('text', text);
-    // What follows a percent sign is dropped, and only the second opinion looks at it.
+    // The text after a percent sign is dropped, and only the second check looks at it.
     if (!text.includes('%')) {
       expect(parseAddress(text) === undefined).toBe(isIP(text) === 0);
     }

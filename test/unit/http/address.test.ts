@@ -28,18 +28,18 @@ describe('an address', () => {
     ['::', '::/128'],
     ['::1', '::1/128'],
     ['1::', '1::/128'],
-    // `::` may stand for a single group, but is written for two or more only, and for the first of two equal runs.
+    // `::` may stand for a single group, but is written only for two or more, and for the first of two equal runs.
     ['1:2:3:4:5:6:7::', '1:2:3:4:5:6:7:0/128'],
     ['::2:3:4:5:6:7:8', '0:2:3:4:5:6:7:8/128'],
     ['1:0:0:2:0:0:3:4', '1::2:0:0:3:4/128'],
     ['1:0:0:2:0:0:0:4', '1:0:0:2::4/128'],
     ['2001:DB8::00AB', '2001:db8::ab/128'],
-    // Mapped, in three notations: IPv4 by its bits.
+    // Mapped addresses, in three notations: IPv4 by their bits.
     ['::ffff:1.2.3.4', '1.2.3.4'],
     ['::FFFF:102:304', '1.2.3.4'],
     ['0:0:0:0:0:ffff:0102:0304', '1.2.3.4'],
     ['0::ffff:1.2.3.4%eth0', '1.2.3.4'],
-    // Its neighbours are not.
+    // Neighbouring prefixes are not mapped.
     ['::fffe:1.2.3.4', '::fffe:102:304/128'],
     ['::ffff:0:1.2.3.4', '::ffff:0:102:304/128'],
     ['::1:ffff:1.2.3.4', '::1:ffff:102:304/128'],
@@ -111,7 +111,7 @@ describe('a node of a forwarding header', () => {
     ['[::1]:80', '::1/128'],
     ['[::ffff:1.2.3.4]:65535', '1.2.3.4'],
     ['[fe80::1%eth0]:80', 'fe80::1/128'],
-    // Without brackets what could be a port is a group.
+    // Without brackets the last group could be a port; it is read as a group.
     ['2001:db8::1:80', '2001:db8::1:80/128'],
     ['1.2.3.4:', undefined],
     ['1.2.3.4:65536', undefined],
@@ -165,7 +165,7 @@ test('100,000 spellings of 20,000 addresses fall into the right groups', async (
   expect(groups.size).toBeGreaterThan(10_000);
 });
 
-/** In the normal run a slice. */
+/** The normal run checks a part of them. */
 const strings = Number(process.env['DRL_FUZZ'] ?? 50_000);
 
 test(
@@ -177,7 +177,7 @@ test(
       const text = nearlyAddress(random);
       random.note('text', text);
       const address = parseAddress(text);
-      // Neither throws, whatever it is.
+      // Neither throws, for any text.
       parseNode(text);
       parseNetwork(text);
       const version = isIP(text);
@@ -186,7 +186,7 @@ test(
         version === 0 ? address === undefined : address?.join() === bytesByIpaddr(text).join();
       if (!right || isDotted(text) !== (version === 4)) expect.fail(String(address));
     });
-    // Both kinds were there.
+    // Both kinds occurred.
     expect(addresses).toBeGreaterThan(strings / 10);
     expect(addresses).toBeLessThan(strings * 0.9);
   },
@@ -199,7 +199,7 @@ describe('a network', () => {
     ['2001:DB8::/32', '2001:db8::/32'],
     ['::1', '::1/128'],
     ['::/0', '::/0'],
-    // A prefix of mapped addresses is one of IPv4.
+    // A prefix of mapped addresses is a prefix of IPv4.
     ['::ffff:10.0.0.0/104', '10.0.0.0/8'],
     ['::ffff:0:0/96', '0.0.0.0/0'],
     ['::ffff:0:0/95', undefined],
@@ -234,12 +234,12 @@ describe('a network', () => {
       const family = bytes.length === 4 ? 'ipv4' : 'ipv6';
       const plain = (it: readonly number[]): string => ipaddr.fromByteArray([...it]).toString();
       const prefix = random.int(1, bytes.length * 8);
-      // One bit is another, near the prefix.
+      // Changes one bit, near the prefix.
       const other = [...bytes];
       const bit = Math.min(bytes.length * 8 - 1, Math.max(0, prefix + random.int(-3, 3)));
       other[bit >> 3]! ^= random.chance(80) ? 0x80 >> (bit & 7) : 0;
       const [network, address] = [plain(bytes), plain(other)];
-      // A mapped address is IPv4 here, and of no IPv6 network.
+      // A mapped address is IPv4 here, and in no IPv6 network.
       if (
         parseAddress(network)!.length !== bytes.length ||
         parseAddress(address)!.length !== bytes.length

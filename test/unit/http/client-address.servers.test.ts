@@ -11,10 +11,10 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { identifyByAddress } from '../../../src/http/address/client-address.ts';
 import type { AddressRequest } from '../../../src/http/address/client-address.ts';
 
-/** Reads who the client is from the framework's own request, and answers with it. */
+/** Reads the client's address from the framework's own request, and answers with it. */
 const identify = identifyByAddress({ trustedProxies: ['loopback', 'unix'] });
 
-/** These have no types, or types that the project's own settings refuse. */
+/** These have no types, or types that the project's settings reject. */
 async function load<T>(name: string): Promise<T> {
   return (await import(name)) as T;
 }
@@ -53,7 +53,7 @@ afterEach(async () => {
   for (const close of closing.splice(0)) await close();
 });
 
-/** Each listens on a port of its own, for IPv4 and IPv6 alike, and returns the port. */
+/** Each server listens on its own port, for IPv4 and IPv6, and returns the port. */
 const servers: Readonly<Record<string, () => Promise<number>>> = {
   'node:http': () => listening(http.createServer((req, res) => res.end(String(identify(req))))),
   'Express 5': () =>
@@ -116,7 +116,7 @@ describe.each(Object.entries(servers))('%s', (_, start) => {
       await ask({ host: '::1', port }, { 'X-Forwarded-For': '1.1.1.1, 203.0.113.7' }),
       await ask({ host: '::1', port }, { 'X-Forwarded-For': '1.1.1.1, unknown' }),
     ];
-    // Where a framework has several views of a request, they agree.
+    // If a framework has several views of a request, they agree.
     expect(answers.flatMap((answer) => [...new Set(answer.split(' and '))])).toEqual([
       '127.0.0.1',
       '::/64',
@@ -158,14 +158,14 @@ test('trusts a Unix domain socket by name', async () => {
 });
 
 test('does not take a closed TCP connection for a Unix domain socket', async () => {
-  // Whoever is connected is trusted only if it is on a Unix domain socket.
+  // A peer is trusted without an address only on a Unix domain socket.
   const onlyUnix = identifyByAddress({ trustedProxies: ['unix'] });
   const server = http.createServer();
   const port = await listening(server);
   const headers = { 'X-Forwarded-For': '203.0.113.7' };
   http.get({ host: '127.0.0.1', port, headers, agent: false }).once('error', () => {});
   const [req] = (await once(server, 'request')) as [http.IncomingMessage];
-  // Nobody has asked for the address yet, and a socket that is closed cannot tell it any more.
+  // The address has not been read yet, and a closed socket no longer tells it.
   req.socket.destroy();
   await once(req.socket, 'close');
   expect(req.socket.remoteAddress).toBeUndefined();

@@ -17,7 +17,7 @@ function request(
   return { headers, socket: { remoteAddress, localAddress: '192.0.2.80', destroyed: false } };
 }
 
-/** Who is connected, what `X-Forwarded-For` says, who it is. */
+/** The peer's address, the text of `X-Forwarded-For`, the expected client. */
 type Row = readonly [why: string, peer: string, header: string | string[], client: string];
 
 function expectRows(options: AddressOptions, rows: readonly Row[]): void {
@@ -403,7 +403,7 @@ describe('the shapes of a request', () => {
     expect(identify(source(undefined))).toBeUndefined();
     expect(identify(source(undefined, false))).toBeUndefined();
     expect(identifyByAddress({ trustedProxies: [] })(source(CLIENT))).toBe(CLIENT);
-    // Who is not trusted is not even asked.
+    // The header of an untrusted peer is not even read.
     expect(asked).toHaveLength(2);
   });
 
@@ -449,7 +449,7 @@ describe('the warning DRL_UNTRUSTED_FORWARDED', () => {
   });
 
   test('is emitted once for all calls of clientAddress', async () => {
-    // Tests before this one may have had it already.
+    // Earlier tests may have caused the warning already.
     vi.resetModules();
     const fresh = await import('../../../src/http/address/client-address.ts');
     fresh.clientAddress(forwarded, { trustedProxies: [] });

@@ -19,14 +19,14 @@ import { deferred } from './deferred.ts';
 import type { Answer, ErrorHandling, Framework, Handler, Served } from './framework.ts';
 import { lifeContract } from './life-contract.ts';
 
-/** Such as a database's driver has. */
+/** An error like those of a database driver. */
 class ObjectId {
   readonly hex = 'anna';
 }
 
 const QUOTA_EXCEEDED = 'https://iana.org/assignments/http-problem-types#quota-exceeded';
 
-/** What every adapter does, through real sockets. */
+/** The contract of every adapter, through real sockets. */
 export function frameworkContract<Request extends object>(framework: Framework<Request>): void {
   const ok = async (): Promise<Answer> => ({ status: 200, body: 'done' });
   const user = (request: Request): string | undefined => framework.header(request, 'x-user');
@@ -57,7 +57,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
   const given = (limits: RateLimiter['limits']): RateLimiter =>
     new RateLimiter({ store: new MemoryStore({ clock }), limits });
 
-  /** Resolves once `condition` holds; what is awaited happens after the response has been read. */
+  /** Resolves once `condition` holds, because some effects follow after the response has been read. */
   const eventually = (condition: () => Promise<boolean>): Promise<void> =>
     vi.waitFor(async () => {
       expect(await condition()).toBe(true);
@@ -68,7 +68,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
     let awayAndOpen: RateLimiter;
 
     beforeAll(() => {
-      // Port 1 of loopback: nothing listens there.
+      // Port 1 of loopback has no listener.
       const redis = 'redis://127.0.0.1:1';
       away = new RateLimiter({ redis, rate: 1, period: '1m', failStrategy: 'closed' });
       awayAndOpen = new RateLimiter({ redis, rate: 1, period: '1m' });
@@ -730,7 +730,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
         expect(await free(limiter)).toBe(false);
         gone.abort();
         await eventually(async () => {
-          push('more'); // a server may see it only when it writes
+          push('more'); // a server may notice only when it writes
           return free(limiter);
         });
         end();
@@ -751,7 +751,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
         await asked.promise;
         socket.destroy();
         await once(socket, 'close');
-        await sleep(20); // until the server has seen it
+        await sleep(20); // until the server has noticed
         goOn.resolve();
         await sleep(20); // until a place could have been taken
         await eventually(() => free(limiter));
@@ -761,7 +761,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
   });
 }
 
-/** A body that a test writes piece by piece. */
+/** A body that the test writes piece by piece. */
 function stream(): { source: AsyncIterable<string>; push(text: string): void; end(): void } {
   const waiting: string[] = [];
   let ended = false;

@@ -1,4 +1,4 @@
-/** A promise with its ends outside. */
+/** A promise with its resolve and reject functions. */
 export function deferred<T>(): { promise: Promise<T>; resolve(value: T): void } {
   let resolve!: (value: T) => void;
   const promise = new Promise<T>((settle) => {

@@ -30,7 +30,7 @@ for (const [version, express] of [
           },
         );
       }
-      // Express's own would write the error to the console. It keeps no field but those of `error.headers`.
+      // Express's own handler would log the error to the console. It keeps only the header fields in `error.headers`.
       if (errors !== 'as the error says') {
         app.use((_error: unknown, _: unknown, response: ServerResponse, next: () => void) => {
           if (response.headersSent) next();
@@ -92,7 +92,7 @@ describe('Express', () => {
       });
       const server = createServer();
       server.on('upgrade', (request, socket) => {
-        // As a WebSocket library does.
+        // Writes to the socket as a WebSocket library does.
         socket.resume().once('end', () => socket.end());
         app(request, new ServerResponse(request));
       });

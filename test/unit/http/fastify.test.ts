@@ -35,7 +35,7 @@ async function serve(app: FastifyInstance): Promise<{ origin: string; close(): P
   };
 }
 
-/** Handlers read no bodies here, and Fastify parses none that has no type. */
+/** Handlers read no bodies here, and Fastify parses no body without a type. */
 function answering({ handler }: Route<FastifyRequest>): RouteHandlerMethod {
   return async (asked, reply) => {
     const { status, body } = await handler(asked);
@@ -161,7 +161,7 @@ describe('Fastify', () => {
       '%s in `config.rateLimit` has its effect on the route',
       async (_, own, expected) => {
         const app = create();
-        // Address options are of no use where a route says itself who is limited.
+        // Address options have no use on a route that identifies its callers itself.
         app.register(rateLimit, { limiter: memory(5), ipv6Prefix: 56 });
         app.get('/', { config: { rateLimit: own() } }, ok);
         expect(await statuses(app, '/', '/', '/')).toEqual(expected);

@@ -16,7 +16,7 @@ import { parseList } from 'structured-headers';
 
 type Fields = Record<string, string>;
 
-/** The fields of each of so many requests at one instant. */
+/** The fields of the responses to this many requests at one instant. */
 async function fieldsOf(
   limits: readonly Limit[],
   requests: number,
@@ -120,7 +120,7 @@ describe('the header profiles', () => {
     expect(first).toEqual({});
     expect(refused).toEqual({ 'Content-Type': 'application/problem+json', 'Retry-After': '1' });
     const codes = warn.mock.calls.map(([, options]) => (options as { code?: string }).code);
-    // Whoever makes a guard for each request, as this file does, is told that, too.
+    // A guard made for each request, as in this file, causes a warning as well.
     expect(codes.filter((code) => code !== 'DRL_MADE_PER_REQUEST')).toEqual(['DRL_HOOK_FAILED']);
     warn.mockRestore();
   });

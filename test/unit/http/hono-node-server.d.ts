@@ -1,4 +1,4 @@
-/** Stands in for the types of @hono/node-server (tsconfig.json), which take a browser's WebSocket events for granted. */
+/** Replaces the types of @hono/node-server (tsconfig.json), which expect a browser's WebSocket events. */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 
 type Fetch = (request: Request, env: object) => Response | Promise<Response>;

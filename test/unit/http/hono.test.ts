@@ -14,7 +14,7 @@ import type { Served } from './framework.ts';
 import { listen } from './node-server.ts';
 import { listenerOf, toResponse } from './web-server.ts';
 
-/** Without bindings of Node's Hono is as it is on another runtime: it knows a Request and no socket. */
+/** Without Node's bindings Hono behaves as on other runtimes: it has a Request and no socket. */
 for (const [name, fetchOf, bindings] of [
   [
     'Hono on Node',
@@ -34,7 +34,7 @@ for (const [name, fetchOf, bindings] of [
         for (const [limiter, options] of guards) app.use(path, rateLimit(limiter, options));
         app.all(path, async (c) => toResponse(await handler(c)));
       }
-      // Hono's own would write the error to the console.
+      // Hono's own handler would log the error to the console.
       if (errors !== 'as the error says') app.onError((_, c) => c.text('broken', 500));
       return listen(createServer(listenerOf(fetchOf(app))));
     },

@@ -9,7 +9,7 @@ import { frameworkContract } from './contract.ts';
 import type { Answer, Served } from './framework.ts';
 import { listen } from './node-server.ts';
 
-/** @types/koa names a type that the package's newer version does not have. */
+/** @types/koa names a type that newer versions of its dependency do not have. */
 declare module 'content-disposition' {
   interface Options {
     type?: string;
@@ -17,7 +17,7 @@ declare module 'content-disposition' {
   }
 }
 
-/** Writes an answer as a Koa handler does. */
+/** Writes a response as a Koa handler does. */
 function answer(ctx: Koa.Context, { status, body }: Answer): void {
   ctx.status = status;
   ctx.body = typeof body === 'string' ? body : Readable.from(body);
@@ -28,7 +28,7 @@ function listenerOf(app: Koa): RequestListener {
   return (incoming, outgoing) => void listener(incoming, outgoing);
 }
 
-/** Koa would write errors to the console. */
+/** Koa would log errors to the console. */
 function quiet(): Koa {
   const app = new Koa();
   app.silent = true;

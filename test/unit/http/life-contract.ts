@@ -8,7 +8,7 @@ import type { GuardOptions } from 'distributed-rate-limiter/http';
 import { deferred } from './deferred.ts';
 import type { Answer, Framework, Handler, Served } from './framework.ts';
 
-/** What every adapter does with a request between the verdict and its end, whatever happens to it. */
+/** How every adapter treats a request between the verdict and its end, however it ends. */
 export function lifeContract<Request extends object>(framework: Framework<Request>): void {
   describe(`contract of adapters, lives of requests: ${framework.name}`, () => {
     const open: Served[] = [];
@@ -24,7 +24,7 @@ export function lifeContract<Request extends object>(framework: Framework<Reques
       new RateLimiter({ store: new MemoryStore(), limits: [concurrency({ max, ttl: '30s' })] });
     const left = async (limiter: RateLimiter): Promise<number | undefined> =>
       (await limiter.peek('anna')).remaining;
-    /** Waits for this many to be left; says how many are. */
+    /** Waits until this many units are left; returns the number left. */
     const leftOf = async (limiter: RateLimiter, remaining: number): Promise<number | undefined> => {
       await vi.waitFor(async () => expect(await left(limiter)).toBe(remaining));
       return left(limiter);
@@ -328,7 +328,7 @@ export function lifeContract<Request extends object>(framework: Framework<Reques
     );
 
     describe.runIf(responseOf !== undefined)('a verdict that arrives after the response', () => {
-      /** Asks once; `meanwhile` runs while the guard decides. Resolves with the client's view. */
+      /** Sends one request; `meanwhile` runs while the guard decides. Resolves with the client's view. */
       async function late(
         limiter: RateLimiter,
         meanwhile: (response: ServerResponse) => void,
@@ -422,7 +422,7 @@ export function lifeContract<Request extends object>(framework: Framework<Reques
   });
 }
 
-/** Until a server of this process has read from its sockets, and what follows from it is done. */
+/** Waits until a server of this process has read its sockets and acted on them. */
 async function seenByServer(): Promise<void> {
   for (let i = 0; i < 3; i++) {
     await new Promise((resolve) => {

@@ -14,8 +14,8 @@ const folder = path.join(root, 'test/installs/nest-11');
 const installed = path.join(folder, 'node_modules/distributed-rate-limiter');
 
 /**
- * NestJS 11, and this package as it is installed beside it. A copy of the build, because a link would find the
- * repository's NestJS 12. What is used of Nest's interfaces is the same in both.
+ * NestJS 11 with this package installed beside it. Uses a copy of the build, because a link would resolve the
+ * repository's NestJS 12. The interfaces of Nest used here are equal in both.
  */
 export async function loadNest11(): Promise<{
   common: typeof Common & { VERSION: string };

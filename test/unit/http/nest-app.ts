@@ -4,7 +4,7 @@ import { NestFactory } from '@nestjs/core';
 import type { AbstractHttpAdapter } from '@nestjs/core';
 import type { Served } from './framework.ts';
 
-/** Starts an application of this root module, before `listen`. */
+/** Creates an application with this root module, before `listen`. */
 export function create(
   metadata: ModuleMetadata,
   adapter: AbstractHttpAdapter,

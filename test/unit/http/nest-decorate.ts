@@ -1,6 +1,6 @@
 import type { Type } from '@nestjs/common';
 
-/** Decorators as the functions that they are, from the top: their syntax is no JavaScript yet. */
+/** Applies decorators as plain functions, from top to bottom, because JavaScript has no syntax for them yet. */
 export function decorate<T extends Type<unknown>>(
   target: T,
   decorators: readonly ClassDecorator[],
@@ -14,7 +14,7 @@ export function decorate<T extends Type<unknown>>(
   return target;
 }
 
-/** A decorator of a method's parameter, as one of the method. */
+/** Turns a parameter decorator into a method decorator. */
 export function parameter(index: number, decorator: ParameterDecorator): MethodDecorator {
   return (target, name) => decorator(target, name, index);
 }

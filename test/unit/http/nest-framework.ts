@@ -9,7 +9,7 @@ import type { Answer, Framework } from './framework.ts';
 import { decorate, parameter } from './nest-decorate.ts';
 import { send } from './node-server.ts';
 
-/** One version of Nest, and the adapter as that version loads it. */
+/** One version of Nest, with the adapter as that version loads it. */
 export interface Nest {
   readonly common: Pick<typeof Common, 'All' | 'Controller' | 'Module' | 'Req' | 'Res'>;
   readonly core: Pick<typeof Core, 'NestFactory'>;
@@ -19,7 +19,7 @@ export interface Nest {
 
 type Reply = ServerResponse & { raw?: ServerResponse };
 
-/** A limiter per decorator, several on one handler; the module's own is overridden everywhere. */
+/** One limiter per decorator, several on one handler; each overrides the module's limiter. */
 export function nestFramework(name: string, nest: Nest): Framework<NestRequest> {
   const { All, Controller, Module, Req, Res } = nest.common;
   const { RateLimit, RateLimitModule } = nest.adapter;

@@ -58,7 +58,7 @@ async function start(app: INestApplication): Promise<string> {
 }
 
 describe('GraphQL', () => {
-  /** Apollo behind Express, without the package that usually joins them. */
+  /** Apollo behind Express, without the package that usually connects them. */
   class Driver extends ApolloDriver {
     protected override async registerExpress(options: ApolloDriverConfig): Promise<void> {
       const server = new ApolloServer(options as unknown as ApolloServerOptions<BaseContext>);
@@ -184,7 +184,7 @@ describe('GraphQL', () => {
   });
 });
 
-/** A client of the library that the gateway uses; Node 20 has none of its own. */
+/** The client that the library uses for the gateway; Node 20 has no WebSocket of its own. */
 interface Socket extends EventEmitter {
   send(text: string): void;
   close(): void;
@@ -288,7 +288,7 @@ describe('a WebSocket gateway', () => {
 });
 
 describe('a call in another kind of context', () => {
-  /** Runs a handler as Nest's other libraries do, the guards of the application first. */
+  /** Runs a handler as Nest's other transports do, the application's guards first. */
   async function runner(
     options: RateLimitRuleOptions<never>,
     limiter: RateLimiter,
@@ -330,7 +330,7 @@ describe('a call in another kind of context', () => {
     ['in GraphQL without a request, its context', 'graphql', [null, {}, { user: 1 }], { user: 1 }],
     ['without arguments, nothing', 'telegraf', [], undefined],
   ];
-  test.each(rows)('is identified by what it has: %s', async (_, kind, args, seen) => {
+  test.each(rows)('passes its request to `identify`: %s', async (_, kind, args, seen) => {
     const requests: unknown[] = [];
     const identify = (request: unknown): string => {
       requests.push(request);

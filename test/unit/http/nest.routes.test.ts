@@ -31,7 +31,7 @@ import { decorate } from './nest-decorate.ts';
 const store = new MemoryStore({ clock: new ManualClock() });
 let limiters = 0;
 
-/** A limiter of its own state, whose only limit is called `name`. */
+/** A limiter with its own state, whose only limit is called `name`. */
 const named = (name: string, rate = 100): RateLimiter =>
   new RateLimiter({
     store,
@@ -55,7 +55,7 @@ async function serve(
   return (path = '/') => fetch(served.origin + path);
 }
 
-/** A controller of `GET /`, with these decorators of its own and of its handler. */
+/** A controller of `GET /`, with these decorators on the class and on its handler. */
 function controller(
   own: readonly ClassDecorator[] = [],
   handlers: readonly MethodDecorator[] = [],

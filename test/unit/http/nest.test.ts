@@ -13,7 +13,7 @@ frameworkContract(
 );
 frameworkContract(nestFramework('NestJS 12 on Fastify', { ...nest, platform: fastify }));
 
-/** By itself Fastify answers 415 to a body of unknown type, before any guard is asked. */
+/** By default Fastify answers 415 to a body of unknown type, before any guard runs. */
 function fastify(): FastifyAdapter {
   const platform = new FastifyAdapter();
   platform.getInstance().addContentTypeParser('*', (_request, _payload, done) => done(null));

@@ -4,14 +4,14 @@ import type { AddressInfo } from 'node:net';
 import { responseOn } from './framework.ts';
 import type { Answer, Framework, Served } from './framework.ts';
 
-/** How a request of Node's is read, by whatever framework hands it on. */
+/** How to read a request of Node's, for every framework that passes one on. */
 export const nodeRequest: Pick<Framework<IncomingMessage>, 'header' | 'method' | 'responseOf'> = {
   header: (request, name) => request.headers[name] as string | undefined,
   method: (request) => request.method!,
   responseOf: responseOn,
 };
 
-/** Writes an answer; one in pieces as they come, for as long as somebody reads it. */
+/** Writes a response; writes a body in pieces as they come, while the client reads. */
 export async function send({ status, body }: Answer, response: ServerResponse): Promise<void> {
   response.statusCode = status;
   if (typeof body === 'string') {

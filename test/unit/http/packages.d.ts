@@ -1,9 +1,9 @@
-/** Types for packages that bring none. */
+/** Types for packages that have none. */
 declare module 'express4' {
   export { default } from 'express';
 }
 
-// Named by the types of @nestjs/graphql and @nestjs/apollo for what is not used here.
+// The types of @nestjs/graphql and @nestjs/apollo name it for features not used here.
 declare module '@apollo/gateway' {
   export type GatewayConfig = object;
 }

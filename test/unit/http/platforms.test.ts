@@ -5,7 +5,7 @@ import type { AddressRequest, ClientAddressOptions } from 'distributed-rate-limi
 const CLIENT = '203.0.113.7';
 const FORGED = '198.51.100.99';
 
-/** A request as it arrives behind a platform's proxies, from a client that forged what it could. */
+/** A request as it arrives behind a platform's proxies, from a client that forged every field it could. */
 interface Arrival {
   readonly peer: string;
   readonly headers: Record<string, string>;

@@ -3,7 +3,7 @@ import { getRequestListener } from '@hono/node-server';
 import type { RequestListener } from 'node:http';
 import type { Answer, ErrorHandling } from './framework.ts';
 
-/** A web-standard handler behind a server of Node's; an error of its own is answered with 500. */
+/** Serves a web-standard handler on a server of Node's; answers its errors with 500. */
 export function listenerOf(
   fetch: Parameters<typeof getRequestListener>[0],
   errors?: ErrorHandling,
@@ -19,7 +19,7 @@ export function listenerOf(
   return (incoming, outgoing) => void listener(incoming, outgoing);
 }
 
-/** A handler's answer as a web Response; one in pieces is read as it is sent. */
+/** A handler's answer as a web Response; a body in pieces is read as it is sent. */
 export function toResponse({ status, body }: Answer): Response {
   if (typeof body === 'string') {
     return new Response(body, { status });

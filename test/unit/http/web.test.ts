@@ -139,7 +139,7 @@ describe('web-standard handlers', () => {
       request = new Request(url),
     ): Promise<Response> => rateLimit(limiter, { identify })(() => response)(request);
 
-    test('reads no more than is asked for, and is free at the end', async () => {
+    test('reads the body only on demand, and is free at its end', async () => {
       let pulls = 0;
       const source = new ReadableStream<Uint8Array>(
         {

@@ -22,14 +22,14 @@ function memory(clock = new ManualClock()): MemoryStore {
   return new MemoryStore({ clock });
 }
 
-/** What a call that must not pass rejects with. */
+/** The reason with which a refused call rejects. */
 async function refusalOf(call: Promise<unknown>): Promise<RateLimitExceeded> {
   const error = await refusedBy(call);
   expect(error).toBeInstanceOf(RateLimitExceeded);
   return error as RateLimitExceeded;
 }
 
-/** What a call rejects with. */
+/** The reason with which a call rejects. */
 function refusedBy(call: Promise<unknown>): Promise<unknown> {
   return call.then(
     () => 'the call passed',
@@ -39,7 +39,7 @@ function refusedBy(call: Promise<unknown>): Promise<unknown> {
 
 const later = <T>(value: T): Promise<T> => new Promise((resolve) => setImmediate(resolve, value));
 
-/** Work that lasts until it is told to end. */
+/** Work that lasts until the test ends it. */
 function openEnded(): { work: () => Promise<string>; end: () => void; begun: () => number } {
   const ends: (() => void)[] = [];
   return {
@@ -316,7 +316,7 @@ describe('an invalid call rejects unchanged and does not run the function', () =
 });
 
 describe('the option `wait`', () => {
-  /** Real time, as waiting is. */
+  /** Uses real time, because waiting does. */
   const brisk = (): RateLimiterOptions => ({ store: new MemoryStore(), rate: 1, period: '30ms' });
 
   test('runs calls in the order in which they were made', async () => {
@@ -454,7 +454,8 @@ describe('under a concurrency limit', () => {
       },
       { limiter: { redis, ...onePlace, max: 9, onError }, identify: 'user' },
     );
-    // The fake server answers a call for a place with places that are free: now, taken, and when they all are.
+    // The fake server's answer to a call for a place: [now, places taken, when the last lease ends, 1 if a place is
+    // free].
     redis.respond = () => [redis.nowMicros, 8, 10_000_000, 1];
     expect(await call(false)).toBe('ran');
     expect(onError).toHaveBeenCalledTimes(1);

@@ -5,7 +5,7 @@ import { FakeRedis, silence } from '../../kit/fakes/fake-redis.ts';
 
 const limits = { rate: 3, period: '1h', timeoutMs: 20 } as const;
 
-/** Each way in which no answer comes, and what it is called. */
+/** Each way in which an answer can fail to come, with the code of its error. */
 const failures = {
   store_away: () => new FakeRedis('away'),
   store_timeout: () => Object.assign(new FakeRedis(), { respond: silence }),
@@ -119,7 +119,7 @@ test('calls past maxInFlight are answered at once and not sent, until the client
   const over = await Promise.all(Array.from({ length: 4 }, () => limiter.allow('user')));
   expect(over.map(({ reason }) => reason)).toEqual(Array(4).fill('overloaded'));
   expect(new Set(over.map((decision) => decision.degraded && decision.error)).size).toBe(1);
-  expect(redis.sends).toHaveLength(0); // not even the turn in which the calls were made is over
+  expect(redis.sends).toHaveLength(0); // the turn in which the calls were made is not over yet
   await new Promise((resolve) => setImmediate(resolve));
   expect(redis.sends).toHaveLength(1);
   release();

@@ -8,11 +8,11 @@ import { collectWarnings } from '../../kit/fakes/warnings.ts';
 
 const warnings = collectWarnings();
 
-/** By a name of its own, because a hook may return what nobody should write. */
+/** Called under another name, so that a hook may return values that its type forbids. */
 // oxlint-disable-next-line unicorn/no-thenable -- what a hook returns is not ours to choose
 const THEN = 'then';
 
-/** Every call of a hook, in order. */
+/** Records every call of a hook, in order. */
 function recorder() {
   const heard: [hook: string, identity: Identity, decision: Decision][] = [];
   const errors: StoreError[] = [];

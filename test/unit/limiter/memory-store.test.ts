@@ -43,7 +43,7 @@ describe('the bound `maxKeys`', () => {
     await fill('a');
     time.advance('59s');
     expect(await limiter.allow('late')).toMatchObject({ reason: 'overloaded' });
-    time.advance('1001ms'); // whole milliseconds, rounded up: a state outlives its recovery by one
+    time.advance('1001ms'); // whole milliseconds, rounded up: a state is kept one longer than its recovery takes
     const second = await fill('b');
     expect(second.every(({ degraded, allowed }) => !degraded && allowed)).toBe(true);
     expect(store.size).toBe(100);
@@ -176,7 +176,7 @@ describe('the clock of a MemoryStore', () => {
     const store = new MemoryStore({ clock: { nowMicros: () => now } });
     const limiter = new RateLimiter({ store, rate: 3, period: '1s', burst: 1 });
     await limiter.allow('user');
-    now += 333_333; // 3 per second: the next one is due after 333,333 1/3 µs
+    now += 333_333; // 3 per second: the next unit recovers after 333,333 1/3 µs
     expect(await limiter.allow('user')).toMatchObject({ allowed: false, retryAfterMs: 1 });
     now += 1;
     expect(await limiter.allow('user')).toMatchObject({ allowed: true });

@@ -61,7 +61,7 @@ describe('`limits: []`, the plan without a limit', () => {
     expect((await limiter.peek('id')).remaining).toBe(5);
   });
 
-  test('asks for the block, and for nothing else, where the limiter heeds blocks', async () => {
+  test('checks only the block, under a limiter with `blocks: true`', async () => {
     const { limiter, submit, clock, store } = make({ blocks: true });
     expect(await limiter.allow('id', FREE)).toStrictEqual(UNLIMITED);
     expect(submit).toHaveBeenCalledTimes(1);
@@ -94,7 +94,7 @@ describe('`limits: []`, the plan without a limit', () => {
     expect((await limiter.allow('id', FREE)).reason).toBe('blocked');
   });
 
-  test('is counted by itself, and told to `onAllow`', async () => {
+  test('is counted separately, and calls `onAllow`', async () => {
     const told: Decision[] = [];
     const { limiter } = make({ blocks: true, onAllow: (_, decision) => told.push(decision) });
     await limiter.allow('id', FREE);
@@ -126,7 +126,7 @@ describe('`limits: []`, the plan without a limit', () => {
     await expect(limiter.allow('id', FREE)).rejects.toMatchObject({ code: 'ERR_LIMITER_CLOSED' });
   });
 
-  test('is no plan of a limiter itself, and the error says where it may stand', () => {
+  test('is refused as the limits of a limiter, and the error says where it is allowed', () => {
     expect(() => new RateLimiter({ store: new MemoryStore(), limits: [] })).toThrow(
       /an array of 1 to 16 limits.*Only a call may be without a limit: allow\(identity, \{ limits: \[\] \}\)/,
     );
@@ -189,7 +189,7 @@ describe.each(NOTHING)('a %s of rate 0, the plan of nothing', (_, limit) => {
     expect(limiter.stats().decisions.refused['impossible']).toBe(5);
   });
 
-  test('lets a cost of 0 pass, and may be a shadow, a debtor and a limiter of its own', async () => {
+  test('lets a cost of 0 pass, and may be a shadow, have `maxDebt`, or be the only limit', async () => {
     const store = new MemoryStore({ clock: new ManualClock() });
     const limiter = new RateLimiter({ store, limits: [limit()] });
     expect(await limiter.allow('id', { cost: 0 })).toMatchObject({ allowed: true, remaining: 0 });
@@ -283,7 +283,7 @@ describe.each(LIMITS)('a cost of 0 under a %s', (_, limit) => {
     expect((await limiter.peek('id')).remaining).toBe(3);
   });
 
-  test('reserves an estimate that settles for what it was in the end', async () => {
+  test('reserves an estimate of 0, which settles for the actual cost', async () => {
     const { limiter } = make({ rate: undefined, period: undefined, limits: [limit()] } as never);
     const none = await limiter.reserve('id', { cost: 0, ttl: '1m' });
     expect(none).toMatchObject({ allowed: true, remaining: 5 });

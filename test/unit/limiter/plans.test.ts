@@ -22,7 +22,7 @@ const month = (name?: string): Limit =>
     timeZone: 'America/Sao_Paulo',
   });
 
-/** How often the time zone's data is asked, which is what planning a window of the calendar costs. */
+/** How often the time zone's data is read: the cost of planning a calendar window. */
 function countLookups(): () => number {
   const spy = vi.spyOn(Intl.DateTimeFormat.prototype, 'formatToParts');
   return () => {
@@ -32,7 +32,7 @@ function countLookups(): () => number {
   };
 }
 
-/** Each test has a month of its own: what an earlier one computed is cached. */
+/** Each test has its own month, because months computed earlier are cached. */
 const random = new Random(seed);
 
 describe('the time zone is computed once per window', () => {

@@ -17,7 +17,7 @@ const START = Date.UTC(2026, 0, 1) * 1_000;
 const MS = 1_000;
 const MOST = 12;
 
-/** A limit under its name, enforced or as a shadow: on the same key. */
+/** A limit under its name, enforced or as a shadow, on the same key. */
 type Kind = (shadow: boolean) => Limit;
 
 interface Step {
@@ -47,7 +47,9 @@ function anyPlaces(random: Random): Kind {
   return (shadow) => concurrency({ name: 'places', max, ttl, shadow });
 }
 
-/** What one identity did; replayed wherever it is asked what would be, since to ask may be to charge. */
+/**
+ * The calls of one identity. They are replayed to learn what a further call would answer, because a call may charge.
+ */
 class History {
   readonly lends: boolean;
   readonly kinds: readonly Kind[];
@@ -69,7 +71,7 @@ class History {
     }));
   }
 
-  /** The world after it, and its last answer if there is one. */
+  /** The state after these calls, and the last answer if there is one. */
   async replay(afterUs = 0): Promise<{ world: World; answer: Decision | undefined }> {
     const world = new World(this.lends);
     const limiter = world.limiter(this.limits);
@@ -89,7 +91,7 @@ class History {
       } else if (verb === 'penalize') {
         answer = await limiter.penalize('user', units);
       } else if (verb === 'refund' && passed !== undefined) {
-        answer = await limiter.refund(passed).catch(() => undefined); // it may charge under shadows alone
+        answer = await limiter.refund(passed).catch(() => undefined); // it may be charged under shadows alone
         passed = undefined;
       } else if (verb === 'reserve') {
         answer = reservation = await limiter.reserve('user', { cost: units, ttl: '10s' });
@@ -131,15 +133,15 @@ class World {
 
   async try(limiter: RateLimiter, cost: number): Promise<Decision> {
     if (!this.#lends) return limiter.allow('user', { cost });
-    // Without what the handle can do: only the decision is of interest.
+    // Without the handle's methods: only the decision is compared.
     return { ...(await limiter.acquire('user', { cost })) };
   }
 }
 
-/** What a limit says of itself, whether it is enforced or not. */
+/** What a limit answers about itself, enforced or not. */
 const itself = (state: LimitState): LimitState => ({ ...state, shadow: false });
 
-/** What is left under each limit, whatever was asked. */
+/** The units left under each limit, whatever the cost of the call. */
 const left = ({ limits }: Decision): unknown =>
   limits.map(({ name, remaining, resetAfterMs }) => ({ name, remaining, resetAfterMs }));
 
@@ -149,19 +151,19 @@ async function keepsPromises(history: History, random: Random, counts: Counts): 
   const one = await history.peek(1);
   const look = await history.peek(cost);
 
-  // A peek says what the call itself is then told; a refusal charges nothing.
+  // A peek tells what the call itself then answers; a refusal charges nothing.
   const tried = await history.try(cost);
   expect(tried.reason).toBe(look.reason);
   if (!tried.allowed) expect(tried).toEqual(look);
 
-  // An answer tells of the state that it leaves.
+  // An answer describes the state that the call leaves.
   if (answer !== undefined && answer.limits.length > 0 && answer.reason !== 'impossible') {
     expect(left(answer)).toEqual(left(one));
   }
 
   if (one.degraded || one.reason === 'impossible') throw new Error('one unit can always pass');
 
-  // What remains is what passes: that and no more. A lease takes one place, whatever its cost.
+  // Exactly the remaining units pass. A lease takes one place, whatever its cost.
   const { remaining, resetAfterMs, resetAtMs } = one;
   if (Number.isFinite(remaining) && !history.lends) {
     if (remaining > 0) expect((await history.try(remaining)).allowed).toBe(true);
@@ -170,14 +172,14 @@ async function keepsPromises(history: History, random: Random, counts: Counts): 
     expect(one.allowed).toBe(remaining > 0);
   }
 
-  // It passes when it is said to, and not a millisecond sooner.
+  // It passes at the told time, and not a millisecond sooner.
   if (look.retryAfterMs !== undefined) {
     counts.waits += 1;
     expect((await history.peek(cost, look.retryAfterMs * MS)).allowed).toBe(true);
     expect((await history.peek(cost, (look.retryAfterMs - 1) * MS)).allowed).toBe(false);
   }
 
-  // It is as if never used when it is said to be, and not a millisecond sooner; until then the instant stays.
+  // The limit is as unused at the told time, and not a millisecond sooner; until then the instant stays the same.
   const enforced = one.limits.filter(({ shadow }) => !shadow);
   if (resetAfterMs > 0) {
     counts.resets += 1;
@@ -192,7 +194,7 @@ async function keepsPromises(history: History, random: Random, counts: Counts): 
     for (const { remaining: units, limit } of enforced) expect(units).toBe(limit);
   }
 
-  // Each limit says of itself what it would say alone and enforced.
+  // Each limit answers what it would answer alone and enforced.
   for (const [i, kind] of history.kinds.entries()) {
     const alone = await history.peek(cost, 0, [kind(false)]);
     const state = look.limits[i];

@@ -45,7 +45,7 @@ test.each([
     degraded('store_timeout'),
     "Refused without an answer from the store (store_timeout), because `failStrategy` is 'closed'. Try again later.",
   ],
-])('RateLimitExceeded names what refused: %s', (_, decision, message) => {
+])('RateLimitExceeded names the limits that refused: %s', (_, decision, message) => {
   const error = new RateLimitExceeded(decision as RefusedDecision);
   expect(error.message).toBe(message);
   expect(error.code).toBe('ERR_RATE_LIMIT_EXCEEDED');
@@ -53,6 +53,6 @@ test.each([
   expect(error).toBeInstanceOf(RateLimiterError);
 });
 
-test('RateLimitExceeded of the front door and of /limited are one class', () => {
+test('RateLimitExceeded of the main entry and of /limited are one class', () => {
   expect(RateLimitExceeded).toBe(functions.RateLimitExceeded);
 });

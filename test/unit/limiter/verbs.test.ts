@@ -118,7 +118,7 @@ describe('refund', () => {
     const before = await limiter.peek('a');
     const after = await limiter.refund(old);
     if (of === tokenBucket) {
-      // A bucket has no windows: what is given back fills it, to the brim at most.
+      // A bucket has no windows: refunded units fill it, at most to its burst.
       expect(after).toMatchObject({ remaining: 3, resetAfterMs: 0 });
     } else {
       expect(before).toMatchObject({ remaining: 1 });
@@ -138,7 +138,7 @@ describe('refund', () => {
 describe('penalize', () => {
   test('drives a token bucket into debt, up to maxDebt', async () => {
     const { limiter, clock } = make([tokenBucket({ rate: 2, period: '10s', maxDebt: 3 })]);
-    // 2 units of the burst and 3 of debt at 5 s each; one passes when a unit has come back after the debt.
+    // 2 units of the burst and 3 of debt at 5 s each; a unit passes when one has recovered beyond the debt.
     const deep = { allowed: false, remaining: 0, retryAfterMs: 20_000, resetAfterMs: 25_000 };
     expect(await limiter.penalize('a', 100)).toMatchObject(deep);
     expect(await limiter.penalize('a', 1)).toMatchObject(deep);
@@ -150,7 +150,7 @@ describe('penalize', () => {
 
   test('drives a sliding window into debt, up to maxDebt', async () => {
     const { limiter, clock } = make([slidingWindow({ rate: 2, period: '10s', maxDebt: 3 })]);
-    // 5 units fade from the end of the window on; one passes where at most one of them still counts.
+    // 5 units fade from the end of the window on; one passes when at most one of them still counts.
     const deep = { allowed: false, remaining: 0, retryAfterMs: 18_000, resetAfterMs: 20_000 };
     expect(await limiter.penalize('a', 100)).toMatchObject(deep);
     expect(await limiter.penalize('a', 1)).toMatchObject(deep);
@@ -164,7 +164,7 @@ describe('penalize', () => {
     const { limiter, clock } = make([fixedWindow({ rate: 2, period: '10s', maxDebt })]);
     const charged = await limiter.allow('a', { cost: 2 });
     expect(await limiter.penalize('a', 100)).toMatchObject({ remaining: 0, retryAfterMs: 10_000 });
-    // What the refund of 2 leaves of 2 + maxDebt shows how deep the debt was.
+    // The refund of 2 from 2 + maxDebt leaves maxDebt, which shows how deep the debt was.
     expect(await limiter.refund(charged)).toMatchObject({ remaining: Math.max(0, 2 - maxDebt) });
     clock.advance('10s');
     expect(await limiter.peek('a')).toMatchObject({ remaining: 2, resetAfterMs: 0 });
@@ -249,7 +249,7 @@ describe('wait', () => {
       order.push(name);
     });
     await limiter.wait('b').then(() => order.push('b'));
-    expect(order).toEqual(['a1', 'b']); // no other identity's queue holds it up
+    expect(order).toEqual(['a1', 'b']); // no other identity's queue delays it
     clock.advance('60ms');
     await Promise.all(waiting);
     expect(order).toEqual(['a1', 'b', 'a2', 'a3', 'a4']);
@@ -337,11 +337,11 @@ describe('shadow', () => {
     const over = await limiter.allow('a', { cost: 2 });
     expect(over).toMatchObject({ allowed: true, reason: 'within_limit', remaining: 1 });
     expect(over.limits[1]).toMatchObject({ refused: true, shadow: true, remaining: 1 });
-    // The shadow would pass one, but the enforced one is asked for two.
+    // The shadow alone would pass one, but the call asks the enforced limit for two.
     expect(await limiter.allow('a', { cost: 2 })).toMatchObject({ limitedBy: ['real'] });
     expect(remainingOf(await limiter.peek('a'))).toEqual([1, 1]);
     expect(remainingOf(await limiter.allow('a'))).toEqual([0, 0]);
-    // Beyond the shadow's capacity: only what is enforced makes a cost impossible.
+    // Beyond the shadow's capacity: only enforced limits make a cost impossible.
     await limiter.reset('a');
     expect(await limiter.allow('a', { cost: 4 })).toMatchObject({ allowed: true });
   });
@@ -360,7 +360,7 @@ describe('shadow', () => {
 
 describe('limits of a call', () => {
   test.each([
-    ['token_bucket', tokenBucket, 14], // 3 s are owed; at 500 ms a unit that is 6 of 20
+    ['token_bucket', tokenBucket, 14], // 3 s of debt; at 500 ms a unit that is 6 of 20
     ['sliding_window', slidingWindow, 17],
     ['sliding_window_log', slidingWindowLog, 17],
     ['fixed_window', fixedWindow, 17],

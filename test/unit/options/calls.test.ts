@@ -22,7 +22,7 @@ const limiters = (['open', 'closed', 'throw'] as const).flatMap((failStrategy) =
   new RateLimiter({ store, rate: 5, period: '1m', failStrategy, ...watched }),
 ]);
 
-/** Under every failure strategy alike: a bad call is a mistake of the program, never an outage. */
+/** Rejects under every failure strategy: an invalid call is a mistake of the program, not an outage. */
 async function rejections(
   verbs: readonly ('allow' | 'peek' | 'reset')[],
   identity: unknown,

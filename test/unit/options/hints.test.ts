@@ -19,7 +19,7 @@ const store = new MemoryStore();
 const right = { store, rate: 5, period: '1m' } as const;
 const limiter = new RateLimiter(right);
 
-/** Whatever reads options, given options that are wrong. */
+/** Every function that takes options, called with invalid ones. */
 type Make = (options: object) => unknown;
 
 const makers = {
@@ -113,7 +113,7 @@ describe('a time option of another library is refused with the right name, unit 
     expect(await messageOf(maker, options)).toContain(`\`${code}\``);
   });
 
-  test('does not repeat a text under an unknown name', async () => {
+  test('does not repeat the value of an unknown option', async () => {
     expect(await messageOf('RateLimiter', { ...right, windowMs: 'hunter2' })).not.toContain(
       'hunter2',
     );

@@ -11,11 +11,11 @@ import {
   refusalOf,
 } from '../../kit/fakes/values.ts';
 
-/** Every limiter below would be on this client, and none of them may say a word to it. */
+/** The client of every limiter below; none of them may send it anything. */
 const redis = new FakeRedis();
 let refused = 0;
 
-/** Right options but for these. A limiter that is made all the same is used, so that the bad value gets its chance. */
+/** Valid options except for these. If a limiter is made, it is used, because a bad value may throw only then. */
 function make(options: Record<string, unknown>): void {
   refused += 1;
   const { limits, store, redis: other = redis, rate = 5, period = '1m', ...rest } = options;

@@ -8,7 +8,7 @@ afterEach(() => {
   vi.unstubAllGlobals();
 });
 
-/** Makes a limiter with a copy of the package that has not seen these globals yet. */
+/** Makes a limiter with a copy of the package that is loaded under these globals. */
 async function makeLimiter(globals: Readonly<Record<string, unknown>>): Promise<void> {
   for (const [name, value] of Object.entries(globals)) {
     vi.stubGlobal(name, value);

@@ -9,7 +9,7 @@ import { FakePort } from '../../kit/fakes/fake-port.ts';
 
 vi.mock(import('../../../src/base/timers.ts'), () => import('../../kit/fakes/live-timers.ts'));
 
-// Immediates stay real: what is promised about them is their place among sockets and ticks.
+// Immediates stay real: the promise about them is their order among sockets and ticks.
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
 });
@@ -27,15 +27,15 @@ function open(port = new FakePort()) {
   return { port, connection, call };
 }
 
-/** The hash of no script, by which a server is asked whether it is there. */
+/** The hash of no script; with it the connection asks a server whether it answers. */
 const QUESTION = '0'.repeat(40);
 
-/** The timer that notices pauses of the process, for half a minute after the last traffic. */
+/** The timer that detects pauses of the process, for half a minute after the last traffic. */
 const PULSE = 1;
 
 const immediate = () => new Promise((resolve) => setImmediate(resolve));
 
-/** This turn of the loop and the next, so that what an immediate made has run as well. */
+/** Waits for this turn of the loop and the next, so that work scheduled by an immediate has run as well. */
 const turn = async (): Promise<void> => {
   await immediate();
   await immediate();
@@ -68,7 +68,7 @@ describe('batches', () => {
     expect(made).toMatchObject({ answer: 'answer to a', times: 1 });
   });
 
-  test('holds the first call for others of its poll after recent company, and not after lone calls', async () => {
+  test('waits for more calls of the turn after recent batches, and not after lone calls', async () => {
     const { port, call } = open();
     const tick = () => new Promise((resolve) => process.nextTick(resolve));
     const answered = async (): Promise<void> => {
@@ -88,7 +88,7 @@ describe('batches', () => {
     expect(port.sent.map(({ keys }) => keys)).toEqual([['first', 'second']]);
     await answered();
 
-    // And once they have come alone for a while, nobody is waited for.
+    // After a while of lone calls a call is sent without waiting for others.
     for (let i = 0; i < 10; i++) {
       call('alone');
       await answered();
@@ -176,7 +176,7 @@ describe('the deadline', () => {
     expect(patient).toMatchObject({ answer: 'answer to a', times: 1 });
   });
 
-  test('of one call never makes a server hung for calls with a longer one', async () => {
+  test('of one call never marks the server as hung for calls with longer deadlines', async () => {
     const { port, call } = open();
     call('a', { timeoutMs: 10 });
     await turn();
@@ -191,7 +191,7 @@ describe('the deadline', () => {
     const { port, call } = open();
     const made = call('a');
     await turn();
-    vi.advanceTimersByTime(250); // the timer has fired; what it set for the next turn has not
+    vi.advanceTimersByTime(250); // the timer has fired, but its callback for the next turn has not run
     expect(made.times).toBe(0);
     port.sent[0]!.reply();
     await turn();
@@ -521,7 +521,7 @@ describe('slots', () => {
     await pass(10);
     expect(port.sent).toHaveLength(1);
     expect(connection.inFlight).toBe(0);
-    // It answers, so it does not hang.
+    // The server answers errors, so it does not hang.
     expect(call('{a}2').times).toBe(0);
   });
 
@@ -622,7 +622,7 @@ describe('the connection', () => {
     const real = performance.now.bind(performance);
     const made = call('a');
     await turn();
-    // Its clock runs five times as fast as its timers: it gets a fifth of a processor.
+    // Its clock runs five times as fast as its timers: the process gets a fifth of a processor.
     const begun = real();
     vi.spyOn(performance, 'now').mockImplementation(() => begun + 5 * (real() - begun));
     await pass(700);
@@ -852,7 +852,7 @@ describe('the connection', () => {
   });
 
   describe('a connection after a pause of the process', () => {
-    /** Lets the clock run on without its timers, as it does for a process that is frozen. */
+    /** Advances the clock without its timers, as for a frozen process. */
     function freeze(ms: number): void {
       const real = performance.now.bind(performance);
       vi.spyOn(performance, 'now').mockImplementation(() => real() + ms);
@@ -870,7 +870,7 @@ describe('the connection', () => {
       return made;
     }
 
-    test('sends the first calls after the server has answered a free question', async () => {
+    test('sends the first calls after the server has answered a probe that charges nothing', async () => {
       const { port, call } = await pause();
       const calls = [call('a'), call('b')];
       await turn();
@@ -924,18 +924,18 @@ describe('the connection', () => {
       port.sent[0]!.reject(new Error('the client is closed'));
       await turn();
       await pass(20);
-      expect(made.times).toBe(0); // its connection may be lost, which it has yet to tell
+      expect(made.times).toBe(0); // the connection may be lost, and the client has yet to report it
       port.sent[1]!.reject(new Error('the client is closed'));
       await turn();
       expect(made.reason).toBe('store_away');
       expect(connection.inFlight).toBe(0);
     });
 
-    test('asks a silent server once, and calls keep their deadline', async () => {
+    test('probes a silent server once, and calls keep their deadline', async () => {
       const { port, call } = await pause();
       const made = call('a');
       await turn();
-      await pass(250 + 45); // a process that stood still gives answers a moment more
+      await pass(250 + 45); // after a pause the process waits a moment longer for answers
       expect(made.reason).toBe('store_timeout');
       expect(port.sent).toHaveLength(1);
     });

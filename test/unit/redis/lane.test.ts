@@ -40,7 +40,7 @@ test('a lane refuses nothing until a deadline has passed without any answer', ()
   expect(lane.refusal(100)).toBeUndefined();
 });
 
-test('once hung it lets one call through per deadline, until something answers', () => {
+test('a hung lane sends one call per deadline until the server answers', () => {
   const lane = new Lane<string>('node');
   const batch = batchOf(lane);
   vi.advanceTimersByTime(100);

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { OpenedPort } from '../../../src/redis/clients/from-url.ts';
 import { readRedisUrl } from '../../../src/redis/clients/url.ts';
 
-/** As much of ioredis as says what becomes of its connection. */
+/** The part of ioredis that reports the connection's state. */
 class FakeRedis extends EventEmitter {
   status = 'wait';
   readonly options = {};
@@ -27,7 +27,7 @@ class FakeRedis extends EventEmitter {
     this.status = 'end';
   }
 
-  /** The connection ended, or was not made; the client tries again. */
+  /** The connection ended, or failed to open; the client retries. */
   fail(error: Error): void {
     this.emit('error', error);
     this.status = 'reconnecting';

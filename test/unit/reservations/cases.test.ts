@@ -9,31 +9,31 @@ import type { Duration, Limit, Reservation, Settlement } from 'distributed-rate-
 import { ManualClock } from 'distributed-rate-limiter/testing';
 import { afterEach, expect, test, vi } from 'vitest';
 
-/** What happens while a reservation is open. */
+/** Events while a reservation is open. */
 interface Meanwhile {
   readonly limiter: RateLimiter;
-  /** Lets time go by. */
+  /** Advances the clock. */
   readonly advance: (duration: Duration) => void;
-  /** A limiter on the same state, by other numbers. */
+  /** A limiter on the same state, with other numbers. */
   readonly other: RateLimiter;
   readonly handle: Reservation;
 }
 
 interface Case {
   readonly limits: readonly Limit[];
-  /** Of another limiter on the same state, as while new numbers are rolled out. */
+  /** Numbers of another limiter on the same state, as while new numbers are rolled out. */
   readonly others?: readonly Limit[];
   readonly before?: (limiter: RateLimiter, other: RateLimiter) => Promise<unknown>;
   readonly cost: number;
   readonly ttl?: Duration;
   readonly meanwhile?: (world: Meanwhile) => unknown;
-  /** One settlement after the other. */
+  /** Settlements, one after the other. */
   readonly settle: readonly number[];
   readonly settled: readonly Settlement[];
-  /** What could then pass at once under each limit of the limiter, and of the other one. */
+  /** Units that could then pass at once under each limit of the limiter, and of the other one. */
   readonly left: readonly number[];
   readonly othersLeft?: readonly number[];
-  /** Until one more unit could pass, in milliseconds. */
+  /** Milliseconds until one more unit could pass. */
   readonly wait?: number;
 }
 
@@ -45,7 +45,7 @@ const done = (charged: number, uncharged = 0, expired = false): Settlement => ({
 });
 /** 100 at once, and one more each second. */
 const bucket = (maxDebt = 0): Limit => tokenBucket({ rate: 100, period: '100s', maxDebt });
-/** The clock begins at the first instant of a window. */
+/** The clock starts at the first instant of a window. */
 const sliding = (maxDebt = 0): Limit => slidingWindow({ rate: 100, period: '100s', maxDebt });
 const fixed = (maxDebt = 0): Limit => fixedWindow({ rate: 100, period: '100s', maxDebt });
 
@@ -464,7 +464,7 @@ afterEach(() => {
 
 test.each(Object.entries(CASES))('settles the case: %s', async (_says, given) => {
   const clock = new ManualClock();
-  // The calendar is looked up at this process's own time.
+  // The calendar is read at this process's own time.
   vi.useFakeTimers({ toFake: ['Date'], now: clock.nowMicros() / 1_000 });
   const advance = (duration: Duration): void => {
     clock.advance(duration);
@@ -524,7 +524,7 @@ test('an estimate that can never pass is impossible, and nothing is sent', async
   expect(store.size).toBe(0);
 });
 
-test('limits of the call are the ones settled', async () => {
+test('a reservation under limits of its call settles under the same limits', async () => {
   const store = new MemoryStore({ clock: new ManualClock() });
   const limiter = new RateLimiter({ store, rate: 100, period: '100s' });
   const limits = [tokenBucket({ name: 'plan', rate: 10, period: '100s', maxDebt: 5 })];
@@ -533,7 +533,7 @@ test('limits of the call are the ones settled', async () => {
   expect((await limiter.peek(ID)).remaining).toBe(100);
 });
 
-test('its methods need no receiver, and the decision is as plain as any', async () => {
+test('the methods of a reservation need no receiver, and its decision is a plain object', async () => {
   const store = new MemoryStore({ clock: new ManualClock() });
   const limiter = new RateLimiter({ store, rate: 100, period: '100s' });
   const { settle, cancel, ...decision } = await limiter.reserve(ID, { cost: 60, ttl: '1m' });

@@ -47,7 +47,7 @@ function limitsOf(random: Random, numbers = numbersOf(random)): readonly Limit[]
   return limits;
 }
 
-/** All that a decision says, but for what was asked. */
+/** A decision without the fields that repeat the call. */
 function facts(decision: Decision): unknown {
   return decision.limits.map(({ name, remaining, resetAfterMs }) => ({
     name,
@@ -56,7 +56,7 @@ function facts(decision: Decision): unknown {
   }));
 }
 
-/** Two worlds at one time: what holds in one is to hold in the other. */
+/** Two worlds at one time: they must stay equal. */
 function worlds(random: Random): {
   a: RateLimiter;
   b: RateLimiter;
@@ -85,7 +85,7 @@ test('reserving and settling at once equals charging the actual cost, now and la
     const actual = random.int(1, Math.ceil(least / 4));
     random.note('calls', { before, cost, actual });
     const handle = await a.reserve(ID, { cost, ttl: '1d' });
-    // Others come in between; they see more or less room, and there is enough for them.
+    // Others call in between; they see different room, and there is enough of it for them.
     const between = random.int(1, Math.ceil(least / 8));
     expect((await a.allow(ID, { cost: between })).allowed).toBe(true);
     expect(await handle.settle(actual)).toEqual({ charged: actual, uncharged: 0, expired: false });
@@ -126,7 +126,7 @@ test('after any settlement every limit allows at least as much as before, and ne
       advance(ms);
       elapsedMs += ms;
       const units = random.int(1, Math.ceil(least / 8));
-      // Only where both passed did the same happen in both worlds.
+      // Only if both passed are the worlds comparable.
       const [inA, inB] = await Promise.all([a.allowUpTo(ID, units), b.allowUpTo(ID, units)]);
       if (inA.granted !== inB.granted) {
         return;
@@ -145,8 +145,8 @@ test('after any settlement every limit allows at least as much as before, and ne
     after.limits.forEach(({ remaining }, i) => {
       expect(remaining).toBeGreaterThanOrEqual(before.limits[i]!.remaining!);
       const { algorithm, limit, remaining: most } = never.limits[i]!;
-      // A full bucket wastes its refill, and one that the reservation kept from being full does not: so what passes
-      // after it was given back can be more than without it, and stays within burst and refill.
+      // A full bucket wastes refill, and a bucket kept below full by the reservation does not. So after the units were
+      // given back, more can pass than without the reservation, within burst and refill.
       const { rate, periodMs } = numbers[i]!;
       const bound = limit + Math.floor((rate * elapsedMs) / periodMs) - used;
       expect(remaining).toBeLessThanOrEqual(algorithm === 'token_bucket' ? bound : most!);

@@ -10,17 +10,17 @@ import type { Saved } from '../../../src/algorithms/limit.ts';
 const NOW = 1_760_000_000_000_000;
 
 interface Case {
-  /** By which the reservation was charged, and by which it is settled, as by a process of a newer version. */
+  /** The limit that charges the reservation, and the limit that settles it, as in a newer version's process. */
   readonly from: Limit;
   readonly to: Limit;
   readonly cost: number;
   readonly actual: number;
-  /** Others are charged under the new numbers before the settlement. */
+  /** Charges of other callers under the new numbers before the settlement. */
   readonly others?: number;
-  /** Between the two, in microseconds. */
+  /** Microseconds between the two. */
   readonly after?: number;
   readonly settled: readonly [charged: number, uncharged: number];
-  /** The limit's state in the end. */
+  /** The limit's final state. */
   readonly state: string;
 }
 
@@ -168,7 +168,7 @@ test.each(Object.entries(CASES))('refunds by its receipt: %s', (_says, given) =>
   const details = settleDetails(given.actual, 2_500, false);
   expect(ask('settle', given.to, 1, later, details)).toEqual([later, ...given.settled]);
   expect(values.get('K')).toBe(given.state);
-  // Again, with another number: the same answer, and nothing more.
+  // Settles again with another number: the same answer, and no further charge.
   const again = settleDetails(given.actual + 7, 2_500, true);
   expect(ask('settle', given.to, 1, later, again)).toEqual([later, ...given.settled]);
   expect(values.get('K')).toBe(given.state);

@@ -39,7 +39,7 @@ test('option callbacks get the arguments of the call', () => {
     cost: (to) => to.length,
     limits: (to) => plans[to],
   });
-  // Fewer parameters, and annotated ones, change nothing about the function.
+  // Annotations and a shorter parameter list do not change the function.
   const send = limited(sendMail, {
     limiter,
     identify: (to: string): Identity => [to],

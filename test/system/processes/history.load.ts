@@ -4,23 +4,23 @@ import { join } from 'node:path';
 import type { Entry, Shape } from '../../../src/script/call-shape.ts';
 import { digestIdentity } from '../../../src/base/identity.ts';
 import { startWorkers, waitUntil } from '../../kit/servers/index.mjs';
-import type { Member, Phase, Task, Told } from './history.crowd.worker.mjs';
+import type { Member, Phase, Task, Told } from './history.load.worker.mjs';
 import { count, total } from './history.replay.ts';
 import type { Counts } from './history.replay.ts';
 import { scriptThatNotes } from './history.script.ts';
 import { shapeAsked } from './history.shapes.ts';
 
-const worker = new URL('history.crowd.worker.mjs', import.meta.url);
+const worker = new URL('history.load.worker.mjs', import.meta.url);
 
-/** Hours for one unit: nothing comes back, and nothing expires. */
+/** One unit takes hours: none recovers, and no key expires. */
 export const BURST = 60;
 
-/** What one process has told so far, and how far its file was read. */
+/** What one process has reported so far, and how much of its file has been read. */
 class Teller {
   readonly shapes: Shape[] = [];
   real = 0;
   degraded = 0;
-  /** Refusals of the identity that is scarce now. */
+  /** Refusals of the scarce identity. */
   spent = 0;
   rests = 0;
   readonly #file: number;
@@ -30,7 +30,7 @@ class Teller {
     this.#file = openSync(path, 'a+');
   }
 
-  /** What is new. */
+  /** Reads the new lines. */
   read(): Told[] {
     const chunk = Buffer.alloc(1 << 20);
     let text = this.#rest;
@@ -47,12 +47,12 @@ class Teller {
   }
 }
 
-/** Several processes under load, and what they were told. */
-export class Crowd {
+/** Several processes under load, and what they reported. */
+export class LoadGroup {
   readonly known = new Map<string, readonly Entry[]>();
   readonly issued = new Map<string, number>();
   readonly admitted = new Map<string, number>();
-  /** Script calls with their replies, those that came too late for the caller included. */
+  /** Script calls with their replies, also those that came too late for the caller. */
   readonly answered: string[] = [];
   readonly #plenty: string;
   readonly #burst: number;
@@ -108,45 +108,45 @@ export class Crowd {
     return keyOf(this.#namespace, identity);
   }
 
-  /** Until all of them are connected, and every one has had real decisions. */
+  /** Waits until all processes are connected, and each has got store decisions. */
   async going(): Promise<void> {
     await this.#group.going;
     await this.decides();
   }
 
-  /** From now on they ask for this one, too, until it is spent and after. */
+  /** From now on the processes also call for this identity, until its units are spent and after. */
   askFor(scarce: string): void {
     this.#listen();
     this.#scarce = scarce;
     this.#enter(`scarce ${scarce}`);
   }
 
-  /** Until every one that lives, or these of them, has had more real decisions. */
+  /** Waits until every living process, or these processes, has got more store decisions. */
   async decides(who: readonly number[] = this.#living()): Promise<void> {
     await this.#eachHas('real', 10, who);
   }
 
-  /** Until every one that lives, or these of them, has found that the scarce identity is spent. */
+  /** Waits until every living process, or these processes, was refused for the scarce identity. */
   async exhausts(who: readonly number[] = this.#living()): Promise<void> {
     await this.#eachHas('spent', 1, who);
   }
 
-  /** Ends a process without notice, in the midst of its calls. */
+  /** Kills a process in the midst of its calls. */
   async kill(index: number): Promise<void> {
     this.#killed.add(index);
     this.#group.workers[index]!.kill();
     await this.#group.workers[index]!.result;
   }
 
-  /** They stop asking, until the next `askFor`. Resolves when all is answered, and what they have told is here. */
+  /** Pauses the calls until the next `askFor`. Resolves when all calls are answered and reported. */
   async rest(): Promise<void> {
-    // Begun before they are told: one that rests at once says so only once.
+    // Listens before the phase is announced: a process that rests at once reports it only once.
     const resting = this.#eachHas('rests', 1, this.#living());
     this.#enter('rest');
     await resting;
   }
 
-  /** They stop asking, and end when all is answered. Then all that they have told is here. */
+  /** Ends the processes when all calls are answered. Resolves when everything is reported. */
   async stop(): Promise<void> {
     this.#enter('stop');
     await this.#group.results;
@@ -161,8 +161,8 @@ export class Crowd {
   }
 
   /**
-   * What each identity was charged beyond its bounds, none of which there should be. `lost` is what was charged, by
-   * key, on a server whose history is no more.
+   * How much more each identity was charged than its bounds allow; must be empty. `lost`: charges, by key, on a server
+   * whose history is gone.
    */
   excesses(charged: Counts, lost: Counts = new Map()): string[] {
     return [...this.issued].flatMap(([identity, issued]) => {
@@ -250,7 +250,7 @@ export class Crowd {
   }
 }
 
-/** Of an identity's unnamed limit. */
+/** The key of an identity under its unnamed limit. */
 export function keyOf(namespace: string, identity: string): string {
   return `${namespace}:token_bucket:${digestIdentity(identity, undefined)}`;
 }

@@ -80,7 +80,7 @@ await runAsWorker(
     };
 
     const client = await openDoor(member.door);
-    // Limiters on one client share its connection, so the limiter's own calls go through this script.
+    // Limiters on one client share its connection, so the limiter's own calls use this script, too.
     connectionOfClient(client, recording);
     const limiter = new RateLimiter({
       redis: client,
