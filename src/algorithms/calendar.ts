@@ -77,7 +77,7 @@ export class Calendar {
   readonly name: string;
   readonly #unit: CalendarUnit;
   readonly #zone: TimeZone;
-  /** Where windows of weeks begin: milliseconds after Thursday, with which the epoch begins. */
+  /** When a week begins, in milliseconds after Thursday, the weekday of the epoch. */
   readonly #weekday: number;
   /** The month (from 0) in which a year begins. */
   readonly #month: number;
@@ -115,7 +115,7 @@ export class Calendar {
     return bounds;
   }
 
-  /** What tells this calendar from the usual one of its unit: `+15` for months that begin on the 15th. */
+  /** The suffix that distinguishes this calendar from the default of its unit: `+15` for months from the 15th. */
   #shift(): string {
     switch (this.#unit) {
       case 'week':

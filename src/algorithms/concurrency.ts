@@ -27,7 +27,7 @@ export interface ConcurrencyPlan extends Plan {
   readonly lease: string;
 }
 
-/** What a memory store keeps in place of Redis's sorted set. */
+/** A memory store's value in place of Redis's sorted set. */
 export class Leases {
   /** Lease -> when it expires, in microseconds since the Unix epoch. */
   readonly ends: ReadonlyMap<string, number>;

@@ -71,7 +71,7 @@ function windowAt(
   return next < 1 ? undefined : { start: bounds[next - 1]!, stop: bounds[next]! };
 }
 
-/** What a kind that is new to this key inherits from the counters of other kinds: a proportional part of longer ones. */
+/** The count that a window kind new to this key inherits from other kinds: a proportional part of longer ones. */
 function inherited(windows: readonly Window[], length: number, rate: number, now: number): number {
   let most = 0;
   for (const { start, stop, used } of windows) {

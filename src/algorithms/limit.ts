@@ -31,9 +31,9 @@ export interface Verdict {
   readonly refused: boolean;
   /** Whole units that could pass now, after this decision. */
   readonly remaining: number;
-  /** Until the identity counts as never used. */
+  /** Time until the identity counts as never used. */
   readonly resetUs: number;
-  /** Until this cost could pass if no other call is charged; 0 if it passed. */
+  /** Time until this cost could pass if no other call is charged; 0 if it passed. */
   readonly retryUs: number;
 }
 
@@ -138,7 +138,7 @@ export abstract class Limit {
   abstract readonly capacity: number;
   /**
    * The time that `capacity` refers to, in milliseconds: a window's length, or how long an empty bucket takes to fill.
-   * Undefined if nothing comes back with time (concurrency), or if windows differ in length (a calendar's months and
+   * Undefined if units do not recover with time (concurrency), or if windows differ in length (a calendar's months and
    * years).
    */
   abstract readonly windowMs: number | undefined;
@@ -184,7 +184,7 @@ export function readUnits(option: string, value: unknown): number {
   return readInteger(option, value, 1, MAX_UNITS);
 }
 
-/** In milliseconds. */
+/** Reads the option `period`, in milliseconds. */
 export function readPeriod(option: string, value: unknown): number {
   return readDuration(option, value, 1, YEAR_MS);
 }

@@ -33,7 +33,7 @@ export interface Charge {
   cost: number;
 }
 
-/** What a memory store keeps in place of Redis's sorted set. Only `save` changes it. */
+/** A memory store's value in place of Redis's sorted set. Only `save` changes it. */
 export class Log {
   /** Entries before `first` have expired. */
   entries: Charge[] = [];
@@ -47,7 +47,7 @@ export class Log {
 interface Window {
   /** The running total before the window. */
   readonly before: number;
-  /** Its first entry; zeros for none. */
+  /** The first entry of the window; zeros if it has none. */
   readonly sum: number;
   readonly at: number;
 }
@@ -64,7 +64,7 @@ interface SlidingWindowLogState extends State {
   /** `tail` replaces the stored entries from this index on. */
   cut: number;
   tail: Charge[];
-  /** By period. */
+  /** Windows already computed, by period. */
   windows: Map<number, Window>;
   /** The log's time now. */
   clock: number;

@@ -57,7 +57,7 @@ export interface TokenBucketPlan extends Plan {
   readonly burst: Micros;
   /** An arrival time further ahead than this (and 1 s) is cut once: a pardon. */
   readonly ceiling: Micros;
-  /** This cost's recovery. */
+  /** Time in which this cost recovers. */
   readonly price: Micros;
 }
 

@@ -15,7 +15,7 @@ export type Fetch = (
 /** The facts that `key` gets about a request. */
 export interface PacedRequest {
   readonly url: URL;
-  /** In upper case. */
+  /** The request's method, in upper case. */
   readonly method: string;
 }
 

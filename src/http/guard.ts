@@ -28,7 +28,7 @@ import { thrownRefusal } from './thrown-refusal.ts';
 /** Lets the request go on. */
 export interface Pass {
   readonly pass: true;
-  /** To add to the response, even if the handler fails. */
+  /** Header fields to add to the response, even if the handler fails. */
   readonly headers: HeaderFields;
   /** If present, call it when the request has ended. Further calls do nothing. */
   readonly finish?: Finish;

@@ -17,7 +17,7 @@ export interface RefusalResponse {
 
 /** The response to send instead of a guard's own. Omitted parts stay as they are. */
 export interface Replacement {
-  /** From 200 to 599. */
+  /** The HTTP status, from 200 to 599. */
   status?: number;
   /**
    * Added to the guard's own fields; a field of the same name replaces it. Numbers are written in digits, undefined

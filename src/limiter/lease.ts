@@ -52,13 +52,13 @@ export type Lease = Decision & LeaseHandle;
 /** Describes a place that has been taken. */
 export interface LeaseTerms {
   readonly id: string;
-  /** In milliseconds; Infinity if only shadow limits lend the place. */
+  /** How long the lease lasts, in milliseconds; Infinity if only shadow limits lend the place. */
   readonly ttlMs: number;
   /** The interval of automatic renewals, in milliseconds; undefined for none. */
   readonly heartbeatMs: number | undefined;
   /** The store's clock. */
   readonly clock: Clock;
-  /** When the call was made, in microseconds on that clock. */
+  /** When the call was made, in microseconds on the store's clock. */
   readonly sentAt: number;
   /** The lease in the limiter's counts; undefined if only shadow limits lend the place. */
   readonly counted: HeldLease | undefined;
@@ -69,7 +69,7 @@ export interface LeaseTerms {
 /** A taken place, as its holder sees it. */
 class Holding {
   readonly #terms: LeaseTerms;
-  /** In microseconds on the store's clock. From then on the holder does not believe in the lease. */
+  /** Instant from which the holder counts the lease as lost, in microseconds on the store's clock. */
   #until: number;
   #ended = false;
   #lost: RateLimiterError | undefined;

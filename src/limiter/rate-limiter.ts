@@ -304,7 +304,7 @@ export class RateLimiter {
     try {
       this.#endStats();
     } finally {
-      // Also where the clock that a MemoryStore was given throws.
+      // Runs even if the clock passed to a MemoryStore throws.
       await this.#settings.store.close();
     }
   }

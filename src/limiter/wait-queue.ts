@@ -47,7 +47,7 @@ export interface WaitingSettings {
 class Waiter {
   readonly queue: Queue;
   readonly makeCall: MakeCall;
-  /** On the store's clock, in microseconds. */
+  /** The caller's deadline, in microseconds on the store's clock. */
   readonly until: number;
   readonly isPatient: boolean;
   readonly signal: AbortSignal | undefined;

@@ -46,7 +46,7 @@ export interface StoreCallMessage {
   /** The number of limiter calls in it. */
   readonly entries: number;
   readonly keys: number;
-  /** Its calls that were published on `distributed-rate-limiter:store-submit`. */
+  /** The messages about its calls on `distributed-rate-limiter:store-submit`. */
   readonly submissions: readonly StoreSubmission[];
   /** `EVAL` if the script call was sent again with the script's text. */
   command: 'EVALSHA' | 'EVAL';

@@ -31,7 +31,7 @@ export interface LimiterStats {
   readonly namespace: string;
   /** Decisions by outcome and reason. Every possible reason is present from the start, with 0. */
   readonly decisions: Readonly<Record<Outcome, ReasonCounts>>;
-  /** By name: `'default'` for the unnamed limit; `'other'` for all names beyond the first 100. */
+  /** Counters by limit name: `'default'` for the unnamed limit, `'other'` for all names beyond the first 100. */
   readonly limits: Readonly<Record<string, LimitStats>>;
 }
 

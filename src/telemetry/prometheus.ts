@@ -97,9 +97,9 @@ export function prometheusMetrics(options: PrometheusOptions): () => void {
  * counts, updated on every change; this one reads the existing counts at each scrape.
  */
 abstract class Collector {
-  /** The registry's key for it. */
+  /** The key under which the registry keeps this metric. */
   readonly key: string;
-  /** A registry in the OpenMetrics format removes `_total` from it. */
+  /** The metric's name. A registry in the OpenMetrics format removes `_total` from it. */
   name: string;
   readonly help: string;
   abstract readonly type: Collected['type'];

@@ -115,7 +115,7 @@ interface Link {
 /** The connection's deadline in milliseconds: `timeoutMs`, to which a busy machine may add. */
 const TIMEOUT_MS = 250;
 const MARGIN_MS = 500;
-/** For cases in which nothing fails: no machine is this slow. */
+/** A deadline for cases in which nothing fails: no machine is this slow. */
 const PATIENT_TIMEOUT_MS = 20_000;
 
 const COUNT = "redis.call('PEXPIRE', KEYS[1], 60000) return redis.call('INCR', KEYS[1])";

@@ -13,22 +13,22 @@ export interface IoredisClient {
   readonly options: {
     readonly autoResendUnfulfilledCommands?: boolean | undefined;
     readonly maxRetriesPerRequest?: number | null | undefined;
-    /** Only on a cluster. */
+    /** Present only on a cluster. */
     readonly retryDelayOnFailover?: number | undefined;
     readonly maxRedirections?: number | undefined;
     readonly clusterNodeRetryStrategy?: unknown;
     readonly keyPrefix?: string | undefined;
     readonly host?: string | undefined;
     readonly port?: number | undefined;
-    /** Only for a unix socket. */
+    /** Present only for a unix socket. */
     readonly path?: string | null | undefined;
-    /** Only for a primary that Sentinels watch. */
+    /** Present only for a primary that Sentinels watch. */
     readonly sentinels?: readonly unknown[] | null | undefined;
     readonly name?: string | null | undefined;
     readonly redisOptions?: IoredisClient['options'] | undefined;
   };
   readonly isCluster?: boolean;
-  /** Only on a cluster: slot -> addresses of its nodes, the primary first. */
+  /** By slot, the addresses of its nodes, the primary first. Present only on a cluster. */
   readonly slots?: readonly (readonly string[] | undefined)[];
 }
 

@@ -6,7 +6,7 @@ import type { PortState, RedisPort } from '../port.ts';
 interface NodeRedisBase {
   readonly isOpen: boolean;
   readonly isReady?: boolean;
-  /** Only on a plain client. */
+  /** Present only on a plain client. */
   readonly options?: { readonly socket?: object | undefined } | undefined;
   connect(): Promise<unknown>;
   destroy?(): unknown;
@@ -77,7 +77,7 @@ export function isOutOfStep(error: unknown): boolean {
   return error instanceof Error && error.message.startsWith('Unknown RESP type');
 }
 
-/** Of versions 5 and 6: the client's own errors that extend a class other than `Error`. */
+/** Matches the client's own errors that extend a class other than `Error`, in versions 5 and 6. */
 const MAINTENANCE = /^(?:Socket|Command) timeout during maintenance/;
 
 /**

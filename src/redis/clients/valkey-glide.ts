@@ -114,7 +114,7 @@ class GlidePort implements RedisPort {
     try {
       return await this.client.customCommand([command, ...args], AS_TEXT);
     } catch (error) {
-      // A closed client fails pending calls with the words that it was closed with.
+      // A closed client fails pending calls with the message passed to `close`.
       const reply = isClosed(this.client) ? undefined : replyOf(error);
       const failure = reply ?? this.noteFailure(error);
       if (isTimeout(error)) {

@@ -6,7 +6,7 @@ const COMMANDS =
 
 /** `unknown command 'EVALSHA', with args beginning with: '…' '1' 'key' …`, as all servers word it. */
 const ARGUMENTS = /\bwith args beginning with\b.*/s;
-/** Not an apostrophe: `don't`, `isn't`. */
+/** Quoted text. An apostrophe, as in `don't`, begins no quote. */
 const QUOTED = /(?<!\w)(["'`])(.*?)\1(?!\w)/gs;
 /** A word with part of a digest in it, such as a key. */
 const DIGESTED = /\S*[0-9a-f]{16,}\S*/gi;

@@ -54,7 +54,7 @@ export class Lanes<C> {
     }
   }
 
-  /** Gives up questions that were sent on a lost connection. */
+  /** Gives up probes that were sent on a lost connection. */
   stopAsking(): void {
     for (const lane of this.#byNode.values()) {
       lane.asking = false;

@@ -1,7 +1,7 @@
 import { clearTimeout, monotonicMs, setTimeout } from '../../base/timers.ts';
 
 const TICK_MS = 20;
-/** A timer is late by this much on any machine. */
+/** Timers may be this late even on an idle machine. */
 const USUAL_MS = 5;
 /** Bound on the time credited, so that waiting ends even on a very slow machine. */
 const MAX_LOST_MS = 30_000;

@@ -7,7 +7,7 @@ import type { QueuedCall } from './queued-call.ts';
 import type { Script } from './script.ts';
 import type { StoreCounts } from './store-counts.ts';
 
-/** What sending, and answering without a reply, share of one connection. */
+/** The parts of one connection that sending, and answering without a reply, share. */
 export interface Parts<C extends QueuedCall> {
   readonly port: RedisPort;
   readonly script: Script<C>;

@@ -1,7 +1,7 @@
 import type { RateLimiterError } from '../../base/errors.ts';
 import type { StoreSubmission } from '../../observe/messages.ts';
 
-/** What a connection needs of a call; the script reads and answers the rest of it. */
+/** The part of a call that a connection reads; the script reads the rest. */
 export interface QueuedCall {
   /** Decides the slot; all keys of a call are in one. */
   readonly key: string;

@@ -9,7 +9,7 @@ import type { Sender } from './sender.ts';
 /** After this many deadlines without an answer of the client a batch no longer counts as in flight. */
 const WRITE_OFF_AFTER = 10;
 
-/** What becomes of batches without an answer: at a new connection, at a loss of it, and at their deadline. */
+/** Ends batches without an answer: at a new connection, at the loss of one, and at their deadline. */
 export class Unanswered<C extends QueuedCall> {
   readonly #parts: Parts<C>;
   readonly #sender: Sender<C>;

@@ -11,7 +11,7 @@ afterEach(() => {
   mock.timers.reset();
 });
 
-/** One unit in 30 s, which is spent; with `MemoryStore`'s own clock. */
+/** A limiter on `MemoryStore`'s own clock whose only unit is spent; the next recovers after 30 s. */
 async function spent(): Promise<RateLimiter> {
   const limiter = new RateLimiter({ store: new MemoryStore(), rate: 1, period: '30s' });
   await limiter.allow('id');

@@ -107,7 +107,7 @@ describe.each([
       .toBe(false);
   });
 
-  test("no word that an error quotes is repeated in the library's error", async () => {
+  test("no word quoted in an error reply is repeated in the library's error", async () => {
     await proxy.reply(
       "-ERR wrong args 'alice@example.org' password hunter2 key peer:token_bucket:ab",
       {

@@ -17,7 +17,7 @@ import { Caller, MARGIN_MS, expectDegraded, expectReal, isReal } from './caller.
  * @property {(failStrategy: FailStrategy) => Promise<Caller>} run
  */
 
-/** In microseconds, as the script returns it. */
+/** Redis's time in microseconds, as the script returns it. */
 const NOW = 1_700_000_000_000_000;
 
 /** @type {PortScenario} */

@@ -132,7 +132,7 @@ describe('anchors where the clock is set', () => {
     }
   });
 
-  test('a date that the zone skipped has no day of its own', () => {
+  test('a date that the zone skipped has no window', () => {
     const days = startsOf(new Calendar('day', 'Pacific/Apia'), '2011-12-29T12:00Z', '2012-01-01');
     expect(days.map((day) => new Date(day).toISOString())).toEqual([
       '2011-12-29T10:00:00.000Z',

@@ -371,7 +371,7 @@ describe('a required option given as undefined', () => {
     expect(make).toThrow(given);
   });
 
-  test('is refused with that hint in limits, in limited and in reserve', async () => {
+  test('is refused with the same hint in `limits`, in `limited` and in `reserve`', async () => {
     expect(await messageOf('tokenBucket', { rate: 5, period: undefined })).toMatch(given);
     expect(await messageOf('limited', { limiter: undefined })).toMatch(given);
     expect(await messageOf('limited', { identify: undefined })).toMatch(given);

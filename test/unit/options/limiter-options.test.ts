@@ -36,8 +36,8 @@ describe.each([
   ['timeoutMs', /^must be a whole number from 1 to 60000$/],
   ['maxInFlight', /^must be a whole number from 1 to 1000000$/],
 ])('the option %s', (option, rule) => {
-  const refused = notWholeNumbers.filter(([, value]) => option !== 'rate' || value !== 0);
-  test.each(refused)('refuses %s (%#)', (shown, value) => {
+  const invalid = notWholeNumbers.filter(([, value]) => option !== 'rate' || value !== 0);
+  test.each(invalid)('refuses %s (%#)', (shown, value) => {
     expect(refusalOf(() => make({ [option]: value }))).toEqual(
       refusal(option, shown, rule, /number|Number/),
     );

@@ -104,7 +104,7 @@ function responseFor({ kind, response }: HandlerCall): ServerResponse | undefine
   return kind === 'graphql' ? undefined : response;
 }
 
-/** Without an end, a place would be held for ever, and a count would count something else: so refuse. */
+/** The error for a call whose end Nest does not report: its place would stay held, and failures would not be counted. */
 function endUnseen(kind: string, count: RouteGuard['count']): RateLimiterError {
   return count === 'all'
     ? optionError(
