@@ -12,7 +12,7 @@ interface Suspect {
   uses: number;
 }
 
-/** Suspects, by where they are made and how they limit. */
+/** Guards under suspicion, by the place where they are made and by their limits. */
 const suspects = new Map<string, Suspect | 'reported'>();
 
 /** The number of callers compared: the adapter's own functions, and the callers of the middleware. */

@@ -24,7 +24,7 @@ export class HeldLease {
     }
   }
 
-  /** May be called more than once. */
+  /** Stops counting the lease; further calls do nothing. */
   end(): void {
     if (this.#all.delete(this)) {
       for (const counts of this.#limits) {

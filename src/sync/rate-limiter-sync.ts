@@ -112,7 +112,7 @@ export class RateLimiterSync {
     }
   }
 
-  /** Calls `close`, for `using`. */
+  /** Calls `close` at the end of a `using` block. */
   [Symbol.dispose](): void {
     this.close();
   }

@@ -135,7 +135,7 @@ class IoredisPort implements RedisPort {
     this.#listeners.push(listener);
   }
 
-  /** In lower case: in capitals iovalkey finds no key in the command, and on a cluster sends it to any node. */
+  /** Sends the name in lower case: in capitals iovalkey finds no key in the command, and on a cluster sends it to any node. */
   send(command: string, args: readonly string[]): Promise<unknown> {
     return this.client.call(command.toLowerCase(), ...args);
   }

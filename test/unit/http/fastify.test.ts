@@ -244,7 +244,7 @@ describe('Fastify', () => {
   );
 
   test.each(['onRequest', 'preHandler'] as const)(
-    'limits instances below that were registered before it: %s',
+    'limits child instances that were registered before it: %s',
     async (hook) => {
       const app = create();
       app.register(async (below) => void below.get('/below', ok));

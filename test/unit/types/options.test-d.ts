@@ -212,7 +212,7 @@ test('the contract accepts a factory that adds only the store', () => {
   });
 });
 
-test('a calendar begins where the limit says', () => {
+test('fixed windows accept the start of their week or month, and other limits do not', () => {
   void new RateLimiter({
     store,
     algorithm: 'fixed_window',
