@@ -63,7 +63,7 @@ export class Lane<C> {
     return undefined;
   }
 
-  /** Notes an answer; true if it ends a hang. */
+  /** Records an answer of the server; true if it ends a hang. */
   answered(): boolean {
     this.#lastAnswerAt = monotonicMs();
     const wasHung = this.isHung;

@@ -67,7 +67,7 @@ export class Unanswered<C extends QueuedCall> {
     }
   }
 
-  /** The batch's `dueAt` has passed: that of its callers, or once they are answered, its own. */
+  /** Called when the batch's `dueAt` has passed: the callers' deadline, or once they are answered, the batch's own. */
   overdue(batch: Batch<C>): void {
     const { batches, counts, state, outage } = this.#parts;
     const lostMs = state.lostMs - batch.lostMs;

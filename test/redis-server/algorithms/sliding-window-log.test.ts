@@ -259,7 +259,7 @@ describe('laws of the sliding window log', () => {
           .reduce((sum, one) => sum + one.units, 0);
         if (refused) {
           refusals += 1;
-          // A clock that steps back may only ever make the log wait.
+          // A clock that steps back may delay calls, but never admits more of them.
           if (!stepsBack && within + units <= rate) {
             expect.fail(`refused ${units} beside ${within} of ${rate}`);
           }

@@ -84,7 +84,7 @@ describe('the keys of an identity', () => {
 
   test('the digest equals that of sha256sum', async () => {
     await limiterOf().allow('user:12345');
-    // printf user:12345 | sha256sum
+    // the output of `printf user:12345 | sha256sum`
     expect(await keys()).toEqual([
       'app:token_bucket:4e95b893bbbb7c28820bbe7a1cf8dfb656821d1d6e0d14a99ef6f7fda43930b0',
     ]);

@@ -270,7 +270,7 @@ describe('web-standard handlers', () => {
       expect(await free(limiter)).toBe(true);
     });
 
-    test('is held for a stand-in of a request without a signal', async () => {
+    test('is held for an object that stands in for a Request and has no signal', async () => {
       const limiter = places();
       const limited = rateLimit(limiter, { identify })(() => new Response(null));
       await limited({ method: 'GET' } as Request);

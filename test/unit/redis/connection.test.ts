@@ -971,7 +971,7 @@ describe('the connection', () => {
     });
   });
 
-  test('a getter of the port that throws makes it away', async () => {
+  test('counts as away while a getter of the port throws', async () => {
     const port = new FakePort();
     const { call } = open(port);
     const cause = new Error('the port has a fault');
