@@ -102,7 +102,7 @@ abstract class NodeRedisPort<Client extends NodeRedisBase> {
   #wasReady: boolean;
   /** The connection was just lost: if the client reconnects, it says so in this turn. */
   #lost = false;
-  /** Whether the attempt to connect for which calls could wait has failed, or there is none. */
+  /** Whether the connection attempt that calls would wait for has failed, or does not exist. */
   #failed = false;
   /** Whether there was an earlier connection, or an attempt failed. */
   #reconnecting = false;

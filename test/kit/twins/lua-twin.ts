@@ -28,7 +28,7 @@ export function groupedByProduction(entries: readonly Entry[]): Grouping[] {
   return groupings;
 }
 
-/** Each entry a run of its own with keys of its own, so that a second call on a key takes the general path. */
+/** Groups each entry as a run with its own keys, so that a second call on a key takes the general path. */
 export function groupedOneByOne(entries: readonly Entry[]): Grouping {
   return grouped(entries.map((entry) => ({ entry, times: 1 })));
 }

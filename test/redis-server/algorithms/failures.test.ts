@@ -513,7 +513,7 @@ describe("a command that the connection's user may not run", () => {
     expect(await answers('get', [peek('foreign'), peek('fresh')])).toStrictEqual([DENIED, DENIED]);
   });
 
-  test('a reset and what follows it fail without DEL', async () => {
+  test('a reset and the calls after it fail without DEL', async () => {
     expect(await answers('set', [allow('a'), peek('a')])).toStrictEqual([1, 1]);
     const asks = [peek('a'), reset('a'), peek('a')];
     expect(await answers('del', asks)).toStrictEqual([1, DENIED, DENIED]);

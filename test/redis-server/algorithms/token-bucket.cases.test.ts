@@ -198,7 +198,7 @@ const SCENES: readonly Scene[] = [
       peek('tat', [0, 1], true, [5, 0, 17 * SECOND], { put: state(17 * SECOND) }),
       // One that has passed means a full bucket.
       peek('tat, long ago', [0, 1], true, [7, 0, 0], { put: '0' }),
-      // A fraction of this limit's own size.
+      // The stored fraction has the denominator of this limit.
       peek('tat:rem:n', [0, 1], true, [4, 0, 17_142_858], { put: state(17_142_857, 2, 7) }),
       // The same without the last seventh is exactly two units: five are left.
       peek('tat:rem:n, 1/7 µs less', [0, 1], true, [5, 0, 17_142_858], {

@@ -22,7 +22,7 @@ const worker = new URL('history.worker.mjs', import.meta.url);
 const PROCESSES = 8;
 const DECISIONS = isLong ? 125_000 : 8_000;
 const SEQUENCE = 'history-sequence';
-/** The identity for which `ready` makes its calls. */
+/** The number of calls that `ready` makes. */
 const PROBES = 6 + 32;
 const POISON = 'not a state';
 

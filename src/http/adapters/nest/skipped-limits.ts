@@ -35,7 +35,7 @@ function exampleFor(given: unknown): string {
     : `@SkipRateLimit(${names.join(', ')})`;
 }
 
-/** What is left of a plan all of whose limits are skipped. */
+/** Stands for a plan all of whose limits are skipped. */
 const ALL_SKIPPED: readonly Limit[] = [];
 
 /**
