@@ -14,7 +14,8 @@ const TARGET = new URL('../src/script/script.gen.ts', import.meta.url);
 export const INCLUDES = [
   'script/clock',
   'script/constants',
-  'script/fast-path',
+  'script/lone-path',
+  'script/home-path',
   'algorithms/ttl',
   'algorithms/counting',
   'algorithms/token-bucket',
@@ -24,6 +25,7 @@ export const INCLUDES = [
   'algorithms/concurrency',
   'algorithms/block',
   'script/reservation-record',
+  'script/home',
   'script/call-shape',
   'script/verbs',
   'script/decide',

@@ -53,6 +53,12 @@ export const errors = {
     meaning: 'A limit is a concurrency limit, whose places have to be given back.',
     cure: 'Call `acquire`, and release the lease.',
   },
+  ERR_TOO_MANY_LIMITS: {
+    from: 'every call that decides, charges or gives back',
+    meaning:
+      'The identity has 32 states of buckets and windows that still count, and the call needs another. `failStrategy` does not cover it.',
+    cure: 'Reuse the names of limits. `reset` under limits that are no longer used makes room.',
+  },
   ERR_LEASE_LOST: {
     from: '`lease.signal`, as its reason',
     meaning: 'The lease ended before it was released: it was not renewed in time.',

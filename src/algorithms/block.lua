@@ -4,7 +4,7 @@
 
   In:   ARGV  duration in whole microseconds
         value 'until', or none
-  Uses: now, FIRST_INEXACT, ttl_of
+  Uses: now, FIRST_INEXACT
   Out:  0; or, if it refuses, -1 - microseconds left
 ]]
 local block = {}
@@ -47,6 +47,6 @@ function block.answer(state, _, passes, out, at)
   out[at] = passes and 0 or -1 - (state.ends - now)
 end
 
-function block.save(key, state)
-  return redis.pcall('PSETEX', key, ttl_of(state.ends - now), string.format('%d', state.ends))
+function block.encode(state)
+  return string.format('%d', state.ends), state.ends
 end

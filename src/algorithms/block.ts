@@ -1,6 +1,5 @@
 import { FIRST_INEXACT, Limit } from './limit.ts';
 import type { Algorithm, Plan, State, Verdict } from './limit.ts';
-import { ttlOf } from './ttl.ts';
 
 interface BlockState extends State {
   /** Microseconds since the Unix epoch. */
@@ -50,10 +49,7 @@ const blockTwin: Algorithm<Plan, BlockState> = {
 
   answer: ({ ends }, _plan, passes, now) => [passes ? 0 : -1 - (ends - now)],
 
-  save: ({ ends }, now) => ({
-    value: String(ends),
-    ttlMs: ttlOf(ends - now),
-  }),
+  encode: ({ ends }) => ({ value: String(ends), rests: ends }),
 
   read(_plan, reply, at): Verdict {
     const refused = reply[at]! < 0;

@@ -3,8 +3,7 @@ import type { Duration } from '../base/duration.ts';
 import { CONCURRENCY } from '../options/option-sets.ts';
 import { GivenOptions, readInteger } from '../options/read-options.ts';
 import { FIRST_INEXACT, JITTER, Limit } from './limit.ts';
-import type { Algorithm, LimitOptions, Plan, Saved, State, Verdict } from './limit.ts';
-import { ttlOf } from './ttl.ts';
+import type { Algorithm, LimitOptions, Plan, Encoded, State, Verdict } from './limit.ts';
 
 /** The numbers of a concurrency limit. */
 export interface ConcurrencyOptions extends Omit<LimitOptions, 'maxDebt'> {
@@ -129,14 +128,11 @@ const concurrencyTwin: Algorithm<ConcurrencyPlan, ConcurrencyState> = {
     ];
   },
 
-  save(state, now): Saved | undefined {
+  encode(state): Encoded | undefined {
     if (state.leases.size === 0) {
       return undefined;
     }
-    return {
-      value: new Leases(state.leases, state.last),
-      ttlMs: ttlOf(rests(state) - now),
-    };
+    return { value: new Leases(state.leases, state.last), rests: rests(state) };
   },
 
   read({ max }, reply, at): Verdict {

@@ -7,8 +7,8 @@
   In:   ARGV  name of the kind, rate, ceiling, cost, number of bounds, bounds. No bounds: windows of `name`
               microseconds, counted from the epoch. Else four instants that bound the previous window, the current
               one and the next, by the caller's clock
-        value 'name:start:stop:used' per kind, joined by ';', or none
-  Uses: now, FIRST_INEXACT, JITTER, counting, ttl_of
+        value 'rests:' and 'name:start:used:stop' per kind, joined by ','; without ':stop' where that is `rests`; or none
+  Uses: now, FIRST_INEXACT, JITTER, counting
   Out:  units used in this window; or, if it refuses, -1 - units used
         microseconds until the window ends
 ]]
@@ -64,8 +64,13 @@ end
 function fixed_window.load(value)
   local windows = {}
   if value then
-    for part in string.gmatch(value .. ';', '([^;]*);') do
-      local name, start, stop, used = string.match(part, '^([^:%c]+):(%d+):(%d+):(%d+)$')
+    local rests, texts = string.match(value, '^(%d+):(.*)$')
+    for part in string.gmatch((texts or '') .. ',', '([^,]*),') do
+      local name, start, used, stop = string.match(part, '^([^:;%c]+):(%d+):(%d+):(%d+)$')
+      if not stop then
+        name, start, used = string.match(part, '^([^:;%c]+):(%d+):(%d+)$')
+        stop = rests
+      end
       local window = { name = name, start = tonumber(start), stop = tonumber(stop), used = tonumber(used) }
       if
         not used
@@ -174,12 +179,15 @@ function fixed_window.answer(state, _, passes, out, at)
   out[at + 1] = mine.stop - now
 end
 
-function fixed_window.save(key, state)
+function fixed_window.encode(state)
   local parts, rests = {}, now
   for w = 1, #state.windows do
-    local window = state.windows[w]
-    parts[w] = string.format('%s:%d:%d:%d', window.name, window.start, window.stop, window.used)
-    rests = math.max(rests, window.stop)
+    rests = math.max(rests, state.windows[w].stop)
   end
-  return redis.pcall('PSETEX', key, ttl_of(rests - now), table.concat(parts, ';'))
+  for w = 1, #state.windows do
+    local window = state.windows[w]
+    local ends = window.stop ~= rests and string.format(':%d', window.stop) or ''
+    parts[w] = string.format('%s:%d:%d%s', window.name, window.start, window.used, ends)
+  end
+  return string.format('%d:%s', rests, table.concat(parts, ',')), rests
 end

@@ -7,8 +7,7 @@ import type { Calendar, CalendarUnit, Weekday } from './calendar.ts';
 import { counting } from './counting.ts';
 import type { CountingPlan } from './counting.ts';
 import { FIRST_INEXACT, JITTER, Limit, readPeriod, readRate } from './limit.ts';
-import type { Algorithm, LimitOptions, Saved, State, Verdict } from './limit.ts';
-import { ttlOf } from './ttl.ts';
+import type { Algorithm, LimitOptions, Encoded, State, Verdict } from './limit.ts';
 
 /** The numbers of a fixed window. */
 export interface FixedWindowOptions extends LimitOptions {
@@ -86,7 +85,8 @@ function inherited(windows: readonly Window[], length: number, rate: number, now
 const RECEIPT = /^([^:]+):(\d+)$/;
 // No kind's name holds a control character, and Lua would write one differently.
 // oxlint-disable-next-line no-control-regex
-const WINDOW = /^([^:\x00-\x1f\x7f]+):(\d+):(\d+):(\d+)$/;
+const WINDOW = /^([^:,;\x00-\x1f\x7f]+):(\d+):(\d+)(?::(\d+))?$/;
+const STATE = /^(\d+):(.*)$/;
 
 const counted = ({ mine }: FixedWindowState): number => mine.used;
 
@@ -104,19 +104,23 @@ function take(state: FixedWindowState, plan: FixedWindowPlan, units: number, now
 }
 
 const fixedWindowTwin: Algorithm<FixedWindowPlan, FixedWindowState, ReadonlyMap<string, number>> = {
+  letter: 'f',
   ...counting(counted, take),
 
   failure: (plan, now) => (windowAt(plan, now) === undefined ? SKEWED : undefined),
 
   load(value) {
     const windows: Window[] = [];
-    for (const part of typeof value === 'string' ? value.split(';') : []) {
+    const [, rests, texts = ''] = (typeof value === 'string' && STATE.exec(value)) || [];
+    for (const part of value === undefined ? [] : texts.split(',')) {
       const fields = WINDOW.exec(part);
       if (fields === null || windows.length === MAX_KINDS) {
         return undefined;
       }
-      const [start, stop, used] = fields.slice(2).map(Number) as [number, number, number];
       const kind = fields[1]!;
+      const start = Number(fields[2]);
+      const used = Number(fields[3]);
+      const stop = Number(fields[4] ?? rests);
       if (start >= stop || stop >= FIRST_INEXACT || used >= FIRST_INEXACT) {
         return undefined;
       }
@@ -180,12 +184,13 @@ const fixedWindowTwin: Algorithm<FixedWindowPlan, FixedWindowState, ReadonlyMap<
     return [passes ? used : -1 - used, stop - now];
   },
 
-  save({ windows }, now): Saved {
+  encode({ windows }, now): Encoded {
     const rests = Math.max(now, ...windows.map(({ stop }) => stop));
-    return {
-      value: windows.map((w) => `${w.kind}:${w.start}:${w.stop}:${w.used}`).join(';'),
-      ttlMs: ttlOf(rests - now),
-    };
+    const texts = windows.map(
+      ({ kind, start, stop, used }) =>
+        `${kind}:${start}:${used}${stop === rests ? '' : `:${stop}`}`,
+    );
+    return { value: `${rests}:${texts.join(',')}`, rests };
   },
 
   read({ rate }, reply, at): Verdict {

@@ -37,11 +37,18 @@ export interface Verdict {
   readonly retryUs: number;
 }
 
-/** A state after a change, as a store keeps it. */
-export interface Saved {
+/** A state after a change. */
+export interface Encoded {
   /** The string that Redis keeps; if Redis keeps another type, an object that only this algorithm reads. */
   readonly value: unknown;
-  /** Whole milliseconds, never less than the time until the state no longer counts. */
+  /** The instant from which on the state no longer counts, in whole microseconds since the Unix epoch. */
+  readonly rests: number;
+}
+
+/** A value as a store keeps it. */
+export interface Saved {
+  readonly value: unknown;
+  /** Whole milliseconds, never less than the time until the value no longer counts. */
   readonly ttlMs: number;
 }
 
@@ -55,6 +62,12 @@ export interface State {
  * doubles that hold exact integers, so results can be compared with `===`.
  */
 export interface Algorithm<P extends Plan = Plan, S extends State = State, R = unknown> {
+  /**
+   * If the state is a string that shares the identity's value with other limits' states: the letter that names the
+   * algorithm and the version of its text there. The text begins with the digits of `rests`. Absent if the state has a
+   * key of its own.
+   */
+  readonly letter?: string;
   /** The same plan at another cost. */
   price(plan: P, units: number): P;
   /** Why this plan cannot be decided at this time; undefined if it can. */
@@ -81,8 +94,8 @@ export interface Algorithm<P extends Plan = Plan, S extends State = State, R = u
   restore(state: S, plan: P, receipt: R, units: number, now: number): void;
   /** The integers from which `read` derives a verdict, in the order of the Lua twin. */
   answer(state: S, plan: P, passes: boolean, now: number): readonly number[];
-  /** The state as a store keeps it; undefined if nothing is left of it. */
-  save(state: S, now: number): Saved | undefined;
+  /** The state as a store keeps it; undefined if nothing is left of it. Called for changed states only. */
+  encode(state: S, now: number): Encoded | undefined;
   /** Derives the verdict from an answer of either twin. */
   read(plan: P, reply: readonly number[], at: number): Verdict;
   /** The mark by which `refund` finds the charge of this answer. */

@@ -3,8 +3,7 @@ import { SLIDING_WINDOW_LOG } from '../options/option-sets.ts';
 import { counting } from './counting.ts';
 import type { CountingPlan } from './counting.ts';
 import { FIRST_INEXACT, JITTER } from './limit.ts';
-import type { Algorithm, Limit, LimitOptions, Saved, State, Verdict } from './limit.ts';
-import { ttlOf } from './ttl.ts';
+import type { Algorithm, Limit, LimitOptions, Encoded, State, Verdict } from './limit.ts';
 import { WindowLimit } from './window-limit.ts';
 
 /** The numbers of a sliding window log. */
@@ -278,10 +277,13 @@ const slidingWindowLogTwin: Algorithm<SlidingWindowLogPlan, SlidingWindowLogStat
     return [first, rests, opens];
   },
 
-  save({ log, offset, recent, earlier, since, lastAt, clock, at, cut, tail }): Saved {
+  encode(
+    { log, offset, recent, earlier, since, lastAt, clock, at, cut, tail },
+    now,
+  ): Encoded | undefined {
     const horizon = Math.max(recent, earlier);
     if (lastAt <= at - horizon) {
-      return { value: undefined, ttlMs: 1 }; // a refund has emptied the log
+      return undefined; // a refund has emptied the log
     }
     const { entries } = log;
     entries.length = cut;
@@ -296,7 +298,7 @@ const slidingWindowLogTwin: Algorithm<SlidingWindowLogPlan, SlidingWindowLogStat
       entries.splice(0, log.first);
       log.first = 0;
     }
-    return { value: log, ttlMs: ttlOf(lastAt + horizon - clock) };
+    return { value: log, rests: now + (lastAt + horizon - clock) };
   },
 
   read({ rate }, reply, at): Verdict {

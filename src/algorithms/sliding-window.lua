@@ -6,8 +6,8 @@
   a new period is rolled out, the limits of both periods hold for all calls on the key.
 
   In:   ARGV  period, step, steps, rate, ceiling, cost; times are whole microseconds, period <= step * steps
-        value 'period:index:before:used' per period, joined by ';', or none
-  Uses: now, JITTER, FIRST_INEXACT, counting, ttl_of
+        value 'rests:' and 'period:index:before:used' per period, joined by ',', or none
+  Uses: now, JITTER, FIRST_INEXACT, counting
   Out:  units used in the previous window; or, if it refuses, -1 - those
         units used in this window
         microseconds passed of this window, negative if Redis's clock stepped back by up to 1 s
@@ -82,7 +82,8 @@ end
 function sliding_window.load(value)
   local windows = {}
   if value then
-    for part in string.gmatch(value .. ';', '([^;]*);') do
+    local texts = string.match(value, '^%d+:(.*)$') or ''
+    for part in string.gmatch(texts .. ',', '([^,]*),') do
       local period, index, before, used = string.match(part, '^(%d+):(%d+):(%d+):(%d+)$')
       local window = {
         period = tonumber(period),
@@ -210,12 +211,12 @@ function sliding_window.answer(state, _, passes, out, at)
   out[at + 2] = mine.gone
 end
 
-function sliding_window.save(key, state)
+function sliding_window.encode(state)
   local parts, rests = {}, now
   for w = 1, #state.windows do
     local window = state.windows[w]
     parts[w] = string.format('%d:%d:%d:%d', window.period, window.index, window.before, window.used)
     rests = math.max(rests, (window.index + (window.used > 0 and 2 or 1)) * window.period)
   end
-  return redis.pcall('PSETEX', key, ttl_of(rests - now), table.concat(parts, ';'))
+  return string.format('%d:%s', rests, table.concat(parts, ',')), rests
 end

@@ -3,8 +3,7 @@ import { SLIDING_WINDOW } from '../options/option-sets.ts';
 import { counting } from './counting.ts';
 import type { CountingPlan } from './counting.ts';
 import { FIRST_INEXACT, JITTER } from './limit.ts';
-import type { Algorithm, Limit, LimitOptions, Saved, State, Verdict } from './limit.ts';
-import { ttlOf } from './ttl.ts';
+import type { Algorithm, Limit, LimitOptions, Encoded, State, Verdict } from './limit.ts';
 import { WindowLimit } from './window-limit.ts';
 
 /** The numbers of a sliding window. */
@@ -75,8 +74,14 @@ function inherited(windows: readonly Window[], plan: SlidingWindowPlan, now: num
   return Math.min(most, plan.rate);
 }
 
+/** The texts of a state's windows; one that matches nothing if the value is not a state. */
+function windowsIn(value: unknown): readonly string[] {
+  return typeof value === 'string' ? (STATE.exec(value)?.[1] ?? '').split(',') : [''];
+}
+
 const RECEIPT = /^(\d+):(\d+)$/;
 const WINDOW = /^(\d+):(\d+):(\d+):(\d+)$/;
+const STATE = /^\d+:(.*)$/;
 
 /** How many steps of the previous window the last `period` still covers. */
 function leftOf(gone: number, { step, steps }: SlidingWindowPlan): number {
@@ -118,11 +123,12 @@ const slidingWindowTwin: Algorithm<
   SlidingWindowState,
   ReadonlyMap<number, number>
 > = {
+  letter: 's',
   ...counting(counted, take),
 
   load(value) {
     const windows: Window[] = [];
-    for (const part of typeof value === 'string' ? value.split(';') : []) {
+    for (const part of value === undefined ? [] : windowsIn(value)) {
       const fields = WINDOW.exec(part);
       if (fields === null || windows.length === MAX_PERIODS) {
         return undefined;
@@ -205,12 +211,10 @@ const slidingWindowTwin: Algorithm<
     return [passes ? before : -1 - before, used, gone];
   },
 
-  save({ windows }, now): Saved {
+  encode({ windows }, now): Encoded {
     const rests = Math.max(now, ...windows.map((w) => (w.index + (w.used > 0 ? 2 : 1)) * w.period));
-    return {
-      value: windows.map((w) => `${w.period}:${w.index}:${w.before}:${w.used}`).join(';'),
-      ttlMs: ttlOf(rests - now),
-    };
+    const texts = windows.map((w) => `${w.period}:${w.index}:${w.before}:${w.used}`);
+    return { value: `${rests}:${texts.join(',')}`, rests };
   },
 
   read(plan, reply, at): Verdict {

@@ -6,8 +6,8 @@
 
   In:   ARGV  n, p (a unit recovers in p/n us), burst, burst_rem, ceiling, ceiling_rem, cost, cost_rem; durations are
               whole microseconds, each with its remainder in n-ths of one
-        value 'tat' | 'tat:rem:n' | 'tat:rem:n:pardon', or none for a full bucket
-  Uses: now, FIRST_INEXACT, JITTER, ttl_of
+        value 'tat' | 'tat:rem:n' | 'rests:rem:n:tat:pardon', or none for a full bucket
+  Uses: now, FIRST_INEXACT, JITTER
   Out:  tat - now after the decision; or, if it refuses, -1 - (tat - now)
         rem, if n > 1
 ]]
@@ -45,7 +45,7 @@ function token_bucket.load(value)
   if not string.find(tat, '^%d+$') then
     tat, rem, n = string.match(value, '^(%d+):(%d+):(%d+)$')
     if not tat then
-      tat, rem, n, pardon = string.match(value, '^(%d+):(%d+):(%d+):(%d+)$')
+      rem, n, tat, pardon = string.match(value, '^%d+:(%d+):(%d+):(%d+):(%d+)$')
     end
     if not tat then
       return nil
@@ -193,12 +193,11 @@ function token_bucket.answer(state, plan, passes, out, at)
   end
 end
 
--- Returns the reply to the write: a table with `err` if it failed.
-function token_bucket.save(key, state)
+function token_bucket.encode(state)
   local value, rests
   if state.pardon > now then
-    value = string.format('%d:%d:%d:%d', state.tat, state.rem, state.n, state.pardon)
     rests = math.max(state.rem > 0 and state.tat + 1 or state.tat, state.pardon)
+    value = string.format('%d:%d:%d:%d:%d', rests, state.rem, state.n, state.tat, state.pardon)
   elseif state.rem > 0 then
     value = string.format('%d:%d:%d', state.tat, state.rem, state.n)
     rests = state.tat + 1
@@ -206,5 +205,5 @@ function token_bucket.save(key, state)
     value = string.format('%d', state.tat)
     rests = state.tat
   end
-  return redis.pcall('PSETEX', key, ttl_of(rests - now), value)
+  return value, rests
 end

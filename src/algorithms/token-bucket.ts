@@ -3,8 +3,7 @@ import { invalidOption } from '../base/errors.ts';
 import { TOKEN_BUCKET } from '../options/option-sets.ts';
 import { GivenOptions } from '../options/read-options.ts';
 import { FIRST_INEXACT, JITTER, Limit, readPeriod, readRate, readUnits } from './limit.ts';
-import type { Algorithm, LimitOptions, Plan, Saved, State, Verdict } from './limit.ts';
-import { ttlOf } from './ttl.ts';
+import type { Algorithm, LimitOptions, Plan, Encoded, State, Verdict } from './limit.ts';
 
 /** The numbers of a token bucket. */
 export interface TokenBucketOptions extends LimitOptions {
@@ -112,13 +111,15 @@ export interface TokenBucketState extends State {
 
 const RECEIPT = /^(\d+):(\d+)$/;
 const PLAIN = /^\d+$/;
-const SPLIT = /^(\d+):(\d+):(\d+)(?::(\d+))?$/;
+const SPLIT = /^(\d+):(\d+):(\d+)(?::(\d+):(\d+))?$/;
 
 function makeState(tat: number, rem: number, n: number, pardon: number): TokenBucketState {
   return { tat, rem, n, pardon, from: tat, fromRem: rem, to: tat, toRem: rem, changed: false };
 }
 
 export const tokenBucketTwin: Algorithm<TokenBucketPlan, TokenBucketState, Spacing> = {
+  letter: 't',
+
   price(plan, units) {
     return { ...plan, cost: units, price: recovery(units, plan.spacing) };
   },
@@ -139,10 +140,10 @@ export const tokenBucketTwin: Algorithm<TokenBucketPlan, TokenBucketState, Spaci
         return undefined;
       }
       state = makeState(
-        Number(parts[1]),
+        Number(parts[4] ?? parts[1]),
         Number(parts[2]),
         Number(parts[3]),
-        Number(parts[4] ?? 0),
+        Number(parts[5] ?? 0),
       );
     }
     const { tat, rem, n, pardon } = state;
@@ -248,12 +249,12 @@ export const tokenBucketTwin: Algorithm<TokenBucketPlan, TokenBucketState, Spaci
     return plan.spacing.n > 1 ? [first, state.fromRem] : [first];
   },
 
-  save(state, now): Saved {
+  encode(state, now): Encoded {
     let value;
     let rests;
     if (state.pardon > now) {
-      value = `${state.tat}:${state.rem}:${state.n}:${state.pardon}`;
       rests = Math.max(state.rem > 0 ? state.tat + 1 : state.tat, state.pardon);
+      value = `${rests}:${state.rem}:${state.n}:${state.tat}:${state.pardon}`;
     } else if (state.rem > 0) {
       value = `${state.tat}:${state.rem}:${state.n}`;
       rests = state.tat + 1;
@@ -261,7 +262,7 @@ export const tokenBucketTwin: Algorithm<TokenBucketPlan, TokenBucketState, Spaci
       value = String(state.tat);
       rests = state.tat;
     }
-    return { value, ttlMs: ttlOf(rests - now) };
+    return { value, rests };
   },
 
   read(plan, reply, at): Verdict {

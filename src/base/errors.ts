@@ -8,6 +8,7 @@ export type ErrorCode =
   | 'ERR_WAIT_TIMEOUT'
   | 'ERR_WAIT_QUEUE_FULL'
   | 'ERR_LEASE_REQUIRED'
+  | 'ERR_TOO_MANY_LIMITS'
   | 'ERR_LEASE_LOST'
   | 'ERR_RATE_LIMIT_EXCEEDED'
   | 'ERR_CLIENT_MISSING'
@@ -136,6 +137,19 @@ export function betweenRequests(cause?: unknown): RateLimiterError {
     'ERR_RUNTIME_UNSUPPORTED',
     "`redis` must be a client made in the request that uses it: on Cloudflare Workers (workerd) no request can use another's connection. Make client and limiter in the request or a Durable Object; or pass `store: new MemoryStore()`, which limits each isolate by itself; or limit on Node.js.",
     { cause },
+  );
+}
+
+/** Whether the script found no room for a further state of the identity. `message` is its own. */
+export function isCrowded(message: string): boolean {
+  return message.startsWith('CROWDED');
+}
+
+/** For a call under limits for whose states the identity's value has no room. */
+export function tooManyLimits(): RateLimiterError {
+  return new RateLimiterError(
+    'ERR_TOO_MANY_LIMITS',
+    '`limits` must need at most 32 states of one identity that still count at once, got one more. Reuse the names of limits; `reset` under limits that are no longer used makes room.',
   );
 }
 

@@ -1,11 +1,11 @@
 import type { Limit } from '../algorithms/limit.ts';
 import { digestIdentity } from '../base/identity.ts';
-import { keyPrefixOf, suffixOf } from './limit-set.ts';
+import { stateNameOf } from './limit-set.ts';
 
 /** The store, namespace and secret that determine where a limiter's state lives. */
 interface StateLocation {
   readonly storeId: string | object;
-  readonly namespace: string;
+  readonly keyPrefix: string;
   readonly hashSecret: string | Uint8Array | undefined;
 }
 
@@ -40,12 +40,12 @@ export function chargedKeysOf(
   if (charged === undefined) {
     const location = locations.get(limiter);
     // An older copy of the package records no location: then a limiter shares counters only with itself.
-    const { storeId, namespace, hashSecret } = location ?? {
+    const { storeId, keyPrefix, hashSecret } = location ?? {
       storeId: limiter,
-      namespace: '',
+      keyPrefix: '',
       hashSecret: undefined,
     };
-    const prefix = `${storeNumberOf(storeId)} ${digestOfSecret(hashSecret)} ${keyPrefixOf(namespace, limits)}`;
+    const prefix = `${storeNumberOf(storeId)} ${digestOfSecret(hashSecret)} ${keyPrefix}`;
     charged = new Map(limits.map((limit) => [prefix + describeLimit(limit), limit.name]));
     bySet.set(limits, charged);
   }
@@ -57,12 +57,11 @@ export function chargedKeysOf(
  * limiters.
  */
 export function configurationOf(limiter: object, limits: readonly Limit[]): string {
-  const namespace = locations.get(limiter)?.namespace ?? '';
-  return [keyPrefixOf(namespace, limits), ...limits.map(describeLimit)].join('\n');
+  return [locations.get(limiter)?.keyPrefix ?? '', ...limits.map(describeLimit)].join('\n');
 }
 
 function describeLimit(limit: Limit): string {
-  return `${suffixOf(limit)} ${limit.algorithm} ${limit.plan(1, 0).args.join(' ')}`;
+  return `${stateNameOf(limit)} ${limit.algorithm} ${limit.plan(1, 0).args.join(' ')}`;
 }
 
 function storeNumberOf(storeId: string | object): string {

@@ -20,7 +20,7 @@ import {
 import type { AcquireOptions, CallOptions, ReserveOptions } from './call-options.ts';
 import { makeLease } from './lease.ts';
 import type { Lease } from './lease.ts';
-import { LimitSet } from './limit-set.ts';
+import { keyCountOf, LimitSet } from './limit-set.ts';
 import type { Settings } from './limiter-options.ts';
 import {
   makeDecision,
@@ -255,7 +255,7 @@ export class Decider {
     const { limits, cost } = this.#readCall(call);
     checkLeaseless(limits);
     if (!limits.isPlanWithoutLimit) {
-      checkSharding(this.#settings.sharding, 'reserve', limits.limits.length + 1);
+      checkSharding(this.#settings.sharding, 'reserve', keyCountOf(limits.limits) + 1);
     }
     const key = this.#keyOf(limits, identity);
     const pending = new PendingReservation(cost, {
@@ -440,7 +440,7 @@ export class Decider {
   #makeLimits(limits: unknown): LimitSet {
     const { namespace, blocks, counts, store, sharding, limits: own } = this.#settings;
     const set = new LimitSet(namespace, limits, blocks, counts, store.clock, own.keyPrefix);
-    checkSharding(sharding, 'limits', set.limits.length);
+    checkSharding(sharding, 'limits', keyCountOf(set.limits));
     return set;
   }
 }

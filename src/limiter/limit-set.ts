@@ -24,7 +24,7 @@ export class LimitSet {
   readonly enforcedTtlsMs: readonly number[];
   /** The counts of leases, for concurrency limits that are enforced. */
   readonly leaseCounts: readonly LimitCounts[];
-  /** Key prefix before the identity's digest (the `limits:` prefix when every limit is named). */
+  /** Key prefix before the identity's digest: of all calls of a limiter, whatever their limits. */
   readonly keyPrefix: string;
   /** Whether it is `[]`, the plan without a limit. */
   readonly isPlanWithoutLimit: boolean;
@@ -37,18 +37,18 @@ export class LimitSet {
   readonly #counts: readonly LimitCounts[];
   readonly #planned = new Map<Verb, Map<number, Shape>>();
 
-  /** `home` is the key prefix of a plan without a limit: the limiter's own. */
+  /** `keyPrefix`: the limiter's, for limits that a call passes; else it follows from the limits. */
   constructor(
     namespace: string,
     limits: unknown,
     blocks: boolean,
     counts: LimiterCounts = new LimiterCounts(namespace, 'open'),
     clock: Clock = systemClock,
-    home?: string,
+    keyPrefix?: string,
   ) {
     this.#clock = clock;
     this.limits =
-      home === undefined ? readLimits(limits, isOfThisCopy) : readPlan(limits, isOfThisCopy);
+      keyPrefix === undefined ? readLimits(limits, isOfThisCopy) : readPlan(limits, isOfThisCopy);
     this.#counts = this.limits.map(({ name, twin }) =>
       counts.limit(name, twin.lending !== undefined),
     );
@@ -61,8 +61,7 @@ export class LimitSet {
     this.enforcedTtlsMs = lending.filter(({ shadow }) => !shadow).map(({ ttlMs }) => ttlMs);
     this.isPlanWithoutLimit = this.limits.length === 0;
     this.asksNothing = this.isPlanWithoutLimit && !blocks;
-    this.keyPrefix =
-      home !== undefined && this.isPlanWithoutLimit ? home : keyPrefixOf(namespace, this.limits);
+    this.keyPrefix = keyPrefix ?? keyPrefixOf(namespace, this.limits);
     this.#blocks = blocks;
   }
 
@@ -89,7 +88,7 @@ export class LimitSet {
     for (const [i, limit] of this.limits.entries()) {
       if (!ofLease || limit.twin.lending !== undefined) {
         const plan = limit.plan(decides ? units : 1, nowMs);
-        rules.push({ limit, plan, suffix: suffixOf(limit), counts: this.#counts[i]! });
+        rules.push({ ...placeOf(limit), limit, plan, counts: this.#counts[i]! });
       }
     }
     const heedsBlocks = this.#blocks && (decides || verb === 'up_to');
@@ -103,7 +102,7 @@ export function blockShape(verb: 'penalize' | 'reset', durationMs: number): Shap
 }
 
 function blockRule(durationUs: number): Rule {
-  return { limit: block, plan: block.plan(durationUs, 0), suffix: '#block' };
+  return { limit: block, plan: block.plan(durationUs, 0), suffix: '#block', id: '-' };
 }
 
 /** The key prefix before the identity's digest. */
@@ -112,8 +111,23 @@ export function keyPrefixOf(namespace: string, limits: readonly Limit[]): string
   return `${namespace}:${unnamed === undefined ? 'limits' : unnamed.algorithm}:`;
 }
 
-/** The suffix of this limit's key. The identity's key before it is in braces, so both are in one slot of a cluster. */
-export function suffixOf({ name, algorithm }: Limit): string {
+/**
+ * Where the state of a limit is: in the home under this id, or else under a key with this suffix. The identity's key
+ * before the suffix is in braces, so both are in one slot of a cluster.
+ */
+export function placeOf({ name, algorithm, twin }: Limit): Pick<Rule, 'suffix' | 'id'> {
+  return twin.letter === undefined
+    ? { suffix: `/${name}:${algorithm}`, id: '-' }
+    : { suffix: '', id: `${name === DEFAULT_LIMIT_NAME ? '' : name}=${twin.letter}` };
+}
+
+/** The number of keys that hold the states of one identity under these limits. */
+export function keyCountOf(limits: readonly Limit[]): number {
+  return new Set(limits.map((limit) => placeOf(limit).suffix)).size;
+}
+
+/** Names a limit's state in texts: what follows the identity's key, or would if the state had a key of its own. */
+export function stateNameOf({ name, algorithm }: Limit): string {
   return name === DEFAULT_LIMIT_NAME ? '' : `/${name}:${algorithm}`;
 }
 

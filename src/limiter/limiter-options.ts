@@ -14,7 +14,7 @@ import { LimiterCounts } from '../observe/limiter-counts.ts';
 import { carries, invalidOption, ofAnotherCopy, optionError } from '../base/errors.ts';
 import type { RateLimiterError, StoreError } from '../base/errors.ts';
 import type { Identity } from '../base/identity.ts';
-import { isOfThisCopy, LimitSet, readLimits } from './limit-set.ts';
+import { isOfThisCopy, keyCountOf, LimitSet, readLimits } from './limit-set.ts';
 import { LIMIT_NUMBERS, limiterOptions, numberOptionsOf } from '../options/option-sets.ts';
 import {
   GivenOptions,
@@ -87,7 +87,7 @@ interface OnRedis {
   /**
    * How a proxy (Twemproxy, Envoy's Redis proxy, predixy) or a client distributes the keys over several servers. Each
    * script call then carries keys of one server only. `'key'`: by the whole first key; calls that need several keys
-   * (several limits, `blocks`, `reserve`) are refused with `ERR_INVALID_OPTION`. `'hash_tag'`: by the part of the key
+   * (a log or a concurrency limit beside others, `blocks`, `reserve`) are refused with `ERR_INVALID_OPTION`. `'hash_tag'`: by the part of the key
    * in braces; all keys of an identity are then together, and nothing is refused. Leave it out for one server,
    * Sentinel and Redis Cluster.
    */
@@ -244,7 +244,7 @@ function readParts(options: unknown): Parts {
     openStore: readStore(given),
   };
   const { sharding, limits, blocks } = parts;
-  given.attempt('limits', () => checkSharding(sharding, 'limits', limits?.length ?? 0));
+  given.attempt('limits', () => checkSharding(sharding, 'limits', keyCountOf(limits ?? [])));
   given.attempt('blocks', () => checkSharding(sharding, 'blocks', blocks ? 2 : 1));
   given.end();
   return parts;

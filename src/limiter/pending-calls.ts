@@ -2,7 +2,7 @@ import type { Entry } from '../script/call-shape.ts';
 import { StoreError } from '../base/errors.ts';
 import type { RateLimiterError } from '../base/errors.ts';
 import type { Settings } from './limiter-options.ts';
-import { homeOf } from './sharding.ts';
+import { shardOf } from './sharding.ts';
 import type { Call } from '../stores/store.ts';
 
 /** Reads a call's reply, and makes the answer if the store gives none. */
@@ -73,7 +73,7 @@ class PendingCall<T> implements Call {
   readonly details: Call['details'];
   timeoutMs: number;
   readonly maxInFlight: number;
-  readonly home: Call['home'];
+  readonly shard: Call['shard'];
   readonly late: Call['late'];
   submission: Call['submission'] = undefined;
   server: Call['server'] = undefined;
@@ -97,7 +97,7 @@ class PendingCall<T> implements Call {
     this.timeoutMs = calls.settings.timeoutMs;
     this.maxInFlight = calls.settings.maxInFlight;
     const { sharding } = calls.settings;
-    this.home = sharding === undefined ? entry.home : homeOf(sharding, entry);
+    this.shard = sharding === undefined ? entry.shard : shardOf(sharding, entry);
     this.late =
       handler.late === undefined ? undefined : (reply, at) => handler.late?.(this, reply, at);
     this.#calls = calls;

@@ -53,8 +53,8 @@ export class RateLimiter {
       giveBack: (decision) => this.#decider.giveBack(decision),
     });
     this.#leaveKeySpace = warnOfSharedKeys(this, this.#settings);
-    rememberLocation(this, this.#settings);
-    const { counts, namespace, store } = this.#settings;
+    const { counts, namespace, store, storeId, limits, hashSecret } = this.#settings;
+    rememberLocation(this, { storeId, keyPrefix: limits.keyPrefix, hashSecret });
     store.prepare?.();
     this.#endStats = liveLimiters.register(this, namespace, counts);
   }
@@ -86,7 +86,8 @@ export class RateLimiter {
    * `timeoutMs`. If the store gives no answer, the failure strategy makes a degraded decision.
    *
    * @throws (rejects) `ERR_INVALID_IDENTITY`, `ERR_INVALID_COST` or `ERR_INVALID_OPTION` for a wrong argument;
-   * `ERR_LEASE_REQUIRED` under a concurrency limit; `ERR_LIMITER_CLOSED` after `close()`; `ERR_CLIENT_MISSING` if a
+   * `ERR_LEASE_REQUIRED` under a concurrency limit; `ERR_TOO_MANY_LIMITS` if the identity has 32 other states that
+   * still count; `ERR_LIMITER_CLOSED` after `close()`; `ERR_CLIENT_MISSING` if a
    * URL is given and no client library is installed; `ERR_RUNTIME_UNSUPPORTED` in another request on Cloudflare
    * Workers; a `StoreError` only under `failStrategy: 'throw'`.
    * @example

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { makeShape } from '../script/call-shape.ts';
+import { makeShape, UNNAMED_BUCKET } from '../script/call-shape.ts';
 import type { Rule } from '../script/call-shape.ts';
 import { readVerdicts } from '../script/read-answer.ts';
+import { block } from '../algorithms/block.ts';
 import { tokenBucket } from '../algorithms/token-bucket.ts';
 import type { PendingCalls } from './pending-calls.ts';
 import { IGNORE_REPLY } from './pending-calls.ts';
@@ -11,11 +12,12 @@ import { StoreError } from '../base/errors.ts';
 const TRIALS = 8;
 
 const limit = tokenBucket({ rate: 1, period: '1m' });
-const rule = (suffix: string): Rule => ({ limit, plan: limit.plan(1, 0), suffix });
-const charge = makeShape('allow', 1, [rule('')]);
-const look = makeShape('peek', 1, [rule('')]);
-const lookBehindTag = makeShape('peek', 1, [rule('/beside:token_bucket'), rule('')]);
-const forget = makeShape('reset', 1, [rule('')]);
+const rule: Rule = { limit, plan: limit.plan(1, 0), suffix: '', id: UNNAMED_BUCKET };
+const ruleBeside: Rule = { limit: block, plan: block.plan(0, 0), suffix: '#beside', id: '-' };
+const charge = makeShape('allow', 1, [rule]);
+const look = makeShape('peek', 1, [rule]);
+const lookBehindTag = makeShape('peek', 1, [ruleBeside, rule]);
+const forget = makeShape('reset', 1, [rule]);
 
 /**
  * Tells whether keys that share a script call may be on different servers. Charges several keys, each in its own
@@ -45,16 +47,16 @@ async function probe(
 ): Promise<boolean> {
   const keys = Array.from({ length: TRIALS }, () => keyOf(randomUUID()));
   await Promise.all(
-    keys.map((key) => calls.submit({ key, shape: charge, home: key }, IGNORE_REPLY)),
+    keys.map((key) => calls.submit({ key, shape: charge, shard: key }, IGNORE_REPLY)),
   );
   const seen = await Promise.all(
     keys.map(async (key) => {
       const shape = byTag ? lookBehindTag : look;
       const beside = byTag
         ? undefined
-        : calls.submit({ key: keyOf(randomUUID()), shape, home: key }, IGNORE_REPLY);
+        : calls.submit({ key: keyOf(randomUUID()), shape, shard: key }, IGNORE_REPLY);
       const charged = calls.submit(
-        { key, shape, home: key },
+        { key, shape, shard: key },
         { read: (_, reply, at) => readVerdicts(shape, reply, at).at(-1)!.refused },
       );
       return (await Promise.all([charged, beside]))[0];
@@ -67,7 +69,7 @@ async function probe(
     throw error;
   });
   await Promise.all(
-    keys.map((key) => calls.submit({ key, shape: forget, home: key }, IGNORE_REPLY)),
+    keys.map((key) => calls.submit({ key, shape: forget, shard: key }, IGNORE_REPLY)),
   );
   return seen.includes(false);
 }

@@ -8,8 +8,8 @@ import { invalidOption } from '../base/errors.ts';
  */
 export type Sharding = 'key' | 'hash_tag';
 
-/** Keys with the same home are on the same server, so they may share a script call. */
-export function homeOf(sharding: Sharding, entry: Entry): string {
+/** Keys of the same shard are on the same server, so they may share a script call. */
+export function shardOf(sharding: Sharding, entry: Entry): string {
   return sharding === 'hash_tag' ? entry.key : keysOf(entry)[0]!;
 }
 
@@ -30,13 +30,13 @@ export function checkSharding(
 }
 
 const REASONS = {
-  limits: 'a call under several limits',
+  limits: 'a call under limits that do not share a key',
   blocks: 'a limiter with `blocks: true`',
   reserve: 'a reservation',
 } as const;
 
 const CURES = {
-  limits: 'keep to one limit per limiter',
+  limits: 'keep to token buckets and windows, which share a key, or to one limit per limiter',
   blocks: 'leave `blocks` out',
   reserve: 'call `allow`',
 } as const;

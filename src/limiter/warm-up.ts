@@ -20,7 +20,7 @@ export async function warmUp(calls: PendingCalls, settings: Settings): Promise<v
         : { key, shape: limits.shape(verb, 1) },
       IGNORE_REPLY,
     );
-  // A key that occurs twice is read and written by the driver (GET, PSETEX); a single new key by fast-path.lua (SET);
+  // A key that occurs twice is read and written by the driver (GET, PSETEX); a single new key by lone-path.lua (SET);
   // a reset deletes.
   await probe('reset');
   await Promise.all([probe('allow'), probe('peek')]);

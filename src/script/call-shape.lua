@@ -2,12 +2,14 @@
   Reads what a script call is about, except its keys: the verbs, their units, and the limits' numbers. Twin of
   call-shape.ts.
 
-  In:   ARGV  number of shapes; per shape a verb, units, number of details, number of limits; per limit 1 if it is a
-              shadow, else 0, its algorithm and that algorithm's arguments; then the runs, which decide.lua reads.
-        Or, where fast-path.lua stopped early, its one argument
+  In:   ARGV  number of shapes; per shape a verb, units, number of details, number of keys, number of limits; per limit
+              1 if it is a shadow, else 0, the index of its key among the entry's, its id in the home, its algorithm and
+              that algorithm's arguments; then the runs, which decide.lua reads.
+        Or, where lone-path.lua or home-path.lua stopped early, their arguments
   Uses: make_token_bucket, make_sliding_window, make_sliding_window_log, make_fixed_window, make_concurrency,
         make_block, key
-  Out:  shapes         per shape what its verb needs, and a plan per limit with its `algorithm`, `shadow` and `width`
+  Out:  shapes         per shape what its verb needs, its `ids` in the home, and a plan per limit with its `algorithm`,
+                       `shadow`, `width`, the index `key_at` of its key and its `id`
         args, args_at  the arguments, and the index of the first that belongs to no shape
 ]]
 local makers = {
@@ -26,37 +28,51 @@ local widths = { reset = 1, renew = 0, release = 0, settle = 0 }
 local recorded = { reserve = true, settle = true }
 
 local args, args_at, shapes = ARGV, 2, {}
-if #ARGV == 1 then
-  -- fast-path.lua stopped early, which decides no cost of 0: the same run, from the key at which it stopped.
-  args = { '1', 'allow', '1', '0', '1', '0', 'token_bucket' }
-  for number in string.gmatch(ARGV[1], '%d+') do
-    args[#args + 1] = number
+-- A path, which decides no cost of 0, stopped early: the same run, from the key at which it stopped.
+local left_over = #ARGV == 1 and { 'allow', '1', '0', '1', '1', '0', '1', '=t', 'token_bucket' } or ARGV[1] == 'home' and {}
+if left_over then
+  local times = ARGV[2]
+  args = left_over
+  if #ARGV == 1 then
+    for number in string.gmatch(ARGV[1], '%d+') do
+      args[#args + 1] = number
+    end
+    times = table.remove(args)
+  else
+    for a = 3, #ARGV do
+      args[#args + 1] = ARGV[a]
+    end
   end
-  local times = table.remove(args)
-  for _, number in ipairs({ '1', string.format('%d', #KEYS - key + 1), times }) do
+  table.insert(args, 1, '1')
+  for _, number in ipairs({ '1', string.format('%d', (#KEYS - key + 1) / tonumber(args[5])), times }) do
     args[#args + 1] = number
   end
 end
 for s = 1, tonumber(args[1]) do
-  local verb, limits = args[args_at], tonumber(args[args_at + 3])
+  local verb, keys, limits = args[args_at], tonumber(args[args_at + 3]), tonumber(args[args_at + 4])
   local shape = {
     verb = verb,
     units = tonumber(args[args_at + 1]),
     details = tonumber(args[args_at + 2]),
     head = heads[verb] or 0,
     recorded = recorded[verb],
-    keys = recorded[verb] and limits + 1 or limits,
+    keys = recorded[verb] and keys + 1 or keys,
+    ids = {},
   }
-  args_at = args_at + 4
+  args_at = args_at + 5
   shape.width = shape.head
   for l = 1, limits do
-    local name, shadow = args[args_at + 1], args[args_at] == '1'
+    local shadow, key_at, id, name = args[args_at] == '1', tonumber(args[args_at + 1]), args[args_at + 2], args[args_at + 3]
     local algorithm = algorithms[name] or makers[name]()
     algorithms[name] = algorithm
-    shape[l], args_at = algorithm.plan(args, args_at + 2)
-    shape[l].algorithm, shape[l].shadow = algorithm, shadow
-    shape[l].width = widths[verb] or shape[l].width
-    shape.width = shape.width + shape[l].width
+    local plan
+    plan, args_at = algorithm.plan(args, args_at + 4)
+    plan.algorithm, plan.shadow, plan.key_at, plan.id = algorithm, shadow, key_at, id ~= '-' and id
+    plan.width = widths[verb] or plan.width
+    shape[l], shape.width = plan, shape.width + plan.width
+    if plan.id then
+      shape.ids[#shape.ids + 1] = id
+    end
   end
   shapes[s] = shape
 end

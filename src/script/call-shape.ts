@@ -26,8 +26,13 @@ export interface Rule {
   readonly limit: Limit;
   /** At the call's cost if the verb decides about one; at a cost of 1 for verbs whose units are in the shape. */
   readonly plan: Plan;
-  /** What follows the identity's key in this limit's key; empty for the unnamed limit. */
+  /**
+   * The key of this limit's state: what follows the identity's key. Empty if the state is part of the value under the
+   * identity's key itself, which is the home of all states that are strings.
+   */
   readonly suffix: string;
+  /** What names the state within that value: the limit's name and its algorithm's letter; '-' elsewhere. */
+  readonly id: string;
   /** The limiter's counters of this limit; an algorithm neither reads nor writes them. */
   readonly counts?: LimitCounts;
 }
@@ -40,10 +45,18 @@ export interface Shape {
   readonly verb: Verb;
   readonly units: number;
   readonly rules: readonly Rule[];
+  /** What follows the identity's key in each key of an entry, without the reservation record's. */
+  readonly suffixes: readonly string[];
+  /** The index in `suffixes` of each rule's key. */
+  readonly keyAt: readonly number[];
+  /** The ids of the rules whose states are in the home, in order. */
+  readonly ids: readonly string[];
   /** Arguments that call-shape.lua reads. */
   readonly args: readonly string[];
-  /** The argument that fast-path.lua reads; undefined if the shape needs the whole driver. */
-  readonly fastPath: string | undefined;
+  /** The argument that lone-path.lua reads; undefined if the shape is not of a lone token bucket. */
+  readonly lonePath: string | undefined;
+  /** Whether home-path.lua decides it: an `allow` under limits whose states are all in the identity's home. */
+  readonly homePath: boolean;
   /**
    * Number of integers in an answer before those of the limits: the units that `up_to` granted; whether the lease of
    * `renew` or `release` was held; the units that `settle` charged, and those it did not.
@@ -55,6 +68,9 @@ export interface Shape {
   readonly from: number;
   readonly until: number;
 }
+
+/** Names the state that is a home's whole value while it is the only one. */
+export const UNNAMED_BUCKET = '=t';
 
 /** In the year 2254: doubles do not hold later microseconds exactly. */
 const LAST_PLANNED_MS = 8_970_000_000_000;
@@ -83,22 +99,37 @@ const DETAILS: Readonly<Partial<Record<Verb, number>>> = {
 
 export function makeShape(verb: Verb, units: number, rules: readonly Rule[]): Shape {
   const head = HEADS[verb] ?? 0;
+  const suffixes = [...new Set(rules.map(({ suffix }) => suffix))];
   const widths = rules.map(({ plan }) => WIDTHS[verb] ?? plan.width);
   return {
     verb,
     units,
     rules,
+    suffixes,
+    keyAt: rules.map(({ suffix }) => suffixes.indexOf(suffix)),
+    ids: rules.filter(({ suffix }) => suffix === '').map(({ id }) => id),
     args: [
       verb,
       String(units),
       String(verb === 'refund' ? rules.length : (DETAILS[verb] ?? 0)),
+      String(suffixes.length),
       String(rules.length),
-      ...rules.flatMap(({ limit, plan }) => [limit.shadow ? '1' : '0', ...plan.args]),
+      ...rules.flatMap(({ limit, plan, suffix, id }) => [
+        limit.shadow ? '1' : '0',
+        String(suffixes.indexOf(suffix) + 1),
+        id,
+        ...plan.args,
+      ]),
     ],
-    fastPath:
-      verb === 'allow' && units > 0 && rules.length === 1 && hasFastPath(rules[0]!)
+    lonePath:
+      verb === 'allow' && units > 0 && rules.length === 1 && isLoneBucket(rules[0]!)
         ? rules[0]!.plan.args.slice(1).join(' ')
         : undefined,
+    homePath:
+      verb === 'allow' &&
+      units > 0 &&
+      rules[0]?.suffix === '' &&
+      rules.every(({ limit, suffix }) => suffix === '' || limit.algorithm === 'block'),
     head,
     width: widths.reduce((sum, width) => sum + width, head),
     from: rules.reduce((latest, { plan }) => Math.max(latest, plan.from ?? latest), -Infinity),
@@ -131,19 +162,19 @@ export function planningTime(clock: Clock): number {
   return Math.min(Math.max(Math.floor(clock.nowMicros() / 1_000), 0), LAST_PLANNED_MS);
 }
 
-function hasFastPath({ limit }: Rule): boolean {
-  return limit.algorithm === 'token_bucket' && !limit.shadow;
+function isLoneBucket({ limit, id }: Rule): boolean {
+  return id === UNNAMED_BUCKET && !limit.shadow;
 }
 
-/** The keys of one call: one per rule of its shape, in order, then the record's. */
+/** The keys of one call: those of its shape, in order, then the record's. */
 export function keysOf({ key, shape, record }: Omit<Entry, 'details'>): readonly string[] {
-  const keys = shape.rules.map(({ suffix }) => (suffix === '' ? key : `{${key}}${suffix}`));
+  const keys = shape.suffixes.map((suffix) => (suffix === '' ? key : `{${key}}${suffix}`));
   return record === undefined ? keys : [...keys, `{${key}}${record}`];
 }
 
 /** What the script decides at once: one identity, one shape. */
 export interface Entry {
-  /** The key of the identity's unnamed limit. */
+  /** The identity's key: its home. */
   readonly key: string;
   readonly shape: Shape;
   /** For `reserve` and `settle`: what follows the identity's key, in braces, in the key of the reservation record. */
@@ -157,7 +188,7 @@ export interface Entry {
    * Behind a proxy that shards: what the calls of one script call must share, so that all of its keys are on one
    * server. Undefined elsewhere.
    */
-  readonly home?: string | undefined;
+  readonly shard?: string | undefined;
 }
 
 /** The details of `reserve`: the reservation's lifetime, in milliseconds. */

@@ -1,21 +1,25 @@
 --[[
   The driver: decides entries in order, each under one or several limits, all or nothing. Loads the state of every
-  key and changes it; write.lua writes. Twin of decide.ts.
+  limit and changes it; write.lua writes. Twin of decide.ts.
 
   In:   KEYS  the keys of every entry, in the order of the entries; a key may occur again. For `reserve` and
               `settle` the key of the reservation record follows those of the limits
         ARGV  after the shapes runs until the end: index of a shape, number of key groups, entries per group; then for
               each entry its details, which verbs.lua reads
-  Uses: now, UNREADABLE, values, out, key, out_at, make_reservation_record, shapes, args, args_at, states, verbs
+  Uses: now, UNREADABLE, MAX_STATES, CROWDED, read_home, note_change, values, out, key, out_at, make_reservation_record, shapes,
+        args, args_at, verbs
   Out:  out       now; then per entry what verbs.lua answers, and per limit the integers of its algorithm (for `reset`
                   one integer, for `renew`, `release` and `settle` none); a failed entry has its message in all of its
                   indexes
-        entries   per entry its shape, its index `at` in `out`, its slots
-        states, erased, first_change   by slot: the state; whether `reset` erased it; the index in `out` of the entry
-                  that first changed it
+        entries   per entry its shape, the state of each limit, its index `at` in `out`, and that of its first `key`
+        slot_of   the slot of a limit's key, by entry and index of the limit
+        homes, alone, erased, first_change   by slot: the home; the state that has a key of its own; whether `reset`
+                  erased that; the index in `out` of the entry that first changed the slot
         fail      puts a message in all indexes of an entry
 ]]
 -- A slot is the index in KEYS at which a key first occurs.
+local homes = {}
+local alone = {}
 local erased = {}
 local first_change = {}
 
@@ -24,26 +28,59 @@ for k = key, #KEYS do
   slots[KEYS[k]] = slots[KEYS[k]] or k
 end
 
-local RECORD -- made on first use
+local record_algorithm -- made on first use
 local entries = {}
 
-local function state_of(slot, plan)
-  if not states[slot] then
-    local state
-    if plan.algorithm.open then -- the state is no string but a sorted set
-      state = plan.algorithm.open(not erased[slot] and KEYS[slot])
-    else
-      if not values[slot] and not erased[slot] then
-        local typed = redis.pcall('GET', KEYS[slot]) -- MGET shows a foreign type as nil
-        if type(typed) == 'table' then
-          state = { failure = typed.err }
-        end
-      end
-      state = state or plan.algorithm.load(values[slot])
-    end
-    states[slot] = state or { failure = UNREADABLE }
+-- The error of a key that MGET shows as nil because it holds a foreign type.
+local function foreign(slot)
+  local typed = not values[slot] and not erased[slot] and redis.pcall('GET', KEYS[slot])
+  return type(typed) == 'table' and typed.err
+end
+
+local function home_of(slot)
+  local home = homes[slot]
+  if not home then
+    home = read_home(values[slot])
+    home.failure = home.failure or foreign(slot)
+    homes[slot] = home
   end
-  return states[slot]
+  return home
+end
+
+local function state_in(home, plan)
+  local state = home[plan.id]
+  if not state then
+    state = plan.algorithm.load(home.texts[plan.id]) or { failure = UNREADABLE }
+    home[plan.id] = state
+  end
+  return state
+end
+
+local function state_alone(slot, algorithm)
+  local state = alone[slot]
+  if not state then
+    if algorithm.open then -- no string but a sorted set
+      state = algorithm.open(not erased[slot] and KEYS[slot])
+    else
+      local failure = foreign(slot)
+      state = failure and { failure = failure } or algorithm.load(values[slot])
+    end
+    state = state or { failure = UNREADABLE }
+    alone[slot] = state
+  end
+  return state
+end
+
+local function is_crowded(home, ids)
+  local count = #home.texts
+  for i = 1, #ids do
+    count = home.texts[ids[i]] == nil and count + 1 or count
+  end
+  return count > MAX_STATES and CROWDED
+end
+
+local function slot_of(entry, l)
+  return slots[KEYS[entry.key + entry.shape[l].key_at - 1]]
 end
 
 local function changed(slot)
@@ -58,14 +95,14 @@ end
 
 -- Reads the record's receipts into `parsed`; false if one is unreadable.
 local function parse_receipts(entry)
-  local reserved = states[entry.record]
+  local reserved, shape = entry.record, entry.shape
   reserved.parsed = {}
-  for l = 1, #entry do
+  for l = 1, #shape do
     local receipt = reserved.receipts[l] or ''
     if receipt == '-' or reserved.cost == 0 then -- an estimate of 0 has no receipt to give back by
       reserved.parsed[l] = receipt
     else
-      reserved.parsed[l] = entry.shape[l].algorithm.parse(receipt)
+      reserved.parsed[l] = shape[l].algorithm.parse(receipt)
     end
     if not reserved.parsed[l] then
       return false
@@ -75,9 +112,20 @@ local function parse_receipts(entry)
 end
 
 local function erase(entry)
-  for l = 1, #entry do
-    local slot = entry[l]
-    values[slot], states[slot], erased[slot] = false, nil, true
+  for l = 1, #entry.shape do
+    local slot, id = slot_of(entry, l), entry.shape[l].id
+    if id then
+      local home = home_of(slot)
+      local texts = home.texts
+      home.failure, home[id], texts[id] = false, nil, nil
+      for i = #texts, 1, -1 do
+        if texts[i] == id then
+          table.remove(texts, i)
+        end
+      end
+    else
+      values[slot], alone[slot], erased[slot] = false, nil, true
+    end
     changed(slot)
     out[out_at + l - 1] = 1
   end
@@ -86,19 +134,22 @@ end
 local function decide(entry)
   local shape = entry.shape
   for l = 1, #shape do
-    local plan = shape[l]
-    local state = state_of(entry[l], plan)
-    local failure = state.failure or plan.failure
+    local plan, slot = shape[l], slot_of(entry, l)
+    local home = plan.id and home_of(slot)
+    local state = home and state_in(home, plan) or state_alone(slot, plan.algorithm)
+    local failure = home and home.failure or state.failure or plan.failure or home and is_crowded(home, shape.ids)
     if not failure and plan.algorithm.failure then -- what `open` could not see without the plan
       failure = plan.algorithm.failure(state, plan)
     end
     if failure then
       return fail(entry, failure)
     end
+    entry[l] = state
   end
-  if entry.record then
-    RECORD = RECORD or { algorithm = make_reservation_record() }
-    local reserved = state_of(entry.record, RECORD)
+  if shape.recorded then
+    record_algorithm = record_algorithm or make_reservation_record()
+    local reserved = state_alone(entry.record_slot, record_algorithm)
+    entry.record = reserved
     local failure = reserved.failure
     if not failure and shape.verb == 'settle' and reserved.ends > now and not reserved.settled then
       failure = not parse_receipts(entry) and UNREADABLE
@@ -108,14 +159,20 @@ local function decide(entry)
     end
   end
   verbs[shape.verb](entry)
-  if entry.record and states[entry.record].changed then
-    changed(entry.record)
+  if shape.recorded and entry.record.changed then
+    changed(entry.record_slot)
   end
   local p = out_at + shape.head
   for l = 1, #shape do
-    local plan, state = shape[l], states[entry[l]]
+    local plan, state = shape[l], entry[l]
     if state.changed then
-      changed(entry[l])
+      local slot = slot_of(entry, l)
+      local home = homes[slot]
+      changed(slot)
+      if home then
+        note_change(home, plan.id, shape.ids)
+        state.changed = false -- so that the next change is noted as well
+      end
     end
     if plan.width > 0 then
       plan.algorithm.answer(state, plan, entry.verdicts[l], out, p)
@@ -130,12 +187,9 @@ while args_at <= #args do
   args_at = args_at + 3
   while key <= last do
     for _ = 1, times do
-      local entry = { shape = shape, at = out_at, details = args_at, verdicts = {} }
-      for l = 1, #shape do
-        entry[l] = slots[KEYS[key + l - 1]]
-      end
+      local entry = { shape = shape, key = key, at = out_at, details = args_at, verdicts = {} }
       if shape.recorded then
-        entry.record = slots[KEYS[key + #shape]]
+        entry.record_slot = slots[KEYS[key + shape.keys - 1]]
       end
       if shape.verb == 'reset' then
         erase(entry)

@@ -1,11 +1,13 @@
-import type { Saved, State } from '../algorithms/limit.ts';
-import { recordTwin } from './reservation-record.ts';
-import type { RecordState } from './reservation-record.ts';
+import type { Algorithm, Saved, State } from '../algorithms/limit.ts';
+import { ttlOf } from '../algorithms/ttl.ts';
 import { keysOf } from './call-shape.ts';
 import type { Entry, Shape } from './call-shape.ts';
+import { Home, UNREADABLE } from './home.ts';
+import { recordTwin } from './reservation-record.ts';
+import type { RecordState } from './reservation-record.ts';
 import { VERBS } from './verbs.ts';
 
-/** Where the driver reads and writes states. */
+/** Where the driver reads and writes values. */
 export interface Table {
   /** Returns the stored value; undefined for none. */
   read(key: string): unknown;
@@ -13,24 +15,36 @@ export interface Table {
   write(key: string, saved: Saved | undefined): void;
 }
 
-export const UNREADABLE = 'UNREADABLE The stored value is not a state that this library writes';
+/** A state with a key of its own. */
+interface Alone {
+  state: State | undefined;
+  readonly twin: Pick<Algorithm, 'load' | 'encode'>;
+}
 
 /**
- * The driver: decides entries in order, each under one or several limits, all or nothing. Reads the state of every key,
- * decides, then writes each changed state once. Twin of decide.lua and write.lua, with the same answer: `now`, then the
+ * The driver: decides entries in order, each under one or several limits, all or nothing. Reads the value of every key,
+ * decides, then writes each changed value once. Twin of decide.lua and write.lua, with the same answer: `now`, then the
  * integers of every entry; a failed entry has its message in each of its indexes.
  */
 export function decide(entries: readonly Entry[], now: number, table: Table): (number | string)[] {
   const out: (number | string)[] = [now];
-  const states = new Map<string, { state: State | undefined; twin: Keeper }>();
+  const homes = new Map<string, Home>();
+  const alone = new Map<string, Alone>();
   const changed = new Set<string>();
-  const erased = new Set<string>();
 
-  const stateOf = (key: string, twin: Keeper): State | undefined => {
-    let known = states.get(key);
+  const homeOf = (key: string): Home => {
+    let home = homes.get(key);
+    if (home === undefined) {
+      home = new Home(table.read(key), now);
+      homes.set(key, home);
+    }
+    return home;
+  };
+  const stateAlone = (key: string, twin: Alone['twin']): State | undefined => {
+    let known = alone.get(key);
     if (known === undefined) {
-      known = { state: twin.load(erased.has(key) ? undefined : table.read(key), now), twin };
-      states.set(key, known);
+      known = { state: twin.load(changed.has(key) ? undefined : table.read(key), now), twin };
+      alone.set(key, known);
     }
     return known.state;
   };
@@ -38,24 +52,37 @@ export function decide(entries: readonly Entry[], now: number, table: Table): (n
   for (const entry of entries) {
     const { shape } = entry;
     const keys = keysOf(entry);
+    const keyOf = shape.keyAt.map((at) => keys[at]!);
     if (shape.verb === 'reset') {
-      for (const key of keys) {
-        states.delete(key);
-        erased.add(key);
+      shape.rules.forEach(({ suffix, id }, i) => {
+        const key = keyOf[i]!;
+        if (suffix === '') {
+          homeOf(key).erase(id);
+        } else {
+          alone.delete(key);
+        }
         changed.add(key);
         out.push(1);
-      }
+      });
       continue;
     }
-    const mine = shape.rules.map(({ limit }, i) => stateOf(keys[i]!, limit.twin));
+    const mine = shape.rules.map(({ limit: { twin }, suffix, id }, i) =>
+      suffix === '' ? homeOf(keyOf[i]!).state(id, twin, now) : stateAlone(keyOf[i]!, twin),
+    );
     let failure = shape.rules
-      .map(({ limit, plan }, i) =>
-        mine[i] === undefined ? UNREADABLE : limit.twin.failure?.(plan, now),
-      )
+      .map(({ limit, plan, suffix }, i) => {
+        const home = suffix === '' ? homeOf(keyOf[i]!) : undefined;
+        return (
+          home?.failure ??
+          (mine[i] === undefined ? UNREADABLE : undefined) ??
+          limit.twin.failure?.(plan, now) ??
+          home?.crowded(shape.ids)
+        );
+      })
       .find((message) => message !== undefined);
     let record: RecordState | undefined;
     if (failure === undefined && entry.record !== undefined) {
-      record = stateOf(keys.at(-1)!, recordTwin) as RecordState | undefined;
+      record = stateAlone(keys.at(-1)!, recordTwin) as RecordState | undefined;
       failure = record === undefined || !isReadable(record, shape, now) ? UNREADABLE : undefined;
     }
     if (failure !== undefined) {
@@ -74,7 +101,12 @@ export function decide(entries: readonly Entry[], now: number, table: Table): (n
     }
     held.forEach(({ limit, plan, state, passes }, i) => {
       if (state.changed) {
-        changed.add(keys[i]!);
+        changed.add(keyOf[i]!);
+        const home = homes.get(keyOf[i]!);
+        if (home !== undefined) {
+          home.note(shape.rules[i]!.id, shape.ids);
+          state.changed = false; // so that the next change is noted as well
+        }
       }
       if (shape.width > shape.head) {
         out.push(...limit.twin.answer(state, plan, passes, now));
@@ -83,19 +115,20 @@ export function decide(entries: readonly Entry[], now: number, table: Table): (n
   }
 
   for (const key of changed) {
-    const known = states.get(key);
+    const { state, twin } = alone.get(key) ?? {};
+    const encoded = homes.has(key)
+      ? homes.get(key)!.encode(now)
+      : state?.changed === true
+        ? twin!.encode(state, now)
+        : undefined;
     table.write(
       key,
-      known?.state?.changed === true ? known.twin.save(known.state, now) : undefined,
+      encoded === undefined
+        ? undefined
+        : { value: encoded.value, ttlMs: ttlOf(encoded.rests - now) },
     );
   }
   return out;
-}
-
-/** Loads and saves a state: an algorithm, or the reservation record. */
-interface Keeper {
-  load(value: unknown, now: number): State | undefined;
-  save(state: State, now: number): Saved | undefined;
 }
 
 /** For `settle`, reads the record's receipts into `parsed`; false if one is unreadable. */

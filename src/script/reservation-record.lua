@@ -5,7 +5,7 @@
   In:   value 'held;ends;cost;receipt;…' with a receipt per limit, '-' for a limit that was not charged;
         or 'settled;ends;charged;uncharged'; or none. `ends` is the instant in whole microseconds from which on the
         record no longer counts
-  Uses: now, ttl_of, FIRST_INEXACT
+  Uses: FIRST_INEXACT
   Out:  nothing: the driver answers from it
 ]]
 local reservation_record = {}
@@ -46,12 +46,12 @@ function reservation_record.load(value)
   return state
 end
 
-function reservation_record.save(key, state)
+function reservation_record.encode(state)
   local value
   if state.settled then
     value = string.format('settled;%d;%d;%d', state.ends, state.charged, state.uncharged)
   else
     value = string.format('held;%d;%d;%s', state.ends, state.cost, table.concat(state.receipts, ';'))
   end
-  return redis.pcall('PSETEX', key, ttl_of(state.ends - now), value)
+  return value, state.ends
 end

@@ -1,6 +1,5 @@
 import { FIRST_INEXACT } from '../algorithms/limit.ts';
-import type { Saved, State } from '../algorithms/limit.ts';
-import { ttlOf } from '../algorithms/ttl.ts';
+import type { Encoded, State } from '../algorithms/limit.ts';
 
 /**
  * The record of one reservation: what it was charged, until it is settled or expires; then, for a while, how it was
@@ -25,7 +24,7 @@ const SETTLED = /^settled;(\d+);(\d+);(\d+)$/;
 
 export const recordTwin: {
   load(value: unknown): RecordState | undefined;
-  save(state: RecordState, now: number): Saved;
+  encode(state: RecordState): Encoded;
 } = {
   load(value) {
     const state: RecordState = {
@@ -62,13 +61,13 @@ export const recordTwin: {
     return Math.max(ends, cost, charged, uncharged) >= FIRST_INEXACT ? undefined : state;
   },
 
-  save(state, now) {
+  encode(state) {
     const { settled, ends, cost, receipts, charged, uncharged } = state;
     return {
       value: settled
         ? `settled;${ends};${charged};${uncharged}`
         : `held;${ends};${cost};${receipts.join(';')}`,
-      ttlMs: ttlOf(ends - now),
+      rests: ends,
     };
   },
 };

@@ -1,26 +1,24 @@
 --[[
   Does to the limits of one entry what its verb says. Twin of verbs.ts.
 
-  In:   an entry: its `shape`; the slot of each limit's state and of its `record`; and `details`, the index in `args`
-        of what the verb needs for this entry alone:
+  In:   an entry: the states of its limits, in order; its `shape`; the state of its `record`; and `details`, the index in
+        `args` of what the verb needs for this entry alone:
           refund                  a mark per limit, '-' to leave the limit out
           acquire, renew, release the lease
           reserve                 the milliseconds until the reservation expires
           settle                  the actual units; the milliseconds for which the result is kept; 1 to charge units
                                   that were never reserved, else 0
-        states  by slot, as the driver has loaded them
   Uses: out, out_at, args, now
-  Out:  states  changed, and the entry's `verdicts`
+  Out:  verbs   change the entry's states, and set its `verdicts`
         out     what the verb answers before its limits:
           up_to           the units granted
           renew, release  1 if the lease was held, else 0
           settle          the units charged, or -1 if the record is gone; then the units that did not fit
 ]]
-local states = {}
 local UNCHARGED = '0' -- the receipt of a limit that let an estimate of 0 pass
 
 local function price(entry, units)
-  for l = 1, #entry do
+  for l = 1, #entry.shape do
     entry.shape[l].algorithm.price(entry.shape[l], units)
   end
 end
@@ -28,9 +26,9 @@ end
 -- Whether every enforced limit lets the entry pass. Notes the verdict of each limit.
 local function judge(entry)
   local passes = true
-  for l = 1, #entry do
+  for l = 1, #entry.shape do
     local plan = entry.shape[l]
-    entry.verdicts[l] = plan.algorithm.judge(states[entry[l]], plan)
+    entry.verdicts[l] = plan.algorithm.judge(entry[l], plan)
     passes = passes and (entry.verdicts[l] or plan.shadow)
   end
   return passes
@@ -38,10 +36,10 @@ end
 
 -- Charges the limits that let the entry pass. A cost of 0 takes places, and no units.
 local function charge(entry)
-  for l = 1, #entry do
+  for l = 1, #entry.shape do
     local algorithm = entry.shape[l].algorithm
     if entry.verdicts[l] and (entry.shape.units > 0 or algorithm.holds) then
-      algorithm.charge(states[entry[l]], entry.shape[l])
+      algorithm.charge(entry[l], entry.shape[l])
     end
   end
 end
@@ -58,10 +56,10 @@ function verbs.up_to(entry)
   local granted = entry.shape.units
   price(entry, 1)
   judge(entry)
-  for l = 1, #entry do
+  for l = 1, #entry.shape do
     local plan = entry.shape[l]
     if not plan.shadow then
-      granted = math.min(granted, plan.algorithm.fits(states[entry[l]], plan))
+      granted = math.min(granted, plan.algorithm.fits(entry[l], plan))
     end
   end
   if granted > 0 then
@@ -75,9 +73,9 @@ end
 function verbs.penalize(entry)
   price(entry, entry.shape.units)
   judge(entry)
-  for l = 1, #entry do
+  for l = 1, #entry.shape do
     if entry.shape.units > 0 then
-      entry.shape[l].algorithm.penalize(states[entry[l]], entry.shape[l])
+      entry.shape[l].algorithm.penalize(entry[l], entry.shape[l])
     end
   end
   price(entry, 1)
@@ -87,10 +85,10 @@ end
 function verbs.refund(entry)
   price(entry, entry.shape.units)
   judge(entry)
-  for l = 1, #entry do
+  for l = 1, #entry.shape do
     local mark = args[entry.details + l - 1]
     if mark ~= '-' and entry.shape.units > 0 then
-      entry.shape[l].algorithm.refund(states[entry[l]], entry.shape[l], tonumber(mark))
+      entry.shape[l].algorithm.refund(entry[l], entry.shape[l], tonumber(mark))
     end
   end
   price(entry, 1)
@@ -98,7 +96,7 @@ function verbs.refund(entry)
 end
 
 local function name_lease(entry)
-  for l = 1, #entry do
+  for l = 1, #entry.shape do
     entry.shape[l].lease = args[entry.details]
   end
 end
@@ -106,10 +104,10 @@ end
 -- The number of limits under which the lease is held; nil if an enforced limit does not hold it.
 local function holds(entry)
   local count = 0
-  for l = 1, #entry do
+  for l = 1, #entry.shape do
     local plan = entry.shape[l]
     if plan.algorithm.holds then
-      if plan.algorithm.holds(states[entry[l]], plan) then
+      if plan.algorithm.holds(entry[l], plan) then
         count = count + 1
       elseif not plan.shadow then
         return nil
@@ -120,10 +118,10 @@ local function holds(entry)
 end
 
 local function extend(entry)
-  for l = 1, #entry do
+  for l = 1, #entry.shape do
     local plan = entry.shape[l]
-    if plan.algorithm.holds and plan.algorithm.holds(states[entry[l]], plan) then
-      plan.algorithm.charge(states[entry[l]], plan)
+    if plan.algorithm.holds and plan.algorithm.holds(entry[l], plan) then
+      plan.algorithm.charge(entry[l], plan)
     end
   end
 end
@@ -134,7 +132,7 @@ function verbs.acquire(entry)
   local passes = judge(entry)
   if again then
     -- A resent call, whose first answer was lost: it has its place, and its cost was charged then.
-    for l = 1, #entry do
+    for l = 1, #entry.shape do
       entry.verdicts[l] = entry.verdicts[l] or not entry.shape[l].shadow
     end
     extend(entry)
@@ -155,28 +153,28 @@ end
 function verbs.release(entry)
   name_lease(entry)
   out[out_at] = holds(entry) and 1 or 0
-  for l = 1, #entry do
-    entry.shape[l].algorithm.release(states[entry[l]], entry.shape[l])
+  for l = 1, #entry.shape do
+    entry.shape[l].algorithm.release(entry[l], entry.shape[l])
   end
 end
 
 function verbs.reserve(entry)
-  local reserved = states[entry.record]
+  local reserved = entry.record
   local passes = judge(entry)
   if reserved.ends > now then
     -- The client resent the call, or it arrives after its own settlement.
-    for l = 1, #entry do
+    for l = 1, #entry.shape do
       entry.verdicts[l] = true
     end
   elseif passes then
     charge(entry)
     local receipts = {}
-    for l = 1, #entry do
+    for l = 1, #entry.shape do
       local plan = entry.shape[l]
       if not entry.verdicts[l] then
         receipts[l] = '-'
       elseif entry.shape.units > 0 then
-        receipts[l] = plan.algorithm.receipt(states[entry[l]], plan)
+        receipts[l] = plan.algorithm.receipt(entry[l], plan)
       else
         receipts[l] = UNCHARGED
       end
@@ -189,7 +187,7 @@ end
 
 -- Charges as many of `units` as fit, debt included. Returns how many did not fit.
 local function take_on(entry, l, units)
-  local plan, state = entry.shape[l], states[entry[l]]
+  local plan, state = entry.shape[l], entry[l]
   local taken = math.min(units, plan.algorithm.room(state, plan))
   if taken > 0 then
     plan.algorithm.price(plan, taken)
@@ -200,7 +198,7 @@ local function take_on(entry, l, units)
 end
 
 function verbs.settle(entry)
-  local reserved, actual = states[entry.record], tonumber(args[entry.details])
+  local reserved, actual = entry.record, tonumber(args[entry.details])
   local held = reserved.ends > now
   if held and reserved.settled then
     out[out_at], out[out_at + 1] = reserved.charged, reserved.uncharged
@@ -213,14 +211,14 @@ function verbs.settle(entry)
   price(entry, 1)
   judge(entry)
   local estimate, uncharged = held and reserved.cost or 0, 0
-  for l = 1, #entry do
+  for l = 1, #entry.shape do
     local plan, receipt = entry.shape[l], held and reserved.parsed[l]
     -- A limit that was not charged for the estimate stays as it is.
     if receipt ~= '-' and actual > estimate then
       local missing = take_on(entry, l, actual - estimate)
       uncharged = plan.shadow and uncharged or math.max(uncharged, missing)
     elseif receipt ~= '-' and actual < estimate then
-      plan.algorithm.restore(states[entry[l]], plan, receipt, estimate - actual)
+      plan.algorithm.restore(entry[l], plan, receipt, estimate - actual)
     end
   end
   reserved.ends = now + tonumber(args[entry.details + 1]) * 1000

@@ -1,23 +1,40 @@
 --[[
-  The end of a script call: writes each changed state once, in one command with its TTL. If a write fails, every
-  entry that depends on it fails, and no other. Twin of the end of decide.ts.
+  The end of a script call: writes each changed key once, in one command with its TTL. If a write fails, every entry
+  that depends on it fails, and no other. Twin of the end of decide.ts.
 
   In:   what decide.lua leaves
-  Uses: states, out, erased, first_change, entries, fail
+  Uses: now, ttl_of, out, homes, alone, erased, first_change, entries, slot_of, fail, home_value
   Out:  the reply; on a replica, which decides nothing, an error instead
 ]]
 local failures = {} -- by slot: why the write failed
 local any_failed, on_replica = false, nil
 
-local function write(slot)
-  local state, written = states[slot], nil
-  local saves = state and state.changed
-  if erased[slot] and not (saves and not state.algorithm.open) then -- a string is simply overwritten
+local function write_string(slot, text, rests)
+  return text and redis.pcall('PSETEX', KEYS[slot], ttl_of(rests - now), text) or redis.pcall('DEL', KEYS[slot])
+end
+
+local function write_alone(slot, state)
+  local saves, written = state and state.changed, nil
+  if erased[slot] and not (saves and state.algorithm.encode) then -- a string is simply overwritten
     written = redis.pcall('DEL', KEYS[slot])
   end
-  if saves then
+  if saves and state.algorithm.encode then
+    written = write_string(slot, state.algorithm.encode(state))
+  elseif saves then
     written = state.algorithm.save(KEYS[slot], state)
+  end
+  if saves then
     state.changed = false
+  end
+  return written
+end
+
+local function write(slot)
+  local written
+  if homes[slot] then
+    written = write_string(slot, home_value(homes[slot]))
+  else
+    written = write_alone(slot, alone[slot])
   end
   if type(written) == 'table' and written.err then
     failures[slot] = written.err
@@ -29,21 +46,21 @@ end
 -- Writes records before states. A settlement whose record is missing would be charged again when it is retried.
 for e = 1, #entries do
   local entry = entries[e]
-  local record = entry.record
+  local record = entry.record_slot
   if record and first_change[record] then
-    if states[record].changed then
+    if alone[record].changed then
       write(record)
     end
-    for l = 1, #entry do
-      if first_change[entry[l]] then
-        failures[entry[l]] = failures[entry[l]] or failures[record]
+    for l = 1, #entry.shape do
+      if first_change[slot_of(entry, l)] then
+        failures[slot_of(entry, l)] = failures[slot_of(entry, l)] or failures[record]
       end
     end
   end
 end
 
 for slot = 1, #KEYS do
-  if first_change[slot] and not failures[slot] and (erased[slot] or states[slot].changed) then
+  if first_change[slot] and not failures[slot] and (homes[slot] or erased[slot] or alone[slot].changed) then
     write(slot)
   end
 end
@@ -57,9 +74,9 @@ end
 if any_failed then
   for e = 1, #entries do
     local entry = entries[e]
-    local record = entry.record
-    for l = 1, #entry do
-      local slot = entry[l]
+    local record = entry.record_slot
+    for l = 1, #entry.shape do
+      local slot = slot_of(entry, l)
       if failures[slot] and entry.at >= first_change[slot] then
         fail(entry, failures[slot])
         if record and first_change[record] and not failures[record] then

@@ -29,13 +29,13 @@ export function encodeCalls(calls: readonly Call[], from: number): Encoded {
       details = [];
     }
   };
-  const home = calls[from]?.home;
+  const shard = calls[from]?.shard;
   let to = from;
   let limits = 0;
   for (; to < calls.length; to++) {
     const call = calls[to]!;
     limits += call.shape.rules.length;
-    if (call.home !== home || (limits > MAX_LIMITS && to > from)) {
+    if (call.shard !== shard || (limits > MAX_LIMITS && to > from)) {
       break;
     }
     // A call with details of its own repeats its key.
@@ -50,7 +50,7 @@ export function encodeCalls(calls: readonly Call[], from: number): Encoded {
       continue;
     }
     const recorded = call.record === undefined ? 0 : 1;
-    if (keys.length + call.shape.rules.length + recorded > MAX_KEYS && to > from) {
+    if (keys.length + call.shape.suffixes.length + recorded > MAX_KEYS && to > from) {
       break;
     }
     if (call.shape === shape && times === 1) {
@@ -66,14 +66,19 @@ export function encodeCalls(calls: readonly Call[], from: number): Encoded {
       details.push(...call.details);
     }
     key = call.key;
-    if (shape.rules.length === 1 && shape.rules[0]!.suffix === '' && recorded === 0) {
+    if (shape.suffixes.length === 1 && shape.suffixes[0] === '' && recorded === 0) {
       keys.push(key);
     } else {
       keys.push(...keysOf(call));
     }
   }
-  if (runs.length === 0 && shape?.fastPath !== undefined && (groups === 1 || areDistinct(keys))) {
-    return { keys, args: [`${shape.fastPath} ${times}`], taken: to - from };
+  if (runs.length === 0 && shape !== undefined && (groups === 1 || areDistinct(keys))) {
+    if (shape.lonePath !== undefined) {
+      return { keys, args: [`${shape.lonePath} ${times}`], taken: to - from };
+    }
+    if (shape.homePath) {
+      return { keys, args: ['home', String(times), ...shape.args], taken: to - from };
+    }
   }
   endRun();
   const args = [String(shapes.length)];

@@ -5,7 +5,13 @@ import { currentShape, keysOf } from '../script/call-shape.ts';
 import type { Verb } from '../script/call-shape.ts';
 import { systemClock } from '../base/clock.ts';
 import type { Clock } from '../base/clock.ts';
-import { invalidOption, RateLimiterError, StoreError } from '../base/errors.ts';
+import {
+  invalidOption,
+  isCrowded,
+  RateLimiterError,
+  StoreError,
+  tooManyLimits,
+} from '../base/errors.ts';
 import { MEMORY_STORE } from '../options/option-sets.ts';
 import { GivenOptions, readable, readInteger } from '../options/read-options.ts';
 import { answerInTurn } from '../base/same-turn.ts';
@@ -17,7 +23,10 @@ import type { Call } from './store.ts';
 export interface MemoryStoreOptions {
   /** Default: this process's own clock. Tests pass a `ManualClock`. */
   clock?: Clock;
-  /** Most keys held at once, one per identity and limit: from 1 to 10,000,000. Default 100,000. */
+  /**
+   * Most keys held at once, from 1 to 10,000,000. An identity has one for its buckets and windows together, and one
+   * each per log, concurrency limit, block and reservation. Default 100,000.
+   */
   maxKeys?: number;
 }
 
@@ -112,7 +121,7 @@ export class MemoryStore {
       return;
     }
     call.shape = currentShape(call.shape, this.clock);
-    const most = call.shape.rules.length + (call.record === undefined ? 0 : 1);
+    const most = call.shape.suffixes.length + (call.record === undefined ? 0 : 1);
     if (this.#kept.size + most > this.#maxKeys && this.#isFull(call, now)) {
       call.fail(
         new StoreError(
@@ -135,7 +144,12 @@ export class MemoryStore {
     if (reply.every((value) => typeof value === 'number')) {
       call.settle(reply, 1);
     } else {
-      call.fail(new StoreError('store_error', `The memory store refused: ${reply[1]!}`));
+      const message = String(reply[1]);
+      call.fail(
+        isCrowded(message)
+          ? tooManyLimits()
+          : new StoreError('store_error', `The memory store refused: ${message}`),
+      );
     }
   }
 

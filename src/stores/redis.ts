@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.ts';
-import { show, StoreError } from '../base/errors.ts';
+import { isCrowded, show, StoreError, tooManyLimits } from '../base/errors.ts';
+import type { RateLimiterError } from '../base/errors.ts';
 import { causeOf } from '../redis/connection/clean-cause.ts';
 import { warnOnce } from '../redis/clients/warn-once.ts';
 import { connectionOfClient, connectionOfUrl } from '../redis/clients/connect.ts';
@@ -23,7 +24,7 @@ export const decideBatch: Script<Call> = {
   encode: encodeCalls,
 
   settle(calls, reply, sentAtMs): void {
-    const failures = new Map<string, StoreError>();
+    const failures = new Map<string, RateLimiterError>();
     let skew: Skew | undefined;
     const nowMicros = readNow(calls, reply);
     calls[0]?.server?.heard(nowMicros);
@@ -100,20 +101,24 @@ function readIntegers(reply: unknown[], from: number, to: number): string | unde
 }
 
 /** One error per script call and message. */
-function sharedError(failures: Map<string, StoreError>, message: string): StoreError {
+function sharedError(failures: Map<string, RateLimiterError>, message: string): RateLimiterError {
   let error = failures.get(message);
   if (error === undefined) {
-    const kind = /^[A-Z]+/.exec(message)?.[0] ?? 'an error';
-    const cure =
-      kind === 'UNREADABLE' || kind === 'WRONGTYPE'
-        ? ' The key holds what this library did not write; `reset` of this identity removes it.'
-        : '';
-    error = new StoreError('store_error', `Redis refused: ${kind}.${cure}`, {
-      cause: causeOf(new Error(message)),
-    });
+    error = isCrowded(message) ? tooManyLimits() : refusedBy(message);
     failures.set(message, error);
   }
   return error;
+}
+
+function refusedBy(message: string): StoreError {
+  const kind = /^[A-Z]+/.exec(message)?.[0] ?? 'an error';
+  const cure =
+    kind === 'UNREADABLE' || kind === 'WRONGTYPE'
+      ? ' The key holds what this library did not write; `reset` of this identity removes it.'
+      : '';
+  return new StoreError('store_error', `Redis refused: ${kind}.${cure}`, {
+    cause: causeOf(new Error(message)),
+  });
 }
 
 /** State in Redis, shared by all processes. One script decides there, on Redis's own clock. */

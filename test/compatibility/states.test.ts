@@ -10,7 +10,7 @@ import {
 import { block } from '../../src/algorithms/block.ts';
 import { readSettled, readVerdicts } from '../../src/script/read-answer.ts';
 import { decide } from '../../src/script/decide.ts';
-import { settleDetails, makeShape } from '../../src/script/call-shape.ts';
+import { keysOf, settleDetails, makeShape } from '../../src/script/call-shape.ts';
 import type { Entry } from '../../src/script/call-shape.ts';
 import type { Limit } from '../../src/algorithms/limit.ts';
 import { MapTable } from '../kit/twins/map-table.ts';
@@ -18,6 +18,7 @@ import { groupedOneByOne } from '../kit/twins/lua-twin.ts';
 import { openResp, startRedis } from '../kit/servers/index.mjs';
 import type { RedisServer } from '../kit/servers/index.mjs';
 import { virtualScript } from '../kit/fakes/virtual-script.ts';
+import { placeOf } from '../../src/limiter/limit-set.ts';
 
 /** The value of a key: a string, or a sorted set's members, each before its score. */
 interface Held {
@@ -30,6 +31,7 @@ const { states: STATES, records: RECORDS } = JSON.parse(
   readFileSync(new URL('states.json', import.meta.url), 'utf8'),
 ) as {
   readonly states: Readonly<Record<string, Held>>;
+  /** The limits' states by what follows the identity's key; nothing for those in its home. */
   readonly records: Readonly<
     Record<string, { readonly record: string; readonly limits: Readonly<Record<string, Held>> }>
   >;
@@ -161,11 +163,12 @@ describe('stored states of earlier versions', () => {
     async (name, limit, seconds, remaining, resetS) => {
       const now = START + seconds * 1_000_000;
       const plan = limit.plan(1, now / 1_000);
-      const shape = makeShape('peek', 1, [{ limit, plan, suffix: '' }]);
+      const shape = makeShape('peek', 1, [{ limit, plan, ...placeOf(limit) }]);
       const entry = { key: 'state', shape };
       const held = STATES[name]!;
       await connection.command('FLUSHALL');
-      await put('state', held);
+      const [key] = keysOf(entry) as [string];
+      await put(key, held);
       const reply = await decideOnServer(entry, now);
       const meant = {
         refused: remaining === 'blocked' || remaining === 0,
@@ -176,7 +179,7 @@ describe('stored states of earlier versions', () => {
       const twin =
         held.string === undefined
           ? reply
-          : decide([entry], now, new MapTable(new Map([['state', held.string]])));
+          : decide([entry], now, new MapTable(new Map([[key, held.string]])));
       expect(twin, 'TypeScript').toEqual(reply);
     },
   );
@@ -188,14 +191,17 @@ describe('stored states of earlier versions', () => {
       const rules = limits.map((limit) => ({
         limit,
         plan: limit.plan(1, now / 1_000),
-        suffix: `/${limit.algorithm}`,
+        ...placeOf(limit),
       }));
       const details = settleDetails(actual, 2_500, false);
       const settle = { key: 'k', shape: makeShape('settle', 1, rules), record: '#r:1', details };
       const peek = { key: 'k', shape: makeShape('peek', 1, rules) };
       const stored = RECORDS[name]!;
       const held = new Map(
-        Object.entries(stored.limits).map(([algorithm, each]) => [`{k}/${algorithm}`, each]),
+        Object.entries(stored.limits).map(([suffix, each]) => [
+          suffix === '' ? 'k' : `{k}${suffix}`,
+          each,
+        ]),
       ).set('{k}#r:1', { string: stored.record });
       await connection.command('FLUSHALL');
       for (const [key, each] of held) await put(key, each);

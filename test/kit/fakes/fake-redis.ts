@@ -1,5 +1,5 @@
 import { decide } from '../../../src/script/decide.ts';
-import { makeShape } from '../../../src/script/call-shape.ts';
+import { makeShape, UNNAMED_BUCKET } from '../../../src/script/call-shape.ts';
 import type { Rule, Shape, Verb } from '../../../src/script/call-shape.ts';
 import type { Limit } from '../../../src/algorithms/limit.ts';
 import { tokenBucketTwin } from '../../../src/algorithms/token-bucket.ts';
@@ -68,7 +68,7 @@ interface Run {
   readonly times: number;
 }
 
-/** Reads arguments as fast-path.lua and decide.lua do. Supports shapes of one limit only. */
+/** Reads arguments as lone-path.lua and decide.lua do. Supports shapes of one limit only. */
 function readArguments(args: readonly string[], keys: number): { shapes: Shape[]; runs: Run[] } {
   if (args.length === 1) {
     const numbers = args[0]!.split(' ');
@@ -81,8 +81,8 @@ function readArguments(args: readonly string[], keys: number): { shapes: Shape[]
   const shapes = Array.from({ length: Number(next()) }, () => {
     const verb = next() as Verb;
     const units = Number(next());
-    const [details, limits, shadow, algorithm] = [next(), next(), next(), next()];
-    if (details !== '0' || limits !== '1' || shadow !== '0' || algorithm !== 'token_bucket') {
+    const read = Array.from({ length: 7 }, next).join(' ');
+    if (read !== `0 1 1 0 1 ${UNNAMED_BUCKET} token_bucket`) {
       throw new Error('this server decides one token bucket per call');
     }
     return makeShape(verb, units, [ruleOf(Array.from({ length: 8 }, () => Number(next())))]);
@@ -117,5 +117,5 @@ function ruleOf(numbers: readonly number[]): Rule {
     price: { int: price, rem: priceRem },
   };
   const limit = { twin: tokenBucketTwin, shadow: false } as unknown as Limit;
-  return { limit, plan, suffix: '' };
+  return { limit, plan, suffix: '', id: UNNAMED_BUCKET };
 }

@@ -13,9 +13,9 @@ export interface Spec {
   readonly maxDebt: number;
 }
 
-/** Under which key of the identity a limit's state lies, and the limit. */
+/** What names a limit's state in the identity's home, and the limit. */
 export interface Governed {
-  readonly suffix: string;
+  readonly id: string;
   readonly spec: Spec;
 }
 
@@ -32,7 +32,6 @@ export interface Asked {
   readonly ask: Ask;
   readonly entry: Entry;
   readonly call: OracleCall;
-  readonly keys: readonly string[];
 }
 
 const limits = new WeakMap<Spec, Limit>();
@@ -54,28 +53,28 @@ export class CallBuilder {
 
   build(ask: Ask): Asked {
     const { verb, key, cost, by } = ask;
-    const keys = by.map(({ suffix }) => (suffix === '' ? key : `{${key}}${suffix}`));
     const limitsOfCall = by.map(({ spec }) => ({
       rate: BigInt(spec.rate),
       periodUs: BigInt(spec.periodMs) * 1_000n,
       burst: BigInt(spec.burst),
       maxDebt: BigInt(spec.maxDebt),
     }));
-    const call = { verb, cost: BigInt(cost), keys, limits: limitsOfCall };
-    return { ask, entry: { key, shape: this.#shapeOf(ask) }, call, keys };
+    const ids = by.map(({ id }) => id);
+    const call = { verb, cost: BigInt(cost), home: key, ids, limits: limitsOfCall };
+    return { ask, entry: { key, shape: this.#shapeOf(ask) }, call };
   }
 
   #shapeOf({ verb, cost, by }: Ask): Shape {
-    const numbers = by.map(({ suffix, spec }) => [suffix, ...Object.values(spec)].join(','));
+    const numbers = by.map(({ id, spec }) => [id, ...Object.values(spec)].join(','));
     const name = `${verb} ${cost} ${numbers.join(' ')}`;
     let shape = this.#shapes.get(name);
     if (shape === undefined) {
       shape = makeShape(
         verb,
         cost,
-        by.map(({ suffix, spec }) => {
+        by.map(({ id, spec }) => {
           const limit = limitOf(spec);
-          return { limit, plan: limit.plan(cost, 0), suffix };
+          return { limit, plan: limit.plan(cost, 0), suffix: '', id };
         }),
       );
       this.#shapes.set(name, shape);

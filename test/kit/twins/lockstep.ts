@@ -19,7 +19,7 @@ import { Trace } from './traces.ts';
 export interface Counts {
   steps: number;
   scriptCalls: number;
-  /** Script calls that begin on the fast path of fast-path.lua. */
+  /** Script calls that begin on the fast path of lone-path.lua. */
   lone: number;
   /** Of these, those that meet a state there which is left to the driver; on the first key, and on a later one. */
   loneLeft: number;
@@ -28,6 +28,9 @@ export interface Counts {
   loneSeveral: number;
   /** Of these, those with states in fractions of a microsecond. */
   loneFractions: number;
+  /** Script calls that begin in home-path.lua; of these, those of several limits. */
+  home: number;
+  homeSeveral: number;
   /** Script calls that the driver alone decides. */
   driver: number;
   allowed: number;
@@ -55,6 +58,8 @@ export function noCounts(): Counts {
     loneLeftInTheMiddle: 0,
     loneSeveral: 0,
     loneFractions: 0,
+    home: 0,
+    homeSeveral: 0,
     driver: 0,
     allowed: 0,
     refused: 0,
@@ -237,28 +242,21 @@ export class Lockstep {
   }
 
   /** From the states right after a refusal: 1 µs before its time the call is refused again, at its time it passes. */
-  #showRetry(
-    { ask, entry, call, keys }: Asked,
-    retryAt: number,
-    i: number,
-    probed: Set<string>,
-  ): void {
+  #showRetry({ ask, entry, call }: Asked, retryAt: number, i: number, probed: Set<string>): void {
     const what = `retry of answer ${i} at ${retryAt}`;
-    const states = keys.map((key) => this.#singly.stored.get(key) ?? '');
+    const state = this.#singly.stored.get(entry.key) ?? '';
     this.#counts.retries += 1;
     for (const [at, wait] of [
       [retryAt - 1, 1],
       [retryAt, 0],
     ] as const) {
-      const table = new MapTable(
-        new Map(keys.flatMap((key, k) => (states[k] === '' ? [] : [[key, states[k] as string]]))),
-      );
+      const table = new MapTable(new Map(state === '' ? [] : [[entry.key, state]]));
       const reply = decide([entry], at, table).slice(1);
       this.#agree(`${what}, TypeScript`, [wait], [passing(entry, reply)]);
-      this.#agree(`${what}, oracle`, [wait], [passingOracle(call, states, at)]);
+      this.#agree(`${what}, oracle`, [wait], [passingOracle(call, state, at)]);
     }
     // Equal refusals of one turn would be shown by the server again and again.
-    const name = `${ask.verb} ${ask.cost} ${retryAt} ${states.join(' ')} ${entry.shape.args.join(' ')}`;
+    const name = `${ask.verb} ${ask.cost} ${retryAt} ${state} ${entry.shape.args.join(' ')}`;
     if (probed.has(name)) {
       return;
     }
@@ -267,9 +265,7 @@ export class Lockstep {
     this.#probes += 1;
     const aside = { key: `probe:${this.#name}:${this.#probes}`, shape: entry.shape };
     const grouping = groupedOneByOne([aside]);
-    this.#answers.add(
-      this.#lua.put(new Map(grouping.keys.map((key, k) => [key, states[k] as string]))),
-    );
+    this.#answers.add(this.#lua.put(new Map([[aside.key, state]])));
     for (const [at, wait] of [
       [retryAt - 1, 1],
       [retryAt, 0],
@@ -283,6 +279,11 @@ export class Lockstep {
   #countPath({ keys, args }: Grouping): void {
     const counts = this.#counts;
     counts.scriptCalls += 1;
+    if (args[0] === 'home') {
+      counts.home += 1;
+      counts.homeSeveral += args[6] === '1' ? 0 : 1;
+      return;
+    }
     if (args.length > 1) {
       counts.driver += 1;
       return;
@@ -302,15 +303,13 @@ export class Lockstep {
     counts.loneFractions += n > 1 ? 1 : 0;
   }
 
-  #count({ ask, keys }: Asked, seen: Set<string>): void {
+  #count({ ask, entry: { key } }: Asked, seen: Set<string>): void {
     const counts = this.#counts;
     counts.peeked += ask.verb === 'peek' ? 1 : 0;
     counts.reset += ask.verb === 'reset' ? 1 : 0;
     counts.underSeveral += ask.by.length > 1 ? 1 : 0;
-    counts.repeated += keys.some((key) => seen.has(key)) ? 1 : 0;
-    for (const key of keys) {
-      seen.add(key);
-    }
+    counts.repeated += seen.has(key) ? 1 : 0;
+    seen.add(key);
   }
 
   #agree(what: string, mine: readonly unknown[], other: readonly unknown[]): void {
@@ -332,13 +331,11 @@ function passing(entry: Entry, answer: Reply): number {
   return longestWait(readVerdicts(entry.shape, answer as readonly number[], 0));
 }
 
-function passingOracle(call: OracleCall, states: readonly string[], at: number): number {
+function passingOracle(call: OracleCall, state: string, at: number): number {
   const oracle = new Oracle(false);
-  call.keys.forEach((key, k) => {
-    if (states[k] !== '') {
-      oracle.stored.set(key, { value: states[k] as string, expiresAt: undefined });
-    }
-  });
+  if (state !== '') {
+    oracle.stored.set(call.home, { value: state, expiresAt: undefined });
+  }
   const [answer] = oracle.decide([call], BigInt(at)).answers;
   return Array.isArray(answer) ? longestWait(answer.map(asVerdict)) : Number.NaN;
 }

@@ -12,11 +12,12 @@ interface OracleLimit {
   readonly maxDebt: bigint;
 }
 
-/** One call: `keys[i]` is the state that `limits[i]` governs. */
+/** One call: under `home` the state with `ids[i]` is the one that `limits[i]` governs. */
 export interface OracleCall {
   readonly verb: 'allow' | 'peek' | 'reset';
   readonly cost: bigint;
-  readonly keys: readonly string[];
+  readonly home: string;
+  readonly ids: readonly string[];
   readonly limits: readonly OracleLimit[];
 }
 
@@ -42,9 +43,18 @@ interface State {
   until: bigint;
 }
 
-interface Held {
-  state: State | 'unreadable';
-  write: 'none' | 'state' | 'delete';
+/** One limit's state in a home: as it was stored, and as it was read. */
+interface Part {
+  text: string | undefined;
+  state: State | 'unreadable' | undefined;
+  changed: boolean;
+}
+
+interface Home {
+  /** In the order in which they are written. */
+  parts: Map<string, Part>;
+  unreadable: boolean;
+  changed: boolean;
 }
 
 const SECOND = 1_000_000n;
@@ -70,49 +80,62 @@ export class Oracle {
     calls: readonly OracleCall[],
     now: bigint,
   ): { answers: OracleAnswer[]; writes: Map<string, OracleWrite> } {
-    const held = new Map<string, Held>();
-    const hold = (key: string): Held => {
-      let found = held.get(key);
-      if (found === undefined) {
-        found = { state: this.#read(key, now), write: 'none' };
-        held.set(key, found);
-      }
-      return found;
-    };
-    const answers = calls.map((call) => this.#answer(call, call.keys.map(hold), now));
+    const homes = new Map<string, Home>();
+    const answers = calls.map((call) => {
+      const home = homes.get(call.home) ?? this.#read(call.home, now);
+      homes.set(call.home, home);
+      return this.#answer(call, home, now);
+    });
     const writes = new Map<string, OracleWrite>();
-    for (const [key, { state, write }] of held) {
-      if (write === 'delete') {
-        writes.set(key, undefined);
-        this.stored.delete(key);
-      } else if (write === 'state' && state !== 'unreadable') {
-        const saved = save(state, now);
+    for (const [key, home] of homes) {
+      if (home.changed) {
+        const saved = write(home, now);
         writes.set(key, saved);
-        this.stored.set(key, { value: saved.value, expiresAt: now + saved.ttlMs * 1_000n });
+        if (saved === undefined) {
+          this.stored.delete(key);
+        } else {
+          this.stored.set(key, { value: saved.value, expiresAt: now + saved.ttlMs * 1_000n });
+        }
       }
     }
     return { answers, writes };
   }
 
-  #read(key: string, now: bigint): State | 'unreadable' {
+  #read(key: string, now: bigint): Home {
     const kept = this.stored.get(key);
     const gone = this.#expires && kept?.expiresAt !== undefined && kept.expiresAt <= now;
-    return kept === undefined || gone ? neverUsed() : parse(kept.value);
+    return readHome(kept === undefined || gone ? undefined : kept.value, now);
   }
 
-  #answer(call: OracleCall, held: readonly Held[], now: bigint): OracleAnswer {
+  #answer(call: OracleCall, home: Home, now: bigint): OracleAnswer {
     if (call.verb === 'reset') {
-      for (const each of held) {
-        each.state = neverUsed();
-        each.write = 'delete';
+      home.unreadable = false;
+      home.changed = true;
+      for (const id of call.ids) {
+        home.parts.delete(id);
       }
       return 'reset';
     }
-    if (held.some(({ state }) => state === 'unreadable')) {
+    const held = call.ids.map((id) => {
+      const part = home.parts.get(id) ?? { text: undefined, state: undefined, changed: false };
+      part.state ??= part.text === undefined ? neverUsed() : parse(part.text);
+      return part;
+    });
+    if (home.unreadable || held.some(({ state }) => state === 'unreadable')) {
       return 'unreadable';
     }
+    const change = (part: Part, state: State): void => {
+      part.state = state;
+      part.changed = true;
+      home.changed = true;
+      const named = call.ids.flatMap((id, i) => {
+        const known = home.parts.get(id) ?? (held[i] === part ? part : undefined);
+        return known === undefined ? [] : [[id, known] as const];
+      });
+      home.parts = new Map([...named, ...[...home.parts].filter(([id]) => !call.ids.includes(id))]);
+    };
     const judged = call.limits.map((limit, i) => {
-      const each = held[i] as Held;
+      const each = held[i] as Part;
       const state = each.state as State;
       const { n, p } = spacing(limit);
       const instant = now * n;
@@ -124,8 +147,7 @@ export class Oracle {
       const excess = ticks - (instant + ceiling);
       if (excess > SECOND * n && state.until <= now) {
         this.pardons += 1;
-        each.state = { ticks: instant + ceiling, n, until: divideUp(ticks, n) };
-        each.write = 'state';
+        change(each, { ticks: instant + ceiling, n, until: divideUp(ticks, n) });
         ticks = instant + ceiling;
       }
       const beyond = ticks + call.cost * p - (instant + limit.burst * p);
@@ -136,8 +158,7 @@ export class Oracle {
       let after = ticks;
       if (passes && call.verb === 'allow') {
         after = ticks + call.cost * p;
-        each.state = { ticks: after, n, until: (each.state as State).until };
-        each.write = 'state';
+        change(each, { ticks: after, n, until: (each.state as State).until });
       }
       return {
         refused: beyond > 0n,
@@ -167,33 +188,89 @@ function inTicks(state: State, n: bigint): bigint {
   return state.n === n ? state.ticks : divideUp(state.ticks, state.n) * n;
 }
 
-/** `'tat'`, `'tat:rem:n'` or `'tat:rem:n:until'`, whole decimal numbers in [0, 2^53), `rem < n`. */
+/** `'tat'`, `'tat:rem:n'` or `'rests:rem:n:tat:until'`, whole decimal numbers in [0, 2^53), `rem < n`. */
 function parse(value: string): State | 'unreadable' {
   const fields = value.split(':');
-  if (![1, 3, 4].includes(fields.length) || !fields.every((field) => /^[0-9]+$/.test(field))) {
+  if (![1, 3, 5].includes(fields.length) || !fields.every((field) => /^[0-9]+$/.test(field))) {
     return 'unreadable';
   }
   const [tat, rem, n, until] = [
-    fields[0] ?? '',
+    fields[3] ?? fields[0] ?? '',
     fields[1] ?? 0,
     fields[2] ?? 1,
-    fields[3] ?? 0,
+    fields[4] ?? 0,
   ].map(BigInt) as [bigint, bigint, bigint, bigint];
   const tooGreat = [tat, rem, n, until].some((number) => number >= LIMIT_OF_NUMBERS);
   return tooGreat || rem >= n ? 'unreadable' : { ticks: tat * n + rem, n, until };
 }
 
-function save({ ticks, n, until }: State, now: bigint): { value: string; ttlMs: bigint } {
+/** A home is one state, or `;id` and a state for each limit, which begins with the instant at which it rests. */
+function readHome(value: string | undefined, now: bigint): Home {
+  const home: Home = { parts: new Map(), unreadable: false, changed: false };
+  const add = (id: string, text: string): void => {
+    home.parts.set(id, { text, state: undefined, changed: false });
+  };
+  if (value === undefined) {
+    return home;
+  }
+  const plain = /^([0-9]+)[^;]*$/.exec(value)?.[1];
+  if (plain !== undefined && BigInt(plain) < LIMIT_OF_NUMBERS) {
+    add('=t', value);
+    return home;
+  }
+  const [before, ...parts] = value.split(';');
+  home.unreadable = before !== '' || parts.length === 0;
+  for (const part of parts) {
+    const [, id = '', text = '', digits = ''] =
+      /^([A-Za-z0-9._-]*=[a-z])(([0-9]+).*)$/.exec(part) ?? [];
+    if (id === '' || BigInt(digits) >= LIMIT_OF_NUMBERS || home.parts.has(id)) {
+      home.unreadable = true;
+    } else if (BigInt(digits) >= now) {
+      add(id, text);
+    }
+  }
+  if (home.unreadable) {
+    home.parts.clear();
+  }
+  return home;
+}
+
+function write({ parts }: Home, now: bigint): OracleWrite {
+  const written = [...parts].map(([id, { text, state, changed }]) => {
+    const saved =
+      changed && typeof state === 'object'
+        ? save(state, now)
+        : { value: text ?? '', rests: BigInt(/^[0-9]*/.exec(text ?? '')?.[0] ?? 0) };
+    return { id, ...saved };
+  });
+  const counting = written.filter(({ rests }) => rests >= now);
+  if (counting.length === 0) {
+    return undefined;
+  }
+  const latest = counting.reduce((most, { rests }) => (rests > most ? rests : most), now);
+  const { id, value } = counting[0]!;
+  return {
+    value:
+      counting.length === 1 && id === '=t'
+        ? value
+        : counting.map((part) => `;${part.id}${part.value}`).join(''),
+    ttlMs: divideUp(latest - now, 1_000n) + 1n,
+  };
+}
+
+function save({ ticks, n, until }: State, now: bigint): { value: string; rests: bigint } {
   const [tat, rem] = [ticks / n, ticks % n];
   const waiting = until > now;
   let rests = divideUp(ticks, n);
   if (waiting && until > rests) {
     rests = until;
   }
-  return {
-    value: waiting ? `${tat}:${rem}:${n}:${until}` : rem > 0n ? `${tat}:${rem}:${n}` : `${tat}`,
-    ttlMs: divideUp(rests - now, 1_000n) + 1n,
-  };
+  const value = waiting
+    ? `${rests}:${rem}:${n}:${tat}:${until}`
+    : rem > 0n
+      ? `${tat}:${rem}:${n}`
+      : `${tat}`;
+  return { value, rests };
 }
 
 /** Of numbers that are not negative. */

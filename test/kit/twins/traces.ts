@@ -81,10 +81,10 @@ export class Trace {
     this.#name = name;
     this.#stepsBack = stepsBack;
     this.#identities = Array.from({ length: random.int(1, 12) }, (_, i) => `${name}:${i}`);
-    const suffixes = ['', '/a:token_bucket', '/b:token_bucket', '/c:token_bucket'];
-    this.#forms = suffixes.slice(0, random.pick([1, 1, 2, 3, 4])).map((suffix) =>
+    const ids = ['=t', 'a=t', 'b.c=t', 'c-d=t'];
+    this.#forms = ids.slice(0, random.pick([1, 1, 2, 3, 4])).map((id) =>
       Array.from({ length: random.pick([1, 1, 2, 3]) }, () => ({
-        suffix,
+        id,
         spec: randomSpec(random),
       })),
     );
@@ -175,15 +175,20 @@ export class Trace {
       return undefined;
     }
     const [key, value] = random.pick([...stored]);
-    const [, identity = key, suffix = ''] = /^\{(.*)\}(.*)$/.exec(key) ?? [];
-    const governed = random.pick(this.#forms.find(([form]) => form?.suffix === suffix) ?? []);
-    const [tat = 0, , , until] = value.split(':').map(Number);
+    const parts = value.startsWith(';') ? value.slice(1).split(';') : [`=t${value}`];
+    const [, id = '', text = ''] = /^([^=]*=t)(.*)$/.exec(random.pick(parts)) ?? [];
+    const forms = this.#forms.find(([form]) => form?.id === id);
+    if (forms === undefined) {
+      return undefined;
+    }
+    const governed = random.pick(forms);
+    const [tat = 0, , , until] = text.split(':').map(Number);
     const { rate, periodMs, burst, maxDebt } = governed.spec;
     const ceiling = recovery(burst + maxDebt, spacingOf(rate, periodMs * 1_000)).int;
     const at = random.pick([tat, tat - ceiling, tat - ceiling - SECOND, until ?? tat]);
     return {
       at: (Number.isSafeInteger(at) ? at : this.#now) + random.int(-1, 1),
-      ask: { verb: random.pick(['allow', 'peek']), key: identity, cost: 1, by: [governed] },
+      ask: { verb: random.pick(['allow', 'peek']), key, cost: 1, by: [governed] },
     };
   }
 
@@ -192,25 +197,34 @@ export class Trace {
     const random = this.#random;
     const states = new Map<string, string>();
     for (let i = random.int(1, 4); i > 0; i--) {
-      const { suffix } = this.#form();
-      const identity = random.pick(this.#identities);
-      const key = suffix === '' ? identity : `{${identity}}${suffix}`;
+      const key = random.pick(this.#identities);
       const tat = Math.max(
         0,
         this.#now + random.int(-2 * SECOND, random.pick([SECOND, 20 * SECOND, 9 * HOUR])),
       );
       const n = random.pick([1, 2, 7, 9, 999_983]);
       const until = Math.max(0, this.#now + random.int(-2 * SECOND, 5 * SECOND));
-      states.set(
-        key,
+      const text = (): string =>
         random.pick([
           `${tat}`,
           `${tat}:${random.int(0, n - 1)}:${n}`,
-          `${tat}:${random.int(0, n - 1)}:${n}:${until}`,
+          `${Math.max(tat, until)}:${random.int(0, n - 1)}:${n}:${tat}:${until}`,
           `${tat}:${n}:${n}`,
           `${tat}:0`,
           '9007199254740991',
+        ]);
+      const several = this.#forms.map(([form]) => `;${form!.id}${text()}`);
+      states.set(
+        key,
+        random.pick([
+          text(),
+          several.join(''),
+          several.toReversed().join(''),
+          `${several[0]!};other=t${this.#now + SECOND}`,
+          `${several[0]!}${several[0]!}`,
+          `${several[0]!};`,
           '9007199254740992',
+          ';=t9007199254740992',
           `-${tat}`,
           '',
         ]),

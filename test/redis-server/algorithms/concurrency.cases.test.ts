@@ -42,6 +42,9 @@ interface Row {
   readonly left?: string | undefined;
 }
 
+/** The key of the unnamed concurrency limit's leases. */
+const PLACES = '{k}/default:concurrency';
+
 /** `at` in microseconds after the start; the answer as decide.lua returns it. */
 function row(
   says: string,
@@ -310,10 +313,10 @@ describe('concurrency', () => {
       const now = START + at;
       table.forgetTtls();
       expect([says, ...decide([entry], now, table).slice(1)]).toEqual([says, ...answer]);
-      expect([says, leftOf(table.show('k'))]).toEqual([says, left]);
+      expect([says, leftOf(table.show(PLACES))]).toEqual([says, left]);
       const [reply, shown] = await lua([entry], now);
       expect([says, 'Lua', ...reply.slice(1)]).toEqual([says, 'Lua', ...answer]);
-      expect([says, 'Lua', shown[0]]).toEqual([says, 'Lua', table.show('k')]);
+      expect([says, 'Lua', shown[0]]).toEqual([says, 'Lua', table.show(PLACES)]);
     }
   });
 
@@ -333,34 +336,38 @@ describe('concurrency', () => {
     const other = row('', ['two', 'acquire', 'a'], 0, []).entry;
 
     const foreign: readonly (readonly [string, readonly (string | number)[], RegExp])[] = [
-      ['a string', ['SET', 'k', '5'], /^WRONGTYPE/],
-      ['a hash', ['HSET', 'k', 'a', '5'], /^WRONGTYPE/],
-      ['a foreign sorted set', ['ZADD', 'k', 1, 'a'], /^UNREADABLE/],
-      ['leases without the mark', ['ZADD', 'k', START + SECOND, 'a'], /^UNREADABLE/],
-      ['the mark alone', ['ZADD', 'k', -START, '~'], /^UNREADABLE/],
-      ['a mark in fractions of a microsecond', ['ZADD', 'k', -0.5, '~', START, 'a'], /^UNREADABLE/],
-      ['a lease that ends beyond 2^53', ['ZADD', 'k', -START, '~', 2 ** 53, 'a'], /^UNREADABLE/],
-      ['a lease that ends at +inf', ['ZADD', 'k', -START, '~', '+inf', 'a'], /^UNREADABLE/],
-      ['a mark of -inf', ['ZADD', 'k', '-inf', '~', START, 'a'], /^UNREADABLE/],
+      ['a string', ['SET', PLACES, '5'], /^WRONGTYPE/],
+      ['a hash', ['HSET', PLACES, 'a', '5'], /^WRONGTYPE/],
+      ['a foreign sorted set', ['ZADD', PLACES, 1, 'a'], /^UNREADABLE/],
+      ['leases without the mark', ['ZADD', PLACES, START + SECOND, 'a'], /^UNREADABLE/],
+      ['the mark alone', ['ZADD', PLACES, -START, '~'], /^UNREADABLE/],
+      [
+        'a mark in fractions of a microsecond',
+        ['ZADD', PLACES, -0.5, '~', START, 'a'],
+        /^UNREADABLE/,
+      ],
+      ['a lease that ends beyond 2^53', ['ZADD', PLACES, -START, '~', 2 ** 53, 'a'], /^UNREADABLE/],
+      ['a lease that ends at +inf', ['ZADD', PLACES, -START, '~', '+inf', 'a'], /^UNREADABLE/],
+      ['a mark of -inf', ['ZADD', PLACES, '-inf', '~', START, 'a'], /^UNREADABLE/],
     ];
 
     test.each(foreign)(
       '%s fails only its own entry and grants nothing',
       async (_what, put, message) => {
         await connection.command(...put);
-        const before = await connection.command('DUMP', 'k');
+        const before = await connection.command('DUMP', PLACES);
         const [[, ...reply]] = await lua([acquire, { ...other, key: 'free' }], START);
         expect(reply.slice(0, 4).map(String)).toEqual(
           Array(4).fill(expect.stringMatching(message)),
         );
         expect(reply.slice(4)).toEqual([1, 10 * SECOND, 0]);
-        expect(await connection.command('DUMP', 'k')).toBe(before);
-        expect(await connection.command('EXISTS', '{k}/rate:token_bucket')).toBe(0);
+        expect(await connection.command('DUMP', PLACES)).toBe(before);
+        expect(await connection.command('EXISTS', 'k')).toBe(0);
       },
     );
 
     test('a reset in the same call cures a foreign value', async () => {
-      await connection.command('SET', 'k', 'foreign');
+      await connection.command('SET', PLACES, 'foreign');
       const reset = row('', ['two', 'reset'], 0, []).entry;
       const [reply] = await lua([reset, other], START);
       expect(reply.slice(1)).toEqual([1, 1, 10 * SECOND, 0]);
@@ -369,18 +376,20 @@ describe('concurrency', () => {
 
   test('reads scores in every notation that a server uses', async () => {
     // Some Lua versions print 1767225600000000 as 1.7672256e+15.
-    await connection.command('ZADD', 'k', '-1.7672256e+15', '~', '1.76722561e+15', 'a');
+    await connection.command('ZADD', PLACES, '-1.7672256e+15', '~', '1.76722561e+15', 'a');
     const [reply] = await lua([row('', ['one', 'acquire', 'b'], 0, []).entry], START);
     expect(reply.slice(1)).toEqual([-2, 10 * SECOND, 10 * SECOND]);
   });
 
   test('moves thousands of leases when the clock steps back', async () => {
     const members = Array.from({ length: 5_000 }, (_, i) => [START + SECOND + i, `l${i}`]).flat();
-    await connection.command('ZADD', 'k', -START, '~', ...members);
+    await connection.command('ZADD', PLACES, -START, '~', ...members);
     const now = START - 60 * SECOND;
     const [reply] = await lua([row('', ['two', 'peek'], 0, []).entry], now);
     expect(reply.slice(1)).toEqual([-5_001, SECOND + 4_999, SECOND + 4_998]);
-    expect(await connection.command('ZCOUNT', 'k', now + SECOND, now + SECOND + 4_999)).toBe(5_000);
+    expect(await connection.command('ZCOUNT', PLACES, now + SECOND, now + SECOND + 4_999)).toBe(
+      5_000,
+    );
   });
 
   describe('a failed write of a concurrency limit', () => {
@@ -397,7 +406,7 @@ describe('concurrency', () => {
       expect(refused.slice(1).map(String)).toEqual(Array(3).fill(expect.stringMatching(/OOM/)));
       expect((await lua([release], START))[0].slice(1)).toEqual([1]);
       await connection.command('CONFIG', 'SET', 'maxmemory', 0);
-      expect(await connection.command('EXISTS', 'k')).toBe(0);
+      expect(await connection.command('EXISTS', PLACES)).toBe(0);
     });
 
     test('an error between writing the value and its TTL leaves no key behind', async () => {
@@ -421,7 +430,7 @@ describe('concurrency', () => {
       const reply = await halved.command('EVAL', text, keys.length, ...keys, ...args);
       halved.close();
       expect(String(reply[1])).toMatch(/can't run this command|NOPERM/);
-      expect(await connection.command('EXISTS', 'k')).toBe(0);
+      expect(await connection.command('EXISTS', PLACES)).toBe(0);
     });
   });
 });

@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { RateLimiter } from '../../../src/limiter/rate-limiter.ts';
-import { decide, UNREADABLE } from '../../../src/script/decide.ts';
+import { decide } from '../../../src/script/decide.ts';
+import { UNREADABLE } from '../../../src/script/home.ts';
 import type { Entry } from '../../../src/script/call-shape.ts';
 import { decideScript } from '../../../src/script/script.gen.ts';
 import { openResp, startRedis } from '../../kit/servers/index.mjs';
@@ -12,6 +13,7 @@ import type { Ask, Governed, Spec } from '../../kit/twins/asks.ts';
 import { MapTable } from '../../kit/twins/map-table.ts';
 import { groupedByProduction, groupedOneByOne, LuaTwin } from '../../kit/twins/lua-twin.ts';
 import type { Grouping, Reply } from '../../kit/twins/lua-twin.ts';
+import { UNNAMED_BUCKET } from '../../../src/script/call-shape.ts';
 import { withLuaTwin } from '../../kit/twins/with-lua-twin.ts';
 
 const NOW = 1_767_225_600_000_000;
@@ -19,8 +21,9 @@ const HOUR = 3_600_000_000;
 
 /** Units recover so slowly that none does during a test. One unit is exactly an hour. */
 const HOURLY: Spec = { rate: 1, periodMs: 3_600_000, burst: 3, maxDebt: 0 };
-const ONE: readonly Governed[] = [{ suffix: '', spec: HOURLY }];
-const TWO: readonly Governed[] = [...ONE, { suffix: '/second:token_bucket', spec: HOURLY }];
+const ONE: readonly Governed[] = [{ id: UNNAMED_BUCKET, spec: HOURLY }];
+const SECOND: Governed = { id: 'second=t', spec: HOURLY };
+const TWO: readonly Governed[] = [...ONE, SECOND];
 
 const builder = new CallBuilder();
 
@@ -59,7 +62,7 @@ function inWords(asks: readonly Ask[], reply: Reply): (string | number)[] {
   });
 }
 
-/** A batch of equal calls takes the fast path of fast-path.lua, unless each of its entries is a run of its own. */
+/** A batch of equal calls takes the short path of lone-path.lua, unless each of its entries is a run of its own. */
 const FORMS: readonly (readonly [string, (entries: readonly Entry[]) => readonly Grouping[]])[] = [
   ['as production writes them', groupedByProduction],
   ['each a run of its own', (entries) => [groupedOneByOne(entries)]],
@@ -122,14 +125,17 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
         'WRONGTYPE',
         1,
       ]);
-      expect(await twin.redis.command('EXISTS', '{foreign}/second:token_bucket')).toBe(0);
+      expect(await twin.redis.command('TYPE', 'foreign')).not.toBe('string');
+      expect(await twin.redis.command('DBSIZE')).toBe(2);
+    });
 
-      await twin.redis.command('RENAME', 'foreign', '{k}/second:token_bucket');
-      expect(await answers([allow('k', TWO), allow('k'), peek('k')])).toStrictEqual([
-        'WRONGTYPE',
-        1,
-        1,
-      ]);
+    test('calls fail under every limit of that identity whose state is a string', async () => {
+      await twin.redis.command(...make);
+      const before = await dump();
+      expect(
+        await answers([allow('foreign', TWO), allow('foreign'), peek('foreign', [SECOND])]),
+      ).toStrictEqual(['WRONGTYPE', 'WRONGTYPE', 'WRONGTYPE']);
+      expect(await dump()).toStrictEqual(before);
     });
 
     test('a reset cures a foreign value for the rest of the same call as well', async () => {
@@ -158,9 +164,13 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
     '5:3:7',
     '5:0:7',
     '5:03:07',
-    '5:0:1:0',
-    '5:3:7:9007199254740991',
-    '9007199254740991:0:9007199254740991:0',
+    '5:0:1:5:0',
+    ';=t1',
+    ';=t00000000000000001',
+    ';=t9007199254740991',
+    '6:3:7:5:9007199254740991',
+    '0:3:7:5:6',
+    '9007199254740991:0:9007199254740991:9007199254740991:0',
   ];
   const garbage = [
     '',
@@ -230,8 +240,26 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
     '1;2;3',
     '1:2:3:',
     '1:2:3:-4',
+    '1:2:3:4',
     '1:2:3:4:',
-    '1:2:3:4:5',
+    '1:2:3:4:-5',
+    '1:2:2:4:5',
+    '1:2:3:4:5:6',
+    '1:2:3:4:9007199254740992',
+    '1:2:3:9007199254740992:5',
+    ';',
+    ';1',
+    '=t1',
+    ';=t',
+    ';t9007199254740991',
+    ';=T9007199254740991',
+    ';=tt9007199254740991',
+    ';=t9007199254740991;',
+    ';=t9007199254740991;=t9007199254740991',
+    ';=t9007199254740991x',
+    ';=t9007199254740992',
+    ';a b=t9007199254740991',
+    '9007199254740991;b=t9007199254740991',
     '1:2:9007199254740992',
     '9007199254740992:2:3',
     '1:2:3:9007199254740992',
@@ -276,7 +304,7 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
         3,
       ]);
       await kept();
-      expect(await twin.redis.command('EXISTS', '{k}/second:token_bucket')).toBe(0);
+      expect(await twin.redis.command('KEYS', '{k}*')).toStrictEqual([]);
       expect(await answers([allow('k'), reset('k'), allow('k')])).toStrictEqual([
         'UNREADABLE',
         'reset',
@@ -287,6 +315,21 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
       expect(await twin.redis.command('EXISTS', 'k')).toBe(0);
     },
   );
+
+  test('fails the limit of an unreadable state alone, and keeps each state byte for byte', async () => {
+    const other = `;other=q${NOW + HOUR}:whatever`;
+    const second = `;second=t${NOW + HOUR}:x`;
+    const put = (value: string) => twin.redis.command('SET', 'k', value);
+    await put(`${other};=t${NOW + HOUR}${second}`);
+    const asks = [allow('k', TWO), allow('k'), peek('k', [SECOND])];
+    expect(await answers(asks)).toStrictEqual(['UNREADABLE', 2, 'UNREADABLE']);
+    expect(await twin.redis.command('GET', 'k')).toBe(`;=t${NOW + 2 * HOUR}${other}${second}`);
+
+    expect(await answers([reset('k', [SECOND]), allow('k', TWO)])).toStrictEqual(['reset', 3]);
+    expect(await twin.redis.command('GET', 'k')).toBe(
+      `;=t${NOW + 3 * HOUR};second=t${NOW + HOUR}${other}`,
+    );
+  });
 
   test('grants nothing on bytes that are not UTF-8', async () => {
     await twin.redis.command('SET', 'k', Buffer.from([0x31, 0xff, 0x00]));
@@ -376,7 +419,11 @@ describe.each(FORMS)('entries that fail alone, %s', (_form, group) => {
     test('fails only a refusal that needed to store a forgiven clock step', async () => {
       // Both states are far ahead; one was forgiven before, and must be waited out.
       await twin.redis.command('SET', 'ahead', String(NOW + 9 * HOUR));
-      await twin.redis.command('SET', 'waiting', `${NOW + 9 * HOUR}:0:1:${NOW + 1}`);
+      await twin.redis.command(
+        'SET',
+        'waiting',
+        `${NOW + 9 * HOUR}:0:1:${NOW + 9 * HOUR}:${NOW + 1}`,
+      );
       await fill();
       const asks = [allow('waiting'), allow('ahead'), peek('ahead')];
       expect(await answers(asks)).toStrictEqual(['refused', 'OOM', 'OOM']);
@@ -490,7 +537,13 @@ describe("a command that the connection's user may not run", () => {
   });
 
   test('a fresh identity is granted nothing without SET', async () => {
-    await redis.command('SET', 'spent', '9007199254740991:0:1:9007199254740991', 'PX', 60_000);
+    await redis.command(
+      'SET',
+      'spent',
+      '9007199254740991:0:1:9007199254740991:9007199254740991',
+      'PX',
+      60_000,
+    );
     expect(await answers('set', [allow('fresh'), allow('spent')])).toStrictEqual([
       DENIED,
       'refused',

@@ -211,6 +211,14 @@ const CASES: readonly (readonly [title: string, limit: Limit, rows: readonly Row
   ],
 ];
 
+/** The key of the unnamed log of this identity. */
+function logOf(key: string): string {
+  return `{${key}}/default:sliding_window_log`;
+}
+
+const LOG = logOf('k');
+const FOREIGN = logOf('foreign');
+
 describe.each(CASES)('%s', (_, limit, rows) => {
   test.each(['TypeScript', 'Lua'])('decides the case by the %s twin', async (language) => {
     const table = new MapTable();
@@ -307,7 +315,7 @@ describe('laws of the sliding window log', () => {
     table.decide([entryOf('k', 'allow', 1, [slidingWindowLog({ rate: 5, period: 60 })])], START);
     const lengths = Array.from({ length: 200 }, (_, second) => {
       table.decide([entryOf('k', 'allow', 1, short)], START + second * SECOND);
-      const { entries, first } = table.read('k') as Log;
+      const { entries, first } = table.read(LOG) as Log;
       return entries.length - first;
     });
     expect(Math.max(...lengths)).toBe(60);
@@ -318,7 +326,7 @@ describe('laws of the sliding window log', () => {
     const limits = [slidingWindowLog({ rate: 100, period: 60 })];
     const entry = entryOf('k', 'allow', 2, limits);
     const reply = (await twin.lua.decide(Array(30).fill(entry), START)) as number[];
-    expect(await twin.redis.command('ZRANGE', 'k', 0, -1)).toStrictEqual([
+    expect(await twin.redis.command('ZRANGE', LOG, 0, -1)).toStrictEqual([
       '60:60',
       `~0:${60 * SECOND}:0:${START}`,
     ]);
@@ -327,7 +335,7 @@ describe('laws of the sliding window log', () => {
     );
     const after = await twin.lua.decide(refunds, START + 5);
     expect(verdictOf(refunds[28]!, after, 1 + 28 * 3).remaining).toBe(98);
-    expect(await twin.redis.command('ZRANGE', 'k', 0, 0, 'WITHSCORES')).toStrictEqual([
+    expect(await twin.redis.command('ZRANGE', LOG, 0, 0, 'WITHSCORES')).toStrictEqual([
       '2:2',
       String(START),
     ]);
@@ -340,7 +348,7 @@ describe('laws of the sliding window log', () => {
     for (let i = 0; i < 100_000; i++) {
       table.decide([entry], START + i);
     }
-    const log = table.read('k') as Log;
+    const log = table.read(LOG) as Log;
     let looks = 0;
     log.entries = new Proxy(log.entries, {
       get(entries, name, receiver) {
@@ -368,10 +376,10 @@ describe('laws of the sliding window log', () => {
         { at: START + 1, sum: high, cost: 400 },
       ];
       const table = new MapTable();
-      table.write('k', { value: log, ttlMs: 60_000 });
+      table.write(LOG, { value: log, ttlMs: 60_000 });
       const members = membersOf(log);
       const scored = members.flatMap((_, i) => (i % 2 === 0 ? [members[i + 1]!, members[i]!] : []));
-      await twin.redis.command('ZADD', 'k', ...scored);
+      await twin.redis.command('ZADD', LOG, ...scored);
       const decide = (entry: Entry, now: number) =>
         language === 'Lua' ? twin.lua.decide([entry], now) : table.decide([entry], now);
       const peek = entryOf('k', 'peek', 1, limits);
@@ -379,8 +387,8 @@ describe('laws of the sliding window log', () => {
       const expected = ['400:400', String(START), '800:400', String(START + 1)];
       const stored =
         language === 'Lua'
-          ? await twin.redis.command('ZRANGE', 'k', 0, -2, 'WITHSCORES')
-          : membersOf(table.read('k') as Log).slice(0, -2);
+          ? await twin.redis.command('ZRANGE', LOG, 0, -2, 'WITHSCORES')
+          : membersOf(table.read(LOG) as Log).slice(0, -2);
       expect(stored).toStrictEqual(expected);
     },
   );
@@ -392,38 +400,38 @@ describe('failures of one entry', () => {
   const ours = `~0:${60 * SECOND}:0:${START}`;
 
   test.each<[string, (string | number)[], string]>([
-    ['a string', ['SET', 'foreign', '7'], 'WRONGTYPE'],
-    ['a hash', ['HSET', 'foreign', 'a', '7'], 'WRONGTYPE'],
-    ['a foreign sorted set', ['ZADD', 'foreign', 1, 'a', 2, 'b'], 'UNREADABLE'],
-    ['a single member', ['ZADD', 'foreign', 1, '1:1'], 'UNREADABLE'],
-    ['only the metadata of a log', ['ZADD', 'foreign', 2 ** 53, ours], 'UNREADABLE'],
-    ['a malformed last entry', ['ZADD', 'foreign', 2 ** 53, ours, START, 'x'], 'UNREADABLE'],
+    ['a string', ['SET', FOREIGN, '7'], 'WRONGTYPE'],
+    ['a hash', ['HSET', FOREIGN, 'a', '7'], 'WRONGTYPE'],
+    ['a foreign sorted set', ['ZADD', FOREIGN, 1, 'a', 2, 'b'], 'UNREADABLE'],
+    ['a single member', ['ZADD', FOREIGN, 1, '1:1'], 'UNREADABLE'],
+    ['only the metadata of a log', ['ZADD', FOREIGN, 2 ** 53, ours], 'UNREADABLE'],
+    ['a malformed last entry', ['ZADD', FOREIGN, 2 ** 53, ours, START, 'x'], 'UNREADABLE'],
     [
       'an earlier entry with a greater total than the last',
-      ['ZADD', 'foreign', 2 ** 53, ours, START, '1:1', START - 1, '9:1'],
+      ['ZADD', FOREIGN, 2 ** 53, ours, START, '1:1', START - 1, '9:1'],
       'UNREADABLE',
     ],
-    ['an entry without a cost', ['ZADD', 'foreign', 2 ** 53, ours, START, '5:0'], 'UNREADABLE'],
-    ['a cost above its sum', ['ZADD', 'foreign', 2 ** 53, ours, START, '5:6'], 'UNREADABLE'],
-    ['a sum beyond 2^53', ['ZADD', 'foreign', 2 ** 53, ours, START, `${2 ** 53}:1`], 'UNREADABLE'],
+    ['an entry without a cost', ['ZADD', FOREIGN, 2 ** 53, ours, START, '5:0'], 'UNREADABLE'],
+    ['a cost above its sum', ['ZADD', FOREIGN, 2 ** 53, ours, START, '5:6'], 'UNREADABLE'],
+    ['a sum beyond 2^53', ['ZADD', FOREIGN, 2 ** 53, ours, START, `${2 ** 53}:1`], 'UNREADABLE'],
     [
       'an infinite offset',
-      ['ZADD', 'foreign', 2 ** 53, `~${2 ** 53}:1:1:1`, START, '5:5'],
+      ['ZADD', FOREIGN, 2 ** 53, `~${2 ** 53}:1:1:1`, START, '5:5'],
       'UNREADABLE',
     ],
     [
       'a malformed first entry of the window',
-      ['ZADD', 'foreign', 2 ** 53, ours, START - 1, 'x', START, '5:1'],
+      ['ZADD', FOREIGN, 2 ** 53, ours, START - 1, 'x', START, '5:1'],
       'UNREADABLE',
     ],
   ])('fails only the entry of a key that holds %s', async (_, make, failure) => {
     await twin.redis.command(...make);
-    const dump = await twin.redis.command('DEBUG', 'DIGEST-VALUE', 'foreign');
+    const dump = await twin.redis.command('DEBUG', 'DIGEST-VALUE', FOREIGN);
     const reply = await twin.lua.decide([allow('a'), allow('foreign'), allow('b')], START);
     expect(
       reply.map((value) => (typeof value === 'string' ? value.split(' ')[0] : 'ok')),
     ).toStrictEqual(['ok', 'ok', 'ok', 'ok', failure, failure, failure, 'ok', 'ok', 'ok']);
-    expect(await twin.redis.command('DEBUG', 'DIGEST-VALUE', 'foreign')).toStrictEqual(dump);
+    expect(await twin.redis.command('DEBUG', 'DIGEST-VALUE', FOREIGN)).toStrictEqual(dump);
   });
 
   test('an unreadable entry further on lengthens the wait and changes nothing else', async () => {
@@ -434,7 +442,7 @@ describe('failures of one entry', () => {
       1,
     );
     await twin.lua.decide([entryOf('k', 'allow', 2, limits)], START + 3);
-    await twin.redis.command('ZADD', 'k', START + 2, 'x');
+    await twin.redis.command('ZADD', LOG, START + 2, 'x');
     const peek = entryOf('k', 'peek', 3, limits);
     const { refused, retryUs } = verdictOf(peek, await twin.lua.decide([peek], START + 3));
     expect([refused, retryUs >= 60 * SECOND - 2]).toStrictEqual([true, true]);
@@ -452,7 +460,7 @@ describe('failures of one entry', () => {
       1,
     );
     await twin.lua.decide([allow('few')], START + 1);
-    const before = await twin.redis.command('ZRANGE', 'few', 0, -1);
+    const before = await twin.redis.command('ZRANGE', logOf('few'), 0, -1);
     await twin.redis.command('CONFIG', 'SET', 'maxmemory', 1);
     try {
       const reply = await twin.lua.decide(
@@ -471,8 +479,8 @@ describe('failures of one entry', () => {
         'OOM',
         'OOM',
       ]);
-      expect(await twin.redis.command('ZRANGE', 'few', 0, -1)).toStrictEqual(before);
-      expect(await twin.redis.command('EXISTS', 'new')).toBe(0);
+      expect(await twin.redis.command('ZRANGE', logOf('few'), 0, -1)).toStrictEqual(before);
+      expect(await twin.redis.command('EXISTS', logOf('new'))).toBe(0);
     } finally {
       await twin.redis.command('CONFIG', 'SET', 'maxmemory', 0);
     }
@@ -494,7 +502,7 @@ describe('failures of one entry', () => {
     try {
       const reply = await twin.lua.decide([allow('k')], START);
       expect(String(reply[1])).toMatch(/^(ERR|NOPERM) /);
-      expect(await twin.redis.command('EXISTS', 'k')).toBe(0);
+      expect(await twin.redis.command('EXISTS', LOG)).toBe(0);
     } finally {
       twin.lua.close();
       twin.lua = await LuaTwin.open(twin.redis);
@@ -557,7 +565,7 @@ describe('through the public API', () => {
           twin.lua.decide([entryOf(key, 'allow', 1, limits)], START + i * 1_001),
         ),
       );
-      const bytes = await twin.lua.command<number>('MEMORY', 'USAGE', key, 'SAMPLES', 0);
+      const bytes = await twin.lua.command<number>('MEMORY', 'USAGE', logOf(key), 'SAMPLES', 0);
       bytesEach[entries] = bytes / entries;
     }
     console.log('bytes per entry, by the number of entries', bytesEach);

@@ -242,7 +242,7 @@ function placeOf(entries: readonly Entry[], index: number): number {
 }
 
 function isLog(key: string): boolean {
-  return !key.endsWith(':token_bucket') && !key.endsWith(':sliding_window');
+  return key.endsWith(':sliding_window_log');
 }
 
 interface ReadAnswer {
@@ -272,7 +272,7 @@ function readAnswer({ entry, limits }: RandomCall, reply: Reply, at: number): Re
     rules: logs.map(({ limit, i }) => {
       const { rate, period } = shape.rules[i]!.plan as SlidingWindowLogPlan;
       return {
-        key: keys[i]!,
+        key: keys[shape.keyAt[i]!]!,
         rate,
         periodUs: period,
         maxDebt: limit.maxDebt,

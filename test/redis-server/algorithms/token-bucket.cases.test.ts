@@ -5,6 +5,7 @@ import { CallBuilder } from '../../kit/twins/asks.ts';
 import type { Spec } from '../../kit/twins/asks.ts';
 import { MapTable, writeOf } from '../../kit/twins/map-table.ts';
 import { groupedOneByOne, LuaTwin } from '../../kit/twins/lua-twin.ts';
+import { UNNAMED_BUCKET } from '../../../src/script/call-shape.ts';
 import { withLuaTwin } from '../../kit/twins/with-lua-twin.ts';
 
 /** All times are whole microseconds after this instant; those of the states as well. */
@@ -57,10 +58,14 @@ function per(rate: number, periodMs: number, burst: number, maxDebt = 0): Spec {
   return { rate, periodMs, burst, maxDebt };
 }
 
-/** `tat` and `until` in microseconds after the start, the rest of `tat` in n-ths of one. */
+/** `tat` and `until` in microseconds after the start, the rest of `tat` in n-ths of one; the later of both first. */
 function state(tat: number, rem?: number, n?: number, until?: number): string {
   const split = rem === undefined ? '' : `:${rem}:${n}`;
-  return `${START + tat}${split}${until === undefined ? '' : `:${START + until}`}`;
+  if (until === undefined) {
+    return `${START + tat}${split}`;
+  }
+  const rests = Math.max(rem === 0 ? tat : tat + 1, until);
+  return `${START + rests}${split}:${START + tat}:${START + until}`;
 }
 
 /** One unit each 2 s, five at once. */
@@ -209,7 +214,7 @@ const SCENES: readonly Scene[] = [
         put: state(17_142_857, 1, 11),
       }),
       // Until when no excess is forgiven: no part of an answer that needs no pardon.
-      peek('tat:rem:n:until', [0, 1], true, [5, 0, 17_142_858], {
+      peek('rests:rem:n:tat:until', [0, 1], true, [5, 0, 17_142_858], {
         put: state(17_142_857, 1, 7, 60 * SECOND),
       }),
       // It is kept for as long as it counts, which may be longer than the bucket takes to recover.
@@ -401,7 +406,7 @@ interface Twin {
 const builder = new CallBuilder();
 
 function entryFor(key: string, { verb, cost }: Row, spec: Spec) {
-  return builder.build({ verb, key, cost, by: [{ suffix: '', spec }] }).entry;
+  return builder.build({ verb, key, cost, by: [{ id: UNNAMED_BUCKET, spec }] }).entry;
 }
 
 function inTypeScript(key: string): Twin {

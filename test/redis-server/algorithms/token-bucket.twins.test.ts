@@ -73,7 +73,7 @@ describe(`TypeScript, Lua and the oracle (DRL_SEED=${seed} repeats this run)`, (
       const seen = Object.entries({ ...counts, fastWrites: twin.lua.fastWrites });
       // A step in 25 or so is a script call, and what is said of these is rarer by as much.
       const least = (name: string): number =>
-        name.startsWith('lone') ? STEPS / 4_000 : STEPS / 500;
+        /^(lone|home)/.test(name) ? STEPS / 4_000 : STEPS / 500;
       expect(seen.filter(([name, count]) => count < least(name))).toStrictEqual([]);
     },
   );

@@ -5,7 +5,7 @@ import { readVerdicts } from '../../../src/script/read-answer.ts';
 import { decide } from '../../../src/script/decide.ts';
 import { makeShape } from '../../../src/script/call-shape.ts';
 import type { Entry, Verb } from '../../../src/script/call-shape.ts';
-import { suffixOf } from '../../../src/limiter/limit-set.ts';
+import { placeOf } from '../../../src/limiter/limit-set.ts';
 import { MapTable } from '../../kit/twins/map-table.ts';
 import { groupedOneByOne, LuaTwin } from '../../kit/twins/lua-twin.ts';
 import { withLuaTwin } from '../../kit/twins/with-lua-twin.ts';
@@ -174,7 +174,7 @@ describe('windows', () => {
       const now = START + Math.round(seconds * SECOND);
       const cost = verb === 'allow' || verb === 'peek' ? units : 1;
       const plan = limit.plan(cost, Math.floor(now / 1_000));
-      const shape = makeShape(verb, units, [{ limit, plan, suffix: suffixOf(limit) }]);
+      const shape = makeShape(verb, units, [{ limit, plan, ...placeOf(limit) }]);
       const reply = (await answerOf({ key: 'k', shape }, now)) as readonly number[];
       const at = `${verb} ${units} at ${seconds} s`;
       if (verb === 'reset') {

@@ -3,10 +3,10 @@ import { fixedWindow, slidingWindow, tokenBucket } from 'distributed-rate-limite
 import type { Limit } from 'distributed-rate-limiter';
 import { readMarks, readVerdicts } from '../../../src/script/read-answer.ts';
 import { decide } from '../../../src/script/decide.ts';
-import { keysOf, makeShape } from '../../../src/script/call-shape.ts';
+import { makeShape } from '../../../src/script/call-shape.ts';
 import type { Entry, Shape, Verb } from '../../../src/script/call-shape.ts';
 import type { Plan } from '../../../src/algorithms/limit.ts';
-import { suffixOf } from '../../../src/limiter/limit-set.ts';
+import { placeOf } from '../../../src/limiter/limit-set.ts';
 import { agree, LateAnswers } from '../../kit/fakes/agreement.ts';
 import { check, seed } from '../../kit/random.mjs';
 import type { Random } from '../../kit/random.mjs';
@@ -109,7 +109,7 @@ function shape(verb: Verb, units: number, limits: readonly Limit[], ms: number):
   return makeShape(
     verb,
     units,
-    limits.map((limit) => ({ limit, plan: planOf(limit, cost, ms), suffix: suffixOf(limit) })),
+    limits.map((limit) => ({ limit, plan: planOf(limit, cost, ms), ...placeOf(limit) })),
   );
 }
 
@@ -137,6 +137,12 @@ function nextNow(random: Random, now: number): number {
     default:
       return now + random.magnitude(1, 20 * SECOND);
   }
+}
+
+/** The windows of the state under this id, or the bucket's text. */
+function stateIn(home: string | undefined, id: string): string | undefined {
+  const part = home?.split(';').find((each) => each.startsWith(id));
+  return part?.slice(id.length).replace(/^\d+:/, '');
 }
 
 async function follow(lua: LuaTwin, random: Random, name: string, counts: Counts): Promise<void> {
@@ -257,15 +263,16 @@ async function follow(lua: LuaTwin, random: Random, name: string, counts: Counts
           return;
         }
         const cost = verb === 'allow' || verb === 'peek' ? units : 1;
-        keysOf(entry).forEach((key, l) => {
-          const [limit, verdict] = [limits[l]!, verdicts[l]!];
-          const stored = table.stored.get(key);
-          counts.severalKinds += stored?.includes(';') ? 1 : 0;
+        const { key } = entry;
+        limits.forEach((limit, l) => {
+          const verdict = verdicts[l]!;
+          const stored = stateIn(table.stored.get(key), entry.shape.rules[l]!.id);
+          counts.severalKinds += stored?.includes(',') ? 1 : 0;
           const { plan } = entry.shape.rules[l]!;
           // A kind that is not kept yet takes over anew at each look, until it is charged.
           const kept =
             limit.algorithm === 'token_bucket' ||
-            stored?.split(';').some((part) => part.startsWith(`${plan.args[1]}:`));
+            stored?.split(',').some((part) => part.startsWith(`${plan.args[1]}:`));
           const ttl = ttls.get(key);
           if (kept && ttl !== undefined && ttl * 1_000 < verdict.resetUs) {
             throw new Error(

@@ -1,9 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { fixedWindow, slidingWindow } from 'distributed-rate-limiter';
-import { decide, UNREADABLE } from '../../../src/script/decide.ts';
+import { decide } from '../../../src/script/decide.ts';
+import { UNREADABLE } from '../../../src/script/home.ts';
 import { makeShape } from '../../../src/script/call-shape.ts';
 import { MapTable } from '../../kit/twins/map-table.ts';
 import { groupedOneByOne, LuaTwin } from '../../kit/twins/lua-twin.ts';
+import { placeOf } from '../../../src/limiter/limit-set.ts';
 import { withLuaTwin } from '../../kit/twins/with-lua-twin.ts';
 
 const NOW = Date.UTC(2026, 0, 1) * 1_000;
@@ -12,22 +14,54 @@ const INDEX = NOW / HOUR;
 
 const SLIDING = slidingWindow({ rate: 10, period: '1h' });
 const FIXED = fixedWindow({ rate: 10, period: '1h' });
-const window = `${HOUR}:${NOW}:${NOW + HOUR}:3`;
+const RESTS = (INDEX + 2) * HOUR;
+const window = `${HOUR}:${NOW}:3`;
 
 describe('stored windows that the library never writes', () => {
   const twin = withLuaTwin(LuaTwin);
 
   test.each([
-    ['one readable window', SLIDING, `${HOUR}:${INDEX}:0:3`, 7 - 1],
-    ['two windows of one period', SLIDING, `${HOUR}:${INDEX}:0:3;${HOUR}:${INDEX}:0:9`, UNREADABLE],
-    ['one period in two spellings', SLIDING, `${HOUR}:${INDEX}:0:3;0${HOUR}:1:0:9`, UNREADABLE],
-    ['an end that no clock reaches', SLIDING, `${HOUR}:${2 ** 53 / HOUR}:0:3`, UNREADABLE],
-    ['an end beyond any TTL', SLIDING, `${HOUR}:9007199254740991:0:3`, UNREADABLE],
-    ['one readable fixed window', FIXED, window, 7 - 1],
-    ['a kind with a control character', FIXED, `a\0b:0:1:9`, UNREADABLE],
-    ['two fixed windows of one kind', FIXED, `${window};${HOUR}:0:1:9`, UNREADABLE],
+    ['one readable window', SLIDING, `;=s${RESTS}:${HOUR}:${INDEX}:0:3`, 7 - 1],
+    [
+      'two windows of one period',
+      SLIDING,
+      `;=s${RESTS}:${HOUR}:${INDEX}:0:3,${HOUR}:${INDEX}:0:9`,
+      UNREADABLE,
+    ],
+    [
+      'one period in two spellings',
+      SLIDING,
+      `;=s${RESTS}:${HOUR}:${INDEX}:0:3,0${HOUR}:1:0:9`,
+      UNREADABLE,
+    ],
+    [
+      'an end that no clock reaches',
+      SLIDING,
+      `;=s${RESTS}:${HOUR}:${2 ** 53 / HOUR}:0:3`,
+      UNREADABLE,
+    ],
+    ['an end beyond any TTL', SLIDING, `;=s${RESTS}:${HOUR}:9007199254740991:0:3`, UNREADABLE],
+    ['no window', SLIDING, `;=s${RESTS}`, UNREADABLE],
+    ['separators after the state', SLIDING, `;=s${RESTS}:${HOUR}:${INDEX}:0:3;;`, UNREADABLE],
+    ['one readable fixed window', FIXED, `;=f${NOW + HOUR}:${window}`, 7 - 1],
+    [
+      'a fixed window with an end of its own',
+      FIXED,
+      `;=f${NOW + 2 * HOUR}:${window}:${NOW + HOUR}`,
+      7 - 1,
+    ],
+    ['a window that ends before it starts', FIXED, `;=f${NOW}:${window}`, UNREADABLE],
+    ['a kind with a control character', FIXED, `;=f${NOW + HOUR}:a\0b:0:9`, UNREADABLE],
+    [
+      'two fixed windows of one kind',
+      FIXED,
+      `;=f${NOW + HOUR}:${window},${HOUR}:0:9:1`,
+      UNREADABLE,
+    ],
   ])('both twins read alike: %s', async (_, limit, state, expected) => {
-    const shape = makeShape('allow', 1, [{ limit, plan: limit.plan(1, NOW / 1_000), suffix: '' }]);
+    const shape = makeShape('allow', 1, [
+      { limit, plan: limit.plan(1, NOW / 1_000), ...placeOf(limit) },
+    ]);
     const entry = { key: 'k', shape };
     const mine = decide([entry], NOW, new MapTable(new Map([['k', state]])));
     await twin.lua.put(new Map([['k', state]]));

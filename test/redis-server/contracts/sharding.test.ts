@@ -1,7 +1,13 @@
 import { Redis } from 'ioredis';
 import { createClient } from 'redis';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { RateLimiter, fixedWindow, tokenBucket } from 'distributed-rate-limiter';
+import {
+  RateLimiter,
+  fixedWindow,
+  slidingWindow,
+  slidingWindowLog,
+  tokenBucket,
+} from 'distributed-rate-limiter';
 import type { RateLimiterOptions, RedisClient } from 'distributed-rate-limiter';
 import { endNodeRedis } from '../../installs/clients/end-node-redis.mjs';
 import { loadClient } from '../../installs/clients/index.mjs';
@@ -87,7 +93,16 @@ describe('behind a proxy that chooses the server by the first key', () => {
     },
   );
 
-  test('limits given with a call each have their own server', async () => {
+  test("several token buckets and windows are exact with `sharding: 'key'`", async () => {
+    const limits = [
+      tokenBucket({ rate: 10, period: '1h' }),
+      slidingWindow({ name: 'window', rate: 9, period: '1h' }),
+      fixedWindow({ name: 'hour', rate: 8, period: '1h' }),
+    ];
+    expect(await passed(limiterOn(byKey.url, { sharding: 'key', limits }))).toEqual(exactly(8));
+  });
+
+  test('limits given with a call are exact', async () => {
     const limiter = limiterOn(byKey.url, { sharding: 'key' });
     const named = ['a', 'b', 'c', 'd'].map((name) => [
       tokenBucket({ name, rate: 10, period: '1h' }),
@@ -149,7 +164,7 @@ describe("`sharding: 'hash_tag'` behind a proxy that hashes the text between bra
 describe("`sharding: 'key'` refuses calls that need several keys in one script call", () => {
   const two = [
     tokenBucket({ rate: 1, period: '1h' }),
-    tokenBucket({ name: 'b', rate: 1, period: '1h' }),
+    slidingWindowLog({ name: 'b', rate: 1, period: '1h' }),
   ];
   const refused = (what: string) => ({
     code: 'ERR_INVALID_OPTION',
@@ -167,9 +182,9 @@ describe("`sharding: 'key'` refuses calls that need several keys in one script c
     }
   };
 
-  test('refuses several limits', () => {
+  test('refuses several limits that do not share a key', () => {
     const make = (): RateLimiter => limiterOn(byKey.url, { sharding: 'key', limits: two });
-    expect(errorOf(make)).toMatchObject(refused('a call under several limits'));
+    expect(errorOf(make)).toMatchObject(refused('a call under limits that do not share a key'));
   });
 
   test('refuses `blocks: true`', () => {
@@ -177,9 +192,9 @@ describe("`sharding: 'key'` refuses calls that need several keys in one script c
     expect(errorOf(make)).toMatchObject(refused('a limiter with `blocks: true`'));
   });
 
-  test('refuses several limits given with a call, for every verb', async () => {
+  test('refuses such limits given with a call, for every verb', async () => {
     const limiter = limiterOn(byKey.url, { sharding: 'key' });
-    const several = refused('a call under several limits');
+    const several = refused('a call under limits that do not share a key');
     const calls = [
       limiter.allow('user', { limits: two }),
       limiter.peek('user', { limits: two }),

@@ -1,9 +1,15 @@
 import { createHash, createHmac } from 'node:crypto';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { RateLimiter, tokenBucket } from 'distributed-rate-limiter';
+import {
+  concurrency,
+  fixedWindow,
+  RateLimiter,
+  slidingWindowLog,
+  tokenBucket,
+} from 'distributed-rate-limiter';
 import type { Identity, Limit } from 'distributed-rate-limiter';
-import { suffixOf } from '../../../src/limiter/limit-set.ts';
+import { placeOf } from '../../../src/limiter/limit-set.ts';
 import { slotOf } from '../../../src/redis/connection/slot.ts';
 import { startRedis, waitUntil } from '../../kit/servers/index.mjs';
 import type { RedisServer } from '../../kit/servers/index.mjs';
@@ -105,30 +111,33 @@ describe('the keys of an identity', () => {
     ]);
   });
 
-  test('named limits are stored in the slot of the unnamed one', async () => {
+  test('limits share one value, and logs and leases have keys of their own in its slot', async () => {
     await limiterOf({
       limits: [
         tokenBucket({ ...numbers, name: 'hourly' }),
         tokenBucket(numbers),
-        tokenBucket({ ...numbers, name: 'a.b_c-d' }),
+        fixedWindow({ ...numbers, name: 'a.b_c-d' }),
+        slidingWindowLog({ ...numbers, name: 'calls' }),
+        concurrency({ name: 'jobs', max: 5, ttl: '1m' }),
       ],
-    }).allow('user');
+    }).acquire('user');
     const K = `app:token_bucket:${digest('user')}`;
     expect(await keys()).toEqual(
-      [K, `{${K}}/a.b_c-d:token_bucket`, `{${K}}/hourly:token_bucket`].sort(),
+      [K, `{${K}}/calls:sliding_window_log`, `{${K}}/jobs:concurrency`].sort(),
     );
+    const value = String(await redis.command('GET', K));
+    expect(value.replaceAll(/\d+/g, 'N')).toBe(';hourly=tN;=tN;a.b_c-d=fN:N:N:N');
     const slots = await Promise.all(
       (await keys()).map((key) => redis.command('CLUSTER', 'KEYSLOT', key)),
     );
     expect(new Set(slots).size).toBe(1);
   });
 
-  test('<namespace>:limits:<sha256> is the hash tag where all limits are named, and is not a key itself', async () => {
+  test('limits that are all named have the key <namespace>:limits:<sha256>', async () => {
     await limiterOf({
       limits: [tokenBucket({ ...numbers, name: 'a' }), tokenBucket({ ...numbers, name: 'b' })],
     }).allow(['org', 'user']);
-    const K = `app:limits:${digest(['org', 'user'])}`;
-    expect(await keys()).toEqual([`{${K}}/a:token_bucket`, `{${K}}/b:token_bucket`]);
+    expect(await keys()).toEqual([`app:limits:${digest(['org', 'user'])}`]);
   });
 
   test.each<[string, string | Uint8Array]>([
@@ -151,7 +160,7 @@ describe('the keys of an identity', () => {
     await limiter.peek('user');
     expect(await keys()).toEqual([]);
     await limiter.allow('user');
-    expect(await keys()).toHaveLength(2);
+    expect(await keys()).toHaveLength(1);
     await limiter.reset('user');
     expect(await keys()).toEqual([]);
   });
@@ -168,9 +177,7 @@ describe('the keys of an identity', () => {
       ['added', 4],
       ['default', 2],
     ]);
-    expect(await keys()).toEqual(
-      [...before, `{app:token_bucket:${digest('user')}}/added:token_bucket`].sort(),
-    );
+    expect(await keys()).toEqual(before);
 
     const named = limiterOf({ limits: [tokenBucket({ ...numbers, name: 'first' })] });
     await named.allow('user');
@@ -272,11 +279,10 @@ describe('no two keys are the same', () => {
   function keyOf({ namespace, name, beside, who }: Place): string {
     const K = `${namespace}:${name === undefined || beside ? 'token_bucket' : 'limits'}:${digest(who)}`;
     const limit = tokenBucket({ ...numbers, ...(name === undefined ? {} : { name }) });
-    const suffix = suffixOf(limit);
-    return suffix === '' ? K : `{${K}}${suffix}`;
+    return `${K} ${placeOf(limit).id}`;
   }
 
-  test("different namespaces, names and identities have different keys, each in its identity's slot", async () => {
+  test('different namespaces, names and identities have different states, and all keys of an identity share its slot', async () => {
     await check(2_000, (random) => {
       const [one, other] = [anyPlace(random), anyPlace(random)];
       const same = (a: Place, b: Place): boolean =>
@@ -285,8 +291,12 @@ describe('no two keys are the same', () => {
         JSON.stringify(a.who) === JSON.stringify(b.who) &&
         (a.name === undefined || a.beside === b.beside);
       expect(keyOf(one) === keyOf(other)).toBe(same(one, other));
-      const K = keyOf(one).replace(/^\{(.*)\}.*$/, '$1');
-      expect(slotOf(keyOf(one))).toBe(slotOf(K));
+      const [K = ''] = keyOf(one).split(' ');
+      const log = slidingWindowLog({
+        ...numbers,
+        ...(one.name === undefined ? {} : { name: one.name }),
+      });
+      expect(slotOf(`{${K}}${placeOf(log).suffix}`)).toBe(slotOf(K));
     });
   });
 });
@@ -328,7 +338,7 @@ describe('slots', () => {
     );
     const ours = Array.from(
       { length: 500 },
-      (_, i) => `{app:token_bucket:${digest(String(i))}}/name:token_bucket`,
+      (_, i) => `{app:token_bucket:${digest(String(i))}}/name:sliding_window_log`,
     );
     const all = [...new Set([...odd, ...texts, ...ours])];
     expect(all.length).toBeGreaterThanOrEqual(2_000);

@@ -19,6 +19,7 @@ import { agree, LateAnswers } from '../../kit/fakes/agreement.ts';
 import { check } from '../../kit/random.mjs';
 import type { Random } from '../../kit/random.mjs';
 import { recordingScript } from './recording-script.ts';
+import { placeOf } from '../../../src/limiter/limit-set.ts';
 
 const STEPS = 100_000;
 const STEPS_PER_TRACE = 400;
@@ -150,7 +151,7 @@ async function runTrace(random: Random, id: number, seen: Seen): Promise<void> {
     limits.map((variants) => {
       const limit = random.pick(variants);
       const plan = limit.plan(cost, now / 1_000);
-      return { limit, plan, suffix: `/${limit.name}` };
+      return { limit, plan, ...placeOf(limit) };
     });
   const next = (): Entry => {
     const key = random.pick(identities);
@@ -163,7 +164,7 @@ async function runTrace(random: Random, id: number, seen: Seen): Promise<void> {
     const decides = verb === 'allow' || verb === 'peek' || verb === 'reserve';
     const rules = rulesAt(decides ? units : 1);
     if (decides && random.chance(20)) {
-      rules.push({ limit: block, plan: block.plan(0, 0), suffix: '#block' });
+      rules.push({ limit: block, plan: block.plan(0, 0), suffix: '#block', id: '-' });
     }
     const shape = makeShape(verb, units, rules);
     if (verb === 'reserve') {

@@ -19,7 +19,7 @@ export function scriptThatAlso({ first, last }: { first: string; last: string })
   };
   return assemble({
     'script/clock': `${source('script/clock')}\n${first}`,
-    'script/fast-path': recording('script/fast-path'),
+    'script/lone-path': recording('script/lone-path'),
     'script/write': recording('script/write'),
   });
 }

@@ -7,6 +7,7 @@ import type { Random } from '../../kit/random.mjs';
 import { CallBuilder } from '../../kit/twins/asks.ts';
 import type { Spec } from '../../kit/twins/asks.ts';
 import { MapTable } from '../../kit/twins/map-table.ts';
+import { UNNAMED_BUCKET } from '../../../src/script/call-shape.ts';
 
 const CASES = 300;
 const START = 1_767_225_600_000_000;
@@ -18,7 +19,7 @@ class Bucket {
   readonly #builder = new CallBuilder();
 
   allow(spec: Spec, cost: number, at: number): Verdict {
-    const by = [{ suffix: '', spec }];
+    const by = [{ id: UNNAMED_BUCKET, spec }];
     const { entry } = this.#builder.build({ verb: 'allow', key: 'k', cost, by });
     const [verdict] = readVerdicts(entry.shape, decide([entry], at, this.#table) as number[], 1);
     return verdict as Verdict;
@@ -26,7 +27,7 @@ class Bucket {
 
   /** Until when no excess is forgiven; 0 if none was. */
   get until(): number {
-    return Number(this.#table.stored.get('k')?.split(':')[3] ?? 0);
+    return Number(this.#table.stored.get('k')?.split(':')[4] ?? 0);
   }
 }
 

@@ -139,7 +139,7 @@ describe('the encoded calls', () => {
     const limiter = limiterOn(redis);
     await many(100, (i) => limiter[i < 60 ? 'allow' : 'peek'](`user:${i}`));
     const [send] = redis.sends;
-    const plan = ['0', 'token_bucket', ...send!.args.slice(7, 15)];
+    const plan = ['1', '0', '1', '=t', 'token_bucket', ...send!.args.slice(10, 18)];
     const [allow, peek] = ['allow', 'peek'].map((verb) => [verb, '1', '0', '1', ...plan]);
     const runs = ['1', '60', '1', '2', '40', '1'];
     expect(send!.args).toEqual(['2', ...allow!, ...peek!, ...runs]);

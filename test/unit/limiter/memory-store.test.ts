@@ -1,4 +1,11 @@
-import { MemoryStore, RateLimiter, tokenBucket } from 'distributed-rate-limiter';
+import {
+  fixedWindow,
+  MemoryStore,
+  RateLimiter,
+  slidingWindow,
+  slidingWindowLog,
+  tokenBucket,
+} from 'distributed-rate-limiter';
 import { ManualClock } from 'distributed-rate-limiter/testing';
 import { describe, expect, test, vi } from 'vitest';
 
@@ -49,13 +56,28 @@ describe('the bound `maxKeys`', () => {
     expect(store.size).toBe(100);
   });
 
+  test('counts one key of an identity for all its buckets and windows', async () => {
+    const store = new MemoryStore({ maxKeys: 1, clock: clock() });
+    const limiter = new RateLimiter({
+      store,
+      limits: [
+        tokenBucket({ rate: 9, period: '1m' }),
+        slidingWindow({ name: 'b', rate: 9, period: '1h' }),
+        fixedWindow({ name: 'c', rate: 9, period: '1h' }),
+      ],
+    });
+    expect(await limiter.allow('a')).toMatchObject({ degraded: false });
+    expect(await limiter.allow('b')).toMatchObject({ reason: 'overloaded' });
+    expect(store.size).toBe(1);
+  });
+
   test('counts the keys of all limits of a call', async () => {
     const store = new MemoryStore({ maxKeys: 3, clock: clock() });
     const limiter = new RateLimiter({
       store,
       limits: [
         tokenBucket({ rate: 9, period: '1m' }),
-        tokenBucket({ name: 'b', rate: 9, period: '1h' }),
+        slidingWindowLog({ name: 'b', rate: 9, period: '1h' }),
       ],
     });
     expect(await limiter.allow('a')).toMatchObject({ degraded: false });

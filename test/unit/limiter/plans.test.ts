@@ -48,7 +48,7 @@ describe('the time zone is computed once per window', () => {
     ['limits made for each call', (limiter) => limiter.allow('id', { limits: [month()] })],
     [
       'limits of different names made for each call',
-      (limiter, i) => limiter.allow('id', { limits: [month(`plan-${i}`)] }),
+      (limiter, i) => limiter.allow(`id-${i}`, { limits: [month(`plan-${i}`)] }),
     ],
   ])('for any number of %s', async (_, call) => {
     const clock = new ManualClock(Date.UTC(2031, random.int(0, 999), 15));

@@ -5,6 +5,7 @@ import { decide } from '../../../src/script/decide.ts';
 import { reserveDetails, settleDetails, makeShape } from '../../../src/script/call-shape.ts';
 import type { Verb } from '../../../src/script/call-shape.ts';
 import type { Saved } from '../../../src/algorithms/limit.ts';
+import { placeOf } from '../../../src/limiter/limit-set.ts';
 
 /** The first instant of a window of 100 s, and of one of 50 s. */
 const NOW = 1_760_000_000_000_000;
@@ -20,7 +21,7 @@ interface Case {
   /** Microseconds between the two. */
   readonly after?: number;
   readonly settled: readonly [charged: number, uncharged: number];
-  /** The limit's final state. */
+  /** The identity's final value: the limit's state, and what names it. */
   readonly state: string;
 }
 
@@ -99,7 +100,7 @@ const CASES: Readonly<Record<string, Case>> = {
     others: 3, // it took over 10
     actual: 5,
     settled: [5, 0],
-    state: `50000000:${NOW / 50_000_000}:0:13;100000000:${NOW / 100_000_000}:0:8`,
+    state: `;=s${NOW + 200_000_000}:50000000:${NOW / 50_000_000}:0:13,100000000:${NOW / 100_000_000}:0:8`,
   },
   'a sliding window of another rate gives back units': {
     from: slidingWindow({ rate: 100, period: '100s' }),
@@ -107,7 +108,7 @@ const CASES: Readonly<Record<string, Case>> = {
     cost: 20,
     actual: 5,
     settled: [5, 0],
-    state: `100000000:${NOW / 100_000_000}:0:5`,
+    state: `;=s${NOW + 200_000_000}:100000000:${NOW / 100_000_000}:0:5`,
   },
   'a sliding window that became the one before gives back what still fades': {
     from: slidingWindow({ rate: 100, period: '100s' }),
@@ -117,7 +118,7 @@ const CASES: Readonly<Record<string, Case>> = {
     after: 150_000_000,
     actual: 5,
     settled: [5, 0],
-    state: `100000000:${NOW / 100_000_000 + 1}:5:3`,
+    state: `;=s${NOW + 300_000_000}:100000000:${NOW / 100_000_000 + 1}:5:3`,
   },
   'a fixed window of another period gives back in the window that was charged': {
     from: fixedWindow({ rate: 100, period: '100s' }),
@@ -126,10 +127,7 @@ const CASES: Readonly<Record<string, Case>> = {
     others: 3, // it took over 10
     actual: 5,
     settled: [5, 0],
-    state: [
-      `50000000:${NOW}:${NOW + 50_000_000}:13`,
-      `100000000:${NOW}:${NOW + 100_000_000}:8`,
-    ].join(';'),
+    state: `;=f${NOW + 100_000_000}:50000000:${NOW}:13:${NOW + 50_000_000},100000000:${NOW}:8`,
   },
   'a fixed window that has ended gives nothing back in the next one': {
     from: fixedWindow({ rate: 100, period: '100s' }),
@@ -139,7 +137,7 @@ const CASES: Readonly<Record<string, Case>> = {
     after: 100_000_000,
     actual: 5,
     settled: [5, 0],
-    state: `100000000:${NOW + 100_000_000}:${NOW + 200_000_000}:30`,
+    state: `;=f${NOW + 200_000_000}:100000000:${NOW + 100_000_000}:30`,
   },
 };
 
@@ -156,7 +154,7 @@ test.each(Object.entries(CASES))('refunds by its receipt: %s', (_says, given) =>
     now: number,
     details?: readonly string[],
   ) => {
-    const rules = [{ limit, plan: limit.plan(cost, 0), suffix: '' }];
+    const rules = [{ limit, plan: limit.plan(cost, 0), ...placeOf(limit) }];
     const record = details === undefined ? undefined : '#r:1';
     return decide([{ key: 'K', shape: makeShape(verb, cost, rules), record, details }], now, table);
   };
