@@ -26,6 +26,8 @@
 local BEHIND_ALL = FIRST_INEXACT
 local NEVER = -FIRST_INEXACT
 local REBASE_FROM = FIRST_INEXACT / 2
+-- Most entries that a refund rewrites, at about 5 us each.
+local MAX_REWRITTEN = 200
 -- Arguments per command; `unpack` fails at about 8,000.
 local CHUNK = 2000
 
@@ -198,6 +200,9 @@ function sliding_window_log.open(key)
     tail = {},
     replaced = {}, -- stored members that `tail` replaces
     windows = {}, -- by period
+    sought = false, -- what `leaves` searched for last among the entries before `cut`, and what it found
+    sought_before = 0,
+    found = 0,
     clock = 0, -- the log's time now
     at = 0, -- the instant of a charge made now: never before the last entry
     changed = false,
@@ -240,10 +245,19 @@ function sliding_window_log.judge(state, plan)
   return used + plan.cost <= plan.rate
 end
 
--- `mark`: the instant of the charge. Rewrites all later entries, whose running totals change, at about 5 us each. Every
--- other call costs the same in a long log as in a short one.
+-- Whether so many entries follow a charge that rewriting them would hold the server for too long.
+local function is_far_back(state, mark)
+  local later = #state.tail
+  if state.stored and mark < state.cut then
+    later = later + redis.call('ZCOUNT', state.key, whole(mark), '(' .. whole(state.cut))
+  end
+  return later > MAX_REWRITTEN
+end
+
+-- `mark`: the instant of the charge. Rewrites all later entries, whose running totals change. Gives nothing back for a
+-- charge that too many others followed.
 function sliding_window_log.refund(state, plan, mark)
-  if mark <= state.at - plan.period or not pull(state, mark) then
+  if mark <= state.at - plan.period or is_far_back(state, mark) or not pull(state, mark) then
     return
   end
   local tail = state.tail
@@ -316,6 +330,9 @@ local function leaves(state, plan, window)
       return tail[i].sum >= target
     end)].at
   end
+  if state.sought == target and state.sought_before == state.cut then
+    return state.found
+  end
   local kept = redis.call('ZCOUNT', state.key, '-inf', '(' .. whole(state.cut))
   first_that(0, kept - 1, function(rank)
     local found = redis.call('ZRANGE', state.key, whole(rank), whole(rank), 'WITHSCORES')
@@ -326,6 +343,7 @@ local function leaves(state, plan, window)
     end
     return reached
   end)
+  state.sought, state.sought_before, state.found = target, state.cut, at
   return at
 end
 

@@ -16,6 +16,8 @@ export interface SlidingWindowLogOptions extends LimitOptions {
 
 const NEVER = -FIRST_INEXACT;
 const REBASE_FROM = FIRST_INEXACT / 2;
+/** Most entries that a refund rewrites. */
+const MAX_REWRITTEN = 200;
 /** Expired entries below this number are left in the array: removing them would move all others. */
 const WORTH_MOVING = 64;
 
@@ -92,6 +94,15 @@ function pull(state: SlidingWindowLogState, from: number): void {
   const pulled = entries.slice(index, state.cut).map((entry) => ({ ...entry }));
   state.tail = [...pulled, ...state.tail];
   state.cut = index;
+}
+
+/** Whether so many entries follow a charge that rewriting them would hold Redis for too long. */
+function isFarBack(
+  { log: { entries, first }, cut, tail }: SlidingWindowLogState,
+  mark: number,
+): boolean {
+  const index = firstThat(first, cut - 1, (i) => entries[i]!.at >= mark);
+  return cut - index + tail.length > MAX_REWRITTEN;
 }
 
 /** Restarts the running totals before they become inexact: once per 2^52 units, so its cost does not matter. */
@@ -224,9 +235,12 @@ const slidingWindowLogTwin: Algorithm<SlidingWindowLogPlan, SlidingWindowLogStat
     return used + plan.cost <= plan.rate;
   },
 
-  /** `mark`: the instant of the charge. The running totals of all later entries change. */
+  /**
+   * `mark`: the instant of the charge. The running totals of all later entries change, so nothing is given back for a
+   * charge that too many others followed.
+   */
   refund(state, plan, mark) {
-    if (mark <= state.at - plan.period) {
+    if (mark <= state.at - plan.period || isFarBack(state, mark)) {
       return;
     }
     pull(state, mark);
@@ -351,7 +365,8 @@ class SlidingWindowLog extends WindowLimit {
  * stored for a period, in about 110 bytes of Redis's memory, for any cost. For small, strict limits: a token bucket or a
  * sliding window needs only one number or two.
  *
- * A unit counts until exactly `period` after it passed.
+ * A unit counts until exactly `period` after it passed. A refund, or a settlement below its estimate, gives nothing back
+ * for a charge that was followed by charges at 200 later instants: Redis would have to rewrite them all.
  *
  * @throws {RateLimiterError} `ERR_INVALID_OPTION`
  * @example

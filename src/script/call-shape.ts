@@ -21,6 +21,16 @@ export type Verb =
   | 'reserve'
   | 'settle';
 
+/**
+ * The most work that an entry of a shape makes for the server, in plain decisions under one limit: about 2 µs each.
+ * `bench/bounds.mjs` measures the dearest mixes.
+ */
+interface Work {
+  readonly first: number;
+  /** Of an entry that repeats the shape and the key of the entry before it. */
+  readonly again: number;
+}
+
 /** One limit's part in a shape. */
 export interface Rule {
   readonly limit: Limit;
@@ -64,6 +74,7 @@ export interface Shape {
   readonly head: number;
   /** Number of integers in an answer. */
   readonly width: number;
+  readonly work: Work;
   /** The time in which all of its plans hold, in Unix ms: from the latest `from` to the earliest `until`. */
   readonly from: number;
   readonly until: number;
@@ -132,12 +143,44 @@ export function makeShape(verb: Verb, units: number, rules: readonly Rule[]): Sh
       rules.every(({ limit, suffix }) => suffix === '' || limit.algorithm === 'block'),
     head,
     width: widths.reduce((sum, width) => sum + width, head),
+    work: workOf(verb, rules),
     from: rules.reduce((latest, { plan }) => Math.max(latest, plan.from ?? latest), -Infinity),
     until: rules.reduce(
       (earliest, { plan }) => Math.min(earliest, plan.until ?? earliest),
       Infinity,
     ),
   };
+}
+
+/** Verbs that judge several times, and price anew. */
+const REPEATING: readonly Verb[] = ['up_to', 'penalize', 'refund', 'settle'];
+/** Work of a repeating verb, of a step of a log's binary search, and of rewriting a log for a refund. */
+const REPEATED = 6;
+const WINDOW_WORK: Readonly<Partial<Record<string, number>>> = {
+  sliding_window: 2,
+  sliding_window_log: 2,
+  fixed_window: 2,
+};
+const SEARCH_STEP = 5;
+/** Enough for a log of 100,000 entries. */
+const MAX_STEPS = 17;
+const REWRITING = 500;
+
+function workOf(verb: Verb, rules: readonly Rule[]): Work {
+  let [first, again] = [0, 0];
+  for (const { limit } of rules) {
+    const isLog = limit.algorithm === 'sliding_window_log';
+    const plain = WINDOW_WORK[limit.algorithm] ?? 1;
+    const search = isLog
+      ? SEARCH_STEP * Math.min(MAX_STEPS, Math.ceil(Math.log2(limit.capacity + 2)))
+      : 0;
+    const rewriting = isLog && (verb === 'refund' || verb === 'settle') ? REWRITING : 0;
+    const each = plain * (REPEATING.includes(verb) ? REPEATED : 1) + rewriting;
+    first += each + search;
+    // An equal call is refused for the same time as the one before, except where each changes what is counted.
+    again += verb === 'penalize' ? each + search : each;
+  }
+  return { first, again };
 }
 
 /** The shape itself if its windows hold at the clock's time; else the shape with the windows of that time. */

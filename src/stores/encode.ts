@@ -5,15 +5,19 @@ import type { Call } from './store.ts';
 
 /** Most keys of one script call. 128 take the server about 0.5 ms; more would block other clients longer than they save. */
 const MAX_KEYS = 128;
-/** Most limits decided in one script call, summed over its calls: a thousand take the server some milliseconds. */
-const MAX_LIMITS = 1_024;
+/** Most work of one script call, in the unit of `Work`: it holds the server for about 2 ms. */
+const MAX_WORK = 1_024;
 
 /**
  * Encodes as many calls from the front of a queue as one script call takes, as call-shape.lua and decide.lua read them.
  * Neighbours of one shape share a run, and neighbours of one key share that key, so a batch of equal calls carries keys
  * alone.
  */
-export function encodeCalls(calls: readonly Call[], from: number): Encoded {
+export function encodeCalls(
+  calls: readonly Call[],
+  from: number,
+  maxWork: number = MAX_WORK,
+): Encoded {
   const shapes: Shape[] = [];
   const keys: string[] = [];
   const runs: string[] = [];
@@ -31,15 +35,16 @@ export function encodeCalls(calls: readonly Call[], from: number): Encoded {
   };
   const shard = calls[from]?.shard;
   let to = from;
-  let limits = 0;
+  let work = 0;
   for (; to < calls.length; to++) {
     const call = calls[to]!;
-    limits += call.shape.rules.length;
-    if (call.shard !== shard || (limits > MAX_LIMITS && to > from)) {
+    // A call with details of its own repeats its key.
+    const repeats = call.shape === shape && call.key === key && call.details === undefined;
+    work += repeats ? call.shape.work.again : call.shape.work.first;
+    if (call.shard !== shard || (work > maxWork && to > from)) {
       break;
     }
-    // A call with details of its own repeats its key.
-    if (call.shape === shape && call.key === key && call.details === undefined) {
+    if (repeats) {
       if (groups > 1) {
         // The key of the run's last group occurs again, so that group becomes a run of its own.
         groups -= 1;

@@ -94,7 +94,7 @@ export class LuaTwin {
 
   /** One script call, encoded as production encodes it. */
   async decide(entries: readonly Entry[], now: number): Promise<Reply> {
-    const { keys, args, taken } = encodeCalls(entries as readonly Call[], 0);
+    const { keys, args, taken } = encodeCalls(entries as readonly Call[], 0, Infinity);
     if (taken !== entries.length) {
       throw new Error(`${entries.length} entries are more than one script call takes`);
     }

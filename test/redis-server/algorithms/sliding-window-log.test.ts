@@ -640,3 +640,24 @@ describe.skipIf(noClock !== undefined)(
     );
   },
 );
+
+test.each([
+  [199, 1],
+  [200, 0],
+])('a refund after %i later charges gives back %i units', async (later, back) => {
+  const clock = new ManualClock();
+  const limits = [slidingWindowLog({ rate: 1_000, period: '1h' })];
+  const memory = new RateLimiter({ store: new MemoryStore({ clock }), limits });
+  const first = await memory.allow('k');
+  const call = entryOf('bounded', 'allow', 1, limits);
+  const marks = readMarks(call.shape, (await twin.lua.decide([call], START)) as number[], 1);
+  for (let i = 1; i <= later; i++) {
+    clock.advance('1ms');
+    await memory.allow('k');
+    await twin.lua.decide([call], START + i);
+  }
+  const refund = entryOf('bounded', 'refund', 1, limits, marks);
+  const { remaining } = verdictOf(refund, await twin.lua.decide([refund], START + later));
+  const left = 1_000 - (1 + later) + back;
+  expect([remaining, (await memory.refund(first)).remaining]).toEqual([left, left]);
+});

@@ -1,7 +1,14 @@
 import { createHash } from 'node:crypto';
-import { RateLimiter, tokenBucket } from 'distributed-rate-limiter';
+import {
+  RateLimiter,
+  slidingWindow,
+  slidingWindowLog,
+  tokenBucket,
+} from 'distributed-rate-limiter';
+import type { Limit } from 'distributed-rate-limiter';
 import { describe, expect, test } from 'vitest';
 import { LimitSet } from '../../../src/limiter/limit-set.ts';
+import type { Verb } from '../../../src/script/call-shape.ts';
 import { encodeCalls } from '../../../src/stores/encode.ts';
 import type { Call } from '../../../src/stores/store.ts';
 import { FakeRedis, entriesOf } from '../../kit/fakes/fake-redis.ts';
@@ -64,6 +71,26 @@ describe('the calls of one turn', () => {
     const shape = new LimitSet('batching', each, false).shape('allow', 1);
     const call = { key: 'user', shape } as Call;
     const calls = Array.from({ length: 1_100 }, () => call);
+    expect(encodeCalls(calls, 0).taken).toBe(entries);
+    expect(encodeCalls(calls, 1_099).taken).toBe(1);
+  });
+
+  test.each<[string, () => Limit, Verb, number]>([
+    ['a bucket, up to so many units', () => tokenBucket({ rate: 5, period: '1m' }), 'up_to', 170],
+    ['a bucket, penalties', () => tokenBucket({ rate: 5, period: '1m' }), 'penalize', 170],
+    ['a sliding window', () => slidingWindow({ rate: 5, period: '1m' }), 'allow', 512],
+    ['a small log', () => slidingWindowLog({ rate: 5, period: '1m' }), 'allow', 504],
+    ['a great log', () => slidingWindowLog({ rate: 10_000, period: '1m' }), 'allow', 477],
+    [
+      'a great log, penalties',
+      () => slidingWindowLog({ rate: 10_000, period: '1m' }),
+      'penalize',
+      12,
+    ],
+    ['a log, refunds', () => slidingWindowLog({ rate: 10_000, period: '1m' }), 'refund', 1],
+  ])('of one identity under %s make short script calls', (_, limit, verb, entries) => {
+    const shape = new LimitSet('batching', [limit()], false).shape(verb, 1);
+    const calls = Array.from({ length: 1_100 }, () => ({ key: 'user', shape }) as Call);
     expect(encodeCalls(calls, 0).taken).toBe(entries);
     expect(encodeCalls(calls, 1_099).taken).toBe(1);
   });
