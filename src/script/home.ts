@@ -76,7 +76,9 @@ export class Home {
   /** Notes that the state under this id has changed, in a call that named these. */
   note(id: string, named: readonly string[]): void {
     if (this.#front !== named) {
-      this.#texts = new Map(this.#order().map((each) => [each, this.#texts.get(each)]));
+      if (this.#front.length > 0) {
+        this.#texts = new Map(this.#order().map((each) => [each, this.#texts.get(each)]));
+      }
       this.#front = named;
     }
     this.#texts.set(id, undefined);
