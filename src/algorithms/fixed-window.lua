@@ -7,7 +7,8 @@
   In:   ARGV  name of the kind, rate, ceiling, cost, number of bounds, bounds. No bounds: windows of `name`
               microseconds, counted from the epoch. Else four instants that bound the previous window, the current
               one and the next, by the caller's clock
-        value 'rests:' and 'name:start:used:stop' per kind, joined by ','; without ':stop' where that is `rests`; or none
+        value 'rests:' and 'name:used:start:stop' per kind, joined by ','; or none. Without ':stop' where that is `rests`;
+              then without ':start', too, where the window is `name` microseconds long
   Uses: now, FIRST_INEXACT, JITTER, counting
   Out:  units used in this window; or, if it refuses, -1 - units used
         microseconds until the window ends
@@ -66,14 +67,20 @@ function fixed_window.load(value)
   if value then
     local rests, texts = string.match(value, '^(%d+):(.*)$')
     for part in string.gmatch((texts or '') .. ',', '([^,]*),') do
-      local name, start, used, stop = string.match(part, '^([^:;%c]+):(%d+):(%d+):(%d+)$')
+      local name, used, start, stop = string.match(part, '^([^:;%c]+):(%d+):(%d+):(%d+)$')
       if not stop then
-        name, start, used = string.match(part, '^([^:;%c]+):(%d+):(%d+)$')
+        name, used, start = string.match(part, '^([^:;%c]+):(%d+):(%d+)$')
         stop = rests
       end
-      local window = { name = name, start = tonumber(start), stop = tonumber(stop), used = tonumber(used) }
+      if not start then
+        name, used = string.match(part, '^([^:;%c]+):(%d+)$')
+      end
+      start = tonumber(start) or name and string.find(name, '^%d+$') and rests - name
+      local window = { name = name, start = start, stop = tonumber(stop), used = tonumber(used) }
       if
         not used
+        or not start
+        or start < 0
         or #windows == MAX_KINDS
         or window.start >= window.stop
         or window.stop >= FIRST_INEXACT
@@ -186,8 +193,13 @@ function fixed_window.encode(state)
   end
   for w = 1, #state.windows do
     local window = state.windows[w]
-    local ends = window.stop ~= rests and string.format(':%d', window.stop) or ''
-    parts[w] = string.format('%s:%d:%d%s', window.name, window.start, window.used, ends)
+    local bounds = ''
+    if window.stop ~= rests then
+      bounds = string.format(':%d:%d', window.start, window.stop)
+    elseif tonumber(window.name) ~= window.stop - window.start then
+      bounds = string.format(':%d', window.start)
+    end
+    parts[w] = string.format('%s:%d%s', window.name, window.used, bounds)
   end
   return string.format('%d:%s', rests, table.concat(parts, ',')), rests
 end

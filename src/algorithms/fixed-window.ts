@@ -85,7 +85,8 @@ function inherited(windows: readonly Window[], length: number, rate: number, now
 const RECEIPT = /^([^:]+):(\d+)$/;
 // No kind's name holds a control character, and Lua would write one differently.
 // oxlint-disable-next-line no-control-regex
-const WINDOW = /^([^:,;\x00-\x1f\x7f]+):(\d+):(\d+)(?::(\d+))?$/;
+const WINDOW = /^([^:,;\x00-\x1f\x7f]+):(\d+)(?::(\d+)(?::(\d+))?)?$/;
+const LENGTH = /^\d+$/;
 const STATE = /^(\d+):(.*)$/;
 
 const counted = ({ mine }: FixedWindowState): number => mine.used;
@@ -118,10 +119,10 @@ const fixedWindowTwin: Algorithm<FixedWindowPlan, FixedWindowState, ReadonlyMap<
         return undefined;
       }
       const kind = fields[1]!;
-      const start = Number(fields[2]);
-      const used = Number(fields[3]);
+      const used = Number(fields[2]);
       const stop = Number(fields[4] ?? rests);
-      if (start >= stop || stop >= FIRST_INEXACT || used >= FIRST_INEXACT) {
+      const start = Number(fields[3] ?? (LENGTH.test(kind) ? stop - Number(kind) : -1));
+      if (start < 0 || start >= stop || stop >= FIRST_INEXACT || used >= FIRST_INEXACT) {
         return undefined;
       }
       if (windows.some((other) => other.kind === kind)) {
@@ -186,10 +187,11 @@ const fixedWindowTwin: Algorithm<FixedWindowPlan, FixedWindowState, ReadonlyMap<
 
   encode({ windows }, now): Encoded {
     const rests = Math.max(now, ...windows.map(({ stop }) => stop));
-    const texts = windows.map(
-      ({ kind, start, stop, used }) =>
-        `${kind}:${start}:${used}${stop === rests ? '' : `:${stop}`}`,
-    );
+    const texts = windows.map(({ kind, start, stop, used }) => {
+      const bounds =
+        stop !== rests ? `:${start}:${stop}` : Number(kind) !== stop - start ? `:${start}` : '';
+      return `${kind}:${used}${bounds}`;
+    });
     return { value: `${rests}:${texts.join(',')}`, rests };
   },
 

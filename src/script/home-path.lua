@@ -37,17 +37,16 @@ if ARGV[1] == 'home' then
     elseif kind == 'fixed_window' then
       rule.rate, rule.cost = tonumber(args[at + 1]), tonumber(args[at + 3])
       rule.name = ':' .. args[at] .. ':'
-      rule.pattern = rule.pattern .. '(%d+)' .. gsub(rule.name, '%W', '%%%0') .. '(%d+):(%d+)'
+      rule.pattern = rule.pattern .. '(%d+)' .. gsub(rule.name, '%W', '%%%0') .. '(%d+)(:?%d*)'
       local bounds = tonumber(args[at + 4])
       if bounds == 0 then
         local period = tonumber(args[at])
-        rule.start = now - now % period
-        rule.stop = rule.start + period
+        rule.start, rule.stop, rule.begins = now - now % period, now - now % period + period, ''
       else
         for b = at + 5, at + 3 + bounds do
           local start, stop = tonumber(args[b]), tonumber(args[b + 1])
           if start <= now and now < stop then
-            rule.start, rule.stop = start, stop
+            rule.start, rule.stop, rule.begins = start, stop, ':' .. args[b]
           end
         end
       end
@@ -113,8 +112,8 @@ if ARGV[1] == 'home' then
           local ends = tonumber(a)
           plain = plain and ends < FIRST_INEXACT
           if ends >= now then
-            used = tonumber(c)
-            plain = plain and ends == rule.stop and tonumber(b) == rule.start and used < FIRST_INEXACT
+            used = tonumber(b)
+            plain = plain and ends == rule.stop and c == rule.begins and used < FIRST_INEXACT
           end
         end
         rule.used = used
@@ -203,7 +202,7 @@ if ARGV[1] == 'home' then
           text = format('%s%d%s%d:%d:%d', rule.id, ends, rule.name, rule.index, rule.before, rule.used)
         else
           ends = rule.stop
-          text = format('%s%d%s%d:%d', rule.id, ends, rule.name, rule.start, rule.used)
+          text = format('%s%d%s%d%s', rule.id, ends, rule.name, rule.used, rule.begins)
         end
         if text and ends >= now then
           p = p + 1

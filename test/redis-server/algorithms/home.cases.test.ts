@@ -22,7 +22,7 @@ const f = fixedWindow({ name: 'f', rate: 10, period: '1h' });
 const shadow = tokenBucket({ rate: 1, period: '1h', burst: 1, shadow: true });
 
 const W = (used: number): string => `;w=s${NOW + 2 * HOUR}:${HOUR}:${INDEX}:0:${used}`;
-const F = (used: number): string => `;f=f${NOW + HOUR}:${HOUR}:${NOW}:${used}`;
+const F = (used: number): string => `;f=f${NOW + HOUR}:${HOUR}:${used}`;
 const B = (hours: number): string => `;b=t${NOW + hours * HOUR}`;
 const UNNAMED = (hours: number): string => `;=t${NOW + hours * HOUR}`;
 /** States that still count, each of a limit of its own. */

@@ -15,7 +15,7 @@ const INDEX = NOW / HOUR;
 const SLIDING = slidingWindow({ rate: 10, period: '1h' });
 const FIXED = fixedWindow({ rate: 10, period: '1h' });
 const RESTS = (INDEX + 2) * HOUR;
-const window = `${HOUR}:${NOW}:3`;
+const window = `${HOUR}:3`;
 
 describe('stored windows that the library never writes', () => {
   const twin = withLuaTwin(LuaTwin);
@@ -47,15 +47,18 @@ describe('stored windows that the library never writes', () => {
     [
       'a fixed window with an end of its own',
       FIXED,
-      `;=f${NOW + 2 * HOUR}:${window}:${NOW + HOUR}`,
+      `;=f${NOW + 2 * HOUR}:${window}:${NOW}:${NOW + HOUR}`,
       7 - 1,
     ],
-    ['a window that ends before it starts', FIXED, `;=f${NOW}:${window}`, UNREADABLE],
-    ['a kind with a control character', FIXED, `;=f${NOW + HOUR}:a\0b:0:9`, UNREADABLE],
+    ['a window that starts at its end', FIXED, `;=f${NOW}:${window}:${NOW}`, UNREADABLE],
+    ['a window longer than time', FIXED, `;=f${NOW + HOUR}:${2 * NOW}:3`, UNREADABLE],
+    ['a calendar window without a start', FIXED, `;=f${NOW + HOUR}:day@UTC:3`, UNREADABLE],
+    ['an empty start', FIXED, `;=f${NOW + HOUR}:${window}:`, UNREADABLE],
+    ['a kind with a control character', FIXED, `;=f${NOW + HOUR}:a\0b:9:0`, UNREADABLE],
     [
       'two fixed windows of one kind',
       FIXED,
-      `;=f${NOW + HOUR}:${window},${HOUR}:0:9:1`,
+      `;=f${NOW + HOUR}:${window},${HOUR}:9:0:1`,
       UNREADABLE,
     ],
   ])('both twins read alike: %s', async (_, limit, state, expected) => {
