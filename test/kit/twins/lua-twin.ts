@@ -77,7 +77,7 @@ export class LuaTwin {
   readonly #listener: Awaited<ReturnType<typeof openResp>>;
   readonly #decideAndKeep: string;
   readonly #put: string;
-  /** Of each call under way, in the order in which they were sent: who awaits its writes. */
+  /** The calls under way, in the order sent, each with the callback that receives its writes. */
   readonly #awaiting: ((writes: Write[]) => void)[] = [];
   #writes: Write[] | undefined;
 

@@ -221,7 +221,7 @@ const SCENES: readonly Scene[] = [
       allow('a charge keeps until', [0, 1], true, [4, 0, 25_714_286], {
         writes: [state(25_714_285, 5, 7, 60 * SECOND), 60_001],
       }),
-      // Longer than that the bucket itself may take.
+      // The bucket itself may take longer to recover than that.
       allow('the bucket outlasts until', [0, 1], true, [3, 0, 34_285_715], {
         put: state(25_714_285, 5, 7, 3 * SECOND),
         writes: [state(34_285_714, 2, 7, 3 * SECOND), 34_287],
