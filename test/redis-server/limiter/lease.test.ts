@@ -438,7 +438,7 @@ describe('leases on a server that answers late or never', () => {
       ...rest,
     });
     const digest = createHash('sha256').update('user').digest('hex');
-    return { limiter, errors, key: `${namespace}:concurrency:${digest}` };
+    return { limiter, errors, key: `{${namespace}:concurrency:${digest}}/default:concurrency` };
   }
 
   const free = async (limiter: RateLimiter): Promise<number | undefined> =>

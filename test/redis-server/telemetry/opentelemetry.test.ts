@@ -142,7 +142,7 @@ describe('OpenTelemetry metrics', () => {
     expect(pointsOf(collected, 'store.in_flight')).toEqual([[{ store }, 0]]);
     expect(pointsOf(collected, 'store.calls')).toEqual([[{ store }, 5]]);
     expect(pointsOf(collected, 'store.entries')).toEqual([[{ store }, 5]]);
-    expect(pointsOf(collected, 'store.keys')).toEqual([[{ store }, 20]]);
+    expect(pointsOf(collected, 'store.keys')).toEqual([[{ store }, 15]]);
     expect(pointsOf(collected, 'store.noscript')).toEqual([[{ store }, 1]]);
     expect(pointsOf(collected, 'store.late_replies')).toEqual([[{ store }, 0]]);
     expect(pointsOf(collected, 'store.written_off')).toEqual([[{ store }, 0]]);

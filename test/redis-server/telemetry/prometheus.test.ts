@@ -82,6 +82,7 @@ describe('on a real server', () => {
     const series = await scrape(register);
     expect(under(series, 'drl_decisions_total')).toEqual({
       '{limiter="traffic",outcome="allowed",reason="within_limit"}': 5,
+      '{limiter="traffic",outcome="allowed",reason="unlimited"}': 0,
       '{limiter="traffic",outcome="allowed",reason="store_timeout"}': 0,
       '{limiter="traffic",outcome="allowed",reason="store_away"}': 0,
       '{limiter="traffic",outcome="allowed",reason="store_error"}': 0,

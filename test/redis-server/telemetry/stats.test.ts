@@ -25,6 +25,7 @@ describe('decisions', () => {
       decisions: {
         allowed: {
           within_limit: 0,
+          unlimited: 0,
           store_timeout: 0,
           store_away: 0,
           store_error: 0,
@@ -129,7 +130,7 @@ describe('decisions', () => {
   test('limits given with calls are counted by name, and as one beyond 100 names', async () => {
     const limiter = embedded({ rate: 5, period: '1h' });
     for (let i = 0; i < 150; i++) {
-      await limiter.allow('a', {
+      await limiter.allow(`user-${i}`, {
         limits: [tokenBucket({ name: `plan-${i}`, rate: 1, period: '1h' })],
       });
     }
