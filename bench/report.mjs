@@ -1,4 +1,5 @@
 // @ts-check
+import { ours as oursByLimits } from './subjects/index.mjs';
 
 /**
  * @typedef {object} Metric
@@ -13,6 +14,7 @@
  * @typedef {object} Row
  * @property {string} name
  * @property {boolean} ours
+ * @property {import('./subjects/index.mjs').Limits | undefined} limits of this library's newest build: its limits
  * @property {boolean} autoPipelining
  */
 
@@ -125,71 +127,91 @@ export function bytesTable(bytes) {
 }
 
 /**
- * The goals, and whether each is reached against the best of all peers.
+ * The goals, and whether each is reached against the best of all peers, which all decide under one fixed window.
  *
  * @param {(inFlight: number, hot: boolean) => Samples | undefined} samplesOf
  * @param {ReadonlyMap<string, Bytes> | undefined} bytes undefined: measured with too few identities
  * @param {readonly Row[]} rows
+ * @returns {{ goal: string, got: number, against: string | undefined, reached: boolean }[]}
  */
 export function goals(samplesOf, bytes, rows) {
-  const ours = rows.find((row) => row.ours);
-  if (ours === undefined) return [];
   /**
-   * @param {string} text
-   * @param {{ inFlight: number, hot?: boolean, metric: Metric['key'], atLeast?: number, atMost?: number }} goal
+   * @param {import('./subjects/index.mjs').Limits} limits
+   * @param {{ inFlight?: number, hot?: boolean, metric: Metric['key'], peers?: 'all' | 'auto' | 'not auto', atLeast?: number, atMost?: number }} goal
    */
-  const ratio = (text, { inFlight, hot = false, metric, atLeast = 0, atMost = Infinity }) => {
+  const ratio = (
+    limits,
+    { inFlight = 256, hot = false, metric, peers = 'all', atLeast, atMost },
+  ) => {
+    const mine = rows.find((row) => row.limits === limits);
     const samples = samplesOf(inFlight, hot);
     const described = metrics.find(({ key }) => key === metric);
-    if (samples === undefined || described === undefined) return [];
-    const [all, notAuto] = peerGroups(rows).map(([, peers]) =>
-      againstBest(samples, described, ours.name, peers),
+    if (mine === undefined || samples === undefined || described === undefined) return [];
+    const best = againstBest(
+      samples,
+      described,
+      mine.name,
+      rows.filter(
+        ({ ours, autoPipelining }) =>
+          !ours && (peers === 'all' || autoPipelining === (peers === 'auto')),
+      ),
     );
-    if (all === undefined) return [];
+    if (best === undefined) return [];
+    const bound = atLeast === undefined ? `<= ${atMost}x` : `>= ${atLeast}x`;
+    const among = peers === 'all' ? '' : ` (peers: ${peers})`;
     return [
       {
-        goal: text,
-        got: all.ratio,
-        against: all.peer,
-        gotAgainstNotAuto: notAuto?.ratio,
-        reached: all.ratio >= atLeast && all.ratio <= atMost,
+        goal: `${limits}, ${inFlight} in flight${hot ? ', hot' : ''}: ${described.title} ${bound}${among}`,
+        got: best.ratio,
+        against: best.peer,
+        reached: best.ratio >= (atLeast ?? 0) && best.ratio <= (atMost ?? Infinity),
       },
     ];
   };
-  const used = bytes?.get(ours.name)?.used;
-  return [
-    ...ratio('256 in flight: decisions/s >= 3x', {
-      inFlight: 256,
-      metric: 'perSecond',
-      atLeast: 3,
-    }),
-    ...ratio('256 in flight: Node CPU <= 0.25x', { inFlight: 256, metric: 'nodeUs', atMost: 0.25 }),
-    ...ratio('256 in flight: Redis CPU <= 0.5x', { inFlight: 256, metric: 'redisUs', atMost: 0.5 }),
-    ...ratio('256 in flight, hot: decisions/s >= 7x', {
-      inFlight: 256,
-      hot: true,
-      metric: 'perSecond',
-      atLeast: 7,
-    }),
-    ...ratio('1 in flight: p50 <= 1.1x', { inFlight: 1, metric: 'p50Us', atMost: 1.1 }),
-    ...(used === undefined
+  /**
+   * @param {import('./subjects/index.mjs').Limits} limits
+   * @param {number} atMost
+   */
+  const memory = (limits, atMost) => {
+    const used = bytes?.get(oursByLimits.find((each) => each.limits === limits)?.name ?? '')?.used;
+    return used === undefined
       ? []
-      : [{ goal: 'bytes per identity <= 200', got: used, reached: used <= 200 }]),
+      : [
+          {
+            goal: `${limits}: bytes per identity <= ${atMost}`,
+            got: used,
+            against: undefined,
+            reached: used <= atMost,
+          },
+        ];
+  };
+  const windows = /** @type {const} */ (['fixed window', 'sliding window']);
+  return [
+    ...ratio('token bucket', { metric: 'perSecond', atLeast: 3.5 }),
+    ...ratio('token bucket', { metric: 'nodeUs', atMost: 0.2 }),
+    ...ratio('token bucket', { metric: 'redisUs', atMost: 0.4 }),
+    ...ratio('token bucket', { hot: true, metric: 'perSecond', atLeast: 7 }),
+    ...ratio('token bucket', { inFlight: 1, metric: 'p50Us', atMost: 1.1 }),
+    ...windows.flatMap((limits) => [
+      ...ratio(limits, { metric: 'perSecond', atLeast: 2.5 }),
+      ...ratio(limits, { metric: 'redisUs', peers: 'not auto', atMost: 0.5 }),
+      ...ratio(limits, { metric: 'redisUs', peers: 'auto', atMost: 0.75 }),
+    ]),
+    ...ratio('two limits', { metric: 'perSecond', atLeast: 2 }),
+    ...memory('token bucket', 200),
+    ...memory('four limits', 320),
   ];
 }
 
 /** @param {ReturnType<typeof goals>} list */
 export function goalsTable(list) {
-  const table = [['goal', 'got', 'against', 'best not auto', '']];
-  for (const { goal, got, reached, ...rest } of list) {
-    const isRatio = 'against' in rest;
+  const table = [['goal', 'got', 'against', '']];
+  for (const { goal, got, reached, against } of list) {
+    const isRatio = against !== undefined;
     table.push([
       goal,
       isRatio ? `${got.toFixed(2)}x` : got.toFixed(1),
-      isRatio ? short(rest.against) : '',
-      isRatio && rest.gotAgainstNotAuto !== undefined
-        ? `${rest.gotAgainstNotAuto.toFixed(2)}x`
-        : '',
+      isRatio ? short(against) : '',
       reached ? 'reached' : 'NOT reached',
     ]);
   }

@@ -73,20 +73,26 @@ const scenarios = [1, 64, 256, 1_024].flatMap((inFlight) => [
   { name: `${inFlight}-hot`, inFlight, hot: true, rounds, ms },
 ]);
 const chosen = choose(scenarios, options.scenarios, (name, part) => name === part);
-const builds = options.also.map((folder) => ({
-  ...ours,
-  name: `build ${folder}`,
-  dist: pathToFileURL(path.resolve(folder)).href,
-}));
-const subjects = choose([ours, ...builds, ...peers], options.only, (name, part) =>
+const builds = options.also.flatMap((folder) =>
+  ours.map((each) => ({
+    ...each,
+    name: `${each.name.replace('distributed-rate-limiter', 'ours')}, build ${folder}`,
+    dist: pathToFileURL(path.resolve(folder)).href,
+  })),
+);
+/** @type {import('./subjects/index.mjs').Subject[]} */
+const subjects = choose([...ours, ...builds, ...peers], options.only, (name, part) =>
   name.includes(part),
 );
 /** @type {import('./report.mjs').Row[]} */
-const rows = subjects.map(({ name, module, autoPipelining = false }) => ({
-  name,
-  ours: module === ours.module,
-  autoPipelining,
-}));
+const rows = subjects
+  .filter(({ memoryOnly }) => memoryOnly !== true)
+  .map(({ name, limits, dist, autoPipelining = false }) => ({
+    name,
+    ours: limits !== undefined,
+    limits: dist === undefined ? limits : undefined,
+    autoPipelining,
+  }));
 
 ensurePackages();
 if (!options['no-build']) await build();
@@ -94,9 +100,9 @@ ensureRedisServer();
 ensurePeers();
 
 const turns = chosen.reduce((sum, each) => sum + each.rounds * (each.ms + SETTLING_MS + 20), 0);
-const expected = subjects.length * (turns + 2 * WARM_UP_MS + identities / 25 + 300);
+const expected = rows.length * (turns + 2 * WARM_UP_MS + identities / 25 + 300);
 console.log(
-  `${subjects.length} subjects, ${chosen.length} scenarios, ${rounds} rounds (${pairedRounds} of 1 in flight), ` +
+  `${rows.length} subjects, ${chosen.length} scenarios, ${rounds} rounds (${pairedRounds} of 1 in flight), ` +
     `${identities} identities: takes about ${Math.ceil(expected / 1_000)} s`,
 );
 console.log(`Node ${process.versions.node}, ${os.cpus().length} cores, load ${load()}`);
@@ -108,6 +114,7 @@ const runners = subjects.map((subject) => ({
   ...subject,
   child: startChild(new URL('subject.worker.mjs', import.meta.url), subject.name),
 }));
+const deciding = runners.filter(({ memoryOnly }) => memoryOnly !== true);
 /** @type {Map<string, import('./report.mjs').Bytes>} */
 const bytes = new Map();
 /** @type {Map<Scenario, import('./report.mjs').Samples>} */
@@ -121,6 +128,8 @@ try {
       db,
       identities,
       autoPipelining: false,
+      limits: undefined,
+      dist: undefined,
       ...subject,
     });
     const before = await memory();
@@ -130,16 +139,17 @@ try {
       used: (after.used - before.used) / identities,
       dataset: (after.dataset - before.dataset) / identities,
     });
+    if (subject.memoryOnly === true) continue;
     for (const hot of [false, true]) {
       await child.ask({ kind: 'load', hot, inFlight: 64, ms: WARM_UP_MS });
     }
   }
   for (const scenario of chosen) {
-    results.set(scenario, new Map(runners.map(({ name }) => [name, []])));
+    results.set(scenario, new Map(rows.map(({ name }) => [name, []])));
   }
   for (let round = 0; round < Math.max(rounds, pairedRounds); round++) {
     for (const scenario of chosen.filter((each) => round < each.rounds)) {
-      for (const { name, child } of shuffled(runners)) {
+      for (const { name, child } of shuffled(deciding)) {
         const sample = await turn(child, scenario);
         refused += sample.refused;
         results.get(scenario)?.get(name)?.push(sample);

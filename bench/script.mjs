@@ -163,6 +163,7 @@ async function prepare(url, namespace, measured) {
         ...partOf(asked),
         timeoutMs: 0,
         maxInFlight: 0,
+        replans: 0,
         settle,
         fail,
       }));
@@ -173,7 +174,7 @@ async function prepare(url, namespace, measured) {
         /** @param {unknown} reply */
         check: (reply) => {
           settled = 0;
-          decideBatch.settle(batch, reply);
+          decideBatch.settle(batch, reply, 0);
           if (settled !== size) throw new Error(`${settled} of ${size} calls were settled`);
         },
       };

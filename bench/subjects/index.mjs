@@ -7,12 +7,17 @@
  * @property {string} name as it stands in the tables
  * @property {string} module beside this file
  * @property {boolean} [autoPipelining] whether its ioredis gathers the commands of a turn by itself
+ * @property {Limits} [limits] of this library: the limits of its limiter
  * @property {string} [dist] of this library: the build to measure, a `file:` URL of its folder
+ * @property {boolean} [memoryOnly] whether it makes no decisions but those that fill Redis
+ *
+ * @typedef {'token bucket' | 'fixed window' | 'sliding window' | 'two limits' | 'four limits'} Limits
  *
  * @typedef {object} OpenOptions
  * @property {number} port of Redis, on loopback
  * @property {number} db the subject's own, so that all have key tables of one size
  * @property {boolean} autoPipelining
+ * @property {Limits | undefined} limits
  * @property {string | undefined} dist
  *
  * @typedef {object} Opened
@@ -23,8 +28,16 @@
 
 const peerModules = ['rate-limiter-flexible', 'rate-limit-redis', 'fastify-rate-limit'];
 
-/** @type {Subject} */
-export const ours = { name: 'distributed-rate-limiter', module: 'distributed-rate-limiter.mjs' };
+const module = 'distributed-rate-limiter.mjs';
+
+/** This library, under the limits that its users have. @type {readonly (Subject & { limits: Limits })[]} */
+export const ours = [
+  { name: 'distributed-rate-limiter', module, limits: 'token bucket' },
+  { name: 'ours, fixed window', module, limits: 'fixed window' },
+  { name: 'ours, sliding window', module, limits: 'sliding window' },
+  { name: 'ours, two limits', module, limits: 'two limits' },
+  { name: 'ours, four limits', module, limits: 'four limits', memoryOnly: true },
+];
 
 /** @type {readonly Subject[]} */
 export const peers = peerModules.flatMap((name) => [
