@@ -20,6 +20,7 @@ export function scriptThatAlso({ first, last }: { first: string; last: string })
   return assemble({
     'script/clock': `${source('script/clock')}\n${first}`,
     'script/lone-path': recording('script/lone-path'),
+    'script/home-path': recording('script/home-path'),
     'script/write': recording('script/write'),
   });
 }
