@@ -9,14 +9,12 @@ import process from 'node:process';
 import { ensurePackages, root } from './bootstrap.mjs';
 import { vitestArguments } from './test-arguments.mjs';
 
+const given = process.argv.slice(2);
+if (given.includes('--unit')) process.env['DRL_SHARE'] ??= '0.2';
 ensurePackages();
 const vitest = path.join(root, 'node_modules/vitest/vitest.mjs');
-const { status } = spawnSync(
-  process.execPath,
-  [vitest, 'run', ...vitestArguments(process.argv.slice(2))],
-  {
-    cwd: root,
-    stdio: 'inherit',
-  },
-);
+const { status } = spawnSync(process.execPath, [vitest, 'run', ...vitestArguments(given)], {
+  cwd: root,
+  stdio: 'inherit',
+});
 process.exitCode = status ?? 1;

@@ -35,6 +35,15 @@ import { inspect } from 'node:util';
 /** Shrinking stops after this time, before any test's timeout. */
 const SHRINK_MS = 8_000;
 
+/**
+ * How many cases a long random test runs: all, or the part that `DRL_SHARE` says. `npm run test:unit` runs a fifth.
+ *
+ * @param {number} all
+ */
+export function casesOf(all) {
+  return Math.ceil(all * Number(process.env['DRL_SHARE'] ?? 1));
+}
+
 /** The seed of this run. @type {number} */
 export const seed = seedFrom(process.env['DRL_SEED'] ?? '20260101');
 

@@ -9,10 +9,10 @@ import {
 } from 'distributed-rate-limiter';
 import type { Decision, Limit, LimitState, Reservation } from 'distributed-rate-limiter';
 import { expect, test } from 'vitest';
-import { check } from '../../kit/random.mjs';
+import { casesOf, check } from '../../kit/random.mjs';
 import type { Random } from '../../kit/random.mjs';
 
-const HISTORIES = 400;
+const HISTORIES = casesOf(400);
 const START = Date.UTC(2026, 0, 1) * 1_000;
 const MS = 1_000;
 const MOST = 12;

@@ -8,10 +8,10 @@ import {
 import type { Decision, Limit } from 'distributed-rate-limiter';
 import { ManualClock } from 'distributed-rate-limiter/testing';
 import { expect, test } from 'vitest';
-import { check } from '../../kit/random.mjs';
+import { casesOf, check } from '../../kit/random.mjs';
 import type { Random } from '../../kit/random.mjs';
 
-const CASES = 1_000;
+const CASES = casesOf(1_000);
 const ID = 'user:12345';
 
 interface Numbers {
