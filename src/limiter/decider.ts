@@ -452,7 +452,11 @@ function readDecision({ shape }: Entry, reply: readonly number[], at: number): D
 
 /** Whether nothing was charged because the call had no limit. */
 function isUnlimited(decision: unknown): boolean {
-  return (decision as Partial<Decision> | null | undefined)?.reason === 'unlimited';
+  try {
+    return (decision as Partial<Decision> | null | undefined)?.reason === 'unlimited';
+  } catch {
+    return false; // not a decision: its getter throws
+  }
 }
 
 function checkLeaseless({ ttlsMs }: LimitSet): void {

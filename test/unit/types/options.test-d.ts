@@ -222,7 +222,8 @@ test('fixed windows accept the start of their week or month, and other limits do
   });
   fixedWindow({ rate: 5, period: 'week', weekStart: 'sunday' });
   const day: Weekday = 'sunday';
-  fixedWindow({ rate: 5, period: 'week', weekStart: day });
+  const weekly = fixedWindow({ rate: 5, period: 'week', weekStart: day });
+  expectTypeOf(weekly).toEqualTypeOf<Limit>();
   // @ts-expect-error it is no day of the week
   fixedWindow({ rate: 5, period: 'week', weekStart: 'sun' });
   // @ts-expect-error a Date has no date without a time zone
