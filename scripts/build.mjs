@@ -55,6 +55,12 @@ async function slim() {
       sourcemap: 'external',
       sourcefile: path.basename(name),
     });
+    if (name.endsWith('.gen.js')) {
+      // Nobody debugs generated text, and its map would hold it twice.
+      writeFileSync(file, result.code);
+      rmSync(`${file}.map`);
+      return;
+    }
     const { sources, sourcesContent, mappings } = JSON.parse(result.map);
     const slimMap = {
       version: 3,

@@ -115,7 +115,8 @@ export function keyPrefixOf(namespace: string, limits: readonly Limit[]): string
  * Where the state of a limit is: in the home under this id, or else under a key with this suffix. The identity's key
  * before the suffix is in braces, so both are in one slot of a cluster.
  */
-export function placeOf({ name, algorithm, twin }: Limit): Pick<Rule, 'suffix' | 'id'> {
+export function placeOf(limit: Limit): Pick<Rule, 'suffix' | 'id'> {
+  const { name, algorithm, twin } = limit;
   return twin.letter === undefined
     ? { suffix: `/${name}:${algorithm}`, id: '-' }
     : { suffix: '', id: `${name === DEFAULT_LIMIT_NAME ? '' : name}=${twin.letter}` };

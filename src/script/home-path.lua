@@ -13,7 +13,7 @@ if ARGV[1] == 'home' then
   local call, find, format, match, sub, gsub = redis.pcall, string.find, string.format, string.match, string.sub, string.gsub
   local args, tonumber, keys, now = ARGV, tonumber, KEYS, now
   local times, width, count = tonumber(args[2]), tonumber(args[6]), tonumber(args[7])
-  local rules, at, block_at = {}, 8, nil
+  local rules, at, block_at, skewed = {}, 8, nil, false
   for l = 1, count do
     local id, kind = args[at + 2], args[at + 3]
     local rule = { kind = kind, id = ';' .. id, shadow = args[at] == '1', pattern = '^;' .. gsub(id, '[.-]', '%%%0') }
@@ -51,7 +51,7 @@ if ARGV[1] == 'home' then
         end
       end
       if not rule.start then
-        count = 0 -- skewed: the driver says so
+        skewed = true -- the driver says so
       end
       at = at + 5 + bounds
     else -- the block, which comes last
@@ -62,7 +62,7 @@ if ARGV[1] == 'home' then
   end
   local block_key = block_at and width - 1
   local parts = {}
-  while count > 0 and key <= #keys do
+  while not skewed and key <= #keys do
     if block_key and (values[key + block_key] or call('GET', keys[key + block_key])) then
       break
     end

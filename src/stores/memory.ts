@@ -144,7 +144,7 @@ export class MemoryStore {
     if (reply.every((value) => typeof value === 'number')) {
       call.settle(reply, 1);
     } else {
-      const message = reply[1];
+      const message = String(reply[1]);
       call.fail(
         isCrowded(message)
           ? tooManyLimits()
