@@ -106,7 +106,7 @@ function blockRule(durationUs: number): Rule {
 }
 
 /** The key prefix before the identity's digest. */
-export function keyPrefixOf(namespace: string, limits: readonly Limit[]): string {
+function keyPrefixOf(namespace: string, limits: readonly Limit[]): string {
   const unnamed = limits.find(({ name }) => name === DEFAULT_LIMIT_NAME);
   return `${namespace}:${unnamed === undefined ? 'limits' : unnamed.algorithm}:`;
 }
