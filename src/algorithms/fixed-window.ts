@@ -1,8 +1,8 @@
 import type { Duration } from '../base/duration.ts';
-import { invalidOption } from '../base/errors.ts';
 import { FIXED_WINDOW } from '../options/option-sets.ts';
-import { GivenOptions, readOneOf } from '../options/read-options.ts';
-import { anchorOfWeekday, CALENDAR_UNITS, isDate, makeCalendar, WEEKDAYS } from './calendar.ts';
+import { GivenOptions } from '../options/read-options.ts';
+import { readCalendar, refuseCalendar } from './calendar-options.ts';
+import { CALENDAR_UNITS } from './calendar.ts';
 import type { Calendar, CalendarUnit, Weekday } from './calendar.ts';
 import { counting } from './counting.ts';
 import type { CountingPlan } from './counting.ts';
@@ -222,20 +222,13 @@ class FixedWindow extends Limit {
     const given = new GivenOptions(FIXED_WINDOW, options);
     super(given);
     this.rate = given.required('rate', readRate);
-    const { period, timeZone = 'UTC' } = given.values;
+    const { period } = given.values;
     if (CALENDAR_UNITS.includes(period as CalendarUnit)) {
       const unit = period as CalendarUnit;
-      const anchor = readStart(given, unit);
-      this.#calendar = given.attempt('timeZone', () => readCalendar(unit, timeZone, anchor));
+      this.#calendar = readCalendar(given, unit);
       this.#kind = this.#calendar?.name.replaceAll(':', '') ?? unit;
     } else {
-      for (const option of ['timeZone', 'anchor', 'weekStart']) {
-        given.refuse(
-          option,
-          "left out unless `period` is 'minute', 'hour', 'day', 'week', 'month' or 'year'",
-          'Windows of a fixed length begin at multiples of it since the epoch.',
-        );
-      }
+      refuseCalendar(given);
       this.#period = given.required('period', readPeriod) * 1_000;
       this.#kind = String(this.#period);
     }
@@ -282,83 +275,11 @@ function fixedWindowPlan(
   };
 }
 
-const ANCHORED: readonly CalendarUnit[] = ['week', 'month', 'year'];
-
-/** Reads on which date windows begin; undefined for the usual one. */
-function readStart(given: GivenOptions, unit: CalendarUnit): string | undefined {
-  if (!ANCHORED.includes(unit)) {
-    given.refuse(
-      'anchor',
-      "left out unless `period` is 'week', 'month' or 'year'",
-      'A day begins at midnight in `timeZone`.',
-    );
-  }
-  if (unit !== 'week') {
-    given.refuse(
-      'weekStart',
-      "left out unless `period` is 'week'",
-      'To choose the day on which a month or a year begins, give `anchor`.',
-    );
-    return given.optional('anchor', readAnchor, undefined);
-  }
-  const anchor = given.optional('anchor', readAnchor, undefined);
-  const first = given.optional('weekStart', readWeekday, undefined);
-  if (given.values['anchor'] !== undefined) {
-    given.refuse(
-      'weekStart',
-      'left out where `anchor` is given',
-      "The week begins on the anchor's weekday.",
-    );
-  }
-  return anchor ?? (first === undefined ? undefined : anchorOfWeekday(first));
-}
-
-function readWeekday(option: string, value: unknown): Weekday {
-  return readOneOf(option, value, WEEKDAYS);
-}
-
-function readAnchor(option: string, value: unknown): string {
-  if (typeof value !== 'string' || !isDate(value)) {
-    throw invalidOption(
-      option,
-      'a date of the calendar, as YYYY-MM-DD',
-      value,
-      cureOfAnchor(value),
-    );
-  }
-  return value;
-}
-
-function cureOfAnchor(value: unknown): string {
-  if (value instanceof Date || typeof value === 'number') {
-    return "Its date depends on the time zone: write the date in `timeZone`, such as '2026-01-15'.";
-  }
-  const date = typeof value === 'string' ? value.slice(0, 'YYYY-MM-DD'.length) : '';
-  return isDate(date)
-    ? `Windows begin at midnight in \`timeZone\`: write '${date}'.`
-    : "Write the date on which a window begins, such as '2026-01-15'.";
-}
-
-function readCalendar(unit: CalendarUnit, timeZone: unknown, anchor: string | undefined): Calendar {
-  try {
-    if (typeof timeZone === 'string') {
-      return makeCalendar(unit, timeZone, anchor);
-    }
-  } catch {
-    // The runtime does not know this zone: the error below says so.
-  }
-  throw invalidOption(
-    'timeZone',
-    'a time zone that this runtime knows',
-    timeZone,
-    "Choose an IANA name such as 'Europe/Berlin'.",
-  );
-}
-
 /**
  * At most `rate` units in each window. Windows of a fixed length begin at multiples of it since the Unix epoch. Calendar
  * windows begin at full minutes, hours, days, weeks, months or years in `timeZone`, daylight saving time included;
- * weeks, months and years on the date that you choose. Redis's clock decides which window it is. Around an edge up to `2 · rate` units may pass within one length: if that matters, use a sliding window.
+ * weeks, months and years on the date that you choose. Redis's clock decides which window it is. Around an edge up to
+ * `2 · rate` units may pass within one length: if that matters, use a sliding window.
  *
  * @throws {RateLimiterError} `ERR_INVALID_OPTION`
  * @example
