@@ -56,7 +56,7 @@ async function slim() {
       sourcefile: path.basename(name),
     });
     if (name.endsWith('.gen.js')) {
-      // Nobody debugs generated text, and its map would hold it twice.
+      // A map of generated text shows a debugger nothing, and is as large as the text.
       writeFileSync(file, result.code);
       rmSync(`${file}.map`);
       return;

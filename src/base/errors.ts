@@ -140,11 +140,6 @@ export function betweenRequests(cause?: unknown): RateLimiterError {
   );
 }
 
-/** Whether the script found no room for a further state of the identity. `message` is its own. */
-export function isCrowded(message: string): boolean {
-  return message.startsWith('CROWDED');
-}
-
 /** For a call under limits for whose states the identity's value has no room. */
 export function tooManyLimits(): RateLimiterError {
   return new RateLimiterError(

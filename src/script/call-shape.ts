@@ -111,13 +111,14 @@ const DETAILS: Readonly<Partial<Record<Verb, number>>> = {
 export function makeShape(verb: Verb, units: number, rules: readonly Rule[]): Shape {
   const head = HEADS[verb] ?? 0;
   const suffixes = [...new Set(rules.map(({ suffix }) => suffix))];
+  const keyAt = rules.map(({ suffix }) => suffixes.indexOf(suffix));
   const widths = rules.map(({ plan }) => WIDTHS[verb] ?? plan.width);
   return {
     verb,
     units,
     rules,
     suffixes,
-    keyAt: rules.map(({ suffix }) => suffixes.indexOf(suffix)),
+    keyAt,
     ids: rules.filter(({ suffix }) => suffix === '').map(({ id }) => id),
     args: [
       verb,
@@ -125,9 +126,9 @@ export function makeShape(verb: Verb, units: number, rules: readonly Rule[]): Sh
       String(verb === 'refund' ? rules.length : (DETAILS[verb] ?? 0)),
       String(suffixes.length),
       String(rules.length),
-      ...rules.flatMap(({ limit, plan, suffix, id }) => [
+      ...rules.flatMap(({ limit, plan, id }, i) => [
         limit.shadow ? '1' : '0',
-        String(suffixes.indexOf(suffix) + 1),
+        String(keyAt[i]! + 1),
         id,
         ...plan.args,
       ]),

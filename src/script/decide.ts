@@ -130,19 +130,21 @@ function decideAll(entries: readonly Entry[], now: number, table: Table): (numbe
       });
       continue;
     }
-    const mine = shape.rules.map(({ limit: { twin }, suffix, id }, i) =>
-      suffix === '' ? homeOf(keyOf[i]!).state(id, twin, now) : stateAlone(keyOf[i]!, twin),
+    const homesOf = shape.rules.map(({ suffix }, i) =>
+      suffix === '' ? homeOf(keyOf[i]!) : undefined,
     );
+    const mine = shape.rules.map(({ limit: { twin }, id }, i) => {
+      const home = homesOf[i];
+      return home === undefined ? stateAlone(keyOf[i]!, twin) : home.state(id, twin, now);
+    });
     let failure = shape.rules
-      .map(({ limit, plan, suffix }, i) => {
-        const home = suffix === '' ? homeOf(keyOf[i]!) : undefined;
-        return (
-          home?.failure ??
+      .map(
+        ({ limit, plan }, i) =>
+          homesOf[i]?.failure ??
           (mine[i] === undefined ? UNREADABLE : undefined) ??
           limit.twin.failure?.(plan, now) ??
-          home?.crowded(shape.ids)
-        );
-      })
+          homesOf[i]?.crowded(shape.ids),
+      )
       .find((message) => message !== undefined);
     let record: RecordState | undefined;
     if (failure === undefined && entry.record !== undefined) {
@@ -166,7 +168,7 @@ function decideAll(entries: readonly Entry[], now: number, table: Table): (numbe
     held.forEach(({ limit, plan, state, passes }, i) => {
       if (state.changed) {
         changed.add(keyOf[i]!);
-        const home = homes.get(keyOf[i]!);
+        const home = homesOf[i];
         if (home !== undefined) {
           home.note(shape.rules[i]!.id, shape.ids);
           state.changed = false; // so that the next change is noted as well

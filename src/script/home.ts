@@ -8,6 +8,11 @@ const MAX_STATES = 32;
 export const UNREADABLE = 'UNREADABLE The stored value is not a state that this library writes';
 const CROWDED = 'CROWDED The identity has 32 states that still count, and no room for another';
 
+/** Whether a failed entry's message says that the home has no room. */
+export function isCrowded(message: string): boolean {
+  return message.startsWith('CROWDED');
+}
+
 const PART = /;([\w.-]*=[a-z])((\d+)[^;]*)/y;
 const PLAIN = /^(\d+)[^;]*$/;
 

@@ -1,17 +1,12 @@
 import { decide } from '../script/decide.ts';
 import type { Table } from '../script/decide.ts';
+import { isCrowded } from '../script/home.ts';
 import type { Saved } from '../algorithms/limit.ts';
 import { currentShape, keysOf } from '../script/call-shape.ts';
 import type { Verb } from '../script/call-shape.ts';
 import { systemClock } from '../base/clock.ts';
 import type { Clock } from '../base/clock.ts';
-import {
-  invalidOption,
-  isCrowded,
-  RateLimiterError,
-  StoreError,
-  tooManyLimits,
-} from '../base/errors.ts';
+import { invalidOption, RateLimiterError, StoreError, tooManyLimits } from '../base/errors.ts';
 import { MEMORY_STORE } from '../options/option-sets.ts';
 import { GivenOptions, readable, readInteger } from '../options/read-options.ts';
 import { answerInTurn } from '../base/same-turn.ts';

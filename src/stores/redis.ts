@@ -1,5 +1,5 @@
 import type { Clock } from '../base/clock.ts';
-import { isCrowded, show, StoreError, tooManyLimits } from '../base/errors.ts';
+import { show, StoreError, tooManyLimits } from '../base/errors.ts';
 import type { RateLimiterError } from '../base/errors.ts';
 import { causeOf } from '../redis/connection/clean-cause.ts';
 import { warnOnce } from '../redis/clients/warn-once.ts';
@@ -12,6 +12,7 @@ import type { Script } from '../redis/connection/script.ts';
 import { checkRequest } from '../base/workerd.ts';
 import { monotonicMs, realTime } from '../base/timers.ts';
 import { encodeCalls } from './encode.ts';
+import { isCrowded } from '../script/home.ts';
 import { decideScript } from '../script/script.gen.ts';
 import { serverOf } from './server-clock.ts';
 import type { Server } from './server-clock.ts';

@@ -63,7 +63,7 @@ export function withoutLimits(
     if (left === undefined) {
       // One list for each plan, because everything derived from a list is cached with it.
       left = limits.filter(({ name }) => !skipped.includes(name));
-      // A plan without a limit is none that skips: the guard asks for a block.
+      // The guard still decides under a plan that had no limit to begin with, because the identity may be blocked.
       left = left.length === 0 && limits.length > 0 ? ALL_SKIPPED : left;
       known.set(limits, left);
     }
