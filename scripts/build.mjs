@@ -55,8 +55,8 @@ async function slim() {
       sourcemap: 'external',
       sourcefile: path.basename(name),
     });
-    if (name.endsWith('.gen.js')) {
-      // A map of generated text shows a debugger nothing, and is as large as the text.
+    // A map shows a debugger nothing of generated text, or of a file that held only types.
+    if (name.endsWith('.gen.js') || result.code.trim() === 'export {};') {
       writeFileSync(file, result.code);
       rmSync(`${file}.map`);
       return;
