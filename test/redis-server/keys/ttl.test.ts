@@ -131,22 +131,15 @@ describe('every key has a TTL', () => {
       await victim.result;
       expect(await expectEveryKeyMortal()).toBeGreaterThan(0);
     }
-    const recovered = performance.now() + longestTtl(await ttls());
+    // Both limits recover within 1 s; up to 3 ms are rounding.
+    expect(Math.max(0, ...(await ttls()))).toBeLessThanOrEqual(1_003);
     expect(await redis.keysWithoutTtl()).toEqual([]);
     await waitUntil('the last key to go', async () => (await redis.command('DBSIZE')) === 0);
-    // Redis scans for expired keys ten times a second.
-    const late = performance.now() - recovered;
-    console.log(`the keyspace was empty ${late.toFixed(0)} ms after the last recovery`);
-    expect(late).toBeLessThan(1_500);
   }, 120_000);
 
   async function ttls(): Promise<number[]> {
     const keys: string[] = await redis.command('KEYS', '*');
     return Promise.all(keys.map((key) => redis.command('PTTL', key)));
-  }
-
-  function longestTtl(all: readonly number[]): number {
-    return Math.max(0, ...all);
   }
 });
 
