@@ -18,6 +18,7 @@ import { parseList } from 'structured-headers';
 import { deferred } from './deferred.ts';
 import type { Answer, ErrorHandling, Framework, Handler, Served } from './framework.ts';
 import { lifeContract } from './life-contract.ts';
+import { eventually } from '../../kit/fakes/eventually.ts';
 
 /** An error like those of a database driver. */
 class ObjectId {
@@ -58,8 +59,8 @@ export function frameworkContract<Request extends object>(framework: Framework<R
     new RateLimiter({ store: new MemoryStore({ clock }), limits });
 
   /** Resolves once `condition` holds, because some effects follow after the response has been read. */
-  const eventually = (condition: () => Promise<boolean>): Promise<void> =>
-    vi.waitFor(async () => {
+  const becomes = (condition: () => Promise<boolean>): Promise<void> =>
+    eventually(async () => {
       expect(await condition()).toBe(true);
     });
 
@@ -453,7 +454,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
         body: 'x',
       }));
       expect((await call({ redirect: 'manual' })).status).toBe(status);
-      await eventually(async () => (await limiter.peek('anna')).remaining === left);
+      await becomes(async () => (await limiter.peek('anna')).remaining === left);
     });
 
     test('counts a handler that throws as a failure', async () => {
@@ -465,7 +466,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
         },
       );
       expect((await call()).status).toBe(500);
-      await eventually(async () => (await limiter.peek('anna')).remaining === 2);
+      await becomes(async () => (await limiter.peek('anna')).remaining === 2);
     });
 
     test('never admits more requests at once than may fail', async () => {
@@ -669,7 +670,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
         );
         expect(response.headers.get('ratelimit')).toBe('"default";r=0');
         await response.text();
-        await eventually(() => free(limiter));
+        await becomes(() => free(limiter));
       });
 
       test('holds the place while a response streams, and refuses others meanwhile', async () => {
@@ -687,7 +688,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
         push('two');
         end();
         while (!(await reader.read()).done);
-        await eventually(() => free(limiter));
+        await becomes(() => free(limiter));
       });
 
       test('frees the place when the handler throws', async () => {
@@ -696,7 +697,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
           throw new Error('broken');
         });
         expect((await call()).status).toBe(500);
-        await eventually(() => free(limiter));
+        await becomes(() => free(limiter));
       });
 
       test('frees the place when the client goes away before the answer', async () => {
@@ -712,7 +713,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
         await arrived.promise;
         expect(await free(limiter)).toBe(false);
         socket.destroy();
-        await eventually(() => free(limiter));
+        await becomes(() => free(limiter));
         never.resolve({ status: 200, body: 'late' });
       });
 
@@ -729,7 +730,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
         await response.body!.getReader().read();
         expect(await free(limiter)).toBe(false);
         gone.abort();
-        await eventually(async () => {
+        await becomes(async () => {
           push('more'); // a server may notice only when it writes
           return free(limiter);
         });
@@ -754,7 +755,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
         await sleep(20); // until the server has noticed
         goOn.resolve();
         await sleep(20); // until a place could have been taken
-        await eventually(() => free(limiter));
+        await becomes(() => free(limiter));
         expect(await free(limiter)).toBe(true);
       });
     });

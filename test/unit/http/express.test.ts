@@ -6,11 +6,12 @@ import { concurrency, MemoryStore, RateLimiter, RateLimitExceeded } from 'distri
 import { rateLimit } from 'distributed-rate-limiter/express';
 import express5 from 'express';
 import express4 from 'express4';
-import { afterEach, describe, expect, test, vi } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import { frameworkContract } from './contract.ts';
 import { deferred } from './deferred.ts';
 import type { Served } from './framework.ts';
 import { listen, nodeRequest, send } from './node-server.ts';
+import { eventually } from '../../kit/fakes/eventually.ts';
 
 for (const [version, express] of [
   [5, express5],
@@ -103,7 +104,7 @@ describe('Express', () => {
       await upgraded.promise;
       expect(await left(limiter)).toBe(0);
       socket.destroy();
-      await vi.waitFor(async () => expect(await left(limiter)).toBe(1));
+      await eventually(async () => expect(await left(limiter)).toBe(1));
     },
   );
 

@@ -11,6 +11,7 @@ import { deferred } from './deferred.ts';
 import { frameworkContract } from './contract.ts';
 import { responseOn } from './framework.ts';
 import type { Framework, Route } from './framework.ts';
+import { eventually } from '../../kit/fakes/eventually.ts';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -485,6 +486,6 @@ describe('Fastify', () => {
     expect((await limiter.peek('all')).remaining).toBe(0);
     socket.destroy();
     await once(socket, 'close');
-    await vi.waitFor(async () => expect((await limiter.peek('all')).remaining).toBe(1));
+    await eventually(async () => expect((await limiter.peek('all')).remaining).toBe(1));
   });
 });

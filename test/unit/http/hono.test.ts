@@ -13,6 +13,7 @@ import { deferred } from './deferred.ts';
 import type { Served } from './framework.ts';
 import { listen } from './node-server.ts';
 import { listenerOf, toResponse } from './web-server.ts';
+import { eventually } from '../../kit/fakes/eventually.ts';
 
 /** Without Node's bindings Hono behaves as on other runtimes: it has a Request and no socket. */
 for (const [name, fetchOf, bindings] of [
@@ -110,11 +111,11 @@ describe('Hono', () => {
     app.get('/', (c) => c.text('done'));
     const origin = await serve(app);
     const tag = (await fetch(origin)).headers.get('etag')!;
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       const { status } = await fetch(origin, { headers: { 'if-none-match': tag } });
       expect(status).toBe(304);
     });
-    await vi.waitFor(async () => expect((await limiter.peek('all')).remaining).toBe(1));
+    await eventually(async () => expect((await limiter.peek('all')).remaining).toBe(1));
   });
 
   describe('the option `address`', () => {

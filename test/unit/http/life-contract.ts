@@ -7,6 +7,7 @@ import { concurrency, MemoryStore, RateLimiter } from 'distributed-rate-limiter'
 import type { GuardOptions } from 'distributed-rate-limiter/http';
 import { deferred } from './deferred.ts';
 import type { Answer, Framework, Handler, Served } from './framework.ts';
+import { eventually } from '../../kit/fakes/eventually.ts';
 
 /** How every adapter treats a request between the verdict and its end, however it ends. */
 export function lifeContract<Request extends object>(framework: Framework<Request>): void {
@@ -26,7 +27,7 @@ export function lifeContract<Request extends object>(framework: Framework<Reques
       (await limiter.peek('anna')).remaining;
     /** Waits until this many units are left; returns the number left. */
     const leftOf = async (limiter: RateLimiter, remaining: number): Promise<number | undefined> => {
-      await vi.waitFor(async () => expect(await left(limiter)).toBe(remaining));
+      await eventually(async () => expect(await left(limiter)).toBe(remaining));
       return left(limiter);
     };
 

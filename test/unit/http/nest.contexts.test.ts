@@ -28,10 +28,11 @@ import {
 } from 'distributed-rate-limiter/nest';
 import type { RateLimitRuleOptions } from 'distributed-rate-limiter/nest';
 import { ManualClock } from 'distributed-rate-limiter/testing';
-import { afterAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, describe, expect, test } from 'vitest';
 import type { Served } from './framework.ts';
 import { create, listen } from './nest-app.ts';
 import { decorate } from './nest-decorate.ts';
+import { eventually } from '../../kit/fakes/eventually.ts';
 
 const clock = new ManualClock();
 const limiterOf = (...limits: RateLimiter['limits']): RateLimiter =>
@@ -171,7 +172,7 @@ describe('GraphQL', () => {
     const ask = await serve(byUser, limiter);
     const { result } = await ask('{ a: limited b: limited }');
     expect(result.data).toEqual({ a: 'done', b: null });
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       expect((await limiter.peek('anna')).remaining).toBe(1);
     });
   });
@@ -281,7 +282,7 @@ describe('a WebSocket gateway', () => {
     const say = await serve({ identify: all }, limiter);
     expect((await say('limited')).event).toBe('exception');
     expect(await say('free')).toEqual(done('free'));
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       expect((await limiter.peek('all')).remaining).toBe(1);
     });
   });

@@ -8,6 +8,7 @@ import type { WebGuardOptions, WebHandler } from 'distributed-rate-limiter/web';
 import { frameworkContract } from './contract.ts';
 import { listen } from './node-server.ts';
 import { listenerOf, toResponse } from './web-server.ts';
+import { eventually } from '../../kit/fakes/eventually.ts';
 
 frameworkContract<Request>({
   name: 'web-standard handlers',
@@ -159,7 +160,7 @@ describe('web-standard handlers', () => {
       expect((await reader.read()).value).toEqual(Uint8Array.of(2));
       expect([pulls, await free(limiter)]).toEqual([2, false]);
       expect((await reader.read()).done).toBe(true);
-      await vi.waitFor(async () => expect(await free(limiter)).toBe(true));
+      await eventually(async () => expect(await free(limiter)).toBe(true));
     });
 
     test('is free when the body is cancelled, and tells the source', async () => {
@@ -169,7 +170,7 @@ describe('web-standard handlers', () => {
       expect(await free(limiter)).toBe(false);
       await response.body!.cancel('enough');
       expect(cancel).toHaveBeenCalledExactlyOnceWith('enough');
-      await vi.waitFor(async () => expect(await free(limiter)).toBe(true));
+      await eventually(async () => expect(await free(limiter)).toBe(true));
     });
 
     test('is free when the body fails, with the same error', async () => {
@@ -182,7 +183,7 @@ describe('web-standard handlers', () => {
       const limiter = places();
       const response = await taken(limiter, new Response(source));
       await expect(response.text()).rejects.toBe(broken);
-      await vi.waitFor(async () => expect(await free(limiter)).toBe(true));
+      await eventually(async () => expect(await free(limiter)).toBe(true));
     });
 
     test.each([
@@ -191,7 +192,7 @@ describe('web-standard handlers', () => {
     ])('is free at once for an answer %s', async (_, make, method) => {
       const limiter = places();
       await taken(limiter, make(), new Request(url, { method }));
-      await vi.waitFor(async () => expect(await free(limiter)).toBe(true));
+      await eventually(async () => expect(await free(limiter)).toBe(true));
     });
 
     test('is free when the request is aborted, before and after the answer', async () => {
@@ -208,7 +209,7 @@ describe('web-standard handlers', () => {
           expect(await free(limiter)).toBe(false);
           gone.abort();
         }
-        await vi.waitFor(async () => expect(await free(limiter), when).toBe(true));
+        await eventually(async () => expect(await free(limiter), when).toBe(true));
       }
     });
 
@@ -218,7 +219,7 @@ describe('web-standard handlers', () => {
         throw new Error('broken');
       });
       await expect(failing(new Request(url))).rejects.toThrow('broken');
-      await vi.waitFor(async () => expect(await free(limiter)).toBe(true));
+      await eventually(async () => expect(await free(limiter)).toBe(true));
     });
 
     test('is not taken, nor the handler called, for a client gone before the verdict', async () => {
@@ -274,7 +275,7 @@ describe('web-standard handlers', () => {
       const limiter = places();
       const limited = rateLimit(limiter, { identify })(() => new Response(null));
       await limited({ method: 'GET' } as Request);
-      await vi.waitFor(async () => expect(await free(limiter)).toBe(true));
+      await eventually(async () => expect(await free(limiter)).toBe(true));
     });
 
     test('is free when a response is dropped unread', async () => {
@@ -283,13 +284,10 @@ describe('web-standard handlers', () => {
       const limiter = places();
       await taken(limiter, new Response('never read'));
       expect(await free(limiter)).toBe(false);
-      await vi.waitFor(
-        async () => {
-          collectGarbage();
-          expect(await free(limiter)).toBe(true);
-        },
-        { timeout: 10_000 },
-      );
+      await eventually(async () => {
+        collectGarbage();
+        expect(await free(limiter)).toBe(true);
+      });
     });
   });
 });

@@ -14,6 +14,7 @@ import { ManualClock } from 'distributed-rate-limiter/testing';
 import { describe, expect, test, vi } from 'vitest';
 import { FakeRedis } from '../../kit/fakes/fake-redis.ts';
 import { secondCopy } from '../../kit/fakes/second-copy.ts';
+import { eventually } from '../../kit/fakes/eventually.ts';
 
 const two = { rate: 2, period: '10s' } as const;
 const onePlace = { algorithm: 'concurrency', max: 1, ttl: '10s' } as const;
@@ -65,7 +66,7 @@ describe('a limiter of another copy of the package', () => {
       limits: [other.concurrency({ name: 'places', max: 1, ttl: '1m' })],
     });
     const first = lending();
-    await vi.waitFor(() => expect(begun()).toBe(1));
+    await eventually(() => expect(begun()).toBe(1));
     await refusalOf(lending());
     end();
     expect(await first).toBe('done');
@@ -430,7 +431,7 @@ describe('under a concurrency limit', () => {
         heartbeat,
       });
       const running = call();
-      await vi.waitFor(async () => {
+      await eventually(async () => {
         expect((await call.limiter.peek('user')).remaining).toBe(0);
       });
       for (let i = 0; i < 5; i++) {
