@@ -21,7 +21,8 @@ const sources = Object.entries(manifest.exports).flatMap(([subpath, target]) => 
  * which groups make a level. test/unit/levels.test.ts compares the groups with what the files import.
  */
 const groups = [
-  { name: 'unit', include: ['test/unit/**/*.test.ts'], setup: [] },
+  // A thread starts faster than a process. Tests that start servers and processes run in processes of their own.
+  { name: 'unit', include: ['test/unit/**/*.test.ts'], setup: [], pool: 'threads' },
   {
     name: 'redis-server',
     include: ['test/redis-server/**/*.test.ts'],
@@ -54,19 +55,19 @@ class LongestFirst extends BaseSequencer {
 export default defineConfig({
   resolve: { alias: sources },
   test: {
-    pool: 'forks',
     // More workers than cores would make the deadlines of fault tests a matter of luck.
     maxWorkers: 2,
     testTimeout: 30_000,
     hookTimeout: 60_000,
     sequence: { sequencer: LongestFirst },
     projects: [
-      ...groups.map(({ name, include, exclude = [], setup }) => ({
+      ...groups.map(({ name, include, exclude = [], setup, pool = 'forks' }) => ({
         extends: true as const,
         test: {
           name,
           include,
           exclude,
+          pool,
           globalSetup: setup.map((step) => `test/kit/setup/${step}.ts`),
         },
       })),

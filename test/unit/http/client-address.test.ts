@@ -2,7 +2,7 @@ import { describe, expect, test, vi } from 'vitest';
 import { clientAddress, identifyByAddress } from '../../../src/http/address/client-address.ts';
 import type { AddressOptions, AddressRequest } from '../../../src/http/address/client-address.ts';
 import { hostileProxy, notWholeNumbers, refusal, refusalOf } from '../../kit/fakes/values.ts';
-import { check } from '../../kit/random.mjs';
+import { casesOf, check } from '../../kit/random.mjs';
 import { collectWarnings } from '../../kit/fakes/warnings.ts';
 import { dress, expectedGroup, randomBytes, spell } from '../../kit/fakes/spellings.ts';
 
@@ -330,7 +330,7 @@ describe('reading ends at 8 KiB and 32 hops, counted from the right', () => {
   });
 });
 
-test('nothing that a client writes changes what its proxy wrote, 20,000 times', async () => {
+test('nothing that a client writes changes what its proxy wrote', async () => {
   const pieces = [
     '"',
     '\\',
@@ -352,7 +352,7 @@ test('nothing that a client writes changes what its proxy wrote, 20,000 times', 
     header,
     identify: identifyByAddress({ trustedProxies: ['10.0.0.1'], forwardedHeader: header }),
   }));
-  await check(20_000, (random) => {
+  await check(casesOf(20_000), (random) => {
     const junk = random.list(0, 12, () => random.pick(pieces)).join('');
     const bytes = randomBytes(random);
     const written = dress(spell(bytes, random), random);

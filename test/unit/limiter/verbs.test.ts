@@ -10,7 +10,7 @@ import {
 import type { Decision, Limit, RateLimiterOptions } from 'distributed-rate-limiter';
 import { ManualClock } from 'distributed-rate-limiter/testing';
 import { describe, expect, test } from 'vitest';
-import { check } from '../../kit/random.mjs';
+import { casesOf, check } from '../../kit/random.mjs';
 import { collectWarnings } from '../../kit/fakes/warnings.ts';
 
 const KINDS = [
@@ -380,8 +380,9 @@ describe('limits of a call', () => {
 });
 
 test('give the same decisions in any order, and a refusal charges nothing', async () => {
+  const cases = casesOf(150);
   let [refusals, passes] = [0, 0];
-  await check(150, async (random) => {
+  await check(cases, async (random) => {
     const limits = random.list(1, 8, (i) => {
       const rate = random.magnitude(2, 50);
       const period = `${random.magnitude(10, 100_000)}ms` as const;
@@ -431,8 +432,8 @@ test('give the same decisions in any order, and a refusal charges nothing', asyn
       }
     }
   });
-  expect(refusals).toBeGreaterThan(500);
-  expect(passes).toBeGreaterThan(500);
+  expect(refusals).toBeGreaterThan((10 / 3) * cases);
+  expect(passes).toBeGreaterThan((10 / 3) * cases);
 });
 
 describe('warnings and details of refusals', () => {
