@@ -13,8 +13,8 @@ import type { Asked } from './request-client.ts';
 import { Life } from './request-server.ts';
 import type { Route } from './request-server.ts';
 
-/** Much longer than any request here takes, and far shorter than a lease. */
-const PATIENCE_MS = 3_000;
+/** Only a hang takes this long, even on a busy machine. A lease lasts far longer. */
+const PATIENCE_MS = 20_000;
 
 /** Events that the process must never emit: an unhandled error, or a warning of leaked listeners. */
 class Complaints {

@@ -291,16 +291,22 @@ const two2 = { max: 2, ttl: '10s' } as const;
 
 describe('a held lease', () => {
   test('a heartbeat keeps a lease past its ttl until it is released', async () => {
-    // A busy machine delays a heartbeat by less than 2 s.
-    const limiter = onePlace('3s');
+    const clock = new ManualClock();
+    const limiter = new RateLimiter({ store: memory(clock), ...two, max: 1, ttl: '3s' });
+    const pass = async (seconds: number): Promise<void> => {
+      for (let i = 0; i < seconds; i++) {
+        clock.advance('1s');
+        await setImmediate();
+      }
+    };
     const lease = await limiter.acquire('user', { heartbeat: true });
     const { signal } = lease;
-    await sleep(4_500);
+    await pass(5);
     expect(signal.aborted).toBe(false);
     expect((await limiter.acquire('user')).allowed).toBe(false);
     expect(await lease.release()).toBe(true);
     expect((await limiter.acquire('user')).allowed).toBe(true);
-    await sleep(3_100);
+    await pass(4);
     expect(signal.aborted, 'what was released is not lost').toBe(false);
   });
 
@@ -308,10 +314,9 @@ describe('a held lease', () => {
     const limiter = onePlace('100ms');
     const before = performance.now();
     const lease = await limiter.acquire('user');
+    // No call is made meanwhile: the signal does not wait for one.
     await new Promise((resolve) => lease.signal.addEventListener('abort', resolve));
-    const heldFor = performance.now() - before;
-    expect(heldFor).toBeGreaterThanOrEqual(100);
-    expect(heldFor, 'the signal does not wait for a call').toBeLessThan(10_000);
+    expect(performance.now() - before).toBeGreaterThanOrEqual(100);
     expect(lease.signal.reason).toBeInstanceOf(RateLimiterError);
     expect(lease.signal.reason.code).toBe('ERR_LEASE_LOST');
     expect(await lease.renew()).toBe(false);
