@@ -12,7 +12,7 @@ interface Suspect {
   uses: number;
 }
 
-/** Guards under suspicion, by the place where they are made and by their limits. */
+/** Guards under suspicion, by the code that makes them and by their limits. */
 const suspects = new Map<string, Suspect | 'reported'>();
 
 /** The number of callers compared: the adapter's own functions, and the callers of the middleware. */
@@ -24,7 +24,7 @@ const MAX_KINDS = 1_000;
 /**
  * Warns of guards that are made anew for each request. A guard is suspected if a function that was on the stack when
  * it was made also passes it its first request. A guard made at startup is called by the framework's own functions
- * instead. The second suspect is reported if it was made at the same place as the first, limits by the same numbers,
+ * instead. The second suspect is reported if the same code made it as the first, it limits by the same numbers,
  * and the first saw one request only. A guard that is made on demand and kept does not meet this.
  */
 export class Making {

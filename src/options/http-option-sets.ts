@@ -23,7 +23,7 @@ export const GUARD: OptionSet = {
     ...LIMIT_OTHER_NAMES,
     onBlock: 'onRefused',
   },
-  places: [OF_A_LIMITER, OF_A_LIMIT, OF_ACQUIRE, OF_LIMITED],
+  owners: [OF_A_LIMITER, OF_A_LIMIT, OF_ACQUIRE, OF_LIMITED],
 };
 
 export const CLIENT_ADDRESS: OptionSet = {

@@ -1,7 +1,7 @@
 import type { AlgorithmName } from '../base/decision.ts';
 import { allOf, choice, duration, writeDurations } from './other-names.ts';
 import type { Instead, OtherNames } from './other-names.ts';
-import type { OptionSet, Place } from './read-options.ts';
+import type { OptionSet, OptionOwner } from './read-options.ts';
 
 /**
  * Every object of options: its names, other libraries' names for them, and where a misplaced option belongs. All sets
@@ -179,72 +179,72 @@ export const LIMIT_OTHER_NAMES: OtherNames = {
   },
 };
 
-const OF_A_CALL: Place = {
+const OF_A_CALL: OptionOwner = {
   of: 'a call',
   names: ['cost'],
   otherNames: { weight: 'cost' },
   code: (option) => `limiter.allow(identity, { ${option} })`,
 };
 
-export const OF_ACQUIRE: Place = {
+export const OF_ACQUIRE: OptionOwner = {
   of: '`acquire`',
   names: ['heartbeat'],
   code: (option) => `limiter.acquire(identity, { ${option} })`,
 };
 
-const OF_WAIT: Place = {
+const OF_WAIT: OptionOwner = {
   of: '`wait`',
   names: ['signal', 'maxQueue'],
   code: (option) => `limiter.wait(identity, { ${option} })`,
 };
 
-const OF_RESERVE: Place = {
+const OF_RESERVE: OptionOwner = {
   of: '`reserve`',
   names: ['ttl'],
   code: (option) => `limiter.reserve(identity, { ${option} })`,
 };
 
-const OF_A_MIDDLEWARE: Place = {
+const OF_A_MIDDLEWARE: OptionOwner = {
   of: 'a middleware',
   names: [...GUARD_NAMES, ...ADDRESS_OPTIONS],
   otherNames: GUARD_OTHER_NAMES,
   code: (option) => `rateLimit(limiter, { ${option} })`,
 };
 
-export const OF_A_LIMITER: Place = {
+export const OF_A_LIMITER: OptionOwner = {
   of: 'a limiter',
   names: [...LIMITER_NAMES, ...RATE, 'burst', ...CALENDAR],
   otherNames: { ...RATE_OTHER_NAMES, ...LIMITER_OTHER_NAMES },
   code: (option) => `new RateLimiter({ ${option} })`,
 };
 
-export const OF_A_LIMIT: Place = {
+export const OF_A_LIMIT: OptionOwner = {
   of: 'a limit',
   names: ANY_LIMIT,
   otherNames: DEBT_OTHER_NAMES,
   code: (option) => `limits: [tokenBucket({ rate, period, ${option} })]`,
 };
 
-export const OF_LIMITED: Place = {
+export const OF_LIMITED: OptionOwner = {
   of: '`limited`',
   names: ['wait'],
   code: (option) => `limited(fn, { ${option} })`,
 };
 
-const OF_MEMORY_STORE: Place = {
+const OF_MEMORY_STORE: OptionOwner = {
   of: 'MemoryStore',
   names: MEMORY_STORE_NAMES,
   code: (option) => `store: new MemoryStore({ ${option} })`,
 };
 
-const OF_A_TOKEN_BUCKET: Place = {
+const OF_A_TOKEN_BUCKET: OptionOwner = {
   of: 'a token bucket',
   names: ['burst'],
   otherNames: BURST_OTHER_NAMES,
   code: (option) => `tokenBucket({ rate, period, ${option} })`,
 };
 
-const OF_A_FIXED_WINDOW: Place = {
+const OF_A_FIXED_WINDOW: OptionOwner = {
   of: 'a fixed window',
   names: CALENDAR,
   otherNames: CALENDAR_OTHER_NAMES,
@@ -267,7 +267,7 @@ export function limiterOptions(algorithm: AlgorithmName | undefined): OptionSet 
   const common = {
     of: 'RateLimiter',
     otherNames: { ...otherNames, ...LIMITER_OTHER_NAMES },
-    places: AROUND_A_LIMITER,
+    owners: AROUND_A_LIMITER,
   };
   return algorithm === undefined
     ? { ...common, names: [...LIMITER_NAMES, ...LIMIT_NUMBERS] }
@@ -278,7 +278,7 @@ export function limiterOptions(algorithm: AlgorithmName | undefined): OptionSet 
       };
 }
 
-const AROUND_A_LIMITER: readonly Place[] = [
+const AROUND_A_LIMITER: readonly OptionOwner[] = [
   OF_A_MIDDLEWARE,
   OF_A_CALL,
   OF_ACQUIRE,
@@ -307,7 +307,7 @@ function limitOptions(algorithm: AlgorithmName, common: readonly string[]): Opti
     of: factory,
     names: [...common, ...names],
     otherNames,
-    places: [
+    owners: [
       OF_A_CALL,
       OF_ACQUIRE,
       OF_A_MIDDLEWARE,
@@ -318,14 +318,14 @@ function limitOptions(algorithm: AlgorithmName, common: readonly string[]): Opti
   };
 }
 
-const OF_A_LIMIT_OF_A_CALL: Place = {
+const OF_A_LIMIT_OF_A_CALL: OptionOwner = {
   of: 'a limit',
   names: [...RATE, 'burst', ...CALENDAR, 'max', ...ANY_LIMIT],
   otherNames: RATE_OTHER_NAMES,
   code: (option) => `limits: [tokenBucket({ ${option} })]`,
 };
 
-const AROUND_A_CALL: readonly Place[] = [
+const AROUND_A_CALL: readonly OptionOwner[] = [
   OF_ACQUIRE,
   OF_WAIT,
   OF_RESERVE,
@@ -338,7 +338,7 @@ export const CALL: OptionSet = {
   of: 'this call',
   names: ['cost', 'limits'],
   otherNames: { ...COST_OTHER_NAMES, ...LIMIT_OTHER_NAMES },
-  places: AROUND_A_CALL,
+  owners: AROUND_A_CALL,
 };
 
 export const ACQUIRE: OptionSet = { ...CALL, names: ['cost', 'limits', 'heartbeat'] };
@@ -357,14 +357,14 @@ export const RESERVE: OptionSet = {
     estimate: 'cost',
     ...allOf('duration expiresIn timeout', duration('ttl')),
   },
-  places: AROUND_A_CALL,
+  owners: AROUND_A_CALL,
 };
 
 export const MEMORY_STORE: OptionSet = {
   of: 'MemoryStore',
   names: MEMORY_STORE_NAMES,
   otherNames: allOf('max maxSize', 'maxKeys'),
-  places: [{ ...OF_A_LIMITER, code: (option) => `new RateLimiter({ store, ${option} })` }],
+  owners: [{ ...OF_A_LIMITER, code: (option) => `new RateLimiter({ store, ${option} })` }],
 };
 
 /** The options of `limited` or `@RateLimit`; `of` says which. */
@@ -379,7 +379,7 @@ export function limitedOptions(of: string): OptionSet {
       ...allOf('plan plans', 'limits'),
       rateLimiter: 'limiter',
     },
-    places: [
+    owners: [
       { ...OF_WAIT, of: '`wait`', code: (option) => `wait: { ${option} }` },
       { ...OF_A_LIMITER, code: (option) => `limiter: { ${option} }` },
       OF_A_LIMIT,
@@ -393,7 +393,7 @@ export const WAIT_OF_LIMITED: OptionSet = {
   of: 'wait',
   names: ['timeoutMs', 'signal', 'maxQueue'],
   otherNames: { timeout: 'timeoutMs', maxQueueSize: 'maxQueue' },
-  places: [
+  owners: [
     {
       of: '`limited`',
       names: ['limiter', 'identify', 'cost', 'limits', 'heartbeat'],

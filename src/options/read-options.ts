@@ -5,7 +5,7 @@ import type { Instead, OtherName, OtherNames, Rewritten } from './other-names.ts
 import { noteMissing, Problems } from './option-problems.ts';
 
 /** Another object of options, where a misplaced option may belong. */
-export interface Place {
+export interface OptionOwner {
   /** The name of the object. */
   readonly of: string;
   readonly names: readonly string[];
@@ -20,7 +20,7 @@ export interface OptionSet {
   readonly of: string;
   readonly names: readonly string[];
   readonly otherNames?: OtherNames;
-  readonly places?: readonly Place[];
+  readonly owners?: readonly OptionOwner[];
   /**
    * Options that belong to other kinds of this object, and must be undefined if they are present. `of` names this
    * kind.
@@ -189,20 +189,20 @@ interface Hint {
 
 /** Finds the probable meaning of an unknown name. */
 function hintFor(set: OptionSet, name: string, value: unknown): Hint | undefined {
-  const { names, otherNames = {}, places = [] } = set;
+  const { names, otherNames = {}, owners = [] } = set;
   const own = otherNameOf(otherNames, name);
   if (own !== undefined && (isInstead(own) || names.includes(targetOf(own)))) {
     return meant(own, value);
   }
-  const place = places.find((each) => each.names.includes(name));
-  if (place !== undefined) {
-    return { text: misplaced(place, name, name, value) };
+  const owner = owners.find((each) => each.names.includes(name));
+  if (owner !== undefined) {
+    return { text: misplaced(owner, name, name, value) };
   }
   const near = timeNamed(name, names, otherNames) ?? withUnit(nearest(name, names), value);
   if (near !== undefined) {
     return meant(near, value);
   }
-  for (const each of places) {
+  for (const each of owners) {
     const other =
       otherNameOf(each.otherNames ?? {}, name) ??
       timeNamed(name, each.names, each.otherNames ?? {});
@@ -248,14 +248,14 @@ function meant(other: OtherName, value: unknown): Hint {
   return { text: `${text} ${written}`, means: to };
 }
 
-function misplaced(place: Place, name: string, other: OtherName, value: unknown): string {
+function misplaced(owner: OptionOwner, name: string, other: OtherName, value: unknown): string {
   if (isInstead(other)) {
     return other.instead(value);
   }
   const to = targetOf(other);
   const is = to === name ? 'It is an option' : `It is \`${to}\``;
-  const written = typeof other === 'string' ? undefined : writtenBy(other, value, place.code);
-  return `${is} of ${place.of}. ${written ?? `Write \`${place.code(to)}\`.`}`;
+  const written = typeof other === 'string' ? undefined : writtenBy(other, value, owner.code);
+  return `${is} of ${owner.of}. ${written ?? `Write \`${owner.code(to)}\`.`}`;
 }
 
 /** "Write `period: '15m'`." */

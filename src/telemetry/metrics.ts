@@ -32,7 +32,7 @@ export interface Metric {
 }
 
 /** Reads these limiters, or all that live in this process; always reads all of its connections. */
-export function readerOf(limiters: readonly Counted[] | undefined): () => Readings {
+export function makeReader(limiters: readonly Counted[] | undefined): () => Readings {
   return () => ({
     limiters: limiters === undefined ? liveLimiters.read() : statsByNamespace(limiters),
     stores: liveStores.read(),

@@ -22,7 +22,7 @@ import { storeCalls, storeSubmits } from '../observe/channels.ts';
 import type { StoreCallMessage, StoreSubmission } from '../observe/messages.ts';
 import { GivenOptions } from '../options/read-options.ts';
 import type { OptionSet } from '../options/read-options.ts';
-import { BATCH_SIZE, DURATION, METRICS, readerOf, readLimiters } from './metrics.ts';
+import { BATCH_SIZE, DURATION, METRICS, makeReader, readLimiters } from './metrics.ts';
 import type { Counted } from './metrics.ts';
 
 const SCOPE = 'distributed-rate-limiter';
@@ -78,7 +78,7 @@ export function openTelemetryMetrics(options: OpenTelemetryMetricsOptions = {}):
   ) as MeterProvider;
   const limiters = given.optional('limiters', readLimiters, undefined);
   given.end();
-  const read = readerOf(limiters);
+  const read = makeReader(limiters);
   const meter = provider.getMeter(SCOPE);
 
   const instruments = METRICS.map((metric) => {

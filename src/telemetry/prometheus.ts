@@ -4,7 +4,7 @@ import type { StoreCallMessage } from '../observe/messages.ts';
 import { GivenOptions } from '../options/read-options.ts';
 import type { OptionSet } from '../options/read-options.ts';
 import { Histogram } from './histogram.ts';
-import { BATCH_SIZE, DURATION, METRICS, readerOf, readLimiters } from './metrics.ts';
+import { BATCH_SIZE, DURATION, METRICS, makeReader, readLimiters } from './metrics.ts';
 import type { Counted, Metric, Readings } from './metrics.ts';
 
 /** A registry of prom-client (13 or newer), recognized by its shape. */
@@ -60,7 +60,7 @@ export function prometheusMetrics(options: PrometheusOptions): () => void {
   const into = given.required('register', readRegister);
   const limiters = given.optional('limiters', readLimiters, undefined);
   given.end();
-  const read = readerOf(limiters);
+  const read = makeReader(limiters);
   const durations = new CollectedHistogram(DURATION, ['store', 'outcome']);
   const sizes = new CollectedHistogram(BATCH_SIZE, ['store']);
   const collectors = [...METRICS.map((metric) => new Reading(metric, read)), durations, sizes];

@@ -106,9 +106,9 @@ function saidOf(target: object): Said | undefined {
 
 function on(decide: (target: object) => Said['rules']): ClassDecorator & MethodDecorator {
   return (target: object, _name?: string | symbol, descriptor?: PropertyDescriptor): void => {
-    const place = (descriptor?.value ?? target) as () => void;
-    const said: Said = { of: place, rules: decide(place) };
-    SetMetadata(SAID, said)(place);
+    const decorated = (descriptor?.value ?? target) as () => void;
+    const said: Said = { of: decorated, rules: decide(decorated) };
+    SetMetadata(SAID, said)(decorated);
   };
 }
 

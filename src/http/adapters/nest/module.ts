@@ -56,7 +56,9 @@ export class RateLimitModule {
   static forRoot<Request = NestRequest>(options: RateLimitModuleOptions<Request>): DynamicModule {
     const { global, ...defaults } = options;
     checkDefaults(defaults);
-    return makeModule(global, [{ provide: RouteGuards, useFactory: () => routesOf(defaults) }]);
+    return makeModule(global, [
+      { provide: RouteGuards, useFactory: () => makeRouteGuards(defaults) },
+    ]);
   }
 
   /**
@@ -84,7 +86,7 @@ export class RateLimitModule {
       useFactory: async (...dependencies: Dependencies) => {
         const defaults = await useFactory(...dependencies);
         checkDefaults(defaults);
-        return routesOf(defaults);
+        return makeRouteGuards(defaults);
       },
     };
     return { ...makeModule(global, [provider]), imports: imports ?? [] };
@@ -105,7 +107,7 @@ function checkDefaults(defaults: unknown): void {
   }
 }
 
-function routesOf<Request>(defaults: RateLimitDefaults<Request>): RouteGuards {
+function makeRouteGuards<Request>(defaults: RateLimitDefaults<Request>): RouteGuards {
   return new RouteGuards(defaults);
 }
 

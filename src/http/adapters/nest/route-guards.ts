@@ -29,7 +29,7 @@ export class RouteGuards implements OnApplicationShutdown {
 
   constructor(base: CompleteRule) {
     this.#base = base;
-    this.limiter = this.#limiterOf(base.limiter);
+    this.limiter = this.#obtainLimiter(base.limiter);
   }
 
   /** Returns none if the call was decided before: the guard may be bound both to the application and to a route. */
@@ -55,7 +55,7 @@ export class RouteGuards implements OnApplicationShutdown {
     }
     let guards = handlers.get(handler);
     if (guards === undefined) {
-      guards = this.#rulesOf(controller, handler).flatMap((rule) => this.#guardOf(rule));
+      guards = this.#rulesOf(controller, handler).flatMap((rule) => this.#makeGuards(rule));
       handlers.set(handler, guards);
     }
     return guards;
@@ -63,8 +63,8 @@ export class RouteGuards implements OnApplicationShutdown {
 
   #rulesOf(controller: object, handler: object): readonly CompleteRule[] {
     let rules: readonly CompleteRule[] = [this.#base];
-    for (const place of [controller, handler]) {
-      const said = rulesOf(place);
+    for (const decorated of [controller, handler]) {
+      const said = rulesOf(decorated);
       if (said === undefined) {
         continue;
       }
@@ -77,8 +77,8 @@ export class RouteGuards implements OnApplicationShutdown {
     return rules;
   }
 
-  #guardOf({ limiter: given, skipped, ...own }: CompleteRule): RouteGuard[] {
-    const limiter = this.#limiterOf(given);
+  #makeGuards({ limiter: given, skipped, ...own }: CompleteRule): RouteGuard[] {
+    const limiter = this.#obtainLimiter(given);
     const options = skipped === undefined ? own : withoutLimits(limiter, own, skipped);
     if (options === undefined) {
       return [];
@@ -91,7 +91,7 @@ export class RouteGuards implements OnApplicationShutdown {
     return [{ guard, count: options.count ?? 'all' }];
   }
 
-  #limiterOf(given: RateLimiter | RateLimiterOptions): RateLimiter {
+  #obtainLimiter(given: RateLimiter | RateLimiterOptions): RateLimiter {
     if (isLimiter(given)) {
       return given;
     }
