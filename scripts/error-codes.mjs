@@ -20,7 +20,7 @@ export const errors = {
   },
   ERR_INVALID_IDENTITY: {
     from: 'every call that takes an identity',
-    meaning: 'The identity is empty, too long, malformed, or of a type that names nobody.',
+    meaning: 'The identity is empty, too long, malformed, or of a type that identifies no caller.',
     cure: 'Pass a non-empty string of at most 1,024 bytes, a safe integer, a bigint, or an array of these.',
   },
   ERR_INVALID_COST: {
@@ -155,7 +155,7 @@ export const warnings = {
   DRL_INVALID_IDENTITY: {
     meaning:
       '`identify` returned something that is no identity, and the request was refused. The message names the type.',
-    cure: 'Return a string, a safe integer, a bigint or an array of these; undefined for nobody.',
+    cure: 'Return a string, a safe integer, a bigint or an array of these; undefined for an unidentified request.',
   },
   DRL_MADE_PER_REQUEST: {
     meaning:
@@ -163,7 +163,8 @@ export const warnings = {
     cure: 'Make it once, when the program starts.',
   },
   DRL_NO_ADDRESS: {
-    meaning: "The framework does not tell the client's address, and nobody can be limited.",
+    meaning:
+      "The framework does not tell the client's address, so no request can be limited by it.",
     cure: 'Pass `address` or `identify`.',
   },
   DRL_REQUEST_FAILED: {
@@ -179,7 +180,7 @@ export const warnings = {
     cure: 'Give one another `namespace`, or its limit another `name`.',
   },
   DRL_STORE_STATE: {
-    meaning: 'Redis is away or hung, or answers again, and nobody listens for that.',
+    meaning: 'Redis is away or hung, or answers again, and no `onError` or subscriber hears of it.',
     cure: 'Listen with `onError` or [`logStoreState`](observability.md).',
   },
   DRL_UNTRUSTED_FORWARDED: {
