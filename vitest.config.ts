@@ -57,8 +57,9 @@ export default defineConfig({
   test: {
     // More workers than cores would make the deadlines of fault tests a matter of luck.
     maxWorkers: 2,
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    // Only a hang takes this long: the slowest tests take 10 s of an idle processor, and a busy one may give them a tenth.
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
     sequence: { sequencer: LongestFirst },
     projects: [
       ...groups.map(({ name, include, exclude = [], setup, pool = 'forks' }) => ({

@@ -9,14 +9,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
  * @template T
  * @param {string} what what is waited for, for the message when it never comes
  * @param {() => T | Promise<T>} check
- * @param {{ timeoutMs?: number, everyMs?: number, giveUp?: () => boolean }} [options] at most `timeoutMs` (10 s), asking
+ * @param {{ timeoutMs?: number, everyMs?: number, giveUp?: () => boolean }} [options] at most `timeoutMs` (30 s), asking
  *   each `everyMs` (20 ms), and no longer than until `giveUp` says that it cannot come any more
  * @returns {Promise<T>}
  */
 export async function waitUntil(
   what,
   check,
-  { timeoutMs = 10_000, everyMs = 20, giveUp = () => false } = {},
+  { timeoutMs = 30_000, everyMs = 20, giveUp = () => false } = {},
 ) {
   const start = performance.now();
   /** @type {unknown} */

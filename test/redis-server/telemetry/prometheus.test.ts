@@ -371,7 +371,7 @@ describe('the registry', () => {
   });
 });
 
-test('100,000 identities add no series and appear in none', { timeout: 60_000 }, async () => {
+test('100,000 identities add no series and appear in none', async () => {
   const register = exported();
   const limiter = embedded({ namespace: 'many', rate: 2, period: '1h' });
   await limiter.allow('canary-first');
