@@ -87,7 +87,7 @@ describe('the script that production sends', () => {
     expect(await redis.keysWithoutTtl()).toStrictEqual([]);
 
     await redis.command('ECHO', 'the end');
-    await expect.poll(() => commands.at(-1)).toContain('the end');
+    await expect.poll(() => commands.at(-1), { timeout: 30_000 }).toContain('the end');
     monitor.stop();
     const inScript = commandsOf(commands);
     expect(inScript.undeclared).toStrictEqual([]);
