@@ -5,7 +5,7 @@ import type { Clock } from './clock.ts';
 
 /**
  * The runtime's own timers and monotonic clock, read once when this module is loaded. Deadlines, batches and
- * everything else that concerns a server use these, so fake timers that a test installs later cannot keep a call from
+ * everything else that concerns a server use these. So fake timers that a test installs later cannot keep a call from
  * being answered. Waiting callers follow the store's clock instead: see clock.ts.
  */
 export const setTimeout: typeof timers.setTimeout = timers.setTimeout;

@@ -57,8 +57,8 @@ export interface PacedFetchOptions {
 /**
  * A `fetch` that waits as long as the server asks, and no longer.
  *
- * - If a response reports that nothing is left (`RateLimit` with `r=0`, or an older form), or is a 429 or 503 that
- *   says when to retry, later requests of the same `key` wait until then before they are sent.
+ * - A response may report that nothing is left (`RateLimit` with `r=0`, or an older form), or be a 429 or 503 that
+ *   says when to retry. Later requests of the same `key` then wait until that time before they are sent.
  * - A 429 or 503 that says when to retry is retried after that wait. A 429 was not processed, so every method is
  *   retried; after another status only `GET`, `HEAD`, `OPTIONS`, `TRACE`, `PUT` and `DELETE` (RFC 9110 §9.2.2). The
  *   body must be resendable: a string, `URLSearchParams`, `FormData`, `Blob`, `ArrayBuffer` or a view of one, in

@@ -1,7 +1,7 @@
 /**
  * Reads structured field values (RFC 9651 §4.2) as far as the RateLimit fields need them: lists and dictionaries of
  * items with parameters. Values of all types are checked, so that an unknown parameter can be skipped and a malformed
- * field is recognized; inner lists are checked and not kept.
+ * field is recognized. Inner lists are checked and not kept.
  */
 
 /** A value and its type. Byte sequences stay in base64, dates are seconds, display strings are not decoded. */

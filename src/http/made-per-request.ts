@@ -24,8 +24,8 @@ const MAX_KINDS = 1_000;
 /**
  * Warns of guards that are made anew for each request. A guard is suspected if a function that was on the stack when
  * it was made also passes it its first request. A guard made at startup is called by the framework's own functions
- * instead. The second suspect is reported if the same code made it as the first, it limits by the same numbers,
- * and the first saw one request only. A guard that is made on demand and kept does not meet this.
+ * instead. The second suspect is reported if the first saw one request only, and the same code made both with the
+ * same numbers. A guard that is made on demand and kept does not meet this.
  */
 export class Making {
   readonly #frames: readonly Frame[];

@@ -97,7 +97,7 @@ function endOfStream(stream: ServerHttp2Stream, response: NodeResponse): Request
   const { headersSent, aborted, writableFinished, rstCode, sentHeaders } = stream;
   const written = headersSent && !aborted && writableFinished;
   // A file counts as written before it is sent. A client may also reset a stream after it has the whole response, to
-  // end its own upload; that is known only if the response was ended with `end()`.
+  // end its own upload. That is known only if the response was ended with `end()`.
   return written && (rstCode === 0 || response.writableEnded)
     ? Number(sentHeaders[':status'])
     : 'aborted';

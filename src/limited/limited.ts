@@ -20,7 +20,7 @@ type Settled<T> = [T][T extends unknown ? 0 : never];
  * Wraps a function with a limiter. The result has the same parameters and `this`, and is always asynchronous. A call
  * that passes runs the function, and its result or error comes through unchanged. A call that does not pass rejects
  * with `RateLimitExceeded` without running the function, or waits if `wait` is set. Under a concurrency limit a call
- * takes a place, and frees it when the returned promise settles; if the release fails, the lease expires after its
+ * takes a place, and frees it when the returned promise settles. If the release fails, the lease expires after its
  * `ttl`.
  *
  * @throws {RateLimiterError} `ERR_INVALID_OPTION` and the like for every wrong option. Calls reject with

@@ -25,8 +25,8 @@ export interface StoreStateMessage {
 }
 
 /**
- * One call of a limiter, as subscribers of the channel `distributed-rate-limiter:store-submit` get it, in the
- * caller's own async context, before the call waits for its script call. The same object is then in that script
+ * One call of a limiter, as subscribers of the channel `distributed-rate-limiter:store-submit` get it. They get it in
+ * the caller's own async context, before the call waits for its script call. The same object is then in that script
  * call's `submissions`, so a subscriber can keep facts about the caller on it, under its own symbol.
  */
 export interface StoreSubmission {

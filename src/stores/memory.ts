@@ -56,8 +56,8 @@ function readClock(option: string, value: unknown): Clock {
 
 /**
  * State in this process's memory, decided by the same algorithms as on Redis: for tests, demos and a single process. It
- * shares nothing with other processes. It never drops a state that still counts: expired states are removed as new ones
- * are added, without a timer, and beyond `maxKeys` live states a call is answered `overloaded`.
+ * shares nothing with other processes. It never drops a state that still counts. Expired states are removed as new ones
+ * are added, without a timer. Beyond `maxKeys` live states a call is answered `overloaded`.
  *
  * @example
  * const limiter = new RateLimiter({ store: new MemoryStore(), rate: 5, period: '10s' });

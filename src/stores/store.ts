@@ -27,8 +27,8 @@ export interface AskedServer {
   /** Notes the server's time in a reply, in microseconds. */
   heard(nowMicros: number): void;
   /**
-   * Sends a call again whose window is not that of the server's clock, so that nothing ran: with the windows of the
-   * server's time, within the rest of the call's deadline. False if nothing is left of it.
+   * Sends a call again whose window is not that of the server's clock, so that nothing ran. Plans the windows by the
+   * server's time. Keeps the call's deadline; false if nothing is left of it.
    */
   askAgain(call: Call, skew: Skew): boolean;
 }

@@ -17,8 +17,8 @@ interface Sleeper {
 
 /**
  * A clock that stands still until it is advanced, for tests of limited code. Wakes all due sleepers, in the order of
- * time, before `advance` or `set` returns: calls that `wait`, lease heartbeats, and `pacedFetch`, if this is its
- * `clock`.
+ * time, before `advance` or `set` returns. Sleepers are calls that `wait`, lease heartbeats, and `pacedFetch`, if this
+ * is its `clock`.
  *
  * @example
  * const clock = new ManualClock();

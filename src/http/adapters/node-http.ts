@@ -24,9 +24,9 @@ export type Handler<
 > = (request: Request, response: Response) => unknown;
 
 /**
- * Limits a handler of `node:http` or of `node:http2`'s compatible interface. There is no error handling to pass
- * errors to: an error of `identify`, `cost`, `limits`, `skip` or `onRefused` is answered with status 500, with one
- * process warning for the first. If `onRefused` returns `'throw'`, the guard's own answer is sent.
+ * Limits a handler of `node:http` or of `node:http2`'s compatible interface. It has no error handling to pass
+ * errors to. So an error of `identify`, `cost`, `limits`, `skip` or `onRefused` is answered with status 500. The first
+ * causes one process warning. If `onRefused` returns `'throw'`, the guard's own answer is sent.
  *
  * @param limiter a limiter, or the options of a new one, which is the `limiter` of the result: close it there
  * @throws {RateLimiterError} `ERR_INVALID_OPTION`

@@ -91,7 +91,7 @@ export interface WebRateLimit<Asked extends Request, Rest extends unknown[]> {
 
 /**
  * Limits a function from a web-standard `Request` to a `Response`. A request ends when its response's body has been
- * read to its end, has failed or was cancelled, or when its `signal` reports that the client has gone.
+ * read to its end, has failed or was cancelled. It also ends when its `signal` reports that the client has gone.
  *
  * @param limiter a limiter, or the options of a new one, which is the `limiter` of the result: close it there
  * @throws {RateLimiterError} `ERR_INVALID_OPTION`

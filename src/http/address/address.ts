@@ -237,7 +237,7 @@ export interface Network {
 }
 
 /**
- * Parses a network: an address, which is a network of one, or CIDR notation (RFC 4632 §3.1), where a prefix of mapped
+ * Parses a network: an address, which is a network of one, or CIDR notation (RFC 4632 §3.1). A prefix of mapped
  * addresses is one of IPv4. Undefined for any other text. Bits after the prefix are kept as written.
  */
 export function parseNetwork(text: string): Network | undefined {

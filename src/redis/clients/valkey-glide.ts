@@ -17,7 +17,7 @@ const LATEST_REFRESH_MS = 10_000;
 const SLOTS = 16_384;
 /**
  * How long a call stays unanswered beyond the client's own deadline. If that deadline counted as an answer, a hanging
- * server would seem to fail call by call, and each call would wait for its whole deadline.
+ * server would seem to fail call by call. Then each call would wait for its whole deadline.
  */
 const SILENCE_MS = 1_000;
 

@@ -22,8 +22,8 @@ import { StoreCounts } from './store-counts.ts';
 import { Unanswered } from './unanswered.ts';
 
 /**
- * Gathers the calls of one turn of the event loop into batches, sends each as one script call, bounds calls in flight,
- * and answers each call exactly once. One per client, shared by all limiters on it.
+ * Gathers the calls of one turn of the event loop into batches, and sends each as one script call. Bounds calls in
+ * flight, and answers each call exactly once. One per client, shared by all limiters on it.
  */
 export class Connection<C extends QueuedCall> {
   readonly port: RedisPort;

@@ -17,7 +17,7 @@ const NO_SCRIPT = '0'.repeat(40);
 
 /**
  * Sends batches on an established connection. After a pause of this process or of the traffic the server must first have
- * answered a question: a batch sent on a lost connection would be lost.
+ * answered a question. A batch sent on a lost connection would be lost.
  */
 export class Dispatcher<C extends QueuedCall> {
   readonly #parts: Parts<C>;

@@ -63,8 +63,8 @@ export class Gathering<C extends QueuedCall> {
   }
 
   #startBatches(lane: Lane<C>, slot: number, calls: readonly C[]): void {
-    // Deadlines start here, not when the call was made: the time between was spent by this process, and a blocked event
-    // loop must not look like an outage.
+    // Deadlines start here, not when the call was made. This process spent the time between, and a blocked event loop
+    // must not look like an outage.
     const now = monotonicMs();
     for (const mine of byDeadline(calls)) {
       for (let from = 0; from < mine.length;) {

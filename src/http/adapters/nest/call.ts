@@ -22,9 +22,13 @@ export interface HandlerCall {
 }
 
 /**
- * Reads the object that a call is about: in HTTP, the request of Express or Fastify; in GraphQL, the `req` of its
- * context, or else the context itself; at a WebSocket gateway, the client; in a microservice, `{ data, context }`;
- * otherwise the first argument of the handler.
+ * Reads the object that a call is about:
+ *
+ * - in HTTP the request of Express or Fastify
+ * - in GraphQL the `req` of its context, or else the context itself
+ * - at a WebSocket gateway the client
+ * - in a microservice `{ data, context }`
+ * - otherwise the first argument of the handler
  */
 export function readCall(context: ExecutionContext): HandlerCall {
   const kind = context.getType<string>();
