@@ -18,6 +18,8 @@ export const INCLUDES = [
   'script/home-path',
   'algorithms/ttl',
   'algorithms/counting',
+  'algorithms/recovery',
+  'algorithms/bucket-lines',
   'algorithms/token-bucket',
   'algorithms/sliding-window',
   'algorithms/sliding-window-log',
@@ -34,6 +36,7 @@ export const INCLUDES = [
 
 /** Each is made on first use, see `lazily`. Every call needs all other includes. */
 const LAZY = new Set([
+  'algorithms/bucket-lines',
   'algorithms/token-bucket',
   'algorithms/sliding-window',
   'algorithms/sliding-window-log',

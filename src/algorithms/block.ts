@@ -57,7 +57,7 @@ const blockTwin: Algorithm<Plan, BlockState> = {
     return { refused, remaining: refused ? 0 : FIRST_INEXACT, resetUs: left, retryUs: left };
   },
 
-  mark: () => 0,
+  mark: () => '-',
 };
 
 /**

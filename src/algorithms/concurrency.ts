@@ -147,7 +147,7 @@ const concurrencyTwin: Algorithm<ConcurrencyPlan, ConcurrencyState> = {
   },
 
   // A lease is released, not refunded, so no mark is needed.
-  mark: () => 0,
+  mark: () => '-',
 
   lending: {
     named: (plan, lease) => ({ ...plan, lease }),

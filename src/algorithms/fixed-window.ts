@@ -155,7 +155,7 @@ const fixedWindowTwin: Algorithm<FixedWindowPlan, FixedWindowState, ReadonlyMap<
   /** `mark`: the end of the charged window. */
   refund(state, plan, mark, now) {
     const { mine } = state;
-    if (mine.stop === mark && mine.used > 0) {
+    if (mine.stop === Number(mark) && mine.used > 0) {
       mine.used = Math.max(0, mine.used - plan.cost);
       take(state, plan, 0, now);
     }
@@ -207,7 +207,7 @@ const fixedWindowTwin: Algorithm<FixedWindowPlan, FixedWindowState, ReadonlyMap<
     };
   },
 
-  mark: (_plan, reply, at, now) => now + reply[at + 1]!,
+  mark: (_plan, reply, at, now) => String(now + reply[at + 1]!),
 };
 
 class FixedWindow extends Limit {

@@ -78,6 +78,8 @@ export interface Algorithm<P extends Plan = Plan, S extends State = State, R = u
   judge(state: S, plan: P, now: number): boolean;
   /** Charges the cost that `judge` let pass. */
   charge(state: S, plan: P, now: number): void;
+  /** Notes that the cost was refused, if later answers depend on when. */
+  refuse?(state: S, plan: P, now: number): void;
   /** The most units that `judge` would let pass now. */
   fits(state: S, plan: P, now: number): number;
   /** The most units that can still be charged, debt included. */
@@ -85,21 +87,28 @@ export interface Algorithm<P extends Plan = Plan, S extends State = State, R = u
   /** Charges the cost even if it does not fit, as far into debt as the limit allows. */
   penalize(state: S, plan: P, now: number): void;
   /** Gives the cost back, and never more than is charged. `mark` names the charge. */
-  refund(state: S, plan: P, mark: number, now: number): void;
+  refund(state: S, plan: P, mark: string, now: number): void;
   /** What `restore` must know of the charge just made, even if the limit changes; '-' for no charge. */
   receipt(state: S, plan: P): string;
   /** Reads a receipt; undefined if this algorithm did not write it. */
   parse(receipt: string): R | undefined;
   /** Gives back `units` of the receipt's charge, and never more than is charged. */
   restore(state: S, plan: P, receipt: R, units: number, now: number): void;
+  /**
+   * Forgets all charges if some of the state has to be kept. False if the key can be deleted, as it is without this
+   * method.
+   */
+  reset?(state: S, plan: P, now: number): boolean;
   /** The integers from which `read` derives a verdict, in the order of the Lua twin. */
   answer(state: S, plan: P, passes: boolean, now: number): readonly number[];
+  /** The mark of the charge just made, if the integers of the answer do not tell it. */
+  aside?(state: S, plan: P): string | undefined;
   /** The state as a store keeps it; undefined if nothing is left of it. Called for changed states only. */
   encode(state: S, now: number): Encoded | undefined;
   /** Derives the verdict from an answer of either twin. */
   read(plan: P, reply: readonly number[], at: number): Verdict;
   /** The mark by which `refund` finds the charge of this answer. */
-  mark(plan: P, reply: readonly number[], at: number, now: number): number;
+  mark(plan: P, reply: readonly number[], at: number, now: number): string;
   /** Present if the algorithm lends places. */
   readonly lending?: Lending<P, S>;
 }
@@ -178,6 +187,11 @@ export abstract class Limit {
 
   /** @internal */
   abstract plan(cost: number, nowMs: number): Plan;
+
+  /** @internal This limit as a plan that is passed with a call, in place of the limiter's own limit of its name. */
+  insteadOf(_own: Limit | undefined): Limit {
+    return this;
+  }
 }
 
 /** Marks the limits of every copy of the package. */

@@ -240,14 +240,15 @@ const slidingWindowLogTwin: Algorithm<SlidingWindowLogPlan, SlidingWindowLogStat
    * charge that too many others followed.
    */
   refund(state, plan, mark) {
-    if (mark <= state.at - plan.period || isFarBack(state, mark)) {
+    const charged = Number(mark);
+    if (charged <= state.at - plan.period || isFarBack(state, charged)) {
       return;
     }
-    pull(state, mark);
+    pull(state, charged);
     const { log, tail } = state;
-    const found = firstThat(0, tail.length - 1, (i) => tail[i]!.at >= mark);
+    const found = firstThat(0, tail.length - 1, (i) => tail[i]!.at >= charged);
     const entry = tail[found];
-    if (entry === undefined || entry.at !== mark) {
+    if (entry === undefined || entry.at !== charged) {
       return;
     }
     const units = Math.min(plan.cost, entry.cost);
@@ -276,7 +277,7 @@ const slidingWindowLogTwin: Algorithm<SlidingWindowLogPlan, SlidingWindowLogStat
   parse: (receipt) => (RECEIPT.test(receipt) ? Number(receipt) : undefined),
 
   restore(state, plan, mark, units, now) {
-    slidingWindowLogTwin.refund(state, { ...plan, cost: units }, mark, now);
+    slidingWindowLogTwin.refund(state, { ...plan, cost: units }, String(mark), now);
   },
 
   answer(state, plan, passes, now) {
@@ -327,7 +328,7 @@ const slidingWindowLogTwin: Algorithm<SlidingWindowLogPlan, SlidingWindowLogStat
   },
 
   // The answer says when the charge expires, by Redis's clock, and how far the log's own time is ahead of that clock.
-  mark: ({ period }, reply, at, now) => now + reply[at + 1]! + reply[at + 2]! - period,
+  mark: ({ period }, reply, at, now) => String(now + reply[at + 1]! + reply[at + 2]! - period),
 };
 
 function slidingWindowLogPlan(

@@ -175,7 +175,9 @@ const slidingWindowTwin: Algorithm<
   /** `mark`: the index of the charged window. */
   refund(state, plan, mark, now) {
     const { mine } = state;
-    const counter = mine.index === mark ? 'used' : mine.index === mark + 1 ? 'before' : undefined;
+    const charged = Number(mark);
+    const counter =
+      mine.index === charged ? 'used' : mine.index === charged + 1 ? 'before' : undefined;
     if (counter !== undefined && mine[counter] > 0) {
       mine[counter] = Math.max(0, mine[counter] - plan.cost);
       take(state, plan, 0, now);
@@ -231,7 +233,7 @@ const slidingWindowTwin: Algorithm<
     };
   },
 
-  mark: ({ period }, reply, at, now) => (now - reply[at + 2]!) / period,
+  mark: ({ period }, reply, at, now) => String((now - reply[at + 2]!) / period),
 };
 
 /** The time from the start of this window until at most `room` units count, so that this plan's cost fits again. */

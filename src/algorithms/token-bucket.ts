@@ -2,8 +2,29 @@ import type { Duration } from '../base/duration.ts';
 import { invalidOption } from '../base/errors.ts';
 import { TOKEN_BUCKET } from '../options/option-sets.ts';
 import { GivenOptions } from '../options/read-options.ts';
-import { FIRST_INEXACT, JITTER, Limit, readPeriod, readRate, readUnits } from './limit.ts';
-import type { Algorithm, LimitOptions, Plan, Encoded, State, Verdict } from './limit.ts';
+import {
+  chargeLines,
+  findLine,
+  isSame,
+  noteRefusal,
+  readLines,
+  readReceipt,
+  resetLines,
+  restoreLines,
+  topOf,
+  writeLines,
+  writeReceipt,
+} from './bucket-lines.ts';
+import type {
+  BucketReceipt,
+  OwnNumbers,
+  TokenBucketPlan,
+  TokenBucketState,
+} from './bucket-lines.ts';
+import { FIRST_INEXACT, Limit, MAX_UNITS, readPeriod, readRate, readUnits } from './limit.ts';
+import type { Algorithm, Encoded, LimitOptions, Verdict } from './limit.ts';
+import { MAX_RECOVERY_US, recovery, spacingOf, unitsWithin } from './recovery.ts';
+import type { Spacing } from './recovery.ts';
 
 /** The numbers of a token bucket. */
 export interface TokenBucketOptions extends LimitOptions {
@@ -15,53 +36,8 @@ export interface TokenBucketOptions extends LimitOptions {
   burst?: number;
 }
 
-/** Ten years: a clock reading plus this stays far below 2^53 until the year 2255. */
-const MAX_RECOVERY_US = 10 * 366 * 86_400_000_000;
-
-/** A time of `int` whole microseconds and `rem` n-ths of one, `0 <= rem < n`. */
-export interface Micros {
-  readonly int: number;
-  readonly rem: number;
-}
-
 /**
- * `p / n` microseconds of recovery per unit, in lowest terms. Never rounded, so no rate is off: whole microseconds would
- * admit 43 % too much at 700,000 per second.
- */
-export interface Spacing {
-  readonly p: number;
-  readonly n: number;
-}
-
-/** Recovery time of `units`: `units · p / n` microseconds, exact while `units · n < 2^53`. */
-export function recovery(units: number, { p, n }: Spacing): Micros {
-  const whole = Math.floor(p / n);
-  const parts = units * (p - whole * n);
-  const rem = parts % n;
-  return { int: units * whole + (parts - rem) / n, rem };
-}
-
-/** `period / rate` in lowest terms. */
-export function spacingOf(rate: number, periodUs: number): Spacing {
-  let [a, b] = [rate, periodUs];
-  while (b !== 0) {
-    [a, b] = [b, a % b];
-  }
-  return { p: periodUs / a, n: rate / a };
-}
-
-export interface TokenBucketPlan extends Plan {
-  readonly spacing: Spacing;
-  /** The recovery of the whole burst: how far the arrival time may run ahead of now. */
-  readonly burst: Micros;
-  /** An arrival time further ahead than this (and 1 s) is cut once: a pardon. */
-  readonly ceiling: Micros;
-  /** Time in which this cost recovers. */
-  readonly price: Micros;
-}
-
-/**
- * `maxDebt`: units that may be owed beyond an empty bucket.
+ * `maxDebt`: units that may be owed beyond an empty bucket. `beside` as in `TokenBucketPlan`.
  * @see https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm
  */
 function tokenBucketPlan(
@@ -69,251 +45,223 @@ function tokenBucketPlan(
   burst: number,
   maxDebt: number,
   cost: number,
+  beside: OwnNumbers | null | undefined,
 ): TokenBucketPlan {
-  const top = recovery(burst, spacing);
+  const label = { ...spacing, units: burst, debt: maxDebt };
+  const most = recovery(burst, spacing);
   const ceiling = recovery(burst + maxDebt, spacing);
   const price = recovery(cost, spacing);
   const numbers = [
     spacing.n,
     spacing.p,
-    top.int,
-    top.rem,
+    most.int,
+    most.rem,
     ceiling.int,
     ceiling.rem,
     price.int,
     price.rem,
-  ];
+  ].map(String);
   return {
+    ...label,
     cost,
     width: spacing.n > 1 ? 2 : 1,
-    args: ['token_bucket', ...numbers.map(String)],
-    spacing,
-    burst: top,
+    args:
+      beside === undefined
+        ? ['token_bucket', ...numbers]
+        : ['token_bucket', 'beside', ...besideArgs(beside), ...numbers],
+    top: topOf(label),
+    burst: most,
     ceiling,
     price,
+    beside,
   };
 }
 
-export interface TokenBucketState extends State {
-  /** Theoretical arrival time: when the bucket is full again, in whole microseconds since the Unix epoch. */
-  tat: number;
-  /** The fraction of the arrival time, in n-ths of a microsecond. */
-  rem: number;
-  n: number;
-  /** Until when no further arrival time is cut; 0 if none was. */
-  pardon: number;
-  /** Scratch of `judge`: the arrival time before and after the cost. */
-  from: number;
-  fromRem: number;
-  to: number;
-  toRem: number;
+/** The numbers of the limiter's own limit; zeros if it has none. */
+function besideArgs(own: OwnNumbers | null): readonly string[] {
+  return own === null ? ['0', '0', '0', '0'] : [own.n, own.p, own.units, own.debt].map(String);
 }
 
-const RECEIPT = /^(\d+):(\d+)$/;
 const PLAIN = /^\d+$/;
-const SPLIT = /^(\d+):(\d+):(\d+)(?::(\d+):(\d+))?$/;
+const SPLIT = /^(\d+):(\d+):(\d+)$/;
 
-function makeState(tat: number, rem: number, n: number, pardon: number): TokenBucketState {
-  return { tat, rem, n, pardon, from: tat, fromRem: rem, to: tat, toRem: rem, changed: false };
+function makeState(tat: number, rem: number, n: number): TokenBucketState {
+  return {
+    tat,
+    rem,
+    n,
+    given: 0,
+    givenRem: 0,
+    lines: undefined,
+    at: 0,
+    rests: 0,
+    top: 0,
+    epoch: 0,
+    until: 0,
+    line: undefined,
+    from: tat,
+    fromRem: rem,
+    to: tat,
+    toRem: rem,
+    changed: false,
+  };
 }
 
-export const tokenBucketTwin: Algorithm<TokenBucketPlan, TokenBucketState, Spacing> = {
+export const tokenBucketTwin: Algorithm<TokenBucketPlan, TokenBucketState, BucketReceipt> = {
   letter: 't',
 
   price(plan, units) {
-    return { ...plan, cost: units, price: recovery(units, plan.spacing) };
+    return { ...plan, cost: units, price: recovery(units, plan) };
   },
 
-  load(value) {
+  load(value, now) {
     if (value === undefined) {
-      return makeState(0, 0, 1, 0);
+      return makeState(0, 0, 1);
     }
     if (typeof value !== 'string') {
       return undefined;
     }
-    let state;
     if (PLAIN.test(value)) {
-      state = makeState(Number(value), 0, 1, 0);
-    } else {
-      const parts = SPLIT.exec(value);
-      if (parts === null) {
-        return undefined;
-      }
-      state = makeState(
-        Number(parts[4] ?? parts[1]),
-        Number(parts[2]),
-        Number(parts[3]),
-        Number(parts[5] ?? 0),
-      );
+      const tat = Number(value);
+      return tat >= FIRST_INEXACT ? undefined : makeState(tat, 0, 1);
     }
-    const { tat, rem, n, pardon } = state;
-    return tat >= FIRST_INEXACT || n >= FIRST_INEXACT || pardon >= FIRST_INEXACT || rem >= n
-      ? undefined
-      : state;
+    const parts = SPLIT.exec(value);
+    if (parts === null) {
+      const state = makeState(0, 0, 1);
+      return readLines(state, value, now) ? state : undefined;
+    }
+    const [tat, rem, n] = parts.slice(1).map(Number) as [number, number, number];
+    return tat >= FIRST_INEXACT || n > MAX_UNITS || rem >= n ? undefined : makeState(tat, rem, n);
   },
 
   judge(state, plan, now) {
-    let { tat, rem } = state;
-    const { n } = plan.spacing;
-    if (state.n !== n && rem > 0) {
-      tat += 1; // n-ths of another size: rounded against the caller, by less than 1 µs
-      rem = 0;
-    }
-    if (tat < now) {
-      tat = now;
-      rem = 0;
-    }
-    const over = tat - now - plan.ceiling.int;
-    if ((over > JITTER || (over === JITTER && rem > plan.ceiling.rem)) && state.pardon <= now) {
-      state.pardon = rem > 0 ? tat + 1 : tat;
-      tat = now + plan.ceiling.int;
-      rem = plan.ceiling.rem;
-      setTat(state, tat, rem, n);
-    }
-    state.from = tat;
-    state.fromRem = rem;
-    state.to = tat + plan.price.int;
-    state.toRem = rem + plan.price.rem;
+    findLine(state, plan, now);
+    const { n, burst, price } = plan;
+    state.to = state.from + price.int;
+    state.toRem = state.fromRem + price.rem;
     if (state.toRem >= n) {
       state.to += 1;
       state.toRem -= n;
     }
-    const top = now + plan.burst.int;
-    return state.to < top || (state.to === top && state.toRem <= plan.burst.rem);
+    const top = now + burst.int;
+    return state.to < top || (state.to === top && state.toRem <= burst.rem);
   },
 
-  charge(state, plan) {
-    state.from = state.to;
-    state.fromRem = state.toRem;
-    setTat(state, state.to, state.toRem, plan.spacing.n);
+  charge(state, plan, now) {
+    if (plan.cost > 0) {
+      charge(state, plan, state.to, state.toRem, now);
+    }
+  },
+
+  refuse(state, plan, now) {
+    noteRefusal(state, plan, now);
   },
 
   fits(state, plan, now) {
-    const { burst, spacing } = plan;
-    return unitsWithin(now + burst.int - state.from, burst.rem - state.fromRem, spacing);
+    const { burst } = plan;
+    return unitsWithin(now + burst.int - state.from, burst.rem - state.fromRem, plan);
   },
 
   room(state, plan, now) {
-    const { ceiling, spacing } = plan;
-    return unitsWithin(now + ceiling.int - state.from, ceiling.rem - state.fromRem, spacing);
+    const { ceiling } = plan;
+    return unitsWithin(now + ceiling.int - state.from, ceiling.rem - state.fromRem, plan);
   },
 
   penalize(state, plan, now) {
+    const { ceiling } = plan;
     let { to: tat, toRem: rem } = state;
-    const top = now + plan.ceiling.int;
-    if (tat > top || (tat === top && rem > plan.ceiling.rem)) {
+    const top = now + ceiling.int;
+    if (tat > top || (tat === top && rem > ceiling.rem)) {
       tat = top;
-      rem = plan.ceiling.rem;
+      rem = ceiling.rem;
     }
     if (tat > state.from || (tat === state.from && rem > state.fromRem)) {
-      setTat(state, tat, rem, plan.spacing.n);
+      charge(state, plan, tat, rem, now);
+    } else if (!isPlain(state, plan)) {
+      charge(state, plan, state.from, state.fromRem, now);
     }
   },
 
-  refund(state, plan, _mark, now) {
-    let tat = state.from - plan.price.int;
-    let rem = state.fromRem - plan.price.rem;
-    if (rem < 0) {
-      tat -= 1;
-      rem += plan.spacing.n;
-    }
-    if (tat < now) {
-      tat = now;
-      rem = 0;
-    }
-    if (state.from > now || state.fromRem > 0) {
-      setTat(state, tat, rem, plan.spacing.n);
+  refund(state, plan, mark, now) {
+    const receipt = readReceipt(mark);
+    if (receipt !== undefined) {
+      restoreLines(state, plan, receipt, plan.cost, now);
     }
   },
 
-  /** The time in which a unit recovered when it was charged: the limit may change before the unit is given back. */
-  receipt: (_state, { spacing: { p, n } }) => `${p}:${n}`,
+  receipt: writeReceipt,
 
-  parse(receipt) {
-    const [, p, n] = (RECEIPT.exec(receipt) ?? []).map(Number) as [number?, number?, number?];
-    return p === undefined || n === undefined || p >= FIRST_INEXACT || n >= FIRST_INEXACT || n === 0
-      ? undefined
-      : { p, n };
-  },
+  parse: readReceipt,
 
-  restore(state, plan, receipt, units, now) {
-    const { int, rem } = recovery(units, receipt);
-    // n-ths of another size: rounded against the caller, by less than 1 µs
-    const price = { int, rem: receipt.n === plan.spacing.n ? rem : 0 };
-    tokenBucketTwin.refund(state, { ...plan, price }, 0, now);
-  },
+  restore: restoreLines,
+
+  reset: resetLines,
 
   answer(state, plan, passes, now) {
     const ahead = state.from - now;
     const first = passes ? ahead : -1 - ahead;
-    return plan.spacing.n > 1 ? [first, state.fromRem] : [first];
+    return plan.n > 1 ? [first, state.fromRem] : [first];
   },
 
-  encode(state, now): Encoded {
-    let value;
-    let rests;
-    if (state.pardon > now) {
-      rests = Math.max(state.rem > 0 ? state.tat + 1 : state.tat, state.pardon);
-      value = `${rests}:${state.rem}:${state.n}:${state.tat}:${state.pardon}`;
-    } else if (state.rem > 0) {
-      value = `${state.tat}:${state.rem}:${state.n}`;
-      rests = state.tat + 1;
-    } else {
-      value = String(state.tat);
-      rests = state.tat;
+  aside: (state, plan) =>
+    plan.cost === 0 || isPlain(state, plan) ? undefined : writeReceipt(state, plan),
+
+  encode(state): Encoded {
+    const { lines, tat, rem, n } = state;
+    if (lines !== undefined) {
+      return { value: writeLines(state), rests: state.rests };
     }
-    return { value, rests };
+    return rem > 0
+      ? { value: `${tat}:${rem}:${n}`, rests: tat + 1 }
+      : { value: String(tat), rests: tat };
   },
 
   read(plan, reply, at): Verdict {
+    const { burst, price, n } = plan;
     const first = reply[at]!;
     const refused = first < 0;
     const level = refused ? -1 - first : first;
     const rem = plan.width > 1 ? reply[at + 1]! : 0;
     return {
       refused,
-      remaining: unitsWithin(plan.burst.int - level, plan.burst.rem - rem, plan.spacing),
+      remaining: unitsWithin(burst.int - level, burst.rem - rem, plan),
       resetUs: rem > 0 ? level + 1 : level,
       retryUs: refused
-        ? level +
-          plan.price.int -
-          plan.burst.int +
-          Math.ceil((rem + plan.price.rem - plan.burst.rem) / plan.spacing.n)
+        ? level + price.int - burst.int + Math.ceil((rem + price.rem - burst.rem) / n)
         : 0,
     };
   },
 
-  // The arrival time does not distinguish charges, so no mark is needed.
-  mark: () => 0,
+  /** The receipt of a charge that left a plain state. */
+  mark({ p, n, width, beside }, reply, at, now) {
+    const rem = width > 1 ? reply[at + 1]! : 0;
+    return beside === undefined ? `${p}:${n}:${now + reply[at]!}:${rem}` : '-';
+  },
 };
 
-function setTat(state: TokenBucketState, tat: number, rem: number, n: number): void {
-  state.tat = tat;
-  state.rem = rem;
-  state.n = n;
-  state.changed = true;
+/** Whether the unlabelled line is the only one, and the plan's own. */
+function isPlain(state: TokenBucketState, plan: TokenBucketPlan): boolean {
+  return state.lines === undefined && plan.beside === undefined;
 }
 
-/** The most whole units whose recovery is at most `int + rem / n` microseconds; `rem` may be negative. */
-function unitsWithin(int: number, rem: number, spacing: Spacing): number {
-  const { p, n } = spacing;
-  if (n === 1) {
-    return int > 0 ? Math.floor(int / p) : 0;
+/** Sets the plan's arrival time after its cost. */
+function charge(
+  state: TokenBucketState,
+  plan: TokenBucketPlan,
+  tat: number,
+  rem: number,
+  now: number,
+): void {
+  if (!isPlain(state, plan)) {
+    chargeLines(state, plan, tat, rem, now);
+    return;
   }
-  const [whole, rest] = rem < 0 ? [int - 1, rem + n] : [int, rem];
-  const fits = (units: number): boolean => {
-    const needed = recovery(units, spacing);
-    return needed.int < whole || (needed.int === whole && needed.rem <= rest);
-  };
-  // The product may exceed 2^53. The estimate is then off by about one, and the exact comparisons below correct it.
-  let units = Math.max(0, Math.floor((int * n + rem) / p));
-  while (units > 0 && !fits(units)) {
-    units -= 1;
-  }
-  while (fits(units + 1)) {
-    units += 1;
-  }
-  return units;
+  state.from = tat;
+  state.fromRem = rem;
+  state.tat = tat;
+  state.rem = rem;
+  state.n = plan.n;
+  state.changed = true;
 }
 
 class TokenBucket extends Limit {
@@ -322,8 +270,10 @@ class TokenBucket extends Limit {
   /** The bucket's burst. */
   readonly capacity: number;
   readonly #spacing: Spacing;
+  readonly #options: TokenBucketOptions;
+  readonly #beside: OwnNumbers | null | undefined;
 
-  constructor(options: TokenBucketOptions) {
+  constructor(options: TokenBucketOptions, beside?: OwnNumbers | null) {
     const given = new GivenOptions(TOKEN_BUCKET, options);
     super(given);
     const rate = given.required('rate', readRate);
@@ -337,6 +287,8 @@ class TokenBucket extends Limit {
     // Under a rate of 0 the burst is 0, so nothing passes; only a debt recovers, by a unit per period.
     this.#spacing = spacingOf(Math.max(rate, 1), periodMs * 1_000);
     this.#checkRange(burst);
+    this.#options = given.values as unknown as TokenBucketOptions;
+    this.#beside = beside;
     Object.freeze(this);
   }
 
@@ -346,7 +298,16 @@ class TokenBucket extends Limit {
   }
 
   plan(cost: number): TokenBucketPlan {
-    return tokenBucketPlan(this.#spacing, this.capacity, this.maxDebt, cost);
+    return tokenBucketPlan(this.#spacing, this.capacity, this.maxDebt, cost, this.#beside);
+  }
+
+  override insteadOf(own: Limit | undefined): Limit {
+    if (!(own instanceof TokenBucket)) {
+      return new TokenBucket(this.#options, null);
+    }
+    const numbers = own.plan(1);
+    const mine = this.plan(1);
+    return isSame(numbers, mine) ? this : new TokenBucket(this.#options, numbers);
   }
 
   #checkRange(burst: unknown): void {

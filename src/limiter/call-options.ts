@@ -16,8 +16,8 @@ export interface CallOptions {
    */
   cost?: number;
   /**
-   * Limits for this call, instead of the limiter's own: a plan, an override. Earlier usage is kept. `[]` is the plan
-   * without a limit: with `blocks: true` the store is asked for a block and nothing else, without it nothing.
+   * Limits for this call, instead of the limiter's own: a plan, an override. Units that still count are used under it
+   * too, whichever plan they were charged under; a raise holds at once. `[]` is the plan without a limit: with `blocks: true` the store is asked for a block and nothing else, without it nothing.
    */
   limits?: readonly Limit[];
 }

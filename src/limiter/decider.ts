@@ -439,7 +439,7 @@ export class Decider {
 
   #makeLimits(limits: unknown): LimitSet {
     const { namespace, blocks, counts, store, sharding, limits: own } = this.#settings;
-    const set = new LimitSet(namespace, limits, blocks, counts, store.clock, own.keyPrefix);
+    const set = new LimitSet(namespace, limits, blocks, counts, store.clock, own);
     checkSharding(sharding, 'limits', keyCountOf(set.limits));
     return set;
   }

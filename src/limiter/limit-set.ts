@@ -37,18 +37,20 @@ export class LimitSet {
   readonly #counts: readonly LimitCounts[];
   readonly #planned = new Map<Verb, Map<number, Shape>>();
 
-  /** `keyPrefix`: the limiter's, for limits that a call passes; else it follows from the limits. */
+  /** `own`: the limiter's own limits, in whose place these are passed with a call. */
   constructor(
     namespace: string,
     limits: unknown,
     blocks: boolean,
     counts: LimiterCounts = new LimiterCounts(namespace, 'open'),
     clock: Clock = systemClock,
-    keyPrefix?: string,
+    own?: LimitSet,
   ) {
     this.#clock = clock;
     this.limits =
-      keyPrefix === undefined ? readLimits(limits, isOfThisCopy) : readPlan(limits, isOfThisCopy);
+      own === undefined
+        ? readLimits(limits, isOfThisCopy)
+        : readPlan(limits, isOfThisCopy).map((limit) => limit.insteadOf(own.#like(limit)));
     this.#counts = this.limits.map(({ name, twin }) =>
       counts.limit(name, twin.lending !== undefined),
     );
@@ -61,8 +63,13 @@ export class LimitSet {
     this.enforcedTtlsMs = lending.filter(({ shadow }) => !shadow).map(({ ttlMs }) => ttlMs);
     this.isPlanWithoutLimit = this.limits.length === 0;
     this.asksNothing = this.isPlanWithoutLimit && !blocks;
-    this.keyPrefix = keyPrefix ?? keyPrefixOf(namespace, this.limits);
+    this.keyPrefix = own?.keyPrefix ?? keyPrefixOf(namespace, this.limits);
     this.#blocks = blocks;
+  }
+
+  /** The limit with the state of this one. */
+  #like({ name, algorithm }: Limit): Limit | undefined {
+    return this.limits.find((limit) => limit.name === name && limit.algorithm === algorithm);
   }
 
   /** `units` is the call's cost, or the number that the verb takes. */

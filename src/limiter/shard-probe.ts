@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import { makeShape, UNNAMED_BUCKET } from '../script/call-shape.ts';
+import { makeShape } from '../script/call-shape.ts';
 import type { Rule } from '../script/call-shape.ts';
 import { readVerdicts } from '../script/read-answer.ts';
 import { block } from '../algorithms/block.ts';
-import { tokenBucket } from '../algorithms/token-bucket.ts';
+import { slidingWindow } from '../algorithms/sliding-window.ts';
 import type { PendingCalls } from './pending-calls.ts';
 import { IGNORE_REPLY } from './pending-calls.ts';
 import { StoreError } from '../base/errors.ts';
@@ -11,8 +11,9 @@ import { StoreError } from '../base/errors.ts';
 /** The number of keys tried. With two servers, all keys are on one of them, and show nothing, once in 2^8 starts. */
 const TRIALS = 8;
 
-const limit = tokenBucket({ rate: 1, period: '1m' });
-const rule: Rule = { limit, plan: limit.plan(1, 0), suffix: '', id: UNNAMED_BUCKET };
+/** A reset deletes its state at once. */
+const limit = slidingWindow({ rate: 1, period: '1m' });
+const rule: Rule = { limit, plan: limit.plan(1, 0), suffix: '', id: `=${limit.twin.letter!}` };
 const ruleBeside: Rule = { limit: block, plan: block.plan(0, 0), suffix: '#beside', id: '-' };
 const charge = makeShape('allow', 1, [rule]);
 const look = makeShape('peek', 1, [rule]);

@@ -4,6 +4,7 @@ import type { Identity } from '../base/identity.ts';
 import type { Settings } from './limiter-options.ts';
 import { IGNORE_REPLY } from './pending-calls.ts';
 import type { PendingCalls } from './pending-calls.ts';
+import { attachReceipt, redeem } from './refund-receipt.ts';
 import { seesShards } from './shard-probe.ts';
 
 /** Two parts, so that it never equals a caller's single-part identity. */
@@ -13,20 +14,34 @@ const PROBE: Identity = ['distributed-rate-limiter', 'ready'];
 export async function warmUp(calls: PendingCalls, settings: Settings): Promise<void> {
   const { limits, hashSecret } = settings;
   const key = limits.keyPrefix + digestIdentity(PROBE, hashSecret);
-  const probe = (verb: 'allow' | 'peek' | 'reset') =>
-    calls.submit(
-      verb === 'allow' && limits.ttlsMs.length > 0
+  const probe = (verb: 'peek' | 'reset') =>
+    calls.submit({ key, shape: limits.shape(verb, 1) }, IGNORE_REPLY);
+  const charge = () =>
+    calls.submit<object>(
+      limits.ttlsMs.length > 0
         ? { key, shape: limits.shape('acquire', 1), details: [randomUUID()] }
-        : { key, shape: limits.shape(verb, 1) },
-      IGNORE_REPLY,
+        : { key, shape: limits.shape('allow', 1) },
+      {
+        read: ({ shape }, reply, at) => {
+          const charged = {};
+          attachReceipt(charged, { issuer: calls, key, shape, reply, at, refunded: false });
+          return charged;
+        },
+      },
     );
+  // A reset deletes the key only if nothing is left to refund.
+  const undo = async (charged: object) => {
+    if (limits.limits.some(({ algorithm }) => algorithm !== 'concurrency')) {
+      await calls.submit(redeem(charged, calls), IGNORE_REPLY);
+    }
+    await probe('reset');
+  };
   // A key that occurs twice is read and written by the driver (GET, PSETEX); a single new key by lone-path.lua (SET);
   // a reset deletes.
   await probe('reset');
-  await Promise.all([probe('allow'), probe('peek')]);
-  await probe('reset');
-  await probe('allow');
-  await probe('reset');
+  const [charged] = await Promise.all([charge(), probe('peek')]);
+  await undo(charged);
+  await undo(await charge());
   await warnOfShards(calls, settings);
 }
 

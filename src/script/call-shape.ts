@@ -6,7 +6,7 @@ import type { Limit, Plan } from '../algorithms/limit.ts';
  * `allow` charges a call that passes. `peek` charges nothing. `up_to` charges as many units as pass. `penalize` charges
  * even if the cost does not fit. `refund` gives back. `acquire` is `allow` for a lease, which `renew` extends and
  * `release` ends. `reserve` charges an estimate and keeps a record of it; `settle` turns it into the actual cost, once.
- * `reset` deletes all states.
+ * `reset` forgets all charges.
  */
 export type Verb =
   | 'allow'
@@ -141,7 +141,10 @@ export function makeShape(verb: Verb, units: number, rules: readonly Rule[]): Sh
       verb === 'allow' &&
       units > 0 &&
       rules[0]?.suffix === '' &&
-      rules.every(({ limit, suffix }) => suffix === '' || limit.algorithm === 'block'),
+      rules.every(
+        ({ limit, suffix, plan }) =>
+          (suffix === '' && !isBeside(plan)) || limit.algorithm === 'block',
+      ),
     head,
     width: widths.reduce((sum, width) => sum + width, head),
     work: workOf(verb, rules),
@@ -206,8 +209,13 @@ export function planningTime(clock: Clock): number {
   return Math.min(Math.max(Math.floor(clock.nowMicros() / 1_000), 0), LAST_PLANNED_MS);
 }
 
-function isLoneBucket({ limit, id }: Rule): boolean {
-  return id === UNNAMED_BUCKET && !limit.shadow;
+/** Whether it is a token bucket's plan that was passed with a call. */
+function isBeside(plan: Plan): boolean {
+  return plan.args[1] === 'beside';
+}
+
+function isLoneBucket({ limit, id, plan }: Rule): boolean {
+  return id === UNNAMED_BUCKET && !limit.shadow && !isBeside(plan);
 }
 
 /** The keys of one call: those of its shape, in order, then the record's. */

@@ -16,6 +16,8 @@
         homes, alone, erased, first_change   by slot: the home; the state that has a key of its own; whether `reset`
                   erased that; the index in `out` of the entry that first changed the slot
         fail      puts a message in all indexes of an entry
+        drop      takes a state out of a home
+        asides    the index in `out` of a limit's first integer, then the mark that its integers do not tell; and so on
 ]]
 -- A slot is the index in KEYS at which a key first occurs.
 local homes = {}
@@ -28,6 +30,7 @@ for k = key, #KEYS do
   slots[KEYS[k]] = slots[KEYS[k]] or k
 end
 
+local asides = {}
 local record_algorithm -- made on first use
 local entries = {}
 
@@ -111,17 +114,29 @@ local function parse_receipts(entry)
   return true
 end
 
+local function drop(home, id)
+  local texts = home.texts
+  home[id], texts[id] = nil, nil
+  for i = #texts, 1, -1 do
+    if texts[i] == id then
+      table.remove(texts, i)
+    end
+  end
+end
+
 local function erase(entry)
   for l = 1, #entry.shape do
     local slot, id = slot_of(entry, l), entry.shape[l].id
     if id then
       local home = home_of(slot)
-      local texts = home.texts
-      home.failure, home[id], texts[id] = false, nil, nil
-      for i = #texts, 1, -1 do
-        if texts[i] == id then
-          table.remove(texts, i)
-        end
+      local plan = entry.shape[l]
+      local state = plan.algorithm.reset and not home.failure and state_in(home, plan)
+      if state and not state.failure and plan.algorithm.reset(state, plan) then
+        note_change(home, id, entry.shape.ids)
+        state.changed = false
+      else
+        home.failure = false
+        drop(home, id)
       end
     else
       values[slot], alone[slot], erased[slot] = false, nil, true
@@ -175,6 +190,12 @@ local function decide(entry)
       end
     end
     if plan.width > 0 then
+      local aside = entry.charged and entry.verdicts[l] and plan.algorithm.aside
+      local mark = aside and aside(state, plan)
+      if mark then
+        asides[#asides + 1] = p - 1
+        asides[#asides + 1] = mark
+      end
       plan.algorithm.answer(state, plan, entry.verdicts[l], out, p)
     end
     p = p + plan.width

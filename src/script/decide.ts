@@ -24,7 +24,8 @@ interface Alone {
 /**
  * The driver: decides entries in order, each under one or several limits, all or nothing. Reads the value of every key,
  * decides, then writes each changed value once. Twin of decide.lua and write.lua, with the same answer: `now`, then the
- * integers of every entry; a failed entry has its message in each of its indexes.
+ * integers of every entry; a failed entry has its message in each of its indexes. Then, for each limit whose integers do
+ * not tell the mark of its charge, the index of the first of them and the mark.
  */
 export function decide(entries: readonly Entry[], now: number, table: Table): (number | string)[] {
   return (
@@ -65,6 +66,7 @@ function decideAllow(
     return undefined;
   }
   const out: (number | string)[] = [now];
+  const asides: (number | string)[] = [];
   let changed = false;
   for (let i = 0; i < rules.length; i++) {
     const { limit, plan, id } = rules[i]!;
@@ -75,11 +77,16 @@ function decideAllow(
       home.note(id, ids);
       changed = true;
     }
+    const aside = passes && verdicts[i]! ? limit.twin.aside?.(states[i]!, plan) : undefined;
+    if (aside !== undefined) {
+      asides.push(out.length, aside);
+    }
     out.push(...limit.twin.answer(states[i]!, plan, verdicts[i]!, now));
   }
   if (changed) {
     write(key, home.encode(now), now, table);
   }
+  out.push(...asides);
   return out;
 }
 
@@ -95,6 +102,7 @@ function decideAll(entries: readonly Entry[], now: number, table: Table): (numbe
   const homes = new Map<string, Home>();
   const alone = new Map<string, Alone>();
   const changed = new Set<string>();
+  const asides: (number | string)[] = [];
 
   const homeOf = (key: string): Home => {
     let home = homes.get(key);
@@ -118,10 +126,20 @@ function decideAll(entries: readonly Entry[], now: number, table: Table): (numbe
     const keys = keysOf(entry);
     const keyOf = shape.keyAt.map((at) => keys[at]!);
     if (shape.verb === 'reset') {
-      shape.rules.forEach(({ suffix, id }, i) => {
+      shape.rules.forEach(({ limit: { twin }, plan, suffix, id }, i) => {
         const key = keyOf[i]!;
-        if (suffix === '') {
-          homeOf(key).erase(id);
+        const home = suffix === '' ? homeOf(key) : undefined;
+        if (home !== undefined) {
+          const state =
+            twin.reset === undefined || home.failure !== undefined
+              ? undefined
+              : home.state(id, twin, now);
+          if (state !== undefined && twin.reset!(state, plan, now)) {
+            home.note(id, shape.ids);
+            state.changed = false;
+          } else {
+            home.erase(id);
+          }
         } else {
           alone.delete(key);
         }
@@ -160,12 +178,13 @@ function decideAll(entries: readonly Entry[], now: number, table: Table): (numbe
       plan,
       state: mine[i]!,
       passes: false,
+      charged: false,
     }));
     out.push(...VERBS[shape.verb](held, shape.units, now, entry.details ?? [], record!));
     if (record?.changed === true) {
       changed.add(keys.at(-1)!);
     }
-    held.forEach(({ limit, plan, state, passes }, i) => {
+    held.forEach(({ limit, plan, state, passes, charged }, i) => {
       if (state.changed) {
         changed.add(keyOf[i]!);
         const home = homesOf[i];
@@ -175,6 +194,10 @@ function decideAll(entries: readonly Entry[], now: number, table: Table): (numbe
         }
       }
       if (shape.width > shape.head) {
+        const aside = charged ? limit.twin.aside?.(state, plan) : undefined;
+        if (aside !== undefined) {
+          asides.push(out.length, aside);
+        }
         out.push(...limit.twin.answer(state, plan, passes, now));
       }
     });
@@ -189,6 +212,7 @@ function decideAll(entries: readonly Entry[], now: number, table: Table): (numbe
         : undefined;
     write(key, encoded, now, table);
   }
+  out.push(...asides);
   return out;
 }
 

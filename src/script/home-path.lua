@@ -20,7 +20,7 @@ if ARGV[1] == 'home' then
     at = at + 4
     if kind == 'token_bucket' then
       rule.n, rule.burst, rule.burst_rem = tonumber(args[at]), now + tonumber(args[at + 2]), tonumber(args[at + 3])
-      rule.forgiven = now + tonumber(args[at + 4]) + JITTER
+      rule.beyond = now + tonumber(args[at + 4]) + JITTER
       rule.cost, rule.cost_rem = tonumber(args[at + 6]), tonumber(args[at + 7])
       rule.pattern = rule.pattern .. '(%d+)([^;]*)'
       at = at + 8
@@ -85,7 +85,7 @@ if ARGV[1] == 'home' then
             rem = tonumber(part)
             plain = plain and tonumber(size) == rule.n and rem < rule.n
           end
-          plain = plain and tat < rule.forgiven
+          plain = plain and tat < rule.beyond
           if tat < now then
             tat, rem = now, 0
           end

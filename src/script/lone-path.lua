@@ -20,7 +20,7 @@ if #ARGV == 1 then
   n, cost, cost_rem, times = tonumber(n), tonumber(cost), tonumber(cost_rem), tonumber(times)
   local top = now + burst
   top_rem = tonumber(top_rem)
-  local forgiven = now + ceiling + JITTER
+  local beyond = now + ceiling + JITTER
   while key <= last do
     local value = values[key]
     local tat, rem = now, 0
@@ -34,7 +34,7 @@ if #ARGV == 1 then
           break
         end
       end
-      if tat >= forgiven then
+      if tat >= beyond then
         break
       end
       if tat < now then

@@ -1,6 +1,9 @@
 import type { Verdict } from '../algorithms/limit.ts';
 import type { Shape } from './call-shape.ts';
 
+/** A mark beside the integers; unlike it, the message of a failed entry begins with a letter. */
+const MARK = /^\d+:[\d:,]*$/;
+
 /**
  * The units that an answer to `up_to` granted, capped at the units asked for, so that a wrong reply grants no more; 0 for
  * every other verb. `at` is the answer's first index in the reply.
@@ -52,8 +55,24 @@ export function readMarks(shape: Shape, reply: readonly number[], at: number): r
   let limitAt = at + shape.head;
   return shape.rules.map(({ limit, plan }) => {
     const { refused } = limit.twin.read(plan, reply, limitAt);
-    const mark = refused ? '-' : String(limit.twin.mark(plan, reply, limitAt, now));
+    const mark = refused
+      ? '-'
+      : (asideAt(reply, limitAt) ?? limit.twin.mark(plan, reply, limitAt, now));
     limitAt += plan.width;
     return mark;
   });
+}
+
+/** The mark that follows the integers of a reply for the limit whose integers begin at `at`. */
+function asideAt(reply: readonly unknown[], at: number): string | undefined {
+  for (let i = reply.length - 1; i > at; i -= 2) {
+    const mark = reply[i];
+    if (typeof mark !== 'string' || !MARK.test(mark)) {
+      return undefined;
+    }
+    if (Number(reply[i - 1]) === at) {
+      return mark;
+    }
+  }
+  return undefined;
 }

@@ -9,7 +9,7 @@
           settle                  the actual units; the milliseconds for which the result is kept; 1 to charge units
                                   that were never reserved, else 0
   Uses: out, out_at, args, now
-  Out:  verbs   change the entry's states, and set its `verdicts`
+  Out:  verbs   change the entry's states, and set its `verdicts` and whether it was `charged`
         out     what the verb answers before its limits:
           up_to           the units granted
           renew, release  1 if the lease was held, else 0
@@ -42,6 +42,17 @@ local function charge(entry)
       algorithm.charge(entry[l], entry.shape[l])
     end
   end
+  entry.charged = true
+end
+
+-- Tells each limit that refused the entry.
+local function refuse(entry)
+  for l = 1, #entry.shape do
+    local plan = entry.shape[l]
+    if not entry.verdicts[l] and plan.algorithm.refuse then
+      plan.algorithm.refuse(entry[l], plan)
+    end
+  end
 end
 
 local verbs = { peek = judge }
@@ -50,6 +61,7 @@ function verbs.allow(entry)
   if judge(entry) then
     charge(entry)
   end
+  refuse(entry)
 end
 
 function verbs.up_to(entry)
@@ -67,6 +79,7 @@ function verbs.up_to(entry)
     judge(entry)
     charge(entry)
   end
+  refuse(entry)
   out[out_at] = granted
 end
 
@@ -88,7 +101,7 @@ function verbs.refund(entry)
   for l = 1, #entry.shape do
     local mark = args[entry.details + l - 1]
     if mark ~= '-' and entry.shape.units > 0 then
-      entry.shape[l].algorithm.refund(entry[l], entry.shape[l], tonumber(mark))
+      entry.shape[l].algorithm.refund(entry[l], entry.shape[l], tonumber(mark) or mark)
     end
   end
   price(entry, 1)
@@ -139,6 +152,7 @@ function verbs.acquire(entry)
   elseif passes then
     charge(entry)
   end
+  refuse(entry)
 end
 
 function verbs.renew(entry)
@@ -183,6 +197,7 @@ function verbs.reserve(entry)
     reserved.settled, reserved.cost, reserved.receipts = false, entry.shape.units, receipts
     reserved.changed = true
   end
+  refuse(entry)
 end
 
 -- Charges as many of `units` as fit, debt included. Returns how many did not fit.

@@ -8,6 +8,8 @@ interface RuleState {
   plan: Plan;
   readonly state: State;
   passes: boolean;
+  /** Whether the entry was charged under this limit. */
+  charged: boolean;
 }
 
 function price(held: readonly RuleState[], units: number): void {
@@ -28,9 +30,19 @@ function judge(held: readonly RuleState[], now: number): boolean {
 
 /** Charges the limits that let the entry pass. A cost of 0 takes places, and no units. */
 function charge(held: readonly RuleState[], units: number, now: number): void {
+  for (const rule of held) {
+    if (rule.passes && (units > 0 || rule.limit.twin.lending !== undefined)) {
+      rule.limit.twin.charge(rule.state, rule.plan, now);
+      rule.charged = true;
+    }
+  }
+}
+
+/** Tells each limit that refused the entry. */
+function refuse(held: readonly RuleState[], now: number): void {
   for (const { limit, plan, state, passes } of held) {
-    if (passes && (units > 0 || limit.twin.lending !== undefined)) {
-      limit.twin.charge(state, plan, now);
+    if (!passes) {
+      limit.twin.refuse?.(state, plan, now);
     }
   }
 }
@@ -82,6 +94,7 @@ export const VERBS: Readonly<
     if (judge(held, now)) {
       charge(held, units, now);
     }
+    refuse(held, now);
     return [];
   },
 
@@ -104,6 +117,7 @@ export const VERBS: Readonly<
       judge(held, now);
       charge(held, granted, now);
     }
+    refuse(held, now);
     return [granted];
   },
 
@@ -126,7 +140,7 @@ export const VERBS: Readonly<
     held.forEach(({ limit, plan, state }, i) => {
       const mark = details[i]!;
       if (mark !== '-' && units > 0) {
-        limit.twin.refund(state, plan, Number(mark), now);
+        limit.twin.refund(state, plan, mark, now);
       }
     });
     price(held, 1);
@@ -147,6 +161,7 @@ export const VERBS: Readonly<
     } else if (passes) {
       charge(held, units, now);
     }
+    refuse(held, now);
     return [];
   },
 
@@ -167,6 +182,7 @@ export const VERBS: Readonly<
       record.cost = units;
       record.changed = true;
     }
+    refuse(held, now);
     return [];
   },
 

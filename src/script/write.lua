@@ -3,7 +3,7 @@
   that depends on it fails, and no other. Twin of the end of decide.ts.
 
   In:   what decide.lua leaves
-  Uses: now, ttl_of, out, homes, alone, erased, first_change, entries, slot_of, fail, home_value
+  Uses: now, ttl_of, out, homes, alone, erased, first_change, entries, slot_of, fail, home_value, drop, asides
   Out:  the reply; on a replica, which decides nothing, an error instead
 ]]
 local failures = {} -- by slot: why the write failed
@@ -29,10 +29,26 @@ local function write_alone(slot, state)
   return written
 end
 
+-- Whether a reset left something behind that is only remembered if there is memory. Drops it.
+local function drop_forgotten(home)
+  local found = false
+  for i = #home.texts, 1, -1 do
+    local id = home.texts[i]
+    if home[id] and home[id].forgotten then
+      drop(home, id)
+      found = true
+    end
+  end
+  return found
+end
+
 local function write(slot)
-  local written
-  if homes[slot] then
-    written = write_string(slot, home_value(homes[slot]))
+  local written, home = nil, homes[slot]
+  if home then
+    written = write_string(slot, home_value(home))
+    if type(written) == 'table' and written.err and drop_forgotten(home) then
+      written = write_string(slot, home_value(home))
+    end
   else
     written = write_alone(slot, alone[slot])
   end
@@ -90,4 +106,7 @@ if any_failed then
   end
 end
 
+for a = 1, #asides do
+  out[#out + 1] = asides[a]
+end
 return out

@@ -136,8 +136,8 @@ export class MemoryStore {
       },
     };
     const reply = decide([call], now, table);
-    if (reply.every((value) => typeof value === 'number')) {
-      call.settle(reply, 1);
+    if (typeof reply[1] !== 'string') {
+      call.settle(reply as readonly number[], 1);
     } else {
       const message = String(reply[1]);
       call.fail(

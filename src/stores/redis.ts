@@ -57,7 +57,7 @@ export const decideBatch: Script<Call> = {
 /** Reads the time of the decisions. Throws if the reply does not have the form that these calls ask for. */
 function readNow(calls: readonly Call[], reply: unknown): number {
   const expected = calls.reduce((sum, call) => sum + call.shape.width, 1);
-  if (!Array.isArray(reply) || reply.length !== expected) {
+  if (!Array.isArray(reply) || !areMarks(reply, expected)) {
     throw new Error(`expected ${expected} values`);
   }
   if (readIntegers(reply, 0, 1) !== undefined) {
@@ -78,6 +78,16 @@ function readReplies(
     tell(call, readIntegers(reply, at, end), at);
     at = end;
   }
+}
+
+/** Whether reply[from..] holds only marks that the integers do not tell: pairs of an index and a text. */
+function areMarks(reply: readonly unknown[], from: number): boolean {
+  for (let i = from; i < reply.length; i += 2) {
+    if (!(Number(reply[i]) < from) || typeof reply[i + 1] !== 'string') {
+      return false;
+    }
+  }
+  return reply.length >= from;
 }
 
 /**

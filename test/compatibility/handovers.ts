@@ -107,30 +107,20 @@ export const HANDOVERS: readonly Handover[] = [
     },
   },
   {
-    name: 'an arrival time that was lowered once for a shorter limit',
+    name: 'a plan beside the own limit, whose line one starts and the other charges',
     needs: [],
     async run(from, to) {
-      const [long, short] = ['1h', '1m'] as const;
-      const limits = ({ library }: Side, period: '1h' | '1m') => ({
-        limits: [library.tokenBucket({ rate: 10, period })],
+      const plan = ({ library }: Side) => ({
+        limits: [library.tokenBucket({ rate: 10, period: '1m' })],
       });
-      const [a, b] = [from, to].map((side) => side.limiter(limits(side, long).limits)) as [
-        RateLimiter,
-        RateLimiter,
-      ];
-      await a.allow(WHO, { cost: 10 });
-      const forgiven = await a.allow(WHO, limits(from, short));
-      expect(forgiven.retryAfterMs).toBeLessThanOrEqual(6_000);
-      // Two more units of six minutes each: the shorter limit sees too large an excess again.
-      await b.allow(WHO, { cost: 2 });
-      const waits = [
-        await b.allow(WHO, limits(to, short)),
-        await a.allow(WHO, limits(from, short)),
-      ];
-      for (const { reason, retryAfterMs } of waits) {
-        expect(reason).toBe('limited');
-        expect(retryAfterMs).toBeGreaterThan(710_000);
-      }
+      const [a, b] = [from, to].map((side) =>
+        side.limiter([side.library.tokenBucket({ rate: UNITS, period: '1h' })]),
+      ) as [RateLimiter, RateLimiter];
+      await a.allow(WHO, { cost: 4 });
+      expect((await a.allow(WHO, { ...plan(from), cost: 5 })).remaining).toBe(1);
+      expect((await b.allow(WHO, plan(to))).remaining).toBe(0);
+      expect((await a.allow(WHO, plan(from))).allowed).toBe(false);
+      await agree(a, b, UNITS - 10);
     },
   },
   {

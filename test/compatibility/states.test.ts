@@ -59,8 +59,8 @@ const MEANINGS: readonly (readonly [
 ])[] = [
   ['token_bucket', tokenBucket({ rate: 10, period: 60 }), 0, 7, 18],
   ['token_bucket in fractions', tokenBucket({ rate: 7, period: 60 }), 0, 4, 25.714286],
-  // The state was forgiven once, down to a minute. A limit that would forgive it again may not for the next hour.
-  ['token_bucket, pardoned until later', tokenBucket({ rate: 10, period: 30 }), 10, 0, 50],
+  // Of an own limit with a plan beside it, at 12 s each: 5 units count by the plan's line.
+  ['token_bucket of two lines', tokenBucket({ rate: 10, period: 60 }), 10, 6, 20],
   ['sliding_window', slidingWindow({ rate: 10, period: 60 }), 60, 3, 120],
   ['sliding_window of two periods', slidingWindow({ rate: 10, period: '1h' }), 0, 3, 7_200],
   ['fixed_window', fixedWindow({ rate: 10, period: 60 }), 0, 6, 60],

@@ -2,8 +2,10 @@ import { decide } from '../../../src/script/decide.ts';
 import { makeShape, UNNAMED_BUCKET } from '../../../src/script/call-shape.ts';
 import type { Rule, Shape, Verb } from '../../../src/script/call-shape.ts';
 import type { Limit } from '../../../src/algorithms/limit.ts';
+import { topOf } from '../../../src/algorithms/bucket-lines.ts';
+import { unitsWithin } from '../../../src/algorithms/recovery.ts';
 import { tokenBucketTwin } from '../../../src/algorithms/token-bucket.ts';
-import type { TokenBucketPlan } from '../../../src/algorithms/token-bucket.ts';
+import type { OwnNumbers, TokenBucketPlan } from '../../../src/algorithms/bucket-lines.ts';
 import { FakeClient } from './fake-client.ts';
 import type { Send } from './fake-client.ts';
 
@@ -85,7 +87,14 @@ function readArguments(args: readonly string[], keys: number): { shapes: Shape[]
     if (read !== `0 1 1 0 1 ${UNNAMED_BUCKET} token_bucket`) {
       throw new Error('this server decides one token bucket per call');
     }
-    return makeShape(verb, units, [ruleOf(Array.from({ length: 8 }, () => Number(next())))]);
+    let beside: OwnNumbers | undefined;
+    if (args[at] === 'beside') {
+      const [, own, ownP, ownUnits, ownDebt] = Array.from({ length: 5 }, () => Number(next()));
+      const label = { n: own!, p: ownP!, units: ownUnits!, debt: ownDebt! };
+      beside = { ...label, top: topOf(label) };
+    }
+    const numbers = Array.from({ length: 8 }, () => Number(next()));
+    return makeShape(verb, units, [ruleOf(numbers, beside)]);
   });
   const runs: Run[] = [];
   while (at < args.length) {
@@ -96,7 +105,7 @@ function readArguments(args: readonly string[], keys: number): { shapes: Shape[]
 }
 
 /** The driver reads only the twin of a limit. */
-function ruleOf(numbers: readonly number[]): Rule {
+function ruleOf(numbers: readonly number[], beside?: OwnNumbers): Rule {
   const [n, p, burst, burstRem, ceiling, ceilingRem, price, priceRem] = numbers as [
     number,
     number,
@@ -107,14 +116,19 @@ function ruleOf(numbers: readonly number[]): Rule {
     number,
     number,
   ];
+  const spacing = { p, n };
+  const units = unitsWithin(burst, burstRem, spacing);
+  const label = { p, n, units, debt: unitsWithin(ceiling, ceilingRem, spacing) - units };
   const plan: TokenBucketPlan = {
-    cost: 0,
+    ...label,
+    cost: unitsWithin(price, priceRem, spacing),
     width: n > 1 ? 2 : 1,
     args: [],
-    spacing: { p, n },
+    top: topOf(label),
     burst: { int: burst, rem: burstRem },
     ceiling: { int: ceiling, rem: ceilingRem },
     price: { int: price, rem: priceRem },
+    beside,
   };
   const limit = { twin: tokenBucketTwin, shadow: false } as unknown as Limit;
   return { limit, plan, suffix: '', id: UNNAMED_BUCKET };

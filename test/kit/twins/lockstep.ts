@@ -1,4 +1,4 @@
-import { readVerdicts } from '../../../src/script/read-answer.ts';
+import { readMarks, readVerdicts } from '../../../src/script/read-answer.ts';
 import { decide } from '../../../src/script/decide.ts';
 import type { Entry } from '../../../src/script/call-shape.ts';
 import { JITTER } from '../../../src/algorithms/limit.ts';
@@ -43,7 +43,8 @@ export interface Counts {
   /** Steps on a key that had a part in an earlier step of the same script call. */
   repeated: number;
   backSteps: number;
-  pardons: number;
+  /** States of several lines that were read. */
+  longs: number;
   /** Refusals shown to pass at their `retryUs` and not 1 µs before; by Lua, equal ones of a turn are shown once. */
   retries: number;
   retriesOnServer: number;
@@ -69,7 +70,7 @@ export function noCounts(): Counts {
     underSeveral: 0,
     repeated: 0,
     backSteps: 0,
-    pardons: 0,
+    longs: 0,
     retries: 0,
     retriesOnServer: 0,
   };
@@ -136,8 +137,8 @@ export class Lockstep {
       this.#decide(grouping, built.slice(from, from + grouping.entries.length), seen);
       from += grouping.entries.length;
     }
-    this.#counts.pardons += this.#oracle.pardons;
-    this.#oracle.pardons = 0;
+    this.#counts.longs += this.#oracle.longs;
+    this.#oracle.longs = 0;
   }
 
   /** Waits until the server has answered all turns, and compares what it holds in the end. */
@@ -194,8 +195,13 @@ export class Lockstep {
       const { shape } = each.entry;
       const answer = reply.slice(place, place + shape.width);
       place += shape.width;
-      const singly = decide([each.entry], now, this.#singly).slice(1);
+      const alone = decide([each.entry], now, this.#singly);
+      const singly = alone.slice(1, 1 + shape.width);
       this.#agree(`answer ${i}, call by call`, answer, singly);
+      if (shape.verb === 'allow' && typeof answer[0] === 'number') {
+        const marks = readMarks(shape, reply as number[], place - shape.width);
+        this.#agree(`marks ${i}, call by call`, marks, readMarks(shape, alone as number[], 1));
+      }
       this.#count(each, seen);
       this.#check(each, answer, expected.answers[i] as OracleAnswer, i, probed);
     });
@@ -241,13 +247,17 @@ export class Lockstep {
     this.#showRetry(built, retryAt, i, probed);
   }
 
-  /** From the states right after a refusal: 1 µs before its time the call is refused again, at its time it passes. */
+  /**
+   * From the states right after a refusal: 1 µs before its time the call is refused again, at its time it passes. A limit
+   * that has no line of its own passes before, once all lines rest.
+   */
   #showRetry({ ask, entry, call }: Asked, retryAt: number, i: number, probed: Set<string>): void {
     const what = `retry of answer ${i} at ${retryAt}`;
     const state = this.#singly.stored.get(entry.key) ?? '';
+    const early = restsBy(state, retryAt - 1) ? passingOracle(call, state, retryAt - 1) : 1;
     this.#counts.retries += 1;
     for (const [at, wait] of [
-      [retryAt - 1, 1],
+      [retryAt - 1, early],
       [retryAt, 0],
     ] as const) {
       const table = new MapTable(new Map(state === '' ? [] : [[entry.key, state]]));
@@ -265,11 +275,11 @@ export class Lockstep {
     this.#probes += 1;
     const aside = { key: `probe:${this.#name}:${this.#probes}`, shape: entry.shape };
     const grouping = groupedOneByOne([aside]);
-    this.#answers.add(this.#lua.put(new Map([[aside.key, state]])));
     for (const [at, wait] of [
-      [retryAt - 1, 1],
+      [retryAt - 1, early],
       [retryAt, 0],
     ] as const) {
+      this.#answers.add(this.#lua.put(new Map([[aside.key, state]])));
       this.#answers.add(this.#lua.decideAside(grouping, at), (reply) => {
         this.#agree(`${what}, Lua`, [wait], [passing(entry, reply.slice(1))]);
       });
@@ -324,6 +334,11 @@ export class Lockstep {
 
 function show(value: unknown): string {
   return value === undefined ? 'nothing' : JSON.stringify(value);
+}
+
+/** Whether all lines of some state of several lines in a home rest at this time. */
+function restsBy(home: string, at: number): boolean {
+  return [...home.matchAll(/(\d+):v1:/g)].some(([, rests]) => Number(rests) <= at);
 }
 
 /** The wait that an answer tells of, in µs; 0 where it passes. */

@@ -1,4 +1,4 @@
-import { recovery, spacingOf } from '../../../src/algorithms/token-bucket.ts';
+import { recovery, spacingOf } from '../../../src/algorithms/recovery.ts';
 import type { Random } from '../random.mjs';
 import type { Ask, Governed, Spec } from './asks.ts';
 
@@ -182,10 +182,11 @@ export class Trace {
       return undefined;
     }
     const governed = random.pick(forms);
-    const [tat = 0, , , until] = text.split(':').map(Number);
+    const [rests = 0, , since = 0, ahead = 0] = text.split(':').map(Number);
+    const tat = text.includes(':v1:') ? since + ahead : rests;
     const { rate, periodMs, burst, maxDebt } = governed.spec;
     const ceiling = recovery(burst + maxDebt, spacingOf(rate, periodMs * 1_000)).int;
-    const at = random.pick([tat, tat - ceiling, tat - ceiling - SECOND, until ?? tat]);
+    const at = random.pick([tat, tat - ceiling, tat - ceiling - SECOND, rests]);
     return {
       at: (Number.isSafeInteger(at) ? at : this.#now) + random.int(-1, 1),
       ask: { verb: random.pick(['allow', 'peek']), key, cost: 1, by: [governed] },
@@ -209,6 +210,8 @@ export class Trace {
           `${tat}`,
           `${tat}:${random.int(0, n - 1)}:${n}`,
           `${Math.max(tat, until)}:${random.int(0, n - 1)}:${n}:${tat}:${until}`,
+          this.#longState(n),
+          this.#longState(n),
           `${tat}:${n}:${n}`,
           `${tat}:0`,
           '9007199254740991',
@@ -232,6 +235,25 @@ export class Trace {
     }
     // An empty text stands for a deletion, as by an eviction.
     return states;
+  }
+
+  /** A state of several lines, seldom one that cannot be read. */
+  #longState(n: number): string {
+    const random = this.#random;
+    const at = Math.max(0, this.#now + random.int(-20 * SECOND, 2 * SECOND));
+    const left = random.int(1, random.pick([SECOND, 20 * SECOND, 9 * HOUR]));
+    const within = (): number => random.int(0, left - 1);
+    const given = random.chance(50) ? 0 : random.magnitude(1, 1e15);
+    const epoch = given === 0 ? 0 : at;
+    const head = [at, within(), random.int(0, n - 1), n, random.int(0, HOUR), epoch];
+    const lines = Array.from({ length: random.int(0, 9) }, (_, i) => {
+      const { spec } = this.#form();
+      const own = spacingOf(spec.rate, spec.periodMs * 1_000);
+      const label = [own.p, own.n, spec.burst, spec.maxDebt];
+      return [at + i, ...label, within(), random.int(0, own.n - 1), given, 0];
+    });
+    const parts = [[...head, given, 0, random.int(0, left)], ...lines];
+    return `${at + left}:v1:${parts.map((each) => each.join(':')).join(',')}`;
   }
 
   /** What most batches in production are: one call, for identities that differ, each as many times. */

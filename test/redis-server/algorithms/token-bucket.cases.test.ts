@@ -58,18 +58,32 @@ function per(rate: number, periodMs: number, burst: number, maxDebt = 0): Spec {
   return { rate, periodMs, burst, maxDebt };
 }
 
-/** `tat` and `until` in microseconds after the start, the rest of `tat` in n-ths of one; the later of both first. */
-function state(tat: number, rem?: number, n?: number, until?: number): string {
-  const split = rem === undefined ? '' : `:${rem}:${n}`;
-  if (until === undefined) {
-    return `${START + tat}${split}`;
-  }
-  const rests = Math.max(rem === 0 ? tat : tat + 1, until);
-  return `${START + rests}${split}:${START + tat}:${START + until}`;
+/** `tat` in microseconds after the start, its rest in n-ths of one. */
+function state(tat: number, rem?: number, n?: number): string {
+  return `${START + tat}${rem === undefined ? '' : `:${rem}:${n}`}`;
+}
+
+/** A state of several lines. Instants are microseconds after the start, but in `head` and in lines after `at`. */
+interface Lines {
+  readonly at: number;
+  /** When all lines rest, and the unlabelled line: its arrival time, rest, n and top. */
+  readonly head: readonly [rests: number, tat: number, rem: number, n: number, top: number];
+  readonly given?: readonly [since: number, us: number, rem: number, until: number];
+  readonly line?: readonly [id: number, label: string, tat: number, given: number];
+}
+
+function lines({ at, head, given, line }: Lines): string {
+  const [since, us, rem, until] = given ?? [-START, 0, 0, 0];
+  const [id, label, tat, its] = line ?? [];
+  const labelled = line === undefined ? '' : `,${START + id!}:${label}:${tat}:0:${its}:0`;
+  const [rests, ...numbers] = head;
+  return `${START + at + rests}:v1:${START + at}:${numbers.join(':')}:${START + since}:${us}:${rem}:${until}${labelled}`;
 }
 
 /** One unit each 2 s, five at once. */
 const FIVE = per(5, 10_000, 5);
+/** How its line is labelled. */
+const OF_FIVE = '2000000:1:5:0';
 /** One unit each 8,571,428 4/7 µs. */
 const SEVEN = per(7, 60_000, 7);
 
@@ -203,7 +217,7 @@ const SCENES: readonly Scene[] = [
       peek('tat', [0, 1], true, [5, 0, 17 * SECOND], { put: state(17 * SECOND) }),
       // One that has passed means a full bucket.
       peek('tat, long ago', [0, 1], true, [7, 0, 0], { put: '0' }),
-      // The stored fraction has the denominator of this limit.
+      // A fraction of this limit's own size.
       peek('tat:rem:n', [0, 1], true, [4, 0, 17_142_858], { put: state(17_142_857, 2, 7) }),
       // The same without the last seventh is exactly two units: five are left.
       peek('tat:rem:n, 1/7 µs less', [0, 1], true, [5, 0, 17_142_858], {
@@ -213,22 +227,28 @@ const SCENES: readonly Scene[] = [
       peek('tat:rem:n of another limit', [0, 1], true, [4, 0, 17_142_858], {
         put: state(17_142_857, 1, 11),
       }),
-      // Until when no excess is forgiven: no part of an answer that needs no pardon.
-      peek('rests:rem:n:tat:until', [0, 1], true, [5, 0, 17_142_858], {
-        put: state(17_142_857, 1, 7, 60 * SECOND),
+      // What was given back on charges that may still be refunded is no part of an answer.
+      peek('the long form', [0, 1], true, [5, 0, 17_142_858], {
+        put: lines({
+          at: 0,
+          head: [60 * SECOND, 17_142_857, 1, 7, 61 * SECOND],
+          given: [0, 5 * SECOND, 0, 20 * SECOND],
+        }),
       }),
-      // It is kept for as long as it counts, which may be longer than the bucket takes to recover.
-      allow('a charge keeps until', [0, 1], true, [4, 0, 25_714_286], {
-        writes: [state(25_714_285, 5, 7, 60 * SECOND), 60_001],
+      // A charge keeps it, for as long as it counts, which may be longer than the bucket takes to recover.
+      allow('a charge of the long form', [0, 1], true, [4, 0, 25_714_286], {
+        writes: [
+          lines({
+            at: 0,
+            head: [60 * SECOND, 25_714_285, 5, 7, 61 * SECOND],
+            given: [0, 5 * SECOND, 0, 20 * SECOND],
+          }),
+          60_001,
+        ],
       }),
-      // The bucket itself may take longer to recover than that.
-      allow('the bucket outlasts until', [0, 1], true, [3, 0, 34_285_715], {
-        put: state(25_714_285, 5, 7, 3 * SECOND),
-        writes: [state(34_285_714, 2, 7, 3 * SECOND), 34_287],
-      }),
-      // Once `until` has come it is dropped.
-      allow('a charge drops until', [3 * SECOND, 1], true, [2, 0, 39_857_143], {
-        writes: [state(42_857_142, 6, 7), 39_859],
+      // Once all those charges have recovered the state is plain again.
+      allow('a charge drops it', [20 * SECOND, 1], true, [5, 0, 14_285_715], {
+        writes: [state(34_285_714, 2, 7), 14_287],
       }),
     ],
   },
@@ -254,13 +274,27 @@ const SCENES: readonly Scene[] = [
       }),
       // … to the last microsecond of it …
       allow('1 s beyond', [11_142_858, 1], false, [0, 3 * SECOND, 11 * SECOND]),
-      // … and more is forgiven: its own burst is recovered from here on.
-      allow('more than 1 s beyond', [11_142_857, 1], false, [0, 2 * SECOND, 10 * SECOND], {
-        writes: [state(21_142_857, 0, 1, 22_142_858), 11_002],
+      // … and so is more, which stays for others: its own recovery and 1 s count from here on.
+      allow('more than 1 s beyond', [11_142_857, 1], false, [0, 3 * SECOND, 11 * SECOND], {
+        writes: [
+          lines({ at: 11_142_857, head: [11_000_001, 11_000_001, 0, 1, 11_000_001] }),
+          11_002,
+        ],
       }),
-      // The old limit finds less debt, at the price of one extra burst.
-      allow('the old limit again', [11_142_857, 6], false, [5, 1_428_572, 10 * SECOND], {
+      // The old limit finds the whole debt.
+      allow('the old limit again', [11_142_857, 6], false, [5, 2_428_573, 11_000_001], {
         limit: SEVEN,
+      }),
+      // Its charge makes the line its own again. What the smaller top cut off counts as given back.
+      allow('charged by the old limit', [11_142_857, 1], true, [4, 0, 19_571_430], {
+        writes: [
+          lines({
+            at: 11_142_857,
+            head: [19_571_430, 19_571_429, 4, 7, 61 * SECOND],
+            given: [11_142_857, 8_571_428, 4, 19_571_430],
+          }),
+          19_573,
+        ],
       }),
     ],
   },
@@ -272,51 +306,91 @@ const SCENES: readonly Scene[] = [
       allow('before', [0, 5], true, [0, 0, 10 * SECOND], { writes: [state(10 * SECOND), 10_001] }),
       // A step of up to 1 s is jitter: no unit is granted again, and the wait includes it.
       allow('back by 1 s', [-SECOND, 1], false, [0, 3 * SECOND, 11 * SECOND]),
-      // A longer one is forgiven: the bucket is as empty as it was, now. That is stored, even by a refusal.
-      allow('back by more', [-SECOND - 1, 1], false, [0, 2 * SECOND, 10 * SECOND], {
-        writes: [state(9 * SECOND - 1, 0, 1, 10 * SECOND), 11_002],
+      // Nor is it after a longer one, which costs 1 s at most. From when on time counts is stored, even by a refusal.
+      allow('back by more', [-SECOND - 1, 1], false, [0, 3 * SECOND, 11 * SECOND], {
+        writes: [
+          lines({ at: -SECOND - 1, head: [11_000_001, 11_000_001, 0, 1, 11_000_001] }),
+          11_002,
+        ],
       }),
       // The wait that the refusal told is kept, to the microsecond.
-      allow('1 µs early', [SECOND - 2, 1], false, [0, 1, 8 * SECOND + 1]),
-      // At its time the call passes; until when no other step is forgiven stays on record.
-      allow('at its time', [SECOND - 1, 1], true, [0, 0, 10 * SECOND], {
-        writes: [state(11 * SECOND - 1, 0, 1, 10 * SECOND), 10_001],
+      allow('1 µs early', [2 * SECOND - 2, 1], false, [0, 1, 8 * SECOND + 1]),
+      // At its time the call passes, on a line of its own.
+      allow('at its time', [2 * SECOND - 1, 1], true, [0, 0, 10 * SECOND], {
+        writes: [
+          lines({
+            at: 2 * SECOND - 1,
+            head: [10_000_001, 10_000_001, 0, 1, 11_000_001],
+            line: [2 * SECOND - 1, OF_FIVE, 10 * SECOND, 0],
+          }),
+          10_002,
+        ],
       }),
-      // A second step before that is waited out.
-      allow('back again', [-5 * SECOND, 1], false, [0, 8 * SECOND - 1, 16 * SECOND - 1]),
-      // Up to the last microsecond.
-      allow('before the end', [-2, 5], false, [0, 11 * SECOND + 1, 11 * SECOND + 1]),
+      // A second step moves all lines back.
+      allow('back again', [-5 * SECOND, 1], false, [0, 2 * SECOND, 10 * SECOND], {
+        writes: [
+          lines({
+            at: -5 * SECOND,
+            head: [10_000_001, 10_000_001, 0, 1, 11_000_001],
+            given: [-5 * SECOND, 7 * SECOND - 1, 0, 10_000_001],
+            line: [2 * SECOND - 1, OF_FIVE, 10 * SECOND, 7 * SECOND - 1],
+          }),
+          10_002,
+        ],
+      }),
       // Waiting is honest here too.
-      allow('waited out', [3 * SECOND - 1, 1], true, [0, 0, 10 * SECOND], {
-        writes: [state(13 * SECOND - 1, 0, 1, 10 * SECOND), 10_001],
+      allow('waited out', [-3 * SECOND, 1], true, [0, 0, 10 * SECOND], {
+        writes: [
+          lines({
+            at: -3 * SECOND,
+            head: [10_000_001, 10_000_001, 0, 1, 11_000_001],
+            given: [-5 * SECOND, 7 * SECOND - 1, 0, 8_000_001],
+            line: [2 * SECOND - 1, OF_FIVE, 10 * SECOND, 7 * SECOND - 1],
+          }),
+          10_002,
+        ],
       }),
-      // When it is over, the state is an ordinary one.
-      allow('at the end', [10 * SECOND, 1], true, [2, 0, 5 * SECOND - 1], {
-        writes: [state(15 * SECOND - 1), 5_001],
+      // When all lines rest, the state is an ordinary one.
+      allow('at rest', [8 * SECOND, 1], true, [4, 0, 2 * SECOND], {
+        writes: [state(10 * SECOND), 2_001],
       }),
-      // A look forgives as well, and stores it: else the next look would say a later time.
+      // A look stores from when on time counts as well: else the next look would say a later time.
       peek(
         'back by an hour, looked at',
         [-3_600 * SECOND, 1],
         false,
-        [0, 2 * SECOND, 10 * SECOND],
+        [0, 3 * SECOND, 11 * SECOND],
         {
-          writes: [state(-3_590 * SECOND, 0, 1, 15 * SECOND - 1), 3_615_001],
+          writes: [
+            lines({
+              at: -3_600 * SECOND,
+              head: [3_610 * SECOND, 3_610 * SECOND, 0, 1, 3_610 * SECOND],
+            }),
+            3_610_001,
+          ],
         },
       ),
     ],
   },
   {
-    title: 'the time after a forgiven step in which no other is forgiven',
+    title: 'a state far ahead of its time',
     limit: FIVE,
     rows: [
-      // While an earlier pardon runs, an excess is waited out, however great.
-      allow('1 µs before', [0, 1], false, [0, 92 * SECOND, 100 * SECOND], {
-        put: state(100 * SECOND, 0, 1, 1),
+      // It stays as it is, and the limit recovers beside it.
+      allow('found', [0, 1], false, [0, 3 * SECOND, 11 * SECOND], {
+        put: state(100 * SECOND),
+        writes: [lines({ at: 0, head: [100 * SECOND, 100 * SECOND, 0, 1, 100 * SECOND] }), 100_001],
       }),
-      // At its end the next one is forgiven.
-      allow('at the end', [1, 1], false, [0, 2 * SECOND, 10 * SECOND], {
-        writes: [state(10 * SECOND + 1, 0, 1, 100 * SECOND), 100_001],
+      // Both lines are charged.
+      allow('in time', [3 * SECOND, 1], true, [0, 0, 10 * SECOND], {
+        writes: [
+          lines({
+            at: 3 * SECOND,
+            head: [99 * SECOND, 99 * SECOND, 0, 1, 100 * SECOND],
+            line: [3 * SECOND, OF_FIVE, 10 * SECOND, 0],
+          }),
+          99_001,
+        ],
       }),
     ],
   },
@@ -331,15 +405,35 @@ const SCENES: readonly Scene[] = [
         writes: [state(3_610 * SECOND), 10_001],
       }),
       // And back: one burst was passed too many, and no second one is.
-      allow('and back', [SECOND, 1], false, [0, 2 * SECOND, 10 * SECOND], {
-        writes: [state(11 * SECOND, 0, 1, 3_610 * SECOND), 3_609_001],
+      allow('and back', [SECOND, 1], false, [0, 3 * SECOND, 11 * SECOND], {
+        writes: [
+          lines({ at: SECOND, head: [3_609 * SECOND, 3_609 * SECOND, 0, 1, 3_609 * SECOND] }),
+          3_609_001,
+        ],
       }),
-      // Nor for another hour ahead, as that hour is not over.
+      // Another hour ahead: as if that had passed as well.
       allow('ahead again', [3_599 * SECOND, 5], true, [0, 0, 10 * SECOND], {
-        writes: [state(3_609 * SECOND, 0, 1, 3_610 * SECOND), 11_001],
+        writes: [
+          lines({
+            at: 3_599 * SECOND,
+            head: [21 * SECOND, 21 * SECOND, 0, 1, 3_609 * SECOND],
+            line: [3_599 * SECOND, OF_FIVE, 10 * SECOND, 0],
+          }),
+          21_001,
+        ],
       }),
-      // Back again, it is waited out.
-      allow('and back again', [2 * SECOND, 1], false, [0, 3_599 * SECOND, 3_607 * SECOND]),
+      // Back again, the lines move with the clock.
+      allow('and back again', [2 * SECOND, 1], false, [0, 2 * SECOND, 10 * SECOND], {
+        writes: [
+          lines({
+            at: 2 * SECOND,
+            head: [21 * SECOND, 21 * SECOND, 0, 1, 3_609 * SECOND],
+            given: [2 * SECOND, 3_597 * SECOND, 0, 21 * SECOND],
+            line: [3_599 * SECOND, OF_FIVE, 10 * SECOND, 3_597 * SECOND],
+          }),
+          21_001,
+        ],
+      }),
     ],
   },
   {
@@ -352,10 +446,10 @@ const SCENES: readonly Scene[] = [
       allow('1 s beyond it', [0, 1], false, [0, 13 * SECOND, 21 * SECOND], {
         put: state(21 * SECOND),
       }),
-      // More is forgiven, down to the greatest debt.
-      allow('more than 1 s beyond it', [0, 1], false, [0, 12 * SECOND, 20 * SECOND], {
+      // More stays for others; this limit waits no longer for it.
+      allow('more than 1 s beyond it', [0, 1], false, [0, 13 * SECOND, 21 * SECOND], {
         put: state(21 * SECOND + 1),
-        writes: [state(20 * SECOND, 0, 1, 21 * SECOND + 1), 21_002],
+        writes: [lines({ at: 0, head: [21_000_001, 21_000_001, 0, 1, 21_000_001] }), 21_002],
       }),
       // From a full bucket no more than the burst passes: a debt is not a greater burst.
       allow('a burst', [100 * SECOND, 5], true, [0, 0, 10 * SECOND], {
@@ -369,12 +463,15 @@ const SCENES: readonly Scene[] = [
     title: 'an excess in fractions of a microsecond',
     limit: per(7, 60_000, 1),
     rows: [
-      // The ceiling is 8,571,428 4/7 µs: exactly 1 s beyond it is left alone.
+      // The ceiling is 8,571,428 4/7 µs: 1 s beyond it is waited out, up to the next whole microsecond.
       peek('1 s', [0, 1], false, [0, 9_571_429, 9_571_429], { put: state(9_571_428, 4, 7) }),
-      // A seventh of a microsecond more is forgiven; until then, rounded up.
-      peek('1 s and 1/7 µs', [0, 1], false, [0, 8_571_429, 8_571_429], {
+      peek('1 s and 1/7 µs', [0, 1], false, [0, 9_571_429, 9_571_429], {
         put: state(9_571_428, 5, 7),
-        writes: [state(8_571_428, 4, 7, 9_571_429), 9_573],
+      }),
+      // What is beyond that is not.
+      peek('1 s and 4/7 µs', [0, 1], false, [0, 9_571_429, 9_571_429], {
+        put: state(9_571_429, 1, 7),
+        writes: [lines({ at: 0, head: [9_571_430, 9_571_429, 1, 7, 9_571_430] }), 9_573],
       }),
     ],
   },
@@ -388,10 +485,10 @@ const SCENES: readonly Scene[] = [
       allow('just under 2 ms', [1, 1], true, [4_998, 0, 2 * MS - 1], {
         writes: [state(2 * MS), 3],
       }),
-      // Not when it is forgiven either.
-      peek('whole milliseconds beside until', [0, 1], false, [0, MS, 5_000 * MS], {
-        put: state(5_000 * MS + SECOND + 1),
-        writes: [state(5_000 * MS, 0, 1, 6_000 * MS + 1), 6_002],
+      // Of several lines the longest counts.
+      peek('whole milliseconds of the longest', [0, 1], false, [0, 1_001 * MS, 6_000 * MS], {
+        put: state(6_000 * MS + 1),
+        writes: [lines({ at: 0, head: [6_000_001, 6_000_001, 0, 1, 6_000_001] }), 6_002],
       }),
     ],
   },

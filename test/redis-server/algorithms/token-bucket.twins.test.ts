@@ -35,6 +35,11 @@ function inRandomRuns(entries: readonly Entry[], random: Random): Grouping[] {
   return [grouped(pairs)];
 }
 
+/** Where the integers of a reply end. */
+function endOf({ entries }: Grouping): number {
+  return entries.reduce((end, { shape }) => end + shape.width, 1);
+}
+
 const GROUPINGS: readonly ((entries: readonly Entry[], random: Random) => Grouping[])[] = [
   groupedByProduction,
   (entries) => [groupedOneByOne(entries)],
@@ -94,10 +99,12 @@ describe(`TypeScript, Lua and the oracle (DRL_SEED=${seed} repeats this run)`, (
             const entries = few.map(
               (ask) => builder.build({ ...ask, key: `${g}:${ask.key}` }).entry,
             );
+            const groupings = group(entries, random);
             const replies = await Promise.all(
-              group(entries, random).map((grouping) => twin.lua.decide(grouping, now)),
+              groupings.map((grouping) => twin.lua.decide(grouping, now)),
             );
-            return replies.flatMap(({ reply }) => reply.slice(1));
+            // Without the marks that follow the integers, each by the index of its limit.
+            return replies.flatMap(({ reply }, r) => reply.slice(1, endOf(groupings[r]!)));
           }),
         );
         expect(answers).toStrictEqual(answers.map(() => answers[0]));

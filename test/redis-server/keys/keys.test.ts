@@ -5,6 +5,7 @@ import {
   concurrency,
   fixedWindow,
   RateLimiter,
+  slidingWindow,
   slidingWindowLog,
   tokenBucket,
 } from 'distributed-rate-limiter';
@@ -154,15 +155,18 @@ describe('the keys of an identity', () => {
     );
   });
 
-  test('peek writes no key, and reset removes all of them', async () => {
-    const limits = [tokenBucket(numbers), tokenBucket({ ...numbers, name: 'hourly' })];
+  test('peek writes no key, and reset removes all states but those of buckets with charges', async () => {
+    const limits = [slidingWindow(numbers), tokenBucket({ ...numbers, name: 'hourly' })];
     const limiter = limiterOf({ limits });
     await limiter.peek('user');
+    expect(await keys()).toEqual([]);
+    await limiter.reset('user');
     expect(await keys()).toEqual([]);
     await limiter.allow('user');
     expect(await keys()).toHaveLength(1);
     await limiter.reset('user');
-    expect(await keys()).toEqual([]);
+    const [key] = await keys();
+    expect(await redis.command('GET', key!)).toMatch(/^;hourly=t\d+:v1:[^;]*$/);
   });
 
   test('adding a limit keeps the keys of the others', async () => {

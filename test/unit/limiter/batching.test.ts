@@ -187,7 +187,9 @@ describe('the encoded calls', () => {
     const limiter = limiterOn(redis);
     const own = [tokenBucket({ rate: 5, period: '1h' })];
     await many(50, (i) => limiter.allow(`user:${i}`, { limits: own }));
-    expect(redis.sends[0]!.args).toEqual([expect.stringMatching(/^(?:\d+ ){8}1$/)]);
+    const { args } = redis.sends[0]!;
+    expect(args.filter((arg) => arg === 'token_bucket')).toHaveLength(1);
+    expect(args.slice(-3)).toEqual(['1', '50', '1']);
     expect(redis.sends[0]!.keys).toHaveLength(50);
   });
 

@@ -197,15 +197,15 @@ const CASES: Readonly<Record<string, Case>> = {
     left: [9],
     othersLeft: [8],
   },
-  'a bucket that became smaller has forgiven a part, and gives back only the rest': {
+  'a bucket that became smaller elsewhere still counts the charge, and gives it back': {
     limits: [bucket()],
     others: [tokenBucket({ rate: 100, period: '100s', burst: 20 })],
     cost: 60,
     meanwhile: ({ other }) => other.peek(ID),
     settle: [50],
     settled: [done(50)],
-    left: [90],
-    othersLeft: [10],
+    left: [50],
+    othersLeft: [0],
   },
   'a sliding window gives back to the window of the charge': {
     limits: [sliding()],
@@ -425,7 +425,7 @@ const CASES: Readonly<Record<string, Case>> = {
     settled: [done(0)],
     left: [100, 100],
   },
-  'what was used since a reset is given back instead, at most the estimate': {
+  'after a reset nothing is given back of what was charged before': {
     limits: [bucket()],
     cost: 20,
     meanwhile: async ({ limiter }) => {
@@ -434,7 +434,7 @@ const CASES: Readonly<Record<string, Case>> = {
     },
     settle: [0],
     settled: [done(0)],
-    left: [70],
+    left: [50],
   },
   'an overrun is charged after a reset': {
     limits: [bucket()],

@@ -25,6 +25,16 @@ interface Case {
   readonly state: string;
 }
 
+/** A bucket that was given back a part of a charge that was not its last: it remembers that until `rests`. */
+function given(
+  tat: number,
+  back: number,
+  rests: number,
+  { n = 1, top }: { n?: number; top: number },
+): string {
+  return `${NOW + rests}:v1:${NOW}:${tat}:0:${n}:${top}:${NOW}:${back}:0:${rests}`;
+}
+
 const CASES: Readonly<Record<string, Case>> = {
   'a faster rate gives back the time of the slower one': {
     from: tokenBucket({ rate: 100, period: '100s' }),
@@ -33,7 +43,7 @@ const CASES: Readonly<Record<string, Case>> = {
     others: 8, // 2 s
     actual: 5,
     settled: [5, 0],
-    state: String(NOW + 7_000_000),
+    state: given(7_000_000, 15_000_000, 22_000_000, { top: 101_000_000 }),
   },
   'a slower rate gives back the time of the faster one': {
     from: tokenBucket({ rate: 400, period: '100s', burst: 100 }),
@@ -42,7 +52,7 @@ const CASES: Readonly<Record<string, Case>> = {
     others: 8,
     actual: 4,
     settled: [4, 0],
-    state: String(NOW + 9_000_000),
+    state: given(9_000_000, 4_000_000, 13_000_000, { top: 101_000_000 }),
   },
   'a longer period gives back the time of the shorter one': {
     from: tokenBucket({ rate: 100, period: '100s' }),
@@ -51,7 +61,7 @@ const CASES: Readonly<Record<string, Case>> = {
     others: 1, // 10 s
     actual: 0,
     settled: [0, 0],
-    state: String(NOW + 10_000_000),
+    state: given(10_000_000, 20_000_000, 30_000_000, { top: 1_001_000_000 }),
   },
   'an overrun is charged at the rate of its own time': {
     from: tokenBucket({ rate: 100, period: '100s' }),
@@ -91,7 +101,7 @@ const CASES: Readonly<Record<string, Case>> = {
     cost: 5, // 714285 5/7 us, and 714286 as thirds
     actual: 2, // 428571 3/7 us are given back
     settled: [2, 0],
-    state: String(NOW + 714_286 - 428_571),
+    state: given(285_715, 428_571, 714_286, { n: 3, top: 34_333_334 }),
   },
   'a sliding window of another period gives back in the window that was charged': {
     from: slidingWindow({ rate: 100, period: '100s' }),
@@ -141,7 +151,7 @@ const CASES: Readonly<Record<string, Case>> = {
   },
 };
 
-test.each(Object.entries(CASES))('refunds by its receipt: %s', (_says, given) => {
+test.each(Object.entries(CASES))('refunds by its receipt: %s', (_says, each) => {
   const values = new Map<string, unknown>();
   const table = {
     read: (key: string) => values.get(key),
@@ -158,16 +168,16 @@ test.each(Object.entries(CASES))('refunds by its receipt: %s', (_says, given) =>
     const record = details === undefined ? undefined : '#r:1';
     return decide([{ key: 'K', shape: makeShape(verb, cost, rules), record, details }], now, table);
   };
-  const later = NOW + (given.after ?? 0);
-  ask('reserve', given.from, given.cost, NOW, reserveDetails(1_000_000));
-  if (given.others !== undefined) {
-    ask('allow', given.to, given.others, later);
+  const later = NOW + (each.after ?? 0);
+  ask('reserve', each.from, each.cost, NOW, reserveDetails(1_000_000));
+  if (each.others !== undefined) {
+    ask('allow', each.to, each.others, later);
   }
-  const details = settleDetails(given.actual, 2_500, false);
-  expect(ask('settle', given.to, 1, later, details)).toEqual([later, ...given.settled]);
-  expect(values.get('K')).toBe(given.state);
+  const details = settleDetails(each.actual, 2_500, false);
+  expect(ask('settle', each.to, 1, later, details)).toEqual([later, ...each.settled]);
+  expect(values.get('K')).toBe(each.state);
   // Settles again with another number: the same answer, and no further charge.
-  const again = settleDetails(given.actual + 7, 2_500, true);
-  expect(ask('settle', given.to, 1, later, again)).toEqual([later, ...given.settled]);
-  expect(values.get('K')).toBe(given.state);
+  const again = settleDetails(each.actual + 7, 2_500, true);
+  expect(ask('settle', each.to, 1, later, again)).toEqual([later, ...each.settled]);
+  expect(values.get('K')).toBe(each.state);
 });
