@@ -139,7 +139,7 @@ export class MemoryStore {
     if (typeof reply[1] !== 'string') {
       call.settle(reply as readonly number[], 1);
     } else {
-      const message = String(reply[1]);
+      const message = reply[1];
       call.fail(
         isCrowded(message)
           ? tooManyLimits()

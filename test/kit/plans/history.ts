@@ -1,5 +1,5 @@
 import type { Entry, Rule, Shape, Verb } from '../../../src/script/call-shape.ts';
-import type { Limit, Saved, Verdict } from '../../../src/algorithms/limit.ts';
+import type { Saved, Verdict } from '../../../src/algorithms/limit.ts';
 import type { LimitSet } from '../../../src/limiter/limit-set.ts';
 import type { Random } from '../random.mjs';
 import { NO_CLOCK } from './engine.ts';
@@ -623,5 +623,5 @@ function atOf(value: string): number {
 }
 
 function priced({ limit, plan }: Rule, units: number): Rule['plan'] {
-  return (limit as Limit).twin.price(plan, units);
+  return limit.twin.price(plan, units);
 }

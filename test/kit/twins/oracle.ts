@@ -581,7 +581,7 @@ function write({ parts }: Home, now: bigint): OracleWrite {
   if (counting.length === 0) {
     return undefined;
   }
-  const latest = counting.reduce((most, { rests }) => (rests > most ? rests : most), now);
+  const latest = counting.map(({ rests }) => rests).reduce(most, now);
   const { id, value } = counting[0]!;
   return {
     value:

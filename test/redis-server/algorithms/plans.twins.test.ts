@@ -64,12 +64,8 @@ describe(`plans in TypeScript and Lua (DRL_SEED=${seed} repeats this run)`, () =
       marks += (reply.length - width) / 2;
       awaited.push(
         lua.decide(grouping, now).then((answer) => {
-          expect({ number, now, reply: answer.reply, writes: [...answer.writes].sort() }).toEqual({
-            number,
-            now,
-            reply,
-            writes,
-          });
+          const given = { number, now, reply: answer.reply, writes: [...answer.writes].sort() };
+          return expect(given).toEqual({ number, now, reply, writes });
         }),
       );
     }

@@ -5,7 +5,6 @@ import type { Verdict } from '../../../src/algorithms/limit.ts';
 import { casesOf, check } from '../../kit/random.mjs';
 import type { Random } from '../../kit/random.mjs';
 import { CallBuilder } from '../../kit/twins/asks.ts';
-import { spacingOf } from '../../../src/algorithms/recovery.ts';
 import type { Spec } from '../../kit/twins/asks.ts';
 import { MapTable } from '../../kit/twins/map-table.ts';
 import { UNNAMED_BUCKET } from '../../../src/script/call-shape.ts';
