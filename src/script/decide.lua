@@ -6,7 +6,7 @@
               `settle` the key of the reservation record follows those of the limits
         ARGV  after the shapes runs until the end: index of a shape, number of key groups, entries per group; then for
               each entry its details, which verbs.lua reads
-  Uses: now, UNREADABLE, MAX_STATES, CROWDED, read_home, note_change, values, out, key, out_at, make_reservation_record, shapes,
+  Uses: now, UNREADABLE, MAX_STATES, CROWDED, read_home, note_change, drop_state, values, out, key, out_at, make_reservation_record, shapes,
         args, args_at, verbs
   Out:  out       now; then per entry what verbs.lua answers, and per limit the integers of its algorithm (for `reset`
                   one integer, for `renew`, `release` and `settle` none); a failed entry has its message in all of its
@@ -16,7 +16,6 @@
         homes, alone, erased, first_change   by slot: the home; the state that has a key of its own; whether `reset`
                   erased that; the index in `out` of the entry that first changed the slot
         fail      puts a message in all indexes of an entry
-        drop      takes a state out of a home
         asides    the index in `out` of a limit's first integer, then the mark that its integers do not tell; and so on
 ]]
 -- A slot is the index in KEYS at which a key first occurs.
@@ -114,16 +113,6 @@ local function parse_receipts(entry)
   return true
 end
 
-local function drop(home, id)
-  local texts = home.texts
-  home[id], texts[id] = nil, nil
-  for i = #texts, 1, -1 do
-    if texts[i] == id then
-      table.remove(texts, i)
-    end
-  end
-end
-
 local function erase(entry)
   for l = 1, #entry.shape do
     local slot, id = slot_of(entry, l), entry.shape[l].id
@@ -136,7 +125,7 @@ local function erase(entry)
         state.changed = false
       else
         home.failure = false
-        drop(home, id)
+        drop_state(home, id)
       end
     else
       values[slot], alone[slot], erased[slot] = false, nil, true

@@ -11,6 +11,7 @@
                      by id the text as stored, false for one that has changed; and by id the state, once it is loaded
         note_change  notes that the state under an id has changed, in a call that named these ids: they are written
                      first, in its order, where home-path.lua looks for them
+        drop_state   takes the state under an id out of a home
         home_value   the value after all changes, and when its last state no longer counts; nil if nothing is left
         MAX_STATES, CROWDED   the most states of one home, and the message for an entry that needs more
 ]]
@@ -25,7 +26,7 @@ local function read_home(value)
   local plain = string.match(value, '^(%d+)[^;]*$')
   if plain and tonumber(plain) < FIRST_INEXACT then
     texts[1], texts['=t'] = '=t', value
-    return { texts = texts, front = {}, failure = false }
+    return { texts = texts, front = {}, failure = false, rested = tonumber(plain) < now }
   end
   local at = 1
   repeat
@@ -57,7 +58,34 @@ local function order_of(home)
   return ids
 end
 
+local function drop_text(home, id)
+  local texts = home.texts
+  home[id], texts[id] = nil, nil
+  for i = #texts, 1, -1 do
+    if texts[i] == id then
+      table.remove(texts, i)
+    end
+  end
+end
+
+-- A write for another id drops the unnamed bucket's text that no longer counts, be it unreadable.
+local function drop_rested(home, id)
+  if home.rested and id ~= '=t' then
+    home.rested = false
+    local state = home['=t']
+    if home.texts['=t'] and (not state or state.failure) then
+      drop_text(home, '=t')
+    end
+  end
+end
+
+local function drop_state(home, id)
+  drop_rested(home, id)
+  drop_text(home, id)
+end
+
 local function note_change(home, id, named)
+  drop_rested(home, id)
   local texts = home.texts
   if home.front ~= named then
     for i, each in ipairs(order_of(home)) do

@@ -29,6 +29,8 @@ export class Home {
   failure: string | undefined;
   /** The ids that the last change named. They are written first, in its order: there home-path.lua looks for them. */
   #front: readonly string[] = [];
+  /** Whether the only text is the unnamed token bucket's, and no longer counts. */
+  #rested = false;
   /** By id, in order: the text as stored; undefined for a state that has changed. */
   #texts = new Map<string, string | undefined>();
   readonly #loaded = new Map<string, { state: State | undefined; twin: Twin }>();
@@ -39,8 +41,12 @@ export class Home {
     }
     if (typeof value !== 'string' || value === '') {
       this.failure = UNREADABLE;
-    } else if (Number(PLAIN.exec(value)?.[1]) < FIRST_INEXACT) {
+      return;
+    }
+    const rests = Number(PLAIN.exec(value)?.[1]);
+    if (rests < FIRST_INEXACT) {
       this.#texts.set(UNNAMED_BUCKET, value);
+      this.#rested = rests < now;
     } else {
       this.#read(value, now);
     }
@@ -80,6 +86,7 @@ export class Home {
 
   /** Notes that the state under this id has changed, in a call that named these. */
   note(id: string, named: readonly string[]): void {
+    this.#dropRested(id);
     if (this.#front !== named) {
       if (this.#front.length > 0) {
         this.#texts = new Map(this.#order().map((each) => [each, this.#texts.get(each)]));
@@ -87,6 +94,18 @@ export class Home {
       this.#front = named;
     }
     this.#texts.set(id, undefined);
+  }
+
+  /** A write for another id drops the unnamed bucket's text that no longer counts, be it unreadable. */
+  #dropRested(id: string): void {
+    if (this.#rested && id !== UNNAMED_BUCKET) {
+      this.#rested = false;
+      const isChanged = this.#texts.get(UNNAMED_BUCKET) === undefined;
+      if (!isChanged && this.#loaded.get(UNNAMED_BUCKET)?.state === undefined) {
+        this.#texts.delete(UNNAMED_BUCKET);
+        this.#loaded.delete(UNNAMED_BUCKET);
+      }
+    }
   }
 
   /** The ids in the order in which they are written. */
@@ -99,6 +118,7 @@ export class Home {
 
   /** Forgets the state under this id; all of them if the value cannot be read. */
   erase(id: string): void {
+    this.#dropRested(id);
     this.failure = undefined;
     this.#texts.delete(id);
     this.#loaded.delete(id);

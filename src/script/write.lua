@@ -3,7 +3,7 @@
   that depends on it fails, and no other. Twin of the end of decide.ts.
 
   In:   what decide.lua leaves
-  Uses: now, ttl_of, out, homes, alone, erased, first_change, entries, slot_of, fail, home_value, drop, asides
+  Uses: now, ttl_of, out, homes, alone, erased, first_change, entries, slot_of, fail, home_value, drop_state, asides
   Out:  the reply; on a replica, which decides nothing, an error instead
 ]]
 local failures = {} -- by slot: why the write failed
@@ -35,7 +35,7 @@ local function drop_forgotten(home)
   for i = #home.texts, 1, -1 do
     local id = home.texts[i]
     if home[id] and home[id].forgotten then
-      drop(home, id)
+      drop_state(home, id)
       found = true
     end
   end

@@ -78,6 +78,8 @@ interface Home {
   parts: Map<string, Part>;
   unreadable: boolean;
   changed: boolean;
+  /** Whether it is one state without an id that rests: any write of another state drops it, be it unreadable. */
+  rested: boolean;
 }
 
 const SECOND = 1_000_000n;
@@ -140,6 +142,9 @@ export class Oracle {
       home.changed = true;
       call.ids.forEach((id, i) => {
         const part = home.parts.get(id);
+        if (id !== '=t') {
+          dropRested(home);
+        }
         if (part === undefined) {
           return;
         }
@@ -418,7 +423,17 @@ function load(part: Part, now: bigint): void {
 }
 
 /** Notes a change by a call that names these ids: they are written first. */
+function dropRested(home: Home): void {
+  const part = home.parts.get('=t');
+  if (home.rested && part?.changed === false && typeof part.state !== 'object') {
+    home.parts.delete('=t');
+  }
+}
+
 function note(home: Home, ids: readonly string[], held: readonly Part[], part: Part): void {
+  if (home.parts.get('=t') !== part) {
+    dropRested(home);
+  }
   part.changed = true;
   home.changed = true;
   const named = ids.flatMap((id, i) => {
@@ -540,7 +555,7 @@ function parseLong(value: string): State | 'unreadable' {
 
 /** A home is one state, or `;id` and a state for each limit, which begins with the instant at which it rests. */
 function readHome(value: string | undefined, now: bigint): Home {
-  const home: Home = { parts: new Map(), unreadable: false, changed: false };
+  const home: Home = { parts: new Map(), unreadable: false, changed: false, rested: false };
   const add = (id: string, text: string): void => {
     home.parts.set(id, { text, state: undefined, changed: false, moved: false });
   };
@@ -550,6 +565,7 @@ function readHome(value: string | undefined, now: bigint): Home {
   const plain = /^([0-9]+)[^;]*$/.exec(value)?.[1];
   if (plain !== undefined && BigInt(plain) < LIMIT_OF_NUMBERS) {
     add('=t', value);
+    home.rested = BigInt(plain) < now;
     return home;
   }
   const [before, ...parts] = value.split(';');
