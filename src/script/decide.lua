@@ -6,7 +6,7 @@
               `settle` the key of the reservation record follows those of the limits
         ARGV  after the shapes runs until the end: index of a shape, number of key groups, entries per group; then for
               each entry its details, which verbs.lua reads
-  Uses: now, UNREADABLE, MAX_STATES, CROWDED, read_home, note_change, drop_state, values, out, key, out_at, make_reservation_record, shapes,
+  Uses: now, UNREADABLE, MAX_STATES, CROWDED, read_home, note_change, drop_state, remembers_resets, values, out, key, out_at, make_reservation_record, shapes,
         args, args_at, verbs
   Out:  out       now; then per entry what verbs.lua answers, and per limit the integers of its algorithm (for `reset`
                   one integer, for `renew`, `release` and `settle` none); a failed entry has its message in all of its
@@ -119,7 +119,7 @@ local function erase(entry)
     if id then
       local home = home_of(slot)
       local plan = entry.shape[l]
-      local state = plan.algorithm.reset and not home.failure and state_in(home, plan)
+      local state = plan.algorithm.reset and remembers_resets(home) and state_in(home, plan)
       if state and not state.failure and plan.algorithm.reset(state, plan) then
         note_change(home, id, entry.shape.ids)
         state.changed = false

@@ -131,7 +131,7 @@ function decideAll(entries: readonly Entry[], now: number, table: Table): (numbe
         const home = suffix === '' ? homeOf(key) : undefined;
         if (home !== undefined) {
           const state =
-            twin.reset === undefined || home.failure !== undefined
+            twin.reset === undefined || !home.remembersResets
               ? undefined
               : home.state(id, twin, now);
           if (state !== undefined && twin.reset!(state, plan, now)) {

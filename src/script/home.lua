@@ -13,9 +13,12 @@
                      first, in its order, where home-path.lua looks for them
         drop_state   takes the state under an id out of a home
         home_value   the value after all changes, and when its last state no longer counts; nil if nothing is left
+        remembers_resets   whether a reset may leave behind what makes older receipts worthless
         MAX_STATES, CROWDED   the most states of one home, and the message for an entry that needs more
 ]]
 local MAX_STATES = 32
+-- Most states of a home that remembers resets: a call under 16 more limits still finds room.
+local MAX_REMEMBERING = 16
 local CROWDED = 'CROWDED The identity has 32 states that still count, and no room for another'
 
 local function read_home(value)
@@ -42,6 +45,10 @@ local function read_home(value)
     at = stop + 1
   until at > #value
   return { texts = texts, front = {}, failure = failure }
+end
+
+local function remembers_resets(home)
+  return not home.failure and #home.texts <= MAX_REMEMBERING
 end
 
 -- The ids in the order in which they are written.

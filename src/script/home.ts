@@ -4,6 +4,8 @@ import { UNNAMED_BUCKET } from './call-shape.ts';
 
 /** Most states of one home that still count. */
 const MAX_STATES = 32;
+/** Most states of a home that remembers resets: a call under 16 more limits still finds room. */
+const MAX_REMEMBERING = 16;
 
 export const UNREADABLE = 'UNREADABLE The stored value is not a state that this library writes';
 const CROWDED = 'CROWDED The identity has 32 states that still count, and no room for another';
@@ -72,6 +74,11 @@ export class Home {
   crowded(ids: readonly string[]): string | undefined {
     const fresh = ids.filter((id) => !this.#texts.has(id)).length;
     return this.#texts.size + fresh > MAX_STATES ? CROWDED : undefined;
+  }
+
+  /** Whether a reset may leave behind what makes older receipts worthless. */
+  get remembersResets(): boolean {
+    return this.failure === undefined && this.#texts.size <= MAX_REMEMBERING;
   }
 
   /** The state under this id, a fresh one for none; undefined if it cannot be read. */

@@ -83,7 +83,8 @@ function readReplies(
 /** Whether reply[from..] holds only marks that the integers do not tell: pairs of an index and a text. */
 function areMarks(reply: readonly unknown[], from: number): boolean {
   for (let i = from; i < reply.length; i += 2) {
-    if (!(Number(reply[i]) < from) || typeof reply[i + 1] !== 'string') {
+    const at = Number(reply[i]);
+    if (!(Number.isInteger(at) && at > 0 && at < from) || typeof reply[i + 1] !== 'string') {
       return false;
     }
   }

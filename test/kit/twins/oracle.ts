@@ -150,6 +150,7 @@ export class Oracle {
         }
         load(part, now);
         if (
+          home.parts.size > 16 ||
           part.state === 'unreadable' ||
           !reset(part.state!, call.limits[i] as OracleLimit, now)
         ) {

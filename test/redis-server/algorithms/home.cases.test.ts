@@ -25,6 +25,9 @@ const W = (used: number): string => `;w=s${NOW + 2 * HOUR}:${HOUR}:${INDEX}:0:${
 const F = (used: number): string => `;f=f${NOW + HOUR}:${HOUR}:${used}`;
 const B = (hours: number): string => `;b=t${NOW + hours * HOUR}`;
 const UNNAMED = (hours: number): string => `;=t${NOW + hours * HOUR}`;
+/** A bucket without a charge, whose receipts from before now are worthless. */
+const WORTHLESS = (hours: number): string =>
+  `${NOW + hours * HOUR}:v1:${NOW}:0:0:1:${9 * HOUR + 1_000_000}:${NOW}:${hours * HOUR}:0:${hours * HOUR}`;
 /** States that still count, each of a limit of its own. */
 const many = (count: number): string =>
   Array.from({ length: count }, (_, i) => `;limit-${i}=t${NOW + HOUR}`).join('');
@@ -105,8 +108,26 @@ const CASES: Readonly<Record<string, Row>> = {
   'reset of some limits keeps the others': {
     stored: F(1) + B(1) + W(1),
     verb: 'reset',
+    limits: [f],
+    left: [B(1) + W(1), 2],
+  },
+  'reset of a bucket remembers, as long as its charges, that older receipts are worthless': {
+    stored: F(1) + B(1) + W(1),
+    verb: 'reset',
     limits: [b],
-    left: [F(1) + W(1), 2],
+    left: [`;b=t${WORTHLESS(1)}${F(1)}${W(1)}`, 2],
+  },
+  'reset of the unnamed bucket alone remembers it, too': {
+    stored: String(NOW + HOUR),
+    verb: 'reset',
+    limits: [bucket],
+    left: [WORTHLESS(1), 1],
+  },
+  'reset beside more than 16 states leaves nothing behind': {
+    stored: many(16) + B(1),
+    verb: 'reset',
+    limits: [b],
+    left: [many(16), 1],
   },
   'reset of all but the unnamed bucket returns to the plain text': {
     stored: F(1) + UNNAMED(1),
@@ -115,15 +136,15 @@ const CASES: Readonly<Record<string, Row>> = {
     left: [String(NOW + HOUR), 1],
   },
   'reset deletes the key once nothing is left': {
-    stored: F(1) + B(1),
+    stored: F(1) + W(1) + B(0),
     verb: 'reset',
-    limits: [b, f],
+    limits: [w, b, f],
     left: 'deleted',
   },
   'reset deletes the key if what is left rests': {
-    stored: `;x=q${NOW - 1}${B(1)}`,
+    stored: `;x=q${NOW - 1}${F(1)}`,
     verb: 'reset',
-    limits: [b],
+    limits: [f],
     left: 'deleted',
   },
   'reset of any limit deletes a value whose states cannot be told apart': {

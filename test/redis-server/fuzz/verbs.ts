@@ -51,16 +51,35 @@ class DamagedClient extends FakeClient {
     this.shown = [];
   }
 
-  /** Whether the last reply was well-formed: its length is right, and it holds only whole numbers. */
+  /** Where the integers of the right reply end. Pairs follow: the index of an integer, and a receipt. */
+  get #end(): number {
+    const { right } = this.came!;
+    const receipt = right.findIndex((each) => !isWhole(each));
+    return receipt < 0 ? right.length : receipt - 1;
+  }
+
+  /** Whether the last reply was well-formed: as many whole numbers as the right one, then pairs. */
   get wellFormed(): boolean {
-    const { reply, right } = this.came ?? { reply: undefined, right: [] };
-    return Array.isArray(reply) && reply.length === right.length && reply.every(isWhole);
+    const { reply } = this.came ?? {};
+    if (!Array.isArray(reply) || reply.length < this.#end) return false;
+    const end = this.#end;
+    const pairs = reply.slice(end);
+    return (
+      reply.slice(0, end).every(isWhole) &&
+      pairs.length % 2 === 0 &&
+      pairs.every((each, i) =>
+        i % 2 === 1 ? typeof each === 'string' : isWhole(each) && each > 0 && each < end,
+      )
+    );
   }
 
   /** Whether the last reply came unchanged. */
   get truthful(): boolean {
     const { reply, right } = this.came ?? {};
-    return this.wellFormed && (reply as unknown[]).every((each, i) => Number(each) === right?.[i]);
+    return (
+      this.wellFormed &&
+      (reply as unknown[]).every((each, i) => String(each) === String(right?.[i]))
+    );
   }
 
   protected async receive({ command, script, keys, args }: Send): Promise<unknown> {
@@ -70,7 +89,7 @@ class DamagedClient extends FakeClient {
       this.shown.push(error);
       throw error;
     }
-    const right: number[] = await this.#server
+    const right: (number | string)[] = await this.#server
       .command(command, script, keys.length, ...keys, ...args)
       .catch((error: Error) => {
         throw new ReplyError(error.message);

@@ -131,6 +131,9 @@ const GARBAGE = [
   'held;9000000000000000;5;1:1;1:1;1:1;1:1;1:1\n',
   'held;9000000000000000;5;-;-;-;-;-',
   'held;9000000000000000;5;1000:7;1000:0;0:1',
+  'held;9000000000000000;5;1000:1:1760000000000000:0',
+  'held;9000000000000000;5;1000:1:7:1',
+  'held;9000000000000000;5;1000:1:7:0:1:0:0,1:2:0:0',
   'settled;9000000000000000;3;4',
   'settled;0;3;4',
   '',
@@ -201,8 +204,11 @@ async function runTrace(random: Random, id: number, seen: Seen): Promise<void> {
     step += entries.length;
     const reply = decide(entries, now, together);
     const writes = takeWrites(together);
-    const apart = entries.flatMap((entry) => decide([entry], now, singly).slice(1));
-    agree(`one by one, trace ${id} at ${now}`, apart, reply.slice(1));
+    // Without the receipts that follow the integers, each by the index of its limit in the reply.
+    const apart = entries.flatMap((entry) =>
+      decide([entry], now, singly).slice(1, 1 + entry.shape.width),
+    );
+    agree(`one by one, trace ${id} at ${now}`, apart, reply.slice(1, 1 + apart.length));
     count(entries, reply, seen);
     const { keys, args, taken } = encodeCalls(
       entries as readonly unknown[] as readonly Call[],

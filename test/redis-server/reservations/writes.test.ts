@@ -68,11 +68,12 @@ async function run(
 const OOM = 'OOM command not allowed';
 const HELD = `held;${NOW + 60_000_000};10`;
 const TAT = String(NOW + 10_000_000);
+const RECEIPT = `1000000:1:${TAT}:0`;
 
 test('a reservation and its record are written in one call', async () => {
   expect(await run(reserve([bucket], '#r:1'))).toEqual({
     out: [10_000_000],
-    left: { K: TAT, '{K}#r:1': `${HELD};1000000:1` },
+    left: { K: TAT, '{K}#r:1': `${HELD};${RECEIPT}` },
   });
 });
 
@@ -88,7 +89,7 @@ test('a reservation that cannot be charged under one limit leaves no record', as
 });
 
 test('a settlement that cannot be recorded refunds and charges nothing', async () => {
-  const before = { K: TAT, '{K}#r:full': `${HELD};1000000:1` };
+  const before = { K: TAT, '{K}#r:full': `${HELD};${RECEIPT}` };
   for (const actual of [0, 50]) {
     await connection.command('MSET', ...Object.entries(before).flat());
     expect(await run(settle([bucket], '#r:full', actual))).toEqual({
