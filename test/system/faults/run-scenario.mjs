@@ -163,5 +163,16 @@ export async function chargesOf(redis, pattern = `${NAMESPACE}:*`) {
   const [seconds, micros] = await redis.command('TIME');
   const now = Number(seconds) * 1e6 + Number(micros);
   const values = await Promise.all(keys.map((key) => redis.command('GET', key)));
-  return values.reduce((sum, tat) => sum + Math.ceil((Number(tat) - now) / UNIT_US), 0);
+  return values.reduce((sum, value) => sum + Math.ceil((arrivalOf(value) - now) / UNIT_US), 0);
+}
+
+/**
+ * The arrival time by which the limiter's own limit is counted. Beside a plan's it stands in microseconds after the
+ * last charge.
+ *
+ * @param {string} value
+ */
+function arrivalOf(value) {
+  const [, at, tat] = /^\d+:v1:(\d+):(\d+):/.exec(value) ?? [];
+  return tat === undefined ? Number(value) : Number(at) + Number(tat);
 }

@@ -23,7 +23,7 @@ const PROCESSES = 8;
 const DECISIONS = isLong ? 125_000 : 8_000;
 const SEQUENCE = 'history-sequence';
 /** The number of calls that `ready` makes. */
-const PROBES = 6 + 32;
+const PROBES = 8 + 32;
 const POISON = 'not a state';
 
 const plans: Record<string, Numbers[]> = {
@@ -63,7 +63,7 @@ const recordingScript = scriptThatAlso({
       present = present .. redis.call('EXISTS', KEYS[k])
     end
   `,
-  last: 'out[out_at] = present\nout[out_at + 1] = sequence',
+  last: 'out[#out + 1] = present\nout[#out + 1] = sequence',
 });
 
 interface Recorded {
@@ -80,8 +80,12 @@ function merge(histories: readonly History[]): Recorded[] {
   return histories
     .flatMap(({ asked, batches }) => {
       const known = asked.map(shapeAsked);
-      return batches.map(({ sequence, present, keys, asked: places, reply }) => {
-        const entries = keys.map((key, i) => ({ key, shape: known[places[i]!]! }));
+      return batches.map(({ sequence, present, keys, asked: places, details, reply }) => {
+        const entries = keys.map((key, i) => ({
+          key,
+          shape: known[places[i]!]!,
+          details: details[i]!,
+        }));
         return {
           sequence,
           now: Number(reply[0]),
@@ -255,7 +259,7 @@ describe(`the history of ${PROCESSES} processes`, () => {
       Array.from({ length: sequence }, (_, i) => i + 1),
     );
     const decisions = history.reduce((sum, { entries }) => sum + entries.length, 0);
-    // One `ready()` for each process: a call and its reset.
+    // One `ready()` for each process: two calls that are refunded and reset, looks, and those that look for a proxy.
     expect(decisions).toBe(PROCESSES * (DECISIONS + PROBES));
     expect(decisions).toBeGreaterThanOrEqual(50_000);
     const count = (of: 'allowed' | 'refused' | 'failed'): number =>

@@ -23,6 +23,7 @@ import { Random } from '../../kit/random.mjs';
  * @property {number} sequence
  * @property {string} present
  * @property {string[]} keys of its calls, in order
+ * @property {(readonly string[])[]} details of each call
  * @property {number[]} asked of each call, its place in the process's list
  * @property {(number | string)[]} reply the time, then the integers of every call
  *
@@ -50,6 +51,7 @@ await runAsWorker(
           sequence,
           present,
           keys: calls.map(({ key }) => key),
+          details: calls.map(({ details }) => details ?? []),
           asked: calls.map(({ shape }) => shapes.placeOf(shape)),
           reply: [Number(values[0]), ...values.slice(1)],
         });
