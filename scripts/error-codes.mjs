@@ -20,8 +20,9 @@ export const errors = {
   },
   ERR_INVALID_IDENTITY: {
     from: 'every call that takes an identity',
-    meaning: 'The identity is empty, too long, malformed, or of a type that identifies no caller.',
-    cure: 'Pass a non-empty string of at most 1,024 bytes, a safe integer, a bigint, or an array of these.',
+    meaning:
+      'The identity is empty, too long, malformed, or of a type that identifies no caller. Where limits say `by`: it is no object of exactly the parts that they count by.',
+    cure: 'Pass a non-empty string of at most 1,024 bytes, a safe integer, a bigint, or an array of these. Where limits say `by`, pass each part by name, `null` for none.',
   },
   ERR_INVALID_COST: {
     from: 'every call that takes a cost or units',

@@ -1,4 +1,5 @@
 export { RateLimiter } from './limiter/rate-limiter.ts';
+export type { LimiterOf } from './limiter/rate-limiter.ts';
 export { concurrency } from './algorithms/concurrency.ts';
 export { fixedWindow } from './algorithms/fixed-window.ts';
 export { slidingWindow } from './algorithms/sliding-window.ts';
@@ -46,7 +47,7 @@ export type {
   StoreStateMessage,
   StoreSubmission,
 } from './observe/messages.ts';
-export type { Identity } from './base/identity.ts';
+export type { CounterOf, Identity, IdentityOf, IdentityParts } from './base/identity.ts';
 export type { Lease, LeaseHandle } from './limiter/lease.ts';
 export type { Hooks, RateLimiterOptions } from './limiter/limiter-options.ts';
 export type { FailStrategy } from './base/decision.ts';

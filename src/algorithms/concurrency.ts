@@ -6,7 +6,10 @@ import { FIRST_INEXACT, JITTER, Limit } from './limit.ts';
 import type { Algorithm, LimitOptions, Plan, Encoded, State, Verdict } from './limit.ts';
 
 /** The numbers of a concurrency limit. */
-export interface ConcurrencyOptions extends Omit<LimitOptions, 'maxDebt'> {
+export interface ConcurrencyOptions<By extends string = never> extends Omit<
+  LimitOptions<By>,
+  'maxDebt'
+> {
   /** Most holders at once: a whole number from 1 to 100,000. */
   max: number;
   /**
@@ -182,7 +185,7 @@ export class Concurrency extends Limit {
   /** A lease's lifetime, in milliseconds. */
   readonly ttlMs: number;
 
-  constructor(options: ConcurrencyOptions) {
+  constructor(options: ConcurrencyOptions<string>) {
     const given = new GivenOptions(CONCURRENCY, options);
     super(given);
     this.capacity = given.required('max', (option, value) =>
@@ -215,6 +218,8 @@ export class Concurrency extends Limit {
  * await using lease = await limiter.acquire('user:12345');
  * if (lease.allowed) await work();
  */
-export function concurrency(options: ConcurrencyOptions): Limit {
+export function concurrency<const By extends string = never>(
+  options: ConcurrencyOptions<By>,
+): Limit<string, By> {
   return new Concurrency(options);
 }

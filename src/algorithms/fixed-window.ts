@@ -10,7 +10,7 @@ import { FIRST_INEXACT, JITTER, Limit, readPeriod, readRate } from './limit.ts';
 import type { Algorithm, LimitOptions, Encoded, State, Verdict } from './limit.ts';
 
 /** The numbers of a fixed window. */
-export interface FixedWindowOptions extends LimitOptions {
+export interface FixedWindowOptions<By extends string = never> extends LimitOptions<By> {
   /** Units allowed per window: a whole number from 0 to 1,000,000,000. Under 0 nothing passes. */
   rate: number;
   /**
@@ -218,7 +218,7 @@ class FixedWindow extends Limit {
   readonly #period: number | undefined;
   readonly #calendar: Calendar | undefined;
 
-  constructor(options: FixedWindowOptions) {
+  constructor(options: FixedWindowOptions<string>) {
     const given = new GivenOptions(FIXED_WINDOW, options);
     super(given);
     this.rate = given.required('rate', readRate);
@@ -287,6 +287,8 @@ function fixedWindowPlan(
  * fixedWindow({ rate: 10_000, period: 'month', anchor: '2026-01-31' });          // from the 31st, or a month's last day
  * fixedWindow({ rate: 50, period: 'week', weekStart: 'sunday' });
  */
-export function fixedWindow(options: FixedWindowOptions): Limit {
+export function fixedWindow<const By extends string = never>(
+  options: FixedWindowOptions<By>,
+): Limit<string, By> {
   return new FixedWindow(options);
 }

@@ -1,6 +1,7 @@
 import type { AlgorithmName } from '../base/decision.ts';
 import { readDuration } from '../base/duration.ts';
-import { readBoolean, readInteger, readName } from '../options/read-options.ts';
+import { invalidOption } from '../base/errors.ts';
+import { isName, readBoolean, readInteger, readName } from '../options/read-options.ts';
 import type { GivenOptions } from '../options/read-options.ts';
 
 /** From here on doubles skip whole numbers. */
@@ -122,10 +123,16 @@ interface Lending<P extends Plan = Plan, S extends State = State> {
   release(state: S, plan: P, now: number): void;
 }
 
-/** Options of every limit. */
-export interface LimitOptions {
+/** Options of every limit. `By` is the union of the parts that it is given. */
+export interface LimitOptions<By extends string = never> {
   /** In decisions, headers, metrics and keys: `[A-Za-z0-9._-]{1,64}`. One limit of a limiter may have none. */
   name?: string;
+  /**
+   * The parts of the identity that this limit counts by: `'org'`, or `['org', 'user']`, a set of at most 8 names of
+   * `[A-Za-z0-9._-]{1,64}`. `[]` is one counter for all. If one limit of a limiter says `by`, all must, and identities
+   * are named parts: `{ org: 'acme', user: 42 }`.
+   */
+  by?: By | readonly By[];
   /**
    * Count and report what this limit would refuse, but never refuse: to try a limit on real traffic. It is charged
    * for calls that pass it and all enforced limits. Default false.
@@ -143,15 +150,19 @@ export const DEFAULT_LIMIT_NAME = 'default';
 
 /**
  * One rule: an algorithm and its numbers. Made by `tokenBucket(…)`, `slidingWindow(…)`, `slidingWindowLog(…)`,
- * `fixedWindow(…)`, `concurrency(…)`.
+ * `fixedWindow(…)`, `concurrency(…)`. `By` is the union of the parts of an identity that it counts by; `never` for
+ * whole identities.
  *
  * @example
  * const perMinute: Limit = tokenBucket({ name: 'per-minute', rate: 100, period: '1m' });
+ * const perOrg: Limit<string, 'org'> = tokenBucket({ name: 'per-org', by: 'org', rate: 1_000, period: '1m' });
  */
-export abstract class Limit {
+export abstract class Limit<Name extends string = string, By extends string = never> {
   abstract readonly algorithm: AlgorithmName | 'block';
   /** In decisions, headers, metrics and keys. `'default'` if the limit was given none. */
-  readonly name: string;
+  readonly name: Name;
+  /** The parts of the identity that it counts by, sorted; undefined if it counts by whole identities. */
+  readonly by: readonly By[] | undefined;
   /** Whether it only counts and reports. */
   readonly shadow: boolean;
   /** Units that may be owed. */
@@ -174,7 +185,8 @@ export abstract class Limit {
   /** @internal */
   constructor(given?: GivenOptions) {
     this.#given = given?.values;
-    this.name = given?.optional('name', readName, undefined) ?? DEFAULT_LIMIT_NAME;
+    this.name = (given?.optional('name', readName, undefined) ?? DEFAULT_LIMIT_NAME) as Name;
+    this.by = given?.optional('by', readBy, undefined) as readonly By[] | undefined;
     this.shadow = given?.optional('shadow', readBoolean, undefined) ?? false;
     this.maxDebt = given?.optional('maxDebt', readDebt, undefined) ?? 0;
   }
@@ -190,9 +202,12 @@ export abstract class Limit {
 
   /** @internal This limit as a plan that is passed with a call, in place of the limiter's own limit of its name. */
   insteadOf(_own: Limit | undefined): Limit {
-    return this;
+    return this as Limit<string, string> as Limit;
   }
 }
+
+/** A limit, whatever parts of an identity it counts by. */
+export type AnyLimit = Limit<string, string>;
 
 /** Marks the limits of every copy of the package. */
 export const LIMIT_BRAND: unique symbol = Symbol.for('distributed-rate-limiter.Limit');
@@ -200,6 +215,23 @@ Object.defineProperty(Limit.prototype, LIMIT_BRAND, { value: true });
 
 function readDebt(option: string, value: unknown): number {
   return readInteger(option, value, 0, MAX_UNITS);
+}
+
+/** Each part is digested for each call. */
+const MAX_PARTS = 8;
+
+/** Reads a set of names of parts, which come back sorted. */
+export function readBy(option: string, value: unknown): readonly string[] {
+  const names: readonly unknown[] = Array.isArray(value) ? value : [value];
+  if (names.length > MAX_PARTS || !names.every(isName)) {
+    throw invalidOption(
+      option,
+      `the name of a part, or an array of at most ${MAX_PARTS}, each of 1 to 64 of A-Z a-z 0-9 . _ -`,
+      value,
+      "Name the parts of the identity to count by: 'org', or ['org', 'user'].",
+    );
+  }
+  return Object.freeze([...new Set(names)].sort());
 }
 
 /** 0 is the limit under which nothing passes. */

@@ -7,7 +7,7 @@ import type { Algorithm, Limit, LimitOptions, Encoded, State, Verdict } from './
 import { WindowLimit } from './window-limit.ts';
 
 /** The numbers of a sliding window log. */
-export interface SlidingWindowLogOptions extends LimitOptions {
+export interface SlidingWindowLogOptions<By extends string = never> extends LimitOptions<By> {
   /** Units allowed per period: a whole number from 0 to 1,000,000,000. Under 0 nothing passes. Every instant of one period at which calls passed is stored. */
   rate: number;
   /** The length of the windows in which the limit holds: `'1m'`, or a number of seconds; from 1 ms to 366 days. */
@@ -351,7 +351,7 @@ class SlidingWindowLog extends WindowLimit {
   readonly algorithm = 'sliding_window_log';
   readonly twin: Algorithm = slidingWindowLogTwin;
 
-  constructor(options: SlidingWindowLogOptions) {
+  constructor(options: SlidingWindowLogOptions<string>) {
     super(SLIDING_WINDOW_LOG, options);
     Object.freeze(this);
   }
@@ -373,6 +373,8 @@ class SlidingWindowLog extends WindowLimit {
  * @example
  * slidingWindowLog({ name: 'password-resets', rate: 5, period: '1h' });
  */
-export function slidingWindowLog(options: SlidingWindowLogOptions): Limit {
+export function slidingWindowLog<const By extends string = never>(
+  options: SlidingWindowLogOptions<By>,
+): Limit<string, By> {
   return new SlidingWindowLog(options);
 }

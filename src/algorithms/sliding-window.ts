@@ -7,7 +7,7 @@ import type { Algorithm, Limit, LimitOptions, Encoded, State, Verdict } from './
 import { WindowLimit } from './window-limit.ts';
 
 /** The numbers of a sliding window. */
-export interface SlidingWindowOptions extends LimitOptions {
+export interface SlidingWindowOptions<By extends string = never> extends LimitOptions<By> {
   /** Units allowed per period: a whole number from 0 to 1,000,000,000. Under 0 nothing passes. */
   rate: number;
   /** The length of the window: `'1m'`, or a number of seconds; from 1 ms to 366 days. */
@@ -277,7 +277,7 @@ class SlidingWindow extends WindowLimit {
   readonly algorithm = 'sliding_window';
   readonly twin: Algorithm = slidingWindowTwin;
 
-  constructor(options: SlidingWindowOptions) {
+  constructor(options: SlidingWindowOptions<string>) {
     super(SLIDING_WINDOW, options);
     Object.freeze(this);
   }
@@ -296,6 +296,8 @@ class SlidingWindow extends WindowLimit {
  * @example
  * slidingWindow({ name: 'hourly', rate: 1_000, period: '1h' });
  */
-export function slidingWindow(options: SlidingWindowOptions): Limit {
+export function slidingWindow<const By extends string = never>(
+  options: SlidingWindowOptions<By>,
+): Limit<string, By> {
   return new SlidingWindow(options);
 }

@@ -27,7 +27,7 @@ import { MAX_RECOVERY_US, recovery, spacingOf, unitsWithin } from './recovery.ts
 import type { Spacing } from './recovery.ts';
 
 /** The numbers of a token bucket. */
-export interface TokenBucketOptions extends LimitOptions {
+export interface TokenBucketOptions<By extends string = never> extends LimitOptions<By> {
   /** Units allowed per period: a whole number from 0 to 1,000,000,000. Under 0 nothing passes. */
   rate: number;
   /** The time that `rate` refers to: `'1m'`, or a number of seconds such as `60`; from 1 ms to 366 days. */
@@ -273,7 +273,7 @@ class TokenBucket extends Limit {
   readonly #options: TokenBucketOptions;
   readonly #beside: OwnNumbers | null | undefined;
 
-  constructor(options: TokenBucketOptions, beside?: OwnNumbers | null) {
+  constructor(options: TokenBucketOptions<string>, beside?: OwnNumbers | null) {
     const given = new GivenOptions(TOKEN_BUCKET, options);
     super(given);
     const rate = given.required('rate', readRate);
@@ -340,6 +340,8 @@ class TokenBucket extends Limit {
  * tokenBucket({ rate: 100, period: '1m' });                                // 100 at once, one more every 600 ms
  * tokenBucket({ name: 'steady', rate: 10, period: '1s', burst: 1 });       // one every 100 ms, never two at once
  */
-export function tokenBucket(options: TokenBucketOptions): Limit {
+export function tokenBucket<const By extends string = never>(
+  options: TokenBucketOptions<By>,
+): Limit<string, By> {
   return new TokenBucket(options);
 }

@@ -16,6 +16,8 @@ export interface LimitState {
   /** The limit's name; `'default'` for the unnamed limit. */
   readonly name: string;
   readonly algorithm: AlgorithmName;
+  /** The parts of the identity that the limit counts by, sorted; absent if it counts by whole identities. */
+  readonly by?: readonly string[];
   /** The most units that may pass at once: a token bucket's burst, or places. `remaining` never exceeds it. */
   readonly limit: number;
   /** Whole units that could pass now, or free places, after this decision; never negative. */
@@ -99,7 +101,7 @@ export interface BlockedDecision extends DecisionFacts {
 /** A limit whose state is unknown, because the call was not sent to the store. */
 export interface UnaskedLimit
   extends
-    Pick<LimitState, 'name' | 'algorithm' | 'limit' | 'shadow'>,
+    Pick<LimitState, 'name' | 'algorithm' | 'by' | 'limit' | 'shadow'>,
     Partial<Record<'remaining' | 'resetAfterMs' | 'retryAfterMs', undefined>> {
   /** Whether the cost exceeds what this limit can ever let pass at once. */
   readonly refused: boolean;

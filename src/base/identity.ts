@@ -14,6 +14,38 @@ import { RateLimiterError } from './errors.ts';
  */
 export type Identity = string | number | bigint | readonly (string | number | bigint)[];
 
+/**
+ * An identity as named parts, for limits that say by which parts they count: `{ org: 'acme', user: 42 }`. Each part is
+ * what a whole identity may be, but for several together. `null` says that there is none: limits that count by the
+ * part are not consulted. All parts together have at most 1,024 bytes in UTF-8. Only hashes are stored.
+ *
+ * @example
+ * await limiter.allow({ org: 'acme', user: 42 });
+ */
+export type IdentityParts<By extends string = string> = {
+  readonly [Part in By]: string | number | bigint | null;
+};
+
+/** What a limiter may be given as an identity. */
+export type AnyIdentity = Identity | IdentityParts;
+
+/** The identity under limits that all say `by: []`. */
+type NoParts = Readonly<Record<string, never>>;
+
+/** The identity that a limiter takes whose limits count by these parts: a whole one if `By` is `never`. */
+export type IdentityOf<By extends string> = [By] extends [never]
+  ? Identity | NoParts
+  : string extends By
+    ? AnyIdentity
+    : IdentityParts<By>;
+
+/** The identity of one counter of such a limiter: exactly the parts that it counts by. */
+export type CounterOf<By extends string> = [By] extends [never]
+  ? Identity | NoParts
+  : string extends By
+    ? AnyIdentity
+    : { readonly [Part in By]?: string | number | bigint };
+
 const MAX_BYTES = 1_024;
 const MAX_BYTES_PER_UTF16_UNIT = 3;
 /**
@@ -32,7 +64,13 @@ export function digestIdentity(
   identity: Identity,
   secret: string | Uint8Array | undefined,
 ): string {
-  const bytes = typeof identity === 'object' ? readReadableParts(identity) : readPart(identity);
+  return digest(
+    typeof identity === 'object' ? readReadableParts(identity) : readPart(identity),
+    secret,
+  );
+}
+
+function digest(bytes: string | Uint8Array, secret: string | Uint8Array | undefined): string {
   return secret === undefined
     ? hash('sha256', bytes, 'hex')
     : createHmac('sha256', secret).update(bytes).digest('hex');
@@ -40,32 +78,143 @@ export function digestIdentity(
 
 /** The error that `digestIdentity` would throw; undefined for a valid identity. */
 export function faultOfIdentity(identity: unknown): RateLimiterError | undefined {
+  return faultIn(() =>
+    typeof identity === 'object' ? readReadableParts(identity) : readPart(identity),
+  );
+}
+
+/** The error that `readNamedParts` would throw; undefined for a valid identity. */
+export function faultOfParts(
+  identity: unknown,
+  names: readonly string[],
+): RateLimiterError | undefined {
+  return faultIn(() => readNamedParts(identity, names));
+}
+
+function faultIn(read: () => unknown): RateLimiterError | undefined {
   try {
-    if (typeof identity === 'object') {
-      readReadableParts(identity);
-    } else {
-      readPart(identity);
-    }
+    read();
     return undefined;
   } catch (error) {
     return error as RateLimiterError;
   }
 }
 
-function readPart(given: unknown, index?: number): string {
+/** The text of each part by its name; null for a part that there is none of. */
+export type NamedParts = ReadonlyMap<string, string | null>;
+
+/**
+ * Reads an identity of exactly these parts. Only its own properties count: a part may be named like a method of all
+ * objects.
+ *
+ * @throws {RateLimiterError} `ERR_INVALID_IDENTITY`
+ */
+export function readNamedParts(identity: unknown, names: readonly string[]): NamedParts {
+  return asReadable(() => {
+    const given = ownParts(identity, names);
+    const parts = new Map<string, string | null>();
+    let bytes = 0;
+    for (const name of names) {
+      const part = Object.hasOwn(given, name) ? given[name] : undefined;
+      if (part === undefined) {
+        throw invalidPart(
+          name,
+          'be given',
+          'got undefined',
+          'Pass it, or `null` if there is none.',
+        );
+      }
+      const text = part === null ? null : readPart(part, name);
+      bytes += text === null ? 0 : Buffer.byteLength(text);
+      parts.set(name, text);
+    }
+    if (bytes > MAX_BYTES) {
+      throw refused(`at most ${MAX_BYTES} bytes in UTF-8, all parts together`, identity);
+    }
+    return parts;
+  });
+}
+
+/**
+ * The names of an identity's parts, all of which are given: sorted, to be compared with those of a home.
+ *
+ * @throws {RateLimiterError} `ERR_INVALID_IDENTITY`
+ */
+export function namesOfParts(identity: unknown, known: readonly string[]): readonly string[] {
+  return asReadable(() => {
+    const given = ownParts(identity, known);
+    return Object.keys(given)
+      .filter((name) => given[name] !== undefined)
+      .sort();
+  });
+}
+
+/** Stops at the first property that is no part: an object from a request may be large. Does not repeat its name. */
+function ownParts(identity: unknown, names: readonly string[]): Record<string, unknown> {
+  if (typeof identity !== 'object' || identity === null || Array.isArray(identity)) {
+    throw invalidParts(names, `got ${describe(identity)}`);
+  }
+  for (const name in identity) {
+    if (Object.hasOwn(identity, name) && !names.includes(name)) {
+      throw invalidParts(names, 'got a part that no limit counts by');
+    }
+  }
+  return identity as Record<string, unknown>;
+}
+
+function invalidParts(names: readonly string[], found: string): RateLimiterError {
+  const form = `{ ${names.join(', ')} }`;
+  return new RateLimiterError(
+    'ERR_INVALID_IDENTITY',
+    `\`identity\` must be named parts, since the limits say \`by\`: ${names.length === 0 ? '{}' : form}, ${found}. Pass each part that a limit counts by, and no other.`,
+  );
+}
+
+function invalidPart(name: string, rule: string, found: string, cure: string): RateLimiterError {
+  return new RateLimiterError(
+    'ERR_INVALID_IDENTITY',
+    `\`identity.${name}\` must ${rule}, ${found}. ${cure}`,
+  );
+}
+
+/**
+ * These parts as 64 hexadecimal digits, like `digestIdentity`. They are hashed behind a leading byte 0xFE, which no UTF-8
+ * text contains either: each name and each text after its length. `names` are sorted, and none of the parts is null.
+ */
+export function digestParts(
+  parts: NamedParts,
+  names: readonly string[],
+  secret: string | Uint8Array | undefined,
+): string {
+  const chunks: Uint8Array[] = [Uint8Array.of(0xfe)];
+  for (const name of names) {
+    chunks.push(...withLength(name), ...withLength(parts.get(name)!));
+  }
+  return digest(Buffer.concat(chunks), secret);
+}
+
+function withLength(text: string): readonly [Uint8Array, Uint8Array] {
+  const bytes = Buffer.from(text);
+  const length = Buffer.alloc(4);
+  length.writeUInt32BE(bytes.length);
+  return [length, bytes];
+}
+
+/** `at` is the index of a part in an array, or the name of a part. */
+function readPart(given: unknown, at?: number | string): string {
   const part = digitsOf(given);
   if (typeof part !== 'string' || part === '') {
-    throw refused(RULE, given, index);
+    throw refused(RULE, given, at);
   }
   // Checks the length first: text from a request may be long.
   if (
     part.length > MAX_BYTES ||
     (part.length * MAX_BYTES_PER_UTF16_UNIT > MAX_BYTES && Buffer.byteLength(part) > MAX_BYTES)
   ) {
-    throw refused(`at most ${MAX_BYTES} bytes in UTF-8`, given, index);
+    throw refused(`at most ${MAX_BYTES} bytes in UTF-8`, given, at);
   }
   if (!part.isWellFormed()) {
-    throw refused(RULE, given, index);
+    throw refused(RULE, given, at);
   }
   return part;
 }
@@ -81,10 +230,14 @@ function digitsOf(part: unknown): unknown {
   return part;
 }
 
-/** Refuses a value that throws when it is read, such as a proxy, like any other invalid identity. */
 function readReadableParts(parts: unknown): Uint8Array {
+  return asReadable(() => readParts(parts));
+}
+
+/** Refuses a value that throws when it is read, such as a proxy, like any other invalid identity. */
+function asReadable<T>(read: () => T): T {
   try {
-    return readParts(parts);
+    return read();
   } catch (error) {
     throw error instanceof RateLimiterError
       ? error
@@ -107,9 +260,7 @@ function readParts(parts: unknown): Uint8Array {
   const chunks: Uint8Array[] = [Uint8Array.of(0xff)];
   let total = 0;
   for (let i = 0; i < parts.length; i++) {
-    const bytes = Buffer.from(readPart(parts[i], i));
-    const length = Buffer.alloc(4);
-    length.writeUInt32BE(bytes.length);
+    const [length, bytes] = withLength(readPart(parts[i], i));
     chunks.push(length, bytes);
     total += bytes.length;
     if (total > MAX_BYTES) {
@@ -122,8 +273,9 @@ function readParts(parts: unknown): Uint8Array {
 const CURE = 'Pass the identity to limit: a user id, an API key, an address.';
 
 /** Describes the fault without repeating the identity, which is private. */
-function refused(rule: string, value: unknown, index?: number): RateLimiterError {
-  const option = index === undefined ? 'identity' : `identity[${index}]`;
+function refused(rule: string, value: unknown, at?: number | string): RateLimiterError {
+  const option =
+    at === undefined ? 'identity' : typeof at === 'number' ? `identity[${at}]` : `identity.${at}`;
   return new RateLimiterError(
     'ERR_INVALID_IDENTITY',
     `\`${option}\` must be ${rule}, got ${describe(value)}. ${cureFor(value)}`,

@@ -1,13 +1,13 @@
 import type { Limit } from '../algorithms/limit.ts';
 import { chargedKeysOf } from '../limiter/charged-keys.ts';
-import { digestIdentity } from '../base/identity.ts';
-import type { Identity } from '../base/identity.ts';
+import { digestIdentity, digestParts, readNamedParts } from '../base/identity.ts';
+import type { AnyIdentity, Identity } from '../base/identity.ts';
 
 /** The charges of one guard for a request, linked to those of earlier guards. */
 interface Charge {
   readonly limiter: object;
   readonly limits: readonly Limit[];
-  readonly identity: Identity;
+  readonly identity: AnyIdentity;
   readonly before: Charge | undefined;
   readonly count: number;
 }
@@ -32,7 +32,7 @@ export function noteCharge(
   part: object | undefined,
   limiter: object,
   limits: readonly Limit[],
-  identity: Identity,
+  identity: AnyIdentity,
 ): void {
   const subject = part ?? request;
   if (!isObject(subject)) {
@@ -76,26 +76,35 @@ function findTwin(
   from: Charge | undefined,
   limiter: object,
   limits: readonly Limit[],
-  identity: Identity,
+  identity: AnyIdentity,
 ): { readonly key: string; readonly name: string } | undefined {
   for (let charge = from; charge !== undefined; charge = charge.before) {
-    if (!isSameIdentity(charge.identity, identity)) {
-      continue;
-    }
     const others = chargedKeysOf(charge.limiter, charge.limits);
-    for (const [key, name] of chargedKeysOf(limiter, limits)) {
-      if (others.has(key)) {
-        return { key, name };
+    for (const [key, limit] of chargedKeysOf(limiter, limits)) {
+      if (others.has(key) && isSameIdentity(charge.identity, identity, limit)) {
+        return { key, name: limit.name };
       }
     }
   }
   return undefined;
 }
 
-function isSameIdentity(one: Identity, other: Identity): boolean {
-  return (
-    one === other ||
-    ((typeof one !== 'string' || typeof other !== 'string') &&
-      digestIdentity(one, undefined) === digestIdentity(other, undefined))
-  );
+/** Whether both identities have the same counter under a limit. */
+function isSameIdentity(one: AnyIdentity, other: AnyIdentity, { by }: Limit): boolean {
+  if (by === undefined) {
+    return one === other || counterOf(one) === counterOf(other);
+  }
+  const counter = counterOf(one, by);
+  return counter !== undefined && counter === counterOf(other, by);
+}
+
+/** Undefined for limits that count by a part that there is none of: they are not consulted. */
+function counterOf(identity: AnyIdentity, by?: readonly string[]): string | undefined {
+  if (by === undefined) {
+    return digestIdentity(identity as Identity, undefined);
+  }
+  const parts = readNamedParts(identity, Object.keys(identity));
+  return by.some((part) => parts.get(part) === null)
+    ? undefined
+    : digestParts(parts, by, undefined);
 }

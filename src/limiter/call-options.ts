@@ -8,8 +8,8 @@ import { GivenOptions, readBoolean, readInteger } from '../options/read-options.
 import type { OptionSet } from '../options/read-options.ts';
 import type { WaitBounds } from './wait-queue.ts';
 
-/** Options of one call. */
-export interface CallOptions {
+/** Options of one call. `By` is the union of the parts that the limiter's limits count by. */
+export interface CallOptions<By extends string = never> {
   /**
    * Units that this call asks for: a whole number from 0. Default 1. For money, count the smallest unit. A call of cost
    * 0 charges nothing, and is refused only by a debt or a block.
@@ -19,11 +19,11 @@ export interface CallOptions {
    * Limits for this call, instead of the limiter's own: a plan, an override. Units that still count are used under it
    * too, whichever plan they were charged under; a raise holds at once. `[]` is the plan without a limit: with `blocks: true` the store is asked for a block and nothing else, without it nothing.
    */
-  limits?: readonly Limit[];
+  limits?: readonly Limit<string, By>[];
 }
 
 /** Options of `acquire`. */
-export interface AcquireOptions extends CallOptions {
+export interface AcquireOptions<By extends string = never> extends CallOptions<By> {
   /**
    * Renews the lease every third of its `ttl`, until it is released or lost, or the limiter is closed. For work that
    * may take longer than `ttl`. Does not keep the process alive. Default false.
@@ -32,7 +32,7 @@ export interface AcquireOptions extends CallOptions {
 }
 
 /** Options of `wait`. */
-export interface WaitOptions extends CallOptions {
+export interface WaitOptions<By extends string = never> extends CallOptions<By> {
   /** The longest wait in milliseconds. Default Infinity. */
   timeoutMs?: number;
   /** Ends the waiting; the call then rejects with the signal's reason. */
@@ -42,7 +42,7 @@ export interface WaitOptions extends CallOptions {
 }
 
 /** Options of `reserve`. */
-export interface ReserveOptions extends CallOptions {
+export interface ReserveOptions<By extends string = never> extends CallOptions<By> {
   /**
    * The longest that the work takes. After that the reservation can no longer be settled, and the estimate stays
    * charged. A duration with its unit, from `'1ms'` to `'366d'`.
@@ -57,7 +57,7 @@ export function readCallOptions(options: unknown): { cost: number; limits: unkno
   return { cost, limits: given.values['limits'] };
 }
 
-export function readAcquireOptions(options: AcquireOptions | undefined): {
+export function readAcquireOptions(options: unknown): {
   heartbeat: boolean;
   call: CallOptions;
 } {

@@ -5,7 +5,8 @@ import { stateNameOf } from './limit-set.ts';
 /** The store, namespace and secret that determine where a limiter's state lives. */
 interface StateLocation {
   readonly storeId: string | object;
-  readonly keyPrefix: string;
+  /** The form of the key under which the state of a limit is. */
+  readonly formOf: (limit: Limit) => string;
   readonly hashSecret: string | Uint8Array | undefined;
 }
 
@@ -14,7 +15,7 @@ const LOCATIONS = Symbol.for('distributed-rate-limiter.keepings');
 /** Shared by all copies of the package in this process: an adapter of one copy may be given a limiter of another. */
 const locations = ((globalThis as { [LOCATIONS]?: WeakMap<object, StateLocation> })[LOCATIONS] ??=
   new WeakMap<object, StateLocation>());
-const known = new WeakMap<object, WeakMap<readonly Limit[], ReadonlyMap<string, string>>>();
+const known = new WeakMap<object, WeakMap<readonly Limit[], ReadonlyMap<string, Limit>>>();
 const storeNumbers = new WeakMap<object, number>();
 let storesSeen = 0;
 
@@ -25,12 +26,12 @@ export function rememberLocation(limiter: object, location: StateLocation): void
 
 /**
  * Lists the counters that a limiter charges under these limits: a text of store, key form and numbers for each limit
- * → the limit's name. Two limiters with a text in common charge the same counter for the same identity.
+ * → the limit. Two limiters with a text in common charge the same counter for the same identity.
  */
 export function chargedKeysOf(
   limiter: object,
   limits: readonly Limit[],
-): ReadonlyMap<string, string> {
+): ReadonlyMap<string, Limit> {
   let bySet = known.get(limiter);
   if (bySet === undefined) {
     bySet = new WeakMap();
@@ -40,13 +41,15 @@ export function chargedKeysOf(
   if (charged === undefined) {
     const location = locations.get(limiter);
     // An older copy of the package records no location: then a limiter shares counters only with itself.
-    const { storeId, keyPrefix, hashSecret } = location ?? {
+    const { storeId, formOf, hashSecret } = location ?? {
       storeId: limiter,
-      keyPrefix: '',
+      formOf: noForm,
       hashSecret: undefined,
     };
-    const prefix = `${storeNumberOf(storeId)} ${digestOfSecret(hashSecret)} ${keyPrefix}`;
-    charged = new Map(limits.map((limit) => [prefix + describeLimit(limit), limit.name]));
+    const prefix = `${storeNumberOf(storeId)} ${digestOfSecret(hashSecret)} `;
+    charged = new Map(
+      limits.map((limit) => [prefix + formOf(limit) + describeLimit(limit), limit]),
+    );
     bySet.set(limits, charged);
   }
   return charged;
@@ -57,7 +60,12 @@ export function chargedKeysOf(
  * limiters.
  */
 export function configurationOf(limiter: object, limits: readonly Limit[]): string {
-  return [locations.get(limiter)?.keyPrefix ?? '', ...limits.map(describeLimit)].join('\n');
+  const formOf = locations.get(limiter)?.formOf ?? noForm;
+  return limits.map((limit) => formOf(limit) + describeLimit(limit)).join('\n');
+}
+
+function noForm(): string {
+  return '';
 }
 
 function describeLimit(limit: Limit): string {

@@ -2,8 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Decision, GrantDecision } from '../base/decision.ts';
 import { invalidOption, RateLimiterError } from '../base/errors.ts';
 import type { StoreError } from '../base/errors.ts';
-import { digestIdentity } from '../base/identity.ts';
-import type { Identity } from '../base/identity.ts';
+import type { AnyIdentity } from '../base/identity.ts';
 import { checks } from '../observe/channels.ts';
 import type { CheckMessage } from '../observe/messages.ts';
 import { readable } from '../options/read-options.ts';
@@ -20,7 +19,9 @@ import {
 import type { AcquireOptions, CallOptions, ReserveOptions } from './call-options.ts';
 import { makeLease } from './lease.ts';
 import type { Lease } from './lease.ts';
+import { checkSlots } from './homes.ts';
 import { keyCountOf, LimitSet } from './limit-set.ts';
+import type { Located } from './limit-set.ts';
 import type { Settings } from './limiter-options.ts';
 import {
   makeDecision,
@@ -38,7 +39,7 @@ import type { Listener } from './wait-queue.ts';
 import { warmUp } from './warm-up.ts';
 
 type Verb = 'allow' | 'peek' | 'acquire';
-type OtherLimits = Pick<CallOptions, 'limits'>;
+type OtherLimits = Pick<CallOptions<string>, 'limits'>;
 
 /** The lease id that a call brings, or the listener of a waiting caller. */
 interface Caller {
@@ -83,8 +84,8 @@ export class Decider {
   /** Decides a call, under a span if the channel has subscribers. Its errors are rejections. */
   decide(
     verb: Verb,
-    identity: Identity,
-    options: CallOptions | undefined,
+    identity: AnyIdentity,
+    options: CallOptions<string> | undefined,
     caller: Caller = ORDINARY,
   ): Promise<Decision> {
     try {
@@ -92,30 +93,34 @@ export class Decider {
       if (verb === 'allow') {
         checkLeaseless(limits);
       }
-      const key = this.#keyOf(limits, identity);
-      if (!checks.hasSubscribers) {
-        return this.#decide(verb, limits, key, cost, caller);
-      }
-      const message: CheckMessage = { operation: verb, namespace: this.#settings.namespace, cost };
-      return checks.tracePromise(() => this.#decide(verb, limits, key, cost, caller), message);
+      const located = limits.locate(identity, this.#settings.hashSecret);
+      return this.#decideTraced(verb, located, cost, caller);
     } catch (error) {
       return Promise.reject(error);
     }
   }
 
+  #decideTraced(verb: Verb, located: Located, cost: number, caller: Caller): Promise<Decision> {
+    if (!checks.hasSubscribers) {
+      return this.#decide(verb, located, cost, caller);
+    }
+    const message: CheckMessage = { operation: verb, namespace: this.#settings.namespace, cost };
+    return checks.tracePromise(() => this.#decide(verb, located, cost, caller), message);
+  }
+
   #decide(
     verb: Verb,
-    limits: LimitSet,
-    key: string,
+    located: Located,
     cost: number,
     { lease, listener }: Caller,
   ): Promise<Decision> {
+    const { limits, key, homes } = located;
     const known = this.#decideAlone(limits, cost, verb !== 'peek');
     if (known !== undefined) {
       listener?.decided(known);
       return Promise.resolve(known);
     }
-    const entry = { key, shape: limits.shape(verb, cost) };
+    const entry = { key, homes, shape: limits.shape(verb, cost) };
     if (listener !== undefined) {
       return this.#calls.submit(entry, this.#handlerFor(listener));
     }
@@ -129,7 +134,7 @@ export class Decider {
         late: (sent, reply, at) => {
           if (readDecision(sent, reply, at).allowed) {
             // No caller waits for it, and `onError` is called for a failure.
-            this.#sendLease('release', limits, key, lease).catch(() => {});
+            this.#sendLease('release', located, lease).catch(() => {});
           }
         },
       },
@@ -151,31 +156,33 @@ export class Decider {
   }
 
   /** The key of the queue in which callers of `wait` stand. */
-  queueKey(identity: Identity, options: CallOptions | undefined): string {
+  queueKey(identity: AnyIdentity, options: CallOptions<string> | undefined): string {
     const { limits } = this.#readCall(options);
     checkLeaseless(limits);
-    return this.#keyOf(limits, identity);
+    const { key, homes } = limits.locate(identity, this.#settings.hashSecret);
+    return homes === undefined ? key : homes.join(' ');
   }
 
   async grant(
-    identity: Identity,
+    identity: AnyIdentity,
     units: number,
     options: OtherLimits | undefined,
   ): Promise<GrantDecision> {
-    const { limits } = this.#readCall(options);
-    checkLeaseless(limits);
+    const { limits: given } = this.#readCall(options);
+    checkLeaseless(given);
     readCost('units', units);
-    const key = this.#keyOf(limits, identity);
+    const located = given.locate(identity, this.#settings.hashSecret);
+    const { limits, key, homes } = located;
     // Under a limit of nothing not even one unit passes; no units at all are a call of cost 0.
     const known = this.#decideAlone(limits, Math.min(units, 1), true);
     if (known !== undefined) {
       return Object.assign(known, { granted: known.allowed ? units : 0 });
     }
     if (units === 0) {
-      return Object.assign(await this.#decide('allow', limits, key, 0, ORDINARY), { granted: 0 });
+      return Object.assign(await this.#decide('allow', located, 0, ORDINARY), { granted: 0 });
     }
     return this.#calls.submit<GrantDecision>(
-      { key, shape: limits.shape('up_to', units) },
+      { key, homes, shape: limits.shape('up_to', units) },
       {
         decides: true,
         read: (entry, reply, at) => {
@@ -191,25 +198,29 @@ export class Decider {
     );
   }
 
-  async acquire(identity: Identity, options: AcquireOptions | undefined): Promise<Lease> {
+  async acquire(
+    identity: AnyIdentity,
+    options: AcquireOptions<string> | undefined,
+  ): Promise<Lease> {
     const { heartbeat, call } = readable('options', () => readAcquireOptions(options));
-    const { limits } = this.#readCall(call);
-    if (limits.isPlanWithoutLimit) {
-      return makeLease(await this.decide('allow', identity, call), undefined);
-    }
-    if (limits.ttlsMs.length === 0) {
+    const { limits: given, cost } = this.#readCall(call);
+    if (!given.isPlanWithoutLimit && given.ttlsMs.length === 0) {
       throw invalidOption(
         'limits',
         'with a concurrency limit among them, for `acquire`',
-        limits.limits,
+        given.limits,
         'Add concurrency({ max, ttl }), or call `allow`.',
       );
     }
-    const key = this.#keyOf(limits, identity);
+    const located = given.locate(identity, this.#settings.hashSecret);
+    const { limits } = located;
+    if (limits.ttlsMs.length === 0) {
+      return makeLease(await this.#decideTraced('allow', located, cost, ORDINARY), undefined);
+    }
     const id = randomUUID();
     const clock = this.#settings.store.time;
     const sentAt = clock.nowMicros();
-    const decision = await this.decide('acquire', identity, call, { lease: id });
+    const decision = await this.#decideTraced('acquire', located, cost, { lease: id });
     if (!decision.allowed || decision.degraded) {
       return makeLease(decision, undefined);
     }
@@ -226,20 +237,19 @@ export class Decider {
           : this.#settings.counts.heldLeases.take(sentAt + ttlMs * 1_000, limits.leaseCounts),
       send: async (leaseVerb, onReply) => {
         this.checkOpen();
-        return this.#sendLease(leaseVerb, limits, key, id, onReply);
+        return this.#sendLease(leaseVerb, located, id, onReply);
       },
     });
   }
 
   #sendLease(
     verb: 'renew' | 'release',
-    limits: LimitSet,
-    key: string,
+    { limits, key, homes }: Located,
     lease: string,
     onReply?: (held: boolean) => void,
   ): Promise<boolean> {
     return this.#calls.submit(
-      { key, shape: limits.shape(verb, 1), details: [lease] },
+      { key, homes, shape: limits.shape(verb, 1), details: [lease] },
       {
         read: (_, reply, at) => {
           const held = readHeld(reply, at);
@@ -250,14 +260,15 @@ export class Decider {
     );
   }
 
-  async reserve(identity: Identity, options: ReserveOptions): Promise<Reservation> {
+  async reserve(identity: AnyIdentity, options: ReserveOptions<string>): Promise<Reservation> {
     const { ttlMs, call } = readable('options', () => readReserveOptions(options));
-    const { limits, cost } = this.#readCall(call);
-    checkLeaseless(limits);
+    const { limits: given, cost } = this.#readCall(call);
+    checkLeaseless(given);
+    const located = given.locate(identity, this.#settings.hashSecret);
+    const { limits, key, homes } = located;
     if (!limits.isPlanWithoutLimit) {
       checkSharding(this.#settings.sharding, 'reserve', keyCountOf(limits.limits) + 1);
     }
-    const key = this.#keyOf(limits, identity);
     const pending = new PendingReservation(cost, {
       timeoutMs: this.#settings.timeoutMs,
       clock: this.#settings.store.time,
@@ -265,22 +276,22 @@ export class Decider {
       chargesNothing: limits.isPlanWithoutLimit,
       send: (record, details, read) =>
         this.#calls.submit(
-          { key, shape: limits.shape('settle', 1), record, details },
+          { key, homes, shape: limits.shape('settle', 1), record, details },
           { read: (_, reply, at) => read(reply, at) },
         ),
     });
-    return pending.answer(await this.#reserve(limits, key, cost, ttlMs, pending));
+    return pending.answer(await this.#reserve(located, cost, ttlMs, pending));
   }
 
   #reserve(
-    limits: LimitSet,
-    key: string,
+    located: Located,
     cost: number,
     ttlMs: number,
     pending: PendingReservation,
   ): Promise<Decision> {
+    const { limits, key, homes } = located;
     if (limits.isPlanWithoutLimit) {
-      return this.#decide('allow', limits, key, cost, ORDINARY);
+      return this.#decide('allow', located, cost, ORDINARY);
     }
     const known = this.#decideAlone(limits, cost, true);
     if (known !== undefined) {
@@ -289,6 +300,7 @@ export class Decider {
     return this.#calls.submit(
       {
         key,
+        homes,
         shape: limits.shape('reserve', cost),
         record: pending.record,
         details: reserveDetails(ttlMs),
@@ -324,13 +336,13 @@ export class Decider {
   }
 
   async penalize(
-    identity: Identity,
+    identity: AnyIdentity,
     cost: number,
     options: OtherLimits | undefined,
   ): Promise<Decision> {
-    const { limits } = this.#readCall(options);
+    const { limits: given } = this.#readCall(options);
     readCost('cost', cost);
-    const key = this.#keyOf(limits, identity);
+    const { limits, key } = given.locateHome(identity, this.#settings.hashSecret);
     if (limits.isPlanWithoutLimit) {
       return makeUnlimitedDecision();
     }
@@ -345,17 +357,18 @@ export class Decider {
     return this.#calls.submit({ key, shape }, this.#plainReply);
   }
 
-  async reset(identity: Identity, options: OtherLimits | undefined): Promise<void> {
-    const { limits } = this.#readCall(options);
-    const key = this.#keyOf(limits, identity);
+  async reset(identity: AnyIdentity, options: OtherLimits | undefined): Promise<void> {
+    const { limits: given } = this.#readCall(options);
+    const { limits, key } = given.locateHome(identity, this.#settings.hashSecret);
     if (!limits.isPlanWithoutLimit) {
       await this.#calls.submit({ key, shape: limits.shape('reset', 1) }, IGNORE_REPLY);
     }
   }
 
   /** Sets or lifts the block of an identity, by the given shape. */
-  async setBlock(identity: Identity, shape: Shape): Promise<void> {
-    const key = this.#keyOf(this.#settings.limits, identity);
+  async setBlock(identity: AnyIdentity, shape: Shape): Promise<void> {
+    const { limits, hashSecret } = this.#settings;
+    const { key } = limits.locateHome(identity, hashSecret);
     await this.#calls.submit({ key, shape }, IGNORE_REPLY);
   }
 
@@ -404,12 +417,12 @@ export class Decider {
 
   #withReceipt<T extends Decision>(
     decision: T,
-    { key, shape }: Entry,
+    { key, homes, shape }: Entry,
     reply: readonly number[],
     at: number,
   ): T {
     if (decision.allowed) {
-      attachReceipt(decision, { issuer: this, key, shape, reply, at, refunded: false });
+      attachReceipt(decision, { issuer: this, key, homes, shape, reply, at, refunded: false });
     }
     return decision;
   }
@@ -418,11 +431,7 @@ export class Decider {
     return makeDegradedDecision(this.#settings.failStrategy === 'open', error);
   }
 
-  #keyOf(limits: LimitSet, identity: Identity): string {
-    return limits.keyPrefix + digestIdentity(identity, this.#settings.hashSecret);
-  }
-
-  #readCall(options: CallOptions | undefined): { limits: LimitSet; cost: number } {
+  #readCall(options: CallOptions<string> | undefined): { limits: LimitSet; cost: number } {
     this.checkOpen();
     if (options === undefined) {
       return { limits: this.#settings.limits, cost: 1 };
@@ -438,9 +447,10 @@ export class Decider {
   }
 
   #makeLimits(limits: unknown): LimitSet {
-    const { namespace, blocks, counts, store, sharding, limits: own } = this.#settings;
+    const { namespace, blocks, counts, store, sharding, oneSlot, limits: own } = this.#settings;
     const set = new LimitSet(namespace, limits, blocks, counts, store.clock, own);
     checkSharding(sharding, 'limits', keyCountOf(set.limits));
+    checkSlots(blocks ? [...set.limits, ...own.limits] : set.limits, own.space?.tag, oneSlot);
     return set;
   }
 }

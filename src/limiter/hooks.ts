@@ -1,6 +1,6 @@
 import type { Decision } from '../base/decision.ts';
 import type { StoreError } from '../base/errors.ts';
-import type { Identity } from '../base/identity.ts';
+import type { AnyIdentity } from '../base/identity.ts';
 import type { Hooks } from './limiter-options.ts';
 import { warnOf } from '../observe/store-warnings.ts';
 
@@ -8,16 +8,16 @@ import { warnOf } from '../observe/store-warnings.ts';
  * Calls a limiter's hooks. Their exceptions and rejections never reach a caller; the first of each hook is a warning.
  */
 export class HookCaller {
-  readonly #hooks: Hooks;
+  readonly #hooks: Hooks<string>;
   readonly #failed = new Set<string>();
   readonly #reported = new WeakSet<StoreError>();
 
-  constructor(hooks: Hooks) {
+  constructor(hooks: Hooks<string>) {
     this.#hooks = hooks;
   }
 
   /** Calls exactly one of `onAllow` and `onBlock`, in the caller's own async context. */
-  after<T extends Decision>(identity: Identity, decision: Promise<T>): Promise<T> {
+  after<T extends Decision>(identity: AnyIdentity, decision: Promise<T>): Promise<T> {
     const { onAllow, onBlock } = this.#hooks;
     if (onAllow === undefined && onBlock === undefined) {
       return decision;
@@ -29,7 +29,7 @@ export class HookCaller {
   }
 
   /** Calls the hook for a decision that is already made. */
-  decided(identity: Identity, decision: Decision): void {
+  decided(identity: AnyIdentity, decision: Decision): void {
     const { onAllow, onBlock } = this.#hooks;
     if (decision.allowed) {
       this.#call('onAllow', onAllow, identity, decision);

@@ -2,6 +2,7 @@ import { concurrency } from '../algorithms/concurrency.ts';
 import type { ConcurrencyOptions } from '../algorithms/concurrency.ts';
 import { fixedWindow } from '../algorithms/fixed-window.ts';
 import type { FixedWindowOptions } from '../algorithms/fixed-window.ts';
+import { readBy } from '../algorithms/limit.ts';
 import type { Limit, LimitOptions } from '../algorithms/limit.ts';
 import type { FailStrategy, AlgorithmName, Decision } from '../base/decision.ts';
 import { slidingWindow } from '../algorithms/sliding-window.ts';
@@ -13,7 +14,7 @@ import type { TokenBucketOptions } from '../algorithms/token-bucket.ts';
 import { LimiterCounts } from '../observe/limiter-counts.ts';
 import { carries, invalidOption, ofAnotherCopy, optionError } from '../base/errors.ts';
 import type { RateLimiterError, StoreError } from '../base/errors.ts';
-import type { Identity } from '../base/identity.ts';
+import type { Identity, IdentityOf } from '../base/identity.ts';
 import { isOfThisCopy, keyCountOf, LimitSet, readLimits } from './limit-set.ts';
 import { LIMIT_NUMBERS, limiterOptions, numberOptionsOf } from '../options/option-sets.ts';
 import {
@@ -26,9 +27,11 @@ import {
   readOneOf,
   readSecret,
 } from '../options/read-options.ts';
-import { checkClient } from '../redis/clients/connect.ts';
+import { checkClient, isClusterClient } from '../redis/clients/connect.ts';
 import type { RedisClient } from '../redis/clients/client.ts';
 import { digestOfUrl, readRedisUrl } from '../redis/clients/url.ts';
+import { BEHIND_HASH_TAGS, checkSlots, ON_A_CLUSTER, readTag } from './homes.ts';
+import type { HomeBy } from './homes.ts';
 import { checkSharding } from './sharding.ts';
 import type { Sharding } from './sharding.ts';
 import { MEMORY_STORE_BRAND, MemoryStore } from '../stores/memory.ts';
@@ -36,16 +39,19 @@ import { RedisStore } from '../stores/redis.ts';
 import type { Store } from '../stores/store.ts';
 import { checkRequest } from '../base/workerd.ts';
 
+/** A hook gets the identity as it was passed. */
+type HeardIdentity<By extends string> = [By] extends [never] ? Identity : IdentityOf<By>;
+
 /**
  * Callbacks. Their exceptions and rejections never reach a caller; the first of each hook becomes a process warning.
  */
-export interface Hooks {
+export interface Hooks<By extends string = never> {
   /**
    * Called after every `allow`, `allowUpTo`, `wait`, `acquire` or `reserve` that lets its call pass, degraded ones included. Gets the identity as it was passed.
    */
-  onAllow?: (identity: Identity, decision: Decision) => void;
+  onAllow?: (identity: HeardIdentity<By>, decision: Decision) => void;
   /** Called after every one of these that does not let it pass. Exactly one of `onAllow` and `onBlock` is called per decision. */
-  onBlock?: (identity: Identity, decision: Decision) => void;
+  onBlock?: (identity: HeardIdentity<By>, decision: Decision) => void;
   /**
    * Called once per failed store call, however many decisions waited for it. Also called once, not once per call,
    * when calls begin to be answered without the store: connection lost, server hung, too many calls in flight.
@@ -53,12 +59,18 @@ export interface Hooks {
   onError?: (error: StoreError) => void;
 }
 
-interface CommonOptions extends Hooks {
+interface CommonOptions<By extends string> extends Hooks<NoInfer<By>> {
   /**
    * Prefix of all keys: `[A-Za-z0-9._/-]{1,64}`. Limiters with the same namespace share state. Default
    * `'rate-limit'`.
    */
   namespace?: string;
+  /**
+   * The parts of the identity that all keys of a call share as their hash tag, so that they are in one slot of a
+   * cluster. Each limit must count by them. Default: the parts that all limits have in common; a limit that is added
+   * later and lacks one of them moves all states, so say `tagBy` before. Only where limits say `by`.
+   */
+  tagBy?: string | readonly string[];
   /** The answer to a call when the store gives none. For logins and payments choose `'closed'`. Default `'open'`. */
   failStrategy?: FailStrategy;
   /** Whether `block` can be called, and blocked identities are refused; costs one more key per call. Default false. */
@@ -157,9 +169,9 @@ interface OneConcurrency extends Unnamed<ConcurrencyOptions> {
   limits?: never;
 }
 
-interface SeveralLimits {
+interface SeveralLimits<By extends string> {
   /** From 1 to 16 limits that govern every call together: it passes all of them, or is charged under none. */
-  limits: readonly Limit[];
+  limits: readonly Limit<string, By>[];
   rate?: never;
   period?: never;
   burst?: never;
@@ -172,12 +184,13 @@ interface SeveralLimits {
 }
 
 /**
- * Options of a `RateLimiter`: where its state lives, its limits, and how it answers without the store.
+ * Options of a `RateLimiter`: where its state lives, its limits, and how it answers without the store. `By` is the
+ * union of the parts that its limits count by.
  *
  * @example
  * const options: RateLimiterOptions = { redis: 'redis://localhost:6379', rate: 100, period: '1m', burst: 20 };
  */
-export type RateLimiterOptions = CommonOptions &
+export type RateLimiterOptions<By extends string = never> = CommonOptions<By> &
   (OnRedis | InMemory) &
   (
     | OneTokenBucket
@@ -185,7 +198,7 @@ export type RateLimiterOptions = CommonOptions &
     | OneSlidingWindowLog
     | OneFixedWindow
     | OneConcurrency
-    | SeveralLimits
+    | SeveralLimits<By>
   );
 
 /** Checked options, and everything derived from them. */
@@ -201,12 +214,14 @@ export interface Settings {
   readonly timeoutMs: number;
   readonly maxInFlight: number;
   readonly sharding: Sharding | undefined;
+  /** Why all keys of a call have to be in one slot, as far as that is known before the first call. */
+  readonly oneSlot: string | undefined;
   readonly hashSecret: string | Uint8Array | undefined;
-  readonly hooks: Hooks;
+  readonly hooks: Hooks<string>;
 }
 
 export function readLimiterOptions(options: unknown): Settings {
-  const { limits, openStore, ...read } = readable('options', () => readParts(options));
+  const { limits, tagBy, openStore, ...read } = readable('options', () => readParts(options));
   const { namespace, blocks, failStrategy } = read;
   const opened = openStore(read.timeoutMs);
   const counts = new LimiterCounts(namespace, failStrategy, opened.store.time);
@@ -214,7 +229,7 @@ export function readLimiterOptions(options: unknown): Settings {
     ...read,
     ...opened,
     counts,
-    limits: new LimitSet(namespace, limits, blocks, counts, opened.store.clock),
+    limits: new LimitSet(namespace, limits, blocks, counts, opened.store.clock, undefined, tagBy),
   };
 }
 
@@ -226,12 +241,25 @@ export function checkLimiterOptions(options: unknown): void {
 /** Checked options, before the store is opened. */
 interface Parts extends Omit<Settings, 'limits' | 'counts' | 'store' | 'storeId'> {
   readonly limits: readonly Limit[];
+  readonly tagBy: HomeBy | undefined;
   readonly openStore: (timeoutMs: number) => OpenedStore;
+}
+
+/** Why all keys of a call have to be in one slot. */
+function oneSlotOf({ values }: GivenOptions): string | undefined {
+  const { cluster, redis, sharding } = values;
+  if (sharding === 'hash_tag') {
+    return BEHIND_HASH_TAGS;
+  }
+  const isCluster =
+    cluster === true ||
+    (typeof redis === 'object' && redis !== null && isClusterClient(redis as RedisClient));
+  return isCluster ? ON_A_CLUSTER : undefined;
 }
 
 function readParts(options: unknown): Parts {
   const given = new GivenOptions(limiterOptions(plainAlgorithmOf(options)), options);
-  const parts: Parts = {
+  const parts: Omit<Parts, 'oneSlot'> = {
     namespace: given.optional('namespace', readNamespace, 'rate-limit'),
     blocks: given.optional('blocks', readBoolean, false),
     failStrategy: given.optional('failStrategy', readFailStrategy, 'open'),
@@ -241,13 +269,20 @@ function readParts(options: unknown): Parts {
     hashSecret: given.optional('hashSecret', readSecret, undefined),
     hooks: readHooks(given),
     limits: readGivenLimits(given),
+    tagBy: given.optional('tagBy', readBy, undefined),
     openStore: readStore(given),
   };
-  const { sharding, limits, blocks } = parts;
+  const { sharding, limits, tagBy, blocks } = parts;
+  let oneSlot: string | undefined;
+  given.attempt('limits', () => {
+    const tag = readTag(limits ?? [], tagBy);
+    oneSlot = tag === undefined ? undefined : oneSlotOf(given);
+    checkSlots(limits ?? [], tag, oneSlot);
+  });
   given.attempt('limits', () => checkSharding(sharding, 'limits', keyCountOf(limits ?? [])));
   given.attempt('blocks', () => checkSharding(sharding, 'blocks', blocks ? 2 : 1));
   given.end();
-  return parts;
+  return { ...parts, oneSlot };
 }
 
 function integer(min: number, max: number): (option: string, value: unknown) => number {
@@ -388,7 +423,7 @@ function readMemoryStore(option: string, store: unknown): MemoryStore {
   return store;
 }
 
-function readHooks(given: GivenOptions): Hooks {
+function readHooks(given: GivenOptions): Hooks<string> {
   const hooks: Record<string, unknown> = {};
   for (const name of ['onAllow', 'onBlock', 'onError']) {
     const hook = given.optional(name, readFunction, undefined);

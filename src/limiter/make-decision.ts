@@ -30,7 +30,7 @@ export function makeDecision(
     const { limit, plan } = rules[i]!;
     const { refused, remaining: units, resetUs: rests, retryUs: opens } = verdicts[i]!;
     if (limit.algorithm === 'block') {
-      blocked = refused;
+      blocked ||= refused;
       retryUs = Math.max(retryUs, opens);
       continue;
     }
@@ -42,7 +42,7 @@ export function makeDecision(
         (limitedBy ??= []).push(limit.name);
       }
     }
-    const state = {
+    const facts = {
       name: limit.name,
       algorithm: limit.algorithm,
       limit: limit.capacity,
@@ -51,6 +51,7 @@ export function makeDecision(
       refused,
       shadow: limit.shadow,
     };
+    const state = limit.by === undefined ? facts : { ...facts, by: limit.by };
     limits.push(
       refused && Math.max(plan.cost, granted) <= limit.capacity
         ? { ...state, retryAfterMs: toMs(opens) }
@@ -85,9 +86,10 @@ export function makeImpossibleDecision(
   cost: number,
   maxCost: number,
 ): ImpossibleDecision {
-  const limits = given.map(({ name, algorithm, capacity, shadow }) => ({
+  const limits = given.map(({ name, algorithm, by, capacity, shadow }) => ({
     name,
     algorithm: algorithm as AlgorithmName,
+    ...(by === undefined ? {} : { by }),
     limit: capacity,
     refused: algorithm !== 'concurrency' && cost > capacity,
     shadow,

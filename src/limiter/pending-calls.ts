@@ -1,9 +1,10 @@
-import type { Entry } from '../script/call-shape.ts';
+import type { Entry, Shape } from '../script/call-shape.ts';
 import { StoreError } from '../base/errors.ts';
 import type { RateLimiterError } from '../base/errors.ts';
 import type { Settings } from './limiter-options.ts';
 import { shardOf } from './sharding.ts';
 import type { Call } from '../stores/store.ts';
+import { ON_A_CLUSTER, slotsApart } from './homes.ts';
 
 /** Reads a call's reply, and makes the answer if the store gives none. */
 export interface ReplyHandler<T> {
@@ -68,6 +69,7 @@ export class PendingCalls {
 /** One pending call. A class rather than closures, because every decision makes one. */
 class PendingCall<T> implements Call {
   readonly key: Call['key'];
+  readonly homes: Call['homes'];
   shape: Call['shape'];
   readonly record: Call['record'];
   readonly details: Call['details'];
@@ -91,6 +93,7 @@ class PendingCall<T> implements Call {
     reject: (error: RateLimiterError) => void,
   ) {
     this.key = entry.key;
+    this.homes = entry.homes;
     this.shape = entry.shape;
     this.record = entry.record;
     this.details = entry.details;
@@ -104,6 +107,10 @@ class PendingCall<T> implements Call {
     this.#handler = handler;
     this.#resolve = resolve;
     this.#reject = reject;
+  }
+
+  slotsApart(): RateLimiterError | undefined {
+    return this.homes === undefined ? undefined : whyApart(this.shape, this.#calls.settings);
   }
 
   settle(reply: readonly number[], at: number): void {
@@ -127,4 +134,15 @@ class PendingCall<T> implements Call {
     }
     this.#calls.ended(error);
   }
+}
+
+/** Why the homes of a shape are in slots of their own; undefined if they are in one. */
+function whyApart({ rules, keys }: Shape, { limits }: Settings): RateLimiterError | undefined {
+  return keys.every(({ home }) => home === keys[0]!.home)
+    ? undefined
+    : slotsApart(
+        [...rules.map(({ limit }) => limit), ...limits.limits],
+        limits.space?.tag,
+        ON_A_CLUSTER,
+      );
 }

@@ -3,7 +3,7 @@ import type { Decision, GrantDecision, PassedDecision } from '../base/decision.t
 import { readDurationString } from '../base/duration.ts';
 import type { Duration } from '../base/duration.ts';
 import { invalidOption } from '../base/errors.ts';
-import type { Identity } from '../base/identity.ts';
+import type { AnyIdentity, CounterOf, IdentityOf } from '../base/identity.ts';
 import { liveLimiters } from '../observe/stats-registry.ts';
 import type { LimiterStats } from '../observe/stats.ts';
 import { readable } from '../options/read-options.ts';
@@ -34,7 +34,7 @@ const LONGEST_BLOCK_MS = 10 * 366 * 86_400_000;
  * const limiter = new RateLimiter({ redis: 'redis://localhost:6379', rate: 100, period: '1m', burst: 20 });
  * const { allowed, remaining, retryAfterMs } = await limiter.allow('user:12345');
  */
-export class RateLimiter {
+export class RateLimiter<By extends string = never> {
   readonly #settings: Settings;
   readonly #decider: Decider;
   readonly #hooks: HookCaller;
@@ -43,7 +43,7 @@ export class RateLimiter {
   readonly #leaveKeySpace: () => void;
   #closing: Promise<void> | undefined;
 
-  constructor(options: RateLimiterOptions) {
+  constructor(options: RateLimiterOptions<By>) {
     this.#settings = readLimiterOptions(options);
     this.#hooks = new HookCaller(this.#settings.hooks);
     this.#decider = new Decider(this.#settings, (error) => this.#hooks.report(error));
@@ -54,7 +54,7 @@ export class RateLimiter {
     });
     this.#leaveKeySpace = warnOfSharedKeys(this, this.#settings);
     const { counts, namespace, store, storeId, limits, hashSecret } = this.#settings;
-    rememberLocation(this, { storeId, keyPrefix: limits.keyPrefix, hashSecret });
+    rememberLocation(this, { storeId, formOf: (limit) => limits.formOf(limit), hashSecret });
     store.prepare?.();
     this.#endStats = liveLimiters.register(this, namespace, counts);
   }
@@ -65,7 +65,7 @@ export class RateLimiter {
    * @example
    * limiter.limits.map(({ name, capacity, windowMs }) => `${name}: ${capacity} in ${windowMs} ms`);
    */
-  get limits(): readonly Limit[] {
+  get limits(): readonly Limit<string, By>[] {
     return this.#settings.limits.limits;
   }
 
@@ -94,7 +94,7 @@ export class RateLimiter {
    * const decision = await limiter.allow('user:12345', { cost: 3 });
    * if (!decision.allowed) respond(decision.degraded ? 503 : 429);
    */
-  allow(identity: Identity, options?: CallOptions): Promise<Decision> {
+  allow(identity: IdentityOf<By>, options?: CallOptions<By>): Promise<Decision> {
     return this.#hooks.after(identity, this.#decider.decide('allow', identity, options));
   }
 
@@ -106,7 +106,7 @@ export class RateLimiter {
    * @example
    * const { remaining } = await limiter.peek('user:12345');
    */
-  peek(identity: Identity, options?: CallOptions): Promise<Decision> {
+  peek(identity: IdentityOf<By>, options?: CallOptions<By>): Promise<Decision> {
     return this.#decider.decide('peek', identity, options);
   }
 
@@ -121,9 +121,9 @@ export class RateLimiter {
    * await send(rows.splice(0, granted));
    */
   async allowUpTo(
-    identity: Identity,
+    identity: IdentityOf<By>,
     units: number,
-    options?: Pick<CallOptions, 'limits'>,
+    options?: Pick<CallOptions<By>, 'limits'>,
   ): Promise<GrantDecision> {
     return this.#hooks.after(identity, this.#decider.grant(identity, units, options));
   }
@@ -143,7 +143,7 @@ export class RateLimiter {
    * @example
    * await limiter.wait('api.example.com', { timeoutMs: 30_000, signal: AbortSignal.timeout(60_000) });
    */
-  async wait(identity: Identity, options?: WaitOptions): Promise<PassedDecision> {
+  async wait(identity: IdentityOf<By>, options?: WaitOptions<By>): Promise<PassedDecision> {
     const { bounds, call } = readable('options', () => readWaitOptions(options));
     const key = this.#decider.queueKey(identity, call);
     const makeCall: MakeCall = (listener) => {
@@ -169,7 +169,7 @@ export class RateLimiter {
    * if (!lease.allowed) return respond(lease.degraded ? 503 : 429);
    * await work();                                       // the place is free when this block is left
    */
-  async acquire(identity: Identity, options?: AcquireOptions): Promise<Lease> {
+  async acquire(identity: IdentityOf<By>, options?: AcquireOptions<By>): Promise<Lease> {
     return this.#hooks.after(identity, this.#decider.acquire(identity, options));
   }
 
@@ -207,7 +207,7 @@ export class RateLimiter {
    *   throw error;
    * }
    */
-  async reserve(identity: Identity, options: ReserveOptions): Promise<Reservation> {
+  async reserve(identity: IdentityOf<By>, options: ReserveOptions<By>): Promise<Reservation> {
     return this.#hooks.after(identity, this.#decider.reserve(identity, options));
   }
 
@@ -221,11 +221,11 @@ export class RateLimiter {
    * await limiter.penalize('user:12345', 20);      // after a failed login
    */
   async penalize(
-    identity: Identity,
+    identity: CounterOf<By>,
     cost: number,
-    options?: Pick<CallOptions, 'limits'>,
+    options?: Pick<CallOptions<By>, 'limits'>,
   ): Promise<Decision> {
-    return this.#decider.penalize(identity, cost, options);
+    return this.#decider.penalize(identity as AnyIdentity, cost, options);
   }
 
   /**
@@ -237,10 +237,10 @@ export class RateLimiter {
    * @example
    * await limiter.block('user:12345', '15m');
    */
-  async block(identity: Identity, duration: Duration): Promise<void> {
+  async block(identity: CounterOf<By>, duration: Duration): Promise<void> {
     this.#checkBlocks();
     const ms = readDurationString('duration', duration, 1, LONGEST_BLOCK_MS, '15m');
-    await this.#decider.setBlock(identity, blockShape('penalize', ms));
+    await this.#decider.setBlock(identity as AnyIdentity, blockShape('penalize', ms));
   }
 
   /**
@@ -250,9 +250,9 @@ export class RateLimiter {
    * @example
    * await limiter.unblock('user:12345');
    */
-  async unblock(identity: Identity): Promise<void> {
+  async unblock(identity: CounterOf<By>): Promise<void> {
     this.#checkBlocks();
-    await this.#decider.setBlock(identity, blockShape('reset', 0));
+    await this.#decider.setBlock(identity as AnyIdentity, blockShape('reset', 0));
   }
 
   /**
@@ -264,8 +264,8 @@ export class RateLimiter {
    * @example
    * await limiter.reset('user:12345');
    */
-  async reset(identity: Identity, options?: Pick<CallOptions, 'limits'>): Promise<void> {
-    await this.#decider.reset(identity, options);
+  async reset(identity: CounterOf<By>, options?: Pick<CallOptions<By>, 'limits'>): Promise<void> {
+    await this.#decider.reset(identity as AnyIdentity, options);
   }
 
   /**
@@ -322,3 +322,14 @@ export class RateLimiter {
     }
   }
 }
+
+/**
+ * The limiter of limits like these, for a field or a parameter.
+ *
+ * @example
+ * const limits = [tokenBucket({ by: 'org', rate: 600, period: '1m' })];
+ * class Api { constructor(readonly limiter: LimiterOf<typeof limits>) {} }
+ */
+export type LimiterOf<Limits extends readonly Limit<string, string>[]> = RateLimiter<
+  Limits[number] extends Limit<string, infer By> ? By : never
+>;

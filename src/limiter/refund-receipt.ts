@@ -8,6 +8,7 @@ export interface Receipt {
   /** The limiter that made the decision, and the only one that can refund it. */
   readonly issuer: object;
   readonly key: string;
+  readonly homes?: readonly string[] | undefined;
   readonly shape: Shape;
   readonly reply: readonly number[];
   readonly at: number;
@@ -60,13 +61,13 @@ export function redeem(decision: unknown, issuer: object): Entry {
     );
   }
   receipt.refunded = true;
-  const { key, shape, reply, at } = receipt;
+  const { key, homes, shape, reply, at } = receipt;
   const units = shape.verb === 'up_to' ? readGranted(shape, reply, at) : shape.units;
   const rules = shape.rules
     .filter((_, i) => refundable[i])
     .map((rule) => ({ ...rule, plan: rule.limit.twin.price(rule.plan, 1) }));
   const details = readMarks(shape, reply, at).filter((_, i) => refundable[i]);
-  return { key, shape: makeShape('refund', units, rules), details };
+  return { key, homes, shape: makeShape('refund', units, rules), details };
 }
 
 /** A block charges nothing, and a place is freed by its lease. */

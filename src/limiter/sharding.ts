@@ -10,7 +10,11 @@ export type Sharding = 'key' | 'hash_tag';
 
 /** Keys of the same shard are on the same server, so they may share a script call. */
 export function shardOf(sharding: Sharding, entry: Entry): string {
-  return sharding === 'hash_tag' ? entry.key : keysOf(entry)[0]!;
+  if (sharding === 'key') {
+    return keysOf(entry)[0]!;
+  }
+  const { key } = entry;
+  return key.startsWith('{') ? key.slice(1, key.indexOf('}')) : key;
 }
 
 /** Refuses a call with several keys, because all of them would be read and written on the server of the first. */

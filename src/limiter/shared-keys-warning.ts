@@ -46,7 +46,7 @@ function recordUse({ storeId, limits, hashSecret }: KeySpace): () => void {
     hashSecret === undefined ? '' : digestIdentity('key space', hashSecret).slice(0, 8);
   const used: [space: string, numbers: string][] = [];
   for (const limit of limits.limits) {
-    const space = `${limits.keyPrefix}${secret}…${stateNameOf(limit)}`;
+    const space = `${limits.formOf(limit)}${secret}…${stateNameOf(limit)}`;
     const numbers = limit.plan(1, 0).args.join(' ');
     let users = spaces.get(space);
     if (users === undefined) {

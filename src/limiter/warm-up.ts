@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import { digestIdentity } from '../base/identity.ts';
-import type { Identity } from '../base/identity.ts';
 import type { Settings } from './limiter-options.ts';
 import { IGNORE_REPLY } from './pending-calls.ts';
 import type { PendingCalls } from './pending-calls.ts';
@@ -8,23 +7,23 @@ import { attachReceipt, redeem } from './refund-receipt.ts';
 import { seesShards } from './shard-probe.ts';
 
 /** Two parts, so that it never equals a caller's single-part identity. */
-const PROBE: Identity = ['distributed-rate-limiter', 'ready'];
+const PROBE: readonly string[] = ['distributed-rate-limiter', 'ready'];
 
 /** Runs every command of the script once on a reserved identity, and warns if several servers share the keys. */
 export async function warmUp(calls: PendingCalls, settings: Settings): Promise<void> {
   const { limits, hashSecret } = settings;
-  const key = limits.keyPrefix + digestIdentity(PROBE, hashSecret);
+  const { key, homes } = limits.locateProbe(PROBE, hashSecret);
   const probe = (verb: 'peek' | 'reset') =>
-    calls.submit({ key, shape: limits.shape(verb, 1) }, IGNORE_REPLY);
+    calls.submit({ key, homes, shape: limits.shape(verb, 1) }, IGNORE_REPLY);
   const charge = () =>
     calls.submit<object>(
       limits.ttlsMs.length > 0
-        ? { key, shape: limits.shape('acquire', 1), details: [randomUUID()] }
-        : { key, shape: limits.shape('allow', 1) },
+        ? { key, homes, shape: limits.shape('acquire', 1), details: [randomUUID()] }
+        : { key, homes, shape: limits.shape('allow', 1) },
       {
         read: ({ shape }, reply, at) => {
           const charged = {};
-          attachReceipt(charged, { issuer: calls, key, shape, reply, at, refunded: false });
+          attachReceipt(charged, { issuer: calls, key, homes, shape, reply, at, refunded: false });
           return charged;
         },
       },

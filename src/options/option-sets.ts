@@ -9,7 +9,7 @@ import type { OptionSet, OptionOwner } from './read-options.ts';
  */
 
 /** Options of every limit. */
-const ANY_LIMIT = ['name', 'shadow', 'maxDebt'] as const;
+const ANY_LIMIT = ['name', 'by', 'shadow', 'maxDebt'] as const;
 
 /** Options of an unnamed limit, which a limiter accepts directly. */
 const RATE = ['rate', 'period'] as const;
@@ -82,6 +82,7 @@ const LIMITER_NAMES = [
   'algorithm',
   'limits',
   'namespace',
+  'tagBy',
   'blocks',
   'failStrategy',
   'timeoutMs',
@@ -299,7 +300,7 @@ export const TOKEN_BUCKET: OptionSet = limitOptions('token_bucket', ANY_LIMIT);
 export const SLIDING_WINDOW: OptionSet = limitOptions('sliding_window', ANY_LIMIT);
 export const SLIDING_WINDOW_LOG: OptionSet = limitOptions('sliding_window_log', ANY_LIMIT);
 export const FIXED_WINDOW: OptionSet = limitOptions('fixed_window', ANY_LIMIT);
-export const CONCURRENCY: OptionSet = limitOptions('concurrency', ['name', 'shadow']);
+export const CONCURRENCY: OptionSet = limitOptions('concurrency', ['name', 'by', 'shadow']);
 
 function limitOptions(algorithm: AlgorithmName, common: readonly string[]): OptionSet {
   const { names, otherNames, factory } = ALGORITHMS[algorithm];

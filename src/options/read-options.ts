@@ -332,9 +332,14 @@ function cureOfNumber(option: string, value: unknown): string {
 const NAME = /^[A-Za-z0-9._-]{1,64}$/;
 const NAMESPACE = /^[A-Za-z0-9._/-]{1,64}$/;
 
-/** Reads a limit's name. Names hold no braces, slashes or colons, so no name can forge another limit's key. */
+/** Names hold no braces, slashes or colons, so no name can forge another limit's key. */
+export function isName(value: unknown): value is string {
+  return typeof value === 'string' && NAME.test(value);
+}
+
+/** Reads a limit's name. */
 export function readName(option: string, value: unknown): string {
-  if (typeof value !== 'string' || !NAME.test(value)) {
+  if (!isName(value)) {
     throw invalidOption(
       option,
       '1 to 64 of the characters A-Z a-z 0-9 . _ -',

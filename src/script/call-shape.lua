@@ -8,8 +8,8 @@
         Or, where lone-path.lua or home-path.lua stopped early, their arguments
   Uses: make_token_bucket, make_sliding_window, make_sliding_window_log, make_fixed_window, make_concurrency,
         make_block, key
-  Out:  shapes         per shape what its verb needs, its `ids` in the home, and a plan per limit with its `algorithm`,
-                       `shadow`, `width`, the index `key_at` of its key and its `id`
+  Out:  shapes         per shape what its verb needs, and a plan per limit with its `algorithm`, `shadow`, `width`, the
+                       index `key_at` of its key, its `id`, and the `ids` of all limits whose states share that key
         args, args_at  the arguments, and the index of the first that belongs to no shape
 ]]
 local makers = {
@@ -57,9 +57,9 @@ for s = 1, tonumber(args[1]) do
     head = heads[verb] or 0,
     recorded = recorded[verb],
     keys = recorded[verb] and keys + 1 or keys,
-    ids = {},
   }
   args_at = args_at + 5
+  local ids = {} -- by index of a key
   shape.width = shape.head
   for l = 1, limits do
     local shadow, key_at, id, name = args[args_at] == '1', tonumber(args[args_at + 1]), args[args_at + 2], args[args_at + 3]
@@ -71,7 +71,9 @@ for s = 1, tonumber(args[1]) do
     plan.width = widths[verb] or plan.width
     shape[l], shape.width = plan, shape.width + plan.width
     if plan.id then
-      shape.ids[#shape.ids + 1] = id
+      local shared = ids[key_at] or {}
+      shared[#shared + 1] = id
+      plan.ids, ids[key_at] = shared, shared
     end
   end
   shapes[s] = shape

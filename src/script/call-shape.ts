@@ -43,6 +43,8 @@ export interface Rule {
   readonly suffix: string;
   /** What names the state within that value: the limit's name and its algorithm's letter; '-' elsewhere. */
   readonly id: string;
+  /** Which of the entry's homes it is, from 0, if limits count by different parts of an identity. */
+  readonly home?: number;
   /** The limiter's counters of this limit; an algorithm neither reads nor writes them. */
   readonly counts?: LimitCounts;
 }
@@ -55,12 +57,14 @@ export interface Shape {
   readonly verb: Verb;
   readonly units: number;
   readonly rules: readonly Rule[];
-  /** What follows the identity's key in each key of an entry, without the reservation record's. */
-  readonly suffixes: readonly string[];
-  /** The index in `suffixes` of each rule's key. */
+  /** Each key of an entry, without the reservation record's. */
+  readonly keys: readonly ShapeKey[];
+  /** Whether the only key is that of the entry's first home. */
+  readonly isAtHome: boolean;
+  /** The index in `keys` of each rule's key. */
   readonly keyAt: readonly number[];
-  /** The ids of the rules whose states are in the home, in order. */
-  readonly ids: readonly string[];
+  /** By key: the ids of the rules whose states are in it, in order, if it is a home. */
+  readonly ids: readonly (readonly string[])[];
   /** Arguments that call-shape.lua reads. */
   readonly args: readonly string[];
   /** The argument that lone-path.lua reads; undefined if the shape is not of a lone token bucket. */
@@ -78,6 +82,12 @@ export interface Shape {
   /** The time in which all of its plans hold, in Unix ms: from the latest `from` to the earliest `until`. */
   readonly from: number;
   readonly until: number;
+}
+
+/** A key of an entry: one of its homes, and what follows the home's key. */
+export interface ShapeKey {
+  readonly home: number;
+  readonly suffix: string;
 }
 
 /** Names the state that is a home's whole value while it is the only one. */
@@ -110,21 +120,27 @@ const DETAILS: Readonly<Partial<Record<Verb, number>>> = {
 
 export function makeShape(verb: Verb, units: number, rules: readonly Rule[]): Shape {
   const head = HEADS[verb] ?? 0;
-  const suffixes = [...new Set(rules.map(({ suffix }) => suffix))];
-  const keyAt = rules.map(({ suffix }) => suffixes.indexOf(suffix));
+  const keys: ShapeKey[] = [];
+  const keyAt = rules.map(({ home = 0, suffix }) => {
+    const at = keys.findIndex((key) => key.home === home && key.suffix === suffix);
+    return at === -1 ? keys.push({ home, suffix }) - 1 : at;
+  });
   const widths = rules.map(({ plan }) => WIDTHS[verb] ?? plan.width);
   return {
     verb,
     units,
     rules,
-    suffixes,
+    keys,
+    isAtHome: keys.length === 1 && keys[0]!.home === 0 && keys[0]!.suffix === '',
     keyAt,
-    ids: rules.filter(({ suffix }) => suffix === '').map(({ id }) => id),
+    ids: keys.map(({ suffix }, k) =>
+      suffix === '' ? rules.filter((_, i) => keyAt[i] === k).map(({ id }) => id) : [],
+    ),
     args: [
       verb,
       String(units),
       String(verb === 'refund' ? rules.length : (DETAILS[verb] ?? 0)),
-      String(suffixes.length),
+      String(keys.length),
       String(rules.length),
       ...rules.flatMap(({ limit, plan, id }, i) => [
         limit.shadow ? '1' : '0',
@@ -141,6 +157,7 @@ export function makeShape(verb: Verb, units: number, rules: readonly Rule[]): Sh
       verb === 'allow' &&
       units > 0 &&
       rules[0]?.suffix === '' &&
+      keys.every(({ home }) => home === 0) &&
       rules.every(
         ({ limit, suffix, plan }) =>
           (suffix === '' && !isBeside(plan)) || limit.algorithm === 'block',
@@ -219,17 +236,24 @@ function isLoneBucket({ limit, id, plan }: Rule): boolean {
 }
 
 /** The keys of one call: those of its shape, in order, then the record's. */
-export function keysOf({ key, shape, record }: Omit<Entry, 'details'>): readonly string[] {
-  const keys = shape.suffixes.map((suffix) => (suffix === '' ? key : `{${key}}${suffix}`));
-  return record === undefined ? keys : [...keys, `{${key}}${record}`];
+export function keysOf({ key, homes, shape, record }: Omit<Entry, 'details'>): readonly string[] {
+  const keys = shape.keys.map(({ home, suffix }) => keyIn(homes?.[home] ?? key, suffix));
+  return record === undefined ? keys : [...keys, keyIn(key, record)];
+}
+
+/** A key in the slot of a home, whose own key may have a hash tag. */
+function keyIn(home: string, suffix: string): string {
+  return suffix === '' ? home : home.startsWith('{') ? home + suffix : `{${home}}${suffix}`;
 }
 
 /** What the script decides at once: one identity, one shape. */
 export interface Entry {
-  /** The identity's key: its home. */
+  /** The identity's key: its home; the first of them if it has several. */
   readonly key: string;
+  /** The keys of all of its homes, if its limits count by different parts of the identity. */
+  readonly homes?: readonly string[] | undefined;
   readonly shape: Shape;
-  /** For `reserve` and `settle`: what follows the identity's key, in braces, in the key of the reservation record. */
+  /** For `reserve` and `settle`: what follows the first home's key in the key of the reservation record. */
   readonly record?: string | undefined;
   /**
    * What the verb needs for this entry alone. For `refund` a mark per limit, '-' for no charge; for `acquire`, `renew`

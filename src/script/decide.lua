@@ -121,7 +121,7 @@ local function erase(entry)
       local plan = entry.shape[l]
       local state = plan.algorithm.reset and remembers_resets(home) and state_in(home, plan)
       if state and not state.failure and plan.algorithm.reset(state, plan) then
-        note_change(home, id, entry.shape.ids)
+        note_change(home, id, plan.ids)
         state.changed = false
       else
         home.failure = false
@@ -141,7 +141,7 @@ local function decide(entry)
     local plan, slot = shape[l], slot_of(entry, l)
     local home = plan.id and home_of(slot)
     local state = home and state_in(home, plan) or state_alone(slot, plan.algorithm)
-    local failure = home and home.failure or state.failure or plan.failure or home and is_crowded(home, shape.ids)
+    local failure = home and home.failure or state.failure or plan.failure or home and is_crowded(home, plan.ids)
     if not failure and plan.algorithm.failure then -- what `open` could not see without the plan
       failure = plan.algorithm.failure(state, plan)
     end
@@ -174,7 +174,7 @@ local function decide(entry)
       local home = homes[slot]
       changed(slot)
       if home then
-        note_change(home, plan.id, shape.ids)
+        note_change(home, plan.id, plan.ids)
         state.changed = false -- so that the next change is noted as well
       end
     end

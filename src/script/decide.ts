@@ -44,10 +44,11 @@ function decideAllow(
   now: number,
   table: Table,
 ): (number | string)[] | undefined {
-  const { rules, ids, homePath } = shape;
-  if (!homePath || rules.length !== ids.length) {
+  const { rules, homePath, keys } = shape;
+  if (!homePath || keys.length > 1) {
     return undefined;
   }
+  const ids = shape.ids[0]!;
   const home = new Home(table.read(key), now);
   const states: State[] = [];
   let passes = true;
@@ -135,7 +136,7 @@ function decideAll(entries: readonly Entry[], now: number, table: Table): (numbe
               ? undefined
               : home.state(id, twin, now);
           if (state !== undefined && twin.reset!(state, plan, now)) {
-            home.note(id, shape.ids);
+            home.note(id, shape.ids[shape.keyAt[i]!]!);
             state.changed = false;
           } else {
             home.erase(id);
@@ -161,7 +162,7 @@ function decideAll(entries: readonly Entry[], now: number, table: Table): (numbe
           homesOf[i]?.failure ??
           (mine[i] === undefined ? UNREADABLE : undefined) ??
           limit.twin.failure?.(plan, now) ??
-          homesOf[i]?.crowded(shape.ids),
+          homesOf[i]?.crowded(shape.ids[shape.keyAt[i]!]!),
       )
       .find((message) => message !== undefined);
     let record: RecordState | undefined;
@@ -189,7 +190,7 @@ function decideAll(entries: readonly Entry[], now: number, table: Table): (numbe
         changed.add(keyOf[i]!);
         const home = homesOf[i];
         if (home !== undefined) {
-          home.note(shape.rules[i]!.id, shape.ids);
+          home.note(shape.rules[i]!.id, shape.ids[shape.keyAt[i]!]!);
           state.changed = false; // so that the next change is noted as well
         }
       }

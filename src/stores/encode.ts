@@ -24,6 +24,7 @@ export function encodeCalls(
   let shape: Shape | undefined;
   let index = 0;
   let key: string | undefined;
+  let homes: readonly string[] | undefined;
   let groups = 0;
   let times = 0;
   let details: string[] = [];
@@ -39,7 +40,11 @@ export function encodeCalls(
   for (; to < calls.length; to++) {
     const call = calls[to]!;
     // A call with details of its own repeats its key.
-    const repeats = call.shape === shape && call.key === key && call.details === undefined;
+    const repeats =
+      call.shape === shape &&
+      call.key === key &&
+      call.details === undefined &&
+      (call.homes === undefined || areEqual(call.homes, homes));
     work += repeats ? call.shape.work.again : call.shape.work.first;
     if (call.shard !== shard || (work > maxWork && to > from)) {
       break;
@@ -55,7 +60,7 @@ export function encodeCalls(
       continue;
     }
     const recorded = call.record === undefined ? 0 : 1;
-    if (keys.length + call.shape.suffixes.length + recorded > MAX_KEYS && to > from) {
+    if (keys.length + call.shape.keys.length + recorded > MAX_KEYS && to > from) {
       break;
     }
     if (call.shape === shape && times === 1) {
@@ -71,7 +76,8 @@ export function encodeCalls(
       details.push(...call.details);
     }
     key = call.key;
-    if (shape.suffixes.length === 1 && shape.suffixes[0] === '' && recorded === 0) {
+    homes = call.homes;
+    if (shape.isAtHome && recorded === 0) {
       keys.push(key);
     } else {
       keys.push(...keysOf(call));
@@ -92,6 +98,10 @@ export function encodeCalls(
   }
   args.push(...runs);
   return { keys, args, taken: to - from };
+}
+
+function areEqual(some: readonly string[], others: readonly string[] | undefined): boolean {
+  return others !== undefined && some.every((key, i) => key === others[i]);
 }
 
 function areDistinct(keys: readonly string[]): boolean {

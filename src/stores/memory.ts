@@ -116,7 +116,7 @@ export class MemoryStore {
       return;
     }
     call.shape = currentShape(call.shape, this.clock);
-    const most = call.shape.suffixes.length + (call.record === undefined ? 0 : 1);
+    const most = call.shape.keys.length + (call.record === undefined ? 0 : 1);
     if (this.#kept.size + most > this.#maxKeys && this.#isFull(call, now)) {
       call.fail(
         new StoreError(

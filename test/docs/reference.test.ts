@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { MemoryStore, RateLimiter } from 'distributed-rate-limiter';
+import { MemoryStore, RateLimiter, tokenBucket } from 'distributed-rate-limiter';
 import { expect, test } from 'vitest';
 import {
   ACQUIRE,
@@ -90,7 +90,13 @@ test('the reference lists exactly the fields of a decision and of its limits', a
   expect(namesIn('Decision').toSorted()).toEqual([...fields].toSorted());
   const reasons = new Set(decisions.map(({ reason }) => reason));
   expect(namesIn('Reasons')).toEqual(expect.arrayContaining([...reasons]));
-  const states = decisions.flatMap<object>(({ limits }) => limits);
+  const byPart = new RateLimiter({
+    store: new MemoryStore(),
+    limits: [tokenBucket({ by: 'org', rate: 1, period: '1h' })],
+  });
+  const states = [...decisions, await byPart.allow({ org: 'acme' })].flatMap<object>(
+    ({ limits }) => limits,
+  );
   const stateFields = new Set(states.flatMap((state) => Object.keys(state)));
   expect(namesIn('State of a limit').toSorted()).toEqual([...stateFields].toSorted());
 });

@@ -3,14 +3,20 @@ import { warnOfSettings } from './settings-warnings.ts';
 import { Connection } from '../connection/connection.ts';
 import type { QueuedCall } from '../connection/queued-call.ts';
 import { ioredisPort, isIoredis } from './ioredis.ts';
-import { isNodeRedis, isNodeRedisSentinel, isInLegacyMode, nodeRedisPort } from './node-redis.ts';
+import {
+  isNodeRedis,
+  isNodeRedisCluster,
+  isNodeRedisSentinel,
+  isInLegacyMode,
+  nodeRedisPort,
+} from './node-redis.ts';
 import { OpenedPort } from './from-url.ts';
 import type { ClientLibrary } from './client-library.ts';
 import { isRedisPort } from '../port.ts';
 import type { RedisPort } from '../port.ts';
 import type { Script } from '../connection/script.ts';
 import { digestOfUrl, readRedisUrl } from './url.ts';
-import { glidePort, isGlide } from './valkey-glide.ts';
+import { glidePort, isGlide, isGlideCluster } from './valkey-glide.ts';
 import type { RedisClient } from './client.ts';
 
 /** One limiter's hold on a connection. `release` closes it if this library opened it and no other limiter uses it. */
@@ -92,6 +98,17 @@ export function checkClient(client: unknown): asserts client is RedisClient {
       cureOf(client),
     );
   }
+}
+
+/** Whether it is a client of a cluster, where all keys of a call have to be in one slot. */
+export function isClusterClient(client: RedisClient): boolean {
+  if (isRedisPort(client)) {
+    return client.nodeOf !== undefined;
+  }
+  if (isIoredis(client)) {
+    return client.isCluster === true;
+  }
+  return isGlide(client) ? isGlideCluster(client) : isNodeRedisCluster(client);
 }
 
 function cureOf(client: unknown): string {

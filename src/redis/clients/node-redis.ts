@@ -52,12 +52,14 @@ export function isInLegacyMode(client: object): boolean {
   return options?.legacyMode === true;
 }
 
-function isCluster(client: NodeRedisClient | NodeRedisCluster): client is NodeRedisCluster {
+export function isNodeRedisCluster(
+  client: NodeRedisClient | NodeRedisCluster,
+): client is NodeRedisCluster {
   return 'slots' in client;
 }
 
 export function nodeRedisPort(client: NodeRedisClient | NodeRedisCluster): RedisPort {
-  return isCluster(client) ? new ClusterPort(client) : new PlainPort(client);
+  return isNodeRedisCluster(client) ? new ClusterPort(client) : new PlainPort(client);
 }
 
 /** Closes the client at once, in spite of calls under way. */

@@ -26,12 +26,12 @@ export function isGlide(client: object): client is GlideClient {
   return typeof customCommand === 'function' && typeof close === 'function';
 }
 
-function isCluster(client: GlideClient): boolean {
+export function isGlideCluster(client: GlideClient): boolean {
   return 'invokeScriptWithRoute' in client;
 }
 
 export function glidePort(client: GlideClient): RedisPort {
-  return isCluster(client) ? new GlideClusterPort(client) : new GlidePort(client);
+  return isGlideCluster(client) ? new GlideClusterPort(client) : new GlidePort(client);
 }
 
 /** The server's error, in the server's own words. */

@@ -92,6 +92,11 @@ export class Connection<C extends QueuedCall> {
       this.#refuse(call, overloaded);
       return;
     }
+    const apart = this.#lanes.oneSlotPerCall ? call.slotsApart?.() : undefined;
+    if (apart !== undefined) {
+      this.#refuse(call, apart);
+      return;
+    }
     const slot = this.#lanes.slotOf(call.key);
     const lane = this.#lanes.laneOf(slot);
     const hung = lane.refusal(call.timeoutMs);

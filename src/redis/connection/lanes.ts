@@ -21,6 +21,11 @@ export class Lanes<C> {
     this.#oneSlotPerCall = true;
   }
 
+  /** Whether a call whose keys are in several slots is refused. */
+  get oneSlotPerCall(): boolean {
+    return this.#oneSlotPerCall;
+  }
+
   /** The slot that a call's batch must keep to; -1 if the server takes keys of several slots. */
   slotOf(key: string): number {
     return this.#oneSlotPerCall ? slotOf(key) : -1;

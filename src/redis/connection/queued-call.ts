@@ -12,6 +12,8 @@ export interface QueuedCall {
   /** Set by the connection: the message published when the call was submitted, if there was a subscriber. */
   submission?: StoreSubmission | undefined;
   fail(error: RateLimiterError): void;
+  /** Present if its keys may be in several slots; returns why they are, as the error for a server that refuses that. */
+  slotsApart?(): RateLimiterError | undefined;
   /** Present if the call takes a reply that comes after it has failed. */
   readonly late?: unknown;
 }

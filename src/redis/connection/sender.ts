@@ -122,6 +122,11 @@ export class Sender<C extends QueuedCall> {
     publishEnd(batch);
     const bySlot = new Map<number, C[]>();
     for (const call of batches.takeCalls(batch) ?? []) {
+      const apart = call.slotsApart?.();
+      if (apart !== undefined) {
+        call.fail(apart);
+        continue;
+      }
       const slot = slotOf(call.key);
       bySlot.set(slot, [...(bySlot.get(slot) ?? []), call]);
     }
