@@ -47,6 +47,8 @@ const FORMS: readonly (readonly Limit[])[] = [
 
 interface Mix {
   readonly limits: readonly Limit[];
+  /** Which home of a call each limit's state is in; all zeros where identities have one. */
+  readonly homes: readonly number[];
   readonly blocks: boolean;
 }
 
@@ -59,26 +61,33 @@ class Shapes {
     let shape = this.#known.get(name);
     if (shape === undefined) {
       const decides = verb === 'allow' || verb === 'peek';
-      const rules: Rule[] = mix.limits.map((limit) => ({
+      const rules: Rule[] = mix.limits.map((limit, i) => ({
         limit,
+        home: mix.homes[i]!,
         plan: limit.plan(decides ? units : 1, now / 1_000),
         ...placeOf(limit),
       }));
       const heeds = mix.blocks && (decides || verb === 'up_to');
-      shape = makeShape(verb, units, heeds ? [...rules, blockRule(0)] : rules);
+      const blocks = heeds ? [...new Set(mix.homes)].map((home) => blockRule(0, home)) : [];
+      shape = makeShape(verb, units, [...rules, ...blocks]);
       this.#known.set(name, shape);
     }
     return shape;
   }
 }
 
-function blockRule(durationUs: number): Rule {
-  return { limit: block, plan: block.plan(durationUs, 0), suffix: '#block', id: '-' };
+function blockRule(durationUs: number, home = 0): Rule {
+  return { limit: block, plan: block.plan(durationUs, 0), suffix: '#block', id: '-', home };
 }
 
 function anyMix(random: Random): Mix {
   const forms = random.shuffle(FORMS).slice(0, random.int(1, 4));
-  return { limits: forms.map((form) => random.pick(form)), blocks: random.chance(30) };
+  const isParted = random.chance(40);
+  return {
+    limits: forms.map((form) => random.pick(form)),
+    homes: forms.map(() => (isParted ? random.int(0, 2) : 0)),
+    blocks: random.chance(30),
+  };
 }
 
 /** The value as another version, a fault or a person may have left it. */
@@ -115,7 +124,16 @@ describe('the states of an identity under several sets of limits', () => {
     'home-path.lua, the driver in Lua and the driver in TypeScript answer and write the same',
     { timeout: 60_000 + 400 * CASES },
     async () => {
-      const seen = { steps: 0, home: 0, several: 0, blocks: 0, times: 0, damaged: 0, failed: 0 };
+      const seen = {
+        steps: 0,
+        home: 0,
+        several: 0,
+        homes: 0,
+        blocks: 0,
+        times: 0,
+        damaged: 0,
+        failed: 0,
+      };
       const wrote = { plain: 0, foreign: 0, several: 0 };
       await check({ cases: CASES, before: () => twin.lua.forget() }, async (random) => {
         const shapes = new Shapes();
@@ -132,7 +150,7 @@ describe('the states of an identity under several sets of limits', () => {
             const put = new Map([[key, spoilt]]);
             table.stored[spoilt === '' ? 'delete' : 'set'](key, spoilt);
             await twin.lua.put(
-              new Map([...put, ...[...put].map(([k, v]) => [`aside:${k}`, v] as const)]),
+              new Map([...put, ...[...put].map(([k, v]) => [besides(k), v] as const)]),
             );
           }
           const entries = anyEntries(random, mixes, shapes, now);
@@ -146,7 +164,11 @@ describe('the states of an identity under several sets of limits', () => {
             const writes = table.takeWrites();
             const theirs = await twin.lua.decide({ keys, args, entries: taken }, now);
             expect({ ...theirs, writes: [...theirs.writes].sort() }).toEqual({ reply, writes });
-            const aside = taken.map((entry) => ({ ...entry, key: `aside:${entry.key}` }));
+            const aside = taken.map((entry) => ({
+              ...entry,
+              key: besides(entry.key),
+              homes: entry.homes?.map(besides),
+            }));
             const driver = await twin.lua.decide(groupedOneByOne(aside), now);
             const named = driver.writes.map((write) => write.replace('aside:', '')).sort();
             expect({ reply: driver.reply, writes: named }).toEqual({ reply, writes });
@@ -158,6 +180,9 @@ describe('the states of an identity under several sets of limits', () => {
               seen.blocks += args[5] === '1' ? 0 : 1;
               seen.times += args[1] === '1' ? 0 : 1;
             }
+            seen.homes += taken.filter(({ shape }) =>
+              shape.keys.some((each) => each.home > 0),
+            ).length;
             seen.failed += reply.filter((answer) => typeof answer === 'string').length;
             wrote.plain += writes.filter((write) => /^\S+ \d+(:\S+)? for/.test(write)).length;
             wrote.foreign += writes.filter((write) => write.includes('=q')).length;
@@ -185,11 +210,14 @@ function anyEntries(
     // A batch that home-path.lua takes.
     const shape = shapes.of(mixes[number]!, number, 'allow', units, now);
     const times = random.pick([1, 1, 2, 5]);
-    const keys = random.shuffle(['a', 'b', 'c']).slice(0, times === 1 ? random.int(1, 3) : 1);
-    return keys.flatMap((key) => Array.from({ length: times }, () => ({ key, shape })));
+    const keys = random.shuffle(['a', '{t}:b', 'c']).slice(0, times === 1 ? random.int(1, 3) : 1);
+    return keys.flatMap((key) => {
+      const homes = homesFrom(key);
+      return Array.from({ length: times }, () => ({ key, homes, shape }));
+    });
   }
   return random.list(1, 6, () => {
-    const key = random.pick(['a', 'b', 'c']);
+    const key = random.pick(['a', '{t}:b', 'c']);
     if (random.chance(5)) {
       const lasting = random.pick([SECOND, 60 * SECOND]);
       return { key, shape: makeShape('penalize', 1, [blockRule(lasting)]) };
@@ -204,11 +232,23 @@ function anyEntries(
       'penalize',
       'reset',
     ]);
-    return { key, shape: shapes.of(mixes[which]!, which, verb, units, now) };
+    return { key, homes: homesFrom(key), shape: shapes.of(mixes[which]!, which, verb, units, now) };
   });
 }
 
+/** The key of a copy, whose hash tag stays one. */
+function besides(home: string): string {
+  return home.startsWith('{') ? `{aside:${home.slice(1)}` : `aside:${home}`;
+}
+
+/** Homes that calls share in any order, one of them with a hash tag. */
+function homesFrom(key: string): readonly string[] {
+  return [key, ...['a', '{t}:b', 'c'].filter((home) => home !== key)];
+}
+
 function said({ key, shape: { verb, units, rules } }: Entry): string {
-  const limits = rules.map(({ limit, id }) => `${id} ${limit.algorithm} ${limit.capacity}`);
+  const limits = rules.map(
+    ({ limit, id, home }) => `${id} ${limit.algorithm} ${limit.capacity} in ${home}`,
+  );
   return `${verb} ${units} of ${key} under ${limits.join(', ')}`;
 }
