@@ -2,7 +2,7 @@ import type { Limit } from '../algorithms/limit.ts';
 import { readCost } from '../limiter/call-options.ts';
 import { readDuration } from '../base/duration.ts';
 import type { Duration } from '../base/duration.ts';
-import type { Identity } from '../base/identity.ts';
+import type { IdentityOf } from '../base/identity.ts';
 import { readPlan } from '../limiter/limit-set.ts';
 import { ADDRESS_OPTIONS } from '../options/option-sets.ts';
 import { GUARD } from '../options/http-option-sets.ts';
@@ -16,7 +16,8 @@ import type { OnRefused, RefusalResponse } from './refusal.ts';
 type OrPromise<T> = T | Promise<T>;
 
 /**
- * How a framework's requests are limited. `Request` is the object that the framework passes to its middleware.
+ * How a framework's requests are limited. `Request` is the object that the framework passes to its middleware; `By` is
+ * the union of the parts that the limiter's limits count by.
  *
  * @example
  * const options: GuardOptions<IncomingMessage> = {
@@ -24,21 +25,23 @@ type OrPromise<T> = T | Promise<T>;
  *   cost: ({ url }) => (url === '/export' ? 10 : 1),
  * };
  */
-export interface GuardOptions<Request> extends AddressOptions {
+export interface GuardOptions<Request, By extends string = never> extends AddressOptions {
   /**
    * Returns the identity to limit. Default: the client's address, as set by `trustedProxies`, `forwardedHeader` and
-   * `ipv6Prefix`. For undefined, null or '' see `unidentified`. Any other value that is no identity, such as an
+   * `ipv6Prefix`. Required for limits that say `by`, which take named parts. For undefined, null or '' see `unidentified`. Any other value that is no identity, such as an
    * object, is refused with status 400 and one process warning. An error thrown here goes to the framework's error
    * handling.
    */
-  identify?: (request: Request) => OrPromise<Identity | undefined | null>;
+  identify?: (request: Request) => OrPromise<IdentityOf<By> | undefined | null>;
   /** Units that a request asks for; default 1. An error thrown here goes to the framework's error handling. */
   cost?: number | ((request: Request) => OrPromise<number>);
   /**
    * Limits instead of the limiter's own, for a plan or a route. Make them once, not per request. `[]` is the plan
    * without a limit. If the function returns undefined, the limiter's own apply.
    */
-  limits?: readonly Limit[] | ((request: Request) => OrPromise<readonly Limit[] | undefined>);
+  limits?:
+    | readonly Limit<string, By>[]
+    | ((request: Request) => OrPromise<readonly Limit<string, By>[] | undefined>);
   /** Returns true for requests to let through without counting them. */
   skip?: (request: Request) => OrPromise<boolean>;
   /**
@@ -67,7 +70,7 @@ export interface GuardOptions<Request> extends AddressOptions {
   unidentified?: 'refuse' | 'pass';
   /**
    * Adds `pk` to the fields of `draft-11`: shows a caller which of its quotas are counted together, without revealing
-   * its identity. HMAC-SHA-256 of the identity under this secret of at least 32 bytes, cut to 12 bytes. Default: no
+   * its identity. HMAC-SHA-256 of the identity, or of the parts that the limit counts by, under this secret of at least 32 bytes, cut to 12 bytes. Default: no
    * `pk`.
    */
   partitionSecret?: string | Uint8Array;

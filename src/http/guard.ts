@@ -1,8 +1,9 @@
 import type { Limit } from '../algorithms/limit.ts';
 import type { AllowedDecision, Decision } from '../base/decision.ts';
 import { checkLimiterOrOptions, toLimiter } from '../limiter/limiter-or-options.ts';
-import { faultOfIdentity } from '../base/identity.ts';
+import { invalidOption } from '../base/errors.ts';
 import type { Identity } from '../base/identity.ts';
+import { faultUnder } from '../limiter/homes.ts';
 import type { RateLimiter } from '../limiter/rate-limiter.ts';
 import type { RateLimiterOptions } from '../limiter/limiter-options.ts';
 import { lendsPlaces } from '../limiter/limit-set.ts';
@@ -17,7 +18,7 @@ import type { GuardOptions, GuardSettings } from './guard-options.ts';
 import { retryAfterOf } from './headers.ts';
 import type { HeaderFields } from './application-fields.ts';
 import { Making } from './made-per-request.ts';
-import { partitionOf } from './partition-key.ts';
+import { partitionsOf } from './partition-key.ts';
 import { isForbidden, PROBLEM_JSON, makeProblem, UNIDENTIFIED } from './problem.ts';
 import { replace, readReplacement } from './refusal.ts';
 import type { RefusalResponse, Replacement } from './refusal.ts';
@@ -46,8 +47,8 @@ export interface Refused {
 export type Verdict = Pass | Refused;
 
 /** Decides on a framework's requests; an adapter reads them and writes the verdict. */
-export interface Guard<Request> {
-  readonly limiter: RateLimiter;
+export interface Guard<Request, By extends string = never> {
+  readonly limiter: RateLimiter<By>;
   /**
    * @param part the part of the request to decide on, if it is decided in parts, such as one field of a GraphQL query
    * @throws (rejects) errors of `identify`, `skip`, `cost`, `limits` and `onRefused`; an error for an invalid cost or
@@ -78,31 +79,48 @@ export interface Adapter<Request> {
  * const verdict = await guard.check(request);
  * if (!verdict.pass) response.writeHead(verdict.status, Object.fromEntries(verdict.headers)).end(verdict.body);
  */
-export function createGuard<Request>(
-  limiter: RateLimiter | RateLimiterOptions,
-  options: GuardOptions<Request> = {},
+export function createGuard<Request, By extends string = never>(
+  limiter: RateLimiter<By> | RateLimiterOptions<By>,
+  options: GuardOptions<Request, By> = {},
   addressOf: (request: Request) => AddressRequest | AddressSource = (request) =>
     request as AddressRequest,
-): Guard<Request> {
+): Guard<Request, By> {
   const requestOf = (request: Request): unknown => request;
   return makeGuard(limiter, options, { addressOf, requestOf, factory: createGuard });
 }
 
 /** Makes a guard for an adapter of this package. */
-export function makeGuard<Request>(
-  limiter: RateLimiter | RateLimiterOptions,
-  options: GuardOptions<Request> | undefined,
+export function makeGuard<Request, By extends string = never>(
+  limiter: RateLimiter<By> | RateLimiterOptions<By>,
+  options: GuardOptions<Request, By> | undefined,
   adapter: Adapter<Request>,
-): Guard<Request> {
+): Guard<Request, By> {
+  // The guard itself checks at run time which parts the limits count by.
+  const [given, said] = [limiter, options] as unknown as [
+    RateLimiter | RateLimiterOptions,
+    GuardOptions<Request> | undefined,
+  ];
   const problems = new Problems('the guard and of its limiter');
   const settings = problems.attempt(() =>
-    readGuardOptions(options === undefined ? {} : options, (request: Request) =>
+    readGuardOptions(said === undefined ? {} : said, (request: Request) =>
       adapter.addressOf(request),
     ),
   );
-  problems.attempt(() => checkLimiterOrOptions(limiter));
+  problems.attempt(() => checkLimiterOrOptions(given));
   problems.throwAll();
-  return new LimiterGuard(toLimiter(limiter), settings, adapter);
+  const made = toLimiter(given);
+  if (said?.identify === undefined && made.limits[0]?.by !== undefined) {
+    if (made !== given) {
+      void made.close();
+    }
+    throw invalidOption(
+      'identify',
+      'given where limits say `by`',
+      undefined,
+      'Return the parts that they count by: (request) => ({ ip: … }).',
+    );
+  }
+  return new LimiterGuard(made, settings, adapter) as unknown as Guard<Request, By>;
 }
 
 const UNCOUNTED: Pass = { pass: true, headers: [] };
@@ -132,13 +150,14 @@ class LimiterGuard<Request> implements Guard<Request> {
         return UNCOUNTED;
       }
       const asked = this.#settings.identify(request);
-      const identity = isPromise(asked) ? await asked : asked;
+      const identity = (isPromise(asked) ? await asked : asked) as Identity | undefined | null;
       if (identity === undefined || identity === null || identity === '') {
         return await (this.#settings.unidentified === 'pass'
           ? UNCOUNTED
           : this.#refuseUnidentified(request));
       }
-      if (!this.#isUsable(identity)) {
+      const isWhole = this.limiter.limits[0]?.by === undefined;
+      if (isWhole && !this.#isUsable(identity, [])) {
         return await this.#refuseUnidentified(request);
       }
       const price = this.#costOf(request);
@@ -146,6 +165,10 @@ class LimiterGuard<Request> implements Guard<Request> {
       const plan = this.#limitsOf(request);
       const limits = isPromise(plan) ? await plan : plan;
       const governing = limits ?? this.limiter.limits;
+      // The limits of the call may count by further parts.
+      if (!isWhole && !this.#isUsable(identity, governing)) {
+        return await this.#refuseUnidentified(request);
+      }
       const decision = await this.#decide(identity, cost, limits, lendsPlaces(governing));
       if (!decision.allowed) {
         this.#note(request, part, decision, governing, identity);
@@ -185,8 +208,8 @@ class LimiterGuard<Request> implements Guard<Request> {
    * Only undefined, null and '' mean that the request has no identity. Any other invalid identity is refused, never
    * let through uncounted.
    */
-  #isUsable(identity: unknown): identity is Identity {
-    const fault = faultOfIdentity(identity);
+  #isUsable(identity: unknown, limits: readonly Limit[]): boolean {
+    const fault = faultUnder(this.limiter.limits, limits, identity);
     if (fault !== undefined) {
       this.#warnOnce(
         'identify',
@@ -260,7 +283,7 @@ class LimiterGuard<Request> implements Guard<Request> {
       return [];
     }
     try {
-      return writeHeaders(decision, limits, partitionOf(identity, partitionSecret));
+      return writeHeaders(decision, limits, partitionsOf(identity, partitionSecret));
     } catch (error) {
       this.#warnOf('headers', error);
       return [];

@@ -8,6 +8,7 @@ import type {
 import { invalidOption } from '../base/errors.ts';
 import { readFields } from './application-fields.ts';
 import type { FieldRecord, HeaderFields } from './application-fields.ts';
+import type { PartitionOf } from './partition-key.ts';
 
 /** The facts that a custom profile gets about a request that the store has decided. */
 export interface HeaderContext {
@@ -48,11 +49,11 @@ export type HeaderProfile =
 /** A decision of the store, which has facts to announce. */
 export type Decided = AllowedDecision | LimitedDecision | BlockedDecision;
 
-/** Writes the fields of one decision; `partition` is the value of the parameter `pk`, if configured. */
+/** Writes the fields of one decision; `partitionOf` gives the values of the parameter `pk`, if configured. */
 export type HeaderWriter = (
   decision: Decided,
   limits: readonly Limit[],
-  partition: string | undefined,
+  partitionOf: PartitionOf | undefined,
 ) => HeaderFields;
 
 const WRITERS: Readonly<Record<Exclude<HeaderProfile, Function>, HeaderWriter>> = {
@@ -99,7 +100,7 @@ const policies = new WeakMap<readonly Limit[], string>();
 function writeDraft11(
   decision: Decided,
   limits: readonly Limit[],
-  partition: string | undefined,
+  partitionOf: PartitionOf | undefined,
 ): HeaderFields {
   let policy = policies.get(limits);
   if (policy === undefined) {
@@ -116,6 +117,7 @@ function writeDraft11(
     }
     const seconds = effectiveWindow(limit);
     state += `${state === '' ? '' : ', '}"${limit.name}";r=${limit.remaining}${seconds === 0 ? '' : `;t=${seconds}`}`;
+    const partition = partitionOf?.(limit.by);
     if (partition !== undefined) {
       state += `;pk=:${partition}:`;
     }

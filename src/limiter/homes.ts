@@ -1,6 +1,6 @@
 import type { AnyLimit } from '../algorithms/limit.ts';
 import { RateLimiterError, show } from '../base/errors.ts';
-import { digestIdentity, digestParts } from '../base/identity.ts';
+import { digestIdentity, digestParts, faultOfIdentity, readNamedParts } from '../base/identity.ts';
 import type { NamedParts } from '../base/identity.ts';
 
 /** The names of the parts that a home counts by, sorted. */
@@ -155,6 +155,35 @@ function quote({ name }: AnyLimit): string {
 
 function say(by: HomeBy): string {
   return by.length === 0 ? 'by no part' : `by ${by.join(', ')}`;
+}
+
+/**
+ * Why a value is no identity for a call under these limits of a limiter with these of its own; undefined if it is one.
+ */
+export function faultUnder(
+  own: readonly AnyLimit[],
+  limits: readonly AnyLimit[],
+  identity: unknown,
+): RateLimiterError | undefined {
+  if (own[0]?.by === undefined) {
+    return faultOfIdentity(identity);
+  }
+  try {
+    const parts = readNamedParts(identity, partsOf([...own, ...limits]));
+    const consulted = limits.length === 0 ? own : limits;
+    return consulted.some(({ by }) => by?.every((part) => parts.get(part) !== null))
+      ? undefined
+      : nothingConsulted();
+  } catch (error) {
+    return error as RateLimiterError;
+  }
+}
+
+export function nothingConsulted(): RateLimiterError {
+  return new RateLimiterError(
+    'ERR_INVALID_IDENTITY',
+    '`identity` must have the parts of at least one limit, but for each limit one of them is null. Pass one that is known for every caller, such as the address.',
+  );
 }
 
 /** The key of each home, by the parts that an identity gives. */

@@ -17,6 +17,7 @@ import {
   homesOf,
   keysOfProbe,
   nameOfBy,
+  nothingConsulted,
   partsOf,
   readTag,
 } from './homes.ts';
@@ -270,13 +271,6 @@ function notOfAHome(homes: readonly HomeBy[]): RateLimiterError {
   return new RateLimiterError(
     'ERR_INVALID_IDENTITY',
     `\`identity\` must have exactly the parts that some limit counts by, none of them null: ${forms.join(' or ')}. Pass those of the counters that are meant.`,
-  );
-}
-
-function nothingConsulted(): RateLimiterError {
-  return new RateLimiterError(
-    'ERR_INVALID_IDENTITY',
-    '`identity` must have the parts of at least one limit, but for each limit one of them is null. Pass one that is known for every caller, such as the address.',
   );
 }
 

@@ -11,9 +11,9 @@ export { decisionOf } from '../request-decision.ts';
 export type { GuardOptions } from '../guard-options.ts';
 
 /** Middleware for Express 4 and 5, and for Connect and Polka. */
-export interface Middleware<Request> {
+export interface Middleware<Request, By extends string = never> {
   (request: Request, response: ServerResponse, next: (error?: unknown) => void): Promise<void>;
-  readonly limiter: RateLimiter;
+  readonly limiter: RateLimiter<By>;
 }
 
 /**
@@ -25,11 +25,26 @@ export interface Middleware<Request> {
  * app.use(rateLimit({ redis: 'redis://localhost:6379', rate: 100, period: '1m' }));
  * app.post('/login', rateLimit(logins, { count: 'failures' }), login);
  */
+export function rateLimit<
+  Request extends IncomingMessage = IncomingMessage,
+  By extends string = never,
+>(
+  limiter: RateLimiter<By> | RateLimiterOptions<By>,
+  options: GuardOptions<Request, By>,
+): Middleware<Request, By>;
 export function rateLimit<Request extends IncomingMessage = IncomingMessage>(
   limiter: RateLimiter | RateLimiterOptions,
   options?: GuardOptions<Request>,
-): Middleware<Request> {
-  const guard = makeGuard<Request>(limiter, options, nodeAdapter(rateLimit));
+): Middleware<Request>;
+export function rateLimit<Request extends IncomingMessage>(
+  limiter: object,
+  options?: object,
+): object {
+  const guard = makeGuard<Request>(
+    limiter as RateLimiter,
+    options as GuardOptions<Request> | undefined,
+    nodeAdapter(rateLimit),
+  );
   const limit = async (
     request: Request,
     response: ServerResponse,

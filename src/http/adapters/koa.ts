@@ -29,9 +29,9 @@ export interface KoaContext {
 }
 
 /** Middleware for Koa. */
-export interface Middleware<Context> {
+export interface Middleware<Context, By extends string = never> {
   (ctx: Context, next: () => Promise<unknown>): Promise<void>;
-  readonly limiter: RateLimiter;
+  readonly limiter: RateLimiter<By>;
 }
 
 /**
@@ -43,15 +43,24 @@ export interface Middleware<Context> {
  * @example
  * app.use(rateLimit({ redis: 'redis://localhost:6379', rate: 100, period: '1m' }));
  */
+export function rateLimit<Context extends KoaContext = KoaContext, By extends string = never>(
+  limiter: RateLimiter<By> | RateLimiterOptions<By>,
+  options: GuardOptions<Context, By>,
+): Middleware<Context, By>;
 export function rateLimit<Context extends KoaContext = KoaContext>(
   limiter: RateLimiter | RateLimiterOptions,
   options?: GuardOptions<Context>,
-): Middleware<Context> {
-  const guard = makeGuard<Context>(limiter, options, {
-    addressOf: addressesOf,
-    requestOf: ({ req }) => req,
-    factory: rateLimit,
-  });
+): Middleware<Context>;
+export function rateLimit<Context extends KoaContext>(limiter: object, options?: object): object {
+  const guard = makeGuard<Context>(
+    limiter as RateLimiter,
+    options as GuardOptions<Context> | undefined,
+    {
+      addressOf: addressesOf,
+      requestOf: ({ req }) => req,
+      factory: rateLimit,
+    },
+  );
   const limit = async (ctx: Context, next: () => Promise<unknown>): Promise<void> => {
     const verdict = await guard.check(ctx).catch((error: unknown) => {
       writeFieldsOfError(error, ctx.res);

@@ -23,6 +23,14 @@ export type Handler<
   Response extends NodeResponse = ServerResponse,
 > = (request: Request, response: Response) => unknown;
 
+/** Limits handlers. */
+export interface HandlerLimit<Request extends NodeRequest, By extends string = never> {
+  <Response extends NodeResponse>(
+    handler: Handler<Request, Response>,
+  ): (request: Request, response: Response) => void;
+  readonly limiter: RateLimiter<By>;
+}
+
 /**
  * Limits a handler of `node:http` or of `node:http2`'s compatible interface. It has no error handling to pass
  * errors to. So an error of `identify`, `cost`, `limits`, `skip` or `onRefused` is answered with status 500. The first
@@ -37,13 +45,20 @@ export type Handler<
  * const limited = rateLimit<Http2ServerRequest>(limiter);
  * http2.createSecureServer(tls, limited((request, response) => response.end('hello'))).listen(443);
  */
+export function rateLimit<Request extends NodeRequest = IncomingMessage, By extends string = never>(
+  limiter: RateLimiter<By> | RateLimiterOptions<By>,
+  options: GuardOptions<Request, By>,
+): HandlerLimit<Request, By>;
 export function rateLimit<Request extends NodeRequest = IncomingMessage>(
   limiter: RateLimiter | RateLimiterOptions,
   options?: GuardOptions<Request>,
-): (<Response extends NodeResponse>(
-  handler: Handler<Request, Response>,
-) => (request: Request, response: Response) => void) & { readonly limiter: RateLimiter } {
-  const guard = makeGuard<Request>(limiter, options, nodeAdapter(rateLimit));
+): HandlerLimit<Request>;
+export function rateLimit<Request extends NodeRequest>(limiter: object, options?: object): object {
+  const guard = makeGuard<Request>(
+    limiter as RateLimiter,
+    options as GuardOptions<Request> | undefined,
+    nodeAdapter(rateLimit),
+  );
   let reported = false;
   const limit =
     <Response extends NodeResponse>(handler: Handler<Request, Response>) =>
