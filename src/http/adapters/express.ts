@@ -40,11 +40,7 @@ export function rateLimit<Request extends IncomingMessage>(
   limiter: object,
   options?: object,
 ): object {
-  const guard = makeGuard<Request>(
-    limiter as RateLimiter,
-    options as GuardOptions<Request> | undefined,
-    nodeAdapter(rateLimit),
-  );
+  const guard = makeGuard<Request>(limiter as RateLimiter, options, nodeAdapter(rateLimit));
   const limit = async (
     request: Request,
     response: ServerResponse,

@@ -52,15 +52,11 @@ export function rateLimit<Context extends KoaContext = KoaContext>(
   options?: GuardOptions<Context>,
 ): Middleware<Context>;
 export function rateLimit<Context extends KoaContext>(limiter: object, options?: object): object {
-  const guard = makeGuard<Context>(
-    limiter as RateLimiter,
-    options as GuardOptions<Context> | undefined,
-    {
-      addressOf: addressesOf,
-      requestOf: ({ req }) => req,
-      factory: rateLimit,
-    },
-  );
+  const guard = makeGuard<Context>(limiter as RateLimiter, options, {
+    addressOf: addressesOf,
+    requestOf: ({ req }) => req,
+    factory: rateLimit,
+  });
   const limit = async (ctx: Context, next: () => Promise<unknown>): Promise<void> => {
     const verdict = await guard.check(ctx).catch((error: unknown) => {
       writeFieldsOfError(error, ctx.res);

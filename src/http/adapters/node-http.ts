@@ -54,11 +54,7 @@ export function rateLimit<Request extends NodeRequest = IncomingMessage>(
   options?: GuardOptions<Request>,
 ): HandlerLimit<Request>;
 export function rateLimit<Request extends NodeRequest>(limiter: object, options?: object): object {
-  const guard = makeGuard<Request>(
-    limiter as RateLimiter,
-    options as GuardOptions<Request> | undefined,
-    nodeAdapter(rateLimit),
-  );
+  const guard = makeGuard<Request>(limiter as RateLimiter, options, nodeAdapter(rateLimit));
   let reported = false;
   const limit =
     <Response extends NodeResponse>(handler: Handler<Request, Response>) =>
