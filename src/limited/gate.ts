@@ -4,8 +4,9 @@ import type { CallOptions, WaitOptions } from '../limiter/call-options.ts';
 import { invalidOption } from '../base/errors.ts';
 import { checkLimiterOrOptions, toLimiter } from '../limiter/limiter-or-options.ts';
 import { digestIdentity } from '../base/identity.ts';
-import type { Identity } from '../base/identity.ts';
+import type { Identity, IdentityOf } from '../base/identity.ts';
 import type { Lease } from '../limiter/lease.ts';
+import { faultUnder } from '../limiter/homes.ts';
 import { lendsPlaces, maxCostOf, readPlan } from '../limiter/limit-set.ts';
 import type { RateLimiterOptions } from '../limiter/limiter-options.ts';
 import type { RateLimiter } from '../limiter/rate-limiter.ts';
@@ -25,7 +26,7 @@ type FromArguments<This, Args extends readonly unknown[], T> = (
 
 /**
  * The identity and cost of a call, and how to handle a refusal. An error that one of these functions throws rejects
- * the call.
+ * the call. `By` is the union of the parts that the limiter's limits count by.
  *
  * @example
  * const options: LimitedOptions<void, [userId: string, rows: string[]]> = {
@@ -34,21 +35,26 @@ type FromArguments<This, Args extends readonly unknown[], T> = (
  *   cost: (_, rows) => rows.length,
  * };
  */
-export interface LimitedOptions<This, Args extends readonly unknown[]> {
+export interface LimitedOptions<This, Args extends readonly unknown[], By extends string = never> {
   /**
    * A limiter, which stays yours to close, or the options of a new one, which is the `limiter` of the result: close
    * it there.
    */
-  limiter: RateLimiter | RateLimiterOptions;
-  /** The identity to limit: the same for all calls, or a function of the call's arguments and `this`. */
-  identify: Identity | FromArguments<This, Args, Identity>;
+  limiter: RateLimiter<By> | RateLimiterOptions<By>;
+  /**
+   * The identity to limit: the same for all calls, or a function of the call's arguments and `this`. Named parts where
+   * limits say `by`.
+   */
+  identify: IdentityOf<NoInfer<By>> | FromArguments<This, Args, IdentityOf<NoInfer<By>>>;
   /** Units that a call asks for: a whole number from 0, or a function of the call's arguments and `this`. Default 1. */
   cost?: number | FromArguments<This, Args, number>;
   /**
    * Limits instead of the limiter's own: an override, or a plan per call. Return the same array for the same plan, so
    * that it is checked once. `[]` is the plan without a limit. If the function returns undefined, the limiter's own apply.
    */
-  limits?: readonly Limit[] | FromArguments<This, Args, readonly Limit[] | undefined>;
+  limits?:
+    | readonly Limit<string, By>[]
+    | FromArguments<This, Args, readonly Limit<string, By>[] | undefined>;
   /**
    * Whether a call waits for its turn, like `limiter.wait`, instead of being refused; `true` waits without bound. Not
    * under a concurrency limit. Default false.
@@ -85,7 +91,9 @@ export class Gate<This, Args extends readonly unknown[]> {
   async enter(self: This, args: Args): Promise<Lease | undefined> {
     const identify = this.#identify;
     const identity =
-      typeof identify === 'function' ? await Reflect.apply(identify, self, args) : identify;
+      typeof identify === 'function'
+        ? ((await Reflect.apply(identify, self, args)) as Identity)
+        : identify;
     const call =
       this.#cost === undefined && this.#limits === undefined ? {} : await this.#call(self, args);
     const lends = lendsPlaces(call.limits ?? this.limiter.limits);
@@ -124,6 +132,12 @@ export class Gate<This, Args extends readonly unknown[]> {
       return;
     }
     const limits = this.#limits ?? this.limiter.limits;
+    if (typeof this.#identify !== 'function') {
+      const fault = faultUnder(this.limiter.limits, limits, this.#identify);
+      if (fault !== undefined) {
+        throw fault;
+      }
+    }
     const lends = lendsPlaces(limits);
     if (lends && this.#wait !== undefined) {
       throw waitsForPlaces(limits);
@@ -172,7 +186,12 @@ function readLimiter(option: string, limiter: unknown): RateLimiter | RateLimite
 
 function readIdentify(option: string, identify: unknown): never {
   if (typeof identify !== 'function') {
-    if (!['string', 'number', 'bigint'].includes(typeof identify) && !Array.isArray(identify)) {
+    const isParts = isPlainObject(identify);
+    if (
+      !['string', 'number', 'bigint'].includes(typeof identify) &&
+      !Array.isArray(identify) &&
+      !isParts
+    ) {
       throw invalidOption(
         option,
         "a function of the call's arguments, or the identity of all calls",
@@ -180,9 +199,18 @@ function readIdentify(option: string, identify: unknown): never {
         'Pass the identity to limit: (userId) => userId.',
       );
     }
+    if (isParts) {
+      return { ...(identify as object) } as never; // checked once the limits are known
+    }
     digestIdentity(identify as Identity, undefined);
   }
   return (Array.isArray(identify) ? [...identify] : identify) as never;
+}
+
+function isPlainObject(value: unknown): boolean {
+  return (
+    typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype
+  );
 }
 
 function readCostOption(option: string, cost: unknown): never {

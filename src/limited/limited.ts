@@ -4,10 +4,15 @@ import { Gate } from './gate.ts';
 import type { LimitedOptions } from './gate.ts';
 
 /** A function that calls a limiter before each run. */
-export interface LimitedFunction<This, Args extends readonly unknown[], Result> {
+export interface LimitedFunction<
+  This,
+  Args extends readonly unknown[],
+  Result,
+  By extends string = never,
+> {
   (this: This, ...args: Args): Promise<Awaited<Result>>;
   /** The function's limiter. Close it here if it was made from options. */
-  readonly limiter: RateLimiter;
+  readonly limiter: RateLimiter<By>;
 }
 
 /**
@@ -36,14 +41,16 @@ type Settled<T> = [T][T extends unknown ? 0 : never];
  *   wait: { timeoutMs: 30_000 },
  * });
  */
-export function limited<This, Args extends unknown[], Result>(
+export function limited<This, Args extends unknown[], Result, By extends string = never>(
   fn: (this: This, ...args: Args) => Result,
-  options: LimitedOptions<Settled<This>, Settled<Args>>,
-): LimitedFunction<This, Args, Result> {
+  options: LimitedOptions<Settled<This>, Settled<Args>, By>,
+): LimitedFunction<This, Args, Result, NoInfer<By>> {
   if (typeof fn !== 'function') {
     throw invalidOption('fn', 'a function', fn, 'Pass the function to be limited.');
   }
-  return behind(new Gate('limited', options), fn);
+  // The gate checks at run time which parts the limits count by.
+  const gate = new Gate('limited', options as unknown as LimitedOptions<This, Args>);
+  return behind(gate, fn) as unknown as LimitedFunction<This, Args, Result, By>;
 }
 
 /** Wraps a function with an existing gate. */

@@ -135,6 +135,28 @@ describe('an admitted call', () => {
     expect((await limiter.peek(['acme', 'v'])).remaining).toBe(10);
   });
 
+  test('identifies by named parts where limits say `by`, checked at once if they are constant', async () => {
+    const limiter = new RateLimiter({
+      store: memory(),
+      limits: [
+        tokenBucket({ name: 'org', by: 'org', rate: 3, period: '1h' }),
+        tokenBucket({ name: 'user', by: ['org', 'user'], rate: 2, period: '1h' }),
+      ],
+    });
+    const run = limited((user: number) => user, {
+      limiter,
+      identify: (user) => ({ org: 'acme', user }),
+    });
+    expect([await run(1), await run(1), await run(2)]).toEqual([1, 1, 2]);
+    expect((await refusalOf(run(2))).decision).toMatchObject({ limitedBy: ['org'] });
+    const constant = limited(() => 1, { limiter, identify: { org: 'b', user: null } });
+    expect(await constant()).toBe(1);
+    expect(() => limited(() => 1, { limiter, identify: { org: 'b' } as never })).toThrow(
+      '`identity.user` must be given',
+    );
+    expect(() => limited(() => 1, { limiter, identify: 'b' as never })).toThrow('named parts');
+  });
+
   test('awaits `identify`, `cost` and `limits`, and accepts a constant identity of several parts', async () => {
     const limiter = new RateLimiter({ store: memory(), rate: 10, period: '1m' });
     await limited(() => 1, { limiter, identify: () => later('u'), cost: () => later(4) })();
