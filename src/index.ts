@@ -12,7 +12,7 @@ export { RateLimitExceeded } from './limiter/rate-limit-exceeded.ts';
 export type { CalendarUnit, Weekday } from './algorithms/calendar.ts';
 export type { ConcurrencyOptions } from './algorithms/concurrency.ts';
 export type { FixedWindowOptions } from './algorithms/fixed-window.ts';
-export type { Limit, LimitOptions } from './algorithms/limit.ts';
+export type { AnyLimit, Limit, LimitOptions } from './algorithms/limit.ts';
 export type { AlgorithmName } from './base/decision.ts';
 export type { SlidingWindowOptions } from './algorithms/sliding-window.ts';
 export type { SlidingWindowLogOptions } from './algorithms/sliding-window-log.ts';
@@ -27,9 +27,13 @@ export type { Clock } from './base/clock.ts';
 export type {
   AllowedDecision,
   BlockedDecision,
+  Cost,
+  CostByName,
   Decision,
   DegradedDecision,
   DecisionFacts,
+  GivenCost,
+  GivenUnits,
   GrantDecision,
   ImpossibleDecision,
   LimitedDecision,
@@ -51,7 +55,12 @@ export type { CounterOf, Identity, IdentityOf, IdentityParts } from './base/iden
 export type { Lease, LeaseHandle } from './limiter/lease.ts';
 export type { Hooks, RateLimiterOptions } from './limiter/limiter-options.ts';
 export type { FailStrategy } from './base/decision.ts';
-export type { Reservation, ReservationHandle, Settlement } from './limiter/reservation.ts';
+export type {
+  NotHeldDecision,
+  Reservation,
+  ReservationHandle,
+  Settlement,
+} from './limiter/reservation.ts';
 export type { RedisClient } from './redis/clients/client.ts';
 export type { RefusedDecision } from './limiter/rate-limit-exceeded.ts';
 export type { PortState, RedisPort } from './redis/port.ts';

@@ -8,7 +8,7 @@ import type { Algorithm, LimitOptions, Plan, Encoded, State, Verdict } from './l
 /** The numbers of a concurrency limit. */
 export interface ConcurrencyOptions<By extends string = never> extends Omit<
   LimitOptions<By>,
-  'maxDebt'
+  'maxDebt' | 'unit'
 > {
   /** Most holders at once: a whole number from 1 to 100,000. */
   max: number;

@@ -7,10 +7,13 @@ import type { Calendar, CalendarUnit, Weekday } from './calendar.ts';
 import { counting } from './counting.ts';
 import type { CountingPlan } from './counting.ts';
 import { FIRST_INEXACT, JITTER, Limit, readPeriod, readRate } from './limit.ts';
-import type { Algorithm, LimitOptions, Encoded, State, Verdict } from './limit.ts';
+import type { Algorithm, AnyLimit, LimitOptions, Encoded, State, Verdict } from './limit.ts';
 
 /** The numbers of a fixed window. */
-export interface FixedWindowOptions<By extends string = never> extends LimitOptions<By> {
+export interface FixedWindowOptions<
+  By extends string = never,
+  Unit extends string = never,
+> extends LimitOptions<By, Unit> {
   /** Units allowed per window: a whole number from 0 to 1,000,000,000. Under 0 nothing passes. */
   rate: number;
   /**
@@ -218,7 +221,7 @@ class FixedWindow extends Limit {
   readonly #period: number | undefined;
   readonly #calendar: Calendar | undefined;
 
-  constructor(options: FixedWindowOptions<string>) {
+  constructor(options: FixedWindowOptions<string, string>) {
     const given = new GivenOptions(FIXED_WINDOW, options);
     super(given);
     this.rate = given.required('rate', readRate);
@@ -287,8 +290,8 @@ function fixedWindowPlan(
  * fixedWindow({ rate: 10_000, period: 'month', anchor: '2026-01-31' });          // from the 31st, or a month's last day
  * fixedWindow({ rate: 50, period: 'week', weekStart: 'sunday' });
  */
-export function fixedWindow<const By extends string = never>(
-  options: FixedWindowOptions<By>,
-): Limit<string, By> {
-  return new FixedWindow(options);
+export function fixedWindow<const By extends string = never, const Unit extends string = never>(
+  options: FixedWindowOptions<By, Unit>,
+): Limit<string, By, Unit> {
+  return new FixedWindow(options) as AnyLimit as Limit<string, By, Unit>;
 }

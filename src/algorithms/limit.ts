@@ -1,7 +1,7 @@
 import type { AlgorithmName } from '../base/decision.ts';
 import { readDuration } from '../base/duration.ts';
 import { invalidOption } from '../base/errors.ts';
-import { isName, readBoolean, readInteger, readName } from '../options/read-options.ts';
+import { isName, readBoolean, readInteger, readName, readUnit } from '../options/read-options.ts';
 import type { GivenOptions } from '../options/read-options.ts';
 
 /** From here on doubles skip whole numbers. */
@@ -123,8 +123,8 @@ interface Lending<P extends Plan = Plan, S extends State = State> {
   release(state: S, plan: P, now: number): void;
 }
 
-/** Options of every limit. `By` is the union of the parts that it is given. */
-export interface LimitOptions<By extends string = never> {
+/** Options of every limit. `By` is the union of the parts that it is given, `Unit` its unit. */
+export interface LimitOptions<By extends string = never, Unit extends string = never> {
   /** In decisions, headers, metrics and keys: `[A-Za-z0-9._-]{1,64}`. One limit of a limiter may have none. */
   name?: string;
   /**
@@ -143,10 +143,17 @@ export interface LimitOptions<By extends string = never> {
    * number from 0 to 1,000,000,000. Default 0.
    */
   maxDebt?: number;
+  /**
+   * What the limit counts: `[a-z0-9_]{1,32}`, such as `'tokens'`. As soon as one limit of a limiter has a unit, calls
+   * give their cost by name, `{ tokens: 1200 }`, and a limit without one counts `'calls'`.
+   */
+  unit?: Unit;
 }
 
 /** Name of a limit that was given none. */
 export const DEFAULT_LIMIT_NAME = 'default';
+/** What a limit without a unit counts, beside limits that have one. */
+export const CALLS = 'calls';
 
 /**
  * One rule: an algorithm and its numbers. Made by `tokenBucket(…)`, `slidingWindow(…)`, `slidingWindowLog(…)`,
@@ -157,7 +164,11 @@ export const DEFAULT_LIMIT_NAME = 'default';
  * const perMinute: Limit = tokenBucket({ name: 'per-minute', rate: 100, period: '1m' });
  * const perOrg: Limit<string, 'org'> = tokenBucket({ name: 'per-org', by: 'org', rate: 1_000, period: '1m' });
  */
-export abstract class Limit<Name extends string = string, By extends string = never> {
+export abstract class Limit<
+  Name extends string = string,
+  By extends string = never,
+  Unit extends string = never,
+> {
   abstract readonly algorithm: AlgorithmName | 'block';
   /** In decisions, headers, metrics and keys. `'default'` if the limit was given none. */
   readonly name: Name;
@@ -167,6 +178,8 @@ export abstract class Limit<Name extends string = string, By extends string = ne
   readonly shadow: boolean;
   /** Units that may be owed. */
   readonly maxDebt: number;
+  /** What it counts; undefined if the limit was given no unit. */
+  readonly unit: Unit | undefined;
   /** Most units that can pass at once: a call of a greater cost can never pass. */
   abstract readonly capacity: number;
   /**
@@ -189,6 +202,7 @@ export abstract class Limit<Name extends string = string, By extends string = ne
     this.by = given?.optional('by', readBy, undefined) as readonly By[] | undefined;
     this.shadow = given?.optional('shadow', readBoolean, undefined) ?? false;
     this.maxDebt = given?.optional('maxDebt', readDebt, undefined) ?? 0;
+    this.unit = given?.optional('unit', readUnit, undefined) as Unit | undefined;
   }
 
   /** @internal Two limits of one spelling decide alike. */
@@ -202,12 +216,12 @@ export abstract class Limit<Name extends string = string, By extends string = ne
 
   /** @internal This limit as a plan that is passed with a call, in place of the limiter's own limit of its name. */
   insteadOf(_own: Limit | undefined): Limit {
-    return this as Limit<string, string> as Limit;
+    return this as AnyLimit as Limit;
   }
 }
 
-/** A limit, whatever parts of an identity it counts by. */
-export type AnyLimit = Limit<string, string>;
+/** A limit of whatever parts and units. */
+export type AnyLimit = Limit<string, string, string>;
 
 /** Marks the limits of every copy of the package. */
 export const LIMIT_BRAND: unique symbol = Symbol.for('distributed-rate-limiter.Limit');

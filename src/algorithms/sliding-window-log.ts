@@ -3,11 +3,14 @@ import { SLIDING_WINDOW_LOG } from '../options/option-sets.ts';
 import { counting } from './counting.ts';
 import type { CountingPlan } from './counting.ts';
 import { FIRST_INEXACT, JITTER } from './limit.ts';
-import type { Algorithm, Limit, LimitOptions, Encoded, State, Verdict } from './limit.ts';
+import type { Algorithm, AnyLimit, Limit, LimitOptions, Encoded, State, Verdict } from './limit.ts';
 import { WindowLimit } from './window-limit.ts';
 
 /** The numbers of a sliding window log. */
-export interface SlidingWindowLogOptions<By extends string = never> extends LimitOptions<By> {
+export interface SlidingWindowLogOptions<
+  By extends string = never,
+  Unit extends string = never,
+> extends LimitOptions<By, Unit> {
   /** Units allowed per period: a whole number from 0 to 1,000,000,000. Under 0 nothing passes. Every instant of one period at which calls passed is stored. */
   rate: number;
   /** The length of the windows in which the limit holds: `'1m'`, or a number of seconds; from 1 ms to 366 days. */
@@ -351,7 +354,7 @@ class SlidingWindowLog extends WindowLimit {
   readonly algorithm = 'sliding_window_log';
   readonly twin: Algorithm = slidingWindowLogTwin;
 
-  constructor(options: SlidingWindowLogOptions<string>) {
+  constructor(options: SlidingWindowLogOptions<string, string>) {
     super(SLIDING_WINDOW_LOG, options);
     Object.freeze(this);
   }
@@ -373,8 +376,9 @@ class SlidingWindowLog extends WindowLimit {
  * @example
  * slidingWindowLog({ name: 'password-resets', rate: 5, period: '1h' });
  */
-export function slidingWindowLog<const By extends string = never>(
-  options: SlidingWindowLogOptions<By>,
-): Limit<string, By> {
-  return new SlidingWindowLog(options);
+export function slidingWindowLog<
+  const By extends string = never,
+  const Unit extends string = never,
+>(options: SlidingWindowLogOptions<By, Unit>): Limit<string, By, Unit> {
+  return new SlidingWindowLog(options) as AnyLimit as Limit<string, By, Unit>;
 }

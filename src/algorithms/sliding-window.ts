@@ -3,11 +3,14 @@ import { SLIDING_WINDOW } from '../options/option-sets.ts';
 import { counting } from './counting.ts';
 import type { CountingPlan } from './counting.ts';
 import { FIRST_INEXACT, JITTER } from './limit.ts';
-import type { Algorithm, Limit, LimitOptions, Encoded, State, Verdict } from './limit.ts';
+import type { Algorithm, AnyLimit, Limit, LimitOptions, Encoded, State, Verdict } from './limit.ts';
 import { WindowLimit } from './window-limit.ts';
 
 /** The numbers of a sliding window. */
-export interface SlidingWindowOptions<By extends string = never> extends LimitOptions<By> {
+export interface SlidingWindowOptions<
+  By extends string = never,
+  Unit extends string = never,
+> extends LimitOptions<By, Unit> {
   /** Units allowed per period: a whole number from 0 to 1,000,000,000. Under 0 nothing passes. */
   rate: number;
   /** The length of the window: `'1m'`, or a number of seconds; from 1 ms to 366 days. */
@@ -277,7 +280,7 @@ class SlidingWindow extends WindowLimit {
   readonly algorithm = 'sliding_window';
   readonly twin: Algorithm = slidingWindowTwin;
 
-  constructor(options: SlidingWindowOptions<string>) {
+  constructor(options: SlidingWindowOptions<string, string>) {
     super(SLIDING_WINDOW, options);
     Object.freeze(this);
   }
@@ -296,8 +299,8 @@ class SlidingWindow extends WindowLimit {
  * @example
  * slidingWindow({ name: 'hourly', rate: 1_000, period: '1h' });
  */
-export function slidingWindow<const By extends string = never>(
-  options: SlidingWindowOptions<By>,
-): Limit<string, By> {
-  return new SlidingWindow(options);
+export function slidingWindow<const By extends string = never, const Unit extends string = never>(
+  options: SlidingWindowOptions<By, Unit>,
+): Limit<string, By, Unit> {
+  return new SlidingWindow(options) as AnyLimit as Limit<string, By, Unit>;
 }

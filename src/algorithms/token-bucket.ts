@@ -22,12 +22,15 @@ import type {
   TokenBucketState,
 } from './bucket-lines.ts';
 import { FIRST_INEXACT, Limit, MAX_UNITS, readPeriod, readRate, readUnits } from './limit.ts';
-import type { Algorithm, Encoded, LimitOptions, Verdict } from './limit.ts';
+import type { Algorithm, AnyLimit, Encoded, LimitOptions, Verdict } from './limit.ts';
 import { MAX_RECOVERY_US, recovery, spacingOf, unitsWithin } from './recovery.ts';
 import type { Spacing } from './recovery.ts';
 
 /** The numbers of a token bucket. */
-export interface TokenBucketOptions<By extends string = never> extends LimitOptions<By> {
+export interface TokenBucketOptions<
+  By extends string = never,
+  Unit extends string = never,
+> extends LimitOptions<By, Unit> {
   /** Units allowed per period: a whole number from 0 to 1,000,000,000. Under 0 nothing passes. */
   rate: number;
   /** The time that `rate` refers to: `'1m'`, or a number of seconds such as `60`; from 1 ms to 366 days. */
@@ -270,10 +273,10 @@ class TokenBucket extends Limit {
   /** The bucket's burst. */
   readonly capacity: number;
   readonly #spacing: Spacing;
-  readonly #options: TokenBucketOptions;
+  readonly #options: TokenBucketOptions<string, string>;
   readonly #beside: OwnNumbers | null | undefined;
 
-  constructor(options: TokenBucketOptions<string>, beside?: OwnNumbers | null) {
+  constructor(options: TokenBucketOptions<string, string>, beside?: OwnNumbers | null) {
     const given = new GivenOptions(TOKEN_BUCKET, options);
     super(given);
     const rate = given.required('rate', readRate);
@@ -287,7 +290,7 @@ class TokenBucket extends Limit {
     // Under a rate of 0 the burst is 0, so nothing passes; only a debt recovers, by a unit per period.
     this.#spacing = spacingOf(Math.max(rate, 1), periodMs * 1_000);
     this.#checkRange(burst);
-    this.#options = given.values as unknown as TokenBucketOptions;
+    this.#options = given.values as unknown as TokenBucketOptions<string, string>;
     this.#beside = beside;
     Object.freeze(this);
   }
@@ -340,8 +343,8 @@ class TokenBucket extends Limit {
  * tokenBucket({ rate: 100, period: '1m' });                                // 100 at once, one more every 600 ms
  * tokenBucket({ name: 'steady', rate: 10, period: '1s', burst: 1 });       // one every 100 ms, never two at once
  */
-export function tokenBucket<const By extends string = never>(
-  options: TokenBucketOptions<By>,
-): Limit<string, By> {
-  return new TokenBucket(options);
+export function tokenBucket<const By extends string = never, const Unit extends string = never>(
+  options: TokenBucketOptions<By, Unit>,
+): Limit<string, By, Unit> {
+  return new TokenBucket(options) as AnyLimit as Limit<string, By, Unit>;
 }

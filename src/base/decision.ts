@@ -11,6 +11,34 @@ export type AlgorithmName =
 /** How a call is answered when the store gives no answer: allowed, refused, or rejected with the store's error. */
 export type FailStrategy = 'open' | 'closed' | 'throw';
 
+/** Units by what limits count, for limits with units: `{ calls: 1, tokens: 1200 }`. */
+export type CostByName<Unit extends string = string> = Readonly<
+  Partial<Record<Unit | 'calls', number>>
+>;
+
+/** A call's cost: a number, or units by name in a limiter whose limits have units. */
+export type Cost<Unit extends string = string> = [Unit] extends [never]
+  ? number
+  : string extends Unit
+    ? number | Readonly<Record<string, number>>
+    : CostByName<Unit>;
+
+/** A cost as a call gives it: a number, or units by name in a limiter whose limits have units; 0 asks for nothing. */
+export type GivenCost<Unit extends string = string> =
+  | Cost<Unit>
+  | ([Unit] extends [never] ? never : 0);
+
+/** Units of one kind, as `allowUpTo` takes them. */
+export type GivenUnits<Unit extends string = string> = [Unit] extends [never]
+  ? number
+  : string extends Unit
+    ? number | Readonly<Record<string, number>>
+    : | {
+          [One in Unit | 'calls']: Readonly<Record<One, number>> &
+            Readonly<Partial<Record<Exclude<Unit | 'calls', One>, never>>>;
+        }[Unit | 'calls']
+      | 0;
+
 /** One limit's state after one call. */
 export interface LimitState {
   /** The limit's name; `'default'` for the unnamed limit. */
@@ -18,6 +46,8 @@ export interface LimitState {
   readonly algorithm: AlgorithmName;
   /** The parts of the identity that the limit counts by, sorted; absent if it counts by whole identities. */
   readonly by?: readonly string[];
+  /** What the limit counts; only in a limiter with units. */
+  readonly unit?: string;
   /** The most units that may pass at once: a token bucket's burst, or places. `remaining` never exceeds it. */
   readonly limit: number;
   /** Whole units that could pass now, or free places, after this decision; never negative. */
@@ -35,11 +65,29 @@ export interface LimitState {
   readonly shadow: boolean;
 }
 
-/** The store's answer. */
-export interface DecisionFacts {
+/** What every decision says of its call. */
+interface Costed<Unit extends string> {
+  /** The cost that was asked for: a number, or units by name where limits have units. */
+  readonly cost: Cost<Unit>;
+}
+
+/**
+ * The store's answer. `limitName`, `limit`, `unit` and `remaining` speak of one limit: of those that refused the one
+ * with the longest wait, else the enforced one with the least left.
+ */
+export interface DecisionFacts<Unit extends string = string> extends Costed<Unit> {
   /** Each limit's own state, in the order in which the limits were given. */
   readonly limits: readonly LimitState[];
-  /** Whole units that could pass now under all enforced limits: their minimum; Infinity if none is enforced. */
+  /** The name of that limit; absent if none is enforced. */
+  readonly limitName?: string;
+  /** The most units that may pass at once under it. */
+  readonly limit?: number;
+  /** What it counts; only in a limiter with units. */
+  readonly unit?: string;
+  /**
+   * Whole units that could pass now; Infinity if no limit is enforced. Without units the minimum of all enforced limits;
+   * with units that of the one limit with the smallest part of its capacity left.
+   */
   readonly remaining: number;
   /** Milliseconds until the identity is unused again: the maximum over the enforced limits. */
   readonly resetAfterMs: number;
@@ -48,8 +96,11 @@ export interface DecisionFacts {
 }
 
 /** Takes the place of `DecisionFacts` where the store's state is unknown. */
-export interface NoDecisionFacts {
+export interface NoDecisionFacts<Unit extends string = string> extends Costed<Unit> {
   readonly limits: readonly [];
+  readonly limitName?: undefined;
+  readonly limit?: undefined;
+  readonly unit?: undefined;
   readonly remaining?: undefined;
   readonly resetAfterMs?: undefined;
   readonly resetAtMs?: undefined;
@@ -57,7 +108,7 @@ export interface NoDecisionFacts {
 }
 
 /** The call passed, and its cost was charged. */
-export interface AllowedDecision extends DecisionFacts {
+export interface AllowedDecision<Unit extends string = string> extends DecisionFacts<Unit> {
   readonly allowed: true;
   readonly degraded: false;
   readonly reason: 'within_limit';
@@ -65,7 +116,7 @@ export interface AllowedDecision extends DecisionFacts {
 }
 
 /** The call was made with `limits: []`, the plan without a limit, and passed. Nothing was charged. */
-export interface UnlimitedDecision {
+export interface UnlimitedDecision<Unit extends string = string> extends Costed<Unit> {
   readonly allowed: true;
   readonly degraded: false;
   readonly reason: 'unlimited';
@@ -74,12 +125,15 @@ export interface UnlimitedDecision {
   readonly remaining: number;
   /** 0. */
   readonly resetAfterMs: number;
+  readonly limitName?: undefined;
+  readonly limit?: undefined;
+  readonly unit?: undefined;
   readonly resetAtMs?: undefined;
   readonly retryAfterMs?: undefined;
 }
 
 /** The call was refused, and nothing was charged under any limit. */
-export interface LimitedDecision extends DecisionFacts {
+export interface LimitedDecision<Unit extends string = string> extends DecisionFacts<Unit> {
   readonly allowed: false;
   readonly degraded: false;
   readonly reason: 'limited';
@@ -90,7 +144,7 @@ export interface LimitedDecision extends DecisionFacts {
 }
 
 /** The identity is blocked, and the limiter has `blocks: true`. Nothing was charged. */
-export interface BlockedDecision extends DecisionFacts {
+export interface BlockedDecision<Unit extends string = string> extends DecisionFacts<Unit> {
   readonly allowed: false;
   readonly degraded: false;
   readonly reason: 'blocked';
@@ -101,26 +155,29 @@ export interface BlockedDecision extends DecisionFacts {
 /** A limit whose state is unknown, because the call was not sent to the store. */
 export interface UnaskedLimit
   extends
-    Pick<LimitState, 'name' | 'algorithm' | 'by' | 'limit' | 'shadow'>,
+    Pick<LimitState, 'name' | 'algorithm' | 'by' | 'unit' | 'limit' | 'shadow'>,
     Partial<Record<'remaining' | 'resetAfterMs' | 'retryAfterMs', undefined>> {
   /** Whether the cost exceeds what this limit can ever let pass at once. */
   readonly refused: boolean;
 }
 
 /** The cost exceeds what can ever pass at once, so waiting does not help. Nothing was sent to the store. */
-export interface ImpossibleDecision extends Omit<NoDecisionFacts, 'limits'> {
+export interface ImpossibleDecision<Unit extends string = string> extends Omit<
+  NoDecisionFacts<Unit>,
+  'limits'
+> {
   readonly limits: readonly UnaskedLimit[];
   /** The names of the limits that refused. */
   readonly limitedBy: readonly string[];
   readonly allowed: false;
   readonly degraded: false;
   readonly reason: 'impossible';
-  /** The greatest cost that can pass. */
-  readonly maxCost: number;
+  /** The greatest cost that can pass; by name where limits have units. */
+  readonly maxCost: Cost<Unit>;
 }
 
 /** Decided without the store, by the failure strategy. */
-export interface DegradedDecision extends NoDecisionFacts {
+export interface DegradedDecision<Unit extends string = string> extends NoDecisionFacts<Unit> {
   /** True under `failStrategy: 'open'`, false under `'closed'`. */
   readonly allowed: boolean;
   readonly degraded: true;
@@ -136,19 +193,21 @@ export interface DegradedDecision extends NoDecisionFacts {
  * if (decision.degraded) metrics.degraded.inc();
  * else if (decision.reason === 'limited') setTimeout(retry, decision.retryAfterMs);
  */
-export type Decision =
-  | AllowedDecision
-  | UnlimitedDecision
-  | LimitedDecision
-  | BlockedDecision
-  | ImpossibleDecision
-  | DegradedDecision;
+export type Decision<Unit extends string = string> =
+  | AllowedDecision<Unit>
+  | UnlimitedDecision<Unit>
+  | LimitedDecision<Unit>
+  | BlockedDecision<Unit>
+  | ImpossibleDecision<Unit>
+  | DegradedDecision<Unit>;
 
 /** A decision that lets its call pass: the result of `wait`. */
-export type PassedDecision =
-  | AllowedDecision
-  | UnlimitedDecision
-  | (DegradedDecision & { readonly allowed: true });
+export type PassedDecision<Unit extends string = string> =
+  | AllowedDecision<Unit>
+  | UnlimitedDecision<Unit>
+  | (DegradedDecision<Unit> & { readonly allowed: true });
 
 /** The answer to `allowUpTo`: a decision, and the number of units that it lets pass; 0 if refused. */
-export type GrantDecision = Decision & { readonly granted: number };
+export type GrantDecision<Unit extends string = string> = Decision<Unit> & {
+  readonly granted: number;
+};

@@ -1,4 +1,4 @@
-import type { Limit } from '../algorithms/limit.ts';
+import type { AnyLimit } from '../algorithms/limit.ts';
 import { chargedKeysOf } from '../limiter/charged-keys.ts';
 import { digestIdentity, digestParts, readNamedParts } from '../base/identity.ts';
 import type { AnyIdentity, Identity } from '../base/identity.ts';
@@ -6,7 +6,7 @@ import type { AnyIdentity, Identity } from '../base/identity.ts';
 /** The charges of one guard for a request, linked to those of earlier guards. */
 interface Charge {
   readonly limiter: object;
-  readonly limits: readonly Limit[];
+  readonly limits: readonly AnyLimit[];
   readonly identity: AnyIdentity;
   readonly before: Charge | undefined;
   readonly count: number;
@@ -31,7 +31,7 @@ export function noteCharge(
   request: unknown,
   part: object | undefined,
   limiter: object,
-  limits: readonly Limit[],
+  limits: readonly AnyLimit[],
   identity: AnyIdentity,
 ): void {
   const subject = part ?? request;
@@ -75,7 +75,7 @@ function isObject(value: unknown): value is object {
 function findTwin(
   from: Charge | undefined,
   limiter: object,
-  limits: readonly Limit[],
+  limits: readonly AnyLimit[],
   identity: AnyIdentity,
 ): { readonly key: string; readonly name: string } | undefined {
   for (let charge = from; charge !== undefined; charge = charge.before) {
@@ -90,7 +90,7 @@ function findTwin(
 }
 
 /** Whether both identities have the same counter under a limit. */
-function isSameIdentity(one: AnyIdentity, other: AnyIdentity, { by }: Limit): boolean {
+function isSameIdentity(one: AnyIdentity, other: AnyIdentity, { by }: AnyLimit): boolean {
   if (by === undefined) {
     return one === other || counterOf(one) === counterOf(other);
   }

@@ -1,6 +1,6 @@
+import type { AnyLimiter } from '../limiter/limiter-or-options.ts';
 import type { Decision } from '../base/decision.ts';
 import type { Lease } from '../limiter/lease.ts';
-import type { RateLimiter } from '../limiter/rate-limiter.ts';
 import { clearTimeout, setTimeout } from '../base/timers.ts';
 import type { Finish } from './request-end.ts';
 
@@ -17,7 +17,7 @@ export interface GiveBackSettings {
  * @param onOverheld called when `maxHoldMs` has freed a place
  */
 export function giveBackAfter(
-  limiter: RateLimiter,
+  limiter: AnyLimiter,
   decision: Decision,
   { count, maxHoldMs }: GiveBackSettings,
   onOverheld: () => void,

@@ -1,5 +1,6 @@
-import type { Limit } from '../algorithms/limit.ts';
-import { readCost } from '../limiter/call-options.ts';
+import type { AnyLimit } from '../algorithms/limit.ts';
+import type { GivenCost } from '../base/decision.ts';
+import { readCost } from '../limiter/cost.ts';
 import { readDuration } from '../base/duration.ts';
 import type { Duration } from '../base/duration.ts';
 import type { IdentityOf } from '../base/identity.ts';
@@ -34,14 +35,12 @@ export interface GuardOptions<Request, By extends string = never> extends Addres
    */
   identify?: (request: Request) => OrPromise<IdentityOf<By> | undefined | null>;
   /** Units that a request asks for; default 1. An error thrown here goes to the framework's error handling. */
-  cost?: number | ((request: Request) => OrPromise<number>);
+  cost?: GivenCost | ((request: Request) => OrPromise<GivenCost>);
   /**
    * Limits instead of the limiter's own, for a plan or a route. Make them once, not per request. `[]` is the plan
    * without a limit. If the function returns undefined, the limiter's own apply.
    */
-  limits?:
-    | readonly Limit<string, By>[]
-    | ((request: Request) => OrPromise<readonly Limit<string, By>[] | undefined>);
+  limits?: readonly AnyLimit[] | ((request: Request) => OrPromise<readonly AnyLimit[] | undefined>);
   /** Returns true for requests to let through without counting them. */
   skip?: (request: Request) => OrPromise<boolean>;
   /**
@@ -79,11 +78,11 @@ export interface GuardOptions<Request, By extends string = never> extends Addres
 /** Checked options. */
 export interface GuardSettings<Request> {
   readonly identify: (request: Request) => OrPromise<unknown>;
-  readonly cost: number | ((request: Request) => OrPromise<number>);
+  readonly cost: GivenCost | ((request: Request) => OrPromise<GivenCost>);
   readonly limits:
-    | readonly Limit[]
+    | readonly AnyLimit[]
     | undefined
-    | ((request: Request) => OrPromise<readonly Limit[] | undefined>);
+    | ((request: Request) => OrPromise<readonly AnyLimit[] | undefined>);
   readonly skip: ((request: Request) => OrPromise<boolean>) | undefined;
   readonly onRefused: GuardOptions<Request>['onRefused'];
   readonly writeHeaders: HeaderWriter;

@@ -1,11 +1,12 @@
-import type { Limit } from '../algorithms/limit.ts';
-import type { AllowedDecision, Decision } from '../base/decision.ts';
+import type { RateLimiter } from '../limiter/rate-limiter.ts';
+import type { RateLimiterOptions } from '../limiter/limiter-options.ts';
+import type { AnyLimiter, AnyLimiterOptions } from '../limiter/limiter-or-options.ts';
+import type { AnyLimit } from '../algorithms/limit.ts';
+import type { AllowedDecision, Decision, GivenCost } from '../base/decision.ts';
 import { checkLimiterOrOptions, toLimiter } from '../limiter/limiter-or-options.ts';
 import { invalidOption } from '../base/errors.ts';
 import type { Identity } from '../base/identity.ts';
 import { faultUnder } from '../limiter/homes.ts';
-import type { RateLimiter } from '../limiter/rate-limiter.ts';
-import type { RateLimiterOptions } from '../limiter/limiter-options.ts';
 import { lendsPlaces } from '../limiter/limit-set.ts';
 import { Problems } from '../options/option-problems.ts';
 import { onWorkerd } from '../base/workerd.ts';
@@ -19,7 +20,8 @@ import { retryAfterOf } from './headers.ts';
 import type { HeaderFields } from './application-fields.ts';
 import { Making } from './made-per-request.ts';
 import { partitionsOf } from './partition-key.ts';
-import { isForbidden, PROBLEM_JSON, makeProblem, UNIDENTIFIED } from './problem.ts';
+import { isForbidden } from '../limiter/rate-limit-exceeded.ts';
+import { PROBLEM_JSON, makeProblem, UNIDENTIFIED } from './problem.ts';
 import { replace, readReplacement } from './refusal.ts';
 import type { RefusalResponse, Replacement } from './refusal.ts';
 import { noteDecision } from './request-decision.ts';
@@ -47,8 +49,8 @@ export interface Refused {
 export type Verdict = Pass | Refused;
 
 /** Decides on a framework's requests; an adapter reads them and writes the verdict. */
-export interface Guard<Request, By extends string = never> {
-  readonly limiter: RateLimiter<By>;
+export interface Guard<Request, By extends string = never, Unit extends string = never> {
+  readonly limiter: RateLimiter<By, Unit>;
   /**
    * @param part the part of the request to decide on, if it is decided in parts, such as one field of a GraphQL query
    * @throws (rejects) errors of `identify`, `skip`, `cost`, `limits` and `onRefused`; an error for an invalid cost or
@@ -79,25 +81,25 @@ export interface Adapter<Request> {
  * const verdict = await guard.check(request);
  * if (!verdict.pass) response.writeHead(verdict.status, Object.fromEntries(verdict.headers)).end(verdict.body);
  */
-export function createGuard<Request, By extends string = never>(
-  limiter: RateLimiter<By> | RateLimiterOptions<By>,
+export function createGuard<Request, By extends string = never, Unit extends string = never>(
+  limiter: RateLimiter<By, Unit> | RateLimiterOptions<By, Unit>,
   options: GuardOptions<Request, By> = {},
   addressOf: (request: Request) => AddressRequest | AddressSource = (request) =>
     request as AddressRequest,
-): Guard<Request, By> {
+): Guard<Request, By, Unit> {
   const requestOf = (request: Request): unknown => request;
   return makeGuard(limiter, options, { addressOf, requestOf, factory: createGuard });
 }
 
 /** Makes a guard for an adapter of this package. */
-export function makeGuard<Request, By extends string = never>(
-  limiter: RateLimiter<By> | RateLimiterOptions<By>,
+export function makeGuard<Request, By extends string = never, Unit extends string = never>(
+  limiter: RateLimiter<By, Unit> | RateLimiterOptions<By, Unit>,
   options: GuardOptions<Request, By> | undefined,
   adapter: Adapter<Request>,
-): Guard<Request, By> {
+): Guard<Request, By, Unit> {
   // The guard itself checks at run time which parts the limits count by.
   const [given, said] = [limiter, options] as unknown as [
-    RateLimiter | RateLimiterOptions,
+    AnyLimiter | AnyLimiterOptions,
     GuardOptions<Request> | undefined,
   ];
   const problems = new Problems('the guard and of its limiter');
@@ -120,19 +122,19 @@ export function makeGuard<Request, By extends string = never>(
       'Return the parts that they count by: (request) => ({ ip: … }).',
     );
   }
-  return new LimiterGuard(made, settings, adapter) as unknown as Guard<Request, By>;
+  return new LimiterGuard(made, settings, adapter) as unknown as Guard<Request, By, Unit>;
 }
 
 const UNCOUNTED: Pass = { pass: true, headers: [] };
 
-class LimiterGuard<Request> implements Guard<Request> {
-  readonly limiter: RateLimiter;
+class LimiterGuard<Request> {
+  readonly limiter: AnyLimiter;
   readonly #settings: GuardSettings<Request>;
   readonly #adapter: Adapter<Request>;
   readonly #making: Making | undefined;
   readonly #warned = new Set<string>();
 
-  constructor(limiter: RateLimiter, settings: GuardSettings<Request>, adapter: Adapter<Request>) {
+  constructor(limiter: AnyLimiter, settings: GuardSettings<Request>, adapter: Adapter<Request>) {
     this.limiter = limiter;
     this.#settings = settings;
     this.#adapter = adapter;
@@ -197,7 +199,7 @@ class LimiterGuard<Request> implements Guard<Request> {
     request: Request,
     part: object | undefined,
     decision: Decision,
-    limits: readonly Limit[],
+    limits: readonly AnyLimit[],
     identity: Identity,
   ): void {
     noteDecision(request, decision);
@@ -208,7 +210,7 @@ class LimiterGuard<Request> implements Guard<Request> {
    * Only undefined, null and '' mean that the request has no identity. Any other invalid identity is refused, never
    * let through uncounted.
    */
-  #isUsable(identity: unknown, limits: readonly Limit[]): boolean {
+  #isUsable(identity: unknown, limits: readonly AnyLimit[]): boolean {
     const fault = faultUnder(this.limiter.limits, limits, identity);
     if (fault !== undefined) {
       this.#warnOnce(
@@ -223,7 +225,7 @@ class LimiterGuard<Request> implements Guard<Request> {
   #refuseLimited(
     request: Request,
     decision: Exclude<Decision, AllowedDecision>,
-    limits: readonly Limit[],
+    limits: readonly AnyLimit[],
     fields: HeaderFields,
   ): Promise<Refused> {
     const headers: (readonly [string, string])[] = [['Content-Type', PROBLEM_JSON], ...fields];
@@ -233,7 +235,7 @@ class LimiterGuard<Request> implements Guard<Request> {
     return this.#refuse(request, {
       status: decision.degraded ? 503 : isForbidden(decision) ? 403 : 429,
       headers,
-      body: makeProblem(decision, limits),
+      body: makeProblem(decision),
       decision,
     });
   }
@@ -247,22 +249,22 @@ class LimiterGuard<Request> implements Guard<Request> {
     });
   }
 
-  #costOf(request: Request): number | Promise<number> {
+  #costOf(request: Request): GivenCost | Promise<GivenCost> {
     const { cost } = this.#settings;
     return typeof cost === 'function' ? cost(request) : cost;
   }
 
   #limitsOf(
     request: Request,
-  ): readonly Limit[] | undefined | Promise<readonly Limit[] | undefined> {
+  ): readonly AnyLimit[] | undefined | Promise<readonly AnyLimit[] | undefined> {
     const { limits } = this.#settings;
     return typeof limits === 'function' ? limits(request) : limits;
   }
 
   #decide(
     identity: Identity,
-    cost: number,
-    limits: readonly Limit[] | undefined,
+    cost: GivenCost,
+    limits: readonly AnyLimit[] | undefined,
     lending: boolean,
   ): Promise<Decision> {
     const call = limits === undefined ? { cost } : { cost, limits };
@@ -277,7 +279,7 @@ class LimiterGuard<Request> implements Guard<Request> {
   }
 
   /** Writes no fields for a decision without facts. */
-  #fieldsOf(decision: Decision, limits: readonly Limit[], identity: Identity): HeaderFields {
+  #fieldsOf(decision: Decision, limits: readonly AnyLimit[], identity: Identity): HeaderFields {
     const { writeHeaders, partitionSecret } = this.#settings;
     if (decision.degraded || decision.reason === 'impossible' || decision.reason === 'unlimited') {
       return [];

@@ -1,4 +1,4 @@
-import type { Limit } from '../algorithms/limit.ts';
+import type { AnyLimit } from '../algorithms/limit.ts';
 import type {
   AllowedDecision,
   BlockedDecision,
@@ -14,7 +14,7 @@ import type { PartitionOf } from './partition-key.ts';
 export interface HeaderContext {
   readonly decision: Decided;
   /** The limits that governed the request, in the order of `decision.limits`. */
-  readonly limits: readonly Limit[];
+  readonly limits: readonly AnyLimit[];
 }
 
 /**
@@ -52,7 +52,7 @@ export type Decided = AllowedDecision | LimitedDecision | BlockedDecision;
 /** Writes the fields of one decision; `partitionOf` gives the values of the parameter `pk`, if configured. */
 export type HeaderWriter = (
   decision: Decided,
-  limits: readonly Limit[],
+  limits: readonly AnyLimit[],
   partitionOf: PartitionOf | undefined,
 ) => HeaderFields;
 
@@ -95,11 +95,11 @@ export function retryAfterOf(retryAfterMs: number): string {
   return String(Math.max(1, Math.ceil(retryAfterMs / 1_000)));
 }
 
-const policies = new WeakMap<readonly Limit[], string>();
+const policies = new WeakMap<readonly AnyLimit[], string>();
 
 function writeDraft11(
   decision: Decided,
-  limits: readonly Limit[],
+  limits: readonly AnyLimit[],
   partitionOf: PartitionOf | undefined,
 ): HeaderFields {
   let policy = policies.get(limits);
@@ -130,13 +130,17 @@ function writeDraft11(
       ];
 }
 
+/** The draft's registry of quota units; `requests` is the one that a policy without `qu` has. Others have no name. */
+const QUOTA_UNITS: Readonly<Record<string, string>> = { content_bytes: 'content-bytes' };
+
 /**
  * A policy of draft 11: the quota and its window in seconds. The window is left out below a second, where rounding
  * would announce another rate, and for calendar windows, which differ in length.
  */
-function policyOf({ name, algorithm, capacity, windowMs }: Limit): string {
-  const unit = algorithm === 'concurrency' ? ';qu="concurrent-requests"' : '';
-  return `"${name}";q=${capacity}${unit}${windowMs === undefined || windowMs < 1_000 ? '' : `;w=${Math.ceil(windowMs / 1_000)}`}`;
+function policyOf({ name, algorithm, capacity, unit, windowMs }: AnyLimit): string {
+  const quotaUnit = algorithm === 'concurrency' ? 'concurrent-requests' : QUOTA_UNITS[unit ?? ''];
+  const qu = quotaUnit === undefined ? '' : `;qu="${quotaUnit}"`;
+  return `"${name}";q=${capacity}${qu}${windowMs === undefined || windowMs < 1_000 ? '' : `;w=${Math.ceil(windowMs / 1_000)}`}`;
 }
 
 /**
@@ -148,7 +152,7 @@ function effectiveWindow({ algorithm, resetAfterMs, retryAfterMs }: LimitState):
   return algorithm === 'concurrency' ? 0 : Math.ceil((retryAfterMs ?? resetAfterMs) / 1_000);
 }
 
-function writeDraft7(decision: Decided, limits: readonly Limit[]): HeaderFields {
+function writeDraft7(decision: Decided, limits: readonly AnyLimit[]): HeaderFields {
   const nearest = nearestOf(decision);
   return nearest === undefined
     ? []
@@ -161,7 +165,7 @@ function writeDraft7(decision: Decided, limits: readonly Limit[]): HeaderFields 
       ];
 }
 
-function writeDraft6(decision: Decided, limits: readonly Limit[]): HeaderFields {
+function writeDraft6(decision: Decided, limits: readonly AnyLimit[]): HeaderFields {
   const nearest = nearestOf(decision);
   return nearest === undefined
     ? []
@@ -187,10 +191,10 @@ function writeLegacy(decision: Decided): HeaderFields {
   ];
 }
 
-const oldPolicies = new WeakMap<readonly Limit[], HeaderFields>();
+const oldPolicies = new WeakMap<readonly AnyLimit[], HeaderFields>();
 
 /** `100;w=60, 1000;w=3600`: in the drafts before 8 a policy has no name, and its window is required. */
-function writeOldPolicy(limits: readonly Limit[]): HeaderFields {
+function writeOldPolicy(limits: readonly AnyLimit[]): HeaderFields {
   let fields = oldPolicies.get(limits);
   if (fields === undefined) {
     const items = limits
@@ -202,18 +206,7 @@ function writeOldPolicy(limits: readonly Limit[]): HeaderFields {
   return fields;
 }
 
-/** The limit that a caller feels first: the one that refused for longest, else the one with the least left. */
-function nearestOf(decision: Decided): LimitState | undefined {
-  let nearest: LimitState | undefined;
-  for (const limit of decision.limits) {
-    if (!limit.shadow && (nearest === undefined || feltBefore(limit, nearest))) {
-      nearest = limit;
-    }
-  }
-  return nearest;
-}
-
-function feltBefore(one: LimitState, other: LimitState): boolean {
-  const [a, b] = [one.retryAfterMs ?? -1, other.retryAfterMs ?? -1];
-  return a === b ? one.remaining < other.remaining : a > b;
+/** The limit of which the decision itself speaks: the one that a caller feels first. */
+function nearestOf({ limits, limitName }: Decided): LimitState | undefined {
+  return limits.find(({ name }) => name === limitName);
 }

@@ -1,5 +1,5 @@
+import type { AnyLimiter } from '../limiter/limiter-or-options.ts';
 import { configurationOf } from '../limiter/charged-keys.ts';
-import type { RateLimiter } from '../limiter/rate-limiter.ts';
 
 /** A function on the call stack, and the position in it. */
 interface Frame {
@@ -41,7 +41,7 @@ export class Making {
    *
    * @param use the function that is called for the request
    */
-  noteUse(use: Function, limiter: RateLimiter): void {
+  noteUse(use: Function, limiter: AnyLimiter): void {
     this.#suspect.uses += 1;
     if (this.#suspect.uses === 1 && this.#isSuspected(use) && this.#isSecond(limiter)) {
       process.emitWarning(
@@ -59,7 +59,7 @@ export class Making {
     );
   }
 
-  #isSecond(limiter: RateLimiter): boolean {
+  #isSecond(limiter: AnyLimiter): boolean {
     const kind = `${this.#frames[0]!.position}\n${configurationOf(limiter, limiter.limits)}`;
     const first = suspects.get(kind);
     if (first === 'reported') {

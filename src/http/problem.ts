@@ -1,5 +1,5 @@
 import type { Decision } from '../base/decision.ts';
-import type { Limit } from '../algorithms/limit.ts';
+import { isForbidden } from '../limiter/rate-limit-exceeded.ts';
 
 /** The media type of all bodies in this file: RFC 9457. */
 export const PROBLEM_JSON = 'application/problem+json';
@@ -10,7 +10,7 @@ const TYPES = 'https://iana.org/assignments/http-problem-types#';
  * The reason of a refusal, as a problem of RFC 9457. The types and `violated-policies` are those of
  * draft-ietf-httpapi-ratelimit-headers-11 §6.
  */
-export function makeProblem(refused: Decision, limits: readonly Limit[]): string {
+export function makeProblem(refused: Decision): string {
   if (refused.degraded) {
     return UNAVAILABLE;
   }
@@ -22,25 +22,12 @@ export function makeProblem(refused: Decision, limits: readonly Limit[]): string
   }
   const [title, violated] =
     refused.reason === 'impossible'
-      ? [
-          'Request asks for more than the quota ever allows',
-          limits.filter((limit) => neverPasses(limit, refused.maxCost)).map(({ name }) => name),
-        ]
+      ? ['Request asks for more than the quota ever allows', refused.limitedBy]
       : [
           'Request cannot be satisfied as assigned quota has been exceeded',
           refused.reason === 'limited' ? refused.limitedBy : [],
         ];
   return problem(429, 'quota-exceeded', title, { 'violated-policies': violated });
-}
-
-/** Whether no request of this client can ever pass, whatever it costs: a limit's `rate` is 0. */
-export function isForbidden(decision: Decision): boolean {
-  return decision.reason === 'impossible' && decision.maxCost === 0;
-}
-
-/** A lease takes one place, whatever the cost. */
-function neverPasses({ shadow, algorithm, capacity }: Limit, maxCost: number): boolean {
-  return !shadow && algorithm !== 'concurrency' && capacity <= maxCost;
 }
 
 function problem(status: number, type: string, title: string, members: object = {}): string {

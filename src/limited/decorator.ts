@@ -1,5 +1,5 @@
-import { optionError } from '../base/errors.ts';
 import type { RateLimiter } from '../limiter/rate-limiter.ts';
+import { optionError } from '../base/errors.ts';
 import { Gate } from './gate.ts';
 import type { LimitedOptions } from './gate.ts';
 import { behind } from './limited.ts';

@@ -1,6 +1,11 @@
-import type { Limit } from '../algorithms/limit.ts';
-import { readCost, readWaitOptions } from '../limiter/call-options.ts';
-import type { CallOptions, WaitOptions } from '../limiter/call-options.ts';
+import type { RateLimiter } from '../limiter/rate-limiter.ts';
+import type { RateLimiterOptions } from '../limiter/limiter-options.ts';
+import type { AnyLimiter, AnyLimiterOptions } from '../limiter/limiter-or-options.ts';
+import type { AnyLimit } from '../algorithms/limit.ts';
+import type { GivenCost } from '../base/decision.ts';
+import { readWaitOptions } from '../limiter/call-options.ts';
+import { readCost } from '../limiter/cost.ts';
+import type { AnyCallOptions, WaitOptions } from '../limiter/call-options.ts';
 import { invalidOption } from '../base/errors.ts';
 import { checkLimiterOrOptions, toLimiter } from '../limiter/limiter-or-options.ts';
 import { digestIdentity } from '../base/identity.ts';
@@ -8,8 +13,6 @@ import type { Identity, IdentityOf } from '../base/identity.ts';
 import type { Lease } from '../limiter/lease.ts';
 import { faultUnder } from '../limiter/homes.ts';
 import { lendsPlaces, maxCostOf, readPlan } from '../limiter/limit-set.ts';
-import type { RateLimiterOptions } from '../limiter/limiter-options.ts';
-import type { RateLimiter } from '../limiter/rate-limiter.ts';
 import { limitedOptions, WAIT_OF_LIMITED } from '../options/option-sets.ts';
 import { GivenOptions, readBoolean } from '../options/read-options.ts';
 import { RateLimitExceeded } from '../limiter/rate-limit-exceeded.ts';
@@ -40,21 +43,19 @@ export interface LimitedOptions<This, Args extends readonly unknown[], By extend
    * A limiter, which stays yours to close, or the options of a new one, which is the `limiter` of the result: close
    * it there.
    */
-  limiter: RateLimiter<By> | RateLimiterOptions<By>;
+  limiter: RateLimiter<By> | RateLimiterOptions<By> | RateLimiterOptions<By, string> | AnyLimiter;
   /**
    * The identity to limit: the same for all calls, or a function of the call's arguments and `this`. Named parts where
    * limits say `by`.
    */
   identify: IdentityOf<NoInfer<By>> | FromArguments<This, Args, IdentityOf<NoInfer<By>>>;
   /** Units that a call asks for: a whole number from 0, or a function of the call's arguments and `this`. Default 1. */
-  cost?: number | FromArguments<This, Args, number>;
+  cost?: GivenCost | FromArguments<This, Args, GivenCost>;
   /**
    * Limits instead of the limiter's own: an override, or a plan per call. Return the same array for the same plan, so
    * that it is checked once. `[]` is the plan without a limit. If the function returns undefined, the limiter's own apply.
    */
-  limits?:
-    | readonly Limit<string, By>[]
-    | FromArguments<This, Args, readonly Limit<string, By>[] | undefined>;
+  limits?: readonly AnyLimit[] | FromArguments<This, Args, readonly AnyLimit[] | undefined>;
   /**
    * Whether a call waits for its turn, like `limiter.wait`, instead of being refused; `true` waits without bound. Not
    * under a concurrency limit. Default false.
@@ -66,7 +67,7 @@ export interface LimitedOptions<This, Args extends readonly unknown[], By extend
 
 /** Guards a function: lets a call pass, or throws. */
 export class Gate<This, Args extends readonly unknown[]> {
-  readonly limiter: RateLimiter;
+  readonly limiter: AnyLimiter;
   readonly #identify: LimitedOptions<This, Args>['identify'];
   readonly #cost: LimitedOptions<This, Args>['cost'];
   readonly #limits: LimitedOptions<This, Args>['limits'];
@@ -111,7 +112,7 @@ export class Gate<This, Args extends readonly unknown[]> {
     return lends ? (decision as Lease) : undefined;
   }
 
-  async #call(self: This, args: Args): Promise<CallOptions> {
+  async #call(self: This, args: Args): Promise<AnyCallOptions> {
     const { cost, limits } = {
       cost:
         typeof this.#cost === 'function' ? await Reflect.apply(this.#cost, self, args) : this.#cost,
@@ -171,7 +172,7 @@ function waitsForPlaces(limits: unknown): Error {
   );
 }
 
-function readLimiter(option: string, limiter: unknown): RateLimiter | RateLimiterOptions {
+function readLimiter(option: string, limiter: unknown): AnyLimiter | AnyLimiterOptions {
   if (typeof limiter !== 'object' || limiter === null) {
     throw invalidOption(
       option,
@@ -181,7 +182,7 @@ function readLimiter(option: string, limiter: unknown): RateLimiter | RateLimite
     );
   }
   checkLimiterOrOptions(limiter);
-  return limiter as RateLimiter | RateLimiterOptions;
+  return limiter as AnyLimiter | AnyLimiterOptions;
 }
 
 function readIdentify(option: string, identify: unknown): never {

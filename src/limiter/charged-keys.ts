@@ -1,4 +1,4 @@
-import type { Limit } from '../algorithms/limit.ts';
+import type { AnyLimit } from '../algorithms/limit.ts';
 import { digestIdentity } from '../base/identity.ts';
 import { stateNameOf } from './limit-set.ts';
 
@@ -6,7 +6,7 @@ import { stateNameOf } from './limit-set.ts';
 interface StateLocation {
   readonly storeId: string | object;
   /** The form of the key under which the state of a limit is. */
-  readonly formOf: (limit: Limit) => string;
+  readonly formOf: (limit: AnyLimit) => string;
   readonly hashSecret: string | Uint8Array | undefined;
 }
 
@@ -15,7 +15,7 @@ const LOCATIONS = Symbol.for('distributed-rate-limiter.keepings');
 /** Shared by all copies of the package in this process: an adapter of one copy may be given a limiter of another. */
 const locations = ((globalThis as { [LOCATIONS]?: WeakMap<object, StateLocation> })[LOCATIONS] ??=
   new WeakMap<object, StateLocation>());
-const known = new WeakMap<object, WeakMap<readonly Limit[], ReadonlyMap<string, Limit>>>();
+const known = new WeakMap<object, WeakMap<readonly AnyLimit[], ReadonlyMap<string, AnyLimit>>>();
 const storeNumbers = new WeakMap<object, number>();
 let storesSeen = 0;
 
@@ -30,8 +30,8 @@ export function rememberLocation(limiter: object, location: StateLocation): void
  */
 export function chargedKeysOf(
   limiter: object,
-  limits: readonly Limit[],
-): ReadonlyMap<string, Limit> {
+  limits: readonly AnyLimit[],
+): ReadonlyMap<string, AnyLimit> {
   let bySet = known.get(limiter);
   if (bySet === undefined) {
     bySet = new WeakMap();
@@ -59,7 +59,7 @@ export function chargedKeysOf(
  * Key forms and numbers of all limits as one text. It leaves out the store, which may be new for otherwise equal
  * limiters.
  */
-export function configurationOf(limiter: object, limits: readonly Limit[]): string {
+export function configurationOf(limiter: object, limits: readonly AnyLimit[]): string {
   const formOf = locations.get(limiter)?.formOf ?? noForm;
   return limits.map((limit) => formOf(limit) + describeLimit(limit)).join('\n');
 }
@@ -68,7 +68,7 @@ function noForm(): string {
   return '';
 }
 
-function describeLimit(limit: Limit): string {
+function describeLimit(limit: AnyLimit): string {
   return `${stateNameOf(limit)} ${limit.algorithm} ${limit.plan(1, 0).args.join(' ')}`;
 }
 

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { Decision, GrantDecision } from '../base/decision.ts';
+import type { Cost, Decision, GrantDecision, UnlimitedDecision } from '../base/decision.ts';
 import { invalidOption, RateLimiterError } from '../base/errors.ts';
 import type { StoreError } from '../base/errors.ts';
 import type { AnyIdentity } from '../base/identity.ts';
@@ -10,25 +10,16 @@ import { reserveDetails } from '../script/call-shape.ts';
 import type { Entry, Shape } from '../script/call-shape.ts';
 import { readGranted, readHeld, readVerdicts } from '../script/read-answer.ts';
 import { CallLimits } from './call-limits.ts';
-import {
-  readAcquireOptions,
-  readCallOptions,
-  readCost,
-  readReserveOptions,
-} from './call-options.ts';
-import type { AcquireOptions, CallOptions, ReserveOptions } from './call-options.ts';
+import { readAcquireOptions, readCallOptions, readReserveOptions } from './call-options.ts';
+import { costOf, invalidCost, NamedCost } from './cost.ts';
+import type { Asked } from './cost.ts';
 import { makeLease } from './lease.ts';
 import type { Lease } from './lease.ts';
 import { checkSlots } from './homes.ts';
 import { keyCountOf, LimitSet } from './limit-set.ts';
 import type { Located } from './limit-set.ts';
 import type { Settings } from './limiter-options.ts';
-import {
-  makeDecision,
-  makeDegradedDecision,
-  makeImpossibleDecision,
-  makeUnlimitedDecision,
-} from './make-decision.ts';
+import { makeDecision, makeDegradedDecision, makeUnlimitedDecision } from './make-decision.ts';
 import { attachReceipt, redeem } from './refund-receipt.ts';
 import { PendingReservation } from './reservation.ts';
 import type { Reservation } from './reservation.ts';
@@ -39,7 +30,6 @@ import type { Listener } from './wait-queue.ts';
 import { warmUp } from './warm-up.ts';
 
 type Verb = 'allow' | 'peek' | 'acquire';
-type OtherLimits = Pick<CallOptions<string>, 'limits'>;
 
 /** The lease id that a call brings, or the listener of a waiting caller. */
 interface Caller {
@@ -85,7 +75,7 @@ export class Decider {
   decide(
     verb: Verb,
     identity: AnyIdentity,
-    options: CallOptions<string> | undefined,
+    options: unknown,
     caller: Caller = ORDINARY,
   ): Promise<Decision> {
     try {
@@ -93,25 +83,26 @@ export class Decider {
       if (verb === 'allow') {
         checkLeaseless(limits);
       }
-      const located = limits.locate(identity, this.#settings.hashSecret);
+      const located = this.#locate(limits, cost, identity);
       return this.#decideTraced(verb, located, cost, caller);
     } catch (error) {
       return Promise.reject(error);
     }
   }
 
-  #decideTraced(verb: Verb, located: Located, cost: number, caller: Caller): Promise<Decision> {
+  #decideTraced(verb: Verb, located: Located, cost: Asked, caller: Caller): Promise<Decision> {
     if (!checks.hasSubscribers) {
       return this.#decide(verb, located, cost, caller);
     }
-    const message: CheckMessage = { operation: verb, namespace: this.#settings.namespace, cost };
+    const { namespace } = this.#settings;
+    const message: CheckMessage = { operation: verb, namespace, cost: costOf(cost) };
     return checks.tracePromise(() => this.#decide(verb, located, cost, caller), message);
   }
 
   #decide(
     verb: Verb,
     located: Located,
-    cost: number,
+    cost: Asked,
     { lease, listener }: Caller,
   ): Promise<Decision> {
     const { limits, key, homes } = located;
@@ -142,47 +133,51 @@ export class Decider {
   }
 
   /** Makes the decisions for which the store need not be asked; undefined for all others. */
-  #decideAlone(limits: LimitSet, cost: number, counted: boolean): Decision | undefined {
+  #decideAlone(limits: LimitSet, cost: Asked, counted: boolean): Decision | undefined {
     const { counts } = this.#settings;
-    if (limits.asksNothing) {
+    if (limits.asksNothingOf(cost)) {
       counts.unlimited += counted ? 1 : 0;
-      return makeUnlimitedDecision();
+      return makeUnlimitedDecision(costOf(cost));
     }
-    if (cost > limits.maxCost) {
-      counts.impossible += counted ? 1 : 0;
-      return makeImpossibleDecision(limits.limits, cost, limits.maxCost);
+    return this.#decideImpossible(limits, cost, counted);
+  }
+
+  #decideImpossible(limits: LimitSet, cost: Asked, counted: boolean): Decision | undefined {
+    if (!limits.isImpossible(cost)) {
+      return undefined;
     }
-    return undefined;
+    this.#settings.counts.impossible += counted ? 1 : 0;
+    return limits.impossible(cost);
   }
 
   /** The key of the queue in which callers of `wait` stand. */
-  queueKey(identity: AnyIdentity, options: CallOptions<string> | undefined): string {
+  queueKey(identity: AnyIdentity, options: unknown): string {
     const { limits } = this.#readCall(options);
     checkLeaseless(limits);
     const { key, homes } = limits.locate(identity, this.#settings.hashSecret);
     return homes === undefined ? key : homes.join(' ');
   }
 
-  async grant(
-    identity: AnyIdentity,
-    units: number,
-    options: OtherLimits | undefined,
-  ): Promise<GrantDecision> {
-    const { limits: given } = this.#readCall(options);
+  async grant(identity: AnyIdentity, amount: unknown, options: unknown): Promise<GrantDecision> {
+    const given = this.#readLimits(options);
     checkLeaseless(given);
-    readCost('units', units);
-    const located = given.locate(identity, this.#settings.hashSecret);
+    const asked = given.ask('units', amount, { calls: 0 });
+    const [unit, units] = oneOf(asked);
+    const located = this.#locate(given, asked, identity);
     const { limits, key, homes } = located;
     // Under a limit of nothing not even one unit passes; no units at all are a call of cost 0.
-    const known = this.#decideAlone(limits, Math.min(units, 1), true);
+    const one =
+      unit === undefined ? Math.min(units, 1) : new NamedCost({ [unit]: Math.min(units, 1) });
+    const known = this.#decideAlone(limits, units === 0 ? asked : one, true);
     if (known !== undefined) {
-      return Object.assign(known, { granted: known.allowed ? units : 0 });
+      return { ...known, cost: costOf(asked), granted: known.allowed ? units : 0 };
     }
     if (units === 0) {
-      return Object.assign(await this.#decide('allow', located, 0, ORDINARY), { granted: 0 });
+      const decision = await this.#decide('allow', located, asked, ORDINARY);
+      return Object.assign(decision, { granted: 0 });
     }
     return this.#calls.submit<GrantDecision>(
-      { key, homes, shape: limits.shape('up_to', units) },
+      { key, homes, shape: limits.shape('up_to', asked) },
       {
         decides: true,
         read: (entry, reply, at) => {
@@ -190,18 +185,15 @@ export class Decider {
           const decision = this.#count(readDecision(entry, reply, at), entry);
           return this.#withReceipt({ ...decision, granted }, entry, reply, at);
         },
-        degrade: (error) => ({
-          ...this.#degraded(error),
+        degrade: (error, entry) => ({
+          ...this.#degraded(error, entry),
           granted: this.#settings.failStrategy === 'open' ? units : 0,
         }),
       },
     );
   }
 
-  async acquire(
-    identity: AnyIdentity,
-    options: AcquireOptions<string> | undefined,
-  ): Promise<Lease> {
+  async acquire(identity: AnyIdentity, options: unknown): Promise<Lease> {
     const { heartbeat, call } = readable('options', () => readAcquireOptions(options));
     const { limits: given, cost } = this.#readCall(call);
     if (!given.isPlanWithoutLimit && given.ttlsMs.length === 0) {
@@ -212,7 +204,7 @@ export class Decider {
         'Add concurrency({ max, ttl }), or call `allow`.',
       );
     }
-    const located = given.locate(identity, this.#settings.hashSecret);
+    const located = this.#locate(given, cost, identity);
     const { limits } = located;
     if (limits.ttlsMs.length === 0) {
       return makeLease(await this.#decideTraced('allow', located, cost, ORDINARY), undefined);
@@ -260,11 +252,11 @@ export class Decider {
     );
   }
 
-  async reserve(identity: AnyIdentity, options: ReserveOptions<string>): Promise<Reservation> {
+  async reserve(identity: AnyIdentity, options: unknown): Promise<Reservation<string>> {
     const { ttlMs, call } = readable('options', () => readReserveOptions(options));
     const { limits: given, cost } = this.#readCall(call);
     checkLeaseless(given);
-    const located = given.locate(identity, this.#settings.hashSecret);
+    const located = this.#locate(given, cost, identity);
     const { limits, key, homes } = located;
     if (!limits.isPlanWithoutLimit) {
       checkSharding(this.#settings.sharding, 'reserve', keyCountOf(limits.limits) + 1);
@@ -272,8 +264,9 @@ export class Decider {
     const pending = new PendingReservation(cost, {
       timeoutMs: this.#settings.timeoutMs,
       clock: this.#settings.store.time,
+      limits,
       checkOpen: () => this.checkOpen(),
-      chargesNothing: limits.isPlanWithoutLimit,
+      add: (record, units, number) => this.#addTo(located, units, record, number),
       send: (record, details, read) =>
         this.#calls.submit(
           { key, homes, shape: limits.shape('settle', 1), record, details },
@@ -285,7 +278,7 @@ export class Decider {
 
   #reserve(
     located: Located,
-    cost: number,
+    cost: Asked,
     ttlMs: number,
     pending: PendingReservation,
   ): Promise<Decision> {
@@ -293,7 +286,7 @@ export class Decider {
     if (limits.isPlanWithoutLimit) {
       return this.#decide('allow', located, cost, ORDINARY);
     }
-    const known = this.#decideAlone(limits, cost, true);
+    const known = this.#decideImpossible(limits, cost, true);
     if (known !== undefined) {
       return Promise.resolve(known);
     }
@@ -318,10 +311,32 @@ export class Decider {
     );
   }
 
+  async #addTo(
+    { limits, key, homes }: Located,
+    cost: Asked,
+    record: string,
+    number: number,
+  ): Promise<Decision | undefined> {
+    this.checkOpen();
+    const known = this.#decideImpossible(limits, cost, true);
+    if (known !== undefined) {
+      return known;
+    }
+    return this.#calls.submit<Decision | undefined>(
+      { key, homes, shape: limits.shape('add', cost), record, details: [String(number)] },
+      {
+        decides: true,
+        read: (entry, reply, at) =>
+          readHeld(reply, at) ? this.#count(readDecision(entry, reply, at), entry) : undefined,
+        degrade: (error, entry) => this.#degraded(error, entry),
+      },
+    );
+  }
+
   async refund(decision: Decision): Promise<Decision> {
     this.checkOpen();
     return isUnlimited(decision)
-      ? makeUnlimitedDecision()
+      ? makeUnlimitedDecision(decision.cost)
       : this.#calls.submit(redeem(decision, this), { read: readDecision });
   }
 
@@ -335,16 +350,13 @@ export class Decider {
     });
   }
 
-  async penalize(
-    identity: AnyIdentity,
-    cost: number,
-    options: OtherLimits | undefined,
-  ): Promise<Decision> {
-    const { limits: given } = this.#readCall(options);
-    readCost('cost', cost);
+  async penalize(identity: AnyIdentity, amount: unknown, options: unknown): Promise<Decision> {
+    const given = this.#readLimits(options);
+    const cost = given.ask('cost', amount, { calls: 0 });
     const { limits, key } = given.locateHome(identity, this.#settings.hashSecret);
+    limits.requireAsked(cost, given);
     if (limits.isPlanWithoutLimit) {
-      return makeUnlimitedDecision();
+      return makeUnlimitedDecision(costOf(cost));
     }
     const shape = limits.shape('penalize', cost);
     if (!this.#warnedOfPenalty && !limits.limits.some(({ maxDebt }) => maxDebt > 0)) {
@@ -357,8 +369,8 @@ export class Decider {
     return this.#calls.submit({ key, shape }, this.#plainReply);
   }
 
-  async reset(identity: AnyIdentity, options: OtherLimits | undefined): Promise<void> {
-    const { limits: given } = this.#readCall(options);
+  async reset(identity: AnyIdentity, options: unknown): Promise<void> {
+    const given = this.#readLimits(options);
     const { limits, key } = given.locateHome(identity, this.#settings.hashSecret);
     if (!limits.isPlanWithoutLimit) {
       await this.#calls.submit({ key, shape: limits.shape('reset', 1) }, IGNORE_REPLY);
@@ -380,7 +392,7 @@ export class Decider {
   /** Reads a decision that is not refundable: it charges nothing, or is settled in another way. */
   readonly #plainReply: ReplyHandler<Decision> = {
     read: readDecision,
-    degrade: (error) => this.#degraded(error),
+    degrade: (error, entry) => this.#degraded(error, entry),
   };
 
   /** Reads a decision that is refundable. */
@@ -388,7 +400,7 @@ export class Decider {
     decides: true,
     read: (entry, reply, at) =>
       this.#withReceipt(this.#count(readDecision(entry, reply, at), entry), entry, reply, at),
-    degrade: (error) => this.#degraded(error),
+    degrade: (error, entry) => this.#degraded(error, entry),
   };
 
   /** Reads a refundable decision, and calls the listener in the turn in which the decision is made. */
@@ -400,7 +412,7 @@ export class Decider {
     return {
       decides: true,
       read: (entry, reply, at) => notify(this.#refundableReply.read(entry, reply, at)),
-      degrade: (error) => notify(this.#degraded(error)),
+      degrade: (error, entry) => notify(this.#degraded(error, entry)),
       late: (entry, reply, at) => {
         const decision = readDecision(entry, reply, at);
         if (decision.allowed) {
@@ -411,7 +423,7 @@ export class Decider {
   }
 
   #count(decision: Decision, { shape }: Entry): Decision {
-    this.#settings.counts.decided(decision, shape.rules);
+    this.#settings.counts.decided(decision, shape.asked);
     return decision;
   }
 
@@ -427,15 +439,34 @@ export class Decider {
     return decision;
   }
 
-  #degraded(error: StoreError): Decision {
-    return makeDegradedDecision(this.#settings.failStrategy === 'open', error);
+  #degraded(error: StoreError, { shape }: Entry): Decision {
+    return makeDegradedDecision(this.#settings.failStrategy === 'open', error, shape.cost);
   }
 
-  #readCall(options: CallOptions<string> | undefined): { limits: LimitSet; cost: number } {
+  /** Finds the keys of a call, whose identity may leave out limits. */
+  #locate(limits: LimitSet, cost: Asked, identity: AnyIdentity): Located {
+    const located = limits.locate(identity, this.#settings.hashSecret);
+    located.limits.requireAsked(cost, limits);
+    return located;
+  }
+
+  #readCall(options: unknown): { limits: LimitSet; cost: Asked } {
     this.checkOpen();
     if (options === undefined) {
-      return { limits: this.#settings.limits, cost: 1 };
+      const { limits } = this.#settings;
+      return { limits, cost: limits.ask('cost', undefined) };
     }
+    const { cost, limits } = this.#readOptions(options);
+    return { limits, cost: limits.ask('cost', cost) };
+  }
+
+  /** For verbs that take no cost from the options. */
+  #readLimits(options: unknown): LimitSet {
+    this.checkOpen();
+    return options === undefined ? this.#settings.limits : this.#readOptions(options).limits;
+  }
+
+  #readOptions(options: unknown): { limits: LimitSet; cost: unknown } {
     const { cost, limits } = readable('options', () => readCallOptions(options));
     return {
       limits:
@@ -455,13 +486,33 @@ export class Decider {
   }
 }
 
+/** The only unit that a cost by name asks for, and how many of it; undefined for a plain number. */
+function oneOf(asked: Asked): readonly [unit: string | undefined, units: number] {
+  if (typeof asked === 'number') {
+    return [undefined, asked];
+  }
+  const named = Object.entries(asked.byName);
+  if (named.length === 1) {
+    return named[0]!;
+  }
+  if (named.length > 1 && asked.isNothing) {
+    return [undefined, 0];
+  }
+  throw invalidCost(
+    'units',
+    'name exactly one unit',
+    `got ${named.length}`,
+    'Write { tokens: 500 }: as many of one unit as fit.',
+  );
+}
+
 function readDecision({ shape }: Entry, reply: readonly number[], at: number): Decision {
   const verdicts = readVerdicts(shape, reply, at);
-  return makeDecision(shape, verdicts, reply[0]!, readGranted(shape, reply, at));
+  return makeDecision(shape, shape.cost, verdicts, reply[0]!, readGranted(shape, reply, at));
 }
 
 /** Whether nothing was charged because the call had no limit. */
-function isUnlimited(decision: unknown): boolean {
+function isUnlimited(decision: unknown): decision is UnlimitedDecision {
   try {
     return (decision as Partial<Decision> | null | undefined)?.reason === 'unlimited';
   } catch {

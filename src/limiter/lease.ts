@@ -47,7 +47,7 @@ export interface LeaseHandle {
  * await using lease = await limiter.acquire('user:12345', { heartbeat: true });
  * if (lease.allowed) await work({ signal: lease.signal });
  */
-export type Lease = Decision & LeaseHandle;
+export type Lease<Unit extends string = string> = Decision<Unit> & LeaseHandle;
 
 /** Describes a place that has been taken. */
 export interface LeaseTerms {

@@ -2,11 +2,29 @@ import { block } from '../algorithms/block.ts';
 import { Concurrency } from '../algorithms/concurrency.ts';
 import { currentShape, planningTime, makeShape } from '../script/call-shape.ts';
 import type { Rule, Shape, Verb } from '../script/call-shape.ts';
-import { Limit, LIMIT_BRAND, DEFAULT_LIMIT_NAME } from '../algorithms/limit.ts';
+import { readSettled, readSettledByLimit } from '../script/read-answer.ts';
+import { CALLS, Limit, LIMIT_BRAND, DEFAULT_LIMIT_NAME } from '../algorithms/limit.ts';
+import type { AnyLimit } from '../algorithms/limit.ts';
 import { systemClock } from '../base/clock.ts';
 import type { Clock } from '../base/clock.ts';
 import { LimiterCounts } from '../observe/limiter-counts.ts';
 import type { LimitCounts } from '../observe/limit-counts.ts';
+import {
+  checkNames,
+  costOf,
+  costOfOne,
+  example,
+  invalidCost,
+  isByName,
+  namesNothing,
+  NamedCost,
+  readCost,
+  readNumber,
+  unitOf,
+} from './cost.ts';
+import type { Asked, UnitsByName } from './cost.ts';
+import type { Cost, ImpossibleDecision } from '../base/decision.ts';
+import { makeImpossibleDecision } from './make-decision.ts';
 import { carries, invalidOption, ofAnotherCopy, RateLimiterError, show } from '../base/errors.ts';
 import { digestIdentity, namesOfParts, readNamedParts } from '../base/identity.ts';
 import type { AnyIdentity, Identity } from '../base/identity.ts';
@@ -43,8 +61,15 @@ export interface Located {
 /** The limits that govern one call, all or nothing, and the keys of their states. */
 export class LimitSet {
   readonly limits: readonly Limit[];
-  /** The greatest cost that passes all enforced limits; Infinity if none is enforced. */
+  /**
+   * The greatest cost that passes all enforced limits; Infinity if none is enforced. In a limiter with units that of
+   * limits of one unit, whatever the unit.
+   */
   readonly maxCost: number;
+  /** Whether calls give their cost by name: the limiter's limits, or the call's, have units. */
+  readonly hasUnits: boolean;
+  /** The units that a cost may name: those of the limiter's limits and of the call's. */
+  readonly #units: ReadonlySet<string>;
   /** The lease times of its concurrency limits, in milliseconds; empty if it has none. */
   readonly ttlsMs: readonly number[];
   /** `ttlsMs` without shadow limits. */
@@ -59,14 +84,12 @@ export class LimitSet {
   readonly space: Homes | undefined;
   /** Whether it is `[]`, the plan without a limit. */
   readonly isPlanWithoutLimit: boolean;
-  /** Whether calls pass without the store: without a limit, and without a block to ask for. */
-  readonly asksNothing: boolean;
   /** Whether blocked identities are refused. */
   readonly #blocks: boolean;
   /** The store's clock, by which calendar windows are planned. */
   readonly #clock: Clock;
   readonly #counts: readonly LimitCounts[];
-  readonly #planned = new Map<Verb, Map<number, Shape>>();
+  readonly #planned = new Map<Verb, Map<number | string, Shape>>();
   /** The homes that can be blocked: those of the limiter's own limits. */
   readonly #blockable: readonly HomeBy[];
   /** The names of the parts that an identity has, sorted. */
@@ -112,8 +135,14 @@ export class LimitSet {
       kept === undefined
         ? [...new Set([...partsOf(this.limits), ...(own === undefined ? [] : own.#parts)])].sort()
         : own!.#parts;
-    this.#counts = this.limits.map(({ name, twin }) =>
-      counts.limit(name, twin.lending !== undefined),
+    this.hasUnits = own?.hasUnits === true || this.limits.some(({ unit }) => unit !== undefined);
+    this.#units = new Set([CALLS, ...(own?.limits ?? []).map(unitOf), ...this.limits.map(unitOf)]);
+    this.#counts = this.limits.map((limit) =>
+      counts.limit(
+        limit.name,
+        limit.twin.lending !== undefined,
+        this.hasUnits ? unitOf(limit) : undefined,
+      ),
     );
     this.leaseCounts = this.#counts.filter(
       (_, i) => this.limits[i] instanceof Concurrency && !this.limits[i].shadow,
@@ -123,7 +152,6 @@ export class LimitSet {
     this.ttlsMs = lending.map(({ ttlMs }) => ttlMs);
     this.enforcedTtlsMs = lending.filter(({ shadow }) => !shadow).map(({ ttlMs }) => ttlMs);
     this.isPlanWithoutLimit = this.limits.length === 0;
-    this.asksNothing = this.isPlanWithoutLimit && !blocks;
     this.keyPrefix = own?.keyPrefix ?? keyPrefixOf(namespace, this.limits);
     this.#blocks = blocks;
   }
@@ -184,7 +212,7 @@ export class LimitSet {
   }
 
   /** Without digests, the form of the keys under which the state of this limit is. */
-  formOf({ by }: Limit): string {
+  formOf({ by }: AnyLimit): string {
     return this.space === undefined || by === undefined
       ? this.keyPrefix
       : formOfHome(this.space, by);
@@ -219,38 +247,212 @@ export class LimitSet {
     return set;
   }
 
-  /** `units` is the call's cost, or the number that the verb takes. */
-  shape(verb: Verb, units: number): Shape {
+  /**
+   * Reads a cost under these limits. Undefined is the cost of a call that gives none.
+   *
+   * @throws {RateLimiterError} `ERR_INVALID_COST` for a number where limits have units, names where none has; for units
+   * that no limit counts; for a cost that asks no enforced limit for anything
+   */
+  ask(
+    option: string,
+    given: unknown,
+    { calls = 1, mayAskNothing = false, most }: AskOptions = {},
+  ): Asked {
+    if (!this.hasUnits) {
+      if (isByName(given)) {
+        throw namesNothing(option, given);
+      }
+      return given === undefined && calls === 1 ? 1 : readNumber(option, given, most);
+    }
+    const cost = given === undefined && calls === 1 ? {} : readCost(option, given, most);
+    const mine = new Set(this.limits.map(unitOf));
+    if (cost === 0) {
+      return new NamedCost(Object.fromEntries([...mine].map((unit) => [unit, 0])));
+    }
+    if (typeof cost === 'number') {
+      throw invalidCost(
+        option,
+        'name the units that limits count',
+        `got ${show(cost)}`,
+        `Write ${example(mine)}.`,
+      );
+    }
+    checkNames(option, cost, this.#units);
+    const asksOne = calls === 1 && !Object.hasOwn(cost, CALLS);
+    const byName: UnitsByName = asksOne && mine.has(CALLS) ? { [CALLS]: 1, ...cost } : { ...cost };
+    const asked = new NamedCost(byName);
+    const mayAsk = mayAskNothing || this.isPlanWithoutLimit || (!asksOne && asked.isNothing);
+    if (!mayAsk && !this.#consults(asked)) {
+      const got = Object.keys(byName).join(', ');
+      throw invalidCost(
+        option,
+        'ask at least one enforced limit',
+        `got ${got === '' ? 'no unit' : show(got)}`,
+        `The limits of this call count ${[...mine].join(', ')}: write ${example(mine)}.`,
+      );
+    }
+    return asked;
+  }
+
+  /**
+   * Checks that these limits, to which an identity with `null` parts has narrowed the given ones, are asked as well.
+   *
+   * @throws {RateLimiterError} `ERR_INVALID_IDENTITY`
+   */
+  requireAsked(asked: Asked, given: LimitSet): void {
+    if (
+      this !== given &&
+      typeof asked !== 'number' &&
+      given.#consults(asked) &&
+      !this.#consults(asked)
+    ) {
+      throw nothingConsulted();
+    }
+  }
+
+  /** Whether an enforced limit is asked; where all are shadows, whether any is. */
+  #consults(asked: NamedCost): boolean {
+    const enforced = this.limits.filter(({ shadow }) => !shadow);
+    return (enforced.length === 0 ? this.limits : enforced).some(
+      (limit) => this.#askedOf(limit, asked) !== undefined,
+    );
+  }
+
+  /** Units that a call asks for under this limit; undefined if it does not ask it. */
+  #askedOf(limit: Limit, asked: Asked): number | undefined {
+    if (typeof asked === 'number') {
+      return asked;
+    }
+    // A lease takes one place, whatever the cost.
+    return asked.of(unitOf(limit)) ?? (limit.twin.lending === undefined ? undefined : 0);
+  }
+
+  /** The units of each limit, null for a limit that is not asked; the number itself where no limit has a unit. */
+  unitsOf(asked: Asked): number | readonly (number | null)[] {
+    return this.hasUnits
+      ? this.limits.map((limit) => this.#askedOf(limit, asked) ?? null)
+      : (asked as number);
+  }
+
+  /** Reads an answer to `settle`: by name where limits have units; undefined if the record was gone. */
+  readSettled(
+    reply: readonly number[],
+    at: number,
+  ): { readonly charged: Cost; readonly uncharged: Cost } | undefined {
+    if (!this.hasUnits) {
+      return readSettled(reply, at);
+    }
+    const settled = readSettledByLimit(reply, at, this.limits.length);
+    if (settled === undefined) {
+      return undefined;
+    }
+    const charged: Record<string, number> = Object.create(null);
+    const uncharged: Record<string, number> = Object.create(null);
+    for (const [i, limit] of this.limits.entries()) {
+      // The call's result is that of its enforced limits.
+      const unit = unitOf(limit);
+      if (!limit.shadow || this.limits.every((each) => each.shadow || unitOf(each) !== unit)) {
+        charged[unit] = Math.min(charged[unit] ?? Infinity, settled[i]!.charged);
+        uncharged[unit] = Math.max(uncharged[unit] ?? 0, settled[i]!.uncharged);
+      }
+    }
+    return { charged: { ...charged }, uncharged: { ...uncharged } };
+  }
+
+  /** Whether a call passes without the store: it asks no limit, and there is no block to ask for. */
+  asksNothingOf(asked: Asked): boolean {
+    return (
+      !this.#blocks &&
+      (this.isPlanWithoutLimit ||
+        (typeof asked !== 'number' &&
+          this.limits.every((limit) => this.#askedOf(limit, asked) === undefined)))
+    );
+  }
+
+  /** Whether the cost exceeds what some enforced limit can ever let pass at once. */
+  isImpossible(asked: Asked): boolean {
+    return typeof asked === 'number'
+      ? asked > this.maxCost
+      : this.limits.some(
+          (limit) => !limit.shadow && exceeds(limit, this.#askedOf(limit, asked) ?? 0),
+        );
+  }
+
+  /** The decision on a cost that some limit never lets pass. */
+  impossible(asked: Asked): ImpossibleDecision {
+    const limits = this.limits
+      .filter((limit) => this.#askedOf(limit, asked) !== undefined)
+      .map((limit) => ({
+        limit,
+        refused: exceeds(limit, this.#askedOf(limit, asked)!),
+        ...(this.hasUnits ? { unit: unitOf(limit) } : {}),
+      }));
+    return makeImpossibleDecision(limits, costOf(asked), this.#maxCost());
+  }
+
+  #maxCost(): Cost {
+    if (!this.hasUnits) {
+      return this.maxCost;
+    }
+    const names = new Set(this.limits.map(unitOf));
+    const greatest = [...names].map((unit) => [
+      unit,
+      maxCostOf(this.limits.filter((limit) => unitOf(limit) === unit)),
+    ]);
+    return Object.fromEntries(greatest.filter(([, most]) => most !== Infinity));
+  }
+
+  /** `asked` is the call's cost, or the number that the verb takes. */
+  shape(verb: Verb, asked: Asked): Shape {
     let planned = this.#planned.get(verb);
     if (planned === undefined) {
       planned = new Map();
       this.#planned.set(verb, planned);
     }
-    const known = planned.get(units);
-    const shape = known === undefined ? this.#plan(verb, units) : currentShape(known, this.#clock);
+    const key = typeof asked === 'number' ? asked : asked.key;
+    const known = planned.get(key);
+    const shape = known === undefined ? this.#plan(verb, asked) : currentShape(known, this.#clock);
     if (shape !== known && (known !== undefined || planned.size < MAX_PLANNED_COSTS)) {
-      planned.set(units, shape);
+      planned.set(key, shape);
     }
     return shape;
   }
 
-  #plan(verb: Verb, units: number): Shape {
-    const decides = ['allow', 'peek', 'acquire', 'reserve'].includes(verb);
+  #plan(verb: Verb, asked: Asked): Shape {
+    const decides = DECIDING.has(verb);
     const nowMs = planningTime(this.#clock);
     const ofLease = verb === 'renew' || verb === 'release';
+    const ofReservation = verb === 'reserve' || verb === 'add' || verb === 'settle';
     const rules: Rule[] = [];
+    const asks: (number | null)[] = [];
+    const blockRules: Rule[] = [];
     for (const [i, limit] of this.limits.entries()) {
-      if (!ofLease || limit.twin.lending !== undefined) {
-        const plan = limit.plan(decides ? units : 1, nowMs);
-        const home = this.#homeAt(limit.by);
-        rules.push({ ...placeOf(limit), home, limit, plan, counts: this.#counts[i]! });
+      const units = this.#askedOf(limit, asked);
+      // All limits are in a reservation's record, so that it can be settled in any unit.
+      if (ofLease ? limit.twin.lending === undefined : units === undefined && !ofReservation) {
+        continue;
       }
+      rules.push({
+        ...placeOf(limit),
+        home: this.#homeAt(limit.by),
+        limit,
+        plan: limit.plan(decides ? (units ?? 0) : 1, nowMs),
+        counts: this.#counts[i]!,
+        ...(this.hasUnits ? { unit: unitOf(limit) } : {}),
+      });
+      asks.push(units ?? null);
     }
     if (this.#blocks && (decides || verb === 'up_to')) {
       const homes = this.space === undefined ? [undefined] : this.#blockable;
-      rules.push(...homes.map((by) => blockRule(0, this.#homeAt(by))));
+      blockRules.push(...homes.map((by) => blockRule(0, this.#homeAt(by))));
     }
-    return makeShape(verb, units, rules);
+    const cost = verb === 'penalize' ? costOfOne(costOf(asked)) : costOf(asked);
+    if (!this.hasUnits || (!ofReservation && new Set(asks).size <= 1)) {
+      const units = asks[0] ?? (typeof asked === 'number' ? asked : 0);
+      return makeShape(verb, units, [...rules, ...blockRules], cost);
+    }
+    const priced = rules.map((rule, i) => ({ ...rule, units: asks[i]! }));
+    return makeShape(verb, 0, [...priced, ...blockRules], cost);
   }
 
   #homeAt(by: HomeBy | undefined): number {
@@ -272,6 +474,24 @@ function notOfAHome(homes: readonly HomeBy[]): RateLimiterError {
     'ERR_INVALID_IDENTITY',
     `\`identity\` must have exactly the parts that some limit counts by, none of them null: ${forms.join(' or ')}. Pass those of the counters that are meant.`,
   );
+}
+
+/** How a verb reads its cost. */
+interface AskOptions {
+  /** How many calls a cost by name asks for if it does not say; 0 for verbs that need a cost. Default 1. */
+  readonly calls?: 0 | 1;
+  /** Whether units that no limit of the call counts will do. Default false. */
+  readonly mayAskNothing?: boolean;
+  /** The most units of one kind. */
+  readonly most?: number;
+}
+
+/** Verbs that decide about a cost. */
+const DECIDING: ReadonlySet<Verb> = new Set(['allow', 'peek', 'acquire', 'reserve', 'add']);
+
+/** A lease takes one place, whatever the cost. */
+function exceeds({ algorithm, capacity }: Limit, units: number): boolean {
+  return algorithm !== 'concurrency' && units > capacity;
 }
 
 /** The shape that sets or lifts an identity's block. */
@@ -307,7 +527,7 @@ export function keyCountOf(limits: readonly Limit[]): number {
 }
 
 /** Names a limit's state in texts: what follows the identity's key, or would if the state had a key of its own. */
-export function stateNameOf({ name, algorithm }: Limit): string {
+export function stateNameOf({ name, algorithm }: AnyLimit): string {
   return name === DEFAULT_LIMIT_NAME ? '' : `/${name}:${algorithm}`;
 }
 
@@ -320,7 +540,7 @@ export function lendsPlaces(limits: unknown): boolean {
 }
 
 /** The greatest cost that passes all enforced limits; Infinity if none is enforced. */
-export function maxCostOf(limits: readonly Limit[]): number {
+export function maxCostOf(limits: readonly AnyLimit[]): number {
   return Math.min(
     ...limits
       .filter(({ shadow, algorithm }) => !shadow && algorithm !== 'concurrency')

@@ -169,9 +169,9 @@ interface OneConcurrency extends Unnamed<ConcurrencyOptions> {
   limits?: never;
 }
 
-interface SeveralLimits<By extends string> {
+interface SeveralLimits<By extends string, Unit extends string> {
   /** From 1 to 16 limits that govern every call together: it passes all of them, or is charged under none. */
-  limits: readonly Limit<string, By>[];
+  limits: readonly Limit<string, By, Unit>[];
   rate?: never;
   period?: never;
   burst?: never;
@@ -190,7 +190,10 @@ interface SeveralLimits<By extends string> {
  * @example
  * const options: RateLimiterOptions = { redis: 'redis://localhost:6379', rate: 100, period: '1m', burst: 20 };
  */
-export type RateLimiterOptions<By extends string = never> = CommonOptions<By> &
+export type RateLimiterOptions<
+  By extends string = never,
+  Unit extends string = never,
+> = CommonOptions<By> &
   (OnRedis | InMemory) &
   (
     | OneTokenBucket
@@ -198,7 +201,7 @@ export type RateLimiterOptions<By extends string = never> = CommonOptions<By> &
     | OneSlidingWindowLog
     | OneFixedWindow
     | OneConcurrency
-    | SeveralLimits<By>
+    | SeveralLimits<By, Unit>
   );
 
 /** Checked options, and everything derived from them. */

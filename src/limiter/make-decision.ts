@@ -1,7 +1,9 @@
 import type { Limit, Verdict } from '../algorithms/limit.ts';
 import type {
   AlgorithmName,
+  Cost,
   Decision,
+  DecisionFacts,
   DegradedDecision,
   ImpossibleDecision,
   LimitState,
@@ -15,7 +17,8 @@ import type { Shape } from '../script/call-shape.ts';
  * number of units that passed under `up_to`.
  */
 export function makeDecision(
-  { rules }: Shape,
+  shape: Shape,
+  cost: Cost,
   verdicts: readonly Verdict[],
   now: number,
   granted: number,
@@ -26,23 +29,20 @@ export function makeDecision(
   let retryUs = 0;
   let limitedBy: string[] | undefined;
   let blocked = false;
+  let first: LimitState | undefined;
+  const { rules, asks } = shape;
   for (let i = 0; i < verdicts.length; i++) {
-    const { limit, plan } = rules[i]!;
+    const { limit, plan, unit } = rules[i]!;
     const { refused, remaining: units, resetUs: rests, retryUs: opens } = verdicts[i]!;
     if (limit.algorithm === 'block') {
       blocked ||= refused;
       retryUs = Math.max(retryUs, opens);
       continue;
     }
-    if (!limit.shadow) {
-      remaining = Math.min(remaining, units);
-      resetUs = Math.max(resetUs, rests);
-      if (refused) {
-        retryUs = Math.max(retryUs, opens);
-        (limitedBy ??= []).push(limit.name);
-      }
+    if (asks[i] === null) {
+      continue;
     }
-    const facts = {
+    const state: Writable<LimitState> = {
       name: limit.name,
       algorithm: limit.algorithm,
       limit: limit.capacity,
@@ -51,69 +51,126 @@ export function makeDecision(
       refused,
       shadow: limit.shadow,
     };
-    const state = limit.by === undefined ? facts : { ...facts, by: limit.by };
-    limits.push(
-      refused && Math.max(plan.cost, granted) <= limit.capacity
-        ? { ...state, retryAfterMs: toMs(opens) }
-        : state,
-    );
+    if (limit.by !== undefined) {
+      state.by = limit.by;
+    }
+    if (unit !== undefined) {
+      state.unit = unit;
+    }
+    if (refused && Math.max(plan.cost, granted) <= limit.capacity) {
+      state.retryAfterMs = toMs(opens);
+    }
+    limits.push(state);
+    if (!limit.shadow) {
+      remaining = Math.min(remaining, units);
+      resetUs = Math.max(resetUs, rests);
+      if (refused) {
+        retryUs = Math.max(retryUs, opens);
+        (limitedBy ??= []).push(limit.name);
+      }
+      if (first === undefined || isFeltBefore(state, first)) {
+        first = state;
+      }
+    }
   }
   if (limits.length === 0 && !blocked) {
-    return makeUnlimitedDecision();
+    return makeUnlimitedDecision(cost);
   }
   const resetAfterMs = toMs(resetUs);
   const resetAtMs = toMs(now + resetUs);
-  if (!blocked && limitedBy === undefined) {
-    return {
-      allowed: true,
-      degraded: false,
-      reason: 'within_limit',
-      limits,
-      remaining,
-      resetAfterMs,
-      resetAtMs,
-    };
+  const facts: Writable<DecisionFacts> = { cost, limits, remaining, resetAfterMs, resetAtMs };
+  if (first !== undefined) {
+    facts.limitName = first.name;
+    facts.limit = first.limit;
+    if (first.unit !== undefined) {
+      facts.unit = first.unit;
+      facts.remaining = first.remaining;
+    }
   }
-  const facts = { limits, resetAfterMs, resetAtMs, retryAfterMs: toMs(retryUs) };
+  if (!blocked && limitedBy === undefined) {
+    return { allowed: true, degraded: false, reason: 'within_limit', ...facts };
+  }
+  const retryAfterMs = toMs(retryUs);
   return limitedBy === undefined || blocked
-    ? { allowed: false, degraded: false, reason: 'blocked', ...facts, remaining: 0 }
-    : { allowed: false, degraded: false, reason: 'limited', ...facts, remaining, limitedBy };
+    ? { allowed: false, degraded: false, reason: 'blocked', ...facts, retryAfterMs, remaining: 0 }
+    : { allowed: false, degraded: false, reason: 'limited', ...facts, retryAfterMs, limitedBy };
+}
+
+type Writable<T> = { -readonly [K in keyof T]: T[K] };
+
+/**
+ * Whether a caller feels one limit before the other: the one that refused for longest, else the one with the least left.
+ * Units of different kinds are compared as parts of their limits. The order of the limits does not matter.
+ */
+function isFeltBefore(one: LimitState, other: LimitState): boolean {
+  const difference =
+    (other.retryAfterMs ?? -1) - (one.retryAfterMs ?? -1) ||
+    (one.unit === undefined ? one.remaining - other.remaining : 0) ||
+    partLeft(one) - partLeft(other);
+  return difference === 0 ? one.name < other.name : difference < 0;
+}
+
+function partLeft({ remaining, limit }: LimitState): number {
+  return limit === 0 ? 0 : remaining / limit;
+}
+
+/** A limit of an impossible call, whether it refused, and what it counts. */
+interface Refusing {
+  readonly limit: Limit;
+  readonly refused: boolean;
+  readonly unit?: string;
 }
 
 /** `maxCost` is the greatest cost that can pass all enforced limits. */
 export function makeImpossibleDecision(
-  given: readonly Limit[],
-  cost: number,
-  maxCost: number,
+  asked: readonly Refusing[],
+  cost: Cost,
+  maxCost: Cost,
 ): ImpossibleDecision {
-  const limits = given.map(({ name, algorithm, by, capacity, shadow }) => ({
-    name,
-    algorithm: algorithm as AlgorithmName,
-    ...(by === undefined ? {} : { by }),
-    limit: capacity,
-    refused: algorithm !== 'concurrency' && cost > capacity,
-    shadow,
-  }));
+  const limits = asked.map(
+    ({ limit: { name, algorithm, by, capacity, shadow }, refused, unit }) => ({
+      name,
+      algorithm: algorithm as AlgorithmName,
+      ...(by === undefined ? {} : { by }),
+      ...(unit === undefined ? {} : { unit }),
+      limit: capacity,
+      refused,
+      shadow,
+    }),
+  );
   const limitedBy = limits
     .filter(({ refused, shadow }) => refused && !shadow)
     .map(({ name }) => name);
-  return { allowed: false, degraded: false, reason: 'impossible', limits, limitedBy, maxCost };
+  return {
+    allowed: false,
+    degraded: false,
+    reason: 'impossible',
+    cost,
+    limits,
+    limitedBy,
+    maxCost,
+  };
 }
 
-/** The decision on a call without a limit and without a block. */
-export function makeUnlimitedDecision(): UnlimitedDecision {
+/** The decision on a call that asks no limit, without a block. */
+export function makeUnlimitedDecision(cost: Cost): UnlimitedDecision {
   return {
     allowed: true,
     degraded: false,
     reason: 'unlimited',
+    cost,
     limits: [],
     remaining: Number.POSITIVE_INFINITY,
     resetAfterMs: 0,
   };
 }
 
-export function makeDegradedDecision(allowed: boolean, error: StoreError): DegradedDecision {
-  return { allowed, degraded: true, reason: error.reason, limits: [], error };
+export function makeDegradedDecision(
+  allowed: boolean,
+  error: StoreError,
+  cost: Cost,
+): DegradedDecision {
+  return { allowed, degraded: true, reason: error.reason, cost, limits: [], error };
 }
 
 /** Rounds up to milliseconds, so that the announced instant is never too early. */

@@ -12,7 +12,7 @@ export interface ReplyHandler<T> {
   readonly decides?: boolean;
   read(entry: Entry, reply: readonly number[], at: number): T;
   /** Without it, or under `failStrategy: 'throw'`, a call that the store does not answer rejects. */
-  degrade?(error: StoreError): T;
+  degrade?(error: StoreError, entry: Entry): T;
   /** Handles a reply that comes after the caller has been given another answer. */
   late?(entry: Entry, reply: readonly number[], at: number): void;
 }
@@ -130,7 +130,7 @@ class PendingCall<T> implements Call {
     if (this.#calls.settings.failStrategy === 'throw' || this.#handler.degrade === undefined) {
       this.#reject(error);
     } else {
-      this.#resolve(this.#handler.degrade(error));
+      this.#resolve(this.#handler.degrade(error, this));
     }
     this.#calls.ended(error);
   }

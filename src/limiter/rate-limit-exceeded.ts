@@ -1,4 +1,4 @@
-import type { AllowedDecision, Decision, UnlimitedDecision } from '../base/decision.ts';
+import type { AllowedDecision, Cost, Decision, UnlimitedDecision } from '../base/decision.ts';
 import { carries, RateLimiterError } from '../base/errors.ts';
 
 /** A decision that does not let its call pass. */
@@ -51,15 +51,34 @@ export class RateLimitExceeded extends RateLimiterError {
 }
 Object.defineProperty(RateLimitExceeded.prototype, 'name', { value: 'RateLimitExceeded' });
 
+/** Whether no call of this identity can ever pass, whatever it costs: a limit's `rate` is 0. */
+export function isForbidden(decision: Decision): boolean {
+  if (decision.degraded || decision.reason !== 'impossible') {
+    return false;
+  }
+  const { maxCost, limits } = decision;
+  return typeof maxCost === 'number'
+    ? maxCost === 0
+    : limits.some(({ refused, shadow, limit }) => refused && !shadow && limit === 0);
+}
+
+function shownCost(cost: Cost): string {
+  return typeof cost === 'number'
+    ? String(cost)
+    : Object.entries(cost)
+        .map(([unit, units]) => `${units} ${unit}`)
+        .join(', ');
+}
+
 function explain(decision: RefusedDecision): string {
   if (decision.degraded) {
     return `Refused without an answer from the store (${decision.reason}), because \`failStrategy\` is 'closed'. Try again later.`;
   }
-  if (decision.reason === 'impossible' && decision.maxCost === 0) {
+  if (decision.reason === 'impossible' && isForbidden(decision)) {
     return `Refused by the ${quoted('limit', decision.limitedBy)}, under which nothing ever passes: its \`rate\` is 0.`;
   }
   if (decision.reason === 'impossible') {
-    return `Refused because the cost is more than can ever pass at once, which is ${decision.maxCost}. Ask for less.`;
+    return `Refused because the cost is more than can ever pass at once, which is ${shownCost(decision.maxCost)}. Ask for less.`;
   }
   const by =
     decision.reason === 'blocked'

@@ -1,5 +1,12 @@
 import type { Limit } from '../algorithms/limit.ts';
-import type { Decision, GrantDecision, PassedDecision } from '../base/decision.ts';
+import type {
+  Cost,
+  Decision,
+  GivenCost,
+  GivenUnits,
+  GrantDecision,
+  PassedDecision,
+} from '../base/decision.ts';
 import { readDurationString } from '../base/duration.ts';
 import type { Duration } from '../base/duration.ts';
 import { invalidOption } from '../base/errors.ts';
@@ -34,7 +41,7 @@ const LONGEST_BLOCK_MS = 10 * 366 * 86_400_000;
  * const limiter = new RateLimiter({ redis: 'redis://localhost:6379', rate: 100, period: '1m', burst: 20 });
  * const { allowed, remaining, retryAfterMs } = await limiter.allow('user:12345');
  */
-export class RateLimiter<By extends string = never> {
+export class RateLimiter<By extends string = never, Unit extends string = never> {
   readonly #settings: Settings;
   readonly #decider: Decider;
   readonly #hooks: HookCaller;
@@ -43,7 +50,7 @@ export class RateLimiter<By extends string = never> {
   readonly #leaveKeySpace: () => void;
   #closing: Promise<void> | undefined;
 
-  constructor(options: RateLimiterOptions<By>) {
+  constructor(options: RateLimiterOptions<By, Unit>) {
     this.#settings = readLimiterOptions(options);
     this.#hooks = new HookCaller(this.#settings.hooks);
     this.#decider = new Decider(this.#settings, (error) => this.#hooks.report(error));
@@ -65,7 +72,7 @@ export class RateLimiter<By extends string = never> {
    * @example
    * limiter.limits.map(({ name, capacity, windowMs }) => `${name}: ${capacity} in ${windowMs} ms`);
    */
-  get limits(): readonly Limit<string, By>[] {
+  get limits(): readonly Limit<string, By, Unit>[] {
     return this.#settings.limits.limits;
   }
 
@@ -94,8 +101,10 @@ export class RateLimiter<By extends string = never> {
    * const decision = await limiter.allow('user:12345', { cost: 3 });
    * if (!decision.allowed) respond(decision.degraded ? 503 : 429);
    */
-  allow(identity: IdentityOf<By>, options?: CallOptions<By>): Promise<Decision> {
-    return this.#hooks.after(identity, this.#decider.decide('allow', identity, options));
+  allow(identity: IdentityOf<By>, options?: CallOptions<By, Unit>): Promise<Decision<Unit>> {
+    return this.#hooks.after(identity, this.#decider.decide('allow', identity, options)) as Promise<
+      Decision<Unit>
+    >;
   }
 
   /**
@@ -106,8 +115,8 @@ export class RateLimiter<By extends string = never> {
    * @example
    * const { remaining } = await limiter.peek('user:12345');
    */
-  peek(identity: IdentityOf<By>, options?: CallOptions<By>): Promise<Decision> {
-    return this.#decider.decide('peek', identity, options);
+  peek(identity: IdentityOf<By>, options?: CallOptions<By, Unit>): Promise<Decision<Unit>> {
+    return this.#decider.decide('peek', identity, options) as Promise<Decision<Unit>>;
   }
 
   /**
@@ -122,10 +131,11 @@ export class RateLimiter<By extends string = never> {
    */
   async allowUpTo(
     identity: IdentityOf<By>,
-    units: number,
-    options?: Pick<CallOptions<By>, 'limits'>,
-  ): Promise<GrantDecision> {
-    return this.#hooks.after(identity, this.#decider.grant(identity, units, options));
+    units: GivenUnits<Unit>,
+    options?: Pick<CallOptions<By, Unit>, 'limits'>,
+  ): Promise<GrantDecision<Unit>> {
+    const granted = this.#decider.grant(identity, units, options);
+    return this.#hooks.after(identity, granted) as Promise<GrantDecision<Unit>>;
   }
 
   /**
@@ -143,7 +153,10 @@ export class RateLimiter<By extends string = never> {
    * @example
    * await limiter.wait('api.example.com', { timeoutMs: 30_000, signal: AbortSignal.timeout(60_000) });
    */
-  async wait(identity: IdentityOf<By>, options?: WaitOptions<By>): Promise<PassedDecision> {
+  async wait(
+    identity: IdentityOf<By>,
+    options?: WaitOptions<By, Unit>,
+  ): Promise<PassedDecision<Unit>> {
     const { bounds, call } = readable('options', () => readWaitOptions(options));
     const key = this.#decider.queueKey(identity, call);
     const makeCall: MakeCall = (listener) => {
@@ -153,7 +166,7 @@ export class RateLimiter<By extends string = never> {
     if (!decision.allowed) {
       throw new RateLimitExceeded(decision as RefusedDecision);
     }
-    return decision as PassedDecision;
+    return decision as PassedDecision<Unit>;
   }
 
   /**
@@ -169,8 +182,13 @@ export class RateLimiter<By extends string = never> {
    * if (!lease.allowed) return respond(lease.degraded ? 503 : 429);
    * await work();                                       // the place is free when this block is left
    */
-  async acquire(identity: IdentityOf<By>, options?: AcquireOptions<By>): Promise<Lease> {
-    return this.#hooks.after(identity, this.#decider.acquire(identity, options));
+  async acquire(
+    identity: IdentityOf<By>,
+    options?: AcquireOptions<By, Unit>,
+  ): Promise<Lease<Unit>> {
+    return this.#hooks.after(identity, this.#decider.acquire(identity, options)) as Promise<
+      Lease<Unit>
+    >;
   }
 
   /**
@@ -185,8 +203,8 @@ export class RateLimiter<By extends string = never> {
    * const decision = await limiter.allow('user:12345', { cost: 10 });
    * if (decision.allowed && !(await charge(card))) await limiter.refund(decision);
    */
-  async refund(decision: Decision): Promise<Decision> {
-    return this.#decider.refund(decision);
+  async refund(decision: Decision): Promise<Decision<Unit>> {
+    return this.#decider.refund(decision) as Promise<Decision<Unit>>;
   }
 
   /**
@@ -207,8 +225,12 @@ export class RateLimiter<By extends string = never> {
    *   throw error;
    * }
    */
-  async reserve(identity: IdentityOf<By>, options: ReserveOptions<By>): Promise<Reservation> {
-    return this.#hooks.after(identity, this.#decider.reserve(identity, options));
+  async reserve(
+    identity: IdentityOf<By>,
+    options: ReserveOptions<By, Unit>,
+  ): Promise<Reservation<Unit>> {
+    const reserved: unknown = this.#hooks.after(identity, this.#decider.reserve(identity, options));
+    return reserved as Promise<Reservation<Unit>>;
   }
 
   /**
@@ -222,10 +244,11 @@ export class RateLimiter<By extends string = never> {
    */
   async penalize(
     identity: CounterOf<By>,
-    cost: number,
-    options?: Pick<CallOptions<By>, 'limits'>,
-  ): Promise<Decision> {
-    return this.#decider.penalize(identity as AnyIdentity, cost, options);
+    cost: GivenCost<Unit>,
+    options?: Pick<CallOptions<By, Unit>, 'limits'>,
+  ): Promise<Decision<Unit>> {
+    const answer = this.#decider.penalize(identity as AnyIdentity, cost as Cost, options);
+    return answer as Promise<Decision<Unit>>;
   }
 
   /**
@@ -264,7 +287,10 @@ export class RateLimiter<By extends string = never> {
    * @example
    * await limiter.reset('user:12345');
    */
-  async reset(identity: CounterOf<By>, options?: Pick<CallOptions<By>, 'limits'>): Promise<void> {
+  async reset(
+    identity: CounterOf<By>,
+    options?: Pick<CallOptions<By, Unit>, 'limits'>,
+  ): Promise<void> {
     await this.#decider.reset(identity as AnyIdentity, options);
   }
 

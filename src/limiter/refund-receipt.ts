@@ -1,6 +1,7 @@
 import { readGranted, readMarks } from '../script/read-answer.ts';
 import { makeShape } from '../script/call-shape.ts';
 import type { Entry, Rule, Shape } from '../script/call-shape.ts';
+import { costOfOne } from './cost.ts';
 import { RateLimiterError } from '../base/errors.ts';
 
 /** The facts that `refund` needs of the call behind a decision. */
@@ -67,7 +68,8 @@ export function redeem(decision: unknown, issuer: object): Entry {
     .filter((_, i) => refundable[i])
     .map((rule) => ({ ...rule, plan: rule.limit.twin.price(rule.plan, 1) }));
   const details = readMarks(shape, reply, at).filter((_, i) => refundable[i]);
-  return { key, homes, shape: makeShape('refund', units, rules), details };
+  const cost = costOfOne(shape.cost);
+  return { key, homes, shape: makeShape('refund', units, rules, cost), details };
 }
 
 /** A block charges nothing, and a place is freed by its lease. */

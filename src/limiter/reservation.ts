@@ -1,28 +1,54 @@
 import { randomBytes } from 'node:crypto';
-import { readSettled } from '../script/read-answer.ts';
 import { settleDetails } from '../script/call-shape.ts';
 import type { Clock } from '../base/clock.ts';
 import { MAX_UNITS } from '../algorithms/limit.ts';
-import type { Decision } from '../base/decision.ts';
-import { optionError, show } from '../base/errors.ts';
+import type { Cost, Decision, DegradedDecision, GivenCost } from '../base/decision.ts';
+import { NamedCost, costOf } from './cost.ts';
+import type { Asked } from './cost.ts';
+import type { LimitSet } from './limit-set.ts';
+import { makeDegradedDecision, makeUnlimitedDecision } from './make-decision.ts';
 
-/** The result of settling a reservation. */
-export interface Settlement {
-  /** Units charged in the end: the actual cost less `uncharged`; the whole estimate if the reservation had expired. */
-  readonly charged: number;
+/** The result of settling a reservation: units, by name where limits have units. */
+export interface Settlement<Unit extends string = never> {
+  /** Units charged in the end: the actual cost less `uncharged`; what was reserved if the reservation had expired. */
+  readonly charged: Cost<Unit>;
   /**
    * Units of the actual cost that were not charged: they did not fit even into debt, or the reservation had expired.
    */
-  readonly uncharged: number;
+  readonly uncharged: Cost<Unit>;
   /** Whether the reservation had expired before it was settled. Its estimate stays charged, and nothing is refunded. */
   readonly expired: boolean;
 }
 
-/** The methods of a reservation. After a refusal both do nothing, and charge nothing. */
-export interface ReservationHandle {
+/** The answer to `add` where no reservation is held: it was refused, has expired, or was settled. Nothing was charged. */
+export interface NotHeldDecision<Unit extends string = string> {
+  readonly allowed: false;
+  readonly degraded: false;
+  readonly reason: 'not_held';
+  readonly cost: Cost<Unit>;
+  readonly limits: readonly [];
+  readonly remaining?: undefined;
+  readonly retryAfterMs?: undefined;
+}
+
+/** The methods of a reservation. After a refusal they do nothing, and charge nothing. */
+export interface ReservationHandle<Unit extends string = never> {
   /**
-   * Replaces the estimate by the actual cost, a whole number of units from 0 to 1,000,000,000. Refunds an excess,
-   * except into windows that have passed; charges a shortfall, into debt up to each limit's `maxDebt`. Only the first
+   * Charges more to the reservation, as `allow` charges a cost: for a stream that goes on. A refusal charges nothing: stop
+   * the work, and settle. A cost by name charges only the units that it names, and no call. Calls of one reservation
+   * are sent one after another. Under `failStrategy: 'open'`, if the reservation itself was made without the store,
+   * nothing is sent, and `settle` charges the actual cost.
+   *
+   * @throws (rejects) like `allow`.
+   * @example
+   * const { allowed } = await reservation.add(512);
+   * if (!allowed) stream.destroy();
+   */
+  add(cost: GivenCost<Unit>): Promise<Decision<Unit> | NotHeldDecision<Unit>>;
+  /**
+   * Replaces what was reserved by the actual cost, a whole number of units from 0 to 1,000,000,000. Refunds an excess,
+   * except into windows that have passed; charges a shortfall, into debt up to each limit's `maxDebt`. A cost by name
+   * replaces what it names; units that it leaves out stay as reserved. Only the first
    * call counts, and later ones get the same result. May be called again after a rejection: it takes effect once, and
    * its result is kept for ten times `timeoutMs`.
    *
@@ -31,15 +57,15 @@ export interface ReservationHandle {
    * @example
    * const { charged, uncharged } = await reservation.settle(response.usage.total_tokens);
    */
-  settle(actual: number): Promise<Settlement>;
+  settle(actual: GivenCost<Unit>): Promise<Settlement<Unit>>;
   /**
-   * Refunds the whole estimate: `settle(0)`.
+   * Refunds all that was reserved: `settle(0)`.
    *
    * @throws (rejects) like `settle`.
    * @example
    * await reservation.cancel();
    */
-  cancel(): Promise<Settlement>;
+  cancel(): Promise<Settlement<Unit>>;
 }
 
 /**
@@ -49,7 +75,7 @@ export interface ReservationHandle {
  * const reservation = await limiter.reserve('user:12345', { cost: 4_000, ttl: '2m' });
  * if (reservation.allowed) await reservation.settle(await complete(prompt));
  */
-export type Reservation = Decision & ReservationHandle;
+export type Reservation<Unit extends string = never> = Decision<Unit> & ReservationHandle<Unit>;
 
 /** Keeps a settlement's result for this many times `timeoutMs`, so that a lost answer can be fetched again. */
 const KEPT_DEADLINES = 10;
@@ -59,10 +85,12 @@ export interface Settler {
   readonly timeoutMs: number;
   /** The store's clock, by which records expire. */
   readonly clock: Clock;
-  /** Whether the call was made without a limit: its settlement is not sent. */
-  readonly chargesNothing: boolean;
+  /** The limits of the call. */
+  readonly limits: LimitSet;
   /** Throws if the limiter is closed. */
   checkOpen(): void;
+  /** Sends the `number`-th `add` for the record; its answer is undefined if the record was not held. */
+  add(record: string, cost: Asked, number: number): Promise<Decision | undefined>;
   /** Sends `settle` for the record with these details, and resolves with the result of `read`. */
   send<T>(
     record: string,
@@ -75,25 +103,30 @@ export interface Settler {
 export class PendingReservation {
   /** The suffix of its record's key, after the identity's key. */
   readonly record: string = `#r:${randomBytes(16).toString('hex')}`;
-  readonly #cost: number;
   readonly #settler: Settler;
-  /** Whether the caller was told to go ahead, and whether that was without the store. */
+  /** The estimate, and what `add` charged beside it. */
+  #reserved: Asked;
+  #adds = 0;
+  /** Ends when the last `add` is answered: the store tells a resent one by its number. */
+  #adding: Promise<unknown> = Promise.resolve();
+  /** Whether the caller was told to go ahead; and the decision, if that was without the store. */
   #granted = false;
-  #degraded = false;
-  #settlement: Promise<Settlement> | undefined;
+  #degraded: DegradedDecision | undefined;
+  #settlement: Promise<Settlement<string>> | undefined;
   #firstTriedAtMs: number | undefined;
 
-  constructor(cost: number, settler: Settler) {
-    this.#cost = cost;
+  constructor(cost: Asked, settler: Settler) {
+    this.#reserved = cost;
     this.#settler = settler;
   }
 
   /** Makes the answer to the caller. */
-  answer(decision: Decision): Reservation {
+  answer(decision: Decision): Reservation<string> {
     this.#granted = decision.allowed;
-    this.#degraded = decision.degraded;
+    this.#degraded = decision.degraded ? decision : undefined;
     return {
       ...decision,
+      add: (cost) => this.#add(cost),
       settle: (actual) => this.#settle(actual),
       cancel: () => this.#settle(0),
     };
@@ -106,25 +139,49 @@ export class PendingReservation {
    */
   late(): void {
     if (!this.#granted) {
-      this.#send(0).catch(() => {
+      this.#send(this.#settler.limits.ask('actual', 0)).catch(() => {
         // The record expires, and the limiter has reported the store's failure.
       });
     }
   }
 
-  async #settle(actual: number): Promise<Settlement> {
+  async #add(given: unknown): Promise<Decision | NotHeldDecision> {
+    const { limits } = this.#settler;
     this.#settler.checkOpen();
-    if (!Number.isInteger(actual) || actual < 0 || actual > MAX_UNITS) {
-      throw optionError(
-        'actual',
-        `be a whole number from 0 to ${MAX_UNITS}`,
-        `got ${show(actual)}`,
-        'Count as for `cost`.',
-        { code: 'ERR_INVALID_COST' },
-      );
+    const cost = limits.ask('cost', given, { calls: 0 });
+    const turn = this.#adding.then(() => this.#addNow(cost));
+    this.#adding = turn.catch(() => undefined);
+    return turn;
+  }
+
+  async #addNow(cost: Asked): Promise<Decision | NotHeldDecision> {
+    if (!this.#granted || this.#settlement !== undefined) {
+      return makeNotHeld(costOf(cost));
     }
+    if (this.#settler.limits.isPlanWithoutLimit) {
+      return makeUnlimitedDecision(costOf(cost));
+    }
+    if (this.#degraded !== undefined) {
+      this.#reserved = sum(this.#reserved, cost);
+      return makeDegradedDecision(true, this.#degraded.error, costOf(cost));
+    }
+    this.#adds += 1;
+    const decision = await this.#settler.add(this.record, cost, this.#adds);
+    if (decision?.allowed === true && !decision.degraded) {
+      this.#reserved = sum(this.#reserved, cost);
+    }
+    return decision ?? makeNotHeld(costOf(cost));
+  }
+
+  async #settle(given: unknown): Promise<Settlement<string>> {
+    this.#settler.checkOpen();
+    const actual = this.#settler.limits.ask('actual', given, {
+      calls: 0,
+      mayAskNothing: true,
+      most: MAX_UNITS,
+    });
     if (!this.#granted) {
-      return { charged: 0, uncharged: actual, expired: false };
+      return { charged: nothingOf(actual), uncharged: costOf(actual), expired: false };
     }
     const settlement = (this.#settlement ??= this.#send(actual));
     try {
@@ -137,24 +194,89 @@ export class PendingReservation {
     }
   }
 
-  #send(actual: number): Promise<Settlement> {
-    if (this.#settler.chargesNothing) {
-      return Promise.resolve({ charged: actual, uncharged: 0, expired: false });
+  #send(actual: Asked): Promise<Settlement<string>> {
+    const { limits, clock, timeoutMs } = this.#settler;
+    if (limits.isPlanWithoutLimit) {
+      return Promise.resolve({
+        charged: costOf(actual),
+        uncharged: nothingOf(actual),
+        expired: false,
+      });
     }
-    const nowMs = this.#settler.clock.nowMicros() / 1_000;
-    const keptMs = KEPT_DEADLINES * this.#settler.timeoutMs;
+    const nowMs = clock.nowMicros() / 1_000;
+    const keptMs = KEPT_DEADLINES * timeoutMs;
     this.#firstTriedAtMs ??= nowMs;
     // An estimate that was never reserved is charged directly, and only the kept result prevents charging it twice.
     // So it is charged no longer than that result is surely kept.
-    const unreserved = this.#degraded && nowMs - this.#firstTriedAtMs < keptMs;
-    const details = settleDetails(actual, this.#degraded ? 2 * keptMs : keptMs, unreserved);
+    const degraded = this.#degraded !== undefined;
+    const unreserved = degraded && nowMs - this.#firstTriedAtMs < keptMs;
+    const details = settleDetails(
+      // What a record holds of units that are left out is known there; without a record, here.
+      limits.unitsOf(degraded ? merge(this.#reserved, actual) : actual),
+      degraded ? 2 * keptMs : keptMs,
+      unreserved,
+    );
     return this.#settler.send(this.record, details, (reply, at) => {
-      const settled = readSettled(reply, at);
+      const settled = limits.readSettled(reply, at);
       if (settled !== undefined) {
         return { ...settled, expired: false };
       }
-      const charged = this.#degraded ? 0 : this.#cost;
-      return { charged, uncharged: Math.max(0, actual - charged), expired: true };
+      return { ...expired(degraded ? undefined : this.#reserved, actual), expired: true };
     });
   }
+}
+
+function makeNotHeld(cost: Cost): NotHeldDecision {
+  return { allowed: false, degraded: false, reason: 'not_held', cost, limits: [] };
+}
+
+function namesOf(...costs: readonly Asked[]): readonly string[] {
+  return [
+    ...new Set(costs.flatMap((each) => (typeof each === 'number' ? [] : Object.keys(each.byName)))),
+  ];
+}
+
+function unitsIn(cost: Asked, unit: string): number {
+  return typeof cost === 'number' ? cost : (cost.of(unit) ?? 0);
+}
+
+function sum(one: Asked, other: Asked): Asked {
+  return typeof one === 'number' || typeof other === 'number'
+    ? (one as number) + (other as number)
+    : new NamedCost(
+        Object.fromEntries(
+          namesOf(one, other).map((unit) => [unit, unitsIn(one, unit) + unitsIn(other, unit)]),
+        ),
+      );
+}
+
+/** The actual units, and those reserved of the kinds that it leaves out. */
+function merge(reserved: Asked, actual: Asked): Asked {
+  return typeof reserved === 'number' || typeof actual === 'number'
+    ? actual
+    : new NamedCost({ ...reserved.byName, ...actual.byName });
+}
+
+function nothingOf(cost: Asked): Cost {
+  return typeof cost === 'number' ? 0 : Object.fromEntries(namesOf(cost).map((unit) => [unit, 0]));
+}
+
+/** What stays charged of a reservation that has expired, undefined if it was never charged, and what is not charged. */
+function expired(
+  reserved: Asked | undefined,
+  actual: Asked,
+): Pick<Settlement<string>, 'charged' | 'uncharged'> {
+  if (typeof actual === 'number') {
+    const charged = (reserved as number | undefined) ?? 0;
+    return { charged, uncharged: Math.max(0, actual - charged) };
+  }
+  const names = reserved === undefined ? namesOf(actual) : namesOf(reserved, actual);
+  const chargedOf = (unit: string): number =>
+    reserved === undefined ? 0 : unitsIn(reserved, unit);
+  return {
+    charged: Object.fromEntries(names.map((unit) => [unit, chargedOf(unit)])),
+    uncharged: Object.fromEntries(
+      names.map((unit) => [unit, Math.max(0, (actual.of(unit) ?? 0) - chargedOf(unit))]),
+    ),
+  };
 }

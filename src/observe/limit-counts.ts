@@ -6,4 +6,5 @@ export class LimitCounts {
   nearLimit = 0;
   leasesHeld = 0;
   lends = false;
+  unit: string | undefined = undefined;
 }

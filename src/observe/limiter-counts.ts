@@ -35,7 +35,8 @@ export class LimiterCounts {
     this.#failStrategy = failStrategy;
   }
 
-  limit(name: string, lends: boolean): LimitCounts {
+  /** `unit`: what the limit counts, in a limiter with units. */
+  limit(name: string, lends: boolean, unit?: string): LimitCounts {
     const known = labelOf(this.#limits, name); // limits at call time may have any names
     let counts = this.#limits.get(known);
     if (counts === undefined) {
@@ -43,6 +44,7 @@ export class LimiterCounts {
       this.#limits.set(known, counts);
     }
     counts.lends ||= lends;
+    counts.unit = unit;
     return counts;
   }
 
@@ -123,6 +125,10 @@ export class LimiterCounts {
   }
 }
 
-function limitStats({ lends, leasesHeld, ...counts }: LimitCounts): LimitStats {
-  return Object.freeze(lends ? { ...counts, leasesHeld } : { ...counts });
+function limitStats({ lends, leasesHeld, unit, ...counts }: LimitCounts): LimitStats {
+  return Object.freeze({
+    ...(unit === undefined ? {} : { unit }),
+    ...counts,
+    ...(lends ? { leasesHeld } : {}),
+  });
 }

@@ -1,4 +1,4 @@
-import type { Decision } from '../base/decision.ts';
+import type { Cost, Decision } from '../base/decision.ts';
 import type { StoreFailure } from '../base/errors.ts';
 
 /**
@@ -8,7 +8,8 @@ import type { StoreFailure } from '../base/errors.ts';
 export interface CheckMessage {
   readonly operation: 'allow' | 'peek' | 'acquire';
   readonly namespace: string;
-  readonly cost: number;
+  /** By name where limits have units. */
+  readonly cost: Cost;
   result?: Decision;
   error?: unknown;
 }

@@ -9,6 +9,8 @@ export type ReasonCounts = Readonly<Partial<Record<Decision['reason'] | StoreFai
 
 /** Counts of one limit. Each call that the store decided counts once under each of its limits. */
 export interface LimitStats {
+  /** What the limit counts; only in a limiter with units. */
+  readonly unit?: string;
   /** Calls that this limit let pass, whatever the others said. */
   readonly allowed: number;
   /** Calls that this limit refused. */
@@ -75,17 +77,34 @@ export function addLimiterStats(a: LimiterStats, b: LimiterStats): LimiterStats 
       refused: add(a.decisions.refused, b.decisions.refused),
       rejected: add(a.decisions.rejected, b.decisions.rejected),
     },
-    limits: merge(a.limits, b.limits, add),
+    limits: merge(a.limits, b.limits, addLimitStats),
   };
 }
 
 /** The part of an ended limiter's stats that is kept. */
 export function endedLimiterStats(stats: LimiterStats): LimiterStats {
   const limits = Object.entries(stats.limits).map(
-    ([name, { allowed, refused, shadowRefused, nearLimit }]) =>
-      [name, { allowed, refused, shadowRefused, nearLimit }] as const,
+    ([name, { unit, allowed, refused, shadowRefused, nearLimit }]) =>
+      [
+        name,
+        {
+          ...(unit === undefined ? {} : { unit }),
+          allowed,
+          refused,
+          shadowRefused,
+          nearLimit,
+        },
+      ] as const,
   );
   return { ...stats, limits: Object.fromEntries(limits) };
+}
+
+function addLimitStats(
+  { unit, ...a }: LimitStats,
+  { unit: latest = unit, ...b }: LimitStats,
+): LimitStats {
+  const sum = add(a, b);
+  return latest === undefined ? sum : { unit: latest, ...sum };
 }
 
 const WORST: readonly NodeState[] = ['ready', 'connecting', 'hung', 'away'];

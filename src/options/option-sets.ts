@@ -9,7 +9,7 @@ import type { OptionSet, OptionOwner } from './read-options.ts';
  */
 
 /** Options of every limit. */
-const ANY_LIMIT = ['name', 'by', 'shadow', 'maxDebt'] as const;
+const ANY_LIMIT = ['name', 'by', 'shadow', 'maxDebt', 'unit'] as const;
 
 /** Options of an unnamed limit, which a limiter accepts directly. */
 const RATE = ['rate', 'period'] as const;
@@ -41,6 +41,13 @@ const RATE_OTHER_NAMES: OtherNames = {
   },
 };
 
+const UNITLESS: OtherNames = {
+  unit: {
+    instead: () =>
+      'A lease takes one place, whatever the cost. Give a unit to the limits beside it.',
+  },
+};
+
 const countsPlaces = (means: string): Instead => ({
   instead: () =>
     `It counts places and no rate: ${means}. For a rate use \`tokenBucket({ rate, period })\`.`,
@@ -52,6 +59,7 @@ const PLACES_OTHER_NAMES: OtherNames = {
   timeout: duration('ttl', 'ms'),
   rate: countsPlaces('`max` is how many are held at once'),
   period: countsPlaces('`ttl` is how long a place is held at most'),
+  ...UNITLESS,
 };
 
 /** Each algorithm's own options, and other libraries' names for them. */

@@ -330,6 +330,7 @@ function cureOfNumber(option: string, value: unknown): string {
 }
 
 const NAME = /^[A-Za-z0-9._-]{1,64}$/;
+const UNIT = /^[a-z0-9_]{1,32}$/;
 const NAMESPACE = /^[A-Za-z0-9._/-]{1,64}$/;
 
 /** Names hold no braces, slashes or colons, so no name can forge another limit's key. */
@@ -353,6 +354,18 @@ export function readName(option: string, value: unknown): string {
       "other than 'default', which is what a limit without a name is called",
       value,
       'Leave the name out.',
+    );
+  }
+  return value;
+}
+
+export function readUnit(option: string, value: unknown): string {
+  if (typeof value !== 'string' || !UNIT.test(value)) {
+    throw invalidOption(
+      option,
+      '1 to 32 of the characters a-z 0-9 _',
+      value,
+      "Name what the limit counts, such as 'tokens'.",
     );
   }
   return value;

@@ -2,14 +2,16 @@
   Reads what a script call is about, except its keys: the verbs, their units, and the limits' numbers. Twin of
   call-shape.ts.
 
-  In:   ARGV  number of shapes; per shape a verb, units, number of details, number of keys, number of limits; per limit
+  In:   ARGV  number of shapes; per shape a verb, its units (one number, or where they
+              differ one per limit, '-' for a limit that the call does not ask), number of details, number of keys, number of limits; per limit
               1 if it is a shadow, else 0, the index of its key among the entry's, its id in the home, its algorithm and
               that algorithm's arguments; then the runs, which decide.lua reads.
         Or, where lone-path.lua or home-path.lua stopped early, their arguments
   Uses: make_token_bucket, make_sliding_window, make_sliding_window_log, make_fixed_window, make_concurrency,
         make_block, key
   Out:  shapes         per shape what its verb needs, and a plan per limit with its `algorithm`, `shadow`, `width`, the
-                       index `key_at` of its key, its `id`, and the `ids` of all limits whose states share that key
+                       units that it `asks` (false for none), the index `key_at` of its key, its `id`, and the `ids`
+                       of all limits whose states share that key
         args, args_at  the arguments, and the index of the first that belongs to no shape
 ]]
 local makers = {
@@ -23,9 +25,9 @@ local makers = {
 local algorithms = {}
 
 -- How many integers a verb answers before its limits, and each limit answers if not its algorithm's usual number.
-local heads = { up_to = 1, renew = 1, release = 1, settle = 2 }
+local heads = { up_to = 1, renew = 1, release = 1, add = 1, settle = 2 }
 local widths = { reset = 1, renew = 0, release = 0, settle = 0 }
-local recorded = { reserve = true, settle = true }
+local recorded = { reserve = true, add = true, settle = true }
 
 local args, args_at, shapes = ARGV, 2, {}
 -- A path, which decides no cost of 0, stopped early: the same run, from the key at which it stopped.
@@ -50,11 +52,13 @@ if left_over then
 end
 for s = 1, tonumber(args[1]) do
   local verb, keys, limits = args[args_at], tonumber(args[args_at + 3]), tonumber(args[args_at + 4])
+  local units = tonumber(args[args_at + 1])
+  local asks = not units and string.gmatch(args[args_at + 1], '[^,]+')
   local shape = {
     verb = verb,
-    units = tonumber(args[args_at + 1]),
+    units = units,
     details = tonumber(args[args_at + 2]),
-    head = heads[verb] or 0,
+    head = (heads[verb] or 0) * (verb == 'settle' and asks and limits or 1),
     recorded = recorded[verb],
     keys = recorded[verb] and keys + 1 or keys,
   }
@@ -68,6 +72,10 @@ for s = 1, tonumber(args[1]) do
     local plan
     plan, args_at = algorithm.plan(args, args_at + 4)
     plan.algorithm, plan.shadow, plan.key_at, plan.id = algorithm, shadow, key_at, id ~= '-' and id
+    plan.asks = units
+    if asks then
+      plan.asks = tonumber(asks()) or false
+    end
     plan.width = widths[verb] or plan.width
     shape[l], shape.width = plan, shape.width + plan.width
     if plan.id then

@@ -1,12 +1,13 @@
 import type { Clock } from '../base/clock.ts';
 import type { LimitCounts } from '../observe/limit-counts.ts';
 import type { Limit, Plan } from '../algorithms/limit.ts';
+import type { Cost } from '../base/decision.ts';
 
 /**
  * `allow` charges a call that passes. `peek` charges nothing. `up_to` charges as many units as pass. `penalize` charges
  * even if the cost does not fit. `refund` gives back. `acquire` is `allow` for a lease, which `renew` extends and
- * `release` ends. `reserve` charges an estimate and keeps a record of it; `settle` turns it into the actual cost, once.
- * `reset` forgets all charges.
+ * `release` ends. `reserve` charges an estimate and keeps a record of it; `add` charges more to it; `settle`
+ * turns it into the actual cost, once. `reset` forgets all charges.
  */
 export type Verb =
   | 'allow'
@@ -19,6 +20,7 @@ export type Verb =
   | 'renew'
   | 'release'
   | 'reserve'
+  | 'add'
   | 'settle';
 
 /**
@@ -45,6 +47,13 @@ export interface Rule {
   readonly id: string;
   /** Which of the entry's homes it is, from 0, if limits count by different parts of an identity. */
   readonly home?: number;
+  /**
+   * Units that the call asks for under this limit, where those of a shape's limits differ; null if the call does not ask
+   * this limit.
+   */
+  readonly units?: number | null | undefined;
+  /** What the limit counts; undefined where no limit has a unit. */
+  readonly unit?: string | undefined;
   /** The limiter's counters of this limit; an algorithm neither reads nor writes them. */
   readonly counts?: LimitCounts;
 }
@@ -55,8 +64,15 @@ export interface Rule {
  */
 export interface Shape {
   readonly verb: Verb;
+  /** Units that the call asks for under each limit for which `asks` says nothing else. */
   readonly units: number;
   readonly rules: readonly Rule[];
+  /** The cost that decisions on these calls report. */
+  readonly cost: Cost;
+  /** Units by rule; null for a limit that the call does not ask. */
+  readonly asks: readonly (number | null)[];
+  /** The rules that the call asks: those that its decision speaks of. */
+  readonly asked: readonly Rule[];
   /** Each key of an entry, without the reservation record's. */
   readonly keys: readonly ShapeKey[];
   /** Whether the only key is that of the entry's first home. */
@@ -73,7 +89,8 @@ export interface Shape {
   readonly homePath: boolean;
   /**
    * Number of integers in an answer before those of the limits: the units that `up_to` granted; whether the lease of
-   * `renew` or `release` was held; the units that `settle` charged, and those it did not.
+   * `renew` or `release`, or the reservation of `add`, was held; the units that `settle` charged, and those it did not,
+   * once or per limit.
    */
   readonly head: number;
   /** Number of integers in an answer. */
@@ -100,6 +117,7 @@ const HEADS: Readonly<Partial<Record<Verb, number>>> = {
   up_to: 1,
   renew: 1,
   release: 1,
+  add: 1,
   settle: 2,
 };
 /** Number of integers that each limit answers to a verb, if not its algorithm's usual width. */
@@ -115,11 +133,21 @@ const DETAILS: Readonly<Partial<Record<Verb, number>>> = {
   renew: 1,
   release: 1,
   reserve: 1,
+  add: 1,
   settle: 3,
 };
 
-export function makeShape(verb: Verb, units: number, rules: readonly Rule[]): Shape {
-  const head = HEADS[verb] ?? 0;
+/** `cost`: what decisions report as the cost, if it is not `units`. */
+export function makeShape(
+  verb: Verb,
+  units: number,
+  rules: readonly Rule[],
+  cost: Cost = units,
+): Shape {
+  const asks = rules.map((rule) => (rule.units === undefined ? units : rule.units));
+  const differ = rules.some((rule) => rule.units !== undefined);
+  const charges = rules.every(({ limit }, i) => asks[i]! > 0 || limit.algorithm === 'block');
+  const head = (HEADS[verb] ?? 0) * (verb === 'settle' && differ ? rules.length : 1);
   const keys: ShapeKey[] = [];
   const keyAt = rules.map(({ home = 0, suffix }) => {
     const at = keys.findIndex((key) => key.home === home && key.suffix === suffix);
@@ -132,13 +160,16 @@ export function makeShape(verb: Verb, units: number, rules: readonly Rule[]): Sh
     rules,
     keys,
     isAtHome: keys.length === 1 && keys[0]!.home === 0 && keys[0]!.suffix === '',
+    cost,
+    asks,
+    asked: differ ? rules.filter((rule) => rule.units !== null) : rules,
     keyAt,
     ids: keys.map(({ suffix }, k) =>
       suffix === '' ? rules.filter((_, i) => keyAt[i] === k).map(({ id }) => id) : [],
     ),
     args: [
       verb,
-      String(units),
+      differ ? asks.map((each) => each ?? '-').join(',') : String(units),
       String(verb === 'refund' ? rules.length : (DETAILS[verb] ?? 0)),
       String(keys.length),
       String(rules.length),
@@ -150,12 +181,12 @@ export function makeShape(verb: Verb, units: number, rules: readonly Rule[]): Sh
       ]),
     ],
     lonePath:
-      verb === 'allow' && units > 0 && rules.length === 1 && isLoneBucket(rules[0]!)
+      verb === 'allow' && charges && rules.length === 1 && isLoneBucket(rules[0]!)
         ? rules[0]!.plan.args.slice(1).join(' ')
         : undefined,
     homePath:
       verb === 'allow' &&
-      units > 0 &&
+      charges &&
       rules[0]?.suffix === '' &&
       keys.every(({ home }) => home === 0) &&
       rules.every(
@@ -218,7 +249,7 @@ export function currentShape(shape: Shape, clock: Clock): Shape {
       ? rule
       : { ...rule, plan: rule.limit.plan(rule.plan.cost, nowMs) },
   );
-  return makeShape(shape.verb, shape.units, rules);
+  return makeShape(shape.verb, shape.units, rules, shape.cost);
 }
 
 /** The clock's time in whole Unix milliseconds, clamped to times for which windows can be planned. */
@@ -253,11 +284,12 @@ export interface Entry {
   /** The keys of all of its homes, if its limits count by different parts of the identity. */
   readonly homes?: readonly string[] | undefined;
   readonly shape: Shape;
-  /** For `reserve` and `settle`: what follows the first home's key in the key of the reservation record. */
+  /** For `reserve`, `add` and `settle`: what follows the first home's key in the key of the reservation record. */
   readonly record?: string | undefined;
   /**
    * What the verb needs for this entry alone. For `refund` a mark per limit, '-' for no charge; for `acquire`, `renew`
-   * and `release` the lease; for `reserve` and `settle` see `reserveDetails` and `settleDetails`.
+   * and `release` the lease; for `reserve` and `settle` see `reserveDetails` and `settleDetails`; for `add`
+   * its number among those of its reservation, from 1.
    */
   readonly details?: readonly string[] | undefined;
   /**
@@ -273,13 +305,15 @@ export function reserveDetails(ttlMs: number): readonly string[] {
 }
 
 /**
- * The details of `settle`: the actual units, and the milliseconds for which the result is kept. `unreserved` charges all
+ * The details of `settle`: the actual units, one number or one per limit, null for what it was reserved; and the milliseconds for which the result is kept. `unreserved` charges all
  * units if there is no record; else a missing record means that the reservation has expired.
  */
 export function settleDetails(
-  actual: number,
+  actual: number | readonly (number | null)[],
   keepMs: number,
   unreserved: boolean,
 ): readonly string[] {
-  return [String(actual), String(keepMs), unreserved ? '1' : '0'];
+  const units =
+    typeof actual === 'number' ? String(actual) : actual.map((each) => each ?? '-').join(',');
+  return [units, String(keepMs), unreserved ? '1' : '0'];
 }

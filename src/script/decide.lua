@@ -2,7 +2,7 @@
   The driver: decides entries in order, each under one or several limits, all or nothing. Loads the state of every
   limit and changes it; write.lua writes. Twin of decide.ts.
 
-  In:   KEYS  the keys of every entry, in the order of the entries; a key may occur again. For `reserve` and
+  In:   KEYS  the keys of every entry, in the order of the entries; a key may occur again. For `reserve`, `add` and
               `settle` the key of the reservation record follows those of the limits
         ARGV  after the shapes runs until the end: index of a shape, number of key groups, entries per group; then for
               each entry its details, which verbs.lua reads
@@ -95,18 +95,17 @@ local function fail(entry, message)
   end
 end
 
--- Reads the record's receipts into `parsed`; false if one is unreadable.
-local function parse_receipts(entry)
+-- For `add` and `settle`, reads the receipts of the record's charges; false if one is unreadable.
+local function is_readable(entry)
   local reserved, shape = entry.record, entry.shape
-  reserved.parsed = {}
+  if shape.verb == 'reserve' or reserved.ends <= now then
+    return true
+  end
+  if reserved.settled then
+    return shape.verb == 'add' or #reserved.charged * 2 == shape.head
+  end
   for l = 1, #shape do
-    local receipt = reserved.receipts[l] or ''
-    if receipt == '-' or reserved.cost == 0 then -- an estimate of 0 has no receipt to give back by
-      reserved.parsed[l] = receipt
-    else
-      reserved.parsed[l] = shape[l].algorithm.parse(receipt)
-    end
-    if not reserved.parsed[l] then
+    if not reserved.algorithm.parse(reserved.pieces[l], shape[l].algorithm) then
       return false
     end
   end
@@ -154,10 +153,7 @@ local function decide(entry)
     record_algorithm = record_algorithm or make_reservation_record()
     local reserved = state_alone(entry.record_slot, record_algorithm)
     entry.record = reserved
-    local failure = reserved.failure
-    if not failure and shape.verb == 'settle' and reserved.ends > now and not reserved.settled then
-      failure = not parse_receipts(entry) and UNREADABLE
-    end
+    local failure = reserved.failure or not is_readable(entry) and UNREADABLE
     if failure then
       return fail(entry, failure)
     end

@@ -3,8 +3,8 @@ import { ttlOf } from '../algorithms/ttl.ts';
 import { keysOf } from './call-shape.ts';
 import type { Entry, Shape } from './call-shape.ts';
 import { Home, UNREADABLE } from './home.ts';
-import { recordTwin } from './reservation-record.ts';
-import type { RecordState } from './reservation-record.ts';
+import { parsePieces, recordTwin } from './reservation-record.ts';
+import type { Piece, RecordState } from './reservation-record.ts';
 import { VERBS } from './verbs.ts';
 
 /** Where the driver reads and writes values. */
@@ -177,6 +177,8 @@ function decideAll(entries: readonly Entry[], now: number, table: Table): (numbe
     const held = shape.rules.map(({ limit, plan }, i) => ({
       limit,
       plan,
+      units: shape.asks[i] ?? 0,
+      asked: shape.asks[i] !== null,
       state: mine[i]!,
       passes: false,
       charged: false,
@@ -217,15 +219,20 @@ function decideAll(entries: readonly Entry[], now: number, table: Table): (numbe
   return out;
 }
 
-/** For `settle`, reads the record's receipts into `parsed`; false if one is unreadable. */
-function isReadable(record: RecordState, { verb, rules }: Shape, now: number): boolean {
-  if (verb === 'settle' && record.ends > now && !record.settled) {
-    record.parsed = rules.map(({ limit }, i) => {
-      const receipt = record.receipts[i] ?? '';
-      // An estimate of 0 has no receipt to give back by.
-      return receipt === '-' ? null : record.cost === 0 ? 0 : limit.twin.parse(receipt);
-    });
-    return !record.parsed.includes(undefined);
+/** For `add` and `settle`, reads the receipts of the record's charges; false if one is unreadable. */
+function isReadable(record: RecordState, { verb, rules, head }: Shape, now: number): boolean {
+  if ((verb !== 'settle' && verb !== 'add') || record.ends <= now) {
+    return true;
   }
+  if (record.settled) {
+    return verb === 'add' || record.charged.length * 2 === head;
+  }
+  const pieces = rules.map(({ limit }, i) =>
+    parsePieces(record.pieces[i], (receipt) => limit.twin.parse(receipt)),
+  );
+  if (pieces.includes(undefined)) {
+    return false;
+  }
+  record.pieces = pieces as readonly (readonly Piece[])[];
   return true;
 }

@@ -12,7 +12,7 @@ export function readGranted({ verb, units }: Shape, reply: readonly number[], at
   return verb === 'up_to' ? Math.max(0, Math.min(units, reply[at]!)) : 0;
 }
 
-/** Whether the lease of `renew` or `release` was held. `at` is the answer's first index in the reply. */
+/** Whether the lease of `renew` or `release`, or the reservation of `add`, was held. `at` is the answer's first index in the reply. */
 export function readHeld(reply: readonly number[], at: number): boolean {
   return reply[at] === 1;
 }
@@ -27,6 +27,17 @@ export function readSettled(
 ): { readonly charged: number; readonly uncharged: number } | undefined {
   const charged = reply[at]!;
   return charged < 0 ? undefined : { charged, uncharged: reply[at + 1]! };
+}
+
+/** The same of each limit of the shape, where their units differ. */
+export function readSettledByLimit(
+  reply: readonly number[],
+  at: number,
+  limits: number,
+): readonly { readonly charged: number; readonly uncharged: number }[] | undefined {
+  return reply[at]! < 0
+    ? undefined
+    : Array.from({ length: limits }, (_, i) => readSettled(reply, at + 2 * i)!);
 }
 
 /** Reads the verdict of each limit of the shape. `at` is the answer's first index in the reply. */

@@ -6,20 +6,28 @@
           refund                  a mark per limit, '-' to leave the limit out
           acquire, renew, release the lease
           reserve                 the milliseconds until the reservation expires
-          settle                  the actual units; the milliseconds for which the result is kept; 1 to charge units
+          add                     its number among those of the reservation, from 1
+          settle                  the actual units, one number or one per limit, '-' for what it was reserved; the milliseconds for which the result is kept; 1 to charge units
                                   that were never reserved, else 0
   Uses: out, out_at, args, now
   Out:  verbs   change the entry's states, and set its `verdicts` and whether it was `charged`
         out     what the verb answers before its limits:
           up_to           the units granted
           renew, release  1 if the lease was held, else 0
-          settle          the units charged, or -1 if the record is gone; then the units that did not fit
+          add             1 if the reservation was held, else 0
+          settle          the units charged, or -1 if the record is gone; then the units that did not fit: of the
+                          call, or of each limit in turn if their units differ
 ]]
-local UNCHARGED = '0' -- the receipt of a limit that let an estimate of 0 pass
-
 local function price(entry, units)
   for l = 1, #entry.shape do
     entry.shape[l].algorithm.price(entry.shape[l], units)
+  end
+end
+
+-- Each limit at the units that are asked of it.
+local function price_asked(entry)
+  for l = 1, #entry.shape do
+    entry.shape[l].algorithm.price(entry.shape[l], entry.shape[l].asks)
   end
 end
 
@@ -28,7 +36,7 @@ local function judge(entry)
   local passes = true
   for l = 1, #entry.shape do
     local plan = entry.shape[l]
-    entry.verdicts[l] = plan.algorithm.judge(entry[l], plan)
+    entry.verdicts[l] = plan.algorithm.judge(entry[l], plan) or not plan.asks
     passes = passes and (entry.verdicts[l] or plan.shadow)
   end
   return passes
@@ -37,9 +45,9 @@ end
 -- Charges the limits that let the entry pass. A cost of 0 takes places, and no units.
 local function charge(entry)
   for l = 1, #entry.shape do
-    local algorithm = entry.shape[l].algorithm
-    if entry.verdicts[l] and (entry.shape.units > 0 or algorithm.holds) then
-      algorithm.charge(entry[l], entry.shape[l])
+    local plan = entry.shape[l]
+    if entry.verdicts[l] and ((plan.asks or 0) > 0 or plan.algorithm.holds) then
+      plan.algorithm.charge(entry[l], plan)
     end
   end
   entry.charged = true
@@ -84,10 +92,10 @@ function verbs.up_to(entry)
 end
 
 function verbs.penalize(entry)
-  price(entry, entry.shape.units)
+  price_asked(entry)
   judge(entry)
   for l = 1, #entry.shape do
-    if entry.shape.units > 0 then
+    if entry.shape[l].asks > 0 then
       entry.shape[l].algorithm.penalize(entry[l], entry.shape[l])
     end
   end
@@ -96,11 +104,11 @@ function verbs.penalize(entry)
 end
 
 function verbs.refund(entry)
-  price(entry, entry.shape.units)
+  price_asked(entry)
   judge(entry)
   for l = 1, #entry.shape do
     local mark = args[entry.details + l - 1]
-    if mark ~= '-' and entry.shape.units > 0 then
+    if mark ~= '-' and entry.shape[l].asks > 0 then
       entry.shape[l].algorithm.refund(entry[l], entry.shape[l], tonumber(mark) or mark)
     end
   end
@@ -182,20 +190,12 @@ function verbs.reserve(entry)
     end
   elseif passes then
     charge(entry)
-    local receipts = {}
+    reserved.pieces = {}
     for l = 1, #entry.shape do
-      local plan = entry.shape[l]
-      if not entry.verdicts[l] then
-        receipts[l] = '-'
-      elseif entry.shape.units > 0 then
-        receipts[l] = plan.algorithm.receipt(entry[l], plan)
-      else
-        receipts[l] = UNCHARGED
-      end
+      reserved.pieces[l] = reserved.algorithm.first(entry[l], entry.shape[l], entry.verdicts[l])
     end
     reserved.ends = now + tonumber(args[entry.details]) * 1000
-    reserved.settled, reserved.cost, reserved.receipts = false, entry.shape.units, receipts
-    reserved.changed = true
+    reserved.settled, reserved.adds, reserved.changed = false, 0, true
   end
   refuse(entry)
 end
@@ -212,32 +212,90 @@ local function take_on(entry, l, units)
   return units - taken
 end
 
-function verbs.settle(entry)
-  local reserved, actual = entry.record, tonumber(args[entry.details])
-  local held = reserved.ends > now
-  if held and reserved.settled then
-    out[out_at], out[out_at + 1] = reserved.charged, reserved.uncharged
+-- Gives back `units` of the charges, the newest first.
+local function give_back(entry, l, pieces, units)
+  for p = #pieces, 1, -1 do
+    local part = math.min(units, pieces[p].units)
+    if pieces[p].parsed and part > 0 then
+      entry.shape[l].algorithm.restore(entry[l], entry.shape[l], pieces[p].parsed, part)
+    end
+    units = units - part
+  end
+end
+
+function verbs.add(entry)
+  local reserved = entry.record
+  local passes, number = judge(entry), tonumber(args[entry.details])
+  if reserved.ends <= now or reserved.settled then
+    out[out_at] = 0
     return
   end
+  if reserved.adds >= number then
+    -- A resent call, whose first answer was lost.
+    for l = 1, #entry.shape do
+      entry.verdicts[l] = true
+    end
+  elseif passes then
+    local record, all = reserved.algorithm, {}
+    for l = 1, #entry.shape do
+      local plan, pieces = entry.shape[l], reserved.pieces[l]
+      if entry.verdicts[l] and (plan.asks or 0) > 0 and record.is_charged(pieces) then
+        plan.algorithm.charge(entry[l], plan)
+        pieces = record.add(pieces, { units = plan.asks, receipt = plan.algorithm.receipt(entry[l], plan) })
+      end
+      all[l] = pieces
+    end
+    reserved.pieces, reserved.adds, reserved.changed = all, number, true
+  end
+  refuse(entry)
+  out[out_at] = 1
+end
+
+local function answer_settled(charged, uncharged)
+  for i = 1, #charged do
+    out[out_at + 2 * i - 2], out[out_at + 2 * i - 1] = charged[i], uncharged[i]
+  end
+end
+
+function verbs.settle(entry)
+  local reserved, actuals = entry.record, {}
+  for text in string.gmatch(args[entry.details], '[^,]+') do
+    actuals[#actuals + 1] = text
+  end
+  local held = reserved.ends > now
+  if held and reserved.settled then
+    return answer_settled(reserved.charged, reserved.uncharged)
+  end
+  local charged, uncharged = {}, {}
   if not held and args[entry.details + 2] ~= '1' then
-    out[out_at], out[out_at + 1] = -1, 0
-    return
+    for i = 1, #actuals do
+      charged[i], uncharged[i] = -1, 0
+    end
+    return answer_settled(charged, uncharged)
   end
   price(entry, 1)
   judge(entry)
-  local estimate, uncharged = held and reserved.cost or 0, 0
+  local most = 0
   for l = 1, #entry.shape do
-    local plan, receipt = entry.shape[l], held and reserved.parsed[l]
+    local plan, pieces = entry.shape[l], held and reserved.pieces[l] or {}
+    local estimate, missing = reserved.algorithm.units_of(pieces), 0
+    local actual = tonumber(actuals[#actuals == 1 and 1 or l]) or estimate
     -- A limit that was not charged for the estimate stays as it is.
-    if receipt ~= '-' and actual > estimate then
-      local missing = take_on(entry, l, actual - estimate)
-      uncharged = plan.shadow and uncharged or math.max(uncharged, missing)
-    elseif receipt ~= '-' and actual < estimate then
-      plan.algorithm.restore(entry[l], plan, receipt, estimate - actual)
+    if #pieces == 0 or reserved.algorithm.is_charged(pieces) then
+      if actual > estimate then
+        missing = take_on(entry, l, actual - estimate)
+      else
+        give_back(entry, l, pieces, estimate - actual)
+      end
     end
+    charged[l], uncharged[l] = actual - missing, missing
+    most = plan.shadow and most or math.max(most, missing)
+  end
+  if #actuals == 1 then
+    charged, uncharged = { charged[1] + uncharged[1] - most }, { most }
   end
   reserved.ends = now + tonumber(args[entry.details + 1]) * 1000
-  reserved.settled, reserved.charged, reserved.uncharged = true, actual - uncharged, uncharged
+  reserved.settled, reserved.charged, reserved.uncharged = true, charged, uncharged
   reserved.changed = true
-  out[out_at], out[out_at + 1] = reserved.charged, uncharged
+  answer_settled(charged, uncharged)
 end

@@ -1,11 +1,16 @@
 import type { Limit, Plan, State } from '../algorithms/limit.ts';
-import type { RecordState } from './reservation-record.ts';
+import { isCharged, NOT_CHARGED, UNCHARGED, unitsOf, withPiece } from './reservation-record.ts';
+import type { Piece, RecordState } from './reservation-record.ts';
 import type { Verb } from './call-shape.ts';
 
 /** One limit while one entry is decided. */
 interface RuleState {
   readonly limit: Limit;
   plan: Plan;
+  /** Units that the entry asks for under this limit. */
+  readonly units: number;
+  /** Whether the entry asks this limit at all. */
+  readonly asked: boolean;
   readonly state: State;
   passes: boolean;
   /** Whether the entry was charged under this limit. */
@@ -18,20 +23,27 @@ function price(held: readonly RuleState[], units: number): void {
   }
 }
 
+/** Each limit at the units that are asked of it. */
+function priceAsked(held: readonly RuleState[]): void {
+  for (const rule of held) {
+    rule.plan = rule.limit.twin.price(rule.plan, rule.units);
+  }
+}
+
 /** Whether every enforced limit lets the entry pass. Notes the verdict of each limit. */
 function judge(held: readonly RuleState[], now: number): boolean {
   let passes = true;
   for (const rule of held) {
-    rule.passes = rule.limit.twin.judge(rule.state, rule.plan, now);
+    rule.passes = rule.limit.twin.judge(rule.state, rule.plan, now) || !rule.asked;
     passes &&= rule.passes || rule.limit.shadow;
   }
   return passes;
 }
 
 /** Charges the limits that let the entry pass. A cost of 0 takes places, and no units. */
-function charge(held: readonly RuleState[], units: number, now: number): void {
+function charge(held: readonly RuleState[], now: number): void {
   for (const rule of held) {
-    if (rule.passes && (units > 0 || rule.limit.twin.lending !== undefined)) {
+    if (rule.passes && (rule.units > 0 || rule.limit.twin.lending !== undefined)) {
       rule.limit.twin.charge(rule.state, rule.plan, now);
       rule.charged = true;
     }
@@ -74,9 +86,6 @@ function extend(held: readonly RuleState[], now: number): void {
   }
 }
 
-/** The receipt of a limit that let an estimate of 0 pass. */
-const UNCHARGED = '0';
-
 /** Each verb changes the limits of one entry, and returns the integers that precede theirs in the answer. */
 export const VERBS: Readonly<
   Record<
@@ -90,9 +99,9 @@ export const VERBS: Readonly<
     ) => readonly number[]
   >
 > = {
-  allow(held, units, now) {
+  allow(held, _units, now) {
     if (judge(held, now)) {
-      charge(held, units, now);
+      charge(held, now);
     }
     refuse(held, now);
     return [];
@@ -115,16 +124,16 @@ export const VERBS: Readonly<
     if (granted > 0) {
       price(held, granted);
       judge(held, now);
-      charge(held, granted, now);
+      charge(held, now);
     }
     refuse(held, now);
     return [granted];
   },
 
-  penalize(held, units, now) {
-    price(held, units);
+  penalize(held, _units, now) {
+    priceAsked(held);
     judge(held, now);
-    for (const { limit, plan, state } of held) {
+    for (const { limit, plan, state, units } of held) {
       if (units > 0) {
         limit.twin.penalize(state, plan, now);
       }
@@ -134,10 +143,10 @@ export const VERBS: Readonly<
     return [];
   },
 
-  refund(held, units, now, details) {
-    price(held, units);
+  refund(held, _units, now, details) {
+    priceAsked(held);
     judge(held, now);
-    held.forEach(({ limit, plan, state }, i) => {
+    held.forEach(({ limit, plan, state, units }, i) => {
       const mark = details[i]!;
       if (mark !== '-' && units > 0) {
         limit.twin.refund(state, plan, mark, now);
@@ -148,7 +157,7 @@ export const VERBS: Readonly<
     return [];
   },
 
-  acquire(held, units, now, [lease]) {
+  acquire(held, _units, now, [lease]) {
     nameLease(held, lease!);
     const again = (holds(held, now) ?? 0) > 0;
     const passes = judge(held, now);
@@ -159,13 +168,13 @@ export const VERBS: Readonly<
       }
       extend(held, now);
     } else if (passes) {
-      charge(held, units, now);
+      charge(held, now);
     }
     refuse(held, now);
     return [];
   },
 
-  reserve(held, units, now, [ttlMs], record) {
+  reserve(held, _units, now, [ttlMs], record) {
     const passes = judge(held, now);
     if (record.ends > now) {
       // The client resent the call, or it arrives after its own settlement.
@@ -173,13 +182,16 @@ export const VERBS: Readonly<
         rule.passes = true;
       }
     } else if (passes) {
-      charge(held, units, now);
-      record.receipts = held.map(({ limit, plan, state, passes: charged }) =>
-        charged ? (units > 0 ? limit.twin.receipt(state, plan) : UNCHARGED) : '-',
-      );
+      charge(held, now);
+      record.pieces = held.map(({ limit, plan, state, units, passes: charged }) => [
+        {
+          units,
+          receipt: !charged ? NOT_CHARGED : units > 0 ? limit.twin.receipt(state, plan) : UNCHARGED,
+        },
+      ]);
       record.ends = now + Number(ttlMs) * 1_000;
       record.settled = false;
-      record.cost = units;
+      record.adds = 0;
       record.changed = true;
     }
     refuse(held, now);
@@ -204,38 +216,105 @@ export const VERBS: Readonly<
     return [isHeld ? 1 : 0];
   },
 
+  add(held, _units, now, [number], record) {
+    const passes = judge(held, now);
+    if (record.ends <= now || record.settled) {
+      return [0];
+    }
+    if (record.adds >= Number(number)) {
+      // A resent call, whose first answer was lost.
+      for (const rule of held) {
+        rule.passes = true;
+      }
+    } else if (passes) {
+      record.pieces = held.map(({ limit, plan, state, units, passes: fits }, i) => {
+        const pieces = record.pieces[i]!;
+        if (!fits || units === 0 || !isCharged(pieces)) {
+          return pieces;
+        }
+        limit.twin.charge(state, plan, now);
+        return withPiece(pieces, { units, receipt: limit.twin.receipt(state, plan) });
+      });
+      record.adds = Number(number);
+      record.changed = true;
+    }
+    refuse(held, now);
+    return [1];
+  },
+
   settle(held, _units, now, [actualUnits, keepMs, unreserved], record) {
-    const actual = Number(actualUnits);
     const isHeld = record.ends > now;
+    const actuals = actualUnits!.split(',');
     if (isHeld && record.settled) {
-      return [record.charged, record.uncharged];
+      return interleave(record.charged, record.uncharged);
     }
     if (!isHeld && unreserved !== '1') {
-      return [-1, 0];
+      return interleave(
+        actuals.map(() => -1),
+        actuals.map(() => 0),
+      );
     }
     price(held, 1);
     judge(held, now);
-    const estimate = isHeld ? record.cost : 0;
-    let uncharged = 0;
+    const charged: number[] = [];
+    const missing: number[] = [];
     held.forEach((rule, i) => {
-      const receipt = isHeld ? record.parsed[i] : undefined;
-      const { limit, plan, state } = rule;
+      const pieces = isHeld ? record.pieces[i]! : [];
+      const estimate = unitsOf(pieces);
+      const text = actuals.length === 1 ? actuals[0]! : actuals[i]!;
+      const actual = text === '-' ? estimate : Number(text);
+      let uncharged = 0;
       // A limit that was not charged for the estimate stays as it is.
-      if (receipt !== null && actual > estimate) {
-        const missing = takeOn(rule, actual - estimate, now);
-        uncharged = limit.shadow ? uncharged : Math.max(uncharged, missing);
-      } else if (receipt !== null && actual < estimate) {
-        limit.twin.restore(state, plan, receipt, estimate - actual, now);
+      if (pieces.length === 0 || isCharged(pieces)) {
+        if (actual > estimate) {
+          uncharged = takeOn(rule, actual - estimate, now);
+        } else {
+          giveBack(rule, pieces, estimate - actual, now);
+        }
       }
+      charged.push(actual - uncharged);
+      missing.push(uncharged);
     });
+    if (actuals.length === 1) {
+      const most = held.reduce(
+        (least, { limit }, i) => (limit.shadow ? least : Math.max(least, missing[i]!)),
+        0,
+      );
+      record.charged = [charged[0]! + missing[0]! - most];
+      record.uncharged = [most];
+    } else {
+      record.charged = charged;
+      record.uncharged = missing;
+    }
     record.ends = now + Number(keepMs) * 1_000;
     record.settled = true;
-    record.charged = actual - uncharged;
-    record.uncharged = uncharged;
     record.changed = true;
-    return [record.charged, uncharged];
+    return interleave(record.charged, record.uncharged);
   },
 };
+
+/** The answer to `settle`: units charged and units that were not, of the call or of each limit in turn. */
+function interleave(charged: readonly number[], uncharged: readonly number[]): readonly number[] {
+  return charged.flatMap((units, i) => [units, uncharged[i]!]);
+}
+
+/** Gives back `units` of the charges, the newest first. */
+function giveBack(
+  { limit, plan, state }: RuleState,
+  pieces: readonly Piece[],
+  units: number,
+  now: number,
+): void {
+  let left = units;
+  for (let p = pieces.length - 1; p >= 0 && left > 0; p--) {
+    const { units: most, parsed } = pieces[p]!;
+    const part = Math.min(left, most);
+    if (parsed !== undefined) {
+      limit.twin.restore(state, plan, parsed, part, now);
+    }
+    left -= part;
+  }
+}
 
 /** Charges as many of `units` as fit, debt included. Returns how many did not fit. */
 function takeOn(rule: RuleState, units: number, now: number): number {

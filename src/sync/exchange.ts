@@ -1,5 +1,5 @@
 import type { MessagePort } from 'node:worker_threads';
-import type { Decision } from '../base/decision.ts';
+import type { Cost, Decision } from '../base/decision.ts';
 import { RateLimiterError, StoreError } from '../base/errors.ts';
 import type { ErrorCode, StoreFailure } from '../base/errors.ts';
 import type { Identity } from '../base/identity.ts';
@@ -22,7 +22,7 @@ export const ENDED = 1;
 export interface Question {
   readonly verb: 'allow' | 'peek' | 'reset' | 'close';
   readonly identity: Identity;
-  readonly cost: number;
+  readonly cost: Cost | undefined;
 }
 
 /** A question in transit; ids count up from 1. */

@@ -8,7 +8,7 @@ import { withLimits } from './options.ts';
 /** Called once, by the code that loads this file in the thread. */
 export function start({ port, signal, options }: Start): void {
   let reported: unknown[] = [];
-  const limiter = new RateLimiter({
+  const limiter = new RateLimiter<string, string>({
     ...withLimits(options),
     onError: (error) => reported.push(error),
   });
@@ -33,7 +33,7 @@ export function start({ port, signal, options }: Start): void {
 }
 
 async function ask(
-  limiter: RateLimiter,
+  limiter: RateLimiter<string, string>,
   { verb, identity, cost }: Asked,
 ): Promise<Decision | void> {
   if (verb === 'close') {
@@ -44,6 +44,6 @@ async function ask(
       return limiter.reset(identity);
     case 'allow':
     case 'peek':
-      return limiter[verb](identity, { cost });
+      return limiter[verb](identity, cost === undefined ? {} : { cost });
   }
 }

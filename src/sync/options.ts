@@ -14,10 +14,10 @@ import { Problems } from '../options/option-problems.ts';
 
 /** One limit as plain numbers, because a limit made by `tokenBucket(…)` cannot be sent to another thread. */
 export type PlainLimit =
-  | ({ algorithm?: 'token_bucket' } & TokenBucketOptions)
-  | ({ algorithm: 'sliding_window' } & SlidingWindowOptions)
-  | ({ algorithm: 'sliding_window_log' } & SlidingWindowLogOptions)
-  | ({ algorithm: 'fixed_window' } & FixedWindowOptions)
+  | ({ algorithm?: 'token_bucket' } & TokenBucketOptions<string>)
+  | ({ algorithm: 'sliding_window' } & SlidingWindowOptions<string>)
+  | ({ algorithm: 'sliding_window_log' } & SlidingWindowLogOptions<string>)
+  | ({ algorithm: 'fixed_window' } & FixedWindowOptions<string>)
   | ({ algorithm: 'concurrency' } & ConcurrencyOptions);
 
 interface ByUrl {
@@ -113,11 +113,11 @@ export function readSyncOptions(options: unknown): { settings: Settings; plain: 
 }
 
 /** Makes limits of their plain numbers, in either thread. */
-export function withLimits(plain: PlainOptions): RateLimiterOptions {
+export function withLimits(plain: PlainOptions): RateLimiterOptions<string, string> {
   const { limits } = plain;
   return (Array.isArray(limits)
     ? { ...plain, limits: limits.map(makeLimit) }
-    : plain) as unknown as RateLimiterOptions;
+    : plain) as unknown as RateLimiterOptions<string, string>;
 }
 
 function readNumbers(limits: unknown): readonly object[] {

@@ -5,8 +5,8 @@ import { HookCaller } from '../limiter/hooks.ts';
 import { digestIdentity } from '../base/identity.ts';
 import type { Identity } from '../base/identity.ts';
 import { warnOfSharedKeys } from '../limiter/shared-keys-warning.ts';
-import { readCost } from '../limiter/call-options.ts';
-import type { CallOptions } from '../limiter/call-options.ts';
+import { costOf, readCost } from '../limiter/cost.ts';
+import type { AnyCallOptions } from '../limiter/call-options.ts';
 import type { Settings } from '../limiter/limiter-options.ts';
 import { CALL } from '../options/option-sets.ts';
 import { GivenOptions } from '../options/read-options.ts';
@@ -19,7 +19,7 @@ import type { PlainOptions, RateLimiterSyncOptions } from './options.ts';
 const SYNC_CALL: OptionSet = { ...CALL, names: ['cost'] };
 
 /** Options of one call. */
-type SyncCallOptions = Pick<CallOptions, 'cost'>;
+type SyncCallOptions = Pick<AnyCallOptions, 'cost'>;
 
 /**
  * A `RateLimiter` whose calls block: each stops this thread and its event loop until Redis has answered, or
@@ -86,7 +86,7 @@ export class RateLimiterSync {
    * limiter.reset('user:12345');
    */
   reset(identity: Identity): void {
-    const answer = this.#ask({ verb: 'reset', identity: this.#read(identity), cost: 1 });
+    const answer = this.#ask({ verb: 'reset', identity: this.#read(identity), cost: undefined });
     if (answer.error !== undefined) {
       throw answer.error as Error;
     }
@@ -104,7 +104,10 @@ export class RateLimiterSync {
       this.#closed = true;
       this.#leaveKeySpace();
       try {
-        this.#bridge.ask({ verb: 'close', identity: '', cost: 1 }, this.#settings.timeoutMs);
+        this.#bridge.ask(
+          { verb: 'close', identity: '', cost: undefined },
+          this.#settings.timeoutMs,
+        );
       } catch {
         // The thread has already ended, as intended.
       }
@@ -123,9 +126,11 @@ export class RateLimiterSync {
     options: SyncCallOptions | undefined,
   ): Decision {
     const given = new GivenOptions(SYNC_CALL, options ?? {});
-    const cost = given.optional('cost', readCost, 1);
+    const named = given.optional('cost', readCost, undefined);
     given.end();
-    const question = { verb, identity: this.#read(identity), cost };
+    const read = this.#read(identity);
+    const cost = costOf(this.#settings.limits.ask('cost', named));
+    const question = { verb, identity: read, cost };
     const { decision, error } = this.#ask(question);
     if (decision !== undefined) {
       return decision;
@@ -168,7 +173,10 @@ export class RateLimiterSync {
       const unanswered = { id: 0, error, reported: [error] };
       return failStrategy === 'throw' || question.verb === 'reset'
         ? unanswered
-        : { ...unanswered, decision: makeDegradedDecision(failStrategy === 'open', error) };
+        : {
+            ...unanswered,
+            decision: makeDegradedDecision(failStrategy === 'open', error, question.cost ?? 1),
+          };
     }
   }
 }

@@ -13,7 +13,7 @@ export interface Readings {
 }
 
 /** The label names of all metrics. None ever contains an identity. */
-type Label = 'limiter' | 'limit' | 'outcome' | 'reason' | 'store' | 'node';
+type Label = 'limiter' | 'limit' | 'unit' | 'outcome' | 'reason' | 'store' | 'node';
 
 interface Sample {
   readonly labels: Readonly<Partial<Record<Label, string>>>;
@@ -76,7 +76,12 @@ function perLimit(values: (stats: LimitStats) => Readonly<Record<string, number>
     [...limiters].flatMap(([limiter, { limits }]) =>
       Object.entries(limits).flatMap(([limit, stats]) =>
         Object.entries(values(stats)).map(([outcome, value]) => ({
-          labels: { limiter, limit, ...(outcome === '' ? {} : { outcome }) },
+          labels: {
+            limiter,
+            limit,
+            ...(stats.unit === undefined ? {} : { unit: stats.unit }),
+            ...(outcome === '' ? {} : { outcome }),
+          },
           value,
         })),
       ),

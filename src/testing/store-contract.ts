@@ -108,6 +108,7 @@ const CHECKS: Checks<Bench> = {
       allowed: true,
       degraded: false,
       reason: 'within_limit',
+      cost: 2,
       limits: [
         {
           name: 'default',
@@ -119,6 +120,8 @@ const CHECKS: Checks<Bench> = {
           shadow: false,
         },
       ],
+      limitName: 'default',
+      limit: 8,
       remaining: 6,
       resetAfterMs,
       resetAtMs,
@@ -142,6 +145,7 @@ const CHECKS: Checks<Bench> = {
       allowed: false,
       degraded: false,
       reason: 'limited',
+      cost: 2,
       limits: [
         {
           name: 'default',
@@ -154,6 +158,8 @@ const CHECKS: Checks<Bench> = {
           retryAfterMs,
         },
       ],
+      limitName: 'default',
+      limit: 2,
       remaining: 0,
       resetAfterMs: retryAfterMs,
       resetAtMs,
@@ -341,6 +347,7 @@ const CHECKS: Checks<Bench> = {
       allowed: false,
       degraded: false,
       reason: 'impossible',
+      cost: 4,
       limits: [
         { name: 'default', algorithm: 'token_bucket', limit: 3, refused: true, shadow: false },
       ],

@@ -77,6 +77,10 @@ test('the reference lists exactly the fields of a decision and of its limits', a
     blocks: true,
   });
   const away = new RateLimiter({ redis: new FakeRedis('away'), rate: 1, period: '1h' });
+  const units = new RateLimiter({
+    store: new MemoryStore(),
+    limits: [tokenBucket({ rate: 1, period: '1h', unit: 'tokens' })],
+  });
   await limiter.block('blocked', '1h');
   const decisions = [
     await limiter.allow('user'),
@@ -84,6 +88,7 @@ test('the reference lists exactly the fields of a decision and of its limits', a
     await limiter.allow('user', { cost: 2 }),
     await limiter.allow('blocked'),
     await away.allow('user'),
+    await units.allow('user', { cost: { tokens: 1 } }),
   ];
   expect(new Set(decisions.map(({ reason }) => reason)).size).toBe(5);
   const fields = new Set(decisions.flatMap((decision) => Object.keys(decision)));

@@ -1,6 +1,6 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { RateLimiter } from '../../limiter/rate-limiter.ts';
 import type { RateLimiterOptions } from '../../limiter/limiter-options.ts';
+import type { RateLimiter } from '../../limiter/rate-limiter.ts';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { makeGuard } from '../guard.ts';
 import type { GuardOptions } from '../guard-options.ts';
 import { nodeAdapter, obey, writeFieldsOfError } from './node-response.ts';
@@ -11,9 +11,9 @@ export { decisionOf } from '../request-decision.ts';
 export type { GuardOptions } from '../guard-options.ts';
 
 /** Middleware for Express 4 and 5, and for Connect and Polka. */
-export interface Middleware<Request, By extends string = never> {
+export interface Middleware<Request, By extends string = never, Unit extends string = never> {
   (request: Request, response: ServerResponse, next: (error?: unknown) => void): Promise<void>;
-  readonly limiter: RateLimiter<By>;
+  readonly limiter: RateLimiter<By, Unit>;
 }
 
 /**
@@ -28,14 +28,18 @@ export interface Middleware<Request, By extends string = never> {
 export function rateLimit<
   Request extends IncomingMessage = IncomingMessage,
   By extends string = never,
+  Unit extends string = never,
 >(
-  limiter: RateLimiter<By> | RateLimiterOptions<By>,
+  limiter: RateLimiter<By, Unit> | RateLimiterOptions<By, Unit>,
   options: GuardOptions<Request, By>,
-): Middleware<Request, By>;
-export function rateLimit<Request extends IncomingMessage = IncomingMessage>(
-  limiter: RateLimiter | RateLimiterOptions,
+): Middleware<Request, By, Unit>;
+export function rateLimit<
+  Request extends IncomingMessage = IncomingMessage,
+  Unit extends string = never,
+>(
+  limiter: RateLimiter<never, Unit> | RateLimiterOptions<never, Unit>,
   options?: GuardOptions<Request>,
-): Middleware<Request>;
+): Middleware<Request, never, Unit>;
 export function rateLimit<Request extends IncomingMessage>(
   limiter: object,
   options?: object,

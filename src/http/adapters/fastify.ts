@@ -1,8 +1,8 @@
+import type { RateLimiter } from '../../limiter/rate-limiter.ts';
+import type { AnyLimiter, AnyLimiterOptions } from '../../limiter/limiter-or-options.ts';
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify';
 import { invalidOption } from '../../base/errors.ts';
-import type { RateLimiter } from '../../limiter/rate-limiter.ts';
-import type { RateLimiterOptions } from '../../limiter/limiter-options.ts';
 import { readBoolean, readOneOf } from '../../options/read-options.ts';
 import type { AddressSource } from '../address/client-address.ts';
 import { appendPreHandler, routesOf } from './fastify-routes.ts';
@@ -59,7 +59,7 @@ export interface RateLimitHook<Request> {
  */
 export interface RateLimitPluginOptions<Request = FastifyRequest> extends GuardOptions<Request> {
   /** A limiter, or the options of a new one, which is closed with the application. */
-  limiter: RateLimiter | RateLimiterOptions;
+  limiter: AnyLimiter | AnyLimiterOptions;
   /** Whether to limit routes without `config.rateLimit`, and requests that match no route. Default true. */
   global?: boolean;
   /**
@@ -87,7 +87,7 @@ export type RouteRateLimit<Request = FastifyRequest> = boolean | RouteOptions<Re
 
 export interface RouteOptions<Request> extends GuardOptions<Request> {
   /** Replaces the plugin's limiter: a limiter, or the options of a new one, which is closed with the application. */
-  limiter?: RateLimiter | RateLimiterOptions;
+  limiter?: AnyLimiter | AnyLimiterOptions;
 }
 
 /** The used part of Fastify's instance. */
@@ -216,10 +216,10 @@ class RouteHooks<Request extends RequestLike> {
   readonly #everywhere: boolean;
   readonly #usual: RateLimitHook<Request>;
   readonly #own = new WeakMap<object, RateLimitHook<Request>>();
-  readonly #opened: RateLimiter[] = [];
+  readonly #opened: AnyLimiter[] = [];
 
   constructor(
-    limiter: RateLimiter | RateLimiterOptions,
+    limiter: AnyLimiter | AnyLimiterOptions,
     options: GuardOptions<Request>,
     everywhere: boolean,
   ) {
@@ -260,7 +260,7 @@ class RouteHooks<Request extends RequestLike> {
   }
 
   #hook(
-    limiter: RateLimiter | RateLimiterOptions,
+    limiter: AnyLimiter | AnyLimiterOptions,
     options: GuardOptions<Request>,
   ): RateLimitHook<Request> {
     const hook = makeHook(limiter, options, undefined);
@@ -281,7 +281,7 @@ class RouteHooks<Request extends RequestLike> {
  * app.post('/export', { onRequest: [rateLimitHook(addresses), perUser] }, handler);
  */
 export function rateLimitHook<Request extends RequestLike = FastifyRequest>(
-  limiter: RateLimiter | RateLimiterOptions,
+  limiter: AnyLimiter | AnyLimiterOptions,
   options?: GuardOptions<Request>,
 ): RateLimitHook<NoInfer<Request>> {
   return makeHook(limiter, options, rateLimitHook);
@@ -289,11 +289,11 @@ export function rateLimitHook<Request extends RequestLike = FastifyRequest>(
 
 /** @param factory the function that the application calls for it; undefined if the plugin makes it */
 function makeHook<Request extends RequestLike>(
-  limiter: RateLimiter | RateLimiterOptions,
+  limiter: AnyLimiter | AnyLimiterOptions,
   options: GuardOptions<Request> | undefined,
   factory: Function | undefined,
 ): RateLimitHook<Request> {
-  const guard = makeGuard<Request>(limiter, options, {
+  const guard = makeGuard<Request>(limiter as RateLimiter, options, {
     addressOf: addressesOf,
     requestOf: ({ raw }) => raw,
     factory,

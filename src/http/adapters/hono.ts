@@ -1,7 +1,7 @@
+import type { RateLimiterOptions } from '../../limiter/limiter-options.ts';
 import type { ServerResponse } from 'node:http';
 import type { Context, Env, MiddlewareHandler, Next } from 'hono';
 import type { RateLimiter } from '../../limiter/rate-limiter.ts';
-import type { RateLimiterOptions } from '../../limiter/limiter-options.ts';
 import { readable } from '../../options/read-options.ts';
 import type { AddressSource } from '../address/client-address.ts';
 import { forgetCharges } from '../counted-twice.ts';
@@ -57,20 +57,28 @@ export interface HonoGuardOptions<C = Context> extends GuardOptions<C> {
  * app.use('/api/*', rateLimit(keys, { identify: (c) => c.req.header('x-api-key') }));
  * app.use('/user/*', rateLimit<Env>(users, { identify: (c) => c.get('user')?.id }));
  */
-// oxlint-disable-next-line no-explicit-any -- as Hono's own middleware is typed: it fits every application
-export function rateLimit<E extends Env = any, P extends string = any>(
-  limiter: RateLimiter | RateLimiterOptions,
+export function rateLimit<
+  E extends Env = any,
+  P extends string = any,
+  By extends string = never,
+  Unit extends string = never,
+>(
+  limiter: RateLimiter<By, Unit> | RateLimiterOptions<By, Unit>,
   options?: HonoGuardOptions<Context<E, P>>,
-): MiddlewareHandler<E, P> & { readonly limiter: RateLimiter } {
+): MiddlewareHandler<E, P> & { readonly limiter: RateLimiter<By, Unit> } {
   const { address, ...rest } = readable('guard options', () =>
     readAddressOption<HonoGuardOptions<Context<E, P>>>(options),
   );
-  const guard = makeGuard<Context<E, P>>(limiter, rest, {
-    addressOf:
-      address === undefined ? addressReader() : (c) => toldAddress(address(c), c.req.raw.headers),
-    requestOf,
-    factory: rateLimit,
-  });
+  const guard = makeGuard<Context<E, P>, By, Unit>(
+    limiter,
+    rest as GuardOptions<Context<E, P>, By>,
+    {
+      addressOf:
+        address === undefined ? addressReader() : (c) => toldAddress(address(c), c.req.raw.headers),
+      requestOf,
+      factory: rateLimit,
+    },
+  );
   const limit = async (c: Context<E, P>, next: Next): Promise<Response | void> => {
     const outgoing = nodeOf(c)?.outgoing;
     let verdict: Verdict;

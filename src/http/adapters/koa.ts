@@ -1,6 +1,6 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { RateLimiter } from '../../limiter/rate-limiter.ts';
 import type { RateLimiterOptions } from '../../limiter/limiter-options.ts';
+import type { RateLimiter } from '../../limiter/rate-limiter.ts';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressSource } from '../address/client-address.ts';
 import { makeGuard } from '../guard.ts';
 import type { GuardOptions } from '../guard-options.ts';
@@ -29,9 +29,9 @@ export interface KoaContext {
 }
 
 /** Middleware for Koa. */
-export interface Middleware<Context, By extends string = never> {
+export interface Middleware<Context, By extends string = never, Unit extends string = never> {
   (ctx: Context, next: () => Promise<unknown>): Promise<void>;
-  readonly limiter: RateLimiter<By>;
+  readonly limiter: RateLimiter<By, Unit>;
 }
 
 /**
@@ -43,14 +43,18 @@ export interface Middleware<Context, By extends string = never> {
  * @example
  * app.use(rateLimit({ redis: 'redis://localhost:6379', rate: 100, period: '1m' }));
  */
-export function rateLimit<Context extends KoaContext = KoaContext, By extends string = never>(
-  limiter: RateLimiter<By> | RateLimiterOptions<By>,
+export function rateLimit<
+  Context extends KoaContext = KoaContext,
+  By extends string = never,
+  Unit extends string = never,
+>(
+  limiter: RateLimiter<By, Unit> | RateLimiterOptions<By, Unit>,
   options: GuardOptions<Context, By>,
-): Middleware<Context, By>;
-export function rateLimit<Context extends KoaContext = KoaContext>(
-  limiter: RateLimiter | RateLimiterOptions,
+): Middleware<Context, By, Unit>;
+export function rateLimit<Context extends KoaContext = KoaContext, Unit extends string = never>(
+  limiter: RateLimiter<never, Unit> | RateLimiterOptions<never, Unit>,
   options?: GuardOptions<Context>,
-): Middleware<Context>;
+): Middleware<Context, never, Unit>;
 export function rateLimit<Context extends KoaContext>(limiter: object, options?: object): object {
   const guard = makeGuard<Context>(limiter as RateLimiter, options, {
     addressOf: addressesOf,

@@ -1,7 +1,7 @@
+import type { RateLimiterOptions } from '../../limiter/limiter-options.ts';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import type { RateLimiter } from '../../limiter/rate-limiter.ts';
-import type { RateLimiterOptions } from '../../limiter/limiter-options.ts';
 import { makeGuard } from '../guard.ts';
 import type { GuardOptions } from '../guard-options.ts';
 import { nodeAdapter, obey } from './node-response.ts';
@@ -24,11 +24,15 @@ export type Handler<
 > = (request: Request, response: Response) => unknown;
 
 /** Limits handlers. */
-export interface HandlerLimit<Request extends NodeRequest, By extends string = never> {
+export interface HandlerLimit<
+  Request extends NodeRequest,
+  By extends string = never,
+  Unit extends string = never,
+> {
   <Response extends NodeResponse>(
     handler: Handler<Request, Response>,
   ): (request: Request, response: Response) => void;
-  readonly limiter: RateLimiter<By>;
+  readonly limiter: RateLimiter<By, Unit>;
 }
 
 /**
@@ -45,14 +49,21 @@ export interface HandlerLimit<Request extends NodeRequest, By extends string = n
  * const limited = rateLimit<Http2ServerRequest>(limiter);
  * http2.createSecureServer(tls, limited((request, response) => response.end('hello'))).listen(443);
  */
-export function rateLimit<Request extends NodeRequest = IncomingMessage, By extends string = never>(
-  limiter: RateLimiter<By> | RateLimiterOptions<By>,
+export function rateLimit<
+  Request extends NodeRequest = IncomingMessage,
+  By extends string = never,
+  Unit extends string = never,
+>(
+  limiter: RateLimiter<By, Unit> | RateLimiterOptions<By, Unit>,
   options: GuardOptions<Request, By>,
-): HandlerLimit<Request, By>;
-export function rateLimit<Request extends NodeRequest = IncomingMessage>(
-  limiter: RateLimiter | RateLimiterOptions,
+): HandlerLimit<Request, By, Unit>;
+export function rateLimit<
+  Request extends NodeRequest = IncomingMessage,
+  Unit extends string = never,
+>(
+  limiter: RateLimiter<never, Unit> | RateLimiterOptions<never, Unit>,
   options?: GuardOptions<Request>,
-): HandlerLimit<Request>;
+): HandlerLimit<Request, never, Unit>;
 export function rateLimit<Request extends NodeRequest>(limiter: object, options?: object): object {
   const guard = makeGuard<Request>(limiter as RateLimiter, options, nodeAdapter(rateLimit));
   let reported = false;

@@ -1,8 +1,8 @@
+import type { RateLimiterOptions } from '../../limiter/limiter-options.ts';
+import type { RateLimiter } from '../../limiter/rate-limiter.ts';
 import type { Limit } from '../../algorithms/limit.ts';
 import { invalidOption } from '../../base/errors.ts';
 import type { Identity } from '../../base/identity.ts';
-import type { RateLimiter } from '../../limiter/rate-limiter.ts';
-import type { RateLimiterOptions } from '../../limiter/limiter-options.ts';
 import type { AddressSource } from '../address/client-address.ts';
 import { forgetCharges } from '../counted-twice.ts';
 import { makeGuard } from '../guard.ts';
@@ -82,11 +82,15 @@ export type WebHandler<Asked extends Request, Rest extends unknown[]> = (
 ) => OrPromise<Response>;
 
 /** Limits handlers. */
-export interface WebRateLimit<Asked extends Request, Rest extends unknown[]> {
+export interface WebRateLimit<
+  Asked extends Request,
+  Rest extends unknown[],
+  Limiter = RateLimiter,
+> {
   <Given extends Asked, More extends [...Rest, ...unknown[]]>(
     handler: WebHandler<Given, More>,
   ): (request: Given, ...rest: More) => Promise<Response>;
-  readonly limiter: RateLimiter;
+  readonly limiter: Limiter;
 }
 
 /**
@@ -102,16 +106,25 @@ export interface WebRateLimit<Asked extends Request, Rest extends unknown[]> {
  * const byAddress = rateLimit(limiter, { address: (request, server: Bun.Server) => server.requestIP(request)?.address });
  * Bun.serve({ fetch: byAddress((request, server) => new Response('hello')) });
  */
-export function rateLimit<Asked extends Request = Request, Rest extends unknown[] = []>(
-  limiter: RateLimiter | RateLimiterOptions,
+export function rateLimit<
+  Asked extends Request = Request,
+  Rest extends unknown[] = [],
+  By extends string = never,
+  Unit extends string = never,
+>(
+  limiter: RateLimiter<By, Unit> | RateLimiterOptions<By, Unit>,
   options: WebGuardOptions<Asked, Rest>,
-): WebRateLimit<Asked, Rest> {
+): WebRateLimit<Asked, Rest, RateLimiter<By, Unit>> {
   const { guardOptions, addressOf } = readWho<Asked, Rest>(options);
-  const guard = makeGuard(limiter, guardOptions, {
-    addressOf,
-    requestOf: ([request]) => request,
-    factory: rateLimit,
-  });
+  const guard = makeGuard<[Asked, ...Rest], By, Unit>(
+    limiter,
+    guardOptions as object as GuardOptions<[Asked, ...Rest], By>,
+    {
+      addressOf,
+      requestOf: ([request]) => request,
+      factory: rateLimit,
+    },
+  );
   const limit = (handler: WebHandler<Asked, Rest>) => {
     const limited = async (...call: HandlerArguments<Asked, Rest>): Promise<Response> => {
       const [request] = call;

@@ -119,6 +119,8 @@ interface Seen {
   refused: number;
   settled: number;
   uncharged: number;
+  added: number;
+  differ: number;
   expired: number;
   underSeveral: number;
 }
@@ -130,6 +132,13 @@ const GARBAGE = [
   'held;9000000000000000;5;x',
   'held;9000000000000000;5;1:1;1:1;1:1;1:1;1:1\n',
   'held;9000000000000000;5;-;-;-;-;-',
+  'held;9000000000000000+3;5|6,0;x|-;0',
+  'held;9000000000000000+;5;0',
+  'held;9000000000000000;5|6;0',
+  'held;9000000000000000;5,;0;0',
+  'settled;9000000000000000;3,1;4,0',
+  'settled;9000000000000000;3,1;4',
+  'settled;9000000000000000;3,;4,',
   'held;9000000000000000;5;1000:7;1000:0;0:1',
   'held;9000000000000000;5;1000:1:1760000000000000:0',
   'held;9000000000000000;5;1000:1:7:1',
@@ -161,21 +170,43 @@ async function runTrace(random: Random, id: number, seen: Seen): Promise<void> {
     const verb = random.pick<Verb>([
       ...Array<Verb>(4).fill('reserve'),
       ...Array<Verb>(4).fill('settle'),
+      'add',
+      'add',
       ...(['allow', 'allow', 'peek', 'up_to', 'penalize', 'reset'] as const),
     ]);
     const units = random.magnitude(1, random.pick([3, 100, 2_000]));
-    const decides = verb === 'allow' || verb === 'peek' || verb === 'reserve';
-    const rules = rulesAt(decides ? units : 1);
+    const decides = ['allow', 'peek', 'reserve', 'add'].includes(verb);
+    // Limits of different units: some of a call may ask for nothing, a reservation's not at all.
+    const differ = random.chance(30) && verb !== 'up_to' && verb !== 'reset';
+    const reserves = ['reserve', 'add', 'settle'].includes(verb);
+    const rules = rulesAt(decides ? units : 1).map((rule) => {
+      if (!differ) {
+        return rule;
+      }
+      const asked = random.chance(70)
+        ? random.magnitude(1, 100)
+        : random.pick([0, reserves ? null : 0]);
+      return {
+        ...rule,
+        units: asked,
+        plan: decides ? rule.limit.plan(asked ?? 0, now / 1_000) : rule.plan,
+      };
+    });
     if (decides && random.chance(20)) {
       rules.push({ limit: block, plan: block.plan(0, 0), suffix: '#block', id: '-' });
     }
-    const shape = makeShape(verb, units, rules);
+    const shape = makeShape(verb, differ ? 0 : units, rules);
     if (verb === 'reserve') {
       const details = reserveDetails(random.magnitude(1, 10_000_000));
       return { key, shape, record: random.pick(records), details };
     }
+    if (verb === 'add') {
+      return { key, shape, record: random.pick(records), details: [String(random.int(1, 60))] };
+    }
     if (verb === 'settle') {
-      const actual = random.chance(20) ? 0 : random.magnitude(1, random.pick([3, 100, 10 ** 9]));
+      const one = (): number =>
+        random.chance(20) ? 0 : random.magnitude(1, random.pick([3, 100, 10 ** 9]));
+      const actual = differ ? rules.map(() => (random.chance(30) ? null : one())) : one();
       const details = settleDetails(actual, random.magnitude(1, 100_000), random.chance(20));
       return { key, shape, record: random.pick(records), details };
     }
@@ -248,7 +279,13 @@ function count(entries: readonly Entry[], reply: readonly (number | string)[], s
     } else if (shape.verb === 'reserve') {
       const answers = reply.slice(at, at + shape.width) as number[];
       seen[answers.some((value) => value < 0) ? 'refused' : 'reserved'] += 1;
+    } else if (shape.verb === 'add') {
+      seen.added +=
+        first === 1 && !reply.slice(at + 1, at + shape.width).some((value) => Number(value) < 0)
+          ? 1
+          : 0;
     } else if (shape.verb === 'settle') {
+      seen.differ += shape.head > 2 && Number(first) >= 0 ? 1 : 0;
       seen[first! < 0 ? 'expired' : 'settled'] += 1;
       seen.uncharged += (reply[at + 1] as number) > 0 ? 1 : 0;
     }
@@ -264,6 +301,8 @@ test(`TypeScript and Lua decide alike over ${STEPS} random steps in any batch, a
     refused: 0,
     settled: 0,
     uncharged: 0,
+    added: 0,
+    differ: 0,
     expired: 0,
     underSeveral: 0,
   };
@@ -275,6 +314,8 @@ test(`TypeScript and Lua decide alike over ${STEPS} random steps in any batch, a
   for (const what of ['reserved', 'refused', 'settled', 'uncharged', 'expired'] as const) {
     expect(seen[what]).toBeGreaterThan(STEPS / 100);
   }
+  expect(seen.added).toBeGreaterThan(STEPS / 500);
+  expect(seen.differ).toBeGreaterThan(STEPS / 500);
   expect(seen.failed).toBeGreaterThan(100);
   expect(seen.underSeveral).toBeGreaterThan(STEPS / 10);
 }, 600_000);

@@ -8,6 +8,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { MemoryStore } from 'distributed-rate-limiter';
 import type { RateLimiterOptions } from 'distributed-rate-limiter';
 import { rateLimit as forExpress } from 'distributed-rate-limiter/express';
+import type { Middleware } from 'distributed-rate-limiter/express';
 import { rateLimitHook } from 'distributed-rate-limiter/fastify';
 import { rateLimit as forHono } from 'distributed-rate-limiter/hono';
 import { createGuard } from 'distributed-rate-limiter/http';
@@ -158,7 +159,7 @@ describe('DRL_MADE_PER_REQUEST does not warn', () => {
   });
 
   test('of a guard made at the first request', async () => {
-    let limit: ReturnType<typeof forExpress> | undefined;
+    let limit: Middleware<IncomingMessage> | undefined;
     const app = express();
     app.get('/', (request, response, next) => {
       limit ??= forExpress(options());
@@ -170,7 +171,7 @@ describe('DRL_MADE_PER_REQUEST does not warn', () => {
   });
 
   test('of a guard made at the first request of each tenant', async () => {
-    const limits = new Map<string, ReturnType<typeof forExpress>>();
+    const limits = new Map<string, Middleware<IncomingMessage>>();
     const app = express();
     app.get('/:tenant', (request, response, next) => {
       const { tenant } = request.params;

@@ -28,7 +28,14 @@ describe.each(Object.entries(failures))('a failure of the store: %s', (reason, r
       for (const verb of ['allow', 'peek'] as const) {
         const decision = await limiter[verb]('user');
         const error: unknown = decision.degraded ? decision.error : undefined;
-        expect(decision).toStrictEqual({ allowed, degraded: true, reason, limits: [], error });
+        expect(decision).toStrictEqual({
+          allowed,
+          degraded: true,
+          reason,
+          cost: 1,
+          limits: [],
+          error,
+        });
         expect(error).toBeInstanceOf(StoreError);
         expect(error).toMatchObject({ reason });
       }

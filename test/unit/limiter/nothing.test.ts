@@ -18,6 +18,7 @@ const UNLIMITED = {
   allowed: true,
   degraded: false,
   reason: 'unlimited',
+  cost: 1,
   limits: [],
   remaining: Infinity,
   resetAfterMs: 0,
@@ -41,18 +42,22 @@ describe('`limits: []`, the plan without a limit', () => {
   test('passes under every verb, and asks the store nothing', async () => {
     const { limiter, submit } = make();
     for (const cost of [0, 1, Number.MAX_SAFE_INTEGER]) {
-      expect(await limiter.allow('id', { cost, ...FREE })).toStrictEqual(UNLIMITED);
-      expect(await limiter.peek('id', { cost, ...FREE })).toStrictEqual(UNLIMITED);
-      expect(await limiter.wait('id', { cost, ...FREE })).toStrictEqual(UNLIMITED);
+      expect(await limiter.allow('id', { cost, ...FREE })).toStrictEqual({ ...UNLIMITED, cost });
+      expect(await limiter.peek('id', { cost, ...FREE })).toStrictEqual({ ...UNLIMITED, cost });
+      expect(await limiter.wait('id', { cost, ...FREE })).toStrictEqual({ ...UNLIMITED, cost });
     }
-    expect(await limiter.allowUpTo('id', 7, FREE)).toStrictEqual({ ...UNLIMITED, granted: 7 });
-    expect(await limiter.penalize('id', 7, FREE)).toStrictEqual(UNLIMITED);
+    expect(await limiter.allowUpTo('id', 7, FREE)).toStrictEqual({
+      ...UNLIMITED,
+      cost: 7,
+      granted: 7,
+    });
+    expect(await limiter.penalize('id', 7, FREE)).toStrictEqual({ ...UNLIMITED, cost: 7 });
     expect(await limiter.reset('id', FREE)).toBeUndefined();
     const lease = await limiter.acquire('id', FREE);
     expect(lease).toMatchObject({ ...UNLIMITED, leaseId: undefined });
     expect([await lease.renew(), await lease.release()]).toEqual([false, false]);
     const reservation = await limiter.reserve('id', { cost: 3, ttl: '1m', ...FREE });
-    expect(reservation).toMatchObject(UNLIMITED);
+    expect(reservation).toMatchObject({ ...UNLIMITED, cost: 3 });
     const settled = { charged: 9, uncharged: 0, expired: false };
     expect(await reservation.settle(9)).toEqual(settled);
     expect(await reservation.cancel()).toEqual(settled);
@@ -79,7 +84,11 @@ describe('`limits: []`, the plan without a limit', () => {
     const waiting = limiter.wait('id', FREE);
     clock.advance('10s');
     expect(await waiting).toStrictEqual(UNLIMITED);
-    expect(await limiter.allowUpTo('id', 4, FREE)).toStrictEqual({ ...UNLIMITED, granted: 4 });
+    expect(await limiter.allowUpTo('id', 4, FREE)).toStrictEqual({
+      ...UNLIMITED,
+      cost: 4,
+      granted: 4,
+    });
     expect(store.size).toBe(1); // the block, which has ended
   });
 

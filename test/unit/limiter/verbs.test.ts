@@ -43,7 +43,7 @@ describe('allowUpTo', () => {
       });
       const one = await limiter.allow('a');
       const none = await limiter.allowUpTo('a', 9);
-      expect(none).toEqual({ ...one, granted: 0 });
+      expect(none).toEqual({ ...one, cost: 9, granted: 0 });
       expect(none).toMatchObject({ allowed: false, reason: 'limited', limitedBy: ['default'] });
     },
   );
@@ -467,6 +467,7 @@ test('an impossible decision names the limits that refused, and lists all withou
   expect(await limiter.allow('a', { cost: 4 })).toEqual({
     allowed: false,
     degraded: false,
+    cost: 4,
     ...expected,
   });
   expect(await limiter.peek('a', { cost: 4 })).toMatchObject(expected);

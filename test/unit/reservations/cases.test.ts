@@ -536,8 +536,13 @@ test('a reservation under limits of its call settles under the same limits', asy
 test('the methods of a reservation need no receiver, and its decision is a plain object', async () => {
   const store = new MemoryStore({ clock: new ManualClock() });
   const limiter = new RateLimiter({ store, rate: 100, period: '100s' });
-  const { settle, cancel, ...decision } = await limiter.reserve(ID, { cost: 60, ttl: '1m' });
-  expect(decision).toEqual({ ...(await limiter.peek(ID, { cost: 40 })) });
+  const {
+    add: _,
+    settle,
+    cancel,
+    ...decision
+  } = await limiter.reserve(ID, { cost: 60, ttl: '1m' });
+  expect(decision).toEqual({ ...(await limiter.peek(ID, { cost: 40 })), cost: 60 });
   expect(await settle(10)).toEqual(done(10));
   expect(await cancel()).toEqual(done(10));
 });

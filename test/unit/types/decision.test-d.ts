@@ -66,7 +66,7 @@ test('the reason narrows the decision', () => {
       break;
     case 'impossible':
       expectTypeOf(decision).toEqualTypeOf<ImpossibleDecision>();
-      expectTypeOf(decision.maxCost).toEqualTypeOf<number>();
+      expectTypeOf(decision.maxCost).toEqualTypeOf<number | Readonly<Record<string, number>>>();
       expectTypeOf(decision.limits).toEqualTypeOf<readonly UnaskedLimit[]>();
       expectTypeOf(decision.limitedBy).toEqualTypeOf<readonly string[]>();
       expectTypeOf(decision.remaining).toEqualTypeOf<undefined>();
@@ -134,8 +134,10 @@ test('a decision is read-only', () => {
 });
 
 test('every verb returns its own type of decision', () => {
-  expectTypeOf(limiter.allow('user')).toEqualTypeOf<Promise<Decision>>();
-  expectTypeOf(limiter.peek(['org', 'user'], { cost: 2 })).toEqualTypeOf<Promise<Decision>>();
+  expectTypeOf(limiter.allow('user')).toEqualTypeOf<Promise<Decision<never>>>();
+  expectTypeOf(limiter.peek(['org', 'user'], { cost: 2 })).toEqualTypeOf<
+    Promise<Decision<never>>
+  >();
   expectTypeOf(limiter.reset('user')).toEqualTypeOf<Promise<void>>();
   expectTypeOf(limiter.ready()).toEqualTypeOf<Promise<void>>();
   expectTypeOf(limiter.close()).toEqualTypeOf<Promise<void>>();

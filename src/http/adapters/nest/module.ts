@@ -1,9 +1,9 @@
+import type { AnyLimiter, AnyLimiterOptions } from '../../../limiter/limiter-or-options.ts';
 import { Module } from '@nestjs/common';
 import type { DynamicModule, ModuleMetadata, FactoryProvider } from '@nestjs/common';
 import { APP_GUARD } from '@nestjs/core';
 import { invalidOption } from '../../../base/errors.ts';
 import { RateLimiter } from '../../../limiter/rate-limiter.ts';
-import type { RateLimiterOptions } from '../../../limiter/limiter-options.ts';
 import { readBoolean, readFunction, readOptions } from '../../../options/read-options.ts';
 import type { NestRequest } from './call.ts';
 import { RateLimitGuard } from './guard.ts';
@@ -17,7 +17,7 @@ export interface RateLimitDefaults<Request = NestRequest> extends RateLimitRuleO
    * A limiter, which stays yours to close, or the options of a new one, which is closed when the application shuts
    * down.
    */
-  limiter: RateLimiter | RateLimiterOptions;
+  limiter: AnyLimiter | AnyLimiterOptions;
 }
 
 interface Binding {

@@ -1,6 +1,7 @@
+import type { RateLimiterOptions } from '../../../limiter/limiter-options.ts';
+import type { AnyLimiter, AnyLimiterOptions } from '../../../limiter/limiter-or-options.ts';
 import type { ExecutionContext, OnApplicationShutdown } from '@nestjs/common';
 import { RateLimiter } from '../../../limiter/rate-limiter.ts';
-import type { RateLimiterOptions } from '../../../limiter/limiter-options.ts';
 import { isLimiter } from '../../../limiter/limiter-or-options.ts';
 import { makeGuard } from '../../guard.ts';
 import type { Guard } from '../../guard.ts';
@@ -21,9 +22,9 @@ const NONE: readonly RouteGuard[] = [];
 /** The guards of each route of an application, made once, and the limiters that were made for them. */
 export class RouteGuards implements OnApplicationShutdown {
   /** The module's own limiter. */
-  readonly limiter: RateLimiter;
+  readonly limiter: AnyLimiter;
   readonly #base: CompleteRule;
-  readonly #made = new Map<RateLimiterOptions, RateLimiter>();
+  readonly #made = new Map<AnyLimiterOptions, AnyLimiter>();
   readonly #routes = new WeakMap<object, WeakMap<object, readonly RouteGuard[]>>();
   readonly #decided = new WeakSet<ExecutionContext>();
 
@@ -83,7 +84,7 @@ export class RouteGuards implements OnApplicationShutdown {
     if (options === undefined) {
       return [];
     }
-    const guard = makeGuard<never>(limiter, options, {
+    const guard = makeGuard<never>(limiter as RateLimiter, options, {
       addressOf: addressesOf,
       requestOf,
       factory: undefined,
@@ -91,13 +92,13 @@ export class RouteGuards implements OnApplicationShutdown {
     return [{ guard, count: options.count ?? 'all' }];
   }
 
-  #obtainLimiter(given: RateLimiter | RateLimiterOptions): RateLimiter {
+  #obtainLimiter(given: AnyLimiter | AnyLimiterOptions): AnyLimiter {
     if (isLimiter(given)) {
       return given;
     }
     let limiter = this.#made.get(given);
     if (limiter === undefined) {
-      limiter = new RateLimiter(given);
+      limiter = new RateLimiter(given as RateLimiterOptions<never, string>);
       this.#made.set(given, limiter);
     }
     return limiter;

@@ -1,5 +1,4 @@
-import type { RateLimiter } from '../../../limiter/rate-limiter.ts';
-import type { RateLimiterOptions } from '../../../limiter/limiter-options.ts';
+import type { AnyLimiter, AnyLimiterOptions } from '../../../limiter/limiter-or-options.ts';
 import { invalidOption } from '../../../base/errors.ts';
 import { checkLimiterOrOptions, isLimiter } from '../../../limiter/limiter-or-options.ts';
 import { ADDRESS_OPTIONS } from '../../../options/option-sets.ts';
@@ -20,7 +19,7 @@ export interface RateLimitRuleOptions<Request = NestRequest> extends GuardOption
    * A limiter, or the options of a new one, which the module closes. It replaces outer limiters, and inherits neither
    * `limits` nor `cost`, because both are in the units of a limiter.
    */
-  limiter?: RateLimiter | RateLimiterOptions;
+  limiter?: AnyLimiter | AnyLimiterOptions;
 }
 
 /** Options that govern a route, without the type of its requests. */
@@ -28,7 +27,7 @@ export type Rule = RateLimitRuleOptions<never>;
 
 /** A rule with all inherited options. */
 export interface CompleteRule extends GuardOptions<never> {
-  readonly limiter: RateLimiter | RateLimiterOptions;
+  readonly limiter: AnyLimiter | AnyLimiterOptions;
   /** Names of its limits that are skipped. */
   readonly skipped?: readonly string[];
 }
@@ -38,7 +37,7 @@ export function checkRule(where: string, rule: unknown): void {
   if (typeof rule !== 'object' || rule === null || Array.isArray(rule)) {
     throw invalidOption(`${where} options`, 'an object', rule, 'Pass the options by name.');
   }
-  if (isLimiter(rule as RateLimiter)) {
+  if (isLimiter(rule as AnyLimiter)) {
     throw invalidOption(
       `${where} options`,
       'options, and not a limiter itself',

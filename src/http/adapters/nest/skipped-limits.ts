@@ -1,6 +1,6 @@
-import type { Limit } from '../../../algorithms/limit.ts';
+import type { AnyLimiter } from '../../../limiter/limiter-or-options.ts';
+import type { AnyLimit } from '../../../algorithms/limit.ts';
 import { invalidOption, optionError } from '../../../base/errors.ts';
-import type { RateLimiter } from '../../../limiter/rate-limiter.ts';
 import type { GuardOptions } from '../../guard-options.ts';
 
 /**
@@ -36,7 +36,7 @@ function exampleFor(given: unknown): string {
 }
 
 /** Stands for a plan all of whose limits are skipped. */
-const ALL_SKIPPED: readonly Limit[] = [];
+const ALL_SKIPPED: readonly AnyLimit[] = [];
 
 /**
  * Returns a guard's options without the limits of these names. Undefined if none is left, and the guard has nothing
@@ -45,7 +45,7 @@ const ALL_SKIPPED: readonly Limit[] = [];
  * @throws {RateLimiterError} `ERR_INVALID_OPTION` for a name that no limit has
  */
 export function withoutLimits(
-  limiter: RateLimiter,
+  limiter: AnyLimiter,
   options: GuardOptions<never>,
   skipped: readonly string[],
 ): GuardOptions<never> | undefined {
@@ -56,8 +56,8 @@ export function withoutLimits(
     const left = limits.filter(({ name }) => !skipped.includes(name));
     return left.length === 0 ? undefined : { ...options, limits: left };
   }
-  const known = new WeakMap<readonly Limit[], readonly Limit[]>();
-  const limitsOf = async (request: never): Promise<readonly Limit[]> => {
+  const known = new WeakMap<readonly AnyLimit[], readonly AnyLimit[]>();
+  const limitsOf = async (request: never): Promise<readonly AnyLimit[]> => {
     const limits = (await given(request)) ?? limiter.limits;
     let left = known.get(limits);
     if (left === undefined) {
@@ -77,7 +77,7 @@ export function withoutLimits(
   };
 }
 
-function checkNames(limits: readonly Limit[], skipped: readonly string[]): void {
+function checkNames(limits: readonly AnyLimit[], skipped: readonly string[]): void {
   const unknown = skipped.find((name) => !limits.some((limit) => limit.name === name));
   if (unknown !== undefined) {
     throw optionError(
