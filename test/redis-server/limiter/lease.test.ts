@@ -64,6 +64,7 @@ describe('acquire', () => {
       allowed: true,
       degraded: false,
       reason: 'within_limit',
+      cost: 1,
       limits: [
         {
           name: 'default',
@@ -75,6 +76,8 @@ describe('acquire', () => {
           shadow: false,
         },
       ],
+      limitName: 'default',
+      limit: 2,
       remaining: 1,
       resetAfterMs: 10_000,
       resetAtMs,
