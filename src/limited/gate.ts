@@ -43,7 +43,7 @@ export interface LimitedOptions<This, Args extends readonly unknown[], By extend
    * A limiter, which stays yours to close, or the options of a new one, which is the `limiter` of the result: close
    * it there.
    */
-  limiter: RateLimiter<By> | RateLimiterOptions<By> | RateLimiterOptions<By, string> | AnyLimiter;
+  limiter: RateLimiter<By> | RateLimiterOptions<By> | AnyLimiter | AnyLimiterOptions;
   /**
    * The identity to limit: the same for all calls, or a function of the call's arguments and `this`. Named parts where
    * limits say `by`.
