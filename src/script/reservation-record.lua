@@ -168,7 +168,7 @@ function reservation_record.parse(pieces, algorithm)
   for p = 1, pieces and #pieces or 0 do
     local piece = pieces[p]
     if piece.units > 0 and piece.receipt ~= NOT_CHARGED and piece.receipt ~= LOST then
-      piece.parsed = algorithm.parse(piece.receipt)
+      piece.parsed = algorithm.parse and algorithm.parse(piece.receipt) -- a block has none
       if not piece.parsed then
         return false
       end
