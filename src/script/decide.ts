@@ -233,6 +233,7 @@ function isReadable(record: RecordState, { verb, rules, head }: Shape, now: numb
   if (pieces.includes(undefined)) {
     return false;
   }
-  record.pieces = pieces as readonly (readonly Piece[])[];
+  const rest = record.pieces.slice(rules.length);
+  record.pieces = [...(pieces as readonly (readonly Piece[])[]), ...rest];
   return true;
 }
