@@ -20,6 +20,9 @@ local function counted(state)
   return state.mine.used
 end
 
+-- A counter beyond its own rate, which other kinds of windows charge, stays here, so that it is exact.
+local MOST_USED = FIRST_INEXACT / 2
+
 local function take(state, plan, units)
   local mine = state.mine
   mine.used = mine.used + units
@@ -28,7 +31,7 @@ local function take(state, plan, units)
     local window = state.windows[w]
     if window.name ~= plan.name and now < window.stop and #windows < MAX_KINDS then
       windows[#windows + 1] =
-        { name = window.name, start = window.start, stop = window.stop, used = window.used + units }
+        { name = window.name, start = window.start, stop = window.stop, used = math.min(window.used + units, MOST_USED) }
     end
   end
   state.windows, state.changed = windows, true

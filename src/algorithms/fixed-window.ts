@@ -14,7 +14,10 @@ export interface FixedWindowOptions<
   By extends string = never,
   Unit extends string = never,
 > extends LimitOptions<By, Unit> {
-  /** Units allowed per window: a whole number from 0 to 1,000,000,000. Under 0 nothing passes. */
+  /**
+   * Units allowed per window: a whole number from 0 to 999,999,999,999,999, so that money counts in small units. Under 0
+   * nothing passes.
+   */
   rate: number;
   /**
    * The length of a window, `'1m'` or a number of seconds, from 1 ms to 366 days: windows then begin at whole
@@ -33,6 +36,11 @@ export interface FixedWindowOptions<
   /** The day on which a week begins. Only with `'week'`, and without `anchor`. Default `'monday'`. */
   weekStart?: Weekday;
 }
+
+/** The greatest integer of a header field: RFC 9651, section 3.3.1. */
+const MAX_RATE = 999_999_999_999_999;
+/** A counter beyond its own rate, which other kinds of windows charge, stays here, so that it is exact. */
+const MOST_USED = 2 ** 52;
 
 /** Most kinds of windows with a counter on one key. A further one evicts the one charged least recently. */
 const MAX_KINDS = 4;
@@ -100,7 +108,7 @@ function take(state: FixedWindowState, plan: FixedWindowPlan, units: number, now
   const windows = [{ ...state.mine }];
   for (const window of state.windows) {
     if (window.kind !== plan.kind && now < window.stop && windows.length < MAX_KINDS) {
-      windows.push({ ...window, used: window.used + units });
+      windows.push({ ...window, used: Math.min(window.used + units, MOST_USED) });
     }
   }
   state.windows = windows;
@@ -224,7 +232,7 @@ class FixedWindow extends Limit {
   constructor(options: FixedWindowOptions<string, string>) {
     const given = new GivenOptions(FIXED_WINDOW, options);
     super(given);
-    this.rate = given.required('rate', readRate);
+    this.rate = given.required('rate', (option, value) => readRate(option, value, MAX_RATE));
     const { period } = given.values;
     if (CALENDAR_UNITS.includes(period as CalendarUnit)) {
       const unit = period as CalendarUnit;

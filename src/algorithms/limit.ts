@@ -249,8 +249,8 @@ export function readBy(option: string, value: unknown): readonly string[] {
 }
 
 /** 0 is the limit under which nothing passes. */
-export function readRate(option: string, value: unknown): number {
-  return readInteger(option, value, 0, MAX_UNITS) + 0; // -0 is 0
+export function readRate(option: string, value: unknown, most: number = MAX_UNITS): number {
+  return readInteger(option, value, 0, most) + 0; // -0 is 0
 }
 
 export function readUnits(option: string, value: unknown): number {
