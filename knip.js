@@ -15,6 +15,7 @@ export default {
     'scripts/*.mjs',
     'demo/main.mjs',
     'examples/*.mjs',
+    'examples/llm/*.mjs',
     'test/kit/servers/index.mjs',
     'test/**/*.test.ts',
     'test/unit/types/**/*.test-d.ts',

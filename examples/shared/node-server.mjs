@@ -4,7 +4,7 @@ import { port, runUntilTold } from './place.mjs';
 
 /**
  * @param {import('node:http').Server} server
- * @param {import('distributed-rate-limiter').RateLimiter} limiter
+ * @param {{ ready(): Promise<unknown>, close(): Promise<void> }} limiter
  */
 export async function run(server, limiter) {
   // Until Redis answers, requests would pass unlimited.
