@@ -6,24 +6,24 @@
  * @type {Readonly<Record<string, { file: string, limit: string, external?: readonly string[], browser?: true }>>}
  */
 const budgets = {
-  '': { file: 'index', limit: '60 kB' },
-  '/http': { file: 'http/index', limit: '68 kB' },
-  '/node-http': { file: 'http/adapters/node-http', limit: '68 kB' },
-  '/express': { file: 'http/adapters/express', limit: '68 kB' },
-  '/fastify': { file: 'http/adapters/fastify', limit: '69 kB' },
-  '/hono': { file: 'http/adapters/hono', limit: '69 kB' },
-  '/koa': { file: 'http/adapters/koa', limit: '68 kB' },
-  '/web': { file: 'http/adapters/web', limit: '68 kB' },
+  '': { file: 'index', limit: '66 kB' },
+  '/http': { file: 'http/index', limit: '74 kB' },
+  '/node-http': { file: 'http/adapters/node-http', limit: '74 kB' },
+  '/express': { file: 'http/adapters/express', limit: '74 kB' },
+  '/fastify': { file: 'http/adapters/fastify', limit: '75 kB' },
+  '/hono': { file: 'http/adapters/hono', limit: '75 kB' },
+  '/koa': { file: 'http/adapters/koa', limit: '74 kB' },
+  '/web': { file: 'http/adapters/web', limit: '74 kB' },
   // Beside Nest itself, which is there already.
   '/nest': {
     file: 'http/adapters/nest/index',
-    limit: '70.5 kB',
+    limit: '76.5 kB',
     external: ['@nestjs/common', '@nestjs/core'],
   },
-  '/limited': { file: 'limited/index', limit: '61 kB' },
-  '/sync': { file: 'sync/index', limit: '55 kB' },
+  '/limited': { file: 'limited/index', limit: '67 kB' },
+  '/sync': { file: 'sync/index', limit: '61 kB' },
   // The contract suites.
-  '/testing': { file: 'testing/index', limit: '65.5 kB' },
+  '/testing': { file: 'testing/index', limit: '71.5 kB' },
   // Beside them nothing of the core.
   '/fetch': { file: 'fetch/index', limit: '7.5 kB', browser: true },
   '/log': { file: 'telemetry/log', limit: '4 kB' },

@@ -83,14 +83,6 @@ export function faultOfIdentity(identity: unknown): RateLimiterError | undefined
   );
 }
 
-/** The error that `readNamedParts` would throw; undefined for a valid identity. */
-export function faultOfParts(
-  identity: unknown,
-  names: readonly string[],
-): RateLimiterError | undefined {
-  return faultIn(() => readNamedParts(identity, names));
-}
-
 function faultIn(read: () => unknown): RateLimiterError | undefined {
   try {
     read();

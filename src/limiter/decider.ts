@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { Cost, Decision, GrantDecision, UnlimitedDecision } from '../base/decision.ts';
+import type { Decision, GrantDecision, UnlimitedDecision } from '../base/decision.ts';
 import { invalidOption, RateLimiterError } from '../base/errors.ts';
 import type { StoreError } from '../base/errors.ts';
 import type { AnyIdentity } from '../base/identity.ts';

@@ -1,6 +1,5 @@
 import type { Limit } from '../algorithms/limit.ts';
 import type {
-  Cost,
   Decision,
   GivenCost,
   GivenUnits,
@@ -247,7 +246,7 @@ export class RateLimiter<By extends string = never, Unit extends string = never>
     cost: GivenCost<Unit>,
     options?: Pick<CallOptions<By, Unit>, 'limits'>,
   ): Promise<Decision<Unit>> {
-    const answer = this.#decider.penalize(identity as AnyIdentity, cost as Cost, options);
+    const answer = this.#decider.penalize(identity as AnyIdentity, cost, options);
     return answer as Promise<Decision<Unit>>;
   }
 

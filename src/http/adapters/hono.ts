@@ -58,7 +58,9 @@ export interface HonoGuardOptions<C = Context> extends GuardOptions<C> {
  * app.use('/user/*', rateLimit<Env>(users, { identify: (c) => c.get('user')?.id }));
  */
 export function rateLimit<
+  // oxlint-disable-next-line no-explicit-any -- as Hono's own middleware is typed: it fits every application
   E extends Env = any,
+  // oxlint-disable-next-line no-explicit-any -- likewise
   P extends string = any,
   By extends string = never,
   Unit extends string = never,

@@ -118,6 +118,7 @@ export function rateLimit<
   const { guardOptions, addressOf } = readWho<Asked, Rest>(options);
   const guard = makeGuard<[Asked, ...Rest], By, Unit>(
     limiter,
+    // oxlint-disable-next-line no-unnecessary-type-assertion -- without it the file does not compile
     guardOptions as object as GuardOptions<[Asked, ...Rest], By>,
     {
       addressOf,
