@@ -301,7 +301,14 @@ describe('the synchronous limiter while Redis is away', () => {
       const decision = limiter.allow('user');
       const error: unknown = decision.degraded ? decision.error : undefined;
       const reason = 'store_away';
-      expect(decision).toStrictEqual({ allowed, degraded: true, reason, limits: [], error });
+      expect(decision).toStrictEqual({
+        allowed,
+        degraded: true,
+        reason,
+        cost: 1,
+        limits: [],
+        error,
+      });
       expect(error).toBeInstanceOf(StoreError);
       expect(error).toMatchObject({ code: 'ERR_STORE_AWAY', reason });
     }

@@ -260,11 +260,12 @@ export class Caller {
     }
     assert.ok(!(outcome instanceof StoreError) && outcome.degraded, describe(outcome));
     const { error, ...rest } = outcome;
-    // Has no numbers, not even properties that are undefined.
+    // Has no number but the cost that was asked, not even properties that are undefined.
     assert.deepEqual(rest, {
       allowed: this.failStrategy === 'open',
       degraded: true,
       reason: error.reason,
+      cost: 1,
       limits: [],
     });
     assert.ok(error instanceof StoreError);
