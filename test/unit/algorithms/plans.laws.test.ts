@@ -1,11 +1,11 @@
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
-import { Random, seed } from '../../kit/random.mjs';
+import { casesOf, Random, seed } from '../../kit/random.mjs';
 import { loadEngine } from '../../kit/plans/engine.ts';
 import { History } from '../../kit/plans/history.ts';
 import { KINDS } from '../../kit/plans/kinds.ts';
 
-const STEPS = Number(process.env['DRL_STEPS'] ?? 100_000);
+const STEPS = Number(process.env['DRL_STEPS'] ?? casesOf(100_000));
 
 describe(`laws of plans (DRL_SEED=${seed} repeats this run)`, async () => {
   const engine = await loadEngine(fileURLToPath(new URL('../../../src', import.meta.url)));
