@@ -4,7 +4,7 @@ import { readCost } from '../limiter/cost.ts';
 import { readDuration } from '../base/duration.ts';
 import type { Duration } from '../base/duration.ts';
 import type { IdentityOf } from '../base/identity.ts';
-import { readPlan } from '../limiter/limit-set.ts';
+import { readPlan } from '../limiter/read-limits.ts';
 import { ADDRESS_OPTIONS } from '../options/option-sets.ts';
 import { GUARD } from '../options/http-option-sets.ts';
 import { GivenOptions, readFunction, readOneOf, readSecret } from '../options/read-options.ts';

@@ -1,5 +1,5 @@
 import { Limit } from '../algorithms/limit.ts';
-import { MAX_LIMITS } from './limit-set.ts';
+import { MAX_LIMITS } from './read-limits.ts';
 import type { LimitSet } from './limit-set.ts';
 
 /** The most sets kept by their limits' numbers. Beyond it the oldest set is dropped, and made again when needed. */

@@ -15,7 +15,8 @@ import { LimiterCounts } from '../observe/limiter-counts.ts';
 import { carries, invalidOption, ofAnotherCopy, optionError } from '../base/errors.ts';
 import type { RateLimiterError, StoreError } from '../base/errors.ts';
 import type { Identity, IdentityOf } from '../base/identity.ts';
-import { isOfThisCopy, keyCountOf, LimitSet, readLimits } from './limit-set.ts';
+import { keyCountOf, LimitSet } from './limit-set.ts';
+import { isOfThisCopy, readLimits } from './read-limits.ts';
 import { LIMIT_NUMBERS, limiterOptions, numberOptionsOf } from '../options/option-sets.ts';
 import {
   GivenOptions,

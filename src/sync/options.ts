@@ -6,7 +6,7 @@ import type { SlidingWindowOptions } from '../algorithms/sliding-window.ts';
 import type { SlidingWindowLogOptions } from '../algorithms/sliding-window-log.ts';
 import type { TokenBucketOptions } from '../algorithms/token-bucket.ts';
 import { invalidOption } from '../base/errors.ts';
-import { checkCount } from '../limiter/limit-set.ts';
+import { checkCount } from '../limiter/read-limits.ts';
 import { checkLimiterOptions, FACTORIES, readLimiterOptions } from '../limiter/limiter-options.ts';
 import type { RateLimiterOptions, Settings } from '../limiter/limiter-options.ts';
 import { readable, readOneOf } from '../options/read-options.ts';
