@@ -20,15 +20,22 @@ export function nameOfBy(by: HomeBy): string {
   return by.join(' ');
 }
 
+export function isSameBy(one: HomeBy, other: HomeBy): boolean {
+  return nameOfBy(one) === nameOfBy(other);
+}
+
+export function isOneOf(homes: readonly HomeBy[], by: HomeBy | undefined): boolean {
+  return by !== undefined && homes.some((home) => isSameBy(home, by));
+}
+
+/** Each home once, in order. */
+export function distinct(homes: readonly HomeBy[]): readonly HomeBy[] {
+  return homes.filter((by, i) => homes.findIndex((each) => isSameBy(each, by)) === i);
+}
+
 /** The homes of these limits, each once, in the order of the limits. */
 export function homesOf(limits: readonly AnyLimit[]): readonly HomeBy[] {
-  const homes = new Map<string, HomeBy>();
-  for (const { by } of limits) {
-    if (by !== undefined && !homes.has(nameOfBy(by))) {
-      homes.set(nameOfBy(by), by);
-    }
-  }
-  return [...homes.values()];
+  return distinct(limits.flatMap(({ by }) => (by === undefined ? [] : [by])));
 }
 
 /** The names of all parts that these limits count by, sorted. */
@@ -141,12 +148,12 @@ export function checkSlots(
 function twoApart(limits: readonly AnyLimit[]): readonly [AnyLimit, AnyLimit] {
   for (const [i, one] of limits.entries()) {
     const other = limits.slice(i + 1).find(({ by }) => !by!.some((part) => one.by!.includes(part)));
-    if (other !== undefined && nameOfBy(one.by!) !== nameOfBy(other.by!)) {
+    if (other !== undefined && !isSameBy(one.by!, other.by!)) {
       return [one, other];
     }
   }
   const [one] = limits;
-  return [one!, limits.find(({ by }) => nameOfBy(by!) !== nameOfBy(one!.by!))!];
+  return [one!, limits.find(({ by }) => !isSameBy(by!, one!.by!))!];
 }
 
 function quote({ name }: AnyLimit): string {

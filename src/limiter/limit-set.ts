@@ -30,9 +30,12 @@ import { digestIdentity, namesOfParts, readNamedParts } from '../base/identity.t
 import type { AnyIdentity, Identity } from '../base/identity.ts';
 import {
   checkPlanBy,
+  distinct,
   formOfHome,
   homeKeys,
   homesOf,
+  isOneOf,
+  isSameBy,
   keysOfProbe,
   nameOfBy,
   nothingConsulted,
@@ -68,6 +71,8 @@ export class LimitSet {
   readonly maxCost: number;
   /** Whether calls give their cost by name: the limiter's limits, or the call's, have units. */
   readonly hasUnits: boolean;
+  /** What these limits count. */
+  readonly #counted: ReadonlySet<string>;
   /** The units that a cost may name: those of the limiter's limits and of the call's. */
   readonly #units: ReadonlySet<string>;
   /** The lease times of its concurrency limits, in milliseconds; empty if it has none. */
@@ -136,7 +141,8 @@ export class LimitSet {
         ? [...new Set([...partsOf(this.limits), ...(own === undefined ? [] : own.#parts)])].sort()
         : own!.#parts;
     this.hasUnits = own?.hasUnits === true || this.limits.some(({ unit }) => unit !== undefined);
-    this.#units = new Set([CALLS, ...(own?.limits ?? []).map(unitOf), ...this.limits.map(unitOf)]);
+    this.#counted = new Set(this.limits.map(unitOf));
+    this.#units = new Set([CALLS, ...(own?.limits ?? []).map(unitOf), ...this.#counted]);
     this.#counts = this.limits.map((limit) =>
       counts.limit(
         limit.name,
@@ -160,9 +166,7 @@ export class LimitSet {
   #like({ name, algorithm, by = [] }: Limit): Limit | undefined {
     return this.limits.find(
       (limit) =>
-        limit.name === name &&
-        limit.algorithm === algorithm &&
-        nameOfBy(limit.by ?? []) === nameOfBy(by),
+        limit.name === name && limit.algorithm === algorithm && isSameBy(limit.by ?? [], by),
     );
   }
 
@@ -194,7 +198,7 @@ export class LimitSet {
     }
     const names = namesOfParts(identity, this.#parts);
     const parts = readNamedParts(identity, names);
-    const home = this.homes.find((by) => nameOfBy(by) === nameOfBy(names));
+    const home = this.homes.find((by) => isSameBy(by, names));
     if (home === undefined || names.some((name) => parts.get(name) === null)) {
       throw notOfAHome(this.homes);
     }
@@ -265,7 +269,7 @@ export class LimitSet {
       return given === undefined && calls === 1 ? 1 : readNumber(option, given, most);
     }
     const cost = given === undefined && calls === 1 ? {} : readCost(option, given, most);
-    const mine = new Set(this.limits.map(unitOf));
+    const mine = this.#counted;
     if (cost === 0) {
       return new NamedCost(Object.fromEntries([...mine].map((unit) => [unit, 0])));
     }
@@ -394,8 +398,7 @@ export class LimitSet {
     if (!this.hasUnits) {
       return this.maxCost;
     }
-    const names = new Set(this.limits.map(unitOf));
-    const greatest = [...names].map((unit) => [
+    const greatest = [...this.#counted].map((unit) => [
       unit,
       maxCostOf(this.limits.filter((limit) => unitOf(limit) === unit)),
     ]);
@@ -456,16 +459,8 @@ export class LimitSet {
   }
 
   #homeAt(by: HomeBy | undefined): number {
-    return by === undefined ? 0 : this.homes.findIndex((home) => nameOfBy(home) === nameOfBy(by));
+    return by === undefined ? 0 : this.homes.findIndex((home) => isSameBy(home, by));
   }
-}
-
-function isOneOf(homes: readonly HomeBy[], by: HomeBy | undefined): boolean {
-  return by !== undefined && homes.some((home) => nameOfBy(home) === nameOfBy(by));
-}
-
-function distinct(homes: readonly HomeBy[]): readonly HomeBy[] {
-  return homes.filter((by, i) => homes.findIndex((each) => nameOfBy(each) === nameOfBy(by)) === i);
 }
 
 function notOfAHome(homes: readonly HomeBy[]): RateLimiterError {
