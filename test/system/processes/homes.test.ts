@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { fixedWindow, RateLimiter } from 'distributed-rate-limiter';
 import { runWorkers, startRedis } from '../../kit/servers/index.mjs';
 import type { RedisServer } from '../../kit/servers/index.mjs';
+import { limitsOf } from './homes.limits.mjs';
 import type { Seen, Task } from './homes.worker.mjs';
 import { isLong } from './length.mjs';
 
@@ -54,29 +55,7 @@ describe(`${PROCESSES} processes, three homes of an identity and three units`, (
     const limiter = new RateLimiter({
       redis: redis.url,
       namespace: 'homes',
-      limits: [
-        fixedWindow({
-          name: 'calls',
-          by: ['org', 'team', 'key'],
-          unit: 'calls',
-          rate: rates.calls,
-          period: 'year',
-        }),
-        fixedWindow({
-          name: 'tokens',
-          by: ['org', 'team'],
-          unit: 'tokens',
-          rate: rates.tokens,
-          period: 'year',
-        }),
-        fixedWindow({
-          name: 'money',
-          by: 'org',
-          unit: 'micros',
-          rate: rates.micros,
-          period: 'year',
-        }),
-      ],
+      limits: limitsOf(rates).map((numbers) => fixedWindow(numbers)),
     });
     const kept: Record<string, number> = {};
     for (const org of ['o0', 'o1']) {

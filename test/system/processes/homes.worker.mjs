@@ -3,16 +3,12 @@ import { runAsWorker } from '../../kit/servers/index.mjs';
 import { fixedWindow, RateLimiter } from './built.mjs';
 import { openClient } from './clients.mjs';
 import { keepInFlight, openBarrier } from './demand.mjs';
+import { limitsOf } from './homes.limits.mjs';
 
 /**
- * @typedef {object} Rates how many units of each home may pass
- * @property {number} calls of a key
- * @property {number} tokens of a team
- * @property {number} micros of an organisation
- *
  * @typedef {object} Task
  * @property {number} port
- * @property {Rates} rates
+ * @property {import('./homes.limits.mjs').Rates} rates
  * @property {number} inFlight
  * @property {number} calls of each process
  * @property {number} seed
@@ -22,25 +18,6 @@ import { keepInFlight, openBarrier } from './demand.mjs';
  * @property {number} refused
  */
 
-/** Ends in the year of its beginning, so that nothing comes back in mid-test. @param {Rates} rates */
-export const limitsOf = ({ calls, tokens, micros }) => [
-  fixedWindow({
-    name: 'calls',
-    by: ['org', 'team', 'key'],
-    unit: 'calls',
-    rate: calls,
-    period: 'year',
-  }),
-  fixedWindow({
-    name: 'tokens',
-    by: ['org', 'team'],
-    unit: 'tokens',
-    rate: tokens,
-    period: 'year',
-  }),
-  fixedWindow({ name: 'money', by: 'org', unit: 'micros', rate: micros, period: 'year' }),
-];
-
 await runAsWorker(
   /** @param {{ index: number, count: number, data: Task, ready: () => Promise<void> }} context */
   async ({ index, count, data, ready }) => {
@@ -48,7 +25,7 @@ await runAsWorker(
     const limiter = new RateLimiter({
       redis: client,
       namespace: 'homes',
-      limits: limitsOf(data.rates),
+      limits: limitsOf(data.rates).map((numbers) => fixedWindow(numbers)),
       // A degraded decision would prove nothing: it fails the test.
       failStrategy: 'throw',
       timeoutMs: 10_000,
