@@ -69,6 +69,7 @@ export default defineConfig({
           include,
           exclude,
           pool,
+          setupFiles: ['test/kit/setup/quiet-warnings.ts'],
           globalSetup: setup.map((step) => `test/kit/setup/${step}.ts`),
         },
       })),

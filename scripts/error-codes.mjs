@@ -143,6 +143,11 @@ export const warnings = {
     meaning: 'One request was counted twice under one limit, so callers get about half of it.',
     cure: 'Mount the limiter once, or give each its own `namespace`.',
   },
+  DRL_DEGRADED: {
+    meaning:
+      'Decisions are made by the failure strategy, for a reason that is no outage: Redis refuses, a call was late, a connection broke. Once a minute at most for each reason, and only without `onError`.',
+    cure: 'Mend what the message names, and listen with `onError`.',
+  },
   DRL_HELD_TOO_LONG: {
     meaning:
       'A request held its place under a concurrency limit for `maxHold`; the place was freed.',

@@ -2,6 +2,7 @@ import type { Decision } from '../base/decision.ts';
 import type { StoreError } from '../base/errors.ts';
 import type { AnyIdentity } from '../base/identity.ts';
 import type { Hooks } from './limiter-options.ts';
+import { storeStates } from '../observe/channels.ts';
 import { warnOf } from '../observe/store-warnings.ts';
 
 /**
@@ -46,7 +47,7 @@ export class HookCaller {
     if (!this.#reported.has(error)) {
       this.#reported.add(error);
       if (this.#hooks.onError === undefined) {
-        warnOf(error);
+        warnOf(error, storeStates.hasSubscribers);
       }
       this.#call('onError', this.#hooks.onError, error);
     }

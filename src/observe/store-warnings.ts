@@ -1,7 +1,14 @@
+import type { StoreFailure } from '../base/errors.ts';
+import { monotonicMs } from '../base/timers.ts';
 import type { StoreStateMessage } from './messages.ts';
 
 /** The name of a store whose client does not tell its address. */
 export const UNNAMED_STORE = 'redis';
+
+const REPEAT_AFTER_MS = 60_000;
+
+/** Texts of failures contain a name or a number of milliseconds at most, so a program has few. */
+const MAX_FAILURES = 100;
 
 /** The log text of a change of state. It contains no caller and no key. */
 export function describeStoreState({ state, store, node, error }: StoreStateMessage): string {
@@ -30,6 +37,11 @@ export class ReportedOutages {
     this.#nodes.set(store, nodes.add(node));
   }
 
+  /** Whether an outage is reported and not over. */
+  get any(): boolean {
+    return this.#nodes.size > 0;
+  }
+
   /** Returns whether this ends a reported outage. A store that recovers ends the outages of its nodes as well. */
   end({ store, node }: StoreStateMessage): boolean {
     const nodes = this.#nodes.get(store);
@@ -56,14 +68,51 @@ export function rememberUnreported(message: StoreStateMessage): void {
   }
 }
 
-/** Called when a call failed with this error and its limiter has no `onError`. */
-export function warnOf(error: object): void {
+/** A failure of a limiter's call. */
+interface Failure {
+  readonly reason: StoreFailure;
+  readonly message: string;
+}
+
+/**
+ * Called when a call failed with this error and its limiter has no `onError`. `statesAreHeard`: a subscriber hears of
+ * changes of state.
+ */
+export function warnOf(error: Failure, statesAreHeard: boolean): void {
   const message = unreported.get(error);
   if (message !== undefined) {
     unreported.delete(error);
     warned.begin(message);
     warn(message);
+  } else if (!isKnown(error, statesAreHeard)) {
+    warnOfFailure(error);
   }
+}
+
+/** Whether a change of state tells of this failure. Refusals of a server that answers change no state. */
+function isKnown({ reason }: Failure, statesAreHeard: boolean): boolean {
+  const isOutage = reason === 'store_away' || reason === 'store_timeout';
+  return isOutage && (statesAreHeard || warned.any);
+}
+
+/** The texts of warned failures, and when each was last warned of. */
+const failures = new Map<string, number>();
+
+/** Warns of failures of one text once a minute at most. */
+function warnOfFailure({ message }: Failure): void {
+  const now = monotonicMs();
+  const last = failures.get(message);
+  if (last !== undefined && now - last < REPEAT_AFTER_MS) {
+    return;
+  }
+  if (failures.size >= MAX_FAILURES) {
+    failures.clear();
+  }
+  failures.set(message, now);
+  process.emitWarning(`${message} Decisions are made by the failure strategy.`, {
+    type: 'RateLimiterWarning',
+    code: 'DRL_DEGRADED',
+  });
 }
 
 function warn(message: StoreStateMessage): void {

@@ -155,7 +155,7 @@ export class Connection<C extends QueuedCall> {
       outsideCallers(() => this.#unanswered.holdUnsent());
     } else if (this.#state.phase === 'ready') {
       this.#outage.over();
-      this.#lanes.forgetSilence(); // a handshake was answered
+      this.#lanes.forgetTrouble(); // a handshake was answered
     }
   };
 }

@@ -80,7 +80,7 @@ export class Dispatcher<C extends QueuedCall> {
       return;
     }
     for (const batch of this.#unsentOf(lane)) {
-      batches.giveUp(batch, outage.errorOf(error, false));
+      batches.giveUp(batch, outage.errorOf(error, false, lane));
     }
   }
 

@@ -20,6 +20,9 @@ export class Lane<C> {
   #lastAnswerAt = monotonicMs();
   /** Deadline in milliseconds -> hang. */
   readonly #hangs = new Map<number, Hang>();
+  #isLost = false;
+  /** The state that was reported, until the server answers again. */
+  #reported: 'away' | 'hung' | undefined;
 
   constructor(node: string) {
     this.node = node;
@@ -27,6 +30,11 @@ export class Lane<C> {
 
   get isHung(): boolean {
     return this.#hangs.size > 0;
+  }
+
+  /** Whether the connection broke under a call while the client said that it is connected. */
+  get isLost(): boolean {
+    return this.#isLost;
   }
 
   /** Whether the server has answered at this instant or later. A new lane counts as answered. */
@@ -63,15 +71,28 @@ export class Lane<C> {
     return undefined;
   }
 
-  /** Records an answer of the server; true if it ends a hang. */
+  /** Records an answer of the server; true if it ends a state that was reported. */
   answered(): boolean {
-    this.#lastAnswerAt = monotonicMs();
-    const wasHung = this.isHung;
-    this.#hangs.clear();
-    return wasHung;
+    this.forgetTrouble();
+    const wasReported = this.#reported !== undefined;
+    this.#reported = undefined;
+    return wasReported;
   }
 
-  /** Notes that a batch missed its deadline; true if the first hang begins. */
+  /** Counts the server as answering. Its next answer ends what was reported. */
+  forgetTrouble(): void {
+    this.#lastAnswerAt = monotonicMs();
+    this.#hangs.clear();
+    this.#isLost = false;
+  }
+
+  /** Notes that the connection broke under a call; true if this is to be reported. */
+  lost(): boolean {
+    this.#isLost = true;
+    return this.#report('away');
+  }
+
+  /** Notes that a batch missed its deadline; true if a hang begins that is to be reported. */
   missed(
     { sentAt, timeoutMs }: { readonly sentAt: number; readonly timeoutMs: number },
     error: StoreError,
@@ -80,6 +101,12 @@ export class Lane<C> {
       return false;
     }
     this.#hangs.set(timeoutMs, { error, nextProbeAt: monotonicMs() + timeoutMs });
-    return this.#hangs.size === 1;
+    return this.#report('hung');
+  }
+
+  #report(state: 'away' | 'hung'): boolean {
+    const isNew = this.#reported !== state;
+    this.#reported = state;
+    return isNew;
   }
 }

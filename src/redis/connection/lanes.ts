@@ -44,7 +44,7 @@ export class Lanes<C> {
   statesIn(state: PortState): Readonly<Record<string, NodeState>> {
     this.#forgetGoneNodes();
     const states = [...this.#byNode].map(
-      ([node, lane]) => [node, state === 'ready' && lane.isHung ? 'hung' : state] as const,
+      ([node, lane]) => [node, state === 'ready' ? stateOf(lane) : state] as const,
     );
     return states.length === 0 ? { '': state } : Object.fromEntries(states);
   }
@@ -52,8 +52,15 @@ export class Lanes<C> {
   /** Whether a server has stopped answering. */
   readonly isSilent = (): boolean => [...this.#byNode.values()].some(({ isHung }) => isHung);
 
-  /** Counts every server as answering. */
-  forgetSilence(): void {
+  /** Counts every server as answering. The next answer of each ends what was reported of it. */
+  forgetTrouble(): void {
+    for (const lane of this.#byNode.values()) {
+      lane.forgetTrouble();
+    }
+  }
+
+  /** Forgets the trouble of every server: what is reported from now on is the whole connection's state. */
+  recovered(): void {
     for (const lane of this.#byNode.values()) {
       lane.answered();
     }
@@ -89,4 +96,11 @@ export class Lanes<C> {
       }
     }
   }
+}
+
+function stateOf({ isHung, isLost }: Lane<unknown>): NodeState {
+  if (isHung) {
+    return 'hung';
+  }
+  return isLost ? 'away' : 'ready';
 }

@@ -29,6 +29,7 @@ export class Outage {
     this.#state.answered();
     this.#outlive();
     if (lane.answered()) {
+      this.#away = undefined;
       this.tell('ready', lane.node);
     }
   }
@@ -59,7 +60,7 @@ export class Outage {
   }
 
   /** The error for the calls of a batch that failed with this. `isReply`: the server refused them. */
-  errorOf(raised: unknown, isReply: boolean): RateLimiterError {
+  errorOf(raised: unknown, isReply: boolean, lane: Lane<unknown>): RateLimiterError {
     const cause = causeOf(raised);
     const message = messageOf(raised);
     if (isReply) {
@@ -72,11 +73,23 @@ export class Outage {
     if (this.#state.port !== 'ready') {
       return this.awayError();
     }
-    return /timed?.?out/i.test(message)
-      ? new StoreError('store_timeout', "The client's own timeout came before `timeoutMs`.", {
-          cause,
-        })
-      : new StoreError('store_away', 'The connection to Redis was lost.', { cause });
+    if (/timed?.?out/i.test(message)) {
+      const text = "The client's own timeout came before `timeoutMs`.";
+      return new StoreError('store_timeout', text, { cause });
+    }
+    return this.#lostError(cause, lane);
+  }
+
+  /** The error of calls whose connection broke before the client noticed: it may be open again by then. */
+  #lostError(cause: unknown, lane: Lane<unknown>): StoreError {
+    const error = new StoreError('store_away', 'The connection to Redis was lost.', { cause });
+    if (lane.lost()) {
+      if (lane.node === '') {
+        this.#away = error;
+      }
+      this.tell('away', lane.node, error);
+    }
+    return error;
   }
 
   tell(state: StoreStateMessage['state'], node: string, error?: RateLimiterError): void {

@@ -90,7 +90,7 @@ export class Sender<C extends QueuedCall> {
         return;
       }
     }
-    batches.giveUp(batch, outage.errorOf(error, isReply));
+    batches.giveUp(batch, outage.errorOf(error, isReply, batch.lane));
   }
 
   /** Resends a batch if the server's error reply proves that nothing ran; false if not. */

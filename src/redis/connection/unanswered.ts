@@ -23,7 +23,7 @@ export class Unanswered<C extends QueuedCall> {
   onReady(): void {
     const { batches, lanes, outage } = this.#parts;
     outage.over();
-    lanes.forgetSilence();
+    lanes.recovered();
     outage.tell('ready', '');
     const now = monotonicMs();
     for (const batch of batches) {
@@ -37,7 +37,7 @@ export class Unanswered<C extends QueuedCall> {
   /** The connection is lost. Fails batches that were sent, since they may have run; others may wait for the next connection. */
   onLoss(): void {
     const { batches, lanes, state, outage } = this.#parts;
-    lanes.forgetSilence(); // a new connection may lead to another server
+    lanes.recovered(); // a new connection may lead to another server
     lanes.stopAsking();
     if (!state.isConnecting) {
       state.endStart();

@@ -1,9 +1,10 @@
-import { RateLimiter } from 'distributed-rate-limiter';
+import { MemoryStore, RateLimiter } from 'distributed-rate-limiter';
 import { logStoreState } from 'distributed-rate-limiter/log';
 import { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startCluster, startRedis, waitUntil } from '../../kit/servers/index.mjs';
 import type { RedisServer } from '../../kit/servers/index.mjs';
+import { ReplyError } from '../../kit/fakes/fake-client.ts';
 import { FakeRedis, silence } from '../../kit/fakes/fake-redis.ts';
 import { collectWarnings } from '../../kit/fakes/warnings.ts';
 
@@ -159,6 +160,11 @@ describe('a logger of store states', () => {
   });
 });
 
+/** Answers each send as a server that refuses it. */
+const refuse = (text: string) => (): never => {
+  throw new ReplyError(text);
+};
+
 describe('process warnings without a listener', () => {
   test('an outage that degrades decisions emits one process warning, and its end another', async () => {
     const limiter = limiterOn(redis.url, patient);
@@ -186,12 +192,70 @@ describe('process warnings without a listener', () => {
     expect(await warned()).toEqual([expect.stringContaining('Redis does not answer')]);
   });
 
-  test('no process warning is emitted where `onError` is given', async () => {
-    let errors = 0;
-    const limiter = limiterOn(new FakeRedis('away'), { onError: () => (errors += 1) });
+  test.each(['away', 'ready'] as const)(
+    'no process warning is emitted where `onError` is given, with a client that is %s',
+    async (state) => {
+      let errors = 0;
+      const fake = new FakeRedis(state);
+      fake.respond = refuse('NOREPLICAS Not enough good replicas to write.');
+      const limiter = limiterOn(fake, { onError: () => (errors += 1) });
+      await limiter.allow('a');
+      expect(errors).toBe(1);
+      expect(await warned()).toEqual([]);
+    },
+  );
+
+  test('a server that refuses every call emits one process warning', async () => {
+    const fake = new FakeRedis();
+    fake.respond = refuse("READONLY You can't write against a read only replica.");
+    const limiter = limiterOn(fake);
+    for (let i = 0; i < 5; i++) await limiter.allow('canary');
+    expect(await warned()).toEqual([
+      'Redis refused: READONLY. Decisions are made by the failure strategy.',
+    ]);
+    expect((await warnings())[0]).toMatchObject({
+      name: 'RateLimiterWarning',
+      code: 'DRL_DEGRADED',
+    });
+  });
+
+  test('a server that refuses emits its process warning while states are logged', async () => {
+    undo.push(logStoreState({ logger: { warn: () => {} } }));
+    const fake = new FakeRedis();
+    fake.respond = refuse('MISCONF Errors writing to the AOF file.');
+    await limiterOn(fake).allow('a');
+    expect(await warned()).toHaveLength(1);
+  });
+
+  test('a memory store at its bound emits one process warning', async () => {
+    const limiter = new RateLimiter({
+      store: new MemoryStore({ maxKeys: 1 }),
+      rate: 5,
+      period: '1h',
+    });
+    undo.push(() => limiter.close());
+    for (const identity of ['a', 'b', 'c', 'd']) await limiter.allow(identity);
+    expect(await warned()).toHaveLength(1);
+  });
+
+  test('a connection that breaks under a call and is open again emits two process warnings', async () => {
+    const fake = new FakeRedis();
+    const limiter = limiterOn(fake);
     await limiter.allow('a');
-    expect(errors).toBe(1);
-    expect(await warned()).toEqual([]);
+    const { respond } = fake;
+    fake.respond = () => {
+      throw new Error('read ECONNRESET');
+    };
+    // The client never says that it is away.
+    for (let i = 0; i < 5; i++) {
+      expect(await limiter.allow('a')).toMatchObject({ reason: 'store_away' });
+    }
+    fake.respond = respond;
+    expect(await limiter.allow('a')).toMatchObject({ degraded: false });
+    expect(await warned()).toEqual([
+      'Redis is away: decisions are made by the failure strategy (read ECONNRESET).',
+      'Redis answers again.',
+    ]);
   });
 
   test('two limiters on one connection emit one warning', async () => {

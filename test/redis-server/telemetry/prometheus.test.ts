@@ -202,14 +202,20 @@ describe('on a real server', () => {
     });
     await limiter.ready();
     await redis.stop();
-    await limiter.allow('a');
+    const timedOut = onStore('drl_store_call_duration_seconds_count', 'outcome="store_timeout",');
+    let calls = 0;
     let series = await scrape(register);
+    // After a pause of this process, the first call sends no script call before the server answers a question.
+    await waitUntil('a script call without an answer', async () => {
+      await limiter.allow('a');
+      calls += 1;
+      series = await scrape(register);
+      return series.get(timedOut) === 1;
+    });
     expect(series.get(onNode('drl_store_up'))).toBe(0);
     expect(series.get(onNode('drl_store_hung'))).toBe(1);
     const timeout = '{limiter="still",outcome="allowed",reason="store_timeout"}';
-    expect(series.get(`drl_degraded_decisions_total${timeout}`)).toBe(1);
-    const timedOut = onStore('drl_store_call_duration_seconds_count', 'outcome="store_timeout",');
-    expect(series.get(timedOut)).toBe(1);
+    expect(series.get(`drl_degraded_decisions_total${timeout}`)).toBe(calls);
     await redis.cont();
     await waitUntil('the late reply', async () => {
       series = await scrape(register);
@@ -229,13 +235,14 @@ describe('on a real server', () => {
       period: '1h',
     });
     await limiter.ready();
-    await redis.stop();
-    await limiter.allow('a');
     const writtenOff = async () =>
       (await scrape(register)).get(onStore('drl_store_written_off_total'));
     expect(await writtenOff()).toBe(0);
-    await waitUntil('the write-off', async () => (await writtenOff()) !== 0);
-    expect(await writtenOff()).toBe(1);
+    await redis.stop();
+    await waitUntil('the write-off', async () => {
+      await limiter.allow('a');
+      return (await writtenOff()) !== 0;
+    });
     await redis.cont();
   });
 
