@@ -1,6 +1,10 @@
 import { invalidOption } from '../base/errors.ts';
 import { readOptions } from '../options/read-options.ts';
+import { decimal, firstWhole, secondsToMs, untilReset, wholeNumber } from './field-values.ts';
 import { parseHttpDate } from './http-date.ts';
+import { PROVIDER_FIELD_NAMES, readProviderFields } from './provider-fields.ts';
+import { NOTHING_SAID } from './reported-limit.ts';
+import type { ReadField, ReportedLimit } from './reported-limit.ts';
 import { MAX_FIELD_CHARACTERS, parseDictionary, parseList } from './structured-fields.ts';
 import type { BareItem, Parameters } from './structured-fields.ts';
 
@@ -12,24 +16,6 @@ export type ResponseHeaders =
   | { get(name: string): string | null | undefined }
   | Readonly<Record<string, string | number | readonly string[] | null | undefined>>;
 
-/** A server's report of one of its limits. Parts that the server did not send are undefined; nothing is guessed. */
-export interface ReportedLimit {
-  /** The policy's name; undefined in forms that have none (draft-7, draft-6, `X-RateLimit-*`). */
-  readonly name: string | undefined;
-  /** Units that the limit allows per window: `q`, or `limit`. */
-  readonly quota: number | undefined;
-  /** The limit's window in milliseconds: `w` of the policy. */
-  readonly windowMs: number | undefined;
-  /** The unit counted: `qu`; `'requests'` if a policy names none. */
-  readonly unit: string | undefined;
-  /** Units that are left: `r`, or `remaining`. */
-  readonly remaining: number | undefined;
-  /** Milliseconds from the response within which no more than `remaining` can be used: `t`, or `reset`. */
-  readonly effectiveWindowMs: number | undefined;
-  /** `pk`, in base64 as it was sent: the client or resource under which the server counts. */
-  readonly partitionKey: string | undefined;
-}
-
 /** The limits reported in the headers of one response. */
 export interface RateLimitReport {
   /**
@@ -37,7 +23,10 @@ export interface RateLimitReport {
    * `effectiveWindowMs` of the limits that have nothing left, else 0.
    */
   readonly waitMs: number;
-  /** `Retry-After` in milliseconds, 0 for an instant that has passed; undefined if it was not sent. */
+  /**
+   * `Retry-After` in milliseconds, 0 for an instant that has passed; undefined if it was not sent. `retry-after-ms` of
+   * OpenAI and Azure, which is finer, counts before it.
+   */
   readonly retryAfterMs: number | undefined;
   /** In the order of `RateLimit-Policy`, then those that only have a count. */
   readonly limits: readonly ReportedLimit[];
@@ -49,10 +38,21 @@ export interface RateLimitReport {
  *
  * Understands `RateLimit` and `RateLimit-Policy` as in draft-ietf-httpapi-ratelimit-headers-08 to -11 (and the
  * parameters `a` and `w`, a later draft's names for `r` and `t`), `RateLimit` of draft-7, `RateLimit-Limit`,
- * `-Remaining` and `-Reset` of draft-6, `X-RateLimit-*`, `X-Rate-Limit-*`, and `Retry-After` in seconds or as a date
- * (RFC 9110 §10.2.3). If a server sends several forms, the first readable one in this order counts. A `Reset` is a
- * number of seconds below 10^9, Unix seconds below 10^11, and Unix milliseconds from there on. Dates and Unix times
- * are compared with the response's own `Date`, so a wrong local clock does not matter.
+ * `-Remaining` and `-Reset` of draft-6, `X-RateLimit-*`, `X-Rate-Limit-*`, and `Retry-After` in seconds, also with a
+ * fraction, or as a date (RFC 9110 §10.2.3). A `Reset` is a number (seconds below 10^9, Unix seconds below 10^11, and
+ * Unix milliseconds from there on), a duration such as `6m0s`, or a date of RFC 3339 or HTTP. Dates and Unix times are
+ * compared with the response's own `Date`, so a wrong local clock does not matter.
+ *
+ * Of providers it understands besides:
+ * - OpenAI and Azure: `x-ratelimit-limit-requests`, `-tokens` and the like, and `retry-after-ms`.
+ * - Anthropic: `anthropic-ratelimit-requests-limit` and the like, for requests, tokens, input and output tokens.
+ * - GitHub: `x-ratelimit-resource` as the limit's name.
+ * - GitLab: `RateLimit-Name`, and `RateLimit-ResetTime` where `RateLimit-Reset` is missing.
+ * - Discord: `X-RateLimit-Reset-After`, and `X-RateLimit-Bucket` as the name.
+ * - Docker Hub: the window behind the number, `100;w=21600`.
+ *
+ * If a server sends several forms, one counts: the first readable of `RateLimit`, a provider's fields for each unit,
+ * `RateLimit-*`, `X-RateLimit-*` and `X-Rate-Limit-*`.
  *
  * A response with a positive `Age` comes from a cache: its limits are ignored, as the draft asks, and its age is
  * subtracted from `Retry-After`.
@@ -74,15 +74,13 @@ export function parseRateLimit(
   const date = parseHttpDate(read('date') ?? '', now);
   const serverNow = date === undefined ? now : date + ageMs;
 
-  const retryAfterMs = readRetryAfter(read('retry-after'), ageMs, serverNow);
+  const retryAfterMs = readRetryAfter(read, ageMs, serverNow);
   const limits =
     ageMs > 0
       ? []
       : withCounts(readPolicies(read('ratelimit-policy')), readCounts(read, serverNow));
   return { waitMs: retryAfterMs ?? longestExhausted(limits), retryAfterMs, limits };
 }
-
-type ReadField = (name: string) => string | undefined;
 
 function readNow(options: unknown): number {
   const { now = Date.now() } = readOptions({ of: 'parseRateLimit', names: ['now'] }, options);
@@ -94,17 +92,22 @@ function readNow(options: unknown): number {
 }
 
 const LEGACY_PREFIXES = ['ratelimit-', 'x-ratelimit-', 'x-rate-limit-'];
+/** The ends of fields that name the limit: of GitLab, GitHub and Discord. */
+const NAME_SUFFIXES = ['name', 'resource', 'bucket'];
 const FIELD_NAMES: ReadonlySet<string> = new Set([
   'age',
   'date',
   'ratelimit',
   'ratelimit-policy',
   'retry-after',
-  ...LEGACY_PREFIXES.flatMap((prefix) => [
-    `${prefix}limit`,
-    `${prefix}remaining`,
-    `${prefix}reset`,
-  ]),
+  'retry-after-ms',
+  'x-ms-retry-after-ms',
+  ...LEGACY_PREFIXES.flatMap((prefix) =>
+    ['limit', 'remaining', 'reset', 'reset-after', 'resettime', ...NAME_SUFFIXES].map(
+      (suffix) => prefix + suffix,
+    ),
+  ),
+  ...PROVIDER_FIELD_NAMES,
 ]);
 const LONGEST_NAME = Math.max(...Array.from(FIELD_NAMES, (name) => name.length));
 
@@ -140,15 +143,16 @@ function join(values: readonly unknown[]): string | undefined {
   return joined;
 }
 
-function readRetryAfter(
-  field: string | undefined,
-  ageMs: number,
-  serverNow: number,
-): number | undefined {
-  if (field === undefined) return undefined;
-  const seconds = wholeNumber(field);
-  if (seconds !== undefined) return Math.max(0, seconds * 1_000 - ageMs);
-  const instant = parseHttpDate(field, serverNow);
+/** Milliseconds in the fields of Azure and OpenAI, whose clients read them first; else `Retry-After`. */
+function readRetryAfter(read: ReadField, ageMs: number, serverNow: number): number | undefined {
+  const field = read('retry-after');
+  const seconds = decimal(field);
+  const ms =
+    decimal(read('retry-after-ms')) ??
+    decimal(read('x-ms-retry-after-ms')) ??
+    (seconds === undefined ? undefined : secondsToMs(seconds));
+  if (ms !== undefined) return Math.max(0, Math.ceil(ms) - ageMs);
+  const instant = field === undefined ? undefined : parseHttpDate(field, serverNow);
   return instant === undefined ? undefined : Math.max(0, instant - serverNow);
 }
 
@@ -159,16 +163,6 @@ function longestExhausted(limits: readonly ReportedLimit[]): number {
     0,
   );
 }
-
-const NOTHING_SAID: ReportedLimit = {
-  name: undefined,
-  quota: undefined,
-  windowMs: undefined,
-  unit: undefined,
-  remaining: undefined,
-  effectiveWindowMs: undefined,
-  partitionKey: undefined,
-};
 
 /** `"burst";q=100;w=60` of draft-8 and later, or `100;w=60` before it. */
 function readPolicies(field: string | undefined): readonly ReportedLimit[] {
@@ -201,23 +195,40 @@ function readCounts(read: ReadField, serverNow: number): readonly ReportedLimit[
   const field = read('ratelimit');
   const counts = field === undefined ? [] : (readItems(field) ?? readDirectives(field));
   if (counts.length > 0) return counts;
+  const provided = readProviderFields(read, serverNow);
+  if (provided.length > 0) return provided;
   for (const prefix of LEGACY_PREFIXES) {
-    const quota = firstNumber(read(`${prefix}limit`));
-    const remaining = firstNumber(read(`${prefix}remaining`));
-    const reset = firstNumber(read(`${prefix}reset`));
-    if (quota !== undefined || remaining !== undefined || reset !== undefined) {
-      return [
-        {
-          ...NOTHING_SAID,
-          quota: quota === undefined ? undefined : Math.floor(quota),
-          remaining: remaining === undefined ? undefined : Math.floor(remaining),
-          effectiveWindowMs: reset === undefined ? undefined : untilReset(reset, serverNow),
-        },
-      ];
-    }
+    const legacy = readLegacy((suffix) => read(prefix + suffix), serverNow);
+    if (legacy !== undefined) return [legacy];
   }
   return [];
 }
+
+/** `X-RateLimit-Limit` and the like, with what GitHub, GitLab, Discord and Docker Hub add. */
+function readLegacy(read: ReadField, serverNow: number): ReportedLimit | undefined {
+  const limit = read('limit');
+  const quota = firstWhole(limit);
+  const remaining = firstWhole(read('remaining'));
+  const afterS = decimal(read('reset-after'));
+  const effectiveWindowMs =
+    (afterS === undefined ? undefined : secondsToMs(afterS)) ??
+    untilReset(read('reset'), serverNow) ??
+    untilReset(read('resettime'), serverNow);
+  if (quota === undefined && remaining === undefined && effectiveWindowMs === undefined) {
+    return undefined;
+  }
+  const windowS = /^\d{1,15};w=(\d{1,12})$/.exec(limit ?? '')?.[1];
+  return {
+    ...NOTHING_SAID,
+    name: NAME_SUFFIXES.map((suffix) => read(suffix)).find((name) => NAME.test(name ?? '')),
+    quota,
+    windowMs: windowS === undefined ? undefined : Number(windowS) * 1_000,
+    remaining,
+    effectiveWindowMs,
+  };
+}
+
+const NAME = /^[\x21-\x7e]{1,128}$/;
 
 /** `"burst";r=50;t=30`, of draft-8 and later; undefined if it is no list, and empty if it has no counts. */
 function readItems(field: string): readonly ReportedLimit[] | undefined {
@@ -275,7 +286,9 @@ function withCounts(
   const limits = [...policies];
   for (const count of counts) {
     const itsPolicy = (policy: ReportedLimit): boolean =>
-      (count.name === undefined ? policy.quota === count.quota : policy.name === count.name) &&
+      (count.name === undefined || policy.name === undefined
+        ? policy.quota === count.quota
+        : policy.name === count.name) &&
       (policy.partitionKey ?? count.partitionKey) === (count.partitionKey ?? policy.partitionKey);
     // One policy may have several counts, one for each partition.
     const free = policies.findIndex((policy, i) => itsPolicy(policy) && limits[i] === policy);
@@ -283,8 +296,8 @@ function withCounts(
     limits[free === -1 ? limits.length : free] = {
       name: count.name ?? policy.name,
       quota: count.quota ?? policy.quota,
-      windowMs: policy.windowMs,
-      unit: policy.unit,
+      windowMs: count.windowMs ?? policy.windowMs,
+      unit: count.unit ?? policy.unit,
       remaining: count.remaining,
       effectiveWindowMs: count.effectiveWindowMs,
       partitionKey: count.partitionKey ?? policy.partitionKey,
@@ -317,20 +330,4 @@ function milliseconds(parameters: Parameters, name: string): number | undefined 
 function text(parameters: Parameters, name: string): string | undefined {
   const value = parameters.get(name)?.value;
   return typeof value === 'string' ? value : undefined;
-}
-
-function wholeNumber(field: string | undefined): number | undefined {
-  return field !== undefined && /^\d{1,15}$/.test(field) ? Number(field) : undefined;
-}
-
-/** Some servers append to the number: `100, 100;w=60`. */
-function firstNumber(field: string | undefined): number | undefined {
-  const digits =
-    field === undefined ? undefined : /^(\d{1,15}(?:\.\d{1,9})?)\s*(?:[,;]|$)/.exec(field)?.[1];
-  return digits === undefined ? undefined : Number(digits);
-}
-
-function untilReset(reset: number, serverNow: number): number {
-  if (reset < 1e9) return Math.ceil(reset * 1_000);
-  return Math.max(0, Math.ceil(reset < 1e11 ? reset * 1_000 - serverNow : reset - serverNow));
 }

@@ -357,10 +357,12 @@ describe('Retry-After', () => {
       { 'Retry-After': 'Tue, 15 Nov 1994 08:12:41 GMT', Date: 'yesterday' },
       10_000,
     ],
+    ['seconds with a fraction', { 'Retry-After': '1.5' }, 1_500],
     ...[
       '',
       '-1',
-      '1.5',
+      '1.5.5',
+      '1.',
       '1e3',
       '0x10',
       '1s',
