@@ -1,7 +1,14 @@
 import { listenForAbort } from '../base/abort.ts';
 import { systemClock, wakeAt } from '../base/clock.ts';
+import type { Clock } from '../base/clock.ts';
 import { invalidOption } from '../base/errors.ts';
-import { GivenOptions, readable, readFunction, readInteger } from '../options/read-options.ts';
+import {
+  GivenOptions,
+  readable,
+  readClock,
+  readFunction,
+  readInteger,
+} from '../options/read-options.ts';
 import type { OptionSet } from '../options/read-options.ts';
 import { choice } from '../options/other-names.ts';
 import { parseRateLimit } from './parse-rate-limit.ts';
@@ -17,14 +24,6 @@ export interface PacedRequest {
   readonly url: URL;
   /** The request's method, in upper case. */
   readonly method: string;
-}
-
-/** The clock of `pacedFetch`: the system's, or a test's. */
-export interface PacingClock {
-  /** Unix milliseconds. */
-  now(): number;
-  /** Resolves after `ms`; `signal` is aborted when the wait is no longer needed. */
-  sleep(ms: number, signal: AbortSignal): Promise<unknown>;
 }
 
 export interface PacedFetchOptions {
@@ -50,8 +49,11 @@ export interface PacedFetchOptions {
    * instant: 0 to 100. Default 10.
    */
   readonly jitterPercent?: number | undefined;
-  /** For tests: a `ManualClock` or another clock. Default: the system's clock and timers. */
-  readonly clock?: PacingClock | undefined;
+  /**
+   * The clock on which calls wait, as a `MemoryStore` takes it. Default: the system's clock and timers. Tests pass the
+   * `ManualClock` of their store.
+   */
+  readonly clock?: Clock | undefined;
 }
 
 /**
@@ -92,15 +94,6 @@ type Settings = {
 /** The longest timer, less the margin that jitter and rounding need. */
 const LONGEST_WAIT_MS = 2_147_483_000;
 
-const ordinaryClock: PacingClock = {
-  now: () => Math.floor(systemClock.nowMicros() / 1_000),
-  sleep: (ms, signal) =>
-    new Promise<void>((resolve) => {
-      const cancel = wakeAt(systemClock, systemClock.nowMicros() + ms * 1_000, resolve, true);
-      signal.addEventListener('abort', cancel, { once: true });
-    }),
-};
-
 const OPTIONS: OptionSet = {
   of: 'pacedFetch',
   names: ['fetch', 'maxWaitMs', 'maxRetries', 'retryStatuses', 'key', 'jitterPercent', 'clock'],
@@ -133,7 +126,7 @@ function readPacedFetchOptions(options: unknown): Settings {
       ({ url }: PacedRequest) => url.origin,
     ) as Settings['key'],
     jitterPercent: given.optional('jitterPercent', integer(0, 100), 10),
-    clock: given.optional('clock', readClock, ordinaryClock),
+    clock: given.optional('clock', readClock, systemClock),
   };
   given.end();
   return settings;
@@ -150,23 +143,6 @@ function readStatuses(option: string, value: unknown): readonly number[] {
   return value.map((status, i) => readInteger(`${option}[${i}]`, status, 400, 599));
 }
 
-function readClock(option: string, value: unknown): PacingClock {
-  const clock = value as PacingClock | null;
-  if (
-    typeof clock !== 'object' ||
-    typeof clock?.now !== 'function' ||
-    typeof clock.sleep !== 'function'
-  ) {
-    throw invalidOption(
-      option,
-      'an object with now() and sleep()',
-      value,
-      'Pass a ManualClock, or leave it out.',
-    );
-  }
-  return clock;
-}
-
 const MAX_KEYS = 1_000;
 
 /** The end of a key's wait, in Unix milliseconds. */
@@ -176,10 +152,10 @@ interface Pause {
 
 /** The keys that have to wait; the least recently used are dropped. */
 class Pauses {
-  readonly #clock: PacingClock;
+  readonly #clock: Clock;
   readonly #pauses = new Map<string, Pause>();
 
-  constructor(clock: PacingClock) {
+  constructor(clock: Clock) {
     this.#clock = clock;
   }
 
@@ -187,21 +163,21 @@ class Pauses {
     const pause = this.#pauses.get(key);
     if (pause === undefined) return undefined;
     this.#pauses.delete(key);
-    if (pause.until <= this.#clock.now()) return undefined;
+    if (pause.until <= nowMs(this.#clock)) return undefined;
     this.#pauses.set(key, pause);
     return pause;
   }
 
   leftMs(key: string): number {
     const pause = this.get(key);
-    return pause === undefined ? 0 : pause.until - this.#clock.now();
+    return pause === undefined ? 0 : pause.until - nowMs(this.#clock);
   }
 
   /** Keeps the longer wait, because responses may arrive out of order. */
   extend(key: string, ms: number): void {
     if (ms <= this.leftMs(key)) return;
     this.#pauses.delete(key);
-    this.#pauses.set(key, { until: this.#clock.now() + ms });
+    this.#pauses.set(key, { until: nowMs(this.#clock) + ms });
     if (this.#pauses.size > MAX_KEYS) {
       this.#pauses.delete(this.#pauses.keys().next().value!);
     }
@@ -267,7 +243,7 @@ class PacedCall {
   /** Records the wait that the response asks of this key, and returns it in milliseconds from now. */
   #note(response: Response, pause: Pause | undefined): number {
     const { waitMs, limits } = parseRateLimit(response.headers, {
-      now: this.#settings.clock.now(),
+      now: nowMs(this.#settings.clock),
     });
     // With other statuses, Retry-After is about something else: a redirect, or a result that is not ready.
     const refused = this.#settings.retryStatuses.includes(response.status);
@@ -292,7 +268,7 @@ class PacedCall {
     const jitterMs = (ms * jitterPercent * Math.random()) / 100;
     const lengthMs = Math.min(Math.ceil(ms + jitterMs), this.#waitLeftMs);
     this.#waitLeftMs -= lengthMs;
-    await untilAborted(signal, (ended) => clock.sleep(lengthMs, ended));
+    await sleep(clock, lengthMs, signal);
   }
 }
 
@@ -353,25 +329,24 @@ function canBeSentAgain(...[input, init]: Parameters<Fetch>): boolean {
   );
 }
 
-/** Rejects with the signal's reason as soon as it is aborted, even if `wait` ignores the signal. */
-async function untilAborted(
-  signal: AbortSignal | null,
-  wait: (ended: AbortSignal) => Promise<unknown>,
-): Promise<void> {
+/** Unix milliseconds. */
+function nowMs(clock: Clock): number {
+  return Math.floor(clock.nowMicros() / 1_000);
+}
+
+/** Resolves after `ms` on the clock. Rejects with the signal's reason as soon as it is aborted. */
+async function sleep(clock: Clock, ms: number, signal: AbortSignal | null): Promise<void> {
   signal?.throwIfAborted();
-  const ended = new AbortController();
   let stopListening: (() => void) | undefined;
-  const aborted = new Promise<never>((_, reject) => {
+  await new Promise<void>((resolve, reject) => {
+    const cancel = wakeAt(clock, clock.nowMicros() + ms * 1_000, resolve, true);
     if (signal !== null) {
-      stopListening = listenForAbort(signal, () => reject(signal.reason as Error));
+      stopListening = listenForAbort(signal, () => {
+        cancel();
+        reject(signal.reason as Error);
+      });
     }
-  });
-  try {
-    await Promise.race([wait(ended.signal), aborted]);
-  } finally {
-    stopListening?.();
-    ended.abort();
-  }
+  }).finally(() => stopListening?.());
 }
 
 const DRAINED_BYTES = 65_536;

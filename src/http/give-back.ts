@@ -1,7 +1,9 @@
 import type { AnyLimiter } from '../limiter/limiter-or-options.ts';
 import type { Decision } from '../base/decision.ts';
 import type { Lease } from '../limiter/lease.ts';
-import { clearTimeout, setTimeout } from '../base/timers.ts';
+import { wakeAt } from '../base/clock.ts';
+import type { Clock } from '../base/clock.ts';
+import { clockOf } from '../limiter/limiter-clock.ts';
 import type { Finish } from './request-end.ts';
 
 /** The requests that count, and the longest that a request may hold a place. */
@@ -30,23 +32,28 @@ export function giveBackAfter(
   }
   // If the store gives no answer, `onError` is called; the lease then expires after its `ttl`, and the charge stays.
   const free = (): void => void held?.release().catch(() => {});
-  const bound =
+  const stopHolding =
     held === undefined
       ? undefined
-      : setTimeout(() => {
+      : afterHolding(clockOf(limiter), maxHoldMs, () => {
           free();
           onOverheld();
-        }, maxHoldMs).unref();
+        });
   let ended = false;
   return (end) => {
     if (ended) {
       return;
     }
     ended = true;
-    clearTimeout(bound);
+    stopHolding?.();
     free();
     if (refundable && end !== 'aborted' && end >= 400 !== (count === 'failures')) {
       limiter.refund(decision).catch(() => {});
     }
   };
+}
+
+/** Leases expire on the store's clock, so the longest time of holding one is counted on it, too. */
+function afterHolding(clock: Clock, ms: number, call: () => void): () => void {
+  return wakeAt(clock, clock.nowMicros() + ms * 1_000, call, false);
 }

@@ -20,6 +20,7 @@ import { Decider } from './decider.ts';
 import { HookCaller } from './hooks.ts';
 import type { Lease } from './lease.ts';
 import { blockShape } from './limit-set.ts';
+import { rememberClock } from './limiter-clock.ts';
 import { readLimiterOptions } from './limiter-options.ts';
 import type { RateLimiterOptions, Settings } from './limiter-options.ts';
 import { RateLimitExceeded } from './rate-limit-exceeded.ts';
@@ -61,6 +62,7 @@ export class RateLimiter<By extends string = never, Unit extends string = never>
     this.#leaveKeySpace = warnOfSharedKeys(this, this.#settings);
     const { counts, namespace, store, storeId, limits, hashSecret } = this.#settings;
     rememberLocation(this, { storeId, formOf: (limit) => limits.formOf(limit), hashSecret });
+    rememberClock(this, store.time);
     store.prepare?.();
     this.#endStats = liveLimiters.register(this, namespace, counts);
   }

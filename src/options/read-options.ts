@@ -1,3 +1,4 @@
+import type { Clock } from '../base/clock.ts';
 import { durationToMs, looksLikeMs } from '../base/duration.ts';
 import { invalidOption, optionError, RateLimiterError, show } from '../base/errors.ts';
 import { duration, DURATIONS, timeNamed } from './other-names.ts';
@@ -411,6 +412,22 @@ export function readFunction(option: string, value: unknown): unknown {
     throw invalidOption(option, 'a function', value, 'Pass a function, or leave it out.');
   }
   return value;
+}
+
+export function readClock(option: string, value: unknown): Clock {
+  const isClock = readable(
+    option,
+    () => typeof (value as Partial<Clock> | null)?.nowMicros === 'function',
+  );
+  if (!isClock) {
+    throw invalidOption(
+      option,
+      'an object with nowMicros()',
+      value,
+      'Pass a ManualClock, or leave it out.',
+    );
+  }
+  return value as Clock;
 }
 
 const MIN_SECRET_BYTES = 32;

@@ -6,9 +6,9 @@ import { currentShape, keysOf } from '../script/call-shape.ts';
 import type { Verb } from '../script/call-shape.ts';
 import { systemClock } from '../base/clock.ts';
 import type { Clock } from '../base/clock.ts';
-import { invalidOption, RateLimiterError, StoreError, tooManyLimits } from '../base/errors.ts';
+import { RateLimiterError, StoreError, tooManyLimits } from '../base/errors.ts';
 import { MEMORY_STORE } from '../options/option-sets.ts';
-import { GivenOptions, readable, readInteger } from '../options/read-options.ts';
+import { GivenOptions, readClock, readInteger } from '../options/read-options.ts';
 import { answerInTurn } from '../base/same-turn.ts';
 import { ExpiryQueue } from './expiry-queue.ts';
 import type { Kept } from './expiry-queue.ts';
@@ -37,22 +37,6 @@ const ADDING: ReadonlySet<Verb> = new Set([
 
 /** Most expired states that each write removes: two for each state that it can add. */
 const REMOVED_PER_WRITE = 2;
-
-function readClock(option: string, value: unknown): Clock {
-  const isClock = readable(
-    option,
-    () => typeof (value as Partial<Clock> | null)?.nowMicros === 'function',
-  );
-  if (!isClock) {
-    throw invalidOption(
-      option,
-      'an object with nowMicros()',
-      value,
-      'Pass a ManualClock, or leave it out.',
-    );
-  }
-  return value as Clock;
-}
 
 /**
  * State in this process's memory, decided by the same algorithms as on Redis: for tests, demos and a single process. It

@@ -3,6 +3,8 @@ import type { Duration } from '../base/duration.ts';
 import type { Clock } from '../base/clock.ts';
 import { invalidOption } from '../base/errors.ts';
 
+/** Below this length the heap is not worth compacting. */
+const SMALL = 64;
 const CENTURY_MS = 100 * 366 * 86_400_000;
 /** The last instant that a `Date` can hold. */
 const LAST_MS = 8_640_000_000_000_000;
@@ -17,8 +19,9 @@ interface Sleeper {
 
 /**
  * A clock that stands still until it is advanced, for tests of limited code. Wakes all due sleepers, in the order of
- * time, before `advance` or `set` returns. Sleepers are calls that `wait`, lease heartbeats, and `pacedFetch`, if this
- * is its `clock`.
+ * time, before `advance` or `set` returns. Sleepers are calls that `wait`, heartbeats and losses of leases, `maxHold`
+ * of requests, and calls of `pacedFetch`, if this is its `clock`. A sleeper wakes when the clock shows its instant; if
+ * the clock was set back meanwhile, it sleeps for as much longer.
  *
  * @example
  * const clock = new ManualClock();
@@ -31,7 +34,9 @@ interface Sleeper {
 export class ManualClock implements Clock {
   #micros: number;
   /** A binary heap: the next sleeper is first. */
-  readonly #sleepers: Sleeper[] = [];
+  #sleepers: Sleeper[] = [];
+  /** Sleepers in the heap that were cancelled. */
+  #cancelled = 0;
   #order = 0;
 
   /** `startMs` is the initial time in Unix milliseconds. Default: 2026-01-01T00:00:00Z. */
@@ -48,12 +53,19 @@ export class ManualClock implements Clock {
     return Math.floor(this.#micros / 1_000);
   }
 
-  /** Advances by a duration, or by a number of seconds in whole milliseconds. */
+  /** Advances by a duration, such as `'250ms'`, or by a number of seconds in whole milliseconds. */
   advance(duration: Duration | number): void {
     this.#goOnTo(this.#micros + readDuration('duration', duration, 0, CENTURY_MS) * 1_000);
   }
 
-  /** Sets the time: Unix milliseconds, or a `Date`. Going back wakes no sleeper. */
+  /**
+   * Sets the time, forward or back: Unix milliseconds, or a `Date`. Going back wakes no sleeper.
+   *
+   * @throws `ERR_INVALID_OPTION` for anything else.
+   * @example
+   * clock.set(new Date('2026-03-29T01:00:00Z'));       // Europe/Berlin changes to summer time
+   * clock.set(clock.now() - 60_000);                   // a minute back
+   */
   set(time: number | Date): void {
     const ms = Number(time);
     if (!Number.isInteger(ms) || ms < 0 || ms > LAST_MS) {
@@ -103,8 +115,23 @@ export class ManualClock implements Clock {
     }
     heap[place] = sleeper;
     return () => {
-      sleeper.wake = undefined;
+      if (sleeper.wake !== undefined) {
+        sleeper.wake = undefined;
+        this.#cancelled += 1;
+        this.#dropCancelled();
+      }
     };
+  }
+
+  /** Keeps the heap as small as twice its live sleepers. */
+  #dropCancelled(): void {
+    if (this.#sleepers.length > SMALL && this.#cancelled > this.#sleepers.length / 2) {
+      // A sorted list is a heap.
+      this.#sleepers = this.#sleepers
+        .filter(({ wake }) => wake !== undefined)
+        .sort((a, b) => (isBefore(a, b) ? -1 : 1));
+      this.#cancelled = 0;
+    }
   }
 
   #goOnTo(micros: number): void {
@@ -114,9 +141,13 @@ export class ManualClock implements Clock {
       [next] = this.#sleepers
     ) {
       this.#removeFirst();
-      if (next.wake !== undefined) {
+      const { wake } = next;
+      if (wake === undefined) {
+        this.#cancelled -= 1;
+      } else {
+        next.wake = undefined; // so that cancelling it later counts nothing
         this.#micros = Math.max(this.#micros, next.atMicros);
-        next.wake();
+        wake();
       }
     }
     this.#micros = Math.max(this.#micros, micros);

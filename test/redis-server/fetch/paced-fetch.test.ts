@@ -50,19 +50,20 @@ async function serve(...replies: readonly Reply[]) {
   return { url: `http://127.0.0.1:${port}/`, received, sockets };
 }
 
-/** A clock whose sleeps end at once, and which records their lengths. */
-function virtualClock() {
+/** A clock whose sleeps end at once, and which records their lengths. `during` may lengthen each in real time. */
+function virtualClock(during: () => Promise<unknown> = setImmediate) {
   const slept: number[] = [];
   let now = Date.UTC(2026, 0, 1);
   return {
     slept,
-    now: () => now,
+    nowMicros: () => now * 1_000,
     advance: (ms: number) => void (now += ms),
-    sleep: async (ms: number) => {
+    wakeAfter: (ms: number, wake: () => void) => {
       slept.push(ms);
       now += ms;
       // Bodies and sockets need real turns of the event loop.
-      await setImmediate();
+      void during().then(wake);
+      return () => {};
     },
   };
 }
@@ -314,8 +315,11 @@ describe('pacedFetch waits before a request', () => {
       fetch: script.fetch,
       jitterPercent: 0,
       clock: {
-        now: () => now,
-        sleep: (ms) => new Promise<void>((end) => void sleeps.push({ ms, end })),
+        nowMicros: () => now * 1_000,
+        wakeAfter: (ms, end) => {
+          sleeps.push({ ms, end });
+          return () => {};
+        },
       },
     });
     await fetch(URL_OF_API);
@@ -473,10 +477,10 @@ describe('an aborted signal', () => {
     let sleeping = false;
     const fetch = pacedFetch({
       clock: {
-        now: () => 0,
-        sleep: () => {
+        nowMicros: () => 0,
+        wakeAfter: () => {
           sleeping = true;
-          return new Promise<never>(() => {});
+          return () => {};
         },
       },
     });
@@ -533,7 +537,6 @@ describe('sockets', () => {
   test('a retry reuses the socket of the refusal, whose body was read', async () => {
     const server = await serve({ ...after(1), body: 'x'.repeat(20_000) }, after(1));
     const ended: Promise<void>[] = [];
-    const clock = virtualClock();
     const fetch = pacedFetch({
       fetch: async (...call) => {
         const response = await globalThis.fetch(...call);
@@ -543,7 +546,7 @@ describe('sockets', () => {
         return new Response(readable, response);
       },
       // The wait lasts until the refusal's body has been read.
-      clock: { ...clock, sleep: () => ended.at(-1)!.then(() => clock.sleep(1_000)) },
+      clock: virtualClock(() => ended.at(-1)!.then(() => setImmediate())),
     });
     await (await fetch(server.url)).text();
     expect(server.received).toHaveLength(3);
@@ -626,7 +629,7 @@ describe('invalid options of pacedFetch', () => {
     [{ fetch: {} }, '`fetch` must be a function'],
     [{ clock: null }, '`clock` must be'],
     [{ clock: {} }, '`clock` must be'],
-    [{ clock: { now: () => 0 } }, '`clock` must be'],
+    [{ clock: { now: () => 0 } }, '`clock` must be an object with nowMicros()'],
   ])('refuses %j', (options, message) => {
     const refused = () => pacedFetch(options as PacedFetchOptions);
     expect(refused).toThrow(expect.objectContaining({ code: 'ERR_INVALID_OPTION' }));

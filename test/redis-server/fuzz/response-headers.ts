@@ -144,9 +144,11 @@ export const responseHeaders: Area = {
         maxWaitMs: MAX_WAIT_MS,
         maxRetries: MAX_RETRIES,
         clock: {
-          now: () => START + waited,
-          sleep: async (ms) => {
+          nowMicros: () => (START + waited) * 1_000,
+          wakeAfter: (ms, wake) => {
             waited += ms;
+            queueMicrotask(wake);
+            return () => {};
           },
         },
         fetch: async () => {

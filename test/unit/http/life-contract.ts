@@ -5,6 +5,7 @@ import type { Socket } from 'node:net';
 import { afterAll, describe, expect, test, vi } from 'vitest';
 import { concurrency, MemoryStore, RateLimiter } from 'distributed-rate-limiter';
 import type { GuardOptions } from 'distributed-rate-limiter/http';
+import { ManualClock } from 'distributed-rate-limiter/testing';
 import { deferred } from './deferred.ts';
 import type { Answer, Framework, Handler, Served } from './framework.ts';
 import { eventually } from '../../kit/fakes/eventually.ts';
@@ -144,16 +145,22 @@ export function lifeContract<Request extends object>(framework: Framework<Reques
     });
 
     test('frees a place after `maxHold`, with one warning, while the response goes on', async () => {
-      const limiter = places();
+      const clock = new ManualClock();
+      const limiter = new RateLimiter({
+        store: new MemoryStore({ clock }),
+        limits: [concurrency({ max: 1, ttl: '30s' })],
+      });
       const warnings = await withoutWarnings(async () => {
         const arrived = deferred<void>();
-        const origin = await serve(limiter, { identify: anna, maxHold: '50ms' }, () => {
+        const origin = await serve(limiter, { identify: anna, maxHold: '1h' }, () => {
           arrived.resolve();
           return deferred<Answer>().promise;
         });
         const socket = await dial(origin, '/');
         await arrived.promise;
+        clock.advance('59m');
         expect(await left(limiter)).toBe(0);
+        clock.advance('1m');
         expect(await leftOf(limiter, 1)).toBe(1);
         socket.destroy();
       });
