@@ -3,11 +3,18 @@ import type { GivenCost } from '../base/decision.ts';
 import { readCost } from '../limiter/cost.ts';
 import { readDuration } from '../base/duration.ts';
 import type { Duration } from '../base/duration.ts';
+import { invalidOption } from '../base/errors.ts';
 import type { IdentityOf } from '../base/identity.ts';
 import { readPlan } from '../limiter/read-limits.ts';
 import { ADDRESS_OPTIONS } from '../options/option-sets.ts';
 import { GUARD } from '../options/http-option-sets.ts';
-import { GivenOptions, readFunction, readOneOf, readSecret } from '../options/read-options.ts';
+import {
+  GivenOptions,
+  readBoolean,
+  readFunction,
+  readOneOf,
+  readSecret,
+} from '../options/read-options.ts';
 import { identifyByAddress } from './address/client-address.ts';
 import type { AddressOptions, AddressRequest, AddressSource } from './address/client-address.ts';
 import { readHeaderProfile } from './headers.ts';
@@ -47,8 +54,17 @@ export interface GuardOptions<Request, By extends string = never> extends Addres
    * Called before the guard itself answers a request, with status 429, 503, 403 or 400. Returns the response to send
    * instead; undefined or `'default'` for the guard's own; or `'throw'`, to give the framework's error handling an
    * error with `status`, `headers` and `decision` (`RateLimitExceeded`). An error thrown here goes there as well.
+   * `'throw'` in place of the function throws every refusal. Default `'default'`.
    */
-  onRefused?: (request: Request, refusal: RefusalResponse) => OrPromise<OnRefused>;
+  onRefused?:
+    | 'default'
+    | 'throw'
+    | ((request: Request, refusal: RefusalResponse) => OrPromise<OnRefused>);
+  /**
+   * Whether a refusal follows the request's `Accept`: a page of HTML for a browser, plain text, or the problem. The
+   * problem also for a request without `Accept` or with any type. Default false: always the problem.
+   */
+  negotiate?: boolean;
   /** The rate limit fields of responses. Default `'draft-11'`. */
   headers?: HeaderProfile;
   /**
@@ -84,7 +100,10 @@ export interface GuardSettings<Request> {
     | undefined
     | ((request: Request) => OrPromise<readonly AnyLimit[] | undefined>);
   readonly skip: ((request: Request) => OrPromise<boolean>) | undefined;
-  readonly onRefused: GuardOptions<Request>['onRefused'];
+  readonly onRefused:
+    | ((request: Request, refusal: RefusalResponse) => OrPromise<OnRefused>)
+    | undefined;
+  readonly negotiate: boolean;
   readonly writeHeaders: HeaderWriter;
   readonly count: 'all' | 'failures' | 'successes';
   readonly maxHoldMs: number;
@@ -112,9 +131,10 @@ export function readGuardOptions<Request>(
     skip: given.optional('skip', readFunction, undefined) as GuardSettings<Request>['skip'],
     onRefused: given.optional(
       'onRefused',
-      readFunction,
+      readOnRefused,
       undefined,
     ) as GuardSettings<Request>['onRefused'],
+    negotiate: given.optional('negotiate', readBoolean, false),
     writeHeaders: given.attempt('headers', () =>
       readHeaderProfile(given.values['headers'] ?? 'draft-11'),
     ),
@@ -133,6 +153,21 @@ function readCostOption(option: string, cost: unknown): unknown {
 
 function readLimitsOption(_option: string, limits: unknown): unknown {
   return typeof limits === 'function' ? limits : readPlan(limits);
+}
+
+function readOnRefused(option: string, value: unknown): unknown {
+  if (value === 'throw' || value === 'default') {
+    return () => value;
+  }
+  if (typeof value !== 'function') {
+    throw invalidOption(
+      option,
+      "a function, 'throw' or 'default'",
+      value,
+      "Pass 'throw' for the framework's error handling, or a function that returns the response.",
+    );
+  }
+  return value;
 }
 
 function readCount(option: string, value: unknown): 'all' | 'failures' | 'successes' {

@@ -10,6 +10,7 @@ import { faultUnder } from '../limiter/homes.ts';
 import { lendsPlaces } from '../limiter/limit-set.ts';
 import { Problems } from '../options/option-problems.ts';
 import { onWorkerd } from '../base/workerd.ts';
+import { acceptOf, formFor } from './accept.ts';
 import { FieldError, readFields } from './application-fields.ts';
 import type { AddressRequest, AddressSource } from './address/client-address.ts';
 import { noteCharge } from './counted-twice.ts';
@@ -21,7 +22,8 @@ import type { HeaderFields } from './application-fields.ts';
 import { Making } from './made-per-request.ts';
 import { partitionsOf } from './partition-key.ts';
 import { isForbidden } from '../limiter/rate-limit-exceeded.ts';
-import { PROBLEM_JSON, makeProblem, UNIDENTIFIED } from './problem.ts';
+import { makeProblem, UNIDENTIFIED } from './problem.ts';
+import { inForm, notePage } from './refusal-page.ts';
 import { replace, readReplacement } from './refusal.ts';
 import type { RefusalResponse, Replacement } from './refusal.ts';
 import { noteDecision } from './request-decision.ts';
@@ -54,7 +56,7 @@ export interface Guard<Request, By extends string = never, Unit extends string =
   /**
    * @param part the part of the request to decide on, if it is decided in parts, such as one field of a GraphQL query
    * @throws (rejects) errors of `identify`, `skip`, `cost`, `limits` and `onRefused`; an error for an invalid cost or
-   * invalid limits; a `StoreError` under `failStrategy: 'throw'`; a refusal for which `onRefused` returned `'throw'`.
+   * invalid limits; a `StoreError` under `failStrategy: 'throw'`; a refusal for which `onRefused` is or returned `'throw'`.
    * All are for the framework's own error handling.
    */
   check(request: Request, part?: object): Promise<Verdict>;
@@ -156,11 +158,11 @@ class LimiterGuard<Request> {
       if (identity === undefined || identity === null || identity === '') {
         return await (this.#settings.unidentified === 'pass'
           ? UNCOUNTED
-          : this.#refuseUnidentified(request));
+          : this.#refuseUnidentified(request, part));
       }
       const isWhole = this.limiter.limits[0]?.by === undefined;
       if (isWhole && !this.#isUsable(identity, [])) {
-        return await this.#refuseUnidentified(request);
+        return await this.#refuseUnidentified(request, part);
       }
       const price = this.#costOf(request);
       const cost = isPromise(price) ? await price : price;
@@ -169,13 +171,13 @@ class LimiterGuard<Request> {
       const governing = limits ?? this.limiter.limits;
       // The limits of the call may count by further parts.
       if (!isWhole && !this.#isUsable(identity, governing)) {
-        return await this.#refuseUnidentified(request);
+        return await this.#refuseUnidentified(request, part);
       }
       const decision = await this.#decide(identity, cost, limits, lendsPlaces(governing));
       if (!decision.allowed) {
         this.#note(request, part, decision, governing, identity);
         const fields = this.#fieldsOf(decision, governing, identity);
-        return await this.#refuseLimited(request, decision, governing, fields);
+        return await this.#refuseLimited(request, part, decision, fields);
       }
       const finish = this.#finishOf(decision);
       try {
@@ -224,26 +226,22 @@ class LimiterGuard<Request> {
 
   #refuseLimited(
     request: Request,
+    part: object | undefined,
     decision: Exclude<Decision, AllowedDecision>,
-    limits: readonly AnyLimit[],
     fields: HeaderFields,
   ): Promise<Refused> {
-    const headers: (readonly [string, string])[] = [['Content-Type', PROBLEM_JSON], ...fields];
+    const headers = [...fields];
     if (!decision.degraded && decision.retryAfterMs !== undefined) {
       headers.push(['Retry-After', retryAfterOf(decision.retryAfterMs)]);
     }
-    return this.#refuse(request, {
-      status: decision.degraded ? 503 : isForbidden(decision) ? 403 : 429,
-      headers,
-      body: makeProblem(decision),
-      decision,
-    });
+    const status = decision.degraded ? 503 : isForbidden(decision) ? 403 : 429;
+    return this.#refuse(request, part, { status, headers, body: makeProblem(decision), decision });
   }
 
-  #refuseUnidentified(request: Request): Promise<Verdict> {
-    return this.#refuse(request, {
+  #refuseUnidentified(request: Request, part: object | undefined): Promise<Verdict> {
+    return this.#refuse(request, part, {
       status: 400,
-      headers: [['Content-Type', PROBLEM_JSON]],
+      headers: [],
       body: UNIDENTIFIED,
       decision: undefined,
     });
@@ -302,7 +300,16 @@ class LimiterGuard<Request> {
     });
   }
 
-  async #refuse(request: Request, refusal: RefusalResponse): Promise<Refused> {
+  /** @param problem the refusal as a problem, without the fields that describe its form */
+  async #refuse(
+    request: Request,
+    part: object | undefined,
+    problem: RefusalResponse,
+  ): Promise<Refused> {
+    // The parts of a request are answered together, so none of them is a page.
+    const negotiates = this.#settings.negotiate && part === undefined;
+    const form = negotiates ? formFor(acceptOf(this.#adapter.requestOf(request))) : 'problem';
+    const refusal = inForm(form, negotiates, problem);
     const { status, headers, body } = refusal;
     const answer = await this.#settings.onRefused?.(request, refusal);
     if (answer === 'throw') {
@@ -317,7 +324,11 @@ class LimiterGuard<Request> {
         this.#warnOf('onRefused');
       }
     }
-    return { pass: false, status, headers, body };
+    const verdict: Refused = { pass: false, status, headers, body };
+    if (form !== 'problem') {
+      notePage(verdict);
+    }
+    return verdict;
   }
 
   #addedFields({ headers }: Replacement): HeaderFields {

@@ -85,9 +85,15 @@ export function readHeaderProfile(profile: unknown): HeaderWriter {
   );
 }
 
-/** Whether the field is a list, so that another limiter's items join those already present. */
+/** Marks a refusal whose form depends on the request's `Accept`. */
+export const VARY_ACCEPT: HeaderFields[number] = ['Vary', 'Accept'];
+
+/** Whether the field is a list, so that its items join those already present: another limiter's, or CORS's `Vary`. */
 export function joinsList(name: string, value: string): boolean {
-  return value.startsWith('"') && (name === 'RateLimit' || name === 'RateLimit-Policy');
+  return (
+    (value.startsWith('"') && (name === 'RateLimit' || name === 'RateLimit-Policy')) ||
+    (name === VARY_ACCEPT[0] && value === VARY_ACCEPT[1])
+  );
 }
 
 /** Whole seconds, rounded up, at least 1: never earlier than the limit allows. */

@@ -9,7 +9,7 @@ export interface RefusalResponse {
    */
   readonly status: 429 | 503 | 403 | 400;
   readonly headers: HeaderFields;
-  /** A problem of RFC 9457, as JSON. */
+  /** A problem of RFC 9457, as JSON; with `negotiate` also a page of HTML or plain text, by the request's `Accept`. */
   readonly body: string;
   /** Undefined for status 400: there was no identity to decide on. */
   readonly decision: Decision | undefined;

@@ -21,7 +21,7 @@ export function thrownRefusal(refusal: RefusalResponse): RateLimiterError {
     status,
     statusCode: status,
     expose: true,
-    headers: Object.fromEntries(withoutType(headers)),
+    headers: Object.fromEntries(withoutForm(headers)),
   });
   Object.defineProperty(error, 'getResponse', {
     value: () => new Response(body, { status, headers: Object.fromEntries(headers) }),
@@ -37,10 +37,10 @@ export function refusalOfError(error: unknown): RefusalResponse | undefined {
 
 /** The fields of a thrown refusal, for the framework's response; none for other errors. */
 export function fieldsOfError(error: unknown): HeaderFields {
-  return withoutType(refusalOfError(error)?.headers ?? []);
+  return withoutForm(refusalOfError(error)?.headers ?? []);
 }
 
-/** Drops the content type, which the maker of the body sets. */
-function withoutType(headers: HeaderFields): HeaderFields {
-  return headers.filter(([name]) => name.toLowerCase() !== 'content-type');
+/** Drops the fields that describe the body, which its maker sets. */
+function withoutForm(headers: HeaderFields): HeaderFields {
+  return headers.filter(([name]) => !['content-type', 'vary'].includes(name.toLowerCase()));
 }

@@ -26,7 +26,7 @@ export class RateLimitExceeded extends RateLimiterError {
   /** Milliseconds until the same cost could pass if no other call spends; undefined if that is unknown, or never. */
   readonly retryAfterMs: number | undefined;
   /**
-   * The HTTP status, only if an HTTP guard throws the error because `onRefused` returned `'throw'`: 429, 503 if
+   * The HTTP status, only if an HTTP guard throws the error because `onRefused` is or returned `'throw'`: 429, 503 if
    * `decision.degraded` is true, or 403 if no cost can ever pass. `statusCode` is the same.
    */
   declare readonly status?: 429 | 503 | 403;

@@ -132,6 +132,7 @@ export const GUARD_NAMES = [
   'identify',
   'skip',
   'onRefused',
+  'negotiate',
   'headers',
   'count',
   'maxHold',

@@ -1,25 +1,25 @@
 import type { RateLimiter } from '../../limiter/rate-limiter.ts';
 import type { AnyLimiter, AnyLimiterOptions } from '../../limiter/limiter-or-options.ts';
-import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
+import type { IncomingHttpHeaders } from 'node:http';
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify';
 import { invalidOption } from '../../base/errors.ts';
 import { readBoolean, readOneOf } from '../../options/read-options.ts';
 import type { AddressSource } from '../address/client-address.ts';
+import { addFields, obey } from './fastify-reply.ts';
+import type { ReplyLike } from './fastify-reply.ts';
 import { appendPreHandler, routesOf } from './fastify-routes.ts';
 import type { Route } from './fastify-routes.ts';
 import { makeGuard } from '../guard.ts';
-import type { Guard, Verdict } from '../guard.ts';
+import type { Guard } from '../guard.ts';
 import { overrideGuardOptions } from '../guard-options.ts';
 import type { GuardOptions } from '../guard-options.ts';
-import { joinsList } from '../headers.ts';
-import type { HeaderFields } from '../application-fields.ts';
-import { letPass } from './node-response.ts';
 import { isUnanswered } from '../request-end.ts';
 import { fieldsOfError } from '../thrown-refusal.ts';
 
 export { clientAddress, identifyByAddress } from '../address/client-address.ts';
 export { decisionOf } from '../request-decision.ts';
 export type { GuardOptions } from '../guard-options.ts';
+export type { ReplyLike } from './fastify-reply.ts';
 
 /** The used part of Fastify's request. */
 export interface RequestLike {
@@ -27,18 +27,6 @@ export interface RequestLike {
   readonly headers: IncomingHttpHeaders;
   readonly method: string;
   readonly url: string;
-}
-
-/** The used part of Fastify's reply. */
-export interface ReplyLike {
-  readonly raw: ServerResponse;
-  /** Whether it was sent, or taken over by `hijack`. */
-  readonly sent: boolean;
-  getHeader(name: string): unknown;
-  header(name: string, value: string): unknown;
-  code(status: number): unknown;
-  serializer(serialize: (payload: unknown) => string): unknown;
-  send(payload: string): unknown;
 }
 
 /** A hook for Fastify's `onRequest`, `preParsing`, `preValidation` or `preHandler`. */
@@ -328,30 +316,4 @@ async function decide<Request>(
 
 function addressesOf({ raw }: RequestLike): AddressSource {
   return raw as AddressSource;
-}
-
-/** Writes a verdict to a reply, and returns whether the request goes on. A late verdict is not written. */
-function obey(verdict: Verdict, reply: ReplyLike): boolean {
-  if (verdict.pass) {
-    return letPass(verdict, reply.raw, (fields) => addFields(fields, reply));
-  }
-  if (!reply.sent && isUnanswered(reply.raw)) {
-    addFields(verdict.headers, reply);
-    reply.code(verdict.status);
-    // JSON has no charset, but Fastify would add one to a text type that it takes for JSON.
-    reply.serializer(asItIs);
-    reply.send(verdict.body);
-  }
-  return false;
-}
-
-function addFields(fields: HeaderFields, reply: ReplyLike): void {
-  for (const [name, value] of fields) {
-    const present = joinsList(name, value) ? reply.getHeader(name) : undefined;
-    reply.header(name, present === undefined ? value : `${present as string}, ${value}`);
-  }
-}
-
-function asItIs(payload: unknown): string {
-  return payload as string;
 }

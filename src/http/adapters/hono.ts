@@ -8,6 +8,7 @@ import { forgetCharges } from '../counted-twice.ts';
 import { makeGuard } from '../guard.ts';
 import type { Refused, Verdict } from '../guard.ts';
 import type { GuardOptions } from '../guard-options.ts';
+import { VARY_ACCEPT } from '../headers.ts';
 import { announce, joinAnnounced } from './hono-fields.ts';
 import { writeFields } from './node-response.ts';
 import { isOver, isUnanswered, whenEnded } from '../request-end.ts';
@@ -26,7 +27,7 @@ interface HonoContext {
   get res(): Response;
   set res(response: Response | undefined);
   readonly finalized: boolean;
-  header(name: string, value: string): void;
+  header(name: string, value: string, options?: { append?: boolean }): void;
   body(body: string | null, status: number, headers: Record<string, string>): Response;
 }
 
@@ -150,7 +151,12 @@ export function rateLimit<
 
 function refuse(c: HonoContext, refused: Refused): Response {
   const { status, headers } = refused;
-  return c.body(bodyOf(refused), status, Object.fromEntries(headers));
+  const others = headers.filter((field) => field !== VARY_ACCEPT);
+  if (others.length < headers.length) {
+    // The fields of `body` replace those of outer middleware, such as the `Vary` of CORS.
+    c.header(...VARY_ACCEPT, { append: true });
+  }
+  return c.body(bodyOf(refused), status, Object.fromEntries(others));
 }
 
 /** `@hono/node-server` ignores a response that other code has already written. */

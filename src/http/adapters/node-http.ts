@@ -38,7 +38,7 @@ export interface HandlerLimit<
 /**
  * Limits a handler of `node:http` or of `node:http2`'s compatible interface. It has no error handling to pass
  * errors to. So an error of `identify`, `cost`, `limits`, `skip` or `onRefused` is answered with status 500. The first
- * causes one process warning. If `onRefused` returns `'throw'`, the guard's own answer is sent.
+ * causes one process warning. If `onRefused` is or returns `'throw'`, the guard's own answer is sent.
  *
  * @param limiter a limiter, or the options of a new one, which is the `limiter` of the result: close it there
  * @throws {RateLimiterError} `ERR_INVALID_OPTION`

@@ -43,9 +43,12 @@ interface WebFunctions<Asked extends Request, Rest extends unknown[]> {
   /**
    * Called before a request is refused. Returns the response to send instead; undefined or `'default'` for the
    * guard's own; or `'throw'`, to reject the handler's promise with an error with `status`, `headers`, `decision` and
-   * `getResponse()`.
+   * `getResponse()`. `'throw'` in place of the function throws every refusal. Default `'default'`.
    */
-  onRefused?: (request: Asked, refusal: RefusalResponse) => OrPromise<OnRefused>;
+  onRefused?:
+    | 'default'
+    | 'throw'
+    | ((request: Asked, refusal: RefusalResponse) => OrPromise<OnRefused>);
 }
 
 /** The identity to limit. A web `Request` does not know its peer, so either `identify` or `address` is required. */

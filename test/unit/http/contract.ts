@@ -18,6 +18,7 @@ import { parseList } from 'structured-headers';
 import { deferred } from './deferred.ts';
 import type { Answer, ErrorHandling, Framework, Handler, Served } from './framework.ts';
 import { lifeContract } from './life-contract.ts';
+import { pageContract } from './page-contract.ts';
 import { eventually } from '../../kit/fakes/eventually.ts';
 
 /** An error like those of a database driver. */
@@ -49,6 +50,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
   }
 
   lifeContract(framework);
+  pageContract(framework);
 
   const open: Served[] = [];
   const clock = new ManualClock();
@@ -348,16 +350,20 @@ export function frameworkContract<Request extends object>(framework: Framework<R
     });
 
     test.each([
-      ["'default'", () => 'default' as const],
-      ['nothing', () => undefined],
-      ['a promise of nothing', async () => {}],
-    ])('sends the default answer when `onRefused` returns %s', async (_, onRefused) => {
-      const { call } = await serve([[inMemory(1), { identify: user, onRefused }]]);
-      await call();
-      const response = await call();
-      expect(response.status).toBe(429);
-      expect(await response.json()).toMatchObject({ type: QUOTA_EXCEEDED });
-    });
+      ["is 'default'", 'default' as const],
+      ["returns 'default'", () => 'default' as const],
+      ['returns nothing', () => undefined],
+      ['returns a promise of nothing', async () => {}],
+    ] satisfies [string, GuardOptions<Request>['onRefused']][])(
+      'sends the default answer when `onRefused` %s',
+      async (_, onRefused) => {
+        const { call } = await serve([[inMemory(1), { identify: user, onRefused }]]);
+        await call();
+        const response = await call();
+        expect(response.status).toBe(429);
+        expect(await response.json()).toMatchObject({ type: QUOTA_EXCEEDED });
+      },
+    );
 
     test.each([
       [
@@ -377,30 +383,38 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       expect([(await call()).status, handled]).toEqual([500, 1]);
     });
 
-    test("throws a refusal when `onRefused` returns 'throw', and an error handler answers it with its fields", async () => {
-      const onRefused = () => 'throw' as const;
-      const { call } = await serve(
-        [[inMemory(1), { identify: user, onRefused }]],
-        ok,
-        'as the error says',
-      );
-      expect((await call()).status).toBe(200);
-      const response = await call();
-      expect(response.status).toBe(429);
-      expect(response.headers.get('retry-after')).toBe('60');
-      expect(response.headers.get('ratelimit')).toBe('"default";r=0;t=60');
-    });
+    describe.each<[how: string, onRefused: NonNullable<GuardOptions<Request>['onRefused']>]>([
+      ["is 'throw'", 'throw'],
+      ["returns 'throw'", () => 'throw'],
+      ["resolves with 'throw'", async () => 'throw' as const],
+    ])('when `onRefused` %s', (_, onRefused) => {
+      test('an error handler answers the refusal with its status and fields', async () => {
+        let handled = 0;
+        const handler = async (): Promise<Answer> => {
+          handled += 1;
+          return ok();
+        };
+        const { call } = await serve(
+          [[inMemory(1), { identify: user, onRefused }]],
+          handler,
+          'as the error says',
+        );
+        expect((await call()).status).toBe(200);
+        const response = await call();
+        expect(response.status).toBe(429);
+        expect(response.headers.get('retry-after')).toBe('60');
+        expect(response.headers.get('ratelimit')).toBe('"default";r=0;t=60');
+        expect(handled).toBe(1);
+      });
 
-    test.each<[status: number, options: () => readonly [RateLimiter, GuardOptions<Request>]]>([
-      [400, () => [inMemory(1), { identify: () => undefined, onRefused: () => 'throw' }]],
-      [503, () => [away, { identify: user, onRefused: () => 'throw' }]],
-    ])(
-      "throws a refusal of status %i when `onRefused` returns 'throw'",
-      async (status, options) => {
+      test.each<[status: number, options: () => readonly [RateLimiter, GuardOptions<Request>]]>([
+        [400, () => [inMemory(1), { identify: () => undefined, onRefused }]],
+        [503, () => [away, { identify: user, onRefused }]],
+      ])('a refusal of status %i is thrown with that status', async (status, options) => {
         const { call } = await serve([options()], ok, 'as the error says');
         expect((await call()).status).toBe(status);
-      },
-    );
+      });
+    });
 
     test('names each of several limits in fields that an independent parser reads', async () => {
       const limiter = withLimits(

@@ -76,6 +76,8 @@ describe('Express', () => {
   const left = async (limiter: RateLimiter): Promise<number | undefined> =>
     (await limiter.peek('all')).remaining;
   const identify = (): string => 'all';
+  const one = (): RateLimiter =>
+    new RateLimiter({ store: new MemoryStore(), rate: 1, period: '1h' });
 
   test.each([
     ['5', express5],
@@ -153,6 +155,20 @@ describe('Express', () => {
       }
     },
   );
+
+  test('joins `Vary` of a page with that of outer middleware', async () => {
+    const app = express5();
+    app.use((_request, response, next) => {
+      response.setHeader('Vary', 'Origin');
+      next();
+    });
+    app.use(rateLimit(one(), { identify, negotiate: true }));
+    app.use((_request, response) => void response.end('done'));
+    const served = await listen(createServer(app));
+    open.push(served);
+    expect((await fetch(served.origin)).headers.get('vary')).toBe('Origin');
+    expect((await fetch(served.origin)).headers.get('vary')).toBe('Origin, Accept');
+  });
 
   test('lets a request go on whose head was sent already, and adds no fields', async () => {
     const app = express5();

@@ -111,6 +111,16 @@ describe('Fastify', () => {
     );
   });
 
+  test('joins `Vary` of a page with that of an earlier hook', async () => {
+    const app = create();
+    app.addHook('onRequest', async (_, reply) => void reply.header('vary', 'Origin'));
+    app.register(rateLimit, { limiter: memory(), negotiate: true });
+    app.get('/', ok);
+    const passed = await app.inject('/');
+    const refused = await app.inject('/');
+    expect([passed.headers['vary'], refused.headers['vary']]).toEqual(['Origin', 'Origin, Accept']);
+  });
+
   test('is exported as the default', async () => {
     const app = create();
     app.register(import('distributed-rate-limiter/fastify'), { limiter: memory() });

@@ -1,5 +1,11 @@
 import { describe, expect, test } from 'vitest';
-import { MemoryStore, RateLimiter, RateLimiterError, tokenBucket } from 'distributed-rate-limiter';
+import {
+  MemoryStore,
+  RateLimiter,
+  RateLimiterError,
+  RateLimitExceeded,
+  tokenBucket,
+} from 'distributed-rate-limiter';
 import { createGuard, decisionOf } from 'distributed-rate-limiter/http';
 import type { GuardOptions } from 'distributed-rate-limiter/http';
 import { secondCopy } from '../../kit/fakes/second-copy.ts';
@@ -21,9 +27,11 @@ describe('options of a guard', () => {
     ['limits', { limits: 5 }, '1 to 16 limits'],
     ['skip', { skip: true }, 'a function'],
     ['skip', { allowList: [] }, 'Did you mean `skip`'],
-    ['onRefused', { onRefused: 'slow down' }, 'a function'],
+    ['onRefused', { onRefused: 'slow down' }, "a function, 'throw' or 'default'"],
+    ['onRefused', { onRefused: true }, "a function, 'throw' or 'default'"],
     ['onRefused', { handler: identify }, 'Did you mean `onRefused`'],
     ['onRefused', { onLimited: identify }, 'Did you mean `onRefused`'],
+    ['negotiate', { negotiate: 'html' }, 'true or false'],
     ['headers', { headers: 'draft-5' }, "'draft-11'"],
     ['headers', { headers: true }, "'draft-11'"],
     ['headers', { headers: 'toString' }, "'draft-11'"],
@@ -75,6 +83,26 @@ describe('a limiter of another copy of the package', () => {
     });
     expect(await lending.check({})).toHaveProperty('finish', expect.any(Function));
     expect(await lending.check({})).toMatchObject({ pass: false, status: 429 });
+  });
+});
+
+describe("`onRefused: 'throw'`", () => {
+  test('rejects with a RateLimitExceeded that has status, headers and decision', async () => {
+    const guard = createGuard<object>(
+      { store: new MemoryStore(), rate: 1, period: '1m' },
+      { identify, onRefused: 'throw' },
+    );
+    await guard.check({});
+    const request = {};
+    const error: unknown = await guard.check(request).catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(RateLimitExceeded);
+    expect(error).toMatchObject({
+      status: 429,
+      statusCode: 429,
+      headers: { 'Retry-After': '60' },
+      decision: { allowed: false, reason: 'limited' },
+    });
+    expect((error as RateLimitExceeded).decision).toBe(decisionOf(request));
   });
 });
 

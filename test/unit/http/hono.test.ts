@@ -2,6 +2,7 @@ import { createServer } from 'node:http';
 import type { ServerResponse } from 'node:http';
 import { Hono } from 'hono';
 import type { Context } from 'hono';
+import { cors } from 'hono/cors';
 import { etag } from 'hono/etag';
 import { HTTPException } from 'hono/http-exception';
 import { timeout } from 'hono/timeout';
@@ -89,6 +90,18 @@ describe('Hono', () => {
     expect(passed.headers.getSetCookie()).toEqual(['a=1', 'b=2']);
     const refused = await fetch(origin);
     expect([refused.status, refused.headers.get('x-request-id')]).toEqual([429, '7']);
+  });
+
+  test('joins `Vary` of a page with that of outer middleware', async () => {
+    const app = new Hono();
+    app.use(cors({ origin: 'http://localhost' }));
+    app.use(rateLimit(memory(), { negotiate: true }));
+    app.get('/', (c) => c.text('done'));
+    const origin = await serve(app);
+    expect((await fetch(origin)).headers.get('vary')).toBe('Origin');
+    const refused = await fetch(origin);
+    expect(refused.status).toBe(429);
+    expect(refused.headers.get('vary')?.split(', ').toSorted()).toEqual(['Accept', 'Origin']);
   });
 
   test('adds fields to a response with immutable headers', async () => {

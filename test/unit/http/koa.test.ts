@@ -77,6 +77,19 @@ describe('Koa', () => {
     expect(await refused.json()).toEqual({ sorry: expect.stringContaining('quota-exceeded') });
   });
 
+  test('joins `Vary` of a page with that of outer middleware', async () => {
+    const app = quiet();
+    app.use((ctx, next) => {
+      ctx.vary('Origin');
+      return next();
+    });
+    app.use(rateLimit({ ...one, namespace: 'vary' }, { negotiate: true }));
+    app.use((ctx) => void (ctx.body = 'done'));
+    const origin = await serve(app);
+    expect((await fetch(origin)).headers.get('vary')).toBe('Origin');
+    expect((await fetch(origin)).headers.get('vary')).toBe('Origin, Accept');
+  });
+
   test("throws an error of the guard's functions for Koa's own error handling", async () => {
     const app = quiet();
     const errors: unknown[] = [];

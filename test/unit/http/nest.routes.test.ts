@@ -73,6 +73,75 @@ const policiesOf = (response: Response): string[] =>
     ([, name]) => name!,
   );
 
+describe.each([
+  ['Express', () => new ExpressAdapter()],
+  ['Fastify', () => new FastifyAdapter()],
+])('a page on %s', (_, platform) => {
+  test('carries the fields of earlier hooks, with `Vary` joined, and passes all filters', async () => {
+    const caught: unknown[] = [];
+    class Filter {
+      catch(exception: HttpException, host: ArgumentsHost): void {
+        caught.push(exception);
+        const { httpAdapter } = filterHost;
+        httpAdapter.reply(host.switchToHttp().getResponse(), 'filtered', exception.getStatus());
+      }
+    }
+    Catch()(Filter);
+    const app = await create(
+      {
+        imports: [
+          RateLimitModule.forRoot({
+            limiter: named('module', 1),
+            identify: anna,
+            negotiate: true,
+          }),
+        ],
+        controllers: [controller()],
+        providers: [{ provide: APP_FILTER, useClass: Filter }],
+      },
+      platform(),
+    );
+    const filterHost = app.get(HttpAdapterHost);
+    app.enableCors({ origin: ['http://localhost'] });
+    const served = await listen(app);
+    open.push(served);
+    const ask = (accept: string): Promise<Response> =>
+      fetch(served.origin, { headers: { accept, origin: 'http://localhost' } });
+    expect((await ask('text/html')).headers.get('vary')).toBe('Origin');
+    const page = await ask('text/html');
+    expect([page.status, page.headers.get('vary')]).toEqual([429, 'Origin, Accept']);
+    expect(page.headers.get('access-control-allow-origin')).toBe('http://localhost');
+    expect(page.headers.get('content-type')).toBe('text/html; charset=utf-8');
+    expect(await page.text()).toMatch(/^<!doctype html>/);
+    expect(caught).toEqual([]);
+    expect(await (await ask('*/*')).text()).toBe('filtered');
+    expect(caught).toHaveLength(1);
+  });
+
+  test('has the fields of a limiter that let the request pass before', async () => {
+    const several = [
+      RateLimit({ limiter: named('first', 9) }),
+      RateLimit({ limiter: named('second', 1) }),
+    ];
+    const app = await create(
+      {
+        imports: [
+          RateLimitModule.forRoot({ limiter: named('m'), identify: anna, negotiate: true }),
+        ],
+        controllers: [controller([], several)],
+      },
+      platform(),
+    );
+    const served = await listen(app);
+    open.push(served);
+    const ask = (): Promise<Response> => fetch(served.origin, { headers: { accept: 'text/html' } });
+    await ask();
+    const page = await ask();
+    expect(page.headers.get('content-type')).toBe('text/html; charset=utf-8');
+    expect(policiesOf(page)).toEqual(['first', 'second']);
+  });
+});
+
 describe('the limiters that decide about a route', () => {
   const to = (name: string): RateLimitRuleOptions => ({ limiter: named(name) });
   const rows: [

@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import type { ExecutionContext } from '@nestjs/common';
 import type { AddressSource } from '../../address/client-address.ts';
+import type { ReplyLike } from '../fastify-reply.ts';
 
 /** The common part of Express's and Fastify's requests. For the rest, name the framework's own type. */
 export interface NestRequest {
@@ -19,6 +20,8 @@ export interface HandlerCall {
   readonly request: unknown;
   /** Node's own response. Undefined if the answer is no HTTP response, or is not accessible. */
   readonly response: ServerResponse | undefined;
+  /** Fastify's reply to an HTTP request. */
+  readonly reply?: ReplyLike | undefined;
 }
 
 /**
@@ -48,9 +51,17 @@ export function readCall(context: ExecutionContext): HandlerCall {
     }
     default: {
       const [request, response] = context.getArgs<unknown[]>();
-      return { kind, request, response: responseOf(response) };
+      return { kind, request, response: responseOf(response), reply: replyOf(response) };
     }
   }
+}
+
+/** The platform's own reply, if it is Fastify's. */
+function replyOf(response: unknown): ReplyLike | undefined {
+  const { raw, serializer } = (response ?? {}) as Partial<ReplyLike>;
+  return raw !== undefined && typeof serializer === 'function'
+    ? (response as ReplyLike)
+    : undefined;
 }
 
 /** Express passes Node's response, Fastify a reply that wraps it; other `http` contexts may have none. */

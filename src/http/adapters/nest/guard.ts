@@ -5,7 +5,9 @@ import { optionError } from '../../../base/errors.ts';
 import type { RateLimiterError } from '../../../base/errors.ts';
 import type { Verdict } from '../../guard.ts';
 import type { HeaderFields } from '../../application-fields.ts';
-import { letPass, writeFields, writeFieldsOfError } from '../node-response.ts';
+import { isPage } from '../../refusal-page.ts';
+import { obey as obeyReply } from '../fastify-reply.ts';
+import { letPass, obey as obeyNode, writeFields, writeFieldsOfError } from '../node-response.ts';
 import { isUnanswered, whenEnded } from '../../request-end.ts';
 import { readCall } from './call.ts';
 import type { HandlerCall } from './call.ts';
@@ -42,8 +44,9 @@ export class RateLimitGuard implements CanActivate {
     const part = call.kind === 'http' ? undefined : context;
     for (const route of guards) {
       if (!(await this.#passes(route, call, part))) {
-        // The response was already sent, or the client has gone. Nest would answer with any result of this promise,
-        // and so end a response that other code is writing. A promise without references is garbage-collected.
+        // The response was already sent, here or elsewhere, or the client has gone. Nest would answer with any result
+        // of this promise, and so end a response that other code is writing. A promise without references is
+        // garbage-collected.
         return new Promise(() => {});
       }
     }
@@ -80,6 +83,10 @@ function obey(verdict: Verdict, { count }: RouteGuard, call: HandlerCall): boole
     if (own !== undefined) {
       if (!isUnanswered(own)) {
         return false;
+      }
+      if (isPage(verdict)) {
+        // An exception filter would wrap the text in JSON.
+        return call.reply === undefined ? obeyNode(verdict, own) : obeyReply(verdict, call.reply);
       }
       answerWith(verdict.headers, own);
     }
