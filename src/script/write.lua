@@ -1,12 +1,12 @@
 --[[
   The end of a script call: writes each changed key once, in one command with its TTL. If a write fails, every entry
-  that depends on it fails, and no other. Twin of the end of decide.ts.
+  that depends on it fails, and nothing else that it changed is written. Twin of the end of decide.ts.
 
   In:   what decide.lua leaves
   Uses: now, ttl_of, out, homes, alone, erased, first_change, entries, slot_of, fail, home_value, drop_state, asides
   Out:  the reply; on a replica, which decides nothing, an error instead
 ]]
-local failures = {} -- by slot: why the write failed
+local failures, done = {}, {} -- by slot: why it was not written; whether it was
 local any_failed, on_replica = false, nil
 
 local function write_string(slot, text, rests)
@@ -42,6 +42,28 @@ local function drop_forgotten(home)
   return found
 end
 
+-- Gives up a slot, and every other slot that an entry which depends on it may have changed. A server that is out of
+-- memory refuses to store, but still deletes: without this a refund would be kept in one home and lost in another.
+local function give_up(slot, failure)
+  if not first_change[slot] or failures[slot] or done[slot] then
+    return
+  end
+  failures[slot], any_failed = failure, true
+  for e = 1, #entries do
+    local entry = entries[e]
+    local mine, depends = { entry.record_slot }, entry.record_slot == slot
+    for l = 1, #entry.shape do
+      mine[#mine + 1] = slot_of(entry, l)
+      depends = depends or mine[#mine] == slot
+    end
+    for m = 1, depends and entry.at >= first_change[slot] and #mine or 0 do
+      if entry.at >= (first_change[mine[m]] or math.huge) then
+        give_up(mine[m], failure)
+      end
+    end
+  end
+end
+
 local function write(slot)
   local written, home = nil, homes[slot]
   if home then
@@ -53,25 +75,17 @@ local function write(slot)
     written = write_alone(slot, alone[slot])
   end
   if type(written) == 'table' and written.err then
-    failures[slot] = written.err
-    any_failed = true
+    give_up(slot, written.err)
     on_replica = on_replica or (string.find(written.err, 'READONLY', 1, true) and written.err)
   end
+  done[slot] = not failures[slot]
 end
 
 -- Writes records before states. A settlement whose record is missing would be charged again when it is retried.
 for e = 1, #entries do
-  local entry = entries[e]
-  local record = entry.record_slot
-  if record and first_change[record] then
-    if alone[record].changed then
-      write(record)
-    end
-    for l = 1, #entry.shape do
-      if first_change[slot_of(entry, l)] then
-        failures[slot_of(entry, l)] = failures[slot_of(entry, l)] or failures[record]
-      end
-    end
+  local record = entries[e].record_slot
+  if record and first_change[record] and not failures[record] and alone[record].changed then
+    write(record)
   end
 end
 
