@@ -10,7 +10,7 @@ import { fixedWindow, slidingWindow, tokenBucket } from './built.mjs';
  * @typedef {object} Asked a shape, by what it can be made again from
  * @property {Shape['verb']} verb
  * @property {number} units
- * @property {Pick<Shape['rules'][number], 'plan' | 'suffix' | 'id'>[]} rules
+ * @property {Pick<Shape['rules'][number], 'plan' | 'suffix' | 'id' | 'home' | 'units'>[]} rules
  */
 
 /** @param {Numbers} numbers */
@@ -22,7 +22,17 @@ export function limitOf({ algorithm, ...numbers }) {
 
 /** @param {Shape} shape @returns {Asked} */
 function askedBy({ verb, units, rules }) {
-  return { verb, units, rules: rules.map(({ plan, suffix, id }) => ({ plan, suffix, id })) };
+  return {
+    verb,
+    units,
+    rules: rules.map(({ plan, suffix, id, home, units: own }) => ({
+      plan,
+      suffix,
+      id,
+      ...(home === undefined ? {} : { home }),
+      ...(own === undefined ? {} : { units: own }),
+    })),
+  };
 }
 
 /** Numbers the shapes, and reports each new one. */

@@ -8,7 +8,7 @@ import type { Member, Phase, Task, Told } from './history.load.worker.mjs';
 import { count, total } from './history.replay.ts';
 import type { Counts } from './history.replay.ts';
 import { scriptThatNotes } from './history.script.ts';
-import { shapeAsked } from './history.shapes.ts';
+import { entriesTold, shapeAsked } from './history.shapes.ts';
 
 const worker = new URL('history.load.worker.mjs', import.meta.url);
 
@@ -225,10 +225,7 @@ export class LoadGroup {
         teller.shapes.push(shapeAsked(told[1]));
         break;
       case 'encoded':
-        this.known.set(
-          told[1],
-          told[2].map(([key, place]) => ({ key, shape: teller.shapes[place]! })),
-        );
+        this.known.set(told[1], entriesTold(told[2], teller.shapes));
         break;
       case 'answered':
         this.answered.push(told[1]);

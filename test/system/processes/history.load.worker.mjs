@@ -1,17 +1,17 @@
 // @ts-check
 import { openSync, readFileSync, writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { runAsWorker, slotOfKey, tagOfSlot } from '../../kit/servers/index.mjs';
-import { Shapes, limitOf } from './asked.mjs';
-import { RateLimiter, connectionOfClient, decideBatch } from './built.mjs';
+import { runAsWorker } from '../../kit/servers/index.mjs';
+import { limitOf } from './asked.mjs';
+import { RateLimiter, connectionOfClient } from './built.mjs';
 import { openDoor } from './clients.mjs';
+import { recordingScript } from './history.recorder.mjs';
 
 /**
  * A process that calls on while something is done to Redis, or to itself. All that it asks for and hears it writes to a
  * file at once, so that its history outlives it.
  *
  * @typedef {import('./asked.mjs').Numbers} Numbers
- * @typedef {import('../../../src/redis/connection/script.ts').Script<import('../../../src/stores/store.ts').Call>} Script
  *
  * @typedef {object} Member
  * @property {import('./clients.mjs').Door} door
@@ -27,13 +27,10 @@ import { openDoor } from './clients.mjs';
  *
  * @typedef {'common' | `scarce ${string}` | 'rest' | 'stop'} Phase `scarce` names an identity that is asked for, too
  *
- * @typedef {['shape', import('./asked.mjs').Asked]
- *   | ['encoded', string, [key: string, shape: number][]]
- *   | ['answered', string]
+ * @typedef {import('./history.recorder.mjs').ToldOfScript
  *   | ['issued', identity: string, units: number]
  *   | ['decided', identity: string, units: number, 'admitted' | 'refused' | 'degraded']
  *   | ['resting']} Told
- *   `encoded`: keys and arguments of a script call, and which calls they stand for; `answered`: the same with its reply
  */
 
 const EVERY_MS = 4;
@@ -48,37 +45,7 @@ await runAsWorker(
     /** @param {Told} told */
     const tell = (...told) => writeSync(file, `${JSON.stringify(told)}\n`);
 
-    const shapes = new Shapes((asked) => tell('shape', asked));
-    /** By the first call of each script call. @type {WeakMap<object, string>} */
-    const texts = new WeakMap();
-    /** @param {readonly object[]} calls @param {unknown} reply */
-    const hear = (calls, reply) => {
-      if (Array.isArray(reply)) tell('answered', `${texts.get(calls[0] ?? {})}|${reply.join(' ')}`);
-    };
-    /** @type {Script} */
-    const recording = {
-      source,
-      encode: (calls, from) => {
-        const { keys, args, taken } = decideBatch.encode(calls, from);
-        const mine = calls.slice(from, from + taken);
-        const text = `${keys.join(' ')}|${args.join(' ')}`;
-        texts.set(mine[0] ?? {}, text);
-        const asked = mine.map(
-          ({ key, shape }) => /** @type {[string, number]} */ ([key, shapes.placeOf(shape)]),
-        );
-        tell('encoded', text, asked);
-        return { keys, args: [...args, tagOfSlot(slotOfKey(keys[0] ?? ''))], taken };
-      },
-      settle: (calls, reply, sentAtMs) => {
-        hear(calls, reply);
-        decideBatch.settle(calls, reply, sentAtMs);
-      },
-      settleLate: (calls, reply) => {
-        hear(calls, reply);
-        decideBatch.settleLate?.(calls, reply);
-      },
-    };
-
+    const recording = recordingScript(source, tell);
     const client = await openDoor(member.door);
     // Limiters on one client share its connection, so the limiter's own calls use this script, too.
     connectionOfClient(client, recording);

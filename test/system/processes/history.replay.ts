@@ -16,9 +16,15 @@ export function total(counts: Counts): number {
   return [...counts.values()].reduce((sum, units) => sum + units, 0);
 }
 
-/** Replays a history from Redis on the twin, from empty state; returns the units admitted, by key. */
-export function replay(history: readonly string[], known: Known): Counts {
-  const kept = new Map<string, string>();
+/**
+ * Replays a history from Redis on the twin, from empty state; returns the units admitted, by key. `kept` takes what the
+ * twin stores, in which nothing expires.
+ */
+export function replay(
+  history: readonly string[],
+  known: Known,
+  kept: Map<string, string> = new Map(),
+): Counts {
   for (const line of history) {
     const { entries, values } = read(line, known);
     const twin = decide(entries, Number(values[0]), {
@@ -48,6 +54,75 @@ export function chargesOf(history: readonly string[], known: Known): Counts {
     }
   }
   return charged;
+}
+
+/** Units by home and limit: `<key> <id>`. */
+interface Held {
+  /** What each limit holds in the end. */
+  readonly units: ReadonlyMap<string, number>;
+  /** The most that it ever held. */
+  readonly most: ReadonlyMap<string, number>;
+}
+
+/**
+ * What each limit of each home holds according to the answers alone, where no unit comes back by itself and nothing
+ * expires: charges of `allow`, `reserve` and `add`, less refunds, and what `settle` makes of a reservation.
+ */
+export function heldAfter(history: readonly string[], known: Known): Held {
+  const units = new Map<string, number>();
+  const most = new Map<string, number>();
+  /** By record, what each limit holds for the reservation; undefined once it is settled. */
+  const reserved = new Map<string, number[] | undefined>();
+  for (const line of history) {
+    const { entries, values } = read(line, known);
+    let place = 1;
+    for (const entry of entries) {
+      const answer = values.slice(place, place + entry.shape.width).map(Number);
+      place += entry.shape.width;
+      entry.shape.rules.forEach(({ id, home = 0 }, i) => {
+        const name = `${entry.homes?.[home] ?? entry.key} ${id}`;
+        count(units, name, changeOf(entry, i, answer, reserved));
+        most.set(name, Math.max(most.get(name) ?? 0, units.get(name)!));
+      });
+      if (entry.shape.verb === 'settle' && answer[0]! >= 0) {
+        reserved.set(entry.record!, undefined);
+      }
+    }
+  }
+  return { units, most };
+}
+
+/** By how much an entry changes what its i-th limit holds. */
+function changeOf(
+  { shape, record = '', details = [] }: Entry,
+  i: number,
+  answer: readonly number[],
+  reserved: Map<string, number[] | undefined>,
+): number {
+  const { verb, rules, head, asks } = shape;
+  let at = head;
+  const passes = rules.every(({ plan }) => answer[(at += plan.width) - plan.width]! >= 0);
+  const asked = asks[i] ?? 0;
+  if (verb === 'refund') {
+    return details[i] === '-' ? 0 : -asked;
+  }
+  if (verb === 'settle') {
+    const before = reserved.get(record)?.[i];
+    return before === undefined || answer[0]! < 0 ? 0 : answer[2 * i]! - before;
+  }
+  if (
+    !['allow', 'reserve', 'add'].includes(verb) ||
+    !passes ||
+    (verb === 'add' && answer[0] !== 1)
+  ) {
+    return 0;
+  }
+  if (verb !== 'allow') {
+    const held = reserved.get(record) ?? rules.map(() => 0);
+    held[i]! += asked;
+    reserved.set(record, held);
+  }
+  return asked;
 }
 
 /** Microseconds on the clock of the server that decided. */

@@ -1,8 +1,9 @@
 import { fixedWindow, slidingWindow, tokenBucket } from 'distributed-rate-limiter';
 import type { Limit } from 'distributed-rate-limiter';
 import { makeShape } from '../../../src/script/call-shape.ts';
-import type { Shape } from '../../../src/script/call-shape.ts';
+import type { Entry, Shape } from '../../../src/script/call-shape.ts';
 import type { Asked } from './asked.mjs';
+import type { ToldCall } from './history.recorder.mjs';
 
 /** The driver asks a limit only for its twin and whether it is a shadow. Its numbers are in the plan. */
 const limitsByAlgorithm: Record<string, Limit> = {
@@ -27,4 +28,9 @@ export function shapeAsked(asked: Asked): Shape {
     shapes.set(name, shape);
   }
   return shape;
+}
+
+/** The calls of a script call that a process told of; `told` are its shapes, in order. */
+export function entriesTold(calls: readonly ToldCall[], told: readonly Shape[]): Entry[] {
+  return calls.map(([key, place, own]) => ({ key, shape: told[place]!, ...own }));
 }
