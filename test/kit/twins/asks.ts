@@ -53,14 +53,19 @@ export class CallBuilder {
 
   build(ask: Ask): Asked {
     const { verb, key, cost, by } = ask;
-    const limitsOfCall = by.map(({ spec }) => ({
-      rate: BigInt(spec.rate),
-      periodUs: BigInt(spec.periodMs) * 1_000n,
-      burst: BigInt(spec.burst),
-      maxDebt: BigInt(spec.maxDebt),
+    const rules = by.map(({ id, spec }) => ({
+      limit: {
+        kind: 'bucket' as const,
+        rate: BigInt(spec.rate),
+        periodUs: BigInt(spec.periodMs) * 1_000n,
+        burst: BigInt(spec.burst),
+        maxDebt: BigInt(spec.maxDebt),
+      },
+      home: key,
+      id,
+      cost: BigInt(cost),
     }));
-    const ids = by.map(({ id }) => id);
-    const call = { verb, cost: BigInt(cost), home: key, ids, limits: limitsOfCall };
+    const call = { verb, rules };
     return { ask, entry: { key, shape: this.#shapeOf(ask) }, call };
   }
 

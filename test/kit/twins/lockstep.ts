@@ -214,7 +214,7 @@ export class Lockstep {
     i: number,
     probed: Set<string>,
   ): void {
-    if (expected === 'reset') {
+    if (expected === 'done') {
       this.#agree(
         `answer ${i}`,
         answer,
@@ -349,7 +349,7 @@ function passing(entry: Entry, answer: Reply): number {
 function passingOracle(call: OracleCall, state: string, at: number): number {
   const oracle = new Oracle(false);
   if (state !== '') {
-    oracle.stored.set(call.home, { value: state, expiresAt: undefined });
+    oracle.stored.set(call.rules[0]!.home, { value: state, expiresAt: undefined });
   }
   const [answer] = oracle.decide([call], BigInt(at)).answers;
   return Array.isArray(answer) ? longestWait(answer.map(asVerdict)) : Number.NaN;
