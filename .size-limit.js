@@ -6,7 +6,7 @@
  * @type {Readonly<Record<string, { file: string, limit: string, external?: readonly string[], browser?: true }>>}
  */
 const budgets = {
-  '': { file: 'index', limit: '66 kB' },
+  '': { file: 'index', limit: '66.2 kB' },
   '/http': { file: 'http/index', limit: '74 kB' },
   '/node-http': { file: 'http/adapters/node-http', limit: '74 kB' },
   '/express': { file: 'http/adapters/express', limit: '74 kB' },
@@ -20,10 +20,10 @@ const budgets = {
     limit: '76.5 kB',
     external: ['@nestjs/common', '@nestjs/core'],
   },
-  '/limited': { file: 'limited/index', limit: '67 kB' },
+  '/limited': { file: 'limited/index', limit: '67.3 kB' },
   '/sync': { file: 'sync/index', limit: '61 kB' },
   // The contract suites.
-  '/testing': { file: 'testing/index', limit: '71.5 kB' },
+  '/testing': { file: 'testing/index', limit: '71.7 kB' },
   // Beside them nothing of the core.
   '/fetch': { file: 'fetch/index', limit: '8.5 kB', browser: true },
   '/log': { file: 'telemetry/log', limit: '4 kB' },
