@@ -5,7 +5,7 @@ import { parseArgs } from 'node:util';
 
 /**
  * The builds of this library to compare: the folder `dist`, or the folders given by `--dist`. Also parses the command's
- * other options.
+ * other options; `--only A,B` chooses the cases whose names contain one of these.
  *
  * @param {string} usage
  * @param {Record<string, number>} numbers options that are whole numbers, with what they usually are
@@ -14,6 +14,7 @@ export function readBuilds(usage, numbers) {
   const { values } = parseArgs({
     options: {
       dist: { type: 'string', multiple: true },
+      only: { type: 'string' },
       help: { type: 'boolean', short: 'h', default: false },
       ...Object.fromEntries(
         Object.keys(numbers).map((name) => [name, /** @type {const} */ ({ type: 'string' })]),
@@ -39,5 +40,8 @@ export function readBuilds(usage, numbers) {
     name: path.relative(process.cwd(), folder) || '.',
     url: pathToFileURL(path.resolve(folder)).href,
   }));
-  return { builds, counts };
+  const wanted = values.only?.split(',') ?? [''];
+  /** Whether `--only` names a part of this name. @param {string} name */
+  const isWanted = (name) => wanted.some((part) => name.includes(part));
+  return { builds, counts, isWanted };
 }

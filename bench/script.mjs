@@ -14,9 +14,10 @@ import { importInternal } from './internals.mjs';
 import { makeIdentities } from './identities.mjs';
 import { align, median } from './report.mjs';
 
-const { builds, counts } = readBuilds(
+const { builds, counts, isWanted } = readBuilds(
   `node bench/script.mjs [options]
   --dist DIR     a build to measure; may be given again (dist)
+  --only A,B     only the cases whose names contain one of these
   --rounds N     (15)
   --calls N      script calls of each turn (250)
   --identities N (100000)`,
@@ -40,7 +41,8 @@ const KEPT = 1_700;
  * @property {string} name
  * @property {(library: Library) => Limit[]} limits
  * @property {Verb} [verb] default: allow
- * @property {number} [identities] 1: all entries of a call are on one key
+ * @property {number} [identities] fewer than all: entries of a call share keys
+ * @property {number} [organizations] each entry has a second home, its organization's
  * @property {number} [entries] of a call
  * @property {'absent' | 'exhausted'} [state] of the keys; default: present and within the limit
  * @property {'first' | 'next'} [linear] the first of several cases with ever more limits, and those that follow it
@@ -50,7 +52,7 @@ const KEPT = 1_700;
 const slow = ({ tokenBucket }) => [tokenBucket(SLOW)];
 
 /** @type {readonly Case[]} */
-const cases = [
+const all = [
   { name: 'token bucket', limits: slow },
   { name: 'token bucket, absent keys', limits: slow, state: 'absent' },
   {
@@ -85,6 +87,28 @@ const cases = [
     limits: ({ concurrency }) => [concurrency({ max: 100_000, ttl: '24h' })],
     verb: 'acquire',
   },
+  {
+    name: 'token bucket, 28 of 128 keys again',
+    limits: slow,
+    identities: 100,
+  },
+  {
+    name: 'by user and by organization',
+    limits: ({ tokenBucket }) => [
+      tokenBucket({ name: 'user', by: ['org', 'user'], ...SLOW }),
+      tokenBucket({ name: 'org', by: 'org', ...SLOW }),
+    ],
+    organizations: 20,
+  },
+  {
+    name: 'by user and organization, with units',
+    limits: ({ tokenBucket, fixedWindow }) => [
+      tokenBucket({ name: 'calls', by: ['org', 'user'], ...SLOW }),
+      tokenBucket({ name: 'tokens', by: ['org', 'user'], unit: 'tokens', ...SLOW }),
+      fixedWindow({ name: 'budget', by: 'org', unit: 'tokens', rate: PLENTY, period: 'month' }),
+    ],
+    organizations: 20,
+  },
   // A shadow, so that one limit takes the same path through the script as several.
   { name: '1 limit', limits: buckets(1, true), linear: 'first' },
   { name: '2 limits', limits: buckets(2, true), linear: 'next' },
@@ -103,6 +127,7 @@ const cases = [
   { name: '1 key, 256 entries', limits: slow, identities: 1, entries: 256 },
   { name: '1 key, 1 entry', limits: slow, entries: 1 },
 ];
+const cases = all.filter(({ name }) => isWanted(name));
 
 /** @param {Error} error */
 function fail(error) {
@@ -141,10 +166,22 @@ async function prepare(url, namespace, measured) {
   /** @type {typeof import('../dist/stores/redis.js')} */
   const { decideBatch } = await import(`${url}/stores/redis.js`);
   const set = new LimitSet(namespace, limits(library), false);
-  const perCall = entries ?? KEYS_OF_A_CALL / set.limits.length;
+  const perCall = entries ?? Math.floor(KEYS_OF_A_CALL / set.limits.length);
   const oneKey = measured.identities === 1;
-  const distinct = oneKey ? ['hot'] : identities;
+  const distinct = oneKey ? ['hot'] : identities.slice(0, measured.identities);
+  const { organizations } = measured;
+  const units = set.limits.some(({ unit }) => unit !== undefined)
+    ? await importInternal(url, 'limiter/cost.js')
+    : undefined;
   await connection.command('SCRIPT', 'LOAD', decideBatch.source.text);
+
+  /** @param {string} prefix @param {string | undefined} identity @param {number} turn */
+  const homesOf = (prefix, identity, turn) => {
+    const key = `${prefix}${identity}`.padEnd(88, '0');
+    return organizations === undefined
+      ? { key }
+      : { key, homes: [key, `${prefix}org${turn % organizations}`.padEnd(88, '0')] };
+  };
 
   /**
    * @param {string} salt
@@ -153,12 +190,15 @@ async function prepare(url, namespace, measured) {
    * @param {number} size
    */
   const calls = function* (salt, asked, cost, size) {
-    const shape = set.shape(asked, cost);
+    const shape = set.shape(
+      asked,
+      units === undefined ? cost : new units.NamedCost({ calls: cost, tokens: cost }),
+    );
     let settled = 0;
     const settle = () => (settled += 1);
     for (let at = 0; ; at += size) {
       const batch = Array.from({ length: size }, (_, i) => ({
-        key: `${set.keyPrefix}${salt}${distinct[(at + i) % distinct.length]}`.padEnd(88, '0'),
+        ...homesOf(`${set.keyPrefix}${salt}`, distinct[(at + i) % distinct.length], at + i),
         shape,
         ...partOf(asked),
         timeoutMs: 0,

@@ -31,7 +31,7 @@ local recorded = { reserve = true, add = true, settle = true }
 
 local args, args_at, shapes = ARGV, 2, {}
 -- A path, which decides no cost of 0, stopped early: the same run, from the key at which it stopped.
-local left_over = #ARGV == 1 and { 'allow', '1', '0', '1', '1', '0', '1', '=t', 'token_bucket' } or ARGV[1] == 'home' and {}
+local left_over = #ARGV == 1 and { 'allow', '1', '0', '1', '1', '0', '1', '=t', 'token_bucket' } or string.find(ARGV[1], '^home') and {}
 if left_over then
   local times = ARGV[2]
   args = left_over

@@ -85,7 +85,7 @@ export interface Shape {
   readonly args: readonly string[];
   /** The argument that lone-path.lua reads; undefined if the shape is not of a lone token bucket. */
   readonly lonePath: string | undefined;
-  /** Whether home-path.lua decides it: an `allow` under limits whose states are all in the identity's home. */
+  /** Whether home-path.lua decides it: an `allow` under limits whose states are all in homes. */
   readonly homePath: boolean;
   /**
    * Number of integers in an answer before those of the limits: the units that `up_to` granted; whether the lease of
@@ -188,7 +188,6 @@ export function makeShape(
       verb === 'allow' &&
       charges &&
       rules[0]?.suffix === '' &&
-      keys.every(({ home }) => home === 0) &&
       rules.every(
         ({ limit, suffix, plan }) =>
           (suffix === '' && !isBeside(plan)) || limit.algorithm === 'block',

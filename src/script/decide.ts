@@ -44,8 +44,8 @@ function decideAllow(
   now: number,
   table: Table,
 ): (number | string)[] | undefined {
-  const { rules, homePath, keys } = shape;
-  if (!homePath || keys.length > 1) {
+  const { rules, homePath, isAtHome } = shape;
+  if (!homePath || !isAtHome) {
     return undefined;
   }
   const ids = shape.ids[0]!;

@@ -83,12 +83,21 @@ export function encodeCalls(
       keys.push(...keysOf(call));
     }
   }
-  if (runs.length === 0 && shape !== undefined && (groups === 1 || areDistinct(keys))) {
-    if (shape.lonePath !== undefined) {
+  if (shape?.homePath && shapes.length === 1) {
+    const isOneRun = runs.length === 0;
+    // Deciding without the driver saves more than reading some keys again costs.
+    const all = isOneRun ? keys : calls.slice(from, to).flatMap(keysOf);
+    const repeats = !isOneRun || (groups > 1 && !areDistinct(keys));
+    if (shape.lonePath !== undefined && !repeats) {
       return { keys, args: [`${shape.lonePath} ${times}`], taken: to - from };
     }
-    if (shape.homePath) {
-      return { keys, args: ['home', String(times), ...shape.args], taken: to - from };
+    if (all.length <= keys.length * 2) {
+      const path = repeats ? 'homes' : 'home';
+      return {
+        keys: all,
+        args: [path, String(isOneRun ? times : 1), ...shape.args],
+        taken: to - from,
+      };
     }
   }
   endRun();

@@ -70,13 +70,17 @@ interface Run {
   readonly times: number;
 }
 
-/** Reads arguments as lone-path.lua and decide.lua do. Supports shapes of one limit only. */
+/** Reads arguments as lone-path.lua, home-path.lua and decide.lua do. Supports shapes of one limit only. */
 function readArguments(args: readonly string[], keys: number): { shapes: Shape[]; runs: Run[] } {
   if (args.length === 1) {
     const numbers = args[0]!.split(' ');
     const times = Number(numbers.pop());
     const shape = makeShape('allow', 1, [ruleOf(numbers.map(Number))]);
     return { shapes: [shape], runs: [{ shape, groups: keys, times }] };
+  }
+  if (args[0]!.startsWith('home')) {
+    const [, times, ...shape] = args;
+    return readArguments(['1', ...shape, '1', String(keys), times!], keys);
   }
   let at = 0;
   const next = (): string => args[at++] ?? 'missing';

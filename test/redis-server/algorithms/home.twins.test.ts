@@ -127,6 +127,7 @@ describe('the states of an identity under several sets of limits', () => {
       const seen = {
         steps: 0,
         home: 0,
+        again: 0,
         several: 0,
         homes: 0,
         blocks: 0,
@@ -163,7 +164,7 @@ describe('the states of an identity under several sets of limits', () => {
             const reply = decide(taken, now, table);
             const writes = table.takeWrites();
             const theirs = await twin.lua.decide({ keys, args, entries: taken }, now);
-            expect({ ...theirs, writes: [...theirs.writes].sort() }).toEqual({ reply, writes });
+            expect({ ...theirs, writes: lastOfEachKey(theirs.writes) }).toEqual({ reply, writes });
             const aside = taken.map((entry) => ({
               ...entry,
               key: besides(entry.key),
@@ -174,7 +175,8 @@ describe('the states of an identity under several sets of limits', () => {
             expect({ reply: driver.reply, writes: named }).toEqual({ reply, writes });
 
             seen.steps += taken.length;
-            if (args[0] === 'home') {
+            if (args[0]!.startsWith('home')) {
+              seen.again += args[0] === 'homes' ? 1 : 0;
               seen.home += 1;
               seen.several += args[6] === '1' ? 0 : 1;
               seen.blocks += args[5] === '1' ? 0 : 1;
@@ -210,7 +212,7 @@ function anyEntries(
     // A batch that home-path.lua takes.
     const shape = shapes.of(mixes[number]!, number, 'allow', units, now);
     const times = random.pick([1, 1, 2, 5]);
-    const keys = random.shuffle(['a', '{t}:b', 'c']).slice(0, times === 1 ? random.int(1, 3) : 1);
+    const keys = random.list(1, times === 1 ? 4 : 1, () => random.pick(['a', '{t}:b', 'c']));
     return keys.flatMap((key) => {
       const homes = homesFrom(key);
       return Array.from({ length: times }, () => ({ key, homes, shape }));
@@ -234,6 +236,14 @@ function anyEntries(
     ]);
     return { key, homes: homesFrom(key), shape: shapes.of(mixes[which]!, which, verb, units, now) };
   });
+}
+
+/**
+ * home-path.lua may leave an entry to the driver after it has written one of its homes: here, not in production, a key is
+ * the first home of one entry and the second of another.
+ */
+function lastOfEachKey(writes: readonly string[]): string[] {
+  return [...new Map(writes.map((write) => [write.split(' ')[0], write])).values()].sort();
 }
 
 /** The key of a copy, whose hash tag stays one. */
