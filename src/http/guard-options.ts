@@ -1,4 +1,4 @@
-import type { AnyLimit } from '../algorithms/limit.ts';
+import type { AnyLimit, Limit } from '../algorithms/limit.ts';
 import type { GivenCost } from '../base/decision.ts';
 import { readCost } from '../limiter/cost.ts';
 import { readDuration } from '../base/duration.ts';
@@ -25,7 +25,7 @@ type OrPromise<T> = T | Promise<T>;
 
 /**
  * How a framework's requests are limited. `Request` is the object that the framework passes to its middleware; `By` is
- * the union of the parts that the limiter's limits count by.
+ * the union of the parts that the limiter's limits count by, and `Unit` that of their units.
  *
  * @example
  * const options: GuardOptions<IncomingMessage> = {
@@ -33,21 +33,32 @@ type OrPromise<T> = T | Promise<T>;
  *   cost: ({ url }) => (url === '/export' ? 10 : 1),
  * };
  */
-export interface GuardOptions<Request, By extends string = never> extends AddressOptions {
+export interface GuardOptions<
+  Request,
+  By extends string = never,
+  Unit extends string = never,
+> extends AddressOptions {
   /**
    * Returns the identity to limit. Default: the client's address, as set by `trustedProxies`, `forwardedHeader` and
    * `ipv6Prefix`. Required for limits that say `by`, which take named parts. For undefined, null or '' see `unidentified`. Any other value that is no identity, such as an
    * object, is refused with status 400 and one process warning. An error thrown here goes to the framework's error
    * handling.
    */
-  identify?: (request: Request) => OrPromise<IdentityOf<By> | undefined | null>;
-  /** Units that a request asks for; default 1. An error thrown here goes to the framework's error handling. */
-  cost?: GivenCost | ((request: Request) => OrPromise<GivenCost>);
+  identify?: (request: Request) => OrPromise<IdentityOf<NoInfer<By>> | undefined | null>;
+  /**
+   * Units that a request asks for; default 1. By name where limits have units: `{ tokens: 1200 }`. A cost that is no
+   * function is checked when the guard is made. An error thrown here goes to the framework's error handling.
+   */
+  cost?: GivenCost<NoInfer<Unit>> | ((request: Request) => OrPromise<GivenCost<NoInfer<Unit>>>);
   /**
    * Limits instead of the limiter's own, for a plan or a route. Make them once, not per request. `[]` is the plan
    * without a limit. If the function returns undefined, the limiter's own apply.
    */
-  limits?: readonly AnyLimit[] | ((request: Request) => OrPromise<readonly AnyLimit[] | undefined>);
+  limits?:
+    | readonly Limit<string, NoInfer<By>, NoInfer<Unit>>[]
+    | ((
+        request: Request,
+      ) => OrPromise<readonly Limit<string, NoInfer<By>, NoInfer<Unit>>[] | undefined>);
   /** Returns true for requests to let through without counting them. */
   skip?: (request: Request) => OrPromise<boolean>;
   /**
@@ -91,10 +102,30 @@ export interface GuardOptions<Request, By extends string = never> extends Addres
   partitionSecret?: string | Uint8Array;
 }
 
+/**
+ * Options of a guard over limits that may say `by`: `identify` is then required, because an address is no named part.
+ *
+ * @example
+ * const options: IdentifyingGuardOptions<IncomingMessage, 'org'> = {
+ *   identify: ({ headers }) => ({ org: String(headers['x-org']) }),
+ * };
+ */
+export interface IdentifyingGuardOptions<
+  Request,
+  By extends string,
+  Unit extends string = never,
+> extends GuardOptions<Request, By, Unit> {
+  identify: NonNullable<GuardOptions<Request, By>['identify']>;
+}
+
+/** Options of a guard over whatever limits. */
+export type AnyGuardOptions<Request> = GuardOptions<Request, string, string>;
+
 /** Checked options. */
 export interface GuardSettings<Request> {
   readonly identify: (request: Request) => OrPromise<unknown>;
-  readonly cost: GivenCost | ((request: Request) => OrPromise<GivenCost>);
+  /** Undefined: what a call asks for that gives no cost. */
+  readonly cost: GivenCost | undefined | ((request: Request) => OrPromise<GivenCost>);
   readonly limits:
     | readonly AnyLimit[]
     | undefined
@@ -116,13 +147,13 @@ const DAY_MS = 86_400_000;
 const MAX_HOLD_MS = 24 * DAY_MS;
 
 export function readGuardOptions<Request>(
-  options: GuardOptions<Request>,
+  options: AnyGuardOptions<Request>,
   addressOf: (request: Request) => AddressRequest | AddressSource,
 ): GuardSettings<Request> {
   const given = new GivenOptions(GUARD, options);
   const settings = {
     identify: readIdentify(given, addressOf),
-    cost: given.optional('cost', readCostOption, 1) as GuardSettings<Request>['cost'],
+    cost: given.optional('cost', readCostOption, undefined) as GuardSettings<Request>['cost'],
     limits: given.optional(
       'limits',
       readLimitsOption,
@@ -184,9 +215,9 @@ function readUnidentified(option: string, value: unknown): 'refuse' | 'pass' {
 
 /** Combines options of a part with those of the whole; the part's take precedence. */
 export function overrideGuardOptions<Request>(
-  whole: GuardOptions<Request>,
-  part: GuardOptions<Request>,
-): GuardOptions<Request> {
+  whole: AnyGuardOptions<Request>,
+  part: AnyGuardOptions<Request>,
+): AnyGuardOptions<Request> {
   const options = { ...whole, ...part };
   if (part.identify !== undefined) {
     for (const name of ADDRESS_OPTIONS) {

@@ -8,6 +8,7 @@ import { invalidOption } from '../base/errors.ts';
 import type { Identity } from '../base/identity.ts';
 import { faultUnder } from '../limiter/homes.ts';
 import { lendsPlaces } from '../limiter/limit-set.ts';
+import { checkCost } from '../limiter/limit-units.ts';
 import { Problems } from '../options/option-problems.ts';
 import { onWorkerd } from '../base/workerd.ts';
 import { acceptOf, formFor } from './accept.ts';
@@ -16,7 +17,12 @@ import type { AddressRequest, AddressSource } from './address/client-address.ts'
 import { noteCharge } from './counted-twice.ts';
 import { giveBackAfter } from './give-back.ts';
 import { readGuardOptions } from './guard-options.ts';
-import type { GuardOptions, GuardSettings } from './guard-options.ts';
+import type {
+  AnyGuardOptions,
+  GuardOptions,
+  GuardSettings,
+  IdentifyingGuardOptions,
+} from './guard-options.ts';
 import { retryAfterOf } from './headers.ts';
 import type { HeaderFields } from './application-fields.ts';
 import { Making } from './made-per-request.ts';
@@ -77,7 +83,8 @@ export interface Adapter<Request> {
  * a request and writes a verdict.
  *
  * @param addressOf returns a request's addresses for the default `identify`; not needed for Node's own requests
- * @throws {RateLimiterError} `ERR_INVALID_OPTION` for every misspelt or wrong option.
+ * @throws {RateLimiterError} `ERR_INVALID_OPTION` for every misspelt or wrong option; `ERR_INVALID_COST` for a `cost`
+ * that the limits do not count.
  * @example
  * const guard = createGuard<IncomingMessage>(limiter, { identify: (request) => request.headers['x-api-key'] });
  * const verdict = await guard.check(request);
@@ -85,25 +92,36 @@ export interface Adapter<Request> {
  */
 export function createGuard<Request, By extends string = never, Unit extends string = never>(
   limiter: RateLimiter<By, Unit> | RateLimiterOptions<By, Unit>,
-  options: GuardOptions<Request, By> = {},
-  addressOf: (request: Request) => AddressRequest | AddressSource = (request) =>
-    request as AddressRequest,
-): Guard<Request, By, Unit> {
-  const requestOf = (request: Request): unknown => request;
-  return makeGuard(limiter, options, { addressOf, requestOf, factory: createGuard });
+  options: IdentifyingGuardOptions<Request, By, Unit>,
+  addressOf?: (request: Request) => AddressRequest | AddressSource,
+): Guard<Request, By, Unit>;
+export function createGuard<Request, Unit extends string = never>(
+  limiter: RateLimiter<never, Unit> | RateLimiterOptions<never, Unit>,
+  options?: GuardOptions<Request, never, Unit>,
+  addressOf?: (request: Request) => AddressRequest | AddressSource,
+): Guard<Request, never, Unit>;
+export function createGuard(
+  limiter: object,
+  options: object = {},
+  addressOf: (request: never) => AddressRequest | AddressSource = (request) => request,
+): object {
+  return makeGuard<never>(limiter, options, { addressOf, requestOf: itself, factory: createGuard });
 }
 
-/** Makes a guard for an adapter of this package. */
+function itself(request: unknown): unknown {
+  return request;
+}
+
+/**
+ * Makes a guard for an adapter of this package, whose own types say of which limiter it is and that its options are
+ * for it.
+ */
 export function makeGuard<Request, By extends string = never, Unit extends string = never>(
-  limiter: RateLimiter<By, Unit> | RateLimiterOptions<By, Unit>,
-  options: GuardOptions<Request, By> | undefined,
+  limiter: object,
+  said: AnyGuardOptions<Request> | undefined,
   adapter: Adapter<Request>,
 ): Guard<Request, By, Unit> {
-  // The guard itself checks at run time which parts the limits count by.
-  const [given, said] = [limiter, options] as unknown as [
-    AnyLimiter | AnyLimiterOptions,
-    GuardOptions<Request> | undefined,
-  ];
+  const given = limiter as AnyLimiter | AnyLimiterOptions;
   const problems = new Problems('the guard and of its limiter');
   const settings = problems.attempt(() =>
     readGuardOptions(said === undefined ? {} : said, (request: Request) =>
@@ -113,18 +131,39 @@ export function makeGuard<Request, By extends string = never, Unit extends strin
   problems.attempt(() => checkLimiterOrOptions(given));
   problems.throwAll();
   const made = toLimiter(given);
-  if (said?.identify === undefined && made.limits[0]?.by !== undefined) {
+  try {
+    checkTogether(made, said, settings);
+  } catch (error) {
     if (made !== given) {
       void made.close();
     }
-    throw invalidOption(
-      'identify',
-      'given where limits say `by`',
-      undefined,
-      'Return the parts that they count by: (request) => ({ ip: … }).',
-    );
+    throw error;
   }
   return new LimiterGuard(made, settings, adapter) as unknown as Guard<Request, By, Unit>;
+}
+
+/** Reports options that would make every request fail under the limits of this limiter. */
+function checkTogether<Request>(
+  limiter: AnyLimiter,
+  said: AnyGuardOptions<Request> | undefined,
+  { cost, limits }: GuardSettings<Request>,
+): void {
+  const problems = new Problems('the guard');
+  problems.attempt(() => {
+    if (said?.identify === undefined && limiter.limits[0]?.by !== undefined) {
+      throw invalidOption(
+        'identify',
+        'given where limits say `by`',
+        undefined,
+        'Return the parts that they count by: (request) => ({ ip: … }).',
+      );
+    }
+  });
+  if (typeof cost !== 'function') {
+    const plan = typeof limits === 'function' ? 'unknown' : limits;
+    problems.attempt(() => checkCost('cost', cost, limiter.limits, plan));
+  }
+  problems.throwAll();
 }
 
 const UNCOUNTED: Pass = { pass: true, headers: [] };
@@ -134,12 +173,14 @@ class LimiterGuard<Request> {
   readonly #settings: GuardSettings<Request>;
   readonly #adapter: Adapter<Request>;
   readonly #making: Making | undefined;
+  readonly #hasUnits: boolean;
   readonly #warned = new Set<string>();
 
   constructor(limiter: AnyLimiter, settings: GuardSettings<Request>, adapter: Adapter<Request>) {
     this.limiter = limiter;
     this.#settings = settings;
     this.#adapter = adapter;
+    this.#hasUnits = limiter.limits.some(({ unit }) => unit !== undefined);
     // On workerd a guard on Redis has to be made for each request.
     this.#making = adapter.factory && !onWorkerd ? new Making(adapter.factory) : undefined;
   }
@@ -247,7 +288,7 @@ class LimiterGuard<Request> {
     });
   }
 
-  #costOf(request: Request): GivenCost | Promise<GivenCost> {
+  #costOf(request: Request): GivenCost | undefined | Promise<GivenCost> {
     const { cost } = this.#settings;
     return typeof cost === 'function' ? cost(request) : cost;
   }
@@ -261,18 +302,22 @@ class LimiterGuard<Request> {
 
   #decide(
     identity: Identity,
-    cost: GivenCost,
+    cost: GivenCost | undefined,
     limits: readonly AnyLimit[] | undefined,
     lending: boolean,
   ): Promise<Decision> {
-    const call = limits === undefined ? { cost } : { cost, limits };
-    if (lending) {
-      // A response may stream for longer than a lease lasts.
-      return this.limiter.acquire(identity, { ...call, heartbeat: true });
-    }
     // Passing options, even the usual ones, costs reading them.
-    return limits === undefined && cost === 1
-      ? this.limiter.allow(identity)
+    const isUsual = cost === undefined || (cost === 1 && !this.#hasUnits);
+    if (isUsual && limits === undefined && !lending) {
+      return this.limiter.allow(identity);
+    }
+    const call = {
+      ...(cost === undefined ? {} : { cost }),
+      ...(limits === undefined ? {} : { limits }),
+    };
+    return lending
+      ? // A response may stream for longer than a lease lasts.
+        this.limiter.acquire(identity, { ...call, heartbeat: true })
       : this.limiter.allow(identity, call);
   }
 

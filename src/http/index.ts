@@ -12,7 +12,7 @@ export type {
 export type { ForwardedHeader } from './address/forwarded.ts';
 export type { TrustedProxies } from './address/trusted-proxies.ts';
 export type { Guard, Pass, Refused, Verdict } from './guard.ts';
-export type { GuardOptions } from './guard-options.ts';
+export type { GuardOptions, IdentifyingGuardOptions } from './guard-options.ts';
 export type { Decided, HeaderContext, HeaderProfile } from './headers.ts';
 export type { HeaderFields } from './application-fields.ts';
 export type { OnRefused, RefusalResponse, Replacement } from './refusal.ts';

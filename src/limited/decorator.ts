@@ -10,10 +10,12 @@ export interface RateLimitDecoratorOptions<
   ToIdentify extends unknown[],
   ToCost extends unknown[],
   ToLimits extends unknown[],
-> extends Pick<LimitedOptions<This, []>, 'limiter' | 'wait' | 'heartbeat'> {
-  identify: LimitedOptions<This, ToIdentify>['identify'];
-  cost?: LimitedOptions<This, ToCost>['cost'];
-  limits?: LimitedOptions<This, ToLimits>['limits'];
+  By extends string = never,
+  Unit extends string = never,
+> extends Pick<LimitedOptions<This, [], By, Unit>, 'limiter' | 'wait' | 'heartbeat'> {
+  identify: LimitedOptions<This, ToIdentify, By, Unit>['identify'];
+  cost?: LimitedOptions<This, ToCost, By, Unit>['cost'];
+  limits?: LimitedOptions<This, ToLimits, By, Unit>['limits'];
 }
 
 type AtLeast<Args extends unknown[]> = [...Args, ...unknown[]];
@@ -24,7 +26,12 @@ type Method<This, Args extends unknown[], Result> = (this: This, ...args: Args) 
  * The result of `RateLimit`: a decorator of asynchronous methods that are called with at least `Args`, standard and
  * legacy.
  */
-export interface RateLimitDecorator<This, Args extends unknown[]> {
+export interface RateLimitDecorator<
+  This,
+  Args extends unknown[],
+  By extends string = never,
+  Unit extends string = never,
+> {
   /** As a standard decorator. */
   <Self extends This, Given extends Args, Result>(
     method: Method<Self, Given, Result>,
@@ -37,7 +44,7 @@ export interface RateLimitDecorator<This, Args extends unknown[]> {
     descriptor: TypedPropertyDescriptor<Method<Self, Given, Result>>,
   ): void;
   /** The limiter of the decorated method, shared by all instances. Close it here if it was made from options. */
-  readonly limiter: RateLimiter;
+  readonly limiter: RateLimiter<By, Unit>;
 }
 
 /**
@@ -57,10 +64,12 @@ export function RateLimit<
   ToIdentify extends unknown[] = [],
   ToCost extends unknown[] = [],
   ToLimits extends unknown[] = [],
+  By extends string = never,
+  Unit extends string = never,
 >(
-  options: RateLimitDecoratorOptions<This, ToIdentify, ToCost, ToLimits>,
-): RateLimitDecorator<This, AtLeast<ToIdentify> & AtLeast<ToCost> & AtLeast<ToLimits>> {
-  const gate = new Gate('RateLimit', options as LimitedOptions<unknown, unknown[]>);
+  options: RateLimitDecoratorOptions<This, ToIdentify, ToCost, ToLimits, By, Unit>,
+): RateLimitDecorator<This, AtLeast<ToIdentify> & AtLeast<ToCost> & AtLeast<ToLimits>, By, Unit> {
+  const gate = new Gate<unknown, unknown[]>('RateLimit', options);
   function decorate(
     decorated: unknown,
     context: unknown,
@@ -81,7 +90,7 @@ export function RateLimit<
     );
   }
   Object.defineProperty(decorate, 'limiter', { value: gate.limiter });
-  return decorate as RateLimitDecorator<This, never[]>;
+  return decorate as unknown as RateLimitDecorator<This, never[], By, Unit>;
 }
 
 function isMethod(value: unknown): value is (...args: unknown[]) => unknown {

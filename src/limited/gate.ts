@@ -1,10 +1,11 @@
 import type { RateLimiter } from '../limiter/rate-limiter.ts';
 import type { RateLimiterOptions } from '../limiter/limiter-options.ts';
 import type { AnyLimiter, AnyLimiterOptions } from '../limiter/limiter-or-options.ts';
-import type { AnyLimit } from '../algorithms/limit.ts';
+import type { Limit } from '../algorithms/limit.ts';
 import type { GivenCost } from '../base/decision.ts';
 import { readWaitOptions } from '../limiter/call-options.ts';
-import { readCost } from '../limiter/cost.ts';
+import { NamedCost, readCost, unitOf } from '../limiter/cost.ts';
+import { checkCost } from '../limiter/limit-units.ts';
 import type { AnyCallOptions, WaitOptions } from '../limiter/call-options.ts';
 import { invalidOption } from '../base/errors.ts';
 import { checkLimiterOrOptions, toLimiter } from '../limiter/limiter-or-options.ts';
@@ -30,7 +31,7 @@ type FromArguments<This, Args extends readonly unknown[], T> = (
 
 /**
  * The identity and cost of a call, and how to handle a refusal. An error that one of these functions throws rejects
- * the call. `By` is the union of the parts that the limiter's limits count by.
+ * the call. `By` is the union of the parts that the limiter's limits count by, and `Unit` that of their units.
  *
  * @example
  * const options: LimitedOptions<void, [userId: string, rows: string[]]> = {
@@ -39,24 +40,34 @@ type FromArguments<This, Args extends readonly unknown[], T> = (
  *   cost: (_, rows) => rows.length,
  * };
  */
-export interface LimitedOptions<This, Args extends readonly unknown[], By extends string = never> {
+export interface LimitedOptions<
+  This,
+  Args extends readonly unknown[],
+  By extends string = never,
+  Unit extends string = never,
+> {
   /**
    * A limiter, which stays yours to close, or the options of a new one, which is the `limiter` of the result: close
    * it there.
    */
-  limiter: RateLimiter<By> | RateLimiterOptions<By> | AnyLimiter | AnyLimiterOptions;
+  limiter: RateLimiter<By, Unit> | RateLimiterOptions<By, Unit>;
   /**
    * The identity to limit: the same for all calls, or a function of the call's arguments and `this`. Named parts where
    * limits say `by`.
    */
   identify: IdentityOf<NoInfer<By>> | FromArguments<This, Args, IdentityOf<NoInfer<By>>>;
-  /** Units that a call asks for: a whole number from 0, or a function of the call's arguments and `this`. Default 1. */
-  cost?: GivenCost | FromArguments<This, Args, GivenCost>;
+  /**
+   * Units that a call asks for: a whole number from 0, or a function of the call's arguments and `this`. Default 1. By
+   * name where limits have units: `{ tokens: 1200 }`.
+   */
+  cost?: GivenCost<NoInfer<Unit>> | FromArguments<This, Args, GivenCost<NoInfer<Unit>>>;
   /**
    * Limits instead of the limiter's own: an override, or a plan per call. Return the same array for the same plan, so
    * that it is checked once. `[]` is the plan without a limit. If the function returns undefined, the limiter's own apply.
    */
-  limits?: readonly AnyLimit[] | FromArguments<This, Args, readonly AnyLimit[] | undefined>;
+  limits?:
+    | readonly Limit<string, NoInfer<By>, NoInfer<Unit>>[]
+    | FromArguments<This, Args, readonly Limit<string, NoInfer<By>, NoInfer<Unit>>[] | undefined>;
   /**
    * Whether a call waits for its turn, like `limiter.wait`, instead of being refused; `true` waits without bound. Not
    * under a concurrency limit. Default false.
@@ -66,17 +77,20 @@ export interface LimitedOptions<This, Args extends readonly unknown[], By extend
   heartbeat?: boolean;
 }
 
+/** Options of whatever limits. */
+type AnyOptions<This, Args extends readonly unknown[]> = LimitedOptions<This, Args, string, string>;
+
 /** Guards a function: lets a call pass, or throws. */
 export class Gate<This, Args extends readonly unknown[]> {
   readonly limiter: AnyLimiter;
-  readonly #identify: LimitedOptions<This, Args>['identify'];
-  readonly #cost: LimitedOptions<This, Args>['cost'];
-  readonly #limits: LimitedOptions<This, Args>['limits'];
+  readonly #identify: AnyOptions<This, Args>['identify'];
+  readonly #cost: AnyOptions<This, Args>['cost'];
+  readonly #limits: AnyOptions<This, Args>['limits'];
   readonly #wait: WaitBounds | undefined;
   readonly #heartbeat: boolean;
 
   /** `where` names the object of options, for errors. */
-  constructor(where: string, options: LimitedOptions<This, Args>) {
+  constructor(where: string, options: object) {
     const given = new GivenOptions(limitedOptions(where), options);
     this.#identify = given.required('identify', readIdentify);
     this.#cost = given.optional('cost', readCostOption, undefined);
@@ -86,7 +100,14 @@ export class Gate<This, Args extends readonly unknown[]> {
     const limiter = given.required('limiter', readLimiter);
     given.end();
     this.limiter = toLimiter(limiter);
-    this.#checkTogether();
+    try {
+      this.#checkTogether();
+    } catch (error) {
+      if (this.limiter !== limiter) {
+        void this.limiter.close();
+      }
+      throw error;
+    }
   }
 
   /** Resolves to the lease of a call that passes, if a limit lends places. */
@@ -130,10 +151,17 @@ export class Gate<This, Args extends readonly unknown[]> {
 
   /** Reports mistakes that would make every call fail. */
   #checkTogether(): void {
-    if (typeof this.#limits === 'function') {
+    const given = this.#limits;
+    const cost = this.#cost;
+    const own = this.limiter.limits;
+    const asked =
+      typeof cost === 'function'
+        ? undefined
+        : checkCost('cost', cost, own, typeof given === 'function' ? 'unknown' : given);
+    if (typeof given === 'function') {
       return;
     }
-    const limits = this.#limits ?? this.limiter.limits;
+    const limits = given ?? own;
     if (typeof this.#identify !== 'function') {
       const fault = faultUnder(this.limiter.limits, limits, this.#identify);
       if (fault !== undefined) {
@@ -152,15 +180,26 @@ export class Gate<This, Args extends readonly unknown[]> {
         'It renews leases. Add concurrency({ max, ttl }), or leave it out.',
       );
     }
-    const maxCost = maxCostOf(limits);
-    if (typeof this.#cost === 'number' && maxCost > 0 && this.#cost > maxCost) {
-      throw invalidOption(
-        'cost',
-        `at most ${maxCost}, which is all that can ever pass at once`,
-        this.#cost,
-        'Ask for less, or raise the limit.',
-      );
+    if (asked instanceof NamedCost) {
+      for (const [unit, units] of Object.entries(asked.byName)) {
+        const counting = limits.filter((limit) => unitOf(limit) === unit);
+        checkPossible(`cost.${unit}`, units, maxCostOf(counting));
+      }
+    } else if (asked !== undefined) {
+      checkPossible('cost', asked, maxCostOf(limits));
     }
+  }
+}
+
+/** A limit of nothing refuses every call on purpose. */
+function checkPossible(option: string, units: number, maxCost: number): void {
+  if (maxCost > 0 && units > maxCost) {
+    throw invalidOption(
+      option,
+      `at most ${maxCost}, which is all that can ever pass at once`,
+      units,
+      'Ask for less, or raise the limit.',
+    );
   }
 }
 

@@ -9,10 +9,11 @@ export interface LimitedFunction<
   Args extends readonly unknown[],
   Result,
   By extends string = never,
+  Unit extends string = never,
 > {
   (this: This, ...args: Args): Promise<Awaited<Result>>;
   /** The function's limiter. Close it here if it was made from options. */
-  readonly limiter: RateLimiter<By>;
+  readonly limiter: RateLimiter<By, Unit>;
 }
 
 /**
@@ -41,16 +42,21 @@ type Settled<T> = [T][T extends unknown ? 0 : never];
  *   wait: { timeoutMs: 30_000 },
  * });
  */
-export function limited<This, Args extends unknown[], Result, By extends string = never>(
+export function limited<
+  This,
+  Args extends unknown[],
+  Result,
+  By extends string = never,
+  Unit extends string = never,
+>(
   fn: (this: This, ...args: Args) => Result,
-  options: LimitedOptions<Settled<This>, Settled<Args>, By>,
-): LimitedFunction<This, Args, Result, NoInfer<By>> {
+  options: LimitedOptions<Settled<This>, Settled<Args>, By, Unit>,
+): LimitedFunction<This, Args, Result, NoInfer<By>, NoInfer<Unit>> {
   if (typeof fn !== 'function') {
     throw invalidOption('fn', 'a function', fn, 'Pass the function to be limited.');
   }
-  // The gate checks at run time which parts the limits count by.
-  const gate = new Gate('limited', options as unknown as LimitedOptions<This, Args>);
-  return behind(gate, fn) as unknown as LimitedFunction<This, Args, Result, By>;
+  const gate = new Gate<This, Args>('limited', options);
+  return behind(gate, fn) as unknown as LimitedFunction<This, Args, Result, By, Unit>;
 }
 
 /** Wraps a function with an existing gate. */

@@ -1,5 +1,5 @@
 import { CALLS } from '../algorithms/limit.ts';
-import type { Limit } from '../algorithms/limit.ts';
+import type { AnyLimit } from '../algorithms/limit.ts';
 import type { Cost } from '../base/decision.ts';
 import { optionError, show } from '../base/errors.ts';
 import type { RateLimiterError } from '../base/errors.ts';
@@ -39,7 +39,7 @@ export class NamedCost {
 export type Asked = number | NamedCost;
 
 /** What a limit counts in a limiter with units. */
-export function unitOf({ unit }: Limit): string {
+export function unitOf({ unit }: AnyLimit): string {
   return unit ?? CALLS;
 }
 

@@ -3,29 +3,19 @@ import { Concurrency } from '../algorithms/concurrency.ts';
 import { currentShape, planningTime, makeShape } from '../script/call-shape.ts';
 import type { Rule, Shape, Verb } from '../script/call-shape.ts';
 import { readSettled, readSettledByLimit } from '../script/read-answer.ts';
-import { CALLS, DEFAULT_LIMIT_NAME } from '../algorithms/limit.ts';
+import { DEFAULT_LIMIT_NAME } from '../algorithms/limit.ts';
 import type { AnyLimit, Limit } from '../algorithms/limit.ts';
 import { systemClock } from '../base/clock.ts';
 import type { Clock } from '../base/clock.ts';
 import { LimiterCounts } from '../observe/limiter-counts.ts';
 import type { LimitCounts } from '../observe/limit-counts.ts';
-import {
-  checkNames,
-  costOf,
-  costOfOne,
-  example,
-  invalidCost,
-  isByName,
-  namesNothing,
-  NamedCost,
-  readCost,
-  readNumber,
-  unitOf,
-} from './cost.ts';
-import type { Asked, UnitsByName } from './cost.ts';
+import { costOf, costOfOne, unitOf } from './cost.ts';
+import type { Asked } from './cost.ts';
+import { askedOf, LimitUnits } from './limit-units.ts';
+import type { AskOptions } from './limit-units.ts';
 import type { Cost, ImpossibleDecision } from '../base/decision.ts';
 import { makeImpossibleDecision } from './make-decision.ts';
-import { RateLimiterError, show } from '../base/errors.ts';
+import { RateLimiterError } from '../base/errors.ts';
 import { digestIdentity, namesOfParts, readNamedParts } from '../base/identity.ts';
 import type { AnyIdentity, Identity } from '../base/identity.ts';
 import {
@@ -71,10 +61,7 @@ export class LimitSet {
   readonly maxCost: number;
   /** Whether calls give their cost by name: the limiter's limits, or the call's, have units. */
   readonly hasUnits: boolean;
-  /** What these limits count. */
-  readonly #counted: ReadonlySet<string>;
-  /** The units that a cost may name: those of the limiter's limits and of the call's. */
-  readonly #units: ReadonlySet<string>;
+  readonly #units: LimitUnits;
   /** The lease times of its concurrency limits, in milliseconds; empty if it has none. */
   readonly ttlsMs: readonly number[];
   /** `ttlsMs` without shadow limits. */
@@ -140,9 +127,8 @@ export class LimitSet {
       kept === undefined
         ? [...new Set([...partsOf(this.limits), ...(own === undefined ? [] : own.#parts)])].sort()
         : own!.#parts;
-    this.hasUnits = own?.hasUnits === true || this.limits.some(({ unit }) => unit !== undefined);
-    this.#counted = new Set(this.limits.map(unitOf));
-    this.#units = new Set([CALLS, ...(own?.limits ?? []).map(unitOf), ...this.#counted]);
+    this.#units = new LimitUnits(this.limits, own === undefined ? undefined : own.#units);
+    this.hasUnits = this.#units.hasUnits;
     this.#counts = this.limits.map((limit) =>
       counts.limit(
         limit.name,
@@ -252,50 +238,12 @@ export class LimitSet {
   }
 
   /**
-   * Reads a cost under these limits. Undefined is the cost of a call that gives none.
+   * Reads a cost under these limits, as `LimitUnits` does.
    *
-   * @throws {RateLimiterError} `ERR_INVALID_COST` for a number where limits have units, names where none has; for units
-   * that no limit counts; for a cost that asks no enforced limit for anything
+   * @throws {RateLimiterError} `ERR_INVALID_COST`
    */
-  ask(
-    option: string,
-    given: unknown,
-    { calls = 1, mayAskNothing = false, most }: AskOptions = {},
-  ): Asked {
-    if (!this.hasUnits) {
-      if (isByName(given)) {
-        throw namesNothing(option, given);
-      }
-      return given === undefined && calls === 1 ? 1 : readNumber(option, given, most);
-    }
-    const cost = given === undefined && calls === 1 ? {} : readCost(option, given, most);
-    const mine = this.#counted;
-    if (cost === 0) {
-      return new NamedCost(Object.fromEntries([...mine].map((unit) => [unit, 0])));
-    }
-    if (typeof cost === 'number') {
-      throw invalidCost(
-        option,
-        'name the units that limits count',
-        `got ${show(cost)}`,
-        `Write ${example(mine)}.`,
-      );
-    }
-    checkNames(option, cost, this.#units);
-    const asksOne = calls === 1 && !Object.hasOwn(cost, CALLS);
-    const byName: UnitsByName = asksOne && mine.has(CALLS) ? { [CALLS]: 1, ...cost } : { ...cost };
-    const asked = new NamedCost(byName);
-    const mayAsk = mayAskNothing || this.isPlanWithoutLimit || (!asksOne && asked.isNothing);
-    if (!mayAsk && !this.#consults(asked)) {
-      const got = Object.keys(byName).join(', ');
-      throw invalidCost(
-        option,
-        'ask at least one enforced limit',
-        `got ${got === '' ? 'no unit' : show(got)}`,
-        `The limits of this call count ${[...mine].join(', ')}: write ${example(mine)}.`,
-      );
-    }
-    return asked;
+  ask(option: string, given: unknown, how?: AskOptions): Asked {
+    return this.#units.ask(option, given, how);
   }
 
   /**
@@ -307,34 +255,17 @@ export class LimitSet {
     if (
       this !== given &&
       typeof asked !== 'number' &&
-      given.#consults(asked) &&
-      !this.#consults(asked)
+      given.#units.consults(asked) &&
+      !this.#units.consults(asked)
     ) {
       throw nothingConsulted();
     }
   }
 
-  /** Whether an enforced limit is asked; where all are shadows, whether any is. */
-  #consults(asked: NamedCost): boolean {
-    const enforced = this.limits.filter(({ shadow }) => !shadow);
-    return (enforced.length === 0 ? this.limits : enforced).some(
-      (limit) => this.#askedOf(limit, asked) !== undefined,
-    );
-  }
-
-  /** Units that a call asks for under this limit; undefined if it does not ask it. */
-  #askedOf(limit: Limit, asked: Asked): number | undefined {
-    if (typeof asked === 'number') {
-      return asked;
-    }
-    // A lease takes one place, whatever the cost.
-    return asked.of(unitOf(limit)) ?? (limit.twin.lending === undefined ? undefined : 0);
-  }
-
   /** The units of each limit, null for a limit that is not asked; the number itself where no limit has a unit. */
   unitsOf(asked: Asked): number | readonly (number | null)[] {
     return this.hasUnits
-      ? this.limits.map((limit) => this.#askedOf(limit, asked) ?? null)
+      ? this.limits.map((limit) => askedOf(limit, asked) ?? null)
       : (asked as number);
   }
 
@@ -369,7 +300,7 @@ export class LimitSet {
       !this.#blocks &&
       (this.isPlanWithoutLimit ||
         (typeof asked !== 'number' &&
-          this.limits.every((limit) => this.#askedOf(limit, asked) === undefined)))
+          this.limits.every((limit) => askedOf(limit, asked) === undefined)))
     );
   }
 
@@ -377,18 +308,16 @@ export class LimitSet {
   isImpossible(asked: Asked): boolean {
     return typeof asked === 'number'
       ? asked > this.maxCost
-      : this.limits.some(
-          (limit) => !limit.shadow && exceeds(limit, this.#askedOf(limit, asked) ?? 0),
-        );
+      : this.limits.some((limit) => !limit.shadow && exceeds(limit, askedOf(limit, asked) ?? 0));
   }
 
   /** The decision on a cost that some limit never lets pass. */
   impossible(asked: Asked): ImpossibleDecision {
     const limits = this.limits
-      .filter((limit) => this.#askedOf(limit, asked) !== undefined)
+      .filter((limit) => askedOf(limit, asked) !== undefined)
       .map((limit) => ({
         limit,
-        refused: exceeds(limit, this.#askedOf(limit, asked)!),
+        refused: exceeds(limit, askedOf(limit, asked)!),
         ...(this.hasUnits ? { unit: unitOf(limit) } : {}),
       }));
     return makeImpossibleDecision(limits, costOf(asked), this.#maxCost());
@@ -398,7 +327,7 @@ export class LimitSet {
     if (!this.hasUnits) {
       return this.maxCost;
     }
-    const greatest = [...this.#counted].map((unit) => [
+    const greatest = [...this.#units.counted].map((unit) => [
       unit,
       maxCostOf(this.limits.filter((limit) => unitOf(limit) === unit)),
     ]);
@@ -430,7 +359,7 @@ export class LimitSet {
     const asks: (number | null)[] = [];
     const blockRules: Rule[] = [];
     for (const [i, limit] of this.limits.entries()) {
-      const units = this.#askedOf(limit, asked);
+      const units = askedOf(limit, asked);
       // All limits are in a reservation's record, so that it can be settled in any unit.
       if (ofLease ? limit.twin.lending === undefined : units === undefined && !ofReservation) {
         continue;
@@ -469,16 +398,6 @@ function notOfAHome(homes: readonly HomeBy[]): RateLimiterError {
     'ERR_INVALID_IDENTITY',
     `\`identity\` must have exactly the parts that some limit counts by, none of them null: ${forms.join(' or ')}. Pass those of the counters that are meant.`,
   );
-}
-
-/** How a verb reads its cost. */
-interface AskOptions {
-  /** How many calls a cost by name asks for if it does not say; 0 for verbs that need a cost. Default 1. */
-  readonly calls?: 0 | 1;
-  /** Whether units that no limit of the call counts will do. Default false. */
-  readonly mayAskNothing?: boolean;
-  /** The most units of one kind. */
-  readonly most?: number;
 }
 
 /** Verbs that decide about a cost. */

@@ -60,7 +60,7 @@ export interface Hooks<By extends string = never> {
   onError?: (error: StoreError) => void;
 }
 
-interface CommonOptions<By extends string> extends Hooks<NoInfer<By>> {
+export interface CommonOptions<By extends string> extends Hooks<NoInfer<By>> {
   /**
    * Prefix of all keys: `[A-Za-z0-9._/-]{1,64}`. Limiters with the same namespace share state. Default
    * `'rate-limit'`.
@@ -84,7 +84,7 @@ interface CommonOptions<By extends string> extends Hooks<NoInfer<By>> {
   hashSecret?: string | Uint8Array | undefined;
 }
 
-interface OnRedis {
+export interface OnRedis {
   /**
    * A URL (`redis://`, `rediss://` for TLS, or `unix://` and a path) or a client that you already have. A URL is
    * connected to on first use, by ioredis or else node-redis, whichever is installed. The type accepts undefined for
@@ -170,7 +170,15 @@ interface OneConcurrency extends Unnamed<ConcurrencyOptions> {
   limits?: never;
 }
 
-interface SeveralLimits<By extends string, Unit extends string> {
+/** Options of a limiter with one limit, given as numbers. */
+export type OneLimit =
+  | OneTokenBucket
+  | OneSlidingWindow
+  | OneSlidingWindowLog
+  | OneFixedWindow
+  | OneConcurrency;
+
+export interface SeveralLimits<By extends string, Unit extends string> {
   /** From 1 to 16 limits that govern every call together: it passes all of them, or is charged under none. */
   limits: readonly Limit<string, By, Unit>[];
   rate?: never;
@@ -194,16 +202,7 @@ interface SeveralLimits<By extends string, Unit extends string> {
 export type RateLimiterOptions<
   By extends string = never,
   Unit extends string = never,
-> = CommonOptions<By> &
-  (OnRedis | InMemory) &
-  (
-    | OneTokenBucket
-    | OneSlidingWindow
-    | OneSlidingWindowLog
-    | OneFixedWindow
-    | OneConcurrency
-    | SeveralLimits<By, Unit>
-  );
+> = CommonOptions<By> & (OnRedis | InMemory) & (OneLimit | SeveralLimits<By, Unit>);
 
 /** Checked options, and everything derived from them. */
 export interface Settings {

@@ -24,6 +24,11 @@ export type AnyLimiterOptions =
   | RateLimiterOptions<never, string>
   | RateLimiterOptions<string, string>;
 
+/** A limiter of these parts and units, or the options of one; any, where they are not known. */
+export type LimiterOrOptions<By extends string, Unit extends string> = string extends By | Unit
+  ? AnyLimiter | AnyLimiterOptions
+  : RateLimiter<By, Unit> | RateLimiterOptions<By, Unit>;
+
 /** Returns the given limiter, or makes one of the given options. */
 export function toLimiter(given: AnyLimiter | AnyLimiterOptions): AnyLimiter {
   return isLimiter(given) ? given : new RateLimiter(given as RateLimiterOptions<never, string>);

@@ -357,6 +357,5 @@ export class RateLimiter<By extends string = never, Unit extends string = never>
  * const limits = [tokenBucket({ by: 'org', rate: 600, period: '1m' })];
  * class Api { constructor(readonly limiter: LimiterOf<typeof limits>) {} }
  */
-export type LimiterOf<Limits extends readonly Limit<string, string>[]> = RateLimiter<
-  Limits[number] extends Limit<string, infer By> ? By : never
->;
+export type LimiterOf<Limits extends readonly Limit<string, string, string>[]> =
+  Limits[number] extends Limit<string, infer By, infer Unit> ? RateLimiter<By, Unit> : never;

@@ -2,7 +2,7 @@ import type { MessagePort } from 'node:worker_threads';
 import type { Cost, Decision } from '../base/decision.ts';
 import { RateLimiterError, StoreError } from '../base/errors.ts';
 import type { ErrorCode, StoreFailure } from '../base/errors.ts';
-import type { Identity } from '../base/identity.ts';
+import type { AnyIdentity } from '../base/identity.ts';
 import type { PlainOptions } from './options.ts';
 
 /** The worker's initial data. */
@@ -21,7 +21,8 @@ export const ENDED = 1;
 /** A call for the worker. */
 export interface Question {
   readonly verb: 'allow' | 'peek' | 'reset' | 'close';
-  readonly identity: Identity;
+  /** Of primitive values, which a structured clone keeps as they are. */
+  readonly identity: AnyIdentity;
   readonly cost: Cost | undefined;
 }
 

@@ -1,6 +1,6 @@
 import type { ConcurrencyOptions } from '../algorithms/concurrency.ts';
 import type { FixedWindowOptions } from '../algorithms/fixed-window.ts';
-import type { Limit } from '../algorithms/limit.ts';
+import type { AnyLimit } from '../algorithms/limit.ts';
 import type { AlgorithmName } from '../base/decision.ts';
 import type { SlidingWindowOptions } from '../algorithms/sliding-window.ts';
 import type { SlidingWindowLogOptions } from '../algorithms/sliding-window-log.ts';
@@ -8,19 +8,26 @@ import type { TokenBucketOptions } from '../algorithms/token-bucket.ts';
 import { invalidOption } from '../base/errors.ts';
 import { checkCount } from '../limiter/read-limits.ts';
 import { checkLimiterOptions, FACTORIES, readLimiterOptions } from '../limiter/limiter-options.ts';
-import type { RateLimiterOptions, Settings } from '../limiter/limiter-options.ts';
+import type {
+  CommonOptions,
+  OneLimit,
+  OnRedis,
+  RateLimiterOptions,
+  SeveralLimits,
+  Settings,
+} from '../limiter/limiter-options.ts';
 import { readable, readOneOf } from '../options/read-options.ts';
 import { Problems } from '../options/option-problems.ts';
 
 /** One limit as plain numbers, because a limit made by `tokenBucket(…)` cannot be sent to another thread. */
-export type PlainLimit =
-  | ({ algorithm?: 'token_bucket' } & TokenBucketOptions<string>)
-  | ({ algorithm: 'sliding_window' } & SlidingWindowOptions<string>)
-  | ({ algorithm: 'sliding_window_log' } & SlidingWindowLogOptions<string>)
-  | ({ algorithm: 'fixed_window' } & FixedWindowOptions<string>)
-  | ({ algorithm: 'concurrency' } & ConcurrencyOptions);
+export type PlainLimit<By extends string = string, Unit extends string = string> =
+  | ({ algorithm?: 'token_bucket' } & TokenBucketOptions<By, Unit>)
+  | ({ algorithm: 'sliding_window' } & SlidingWindowOptions<By, Unit>)
+  | ({ algorithm: 'sliding_window_log' } & SlidingWindowLogOptions<By, Unit>)
+  | ({ algorithm: 'fixed_window' } & FixedWindowOptions<By, Unit>)
+  | ({ algorithm: 'concurrency' } & ConcurrencyOptions<By>);
 
-interface ByUrl {
+interface ByUrl extends Omit<OnRedis, 'redis' | 'maxInFlight'> {
   /**
    * A URL: `redis://`, `rediss://` (TLS) or `unix://` and a path; a client cannot be sent to another thread. The type
    * accepts undefined for `process.env.REDIS_URL`; if it is not set, the constructor throws `ERR_INVALID_OPTION`.
@@ -28,16 +35,18 @@ interface ByUrl {
   redis: string | undefined;
 }
 
-/** Maps each variant of the limiter's options: by URL, with limits as plain numbers, and one call at a time. */
-type Plain<Options> = Options extends { store: object }
-  ? never
-  : Options extends { limits: readonly Limit[] }
-    ? Omit<Options, 'redis' | 'limits' | 'maxInFlight'> & ByUrl & { limits: readonly PlainLimit[] }
-    : Omit<Options, 'redis' | 'maxInFlight'> & ByUrl;
+interface SeveralPlainLimits<By extends string, Unit extends string> extends Omit<
+  SeveralLimits<By, Unit>,
+  'limits'
+> {
+  /** From 1 to 16 limits that govern every call together: it passes all of them, or is charged under none. */
+  limits: readonly PlainLimit<By, Unit>[];
+}
 
 /**
  * Options of a `RateLimiterSync`: a `RateLimiter`'s, with a URL, and limits as numbers. Hooks are called in the
- * calling thread, before the call returns.
+ * calling thread, before the call returns. `By` is the union of the parts that its limits count by, and `Unit` that of
+ * their units.
  *
  * @example
  * const options: RateLimiterSyncOptions = {
@@ -48,7 +57,10 @@ type Plain<Options> = Options extends { store: object }
  *   ],
  * };
  */
-export type RateLimiterSyncOptions = Plain<RateLimiterOptions>;
+export type RateLimiterSyncOptions<
+  By extends string = never,
+  Unit extends string = never,
+> = CommonOptions<By> & ByUrl & (OneLimit | SeveralPlainLimits<By, Unit>);
 
 /** Options in the form that is sent to the other thread. */
 export type PlainOptions = Readonly<Record<string, unknown>>;
@@ -136,7 +148,7 @@ function readNumbers(limits: unknown): readonly object[] {
   });
 }
 
-function makeLimit({ algorithm = 'token_bucket', ...numbers }: Record<string, unknown>): Limit {
+function makeLimit({ algorithm = 'token_bucket', ...numbers }: Record<string, unknown>): AnyLimit {
   const known = Object.keys(FACTORIES) as AlgorithmName[];
   return FACTORIES[readOneOf('algorithm', algorithm, known)](numbers as never);
 }

@@ -1,12 +1,11 @@
 import { makeDegradedDecision } from '../limiter/make-decision.ts';
-import type { Decision } from '../base/decision.ts';
+import type { Cost, Decision } from '../base/decision.ts';
 import { RateLimiterError, StoreError } from '../base/errors.ts';
 import { HookCaller } from '../limiter/hooks.ts';
-import { digestIdentity } from '../base/identity.ts';
-import type { Identity } from '../base/identity.ts';
+import type { AnyIdentity, CounterOf, IdentityOf, IdentityParts } from '../base/identity.ts';
 import { warnOfSharedKeys } from '../limiter/shared-keys-warning.ts';
-import { costOf, readCost } from '../limiter/cost.ts';
-import type { AnyCallOptions } from '../limiter/call-options.ts';
+import { costOf, readGivenCost } from '../limiter/cost.ts';
+import type { CallOptions } from '../limiter/call-options.ts';
 import type { Settings } from '../limiter/limiter-options.ts';
 import { CALL } from '../options/option-sets.ts';
 import { GivenOptions } from '../options/read-options.ts';
@@ -19,7 +18,7 @@ import type { PlainOptions, RateLimiterSyncOptions } from './options.ts';
 const SYNC_CALL: OptionSet = { ...CALL, names: ['cost'] };
 
 /** Options of one call. */
-type SyncCallOptions = Pick<AnyCallOptions, 'cost'>;
+type SyncCallOptions<Unit extends string> = Pick<CallOptions<never, Unit>, 'cost'>;
 
 /**
  * A `RateLimiter` whose calls block: each stops this thread and its event loop until Redis has answered, or
@@ -34,7 +33,7 @@ type SyncCallOptions = Pick<AnyCallOptions, 'cost'>;
  * const decision = limiter.allow('production');
  * if (!decision.allowed) throw new Error(`Too many deployments. Again in ${decision.retryAfterMs} ms.`);
  */
-export class RateLimiterSync {
+export class RateLimiterSync<By extends string = never, Unit extends string = never> {
   readonly #settings: Settings;
   readonly #plain: PlainOptions;
   readonly #hooks: HookCaller;
@@ -42,7 +41,7 @@ export class RateLimiterSync {
   #bridge: Bridge;
   #closed = false;
 
-  constructor(options: RateLimiterSyncOptions) {
+  constructor(options: RateLimiterSyncOptions<By, Unit>) {
     const { settings, plain } = readSyncOptions(options);
     this.#settings = settings;
     this.#plain = plain;
@@ -60,10 +59,10 @@ export class RateLimiterSync {
    * @example
    * const { allowed } = limiter.allow('user:12345', { cost: 3 });
    */
-  allow(identity: Identity, options?: SyncCallOptions): Decision {
+  allow(identity: IdentityOf<By>, options?: SyncCallOptions<Unit>): Decision<Unit> {
     const decision = this.#decide('allow', identity, options);
     this.#hooks.decided(identity, decision);
-    return decision;
+    return decision as Decision<Unit>;
   }
 
   /**
@@ -73,20 +72,25 @@ export class RateLimiterSync {
    * @example
    * const { remaining } = limiter.peek('user:12345');
    */
-  peek(identity: Identity, options?: SyncCallOptions): Decision {
-    return this.#decide('peek', identity, options);
+  peek(identity: IdentityOf<By>, options?: SyncCallOptions<Unit>): Decision<Unit> {
+    return this.#decide('peek', identity, options) as Decision<Unit>;
   }
 
   /**
-   * Deletes the identity's usage under every limit.
+   * Deletes the identity's usage under every limit. Where limits say `by`, under those that count by exactly the parts
+   * given: `reset({ org: 'acme' })`.
    *
    * @throws {RateLimiterError} a `StoreError` if the store gives no answer, under any failure strategy; otherwise
    * like `allow`.
    * @example
    * limiter.reset('user:12345');
    */
-  reset(identity: Identity): void {
-    const answer = this.#ask({ verb: 'reset', identity: this.#read(identity), cost: undefined });
+  reset(identity: CounterOf<By>): void {
+    this.#checkOpen();
+    const given = identity as AnyIdentity;
+    const { limits, hashSecret } = this.#settings;
+    limits.locateHome(given, hashSecret);
+    const answer = this.#ask({ verb: 'reset', identity: toPlain(given), cost: undefined });
     if (answer.error !== undefined) {
       throw answer.error as Error;
     }
@@ -120,34 +124,36 @@ export class RateLimiterSync {
     this.close();
   }
 
-  #decide(
-    verb: 'allow' | 'peek',
-    identity: Identity,
-    options: SyncCallOptions | undefined,
-  ): Decision {
-    const given = new GivenOptions(SYNC_CALL, options ?? {});
-    const named = given.optional('cost', readCost, undefined);
-    given.end();
-    const read = this.#read(identity);
-    const cost = costOf(this.#settings.limits.ask('cost', named));
-    const question = { verb, identity: read, cost };
-    const { decision, error } = this.#ask(question);
+  #decide(verb: 'allow' | 'peek', identity: AnyIdentity, options: object | undefined): Decision {
+    this.#checkOpen();
+    const cost = this.#readCost(identity, options);
+    const { decision, error } = this.#ask({ verb, identity: toPlain(identity), cost });
     if (decision !== undefined) {
       return decision;
     }
     throw error as Error;
   }
 
-  /** Only a cloneable identity can be sent to the other thread. */
-  #read(identity: Identity): Identity {
+  /**
+   * Checks a call as the other thread does, before anything is sent there: only what is valid is sure to be cloneable.
+   */
+  #readCost(identity: AnyIdentity, options: object | undefined): Cost {
+    const given = new GivenOptions(SYNC_CALL, options ?? {});
+    const cost = given.optional('cost', readGivenCost, undefined);
+    given.end();
+    const { limits, hashSecret } = this.#settings;
+    const asked = limits.ask('cost', cost);
+    limits.locate(identity, hashSecret).limits.requireAsked(asked, limits);
+    return costOf(asked);
+  }
+
+  #checkOpen(): void {
     if (this.#closed) {
       throw new RateLimiterError(
         'ERR_LIMITER_CLOSED',
         'The limiter was closed. Make calls before `close()`.',
       );
     }
-    digestIdentity(identity, undefined);
-    return identity;
   }
 
   #ask(question: Question): Answer {
@@ -179,4 +185,12 @@ export class RateLimiterSync {
           };
     }
   }
+}
+
+/** Own properties and entries alone: a checked identity may be of a class, whose other members cannot be cloned. */
+function toPlain(identity: AnyIdentity): AnyIdentity {
+  if (typeof identity !== 'object') {
+    return identity;
+  }
+  return Array.isArray(identity) ? [...identity] : { ...(identity as IdentityParts) };
 }

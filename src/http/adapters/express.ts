@@ -2,13 +2,13 @@ import type { RateLimiterOptions } from '../../limiter/limiter-options.ts';
 import type { RateLimiter } from '../../limiter/rate-limiter.ts';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { makeGuard } from '../guard.ts';
-import type { GuardOptions } from '../guard-options.ts';
+import type { GuardOptions, IdentifyingGuardOptions } from '../guard-options.ts';
 import { nodeAdapter, obey, writeFieldsOfError } from './node-response.ts';
 import { isOver } from '../request-end.ts';
 
 export { clientAddress, identifyByAddress } from '../address/client-address.ts';
 export { decisionOf } from '../request-decision.ts';
-export type { GuardOptions } from '../guard-options.ts';
+export type { GuardOptions, IdentifyingGuardOptions } from '../guard-options.ts';
 
 /** Middleware for Express 4 and 5, and for Connect and Polka. */
 export interface Middleware<Request, By extends string = never, Unit extends string = never> {
@@ -31,22 +31,19 @@ export function rateLimit<
   Unit extends string = never,
 >(
   limiter: RateLimiter<By, Unit> | RateLimiterOptions<By, Unit>,
-  options: GuardOptions<Request, By>,
+  options: IdentifyingGuardOptions<Request, By, Unit>,
 ): Middleware<Request, By, Unit>;
 export function rateLimit<
   Request extends IncomingMessage = IncomingMessage,
   Unit extends string = never,
 >(
   limiter: RateLimiter<never, Unit> | RateLimiterOptions<never, Unit>,
-  options?: GuardOptions<Request>,
+  options?: GuardOptions<Request, never, Unit>,
 ): Middleware<Request, never, Unit>;
-export function rateLimit<Request extends IncomingMessage>(
-  limiter: object,
-  options?: object,
-): object {
-  const guard = makeGuard<Request>(limiter as RateLimiter, options, nodeAdapter(rateLimit));
+export function rateLimit(limiter: object, options?: object): object {
+  const guard = makeGuard<IncomingMessage>(limiter, options, nodeAdapter(rateLimit));
   const limit = async (
-    request: Request,
+    request: IncomingMessage,
     response: ServerResponse,
     next: (error?: unknown) => void,
   ): Promise<void> => {

@@ -1,5 +1,6 @@
 import type { RateLimiter } from '../../limiter/rate-limiter.ts';
-import type { AnyLimiter, AnyLimiterOptions } from '../../limiter/limiter-or-options.ts';
+import type { LimiterOrOptions } from '../../limiter/limiter-or-options.ts';
+import type { RateLimiterOptions } from '../../limiter/limiter-options.ts';
 import type { IncomingHttpHeaders } from 'node:http';
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify';
 import { invalidOption } from '../../base/errors.ts';
@@ -12,13 +13,13 @@ import type { Route } from './fastify-routes.ts';
 import { makeGuard } from '../guard.ts';
 import type { Guard } from '../guard.ts';
 import { overrideGuardOptions } from '../guard-options.ts';
-import type { GuardOptions } from '../guard-options.ts';
+import type { AnyGuardOptions, GuardOptions, IdentifyingGuardOptions } from '../guard-options.ts';
 import { isUnanswered } from '../request-end.ts';
 import { fieldsOfError } from '../thrown-refusal.ts';
 
 export { clientAddress, identifyByAddress } from '../address/client-address.ts';
 export { decisionOf } from '../request-decision.ts';
-export type { GuardOptions } from '../guard-options.ts';
+export type { GuardOptions, IdentifyingGuardOptions } from '../guard-options.ts';
 export type { ReplyLike } from './fastify-reply.ts';
 
 /** The used part of Fastify's request. */
@@ -30,13 +31,15 @@ export interface RequestLike {
 }
 
 /** A hook for Fastify's `onRequest`, `preParsing`, `preValidation` or `preHandler`. */
-export interface RateLimitHook<Request> {
+export interface RateLimitHook<Request, By extends string = never, Unit extends string = never> {
   (request: Request, reply: ReplyLike, done: (error?: Error) => void): void;
-  readonly limiter: RateLimiter;
+  readonly limiter: RateLimiter<By, Unit>;
 }
 
 /**
- * Options of the plugin.
+ * Options of the plugin. Fastify's `register` does not tell the types which limiter is given. To have `identify` and
+ * `cost` checked, write `satisfies RateLimitPluginOptions<FastifyRequest, 'org', 'tokens'>` behind the options, with
+ * the parts and units of the limiter; `never` for none.
  *
  * @example
  * const options: RateLimitPluginOptions = {
@@ -45,9 +48,13 @@ export interface RateLimitHook<Request> {
  *   identify: (request) => request.user?.id,
  * };
  */
-export interface RateLimitPluginOptions<Request = FastifyRequest> extends GuardOptions<Request> {
+export interface RateLimitPluginOptions<
+  Request = FastifyRequest,
+  By extends string = string,
+  Unit extends string = string,
+> extends GuardOptions<Request, By, Unit> {
   /** A limiter, or the options of a new one, which is closed with the application. */
-  limiter: AnyLimiter | AnyLimiterOptions;
+  limiter: LimiterOrOptions<By, Unit>;
   /** Whether to limit routes without `config.rateLimit`, and requests that match no route. Default true. */
   global?: boolean;
   /**
@@ -73,9 +80,17 @@ export interface RateLimitPluginOptions<Request = FastifyRequest> extends GuardO
  */
 export type RouteRateLimit<Request = FastifyRequest> = boolean | RouteOptions<Request>;
 
-export interface RouteOptions<Request> extends GuardOptions<Request> {
+/**
+ * A route's own options, which go before the plugin's. To have `identify` and `cost` checked, write
+ * `satisfies RouteOptions<FastifyRequest, 'org', 'tokens'>` behind them, with the parts and units of the limiter.
+ */
+export interface RouteOptions<
+  Request = FastifyRequest,
+  By extends string = string,
+  Unit extends string = string,
+> extends GuardOptions<Request, By, Unit> {
   /** Replaces the plugin's limiter: a limiter, or the options of a new one, which is closed with the application. */
-  limiter?: AnyLimiter | AnyLimiterOptions;
+  limiter?: LimiterOrOptions<By, Unit>;
 }
 
 /** The used part of Fastify's instance. */
@@ -200,17 +215,13 @@ interface Routed {
 
 /** Makes one hook for all routes of a plugin with the same options. */
 class RouteHooks<Request extends RequestLike> {
-  readonly #options: GuardOptions<Request>;
+  readonly #options: AnyGuardOptions<Request>;
   readonly #everywhere: boolean;
   readonly #usual: RateLimitHook<Request>;
   readonly #own = new WeakMap<object, RateLimitHook<Request>>();
-  readonly #opened: AnyLimiter[] = [];
+  readonly #opened: RateLimiter[] = [];
 
-  constructor(
-    limiter: AnyLimiter | AnyLimiterOptions,
-    options: GuardOptions<Request>,
-    everywhere: boolean,
-  ) {
+  constructor(limiter: object, options: AnyGuardOptions<Request>, everywhere: boolean) {
     this.#options = options;
     this.#everywhere = everywhere;
     this.#usual = this.#hook(limiter, options);
@@ -247,10 +258,7 @@ class RouteHooks<Request extends RequestLike> {
     return hook;
   }
 
-  #hook(
-    limiter: AnyLimiter | AnyLimiterOptions,
-    options: GuardOptions<Request>,
-  ): RateLimitHook<Request> {
+  #hook(limiter: object, options: AnyGuardOptions<Request>): RateLimitHook<Request> {
     const hook = makeHook(limiter, options, undefined);
     if (hook.limiter !== limiter) {
       this.#opened.push(hook.limiter);
@@ -268,20 +276,32 @@ class RouteHooks<Request extends RequestLike> {
  * const perUser = rateLimitHook(users, { identify: (request) => request.headers['x-user'] });
  * app.post('/export', { onRequest: [rateLimitHook(addresses), perUser] }, handler);
  */
-export function rateLimitHook<Request extends RequestLike = FastifyRequest>(
-  limiter: AnyLimiter | AnyLimiterOptions,
-  options?: GuardOptions<Request>,
-): RateLimitHook<NoInfer<Request>> {
-  return makeHook(limiter, options, rateLimitHook);
+export function rateLimitHook<
+  Request extends RequestLike = FastifyRequest,
+  By extends string = never,
+  Unit extends string = never,
+>(
+  limiter: RateLimiter<By, Unit> | RateLimiterOptions<By, Unit>,
+  options: IdentifyingGuardOptions<Request, By, Unit>,
+): RateLimitHook<NoInfer<Request>, By, Unit>;
+export function rateLimitHook<
+  Request extends RequestLike = FastifyRequest,
+  Unit extends string = never,
+>(
+  limiter: RateLimiter<never, Unit> | RateLimiterOptions<never, Unit>,
+  options?: GuardOptions<Request, never, Unit>,
+): RateLimitHook<NoInfer<Request>, never, Unit>;
+export function rateLimitHook(limiter: object, options?: object): object {
+  return makeHook<RequestLike>(limiter, options, rateLimitHook);
 }
 
 /** @param factory the function that the application calls for it; undefined if the plugin makes it */
 function makeHook<Request extends RequestLike>(
-  limiter: AnyLimiter | AnyLimiterOptions,
-  options: GuardOptions<Request> | undefined,
+  limiter: object,
+  options: AnyGuardOptions<Request> | undefined,
   factory: Function | undefined,
 ): RateLimitHook<Request> {
-  const guard = makeGuard<Request>(limiter as RateLimiter, options, {
+  const guard = makeGuard<Request>(limiter, options, {
     addressOf: addressesOf,
     requestOf: ({ raw }) => raw,
     factory,

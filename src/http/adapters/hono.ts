@@ -7,7 +7,7 @@ import type { AddressSource } from '../address/client-address.ts';
 import { forgetCharges } from '../counted-twice.ts';
 import { makeGuard } from '../guard.ts';
 import type { Refused, Verdict } from '../guard.ts';
-import type { GuardOptions } from '../guard-options.ts';
+import type { AnyGuardOptions, GuardOptions, IdentifyingGuardOptions } from '../guard-options.ts';
 import { VARY_ACCEPT } from '../headers.ts';
 import { announce, joinAnnounced } from './hono-fields.ts';
 import { writeFields } from './node-response.ts';
@@ -18,7 +18,7 @@ import { bodyOf, unreadResponse, watch, whenAborted, withFields } from './web-re
 
 export { clientAddress, identifyByAddress } from '../address/client-address.ts';
 export { decisionOf } from '../request-decision.ts';
-export type { GuardOptions } from '../guard-options.ts';
+export type { GuardOptions, IdentifyingGuardOptions } from '../guard-options.ts';
 
 /** The used part of Hono's `c`. */
 interface HonoContext {
@@ -37,7 +37,11 @@ interface HonoContext {
  * @example
  * const options: HonoGuardOptions = { address: (c) => getConnInfo(c).remote.address };
  */
-export interface HonoGuardOptions<C = Context> extends GuardOptions<C> {
+export interface HonoGuardOptions<
+  C = Context,
+  By extends string = never,
+  Unit extends string = never,
+> extends GuardOptions<C, By, Unit> {
   /**
    * Returns the peer's address, for runtimes other than Node, where Hono does not know it. The default `identify`
    * then limits by it, as set by `trustedProxies`, `forwardedHeader` and `ipv6Prefix`. Undefined: the request has no
@@ -46,10 +50,19 @@ export interface HonoGuardOptions<C = Context> extends GuardOptions<C> {
   address?: (c: C) => string | undefined;
 }
 
+/** Middleware for Hono. */
+export type RateLimitMiddleware<
+  E extends Env,
+  P extends string,
+  By extends string = never,
+  Unit extends string = never,
+> = MiddlewareHandler<E, P> & { readonly limiter: RateLimiter<By, Unit> };
+
 /**
  * Limits the routes behind it. On Node, under `@hono/node-server`, the default identity is the peer's address. Other
  * runtimes do not show it: there give `address` or `identify`, or every request is answered with status 400. Name the
- * application's `Env` to type `c.get` and `c.var`.
+ * application's `Env` to type `c.get` and `c.var`; where limits say `by`, in the parameter of `identify`:
+ * `identify: (c: Context<Env>) => ({ org: c.get('org') })`.
  *
  * @param limiter a limiter, or the options of a new one, which is the `limiter` of the result: close it there
  * @throws {RateLimiterError} `ERR_INVALID_OPTION`
@@ -67,22 +80,29 @@ export function rateLimit<
   Unit extends string = never,
 >(
   limiter: RateLimiter<By, Unit> | RateLimiterOptions<By, Unit>,
-  options?: HonoGuardOptions<Context<E, P>>,
-): MiddlewareHandler<E, P> & { readonly limiter: RateLimiter<By, Unit> } {
+  options: IdentifyingGuardOptions<Context<E, P>, By, Unit>,
+): RateLimitMiddleware<E, P, By, Unit>;
+export function rateLimit<
+  // oxlint-disable-next-line no-explicit-any -- likewise
+  E extends Env = any,
+  // oxlint-disable-next-line no-explicit-any -- likewise
+  P extends string = any,
+  Unit extends string = never,
+>(
+  limiter: RateLimiter<never, Unit> | RateLimiterOptions<never, Unit>,
+  options?: HonoGuardOptions<Context<E, P>, never, Unit>,
+): RateLimitMiddleware<E, P, never, Unit>;
+export function rateLimit(limiter: object, options?: object): object {
   const { address, ...rest } = readable('guard options', () =>
-    readAddressOption<HonoGuardOptions<Context<E, P>>>(options),
+    readAddressOption<HonoGuardOptions>(options),
   );
-  const guard = makeGuard<Context<E, P>, By, Unit>(
-    limiter,
-    rest as GuardOptions<Context<E, P>, By>,
-    {
-      addressOf:
-        address === undefined ? addressReader() : (c) => toldAddress(address(c), c.req.raw.headers),
-      requestOf,
-      factory: rateLimit,
-    },
-  );
-  const limit = async (c: Context<E, P>, next: Next): Promise<Response | void> => {
+  const guard = makeGuard<Context>(limiter, rest as AnyGuardOptions<Context>, {
+    addressOf:
+      address === undefined ? addressReader() : (c) => toldAddress(address(c), c.req.raw.headers),
+    requestOf,
+    factory: rateLimit,
+  });
+  const limit = async (c: Context, next: Next): Promise<Response | void> => {
     const outgoing = nodeOf(c)?.outgoing;
     let verdict: Verdict;
     try {

@@ -3,7 +3,7 @@ import type { RateLimiter } from '../../limiter/rate-limiter.ts';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressSource } from '../address/client-address.ts';
 import { makeGuard } from '../guard.ts';
-import type { GuardOptions } from '../guard-options.ts';
+import type { GuardOptions, IdentifyingGuardOptions } from '../guard-options.ts';
 import { keepFieldsOnError } from './koa-error.ts';
 import { letPass, writeFields, writeFieldsOfError } from './node-response.ts';
 import { isUnanswered } from '../request-end.ts';
@@ -11,7 +11,7 @@ import { fieldsOfError } from '../thrown-refusal.ts';
 
 export { clientAddress, identifyByAddress } from '../address/client-address.ts';
 export { decisionOf } from '../request-decision.ts';
-export type { GuardOptions } from '../guard-options.ts';
+export type { GuardOptions, IdentifyingGuardOptions } from '../guard-options.ts';
 
 /** The used part of Koa's `ctx`. */
 export interface KoaContext {
@@ -49,19 +49,19 @@ export function rateLimit<
   Unit extends string = never,
 >(
   limiter: RateLimiter<By, Unit> | RateLimiterOptions<By, Unit>,
-  options: GuardOptions<Context, By>,
+  options: IdentifyingGuardOptions<Context, By, Unit>,
 ): Middleware<Context, By, Unit>;
 export function rateLimit<Context extends KoaContext = KoaContext, Unit extends string = never>(
   limiter: RateLimiter<never, Unit> | RateLimiterOptions<never, Unit>,
-  options?: GuardOptions<Context>,
+  options?: GuardOptions<Context, never, Unit>,
 ): Middleware<Context, never, Unit>;
-export function rateLimit<Context extends KoaContext>(limiter: object, options?: object): object {
-  const guard = makeGuard<Context>(limiter as RateLimiter, options, {
+export function rateLimit(limiter: object, options?: object): object {
+  const guard = makeGuard<KoaContext>(limiter, options, {
     addressOf: addressesOf,
     requestOf: ({ req }) => req,
     factory: rateLimit,
   });
-  const limit = async (ctx: Context, next: () => Promise<unknown>): Promise<void> => {
+  const limit = async (ctx: KoaContext, next: () => Promise<unknown>): Promise<void> => {
     const verdict = await guard.check(ctx).catch((error: unknown) => {
       writeFieldsOfError(error, ctx.res);
       keepFieldsOnError(ctx, fieldsOfError(error));

@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import type { RateLimiter } from '../../limiter/rate-limiter.ts';
 import { makeGuard } from '../guard.ts';
-import type { GuardOptions } from '../guard-options.ts';
+import type { GuardOptions, IdentifyingGuardOptions } from '../guard-options.ts';
 import { nodeAdapter, obey } from './node-response.ts';
 import { FAILED, PROBLEM_JSON } from '../problem.ts';
 import { isUnanswered } from '../request-end.ts';
@@ -11,7 +11,7 @@ import { refusalOfError } from '../thrown-refusal.ts';
 
 export { clientAddress, identifyByAddress } from '../address/client-address.ts';
 export { decisionOf } from '../request-decision.ts';
-export type { GuardOptions } from '../guard-options.ts';
+export type { GuardOptions, IdentifyingGuardOptions } from '../guard-options.ts';
 
 /** The request that `node:http`, or `node:http2`'s compatible interface, passes to a handler. */
 type NodeRequest = IncomingMessage | Http2ServerRequest;
@@ -55,21 +55,21 @@ export function rateLimit<
   Unit extends string = never,
 >(
   limiter: RateLimiter<By, Unit> | RateLimiterOptions<By, Unit>,
-  options: GuardOptions<Request, By>,
+  options: IdentifyingGuardOptions<Request, By, Unit>,
 ): HandlerLimit<Request, By, Unit>;
 export function rateLimit<
   Request extends NodeRequest = IncomingMessage,
   Unit extends string = never,
 >(
   limiter: RateLimiter<never, Unit> | RateLimiterOptions<never, Unit>,
-  options?: GuardOptions<Request>,
+  options?: GuardOptions<Request, never, Unit>,
 ): HandlerLimit<Request, never, Unit>;
-export function rateLimit<Request extends NodeRequest>(limiter: object, options?: object): object {
-  const guard = makeGuard<Request>(limiter as RateLimiter, options, nodeAdapter(rateLimit));
+export function rateLimit(limiter: object, options?: object): object {
+  const guard = makeGuard<NodeRequest>(limiter, options, nodeAdapter(rateLimit));
   let reported = false;
   const limit =
-    <Response extends NodeResponse>(handler: Handler<Request, Response>) =>
-    async (request: Request, response: Response): Promise<void> => {
+    <Response extends NodeResponse>(handler: Handler<NodeRequest, Response>) =>
+    async (request: NodeRequest, response: Response): Promise<void> => {
       let goesOn: boolean;
       try {
         goesOn = obey(await guard.check(request), response);

@@ -2,12 +2,13 @@ import type { RateLimiterOptions } from '../../limiter/limiter-options.ts';
 import type { RateLimiter } from '../../limiter/rate-limiter.ts';
 import type { Limit } from '../../algorithms/limit.ts';
 import { invalidOption } from '../../base/errors.ts';
-import type { Identity } from '../../base/identity.ts';
+import type { GivenCost } from '../../base/decision.ts';
+import type { IdentityOf } from '../../base/identity.ts';
 import type { AddressSource } from '../address/client-address.ts';
 import { forgetCharges } from '../counted-twice.ts';
 import { makeGuard } from '../guard.ts';
 import type { Pass } from '../guard.ts';
-import type { GuardOptions } from '../guard-options.ts';
+import type { AnyGuardOptions, GuardOptions } from '../guard-options.ts';
 import type { OnRefused, RefusalResponse } from '../refusal.ts';
 import { shareDecision } from '../request-decision.ts';
 import { readAddressOption, toldAddress } from '../address/told-address.ts';
@@ -30,14 +31,29 @@ type HandlerArguments<Asked extends Request, Rest extends unknown[]> = [
   ...rest: Rest,
 ];
 
+/** A handler's arguments, which are a guard's request. */
+type Call = HandlerArguments<Request, unknown[]>;
+
 /** Options that read a request, and the other arguments of its handler. */
-interface WebFunctions<Asked extends Request, Rest extends unknown[]> {
-  /** Units that a request asks for; default 1. An error thrown here rejects the handler's promise. */
-  cost?: number | ((...call: HandlerArguments<Asked, Rest>) => OrPromise<number>);
+interface WebFunctions<
+  Asked extends Request,
+  Rest extends unknown[],
+  By extends string,
+  Unit extends string,
+> {
+  /**
+   * Units that a request asks for; default 1. By name where limits have units: `{ tokens: 1200 }`. A cost that is no
+   * function is checked when the guard is made. An error thrown here rejects the handler's promise.
+   */
+  cost?:
+    | GivenCost<NoInfer<Unit>>
+    | ((...call: HandlerArguments<Asked, Rest>) => OrPromise<GivenCost<NoInfer<Unit>>>);
   /** Limits instead of the limiter's own. Make them once, not per request. */
   limits?:
-    | readonly Limit[]
-    | ((...call: HandlerArguments<Asked, Rest>) => OrPromise<readonly Limit[] | undefined>);
+    | readonly Limit<string, NoInfer<By>, NoInfer<Unit>>[]
+    | ((
+        ...call: HandlerArguments<Asked, Rest>
+      ) => OrPromise<readonly Limit<string, NoInfer<By>, NoInfer<Unit>>[] | undefined>);
   /** Returns true for requests to let through without counting them. */
   skip?: (...call: HandlerArguments<Asked, Rest>) => OrPromise<boolean>;
   /**
@@ -51,22 +67,49 @@ interface WebFunctions<Asked extends Request, Rest extends unknown[]> {
     | ((request: Asked, refusal: RefusalResponse) => OrPromise<OnRefused>);
 }
 
-/** The identity to limit. A web `Request` does not know its peer, so either `identify` or `address` is required. */
-type Who<Asked extends Request, Rest extends unknown[]> =
-  | {
-      /** Returns the identity to limit. For undefined, null or '' see `unidentified`. */
-      identify: (...call: HandlerArguments<Asked, Rest>) => OrPromise<Identity | undefined | null>;
-      address?: never;
-    }
-  | {
-      /** Returns the peer's address, by which requests are limited, as set by `trustedProxies` and `ipv6Prefix`. */
-      address: (...call: HandlerArguments<Asked, Rest>) => string | undefined;
-      identify?: never;
-    };
+interface ByIdentity<Asked extends Request, Rest extends unknown[], By extends string> {
+  /**
+   * Returns the identity to limit; named parts where limits say `by`. For undefined, null or '' see `unidentified`.
+   */
+  identify: (
+    ...call: HandlerArguments<Asked, Rest>
+  ) => OrPromise<IdentityOf<NoInfer<By>> | undefined | null>;
+  address?: never;
+}
+
+interface ByAddress<Asked extends Request, Rest extends unknown[]> {
+  /** Returns the peer's address, by which requests are limited, as set by `trustedProxies` and `ipv6Prefix`. */
+  address: (...call: HandlerArguments<Asked, Rest>) => string | undefined;
+  identify?: never;
+}
+
+/** A guard's options, whose functions get the handler's arguments. */
+type WebOptions<
+  Asked extends Request,
+  Rest extends unknown[],
+  By extends string,
+  Unit extends string,
+> = Omit<GuardOptions<Asked>, 'identify' | keyof WebFunctions<Asked, Rest, By, Unit>> &
+  WebFunctions<Asked, Rest, By, Unit>;
+
+/**
+ * Options of a guard over limits that may say `by`: `identify` is then required, because an address is no named part.
+ *
+ * @example
+ * const options: IdentifyingWebGuardOptions<Request, [], 'org'> = {
+ *   identify: (request) => ({ org: request.headers.get('x-org') }),
+ * };
+ */
+export type IdentifyingWebGuardOptions<
+  Asked extends Request,
+  Rest extends unknown[],
+  By extends string,
+  Unit extends string = never,
+> = WebOptions<Asked, Rest, By, Unit> & ByIdentity<Asked, Rest, By>;
 
 /**
  * How requests of a web-standard handler are limited: a guard's options, whose functions get all arguments of the
- * handler.
+ * handler. A web `Request` does not know its peer, so either `identify` or `address` is required.
  *
  * @example
  * const options: WebGuardOptions = { identify: (request) => request.headers.get('x-api-key') };
@@ -74,9 +117,9 @@ type Who<Asked extends Request, Rest extends unknown[]> =
 export type WebGuardOptions<
   Asked extends Request = Request,
   Rest extends unknown[] = unknown[],
-> = Omit<GuardOptions<Asked>, 'identify' | keyof WebFunctions<Asked, Rest>> &
-  WebFunctions<Asked, Rest> &
-  Who<Asked, Rest>;
+  Unit extends string = never,
+> = WebOptions<Asked, Rest, never, Unit> &
+  (ByIdentity<Asked, Rest, never> | ByAddress<Asked, Rest>);
 
 /** A handler: of a Next.js route, of `Bun.serve` or `Deno.serve`, or a function that these call. */
 export type WebHandler<Asked extends Request, Rest extends unknown[]> = (
@@ -116,21 +159,25 @@ export function rateLimit<
   Unit extends string = never,
 >(
   limiter: RateLimiter<By, Unit> | RateLimiterOptions<By, Unit>,
-  options: WebGuardOptions<Asked, Rest>,
-): WebRateLimit<Asked, Rest, RateLimiter<By, Unit>> {
-  const { guardOptions, addressOf } = readWho<Asked, Rest>(options);
-  const guard = makeGuard<[Asked, ...Rest], By, Unit>(
-    limiter,
-    // oxlint-disable-next-line no-unnecessary-type-assertion -- without it the file does not compile
-    guardOptions as object as GuardOptions<[Asked, ...Rest], By>,
-    {
-      addressOf,
-      requestOf: ([request]) => request,
-      factory: rateLimit,
-    },
-  );
-  const limit = (handler: WebHandler<Asked, Rest>) => {
-    const limited = async (...call: HandlerArguments<Asked, Rest>): Promise<Response> => {
+  options: IdentifyingWebGuardOptions<Asked, Rest, By, Unit>,
+): WebRateLimit<Asked, Rest, RateLimiter<By, Unit>>;
+export function rateLimit<
+  Asked extends Request = Request,
+  Rest extends unknown[] = [],
+  Unit extends string = never,
+>(
+  limiter: RateLimiter<never, Unit> | RateLimiterOptions<never, Unit>,
+  options: WebGuardOptions<Asked, Rest, Unit>,
+): WebRateLimit<Asked, Rest, RateLimiter<never, Unit>>;
+export function rateLimit(limiter: object, options: object): object {
+  const { guardOptions, addressOf } = readWho(options);
+  const guard = makeGuard<Call>(limiter, guardOptions, {
+    addressOf,
+    requestOf: ([request]) => request,
+    factory: rateLimit,
+  });
+  const limit = (handler: WebHandler<Request, unknown[]>) => {
+    const limited = async (...call: Call): Promise<Response> => {
       const [request] = call;
       const verdict = await guard.check(call);
       shareDecision(call, request);
@@ -139,7 +186,7 @@ export function rateLimit<
       }
       return letThrough(verdict, request, () => handler(...call));
     };
-    return async (...call: HandlerArguments<Asked, Rest>): Promise<Response> => {
+    return async (...call: Call): Promise<Response> => {
       try {
         return await limited(...call);
       } finally {
@@ -147,7 +194,7 @@ export function rateLimit<
       }
     };
   };
-  return Object.assign(limit as unknown as WebRateLimit<Asked, Rest>, { limiter: guard.limiter });
+  return Object.assign(limit, { limiter: guard.limiter });
 }
 
 /**
@@ -190,11 +237,9 @@ async function letThrough(
 }
 
 /** Adapts the options to a guard's: its functions take one request, which here is the handler's whole argument list. */
-function readWho<Asked extends Request, Rest extends unknown[]>(
-  options: WebGuardOptions<Asked, Rest>,
-): {
-  guardOptions: GuardOptions<HandlerArguments<Asked, Rest>>;
-  addressOf: (call: HandlerArguments<Asked, Rest>) => AddressSource;
+function readWho(options: object): {
+  guardOptions: AnyGuardOptions<Call>;
+  addressOf: (call: Call) => AddressSource;
 } {
   const { address, ...rest } = { ...options } as Record<string, unknown>;
   if (rest['identify'] === undefined && address === undefined) {
@@ -209,20 +254,15 @@ function readWho<Asked extends Request, Rest extends unknown[]>(
   for (const name of ['identify', 'cost', 'limits', 'skip']) {
     const given = rest[name];
     if (typeof given === 'function') {
-      rest[name] = (call: HandlerArguments<Asked, Rest>): unknown => given(...call);
+      rest[name] = (call: Call): unknown => given(...call);
     }
   }
   const { onRefused } = rest;
   if (typeof onRefused === 'function') {
-    rest['onRefused'] = (
-      [request]: HandlerArguments<Asked, Rest>,
-      refusal: RefusalResponse,
-    ): unknown => onRefused(request, refusal);
+    rest['onRefused'] = ([request]: Call, refusal: RefusalResponse): unknown =>
+      onRefused(request, refusal);
   }
-  const read =
-    address === undefined
-      ? undefined
-      : (address as (...call: HandlerArguments<Asked, Rest>) => unknown);
+  const read = address as ((...call: Call) => unknown) | undefined;
   return {
     guardOptions: rest,
     addressOf: (call) => toldAddress(read?.(...call), call[0].headers),

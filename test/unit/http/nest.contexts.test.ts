@@ -26,7 +26,7 @@ import {
   RateLimitModule,
   SkipRateLimit,
 } from 'distributed-rate-limiter/nest';
-import type { RateLimitRuleOptions } from 'distributed-rate-limiter/nest';
+import type { GuardOptions } from 'distributed-rate-limiter/nest';
 import { ManualClock } from 'distributed-rate-limiter/testing';
 import { afterAll, describe, expect, test } from 'vitest';
 import type { Served } from './framework.ts';
@@ -96,7 +96,7 @@ describe('GraphQL', () => {
   };
 
   async function serve(
-    options: RateLimitRuleOptions<IncomingMessage>,
+    options: GuardOptions<IncomingMessage>,
     limiter: RateLimiter,
   ): Promise<(query: string, user?: string) => Promise<Response & { result: Result }>> {
     class Fields {
@@ -128,7 +128,7 @@ describe('GraphQL', () => {
     };
   }
 
-  const byUser: RateLimitRuleOptions<IncomingMessage> = {
+  const byUser: GuardOptions<IncomingMessage> = {
     identify: ({ headers }) => headers['x-user'],
   };
 
@@ -203,7 +203,7 @@ describe('a WebSocket gateway', () => {
   decorate(Problems, [Catch(RateLimitException)]);
 
   async function serve(
-    options: RateLimitRuleOptions<object>,
+    options: GuardOptions<object>,
     limiter: RateLimiter,
     decorators: readonly ClassDecorator[] = [],
     global = true,
@@ -291,7 +291,7 @@ describe('a WebSocket gateway', () => {
 describe('a call in another kind of context', () => {
   /** Runs a handler as Nest's other transports do, the application's guards first. */
   async function runner(
-    options: RateLimitRuleOptions<never>,
+    options: GuardOptions<never>,
     limiter: RateLimiter,
     kind: string,
   ): Promise<(...args: unknown[]) => Promise<unknown>> {

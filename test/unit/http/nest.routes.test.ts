@@ -21,7 +21,11 @@ import {
   RateLimitModule,
   SkipRateLimit,
 } from 'distributed-rate-limiter/nest';
-import type { RateLimitRuleOptions } from 'distributed-rate-limiter/nest';
+import type {
+  GuardOptions,
+  NestRequest,
+  RateLimitLimiterOptions,
+} from 'distributed-rate-limiter/nest';
 import { ManualClock } from 'distributed-rate-limiter/testing';
 import { afterAll, describe, expect, test, vi } from 'vitest';
 import type { Served } from './framework.ts';
@@ -143,7 +147,7 @@ describe.each([
 });
 
 describe('the limiters that decide about a route', () => {
-  const to = (name: string): RateLimitRuleOptions => ({ limiter: named(name) });
+  const to = (name: string): RateLimitLimiterOptions => ({ limiter: named(name) });
   const rows: [
     sentence: string,
     controller: ClassDecorator[],
@@ -314,8 +318,8 @@ describe('the limiters that decide about a route', () => {
 describe('the options that a rule inherits', () => {
   const rows: [
     sentence: string,
-    module: RateLimitRuleOptions,
-    handler: RateLimitRuleOptions,
+    module: GuardOptions<NestRequest>,
+    handler: GuardOptions<NestRequest>,
     left: Record<string, number>,
   ][] = [
     ['all when it has no options', { cost: 3, identify: anna }, {}, { anna: 7 }],

@@ -9,8 +9,8 @@ const redis = 'redis://localhost:6379';
 
 test('answers are returned without a promise', () => {
   const limiter = new RateLimiterSync({ redis, rate: 5, period: '1m' });
-  expectTypeOf(limiter.allow('user')).toEqualTypeOf<Decision>();
-  expectTypeOf(limiter.peek(['org', 'user'], { cost: 2 })).toEqualTypeOf<Decision>();
+  expectTypeOf(limiter.allow('user')).toEqualTypeOf<Decision<never>>();
+  expectTypeOf(limiter.peek(['org', 'user'], { cost: 2 })).toEqualTypeOf<Decision<never>>();
   expectTypeOf(limiter.reset('user')).toEqualTypeOf<void>();
   expectTypeOf(limiter.close()).toEqualTypeOf<void>();
   expectTypeOf(limiter).toExtend<Disposable>();
@@ -70,4 +70,47 @@ test('accepts plain options', () => {
   // @ts-expect-error there is one call at a time
   void new RateLimiterSync({ redis, rate: 5, period: '1m', maxInFlight: 5 });
   expectTypeOf<RateLimiterSyncOptions['redis']>().toEqualTypeOf<string | undefined>();
+});
+
+test('identities and costs are those of the limits', () => {
+  const limits = [
+    { name: 'files', by: ['team', 'user'], rate: 5, period: '1h' },
+    { name: 'volume', algorithm: 'fixed_window', by: 'team', unit: 'bytes', rate: 5, period: '1d' },
+  ] as const;
+  const limiter = new RateLimiterSync({ redis, limits });
+  expectTypeOf(limiter).toEqualTypeOf<RateLimiterSync<'team' | 'user', 'bytes'>>();
+  expectTypeOf(
+    new RateLimiterSync({
+      redis,
+      limits: [
+        { by: ['team', 'user'], rate: 5, period: '1h' },
+        { name: 'all', by: [], unit: 'bytes', algorithm: 'sliding_window', rate: 5, period: '1h' },
+        { name: 'places', by: 'team', algorithm: 'concurrency', max: 5, ttl: '1m' },
+      ],
+    }),
+  ).toEqualTypeOf<RateLimiterSync<'team' | 'user', 'bytes'>>();
+  const both = { team: 'docs', user: 5 };
+  expectTypeOf(limiter.allow(both, { cost: { bytes: 5 } })).toEqualTypeOf<Decision<'bytes'>>();
+  limiter.peek({ team: 'docs', user: null }, { cost: 0 });
+  limiter.reset({ team: 'docs' });
+  // @ts-expect-error a part is missing
+  limiter.allow({ team: 'docs' });
+  // @ts-expect-error a part is undefined
+  limiter.peek({ team: 'docs', user: undefined });
+  // @ts-expect-error no limit counts by this part
+  limiter.allow({ ...both, ip: '::1' });
+  // @ts-expect-error it is not named which part it is
+  limiter.allow('docs');
+  // @ts-expect-error no limit counts by this part
+  limiter.reset({ ip: '::1' });
+  // @ts-expect-error an unknown unit
+  limiter.allow(both, { cost: { byte: 5 } });
+  // @ts-expect-error a number where units are named
+  limiter.allow(both, { cost: 5 });
+  const whole = new RateLimiterSync({ redis, rate: 5, period: '1m' });
+  expectTypeOf(whole).toEqualTypeOf<RateLimiterSync>();
+  // @ts-expect-error no limit counts by a part
+  whole.allow({ team: 'docs' });
+  // @ts-expect-error names where no limit has a unit
+  whole.allow('docs', { cost: { calls: 5 } });
 });

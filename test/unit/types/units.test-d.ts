@@ -1,5 +1,5 @@
 import { fixedWindow, MemoryStore, RateLimiter, tokenBucket } from 'distributed-rate-limiter';
-import type { Limit } from 'distributed-rate-limiter';
+import type { Limit, LimiterOf } from 'distributed-rate-limiter';
 import { expectTypeOf, test } from 'vitest';
 
 const rpm = tokenBucket({ name: 'rpm', rate: 60, period: '1m' });
@@ -46,4 +46,11 @@ test('a plan counts units that the limiter knows', async () => {
   // @ts-expect-error a unit that no limit of the limiter has
   await llm.allow('a', { limits: [budget] });
   expectTypeOf(tpm).toEqualTypeOf<Limit<string, never, 'tokens'>>();
+});
+
+test('limits name the units of their limiter', () => {
+  const limits = [rpm, tpm, budget];
+  const llm: LimiterOf<typeof limits> = new RateLimiter({ store: new MemoryStore(), limits });
+  expectTypeOf(llm).toEqualTypeOf<RateLimiter<never, 'tokens' | 'micros'>>();
+  expectTypeOf<LimiterOf<(typeof rpm)[]>>().toEqualTypeOf<RateLimiter>();
 });

@@ -3,7 +3,7 @@ import { Reflector } from '@nestjs/core';
 import { optionError } from '../../../base/errors.ts';
 import type { RateLimiterError } from '../../../base/errors.ts';
 import { checkRule } from './rule.ts';
-import type { RateLimitRuleOptions, Rule } from './rule.ts';
+import type { RateLimitLimiterOptions, RateLimitRuleOptions, Rule } from './rule.ts';
 import { readSkipped } from './skipped-limits.ts';
 import type { NestRequest } from './call.ts';
 
@@ -35,10 +35,19 @@ const SAID = 'distributed-rate-limiter:rules';
  * login() {}
  * ```
  */
-export function RateLimit<Request = NestRequest>(
-  options: RateLimitRuleOptions<Request> = {},
+export function RateLimit<
+  Request = NestRequest,
+  By extends string = never,
+  Unit extends string = never,
+>(
+  options: RateLimitLimiterOptions<Request, By, Unit>,
   ...more: []
-): ClassDecorator & MethodDecorator {
+): ClassDecorator & MethodDecorator;
+export function RateLimit<Request = NestRequest>(
+  options?: RateLimitRuleOptions<Request>,
+  ...more: []
+): ClassDecorator & MethodDecorator;
+export function RateLimit(options: Rule = {}, ...more: []): ClassDecorator & MethodDecorator {
   const { length } = more as unknown[];
   if (length > 0) {
     throw optionError(

@@ -11,5 +11,5 @@ export type {
   RateLimitModuleAsyncOptions,
   RateLimitModuleOptions,
 } from './module.ts';
-export type { RateLimitRuleOptions } from './rule.ts';
+export type { RateLimitLimiterOptions, RateLimitRuleOptions } from './rule.ts';
 export type { GuardOptions } from '../../guard-options.ts';

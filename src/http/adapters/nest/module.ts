@@ -1,4 +1,3 @@
-import type { AnyLimiter, AnyLimiterOptions } from '../../../limiter/limiter-or-options.ts';
 import { Module } from '@nestjs/common';
 import type { DynamicModule, ModuleMetadata, FactoryProvider } from '@nestjs/common';
 import { APP_GUARD } from '@nestjs/core';
@@ -9,15 +8,19 @@ import type { NestRequest } from './call.ts';
 import { RateLimitGuard } from './guard.ts';
 import { RouteGuards } from './route-guards.ts';
 import { checkRule } from './rule.ts';
-import type { CompleteRule, RateLimitRuleOptions } from './rule.ts';
+import type { CompleteRule, RateLimitLimiterOptions } from './rule.ts';
 
 /** Defaults for every route. */
-export interface RateLimitDefaults<Request = NestRequest> extends RateLimitRuleOptions<Request> {
+export interface RateLimitDefaults<
+  Request = NestRequest,
+  By extends string = never,
+  Unit extends string = never,
+> extends RateLimitLimiterOptions<Request, By, Unit> {
   /**
    * A limiter, which stays yours to close, or the options of a new one, which is closed when the application shuts
    * down.
    */
-  limiter: AnyLimiter | AnyLimiterOptions;
+  limiter: RateLimitLimiterOptions<Request, By, Unit>['limiter'];
 }
 
 interface Binding {
@@ -26,17 +29,26 @@ interface Binding {
 }
 
 /** Options of `RateLimitModule.forRoot`. */
-export interface RateLimitModuleOptions<Request = NestRequest>
-  extends RateLimitDefaults<Request>, Binding {}
+export interface RateLimitModuleOptions<
+  Request = NestRequest,
+  By extends string = never,
+  Unit extends string = never,
+>
+  extends RateLimitDefaults<Request, By, Unit>, Binding {}
 
 /** Options of `RateLimitModule.forRootAsync`. */
-export interface RateLimitModuleAsyncOptions<Dependencies extends unknown[], Request = NestRequest>
+export interface RateLimitModuleAsyncOptions<
+  Dependencies extends unknown[],
+  Request = NestRequest,
+  By extends string = never,
+  Unit extends string = never,
+>
   extends Binding, Pick<ModuleMetadata, 'imports'> {
   /** Tokens of the providers that `useFactory` is called with. */
   inject?: { [I in keyof Dependencies]: NonNullable<FactoryProvider['inject']>[number] };
   useFactory: (
     ...dependencies: Dependencies
-  ) => RateLimitDefaults<Request> | Promise<RateLimitDefaults<Request>>;
+  ) => RateLimitDefaults<Request, By, Unit> | Promise<RateLimitDefaults<Request, By, Unit>>;
 }
 
 /**
@@ -53,7 +65,9 @@ export interface RateLimitModuleAsyncOptions<Dependencies extends unknown[], Req
  */
 export class RateLimitModule {
   /** @throws {RateLimiterError} `ERR_INVALID_OPTION` for every misspelt or wrong option. */
-  static forRoot<Request = NestRequest>(options: RateLimitModuleOptions<Request>): DynamicModule {
+  static forRoot<Request = NestRequest, By extends string = never, Unit extends string = never>(
+    options: RateLimitModuleOptions<Request, By, Unit>,
+  ): DynamicModule {
     const { global, ...defaults } = options;
     checkDefaults(defaults);
     return makeModule(global, [
@@ -71,9 +85,12 @@ export class RateLimitModule {
    *   useFactory: (config: ConfigService) => ({ limiter: { redis: config.getOrThrow('REDIS_URL'), rate: 100, period: '1m' } }),
    * });
    */
-  static forRootAsync<Dependencies extends unknown[], Request = NestRequest>(
-    options: RateLimitModuleAsyncOptions<Dependencies, Request>,
-  ): DynamicModule {
+  static forRootAsync<
+    Dependencies extends unknown[],
+    Request = NestRequest,
+    By extends string = never,
+    Unit extends string = never,
+  >(options: RateLimitModuleAsyncOptions<Dependencies, Request, By, Unit>): DynamicModule {
     const { imports, inject, useFactory, global } = options;
     readOptions(
       { of: 'forRootAsync', names: ['imports', 'inject', 'useFactory', 'global'] },
@@ -107,8 +124,9 @@ function checkDefaults(defaults: unknown): void {
   }
 }
 
-function makeRouteGuards<Request>(defaults: RateLimitDefaults<Request>): RouteGuards {
-  return new RouteGuards(defaults);
+/** Takes the defaults of whatever requests and limits. */
+function makeRouteGuards(defaults: object): RouteGuards {
+  return new RouteGuards(defaults as CompleteRule);
 }
 
 function makeModule(

@@ -84,7 +84,7 @@ export class RouteGuards implements OnApplicationShutdown {
     if (options === undefined) {
       return [];
     }
-    const guard = makeGuard<never>(limiter as RateLimiter, options, {
+    const guard = makeGuard<never>(limiter, options, {
       addressOf: addressesOf,
       requestOf,
       factory: undefined,

@@ -1,32 +1,57 @@
 import type { AnyLimiter, AnyLimiterOptions } from '../../../limiter/limiter-or-options.ts';
+import type { RateLimiterOptions } from '../../../limiter/limiter-options.ts';
+import type { RateLimiter } from '../../../limiter/rate-limiter.ts';
 import { invalidOption } from '../../../base/errors.ts';
 import { checkLimiterOrOptions, isLimiter } from '../../../limiter/limiter-or-options.ts';
+import { checkCost } from '../../../limiter/limit-units.ts';
 import { ADDRESS_OPTIONS } from '../../../options/option-sets.ts';
 import { Problems } from '../../../options/option-problems.ts';
 import { readGuardOptions } from '../../guard-options.ts';
-import type { GuardOptions } from '../../guard-options.ts';
+import type { AnyGuardOptions, GuardOptions } from '../../guard-options.ts';
 import { addressesOf } from './call.ts';
 import type { NestRequest } from './call.ts';
 
 /**
- * Options of `@RateLimit`. Omitted options are inherited from the controller, then from the module.
+ * Options of `@RateLimit` under inherited limiters. Omitted options are inherited from the controller, then from the
+ * module. The types do not know the limits of what is inherited: to have `identify` and `cost` checked, name their
+ * parts and units, `RateLimitRuleOptions<NestRequest, 'org', 'tokens'>`.
  *
  * @example
  * const options: RateLimitRuleOptions = { cost: 10, identify: (request) => request.headers['x-api-key'] };
  */
-export interface RateLimitRuleOptions<Request = NestRequest> extends GuardOptions<Request> {
+export interface RateLimitRuleOptions<
+  Request = NestRequest,
+  By extends string = string,
+  Unit extends string = string,
+> extends GuardOptions<Request, By, Unit> {
+  limiter?: undefined;
+}
+
+/**
+ * Options of `@RateLimit` with a limiter of its own.
+ *
+ * @example
+ * const options: RateLimitLimiterOptions = { limiter: logins, count: 'failures' };
+ */
+export interface RateLimitLimiterOptions<
+  Request = NestRequest,
+  By extends string = never,
+  Unit extends string = never,
+> extends GuardOptions<Request, By, Unit> {
   /**
    * A limiter, or the options of a new one, which the module closes. It replaces outer limiters, and inherits neither
    * `limits` nor `cost`, because both are in the units of a limiter.
    */
-  limiter?: AnyLimiter | AnyLimiterOptions;
+  limiter: RateLimiter<By, Unit> | RateLimiterOptions<By, Unit>;
 }
 
-/** Options that govern a route, without the type of its requests. */
-export type Rule = RateLimitRuleOptions<never>;
+/** Options that govern a route, without the types of its requests and of its limits. */
+export interface Rule extends AnyGuardOptions<never> {
+  limiter?: AnyLimiter | AnyLimiterOptions | undefined;
+}
 
 /** A rule with all inherited options. */
-export interface CompleteRule extends GuardOptions<never> {
+export interface CompleteRule extends AnyGuardOptions<never> {
   readonly limiter: AnyLimiter | AnyLimiterOptions;
   /** Names of its limits that are skipped. */
   readonly skipped?: readonly string[];
@@ -47,11 +72,21 @@ export function checkRule(where: string, rule: unknown): void {
   }
   const { limiter, ...options } = rule as Rule;
   const problems = new Problems(where);
-  problems.attempt(() => readGuardOptions(options, addressesOf));
+  const settings = problems.attempt(() => readGuardOptions(options, addressesOf));
   if (limiter !== undefined) {
     problems.attempt(() => checkLimiterOrOptions(limiter));
   }
   problems.throwAll();
+  const { cost, limits } = settings;
+  // A rule without a cost may have rules inside it that all give one.
+  if (limiter !== undefined && cost !== undefined && typeof cost !== 'function') {
+    checkCost(
+      'cost',
+      cost,
+      limiter.limits ?? [],
+      typeof limits === 'function' ? 'unknown' : limits,
+    );
+  }
 }
 
 /**

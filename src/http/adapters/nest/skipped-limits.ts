@@ -1,7 +1,7 @@
 import type { AnyLimiter } from '../../../limiter/limiter-or-options.ts';
 import type { AnyLimit } from '../../../algorithms/limit.ts';
 import { invalidOption, optionError } from '../../../base/errors.ts';
-import type { GuardOptions } from '../../guard-options.ts';
+import type { AnyGuardOptions } from '../../guard-options.ts';
 
 /**
  * Checks the arguments of `@SkipRateLimit`: names of limits, or none for all limits.
@@ -46,9 +46,9 @@ const ALL_SKIPPED: readonly AnyLimit[] = [];
  */
 export function withoutLimits(
   limiter: AnyLimiter,
-  options: GuardOptions<never>,
+  options: AnyGuardOptions<never>,
   skipped: readonly string[],
-): GuardOptions<never> | undefined {
+): AnyGuardOptions<never> | undefined {
   const { limits: given, skip } = options;
   if (typeof given !== 'function') {
     const limits = given ?? limiter.limits;
