@@ -155,7 +155,7 @@ export const warnings = {
   },
   DRL_HOOK_FAILED: {
     meaning:
-      'A function of yours (`onAllow`, `onError`, `headers`, …) threw. Decisions are not affected.',
+      'A function of yours (`onAllow`, `onError`, `headers`, `count`, …) threw. Decisions are not affected.',
     cure: 'Mend the function; the warning has its error.',
   },
   DRL_INVALID_IDENTITY: {

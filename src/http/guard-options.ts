@@ -20,6 +20,7 @@ import type { AddressOptions, AddressRequest, AddressSource } from './address/cl
 import { readHeaderProfile } from './headers.ts';
 import type { HeaderProfile, HeaderWriter } from './headers.ts';
 import type { OnRefused, RefusalResponse } from './refusal.ts';
+import type { EndedResponse } from './request-end.ts';
 
 type OrPromise<T> = T | Promise<T>;
 
@@ -81,9 +82,21 @@ export interface GuardOptions<
   /**
    * Which requests count. Every request is charged on arrival, so that concurrent requests cannot slip through. A
    * charge that does not count is refunded when the response is complete; status 400 and above is a failure. An
-   * aborted request counts. Default `'all'`.
+   * aborted request counts. A function gets the complete response, and returns whether it counts. If it fails, the
+   * response counts, with one process warning for the first. Default `'all'`.
    */
-  count?: 'all' | 'failures' | 'successes';
+  count?:
+    | 'all'
+    | 'failures'
+    | 'successes'
+    | ((response: EndedResponse, request: Request) => OrPromise<boolean>);
+  /**
+   * Called with a promise of what the guard does for a request after its response: it frees the place and refunds a
+   * charge that does not count. For platforms that freeze a function once it has answered: pass the promise to their
+   * `waitUntil` or `after`. Called when the request passes, and only if there is something to give back. The promise
+   * never rejects.
+   */
+  waitUntil?: (work: Promise<void>, request: Request) => void;
   /**
    * The longest that a request holds a place under a concurrency limit. The place is then freed, even if the response
    * goes on, with one process warning for the first. From `'10ms'` to `'24d'`; default `'1d'`.
@@ -136,7 +149,9 @@ export interface GuardSettings<Request> {
     | undefined;
   readonly negotiate: boolean;
   readonly writeHeaders: HeaderWriter;
-  readonly count: 'all' | 'failures' | 'successes';
+  /** Undefined if all responses count. */
+  readonly counts: ((response: EndedResponse, request: Request) => OrPromise<boolean>) | undefined;
+  readonly waitUntil: ((work: Promise<void>, request: Request) => void) | undefined;
   readonly maxHoldMs: number;
   readonly unidentified: 'refuse' | 'pass';
   readonly partitionSecret: string | Uint8Array | undefined;
@@ -169,7 +184,12 @@ export function readGuardOptions<Request>(
     writeHeaders: given.attempt('headers', () =>
       readHeaderProfile(given.values['headers'] ?? 'draft-11'),
     ),
-    count: given.optional('count', readCount, 'all'),
+    counts: given.optional('count', readCount, undefined) as GuardSettings<Request>['counts'],
+    waitUntil: given.optional(
+      'waitUntil',
+      readFunction,
+      undefined,
+    ) as GuardSettings<Request>['waitUntil'],
     maxHoldMs: given.optional('maxHold', readMaxHold, DAY_MS),
     unidentified: given.optional('unidentified', readUnidentified, 'refuse'),
     partitionSecret: given.optional('partitionSecret', readSecret, undefined),
@@ -201,8 +221,25 @@ function readOnRefused(option: string, value: unknown): unknown {
   return value;
 }
 
-function readCount(option: string, value: unknown): 'all' | 'failures' | 'successes' {
-  return readOneOf(option, value, ['all', 'failures', 'successes']);
+const COUNTS: Readonly<Record<string, ((response: EndedResponse) => boolean) | undefined>> = {
+  all: undefined,
+  failures: ({ status }) => status >= 400,
+  successes: ({ status }) => status < 400,
+};
+
+function readCount(option: string, value: unknown): unknown {
+  if (typeof value === 'function') {
+    return value;
+  }
+  if (typeof value !== 'string' || !Object.hasOwn(COUNTS, value)) {
+    throw invalidOption(
+      option,
+      "'all', 'failures', 'successes' or a function",
+      value,
+      'Choose one of them, or write ({ status }) => status === 401.',
+    );
+  }
+  return COUNTS[value];
 }
 
 function readMaxHold(option: string, value: unknown): number {

@@ -220,7 +220,7 @@ class LimiterGuard<Request> {
         const fields = this.#fieldsOf(decision, governing, identity);
         return await this.#refuseLimited(request, part, decision, fields);
       }
-      const finish = this.#finishOf(decision);
+      const finish = this.#finishOf(request, decision);
       try {
         this.#note(request, part, decision, governing, identity);
         const headers = this.#fieldsOf(decision, governing, identity);
@@ -335,13 +335,31 @@ class LimiterGuard<Request> {
     }
   }
 
-  #finishOf(decision: Decision): Finish | undefined {
-    return giveBackAfter(this.limiter, decision, this.#settings, () => {
-      this.#warnOnce(
-        'maxHold',
-        'DRL_HELD_TOO_LONG',
-        'A request held a place for as long as `maxHold` allows, and the place was freed before its response had ended. Choose a longer `maxHold` where responses take that long.',
-      );
+  #finishOf(request: Request, decision: Decision): Finish | undefined {
+    const { counts, waitUntil, maxHoldMs } = this.#settings;
+    if (counts === undefined && !('release' in decision)) {
+      return undefined; // the usual case: nothing to give back
+    }
+    return giveBackAfter(this.limiter, decision, {
+      counts: counts && ((response) => counts(response, request)),
+      maxHoldMs,
+      onOverheld: () => {
+        this.#warnOnce(
+          'maxHold',
+          'DRL_HELD_TOO_LONG',
+          'A request held a place for as long as `maxHold` allows, and the place was freed before its response had ended. Choose a longer `maxHold` where responses take that long.',
+        );
+      },
+      onCountFailed: () => this.#warnOf('count'),
+      keepAlive:
+        waitUntil &&
+        ((work) => {
+          try {
+            waitUntil(work, request);
+          } catch {
+            this.#warnOf('waitUntil');
+          }
+        }),
     });
   }
 
@@ -408,6 +426,8 @@ class LimiterGuard<Request> {
 
 /** If a function of the application throws, only its own result is missing from the request. */
 const CONSEQUENCES = {
+  count: 'which counts',
+  waitUntil: 'whose place and charge are given back all the same, unless the platform stops first',
   headers: 'which gets no rate limit fields',
   onRefused: 'which gets the usual answer',
   'onRefused.headers': 'which gets the answer without these fields',

@@ -16,5 +16,5 @@ export type { GuardOptions, IdentifyingGuardOptions } from './guard-options.ts';
 export type { Decided, HeaderContext, HeaderProfile } from './headers.ts';
 export type { HeaderFields } from './application-fields.ts';
 export type { OnRefused, RefusalResponse, Replacement } from './refusal.ts';
-export type { Finish, NodeResponse, RequestEnd } from './request-end.ts';
+export type { EndedResponse, Finish, NodeResponse, RequestEnd } from './request-end.ts';
 export type { FieldRecord } from './application-fields.ts';

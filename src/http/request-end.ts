@@ -9,8 +9,19 @@ import { whenClosed as whenStreamClosed } from './gone-streams.ts';
  */
 export type RequestEnd = number | 'aborted';
 
-/** Called with how a request ended. */
-export type Finish = (end: RequestEnd) => void;
+/** A complete response, for `count`. */
+export interface EndedResponse {
+  readonly status: number;
+  /**
+   * The response itself: Node's own under Express, Fastify, Koa, Nest, `node:http` and Hono on Node; a web `Response`
+   * in web-standard handlers and in Hono elsewhere, whose body has been read. Undefined if the handler threw, and no
+   * response was seen.
+   */
+  readonly response: NodeResponse | Response | undefined;
+}
+
+/** Called with how a request ended, and with its response if it is complete and known. */
+export type Finish = (end: RequestEnd, response?: NodeResponse | Response) => void;
 
 /** A response of `node:http`, or of `node:http2`'s compatible interface. */
 export type NodeResponse = ServerResponse | Http2ServerResponse;
@@ -27,7 +38,7 @@ export function whenEnded(response: NodeResponse, finish: Finish): void {
   }
   const end = endOf(response);
   if (end !== undefined) {
-    finish(end);
+    finish(end, response);
     return;
   }
   const told = [finish];
@@ -35,7 +46,7 @@ export function whenEnded(response: NodeResponse, finish: Finish): void {
   listen(response, (how) => {
     if (watched.delete(response)) {
       for (const tell of told) {
-        tell(how);
+        tell(how, response);
       }
     }
   });

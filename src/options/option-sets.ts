@@ -135,6 +135,7 @@ export const GUARD_NAMES = [
   'negotiate',
   'headers',
   'count',
+  'waitUntil',
   'maxHold',
   'unidentified',
   'partitionSecret',
@@ -173,6 +174,10 @@ export const GUARD_OTHER_NAMES: OtherNames = {
   ]),
   skipFailedRequests: counting("'successes'"),
   skipSuccessfulRequests: counting("'failures'"),
+  requestWasSuccessful: {
+    instead: () =>
+      'Did you mean `count`? Write `count: ({ status }) => status === 401`, a function that says which responses count.',
+  },
   limiter: { instead: () => 'Pass the limiter first: `rateLimit(limiter, options)`.' },
   throttlers: {
     instead: () => 'Write `limiter: { redis, limits: [tokenBucket({ rate, period })] }`.',

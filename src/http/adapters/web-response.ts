@@ -93,10 +93,11 @@ export function watch(response: Response, request: Request, finish: Finish): Res
     request?.method === 'HEAD' ||
     !isCopiable(response);
   if (isUnseen) {
-    finish(status);
+    finish(status, response);
     return response;
   }
-  return new Response(watchedBody(body, status, finish), response);
+  const finishWith: Finish = (end) => finish(end, response);
+  return new Response(watchedBody(body, status, finishWith), response);
 }
 
 /** A body that is dropped unread, because its response was replaced, sends no other event. */

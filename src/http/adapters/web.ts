@@ -11,6 +11,7 @@ import type { Pass } from '../guard.ts';
 import type { AnyGuardOptions, GuardOptions } from '../guard-options.ts';
 import type { OnRefused, RefusalResponse } from '../refusal.ts';
 import { shareDecision } from '../request-decision.ts';
+import type { EndedResponse } from '../request-end.ts';
 import { readAddressOption, toldAddress } from '../address/told-address.ts';
 import {
   isResponse,
@@ -56,6 +57,14 @@ interface WebFunctions<
       ) => OrPromise<readonly Limit<string, NoInfer<By>, NoInfer<Unit>>[] | undefined>);
   /** Returns true for requests to let through without counting them. */
   skip?: (...call: HandlerArguments<Asked, Rest>) => OrPromise<boolean>;
+  /** Which requests count: as of every guard. The function gets the complete response and the handler's arguments. */
+  count?:
+    | 'all'
+    | 'failures'
+    | 'successes'
+    | ((response: EndedResponse, ...call: HandlerArguments<Asked, Rest>) => OrPromise<boolean>);
+  /** Called with a promise of what is done after the response, and with the handler's arguments. */
+  waitUntil?: (work: Promise<void>, ...call: HandlerArguments<Asked, Rest>) => void;
   /**
    * Called before a request is refused. Returns the response to send instead; undefined or `'default'` for the
    * guard's own; or `'throw'`, to reject the handler's promise with an error with `status`, `headers`, `decision` and
@@ -255,6 +264,13 @@ function readWho(options: object): {
     const given = rest[name];
     if (typeof given === 'function') {
       rest[name] = (call: Call): unknown => given(...call);
+    }
+  }
+  for (const name of ['count', 'waitUntil']) {
+    const given = rest[name];
+    if (typeof given === 'function') {
+      rest[name] = (first: unknown, call: HandlerArguments<Asked, Rest>): unknown =>
+        given(first, ...call);
     }
   }
   const { onRefused } = rest;

@@ -15,6 +15,7 @@ import { decisionOf } from 'distributed-rate-limiter/http';
 import type { GuardOptions } from 'distributed-rate-limiter/http';
 import { ManualClock } from 'distributed-rate-limiter/testing';
 import { parseList } from 'structured-headers';
+import { countContract } from './count-contract.ts';
 import { deferred } from './deferred.ts';
 import type { Answer, ErrorHandling, Framework, Handler, Served } from './framework.ts';
 import { lifeContract } from './life-contract.ts';
@@ -50,6 +51,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
   }
 
   lifeContract(framework);
+  countContract(framework);
   pageContract(framework);
 
   const open: Served[] = [];

@@ -123,7 +123,7 @@ function endUnseen(kind: string, count: RouteGuard['count']): RateLimiterError {
     : optionError(
         'count',
         "be 'all' where no HTTP status says how a call ended",
-        `got '${count}' for a call of kind '${kind}'`,
+        `got ${typeof count === 'function' ? 'a function' : `'${count}'`} for a call of kind '${kind}'`,
         'Refund in the handler.',
       );
 }

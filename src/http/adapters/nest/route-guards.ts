@@ -5,6 +5,7 @@ import { RateLimiter } from '../../../limiter/rate-limiter.ts';
 import { isLimiter } from '../../../limiter/limiter-or-options.ts';
 import { makeGuard } from '../../guard.ts';
 import type { Guard } from '../../guard.ts';
+import type { GuardOptions } from '../../guard-options.ts';
 import { addressesOf, requestOf } from './call.ts';
 import { isSkip, rulesOf } from './decorators.ts';
 import { override } from './rule.ts';
@@ -14,7 +15,7 @@ import { withoutLimits } from './skipped-limits.ts';
 /** One of the guards of a route. */
 export interface RouteGuard {
   readonly guard: Guard<unknown>;
-  readonly count: 'all' | 'failures' | 'successes';
+  readonly count: NonNullable<GuardOptions<never>['count']>;
 }
 
 const NONE: readonly RouteGuard[] = [];
