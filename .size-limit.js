@@ -7,17 +7,17 @@
  */
 const budgets = {
   '': { file: 'index', limit: '66.2 kB' },
-  '/http': { file: 'http/index', limit: '74 kB' },
-  '/node-http': { file: 'http/adapters/node-http', limit: '74 kB' },
-  '/express': { file: 'http/adapters/express', limit: '74 kB' },
-  '/fastify': { file: 'http/adapters/fastify', limit: '75 kB' },
-  '/hono': { file: 'http/adapters/hono', limit: '75 kB' },
-  '/koa': { file: 'http/adapters/koa', limit: '74 kB' },
-  '/web': { file: 'http/adapters/web', limit: '74 kB' },
+  '/http': { file: 'http/index', limit: '75.7 kB' },
+  '/node-http': { file: 'http/adapters/node-http', limit: '76.1 kB' },
+  '/express': { file: 'http/adapters/express', limit: '76 kB' },
+  '/fastify': { file: 'http/adapters/fastify', limit: '76.8 kB' },
+  '/hono': { file: 'http/adapters/hono', limit: '77 kB' },
+  '/koa': { file: 'http/adapters/koa', limit: '76.2 kB' },
+  '/web': { file: 'http/adapters/web', limit: '76.2 kB' },
   // Beside Nest itself, which is there already.
   '/nest': {
     file: 'http/adapters/nest/index',
-    limit: '76.5 kB',
+    limit: '78.5 kB',
     external: ['@nestjs/common', '@nestjs/core'],
   },
   '/limited': { file: 'limited/index', limit: '67.3 kB' },
