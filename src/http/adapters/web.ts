@@ -269,8 +269,7 @@ function readWho(options: object): {
   for (const name of ['count', 'waitUntil']) {
     const given = rest[name];
     if (typeof given === 'function') {
-      rest[name] = (first: unknown, call: HandlerArguments<Asked, Rest>): unknown =>
-        given(first, ...call);
+      rest[name] = (first: unknown, call: Call): unknown => given(first, ...call);
     }
   }
   const { onRefused } = rest;
