@@ -252,7 +252,12 @@ export class Decider {
     );
   }
 
-  async reserve(identity: AnyIdentity, options: unknown): Promise<Reservation<string>> {
+  /** `decided` is called with each decision that an `add` of the reservation makes. */
+  async reserve(
+    identity: AnyIdentity,
+    options: unknown,
+    decided: (decision: Decision) => void,
+  ): Promise<Reservation<string>> {
     const { ttlMs, call } = readable('options', () => readReserveOptions(options));
     const { limits: given, cost } = this.#readCall(call);
     checkLeaseless(given);
@@ -266,6 +271,8 @@ export class Decider {
       clock: this.#settings.store.time,
       limits,
       checkOpen: () => this.checkOpen(),
+      decided,
+      countAlone: (error) => this.#settings.counts.alone(error),
       add: (record, units, number) => this.#addTo(located, units, record, number),
       send: (record, details, read) =>
         this.#calls.submit(

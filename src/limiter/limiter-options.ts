@@ -48,7 +48,8 @@ type HeardIdentity<By extends string> = [By] extends [never] ? Identity : Identi
  */
 export interface Hooks<By extends string = never> {
   /**
-   * Called after every `allow`, `allowUpTo`, `wait`, `acquire` or `reserve` that lets its call pass, degraded ones included. Gets the identity as it was passed.
+   * Called after every `allow`, `allowUpTo`, `wait`, `acquire` or `reserve`, and every `add` of a reservation, that lets
+   * its call pass, degraded ones included. Gets the identity as it was passed.
    */
   onAllow?: (identity: HeardIdentity<By>, decision: Decision) => void;
   /** Called after every one of these that does not let it pass. Exactly one of `onAllow` and `onBlock` is called per decision. */

@@ -230,8 +230,9 @@ export class RateLimiter<By extends string = never, Unit extends string = never>
     identity: IdentityOf<By>,
     options: ReserveOptions<By, Unit>,
   ): Promise<Reservation<Unit>> {
-    const reserved: unknown = this.#hooks.after(identity, this.#decider.reserve(identity, options));
-    return reserved as Promise<Reservation<Unit>>;
+    const decided = (decision: Decision): void => this.#hooks.decided(identity, decision);
+    const reserving = this.#decider.reserve(identity, options, decided);
+    return this.#hooks.after(identity, reserving) as Promise<unknown> as Promise<Reservation<Unit>>;
   }
 
   /**

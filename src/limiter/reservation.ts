@@ -5,6 +5,7 @@ import { MAX_UNITS } from '../algorithms/limit.ts';
 import type { Cost, Decision, DegradedDecision, GivenCost } from '../base/decision.ts';
 import { NamedCost, costOf } from './cost.ts';
 import type { Asked } from './cost.ts';
+import type { StoreError } from '../base/errors.ts';
 import type { LimitSet } from './limit-set.ts';
 import { makeDegradedDecision, makeUnlimitedDecision } from './make-decision.ts';
 
@@ -36,7 +37,7 @@ export interface ReservationHandle<Unit extends string = never> {
   /**
    * Charges more to the reservation, as `allow` charges a cost: for a stream that goes on. A refusal charges nothing: stop
    * the work, and settle. A cost by name charges only the units that it names, and no call. Calls of one reservation
-   * are sent one after another. Under `failStrategy: 'open'`, if the reservation itself was made without the store,
+   * are sent one after another. Each calls `onAllow` or `onBlock`, but for an answer that no reservation is held. Under `failStrategy: 'open'`, if the reservation itself was made without the store,
    * nothing is sent, and `settle` charges the actual cost.
    *
    * @throws (rejects) like `allow`.
@@ -89,6 +90,10 @@ export interface Settler {
   readonly limits: LimitSet;
   /** Throws if the limiter is closed. */
   checkOpen(): void;
+  /** Called with each decision that an `add` makes, in its caller's async context. */
+  decided(decision: Decision): void;
+  /** Counts a decision that an `add` makes without the store: because of this error, or under no limit. */
+  countAlone(error: StoreError | undefined): void;
   /** Sends the `number`-th `add` for the record; its answer is undefined if the record was not held. */
   add(record: string, cost: Asked, number: number): Promise<Decision | undefined>;
   /** Sends `settle` for the record with these details, and resolves with the result of `read`. */
@@ -151,7 +156,11 @@ export class PendingReservation {
     const cost = limits.ask('cost', given, { calls: 0 });
     const turn = this.#adding.then(() => this.#addNow(cost));
     this.#adding = turn.catch(() => undefined);
-    return turn;
+    const decision = await turn;
+    if (decision.reason !== 'not_held') {
+      this.#settler.decided(decision);
+    }
+    return decision;
   }
 
   async #addNow(cost: Asked): Promise<Decision | NotHeldDecision> {
@@ -159,9 +168,11 @@ export class PendingReservation {
       return makeNotHeld(costOf(cost));
     }
     if (this.#settler.limits.isPlanWithoutLimit) {
+      this.#settler.countAlone(undefined);
       return makeUnlimitedDecision(costOf(cost));
     }
     if (this.#degraded !== undefined) {
+      this.#settler.countAlone(this.#degraded.error);
       this.#reserved = sum(this.#reserved, cost);
       return makeDegradedDecision(true, this.#degraded.error, costOf(cost));
     }

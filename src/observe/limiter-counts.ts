@@ -78,6 +78,15 @@ export class LimiterCounts {
     }
   }
 
+  /** Counts a decision for which the store was not asked: because of an earlier error, or under no limit. */
+  alone(error: StoreError | undefined): void {
+    if (error === undefined) {
+      this.unlimited += 1;
+    } else {
+      this.degraded(error);
+    }
+  }
+
   /** Counts a decision made without the store. */
   degraded({ reason }: StoreError): void {
     switch (reason) {

@@ -87,6 +87,62 @@ describe('onAllow and onBlock', () => {
   });
 });
 
+describe("a reservation's `add`", () => {
+  const held = { cost: 1, ttl: '1m' } as const;
+
+  test('calls exactly one of them, with the identity of the reservation and the decision itself', async () => {
+    const { heard, errors, hooks } = recorder();
+    const limiter = new RateLimiter({ store: new MemoryStore(), rate: 5, period: '1h', ...hooks });
+    const pair = ['org', 'user'];
+    const reservation = await limiter.reserve(pair, held);
+    heard.length = 0;
+    const decisions = [
+      await reservation.add(2),
+      await reservation.add(3),
+      await reservation.add(6),
+      await reservation.add(0),
+    ];
+    expect(heard).toEqual([
+      ['onAllow', pair, expect.objectContaining({ reason: 'within_limit', cost: 2 })],
+      ['onBlock', pair, expect.objectContaining({ reason: 'limited' })],
+      ['onBlock', pair, expect.objectContaining({ reason: 'impossible' })],
+      ['onAllow', pair, expect.objectContaining({ cost: 0 })],
+    ]);
+    heard.forEach(([, identity, decision], i) => {
+      expect(identity).toBe(pair);
+      expect(decision).toBe(decisions[i]);
+    });
+    expect(errors).toEqual([]);
+  });
+
+  test('calls neither where no reservation is held, nor for a cost that is refused', async () => {
+    const { heard, hooks } = recorder();
+    const limiter = new RateLimiter({ store: new MemoryStore(), rate: 5, period: '1h', ...hooks });
+    const reservation = await limiter.reserve('user', held);
+    heard.length = 0;
+    await expect(reservation.add(-1)).rejects.toMatchObject({ code: 'ERR_INVALID_COST' });
+    await reservation.settle(1);
+    expect(await reservation.add(1)).toMatchObject({ reason: 'not_held' });
+    await reservation.cancel();
+    expect(heard).toEqual([]);
+  });
+
+  test('calls onAllow, and counts, where the reservation itself was made without the store', async () => {
+    const { heard, errors, hooks } = recorder();
+    const redis = new FakeRedis('away');
+    const limiter = new RateLimiter({ redis, rate: 5, period: '1h', ...hooks });
+    const reservation = await limiter.reserve('user', held);
+    await reservation.add(1);
+    expect(heard.map(([hook]) => hook)).toEqual(['onAllow', 'onAllow']);
+    expect(errors, 'nothing more was sent').toHaveLength(1);
+    expect(limiter.stats().decisions.allowed).toMatchObject({ store_away: 2 });
+    const unlimited = await limiter.reserve('user', { ...held, limits: [] });
+    await unlimited.add(1);
+    expect(heard).toHaveLength(4);
+    expect(limiter.stats().decisions.allowed).toMatchObject({ unlimited: 2 });
+  });
+});
+
 describe('onError', () => {
   test('is called once per failed store call, however many callers waited for it', async () => {
     const { heard, errors, hooks } = recorder();
@@ -241,6 +297,21 @@ describe('asynchronous context', () => {
       'allow b second',
       'block a third',
     ]);
+  });
+
+  test("is the caller's own in the hook of an `add` that waits for another", async () => {
+    const seen: unknown[] = [];
+    const limiter = new RateLimiter({
+      redis: new FakeRedis(),
+      rate: 9,
+      period: '1h',
+      onAllow: () => seen.push(request.getStore()),
+    });
+    const reservation = await limiter.reserve('a', { cost: 1, ttl: '1m' });
+    await Promise.all(
+      ['first', 'second'].map((name) => request.run(name, () => reservation.add(1))),
+    );
+    expect(seen).toEqual([undefined, 'first', 'second']);
   });
 
   test('does not reach the shared send', async () => {
