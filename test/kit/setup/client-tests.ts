@@ -7,6 +7,7 @@ export const CLIENT_TESTS: readonly string[] = [
     'node-redis',
     'resends',
     'sharding',
+    'slots-apart',
     'url',
     'valkey-glide',
   ].map((name) => `test/redis-server/contracts/${name}.test.ts`),
