@@ -160,6 +160,27 @@ describe('OpenTelemetry metrics', () => {
     expect(JSON.stringify(collected)).not.toMatch(/alice|bob|dave/);
   });
 
+  test('have the unit of a limit as an attribute, and no part of an identity', async () => {
+    const { meterProvider, collect } = meter();
+    undo.push(openTelemetryMetrics({ meterProvider }));
+    const limiter = limiterOf({
+      namespace: 'units',
+      limits: [
+        tokenBucket({ name: 'rpm', by: ['org', 'user'], rate: 5, period: '1h' }),
+        tokenBucket({ name: 'tpm', by: 'org', unit: 'tokens', rate: 100, period: '1h' }),
+      ],
+    }) as unknown as RateLimiter<'org' | 'user', 'tokens'>;
+    await limiter.allow({ org: 'acme', user: 'alice' }, { cost: { tokens: 90 } });
+    await limiter.allow({ org: 'acme', user: 'bob' });
+    const collected = await collect();
+    const decided = pointsOf(collected, 'limit.requests').filter(([, value]) => value !== 0);
+    expect(decided).toEqual([
+      [{ limiter: 'units', limit: 'rpm', unit: 'calls', outcome: 'allowed' }, 2],
+      [{ limiter: 'units', limit: 'tpm', unit: 'tokens', outcome: 'allowed' }, 1],
+    ]);
+    expect(JSON.stringify(collected)).not.toMatch(/acme|alice|bob/);
+  });
+
   test('report faults of the store', async () => {
     const { meterProvider, collect } = meter();
     undo.push(openTelemetryMetrics({ meterProvider }));

@@ -107,6 +107,32 @@ describe('on a real server', () => {
     });
   });
 
+  test('limits have their unit as a label, and never a part of an identity', async () => {
+    const limiter = limiterOf({
+      redis: redis.url,
+      namespace: 'units',
+      limits: [
+        tokenBucket({ name: 'rpm', by: ['org', 'user'], rate: 5, period: '1h' }),
+        tokenBucket({ name: 'tpm', by: 'org', unit: 'tokens', rate: 100, period: '1h' }),
+      ],
+    }) as unknown as RateLimiter<'org' | 'user', 'tokens'>;
+    await limiter.allow({ org: 'acme', user: 'alice' }, { cost: { tokens: 90 } });
+    await limiter.allow({ org: 'acme', user: 'bob' }, { cost: { tokens: 11 } });
+    await limiter.allow({ org: 'acme', user: 'bob' });
+    const series = await scrape(register);
+    expect(under(series, 'drl_limit_decisions_total')).toEqual({
+      '{limit="rpm",limiter="units",outcome="allowed",unit="calls"}': 3,
+      '{limit="rpm",limiter="units",outcome="refused",unit="calls"}': 0,
+      '{limit="tpm",limiter="units",outcome="allowed",unit="tokens"}': 1,
+      '{limit="tpm",limiter="units",outcome="refused",unit="tokens"}': 1,
+    });
+    expect(under(series, 'drl_near_limit_total')).toEqual({
+      '{limit="rpm",limiter="units",unit="calls"}': 0,
+      '{limit="tpm",limiter="units",unit="tokens"}': 1,
+    });
+    expect([...series.keys()].join()).not.toMatch(/acme|alice|bob/);
+  });
+
   test('leases held are counted', async () => {
     const limiter = limiterOf({
       redis: redis.url,

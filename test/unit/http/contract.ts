@@ -19,6 +19,7 @@ import { countContract } from './count-contract.ts';
 import { deferred } from './deferred.ts';
 import type { Answer, ErrorHandling, Framework, Handler, Served } from './framework.ts';
 import { lifeContract } from './life-contract.ts';
+import { unitsContract } from './units-contract.ts';
 import { pageContract } from './page-contract.ts';
 import { eventually } from '../../kit/fakes/eventually.ts';
 
@@ -52,6 +53,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
 
   lifeContract(framework);
   countContract(framework);
+  unitsContract(framework);
   pageContract(framework);
 
   const open: Served[] = [];
