@@ -390,6 +390,16 @@ function bucket_lines.restore(state, plan, receipt, units)
   end
 end
 
+-- Gives units back on every line, each at most what it counts.
+function bucket_lines.credit(state, plan, units)
+  local own = own_of(plan) or plan
+  local receipt = { p = own.p, n = own.n, id = state.epoch or 0, lines = state.lines or {} }
+  receipt.tat, receipt.rem = in_parts(state.tat, state.rem, state.n, own.n)
+  receipt.given, receipt.given_rem = in_parts(state.given or 0, state.given_rem or 0, state.n, own.n)
+  -- As if all that counts had been one charge just now.
+  bucket_lines.restore(state, plan, receipt, units)
+end
+
 -- What `restore` must know of the charge just made.
 function bucket_lines.receipt(state, plan)
   local text = string.format('%d:%d:%d:%d', (own_of(plan) or plan).p, state.n, state.tat, state.rem)
@@ -413,7 +423,7 @@ local function are_exact(...)
   return true
 end
 
--- Reads a receipt; nil if it is none.
+-- Reads a receipt; nil for any other text.
 function bucket_lines.parse(text)
   local p, n, tat, rem, rest = string.match(text, '^(%d+):(%d+):(%d+):(%d+)(.*)$')
   if not p then

@@ -501,6 +501,21 @@ export function restoreLines(
   }
 }
 
+/** Gives units back on every line, each at most what it counts. */
+export function creditLines(
+  state: TokenBucketState,
+  plan: TokenBucketPlan,
+  units: number,
+  now: number,
+): void {
+  const { p, n } = ownOf(plan) ?? plan;
+  const { int: tat, rem } = inParts(state.tat, state.rem, state.n, n);
+  const { int: given, rem: givenRem } = inParts(state.given, state.givenRem, state.n, n);
+  const unlabelled = { id: state.epoch, tat, rem, given, givenRem };
+  // As if all that counts had been one charge just now.
+  restoreLines(state, plan, { p, n, unlabelled, lines: state.lines ?? [] }, units, now);
+}
+
 /** What `restoreLines` must know of the charge just made. */
 export function writeReceipt(state: TokenBucketState, plan: TokenBucketPlan): string {
   const { p } = ownOf(plan) ?? plan;
@@ -515,7 +530,7 @@ export function writeReceipt(state: TokenBucketState, plan: TokenBucketPlan): st
   return `${unlabelled}:${epoch}:${given}:${givenRem}${labelled.join('')}`;
 }
 
-/** Reads a receipt; undefined if it is none. */
+/** Reads a receipt; undefined for any other text. */
 export function readReceipt(receipt: string): BucketReceipt | undefined {
   const fields = RECEIPT.exec(receipt);
   if (fields === null) {

@@ -183,6 +183,17 @@ function fixed_window.restore(state, _, charged, units)
   end
 end
 
+-- Gives units back, and never more than is counted.
+function fixed_window.credit(state, _, units)
+  for w = 1, #state.windows do
+    local window = state.windows[w]
+    if now < window.stop and window.used > 0 then
+      window.used = math.max(0, window.used - units)
+      state.changed = true
+    end
+  end
+end
+
 function fixed_window.answer(state, _, passes, out, at)
   local mine = state.mine
   out[at] = passes and mine.used or -1 - mine.used

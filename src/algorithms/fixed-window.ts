@@ -192,6 +192,15 @@ const fixedWindowTwin: Algorithm<FixedWindowPlan, FixedWindowState, ReadonlyMap<
     }
   },
 
+  credit(state, _plan, units, now) {
+    for (const window of state.windows) {
+      if (now < window.stop && window.used > 0) {
+        window.used = Math.max(0, window.used - units);
+        state.changed = true;
+      }
+    }
+  },
+
   answer({ mine: { used, stop } }, _plan, passes, now) {
     return [passes ? used : -1 - used, stop - now];
   },

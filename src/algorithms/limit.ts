@@ -95,6 +95,8 @@ export interface Algorithm<P extends Plan = Plan, S extends State = State, R = u
   parse(receipt: string): R | undefined;
   /** Gives back `units` of the receipt's charge, and never more than is charged. */
   restore(state: S, plan: P, receipt: R, units: number, now: number): void;
+  /** Gives units back as a gift, and never more than count. Absent if each unit belongs to a caller that can give it back. */
+  credit?(state: S, plan: P, units: number, now: number): void;
   /**
    * Forgets all charges if some of the state has to be kept. False if the key can be deleted, as it is without this
    * method.

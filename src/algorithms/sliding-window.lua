@@ -204,6 +204,20 @@ function sliding_window.restore(state, _, charged, units)
   end
 end
 
+-- Gives back the newest units first: they count longest.
+function sliding_window.credit(state, _, units)
+  for w = 1, #state.windows do
+    local window = state.windows[w]
+    local index, before, used = roll(window)
+    if before + used > 0 then
+      local newest = math.min(units, used)
+      window.index, window.used = index, used - newest
+      window.before = math.max(0, before - (units - newest))
+      state.changed = true
+    end
+  end
+end
+
 function sliding_window.answer(state, _, passes, out, at)
   local mine = state.mine
   out[at] = passes and mine.before or -1 - mine.before

@@ -212,6 +212,20 @@ const slidingWindowTwin: Algorithm<
     }
   },
 
+  /** Gives back the newest units first: they count longest. */
+  credit(state, _plan, units, now) {
+    for (const window of state.windows) {
+      const { gone: _gone, ...rolled } = roll(window, now);
+      if (rolled.before + rolled.used > 0) {
+        const newest = Math.min(units, rolled.used);
+        rolled.used -= newest;
+        rolled.before = Math.max(0, rolled.before - (units - newest));
+        Object.assign(window, rolled);
+        state.changed = true;
+      }
+    }
+  },
+
   answer({ mine: { before, used, gone } }, _plan, passes) {
     return [passes ? before : -1 - before, used, gone];
   },

@@ -188,6 +188,10 @@ function token_bucket.restore(state, plan, receipt, units)
   bucket_lines().restore(state, plan, receipt, units)
 end
 
+function token_bucket.credit(state, plan, units)
+  bucket_lines().credit(state, plan, units)
+end
+
 function token_bucket.reset(state, plan)
   return bucket_lines().reset(state, plan)
 end

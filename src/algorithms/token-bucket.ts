@@ -4,6 +4,7 @@ import { TOKEN_BUCKET } from '../options/option-sets.ts';
 import { GivenOptions } from '../options/read-options.ts';
 import {
   chargeLines,
+  creditLines,
   findLine,
   isSame,
   noteRefusal,
@@ -197,6 +198,8 @@ export const tokenBucketTwin: Algorithm<TokenBucketPlan, TokenBucketState, Bucke
   parse: readReceipt,
 
   restore: restoreLines,
+
+  credit: creditLines,
 
   reset: resetLines,
 

@@ -15,9 +15,10 @@ import { RateLimiterError } from './errors.ts';
 export type Identity = string | number | bigint | readonly (string | number | bigint)[];
 
 /**
- * An identity as named parts, for limits that say by which parts they count: `{ org: 'acme', user: 42 }`. Each part is
- * what a whole identity may be, but for several together. `null` says that there is none: limits that count by the
- * part are not consulted. All parts together have at most 1,024 bytes in UTF-8. Only hashes are stored.
+ * An identity as named parts, for limits that say by which parts they count: `{ org: 'acme', user: 42 }`. A part may
+ * be text, a safe integer or a bigint. Under `null`, limits that count by the part are not consulted: a login form
+ * without a user name still counts by address. All parts together have at most 1,024 bytes in UTF-8. Only hashes are
+ * stored.
  *
  * @example
  * await limiter.allow({ org: 'acme', user: 42 });

@@ -376,6 +376,26 @@ export class Decider {
     return this.#calls.submit({ key, shape }, this.#plainReply);
   }
 
+  async credit(identity: AnyIdentity, amount: unknown, options: unknown): Promise<Decision> {
+    const given = this.#readLimits(options);
+    const cost = given.ask('cost', amount, { calls: 0 });
+    const { limits, key } = given.locateHome(identity, this.#settings.hashSecret);
+    limits.requireAsked(cost, given);
+    if (limits.isPlanWithoutLimit) {
+      return makeUnlimitedDecision(costOf(cost));
+    }
+    const shape = limits.shape('credit', cost);
+    if (shape.rules.every(({ limit }) => limit.twin.credit === undefined)) {
+      throw invalidOption(
+        'limits',
+        'with a token bucket or a window among them, for `credit`',
+        limits.limits,
+        'Refund single decisions under a log, and release leases under a concurrency limit.',
+      );
+    }
+    return this.#calls.submit({ key, shape }, this.#plainReply);
+  }
+
   async reset(identity: AnyIdentity, options: unknown): Promise<void> {
     const given = this.#readLimits(options);
     const { limits, key } = given.locateHome(identity, this.#settings.hashSecret);

@@ -378,7 +378,8 @@ export class LimitSet {
       const homes = this.space === undefined ? [undefined] : this.#blockable;
       blockRules.push(...homes.map((by) => blockRule(0, this.#homeAt(by))));
     }
-    const cost = verb === 'penalize' ? costOfOne(costOf(asked)) : costOf(asked);
+    const cost =
+      verb === 'penalize' || verb === 'credit' ? costOfOne(costOf(asked)) : costOf(asked);
     if (!this.hasUnits || (!ofReservation && new Set(asks).size <= 1)) {
       const units = asks[0] ?? (typeof asked === 'number' ? asked : 0);
       return makeShape(verb, units, [...rules, ...blockRules], cost);

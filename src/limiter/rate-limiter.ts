@@ -254,6 +254,27 @@ export class RateLimiter<By extends string = never, Unit extends string = never>
   }
 
   /**
+   * Gives units to an identity, as compensation or a bonus: they count as if they had not been charged. Gives at most
+   * what is charged, debt included, so an identity never has more than its full limit. Units of a log limit, and places
+   * of a concurrency limit, stay as they are. Under several limits each gets the units. Returns what a call of cost 1
+   * would now be answered.
+   *
+   * A later `refund` or `settle` of a call that was charged before gives back at most what is still charged.
+   *
+   * @throws (rejects) `ERR_INVALID_OPTION` if all limits are logs and concurrency limits; otherwise like `allow`.
+   * @example
+   * await limiter.credit('user:12345', 50);        // the job failed through our own fault
+   */
+  async credit(
+    identity: CounterOf<By>,
+    cost: GivenCost<Unit>,
+    options?: Pick<CallOptions<By, Unit>, 'limits'>,
+  ): Promise<Decision<Unit>> {
+    const answer = this.#decider.credit(identity as AnyIdentity, cost, options);
+    return answer as Promise<Decision<Unit>>;
+  }
+
+  /**
    * Refuses every call of the identity for a time, in all limiters with `blocks: true` and the same namespace and
    * key. A new block replaces the previous one.
    *

@@ -5,7 +5,7 @@ import type { Cost } from '../base/decision.ts';
 
 /**
  * `allow` charges a call that passes. `peek` charges nothing. `up_to` charges as many units as pass. `penalize` charges
- * even if the cost does not fit. `refund` gives back. `acquire` is `allow` for a lease, which `renew` extends and
+ * even if the cost does not fit. `credit` gives units to an identity, and `refund` gives back those of a call. `acquire` is `allow` for a lease, which `renew` extends and
  * `release` ends. `reserve` charges an estimate and keeps a record of it; `add` charges more to it; `settle`
  * turns it into the actual cost, once. `reset` forgets all charges.
  */
@@ -14,6 +14,7 @@ export type Verb =
   | 'peek'
   | 'up_to'
   | 'penalize'
+  | 'credit'
   | 'refund'
   | 'reset'
   | 'acquire'
@@ -204,7 +205,7 @@ export function makeShape(
 }
 
 /** Verbs that judge several times, and price anew. */
-const REPEATING: readonly Verb[] = ['up_to', 'penalize', 'refund', 'settle'];
+const REPEATING: readonly Verb[] = ['up_to', 'penalize', 'credit', 'refund', 'settle'];
 /** Work of a repeating verb, of a step of a log's binary search, and of rewriting a log for a refund. */
 const REPEATED = 6;
 const WINDOW_WORK: Readonly<Partial<Record<string, number>>> = {
@@ -229,7 +230,7 @@ function workOf(verb: Verb, rules: readonly Rule[]): Work {
     const each = plain * (REPEATING.includes(verb) ? REPEATED : 1) + rewriting;
     first += each + search;
     // An equal call is refused for the same time as the one before, except where each changes what is counted.
-    again += verb === 'penalize' ? each + search : each;
+    again += verb === 'penalize' || verb === 'credit' ? each + search : each;
   }
   return { first, again };
 }

@@ -174,7 +174,7 @@ function decideAll(entries: readonly Entry[], now: number, table: Table): (numbe
       out.push(...Array<string>(shape.width).fill(failure));
       continue;
     }
-    const held = shape.rules.map(({ limit, plan }, i) => ({
+    const judged = shape.rules.map(({ limit, plan }, i) => ({
       limit,
       plan,
       units: shape.asks[i] ?? 0,
@@ -183,11 +183,11 @@ function decideAll(entries: readonly Entry[], now: number, table: Table): (numbe
       passes: false,
       charged: false,
     }));
-    out.push(...VERBS[shape.verb](held, shape.units, now, entry.details ?? [], record!));
+    out.push(...VERBS[shape.verb](judged, shape.units, now, entry.details ?? [], record!));
     if (record?.changed === true) {
       changed.add(keys.at(-1)!);
     }
-    held.forEach(({ limit, plan, state, passes, charged }, i) => {
+    judged.forEach(({ limit, plan, state, passes, charged }, i) => {
       if (state.changed) {
         changed.add(keyOf[i]!);
         const home = homesOf[i];

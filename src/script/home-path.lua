@@ -67,7 +67,7 @@ if string.find(ARGV[1], '^home') then
     by_home[key_at] = by_home[key_at] or {}
     by_home[key_at][#by_home[key_at] + 1] = rule
   end
-  local parts, held, on_replica = {}, {}, nil
+  local parts, stored_in, on_replica = {}, {}, nil
   -- Where keys occur again, each is written once: the index of a key's change, then by that index its place in KEYS, its
   -- text, when it rests, and the index in `out` of the first charge.
   local change_of = args[1] == 'homes' and {}
@@ -112,7 +112,7 @@ if string.find(ARGV[1], '^home') then
       elseif not value and homes > 1 and call('GET', name) then -- a foreign type, for which all homes stay as they are
         plain = false
       end
-      held[h] = value
+      stored_in[h] = value
       local own = by_home[h]
       for l = 1, #own do
         local rule, from, stop, a, b, c, d = own[l], nil, nil, nil, nil, nil, nil
@@ -226,7 +226,7 @@ if string.find(ARGV[1], '^home') then
 
       if charged then
         for h = 1, homes do
-          local own, value, rests, p, touched = by_home[h], held[h], now, 0, false
+          local own, value, rests, p, touched = by_home[h], stored_in[h], now, 0, false
           for l = 1, #own do
             local rule = own[l]
             local kind, ends, text = rule.kind, nil, nil

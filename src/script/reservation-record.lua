@@ -24,7 +24,7 @@ local function split(text, separator)
   return parts
 end
 
--- Whole numbers; nil if one is none, or too large.
+-- Splits a text into whole numbers; nil if a part is not a whole number, or is too large.
 local function numbers(text, separator)
   local parts = split(text, separator)
   for i = 1, #parts do

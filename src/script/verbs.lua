@@ -103,6 +103,18 @@ function verbs.penalize(entry)
   judge(entry)
 end
 
+function verbs.credit(entry)
+  judge(entry)
+  for l = 1, #entry.shape do
+    local plan = entry.shape[l]
+    if plan.asks > 0 and plan.algorithm.credit then
+      plan.algorithm.credit(entry[l], plan, plan.asks)
+    end
+  end
+  price(entry, 1)
+  judge(entry)
+end
+
 function verbs.refund(entry)
   price_asked(entry)
   judge(entry)

@@ -143,6 +143,18 @@ export const VERBS: Readonly<
     return [];
   },
 
+  credit(held, _units, now) {
+    judge(held, now);
+    for (const { limit, plan, state, units } of held) {
+      if (units > 0) {
+        limit.twin.credit?.(state, plan, units, now);
+      }
+    }
+    price(held, 1);
+    judge(held, now);
+    return [];
+  },
+
   refund(held, _units, now, details) {
     priceAsked(held);
     judge(held, now);

@@ -22,6 +22,7 @@ export type Law =
   | '4: what a decision says of the future comes true'
   | '6: the lone bucket is a plain integer'
   | '7: what is given back lets no more pass'
+  | 'a credit gives each plan its units, up to full'
   | 'expiry changes no answer';
 
 /** What a history is made of. */
@@ -257,6 +258,10 @@ export class History {
       this.#giveBack();
       return;
     }
+    if (this.#kind.givesBack && random.chance(4)) {
+      this.#credit(asker, random.pick([1, 1, 2, burst, 1_000]));
+      return;
+    }
     const action = random.int(1, 100);
     if (action <= 60) {
       this.#charge(asker, 'allow', cost);
@@ -372,6 +377,29 @@ export class History {
     const before = this.#levels();
     this.#call(asker, 'penalize', units);
     this.#checkLevels(before, units);
+  }
+
+  #credit(asker: Asker, units: number): void {
+    const levels = this.#levels();
+    const { entry, reply } = this.#call(asker, 'credit', units);
+    this.#checkPlain();
+    for (const [each, before] of levels ?? []) {
+      const { p, n } = spacing(each.numbers);
+      const after = this.#peek(this.#table, each, this.#now).resetUs;
+      const off = after - Math.max(0, before - Number(divideUp(BigInt(units) * p, n)));
+      if (Math.abs(off) > 2) {
+        const law = 'a credit gives each plan its units, up to full';
+        this.#break(law, `${after} µs after a gift of ${units}, before ${before} µs`);
+      }
+    }
+    this.#charges.push({
+      at: this.#time,
+      units: -units,
+      entry,
+      reply,
+      estimate: 0,
+      open: false,
+    });
   }
 
   #reset(asker: Asker): void {

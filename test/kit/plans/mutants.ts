@@ -28,8 +28,15 @@ const WAITS: Law = '4: no plan waits longer than the charge, nor than its own re
 const FUTURE: Law = '4: what a decision says of the future comes true';
 const PLAIN: Law = '6: the lone bucket is a plain integer';
 const GIVEN: Law = '7: what is given back lets no more pass';
+const CREDIT: Law = 'a credit gives each plan its units, up to full';
 
 export const MUTANTS: Readonly<Record<string, Mutant>> = {
+  'credits only the unlabelled line': {
+    replaces: '{ p, n, unlabelled, lines: state.lines ?? [] }',
+    by: '{ p, n, unlabelled, lines: [] }',
+    breaks: [CREDIT],
+    shownBy: 'charges given back',
+  },
   'charges only the line of the plan that asks': {
     replaces: 'advance(line, line, plan.cost, topOf(line), now);',
     by: 'advance(line, line, 0, topOf(line), now);',

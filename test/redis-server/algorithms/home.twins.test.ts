@@ -232,6 +232,7 @@ function anyEntries(
       'peek',
       'up_to',
       'penalize',
+      'credit',
       'reset',
     ]);
     return { key, homes: homesFrom(key), shape: shapes.of(mixes[which]!, which, verb, units, now) };

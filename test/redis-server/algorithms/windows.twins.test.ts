@@ -61,6 +61,7 @@ function noCounts() {
     peeked: 0,
     partial: 0,
     penalized: 0,
+    credited: 0,
     refunded: 0,
     reset: 0,
     underSeveral: 0,
@@ -171,6 +172,7 @@ async function follow(lua: LuaTwin, random: Random, name: string, counts: Counts
         'peek',
         'up_to',
         'penalize',
+        'credit',
         ...Array<Verb>(2).fill('refund'),
         ...(random.chance(20) ? (['reset'] as const) : []),
       ]);
@@ -187,7 +189,7 @@ async function follow(lua: LuaTwin, random: Random, name: string, counts: Counts
       }
       const most = Math.min(...limits.map(({ capacity }) => capacity));
       const units =
-        verb === 'up_to' || verb === 'penalize'
+        verb === 'up_to' || verb === 'penalize' || verb === 'credit'
           ? random.pick([1, 3, 20])
           : random.pick([1, 1, 1, 2, random.int(1, Math.min(most, 10))]);
       const entry = {
@@ -248,6 +250,7 @@ async function follow(lua: LuaTwin, random: Random, name: string, counts: Counts
         counts.peeked += verb === 'peek' ? 1 : 0;
         counts.partial += granted > 0 && granted < units ? 1 : 0;
         counts.penalized += verb === 'penalize' ? 1 : 0;
+        counts.credited += verb === 'credit' ? 1 : 0;
         counts.refunded += verb === 'refund' ? 1 : 0;
         counts.shadowRefused += !refused && verdicts.some((verdict) => verdict.refused) ? 1 : 0;
         if (passed) {

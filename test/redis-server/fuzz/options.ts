@@ -238,7 +238,7 @@ const CALLS: readonly ((
     return [[verb, options], () => limiter[verb]('user', options as never)];
   },
   (random, limiter) => {
-    const verb = random.pick(['allowUpTo', 'penalize'] as const);
+    const verb = random.pick(['allowUpTo', 'penalize', 'credit'] as const);
     const [units, options] = [anyValue(random), anyObject(random, ['limits'])];
     return [[verb, units, options], () => limiter[verb]('user', units as never, options)];
   },

@@ -39,7 +39,7 @@ function kindOf(limit: Limit, text = true): Kind {
   const lends = limit.algorithm === 'concurrency';
   const verbs: readonly Verb[] = lends
     ? ['acquire', 'peek', 'renew', 'release', 'reset']
-    : ['allow', 'peek', 'up_to', 'penalize', 'settle', 'reset'];
+    : ['allow', 'peek', 'up_to', 'penalize', 'credit', 'settle', 'reset'];
   const rule = { limit, plan: limit.plan(1, NOW / 1_000), ...placeOf(limit) };
   const shapes = verbs.map(
     (verb) => [verb, makeShape(verb, verb === 'up_to' ? 9 : 1, [rule])] as const,
@@ -255,6 +255,7 @@ function anyCase(random: Random, kind: Kind, key: string): Case {
     for (let i = 0; i < once; i++) ask('allow');
     if (random.chance(15)) ask('up_to');
     if (random.chance(10)) ask('penalize');
+    if (random.chance(10)) ask('credit');
     if (kind.limit !== block && random.chance(15)) {
       record = anyHeld(random, true);
       ask('settle', settleDetails(random.int(1, 9), 60_000, random.chance(50)), '#r:1');
