@@ -13,7 +13,7 @@ export function decimal(field: string | undefined): number | undefined {
 const DECIMAL = /^\d{1,15}(?:\.\d{1,9})?$/;
 
 /** The number that a field begins with, because some servers append to it: `100, 100;w=60`. */
-export function firstNumber(field: string | undefined): number | undefined {
+function firstNumber(field: string | undefined): number | undefined {
   const digits =
     field === undefined ? undefined : /^(\d{1,15}(?:\.\d{1,9})?)\s*(?:[,;]|$)/.exec(field)?.[1];
   return digits === undefined ? undefined : Number(digits);

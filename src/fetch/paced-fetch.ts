@@ -12,19 +12,8 @@ import {
 import type { OptionSet } from '../options/read-options.ts';
 import { choice } from '../options/other-names.ts';
 import { parseRateLimit } from './parse-rate-limit.ts';
-
-/** The signature of `fetch`. */
-export type Fetch = (
-  input: Parameters<typeof fetch>[0],
-  init?: Parameters<typeof fetch>[1],
-) => ReturnType<typeof fetch>;
-
-/** The facts that `key` gets about a request. */
-export interface PacedRequest {
-  readonly url: URL;
-  /** The request's method, in upper case. */
-  readonly method: string;
-}
+import { describe, isRequest, signalOf } from './request.ts';
+import type { Fetch, PacedRequest } from './request.ts';
 
 export interface PacedFetchOptions {
   /** Sends the requests. Default: the global `fetch`, looked up at each call. */
@@ -281,33 +270,6 @@ const IDEMPOTENT: ReadonlySet<string> = new Set([
   'PUT',
   'DELETE',
 ]);
-
-/** Undefined for arguments that fetch itself will refuse. */
-function describe(...[input, init]: Parameters<Fetch>): PacedRequest | undefined {
-  const request = isRequest(input) ? input : undefined;
-  const method = init?.method ?? request?.method ?? 'GET';
-  const base = (globalThis as { location?: { href?: string } }).location?.href;
-  try {
-    return { url: new URL(urlOf(input), base), method: method.toUpperCase() };
-  } catch {
-    return undefined;
-  }
-}
-
-function urlOf(input: Parameters<Fetch>[0]): string {
-  if (typeof input === 'string') return input;
-  return isRequest(input) ? input.url : input.href;
-}
-
-function isRequest(input: Parameters<Fetch>[0]): input is Request {
-  return typeof input === 'object' && 'url' in input;
-}
-
-function signalOf(...[input, init]: Parameters<Fetch>): AbortSignal | null {
-  // null in `init` removes a Request's own signal.
-  if (init?.signal !== undefined) return init.signal;
-  return isRequest(input) ? input.signal : null;
-}
 
 function canBeSentAgain(...[input, init]: Parameters<Fetch>): boolean {
   const body = init?.body;

@@ -34,7 +34,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   ],
   limited: ['base', 'options', 'algorithms', 'limiter'],
   sync: ['base', 'options', 'algorithms', 'limiter'],
-  fetch: ['base', 'options'],
+  fetch: ['base', 'options', 'algorithms', 'limiter'],
   telemetry: ['base', 'options', 'observe'],
   testing: ['base', 'algorithms', 'limiter', 'redis', 'redis/clients', 'redis/connection'],
 };
@@ -46,6 +46,7 @@ const TYPES_ONLY: readonly (readonly [from: string, to: string])[] = [
   ['http/adapters/nest', 'algorithms'],
   ['http/adapters', 'limiter'],
   ['limited', 'algorithms'],
+  ['fetch', 'algorithms'],
   ['sync', 'algorithms'],
 ];
 
