@@ -22,8 +22,11 @@ export function watchOutput(onText: (what: string, text: string) => void): () =>
     };
     undo.push(() => (stream.write = original));
   }
-  const onWarning = (warning: Error): void =>
+  const onWarning = (warning: Error): void => {
     onText('warning', `${warning.stack} ${warning.message}`);
+    // As Node.js prints it where the tests do not keep it from that (quiet-warnings.ts).
+    process.stderr.write(`${warning.name}: ${warning.message}\n`);
+  };
   process.on('warning', onWarning);
   undo.push(() => process.off('warning', onWarning));
   return () => undo.forEach((each) => each());
