@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
@@ -60,6 +60,10 @@ function projectWith(nodeTypes: string): string {
 function diagnose(project: string, compiler: string): string[] {
   const program = entries.map((entry, i) => `export * as e${i} from '${entry}';`).join('\n');
   writeFileSync(path.join(project, 'index.ts'), program);
+  return compile(project, compiler, 'index.ts', ['--skipLibCheck', 'false']);
+}
+
+function compile(project: string, compiler: string, file: string, options: string[]): string[] {
   const { stdout } = spawnSync(
     process.execPath,
     [
@@ -67,8 +71,7 @@ function diagnose(project: string, compiler: string): string[] {
       '--noEmit',
       '--strict',
       '--exactOptionalPropertyTypes',
-      '--skipLibCheck',
-      'false',
+      ...options,
       '--module',
       'nodenext',
       '--target',
@@ -77,7 +80,7 @@ function diagnose(project: string, compiler: string): string[] {
       'es2023,esnext.disposable',
       '--types',
       'node',
-      'index.ts',
+      file,
     ],
     { cwd: project, encoding: 'utf8' },
   );
@@ -103,3 +106,20 @@ test.each([
     expect(said.filter((line) => !others.test(line))).toEqual([]);
   },
 );
+
+/** The tests of types that import nothing but this package, the frameworks that it adapts to, and vitest. */
+const typeTests = ['adapters', 'by', 'units', 'sync'];
+
+test.each([
+  ['TypeScript 7', typescript7],
+  ['TypeScript 5.9', typescript5],
+])('%s checks identities and costs by the limits of a limiter, as a consumer', (_, compiler) => {
+  const project = projectWith('types-node-26');
+  linkLibraries(project, ['vitest']);
+  const said = typeTests.flatMap((name) => {
+    const file = `${name}.test-d.ts`;
+    copyFileSync(path.join(root, 'test/unit/types', file), path.join(project, file));
+    return compile(project, compiler, file, ['--skipLibCheck', 'true']);
+  });
+  expect(said).toEqual([]);
+});
