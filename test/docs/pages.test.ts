@@ -52,6 +52,7 @@ test('every page has its code blocks, each with its output', () => {
     'functions-reports',
     'sync-deploy',
     'sync-publish',
+    'sync-uploads',
   ]);
   expect(blocks.filter(({ says }) => says === '')).toEqual([]);
 });
