@@ -27,6 +27,8 @@ export default {
     'scripts/**/*.mjs',
     'demo/**/*.mjs',
     'examples/**/*.mjs',
+    // Their frameworks are in test/installs/recipes.
+    '!examples/recipes/*.mjs',
   ],
   // Commands of scripts/check.mjs.
   ignoreDependencies: ['@arethetypeswrong/cli', 'publint'],
