@@ -6,24 +6,24 @@
  * @type {Readonly<Record<string, { file: string, limit: string, external?: readonly string[], browser?: true }>>}
  */
 const budgets = {
-  '': { file: 'index', limit: '66.2 kB' },
-  '/http': { file: 'http/index', limit: '75.7 kB' },
-  '/node-http': { file: 'http/adapters/node-http', limit: '76.1 kB' },
-  '/express': { file: 'http/adapters/express', limit: '76 kB' },
-  '/fastify': { file: 'http/adapters/fastify', limit: '76.8 kB' },
-  '/hono': { file: 'http/adapters/hono', limit: '77 kB' },
-  '/koa': { file: 'http/adapters/koa', limit: '76.2 kB' },
-  '/web': { file: 'http/adapters/web', limit: '76.2 kB' },
+  '': { file: 'index', limit: '67 kB' },
+  '/http': { file: 'http/index', limit: '76.9 kB' },
+  '/node-http': { file: 'http/adapters/node-http', limit: '77.3 kB' },
+  '/express': { file: 'http/adapters/express', limit: '77.3 kB' },
+  '/fastify': { file: 'http/adapters/fastify', limit: '78.2 kB' },
+  '/hono': { file: 'http/adapters/hono', limit: '78.3 kB' },
+  '/koa': { file: 'http/adapters/koa', limit: '77.5 kB' },
+  '/web': { file: 'http/adapters/web', limit: '77.9 kB' },
   // Beside Nest itself, which is there already.
   '/nest': {
     file: 'http/adapters/nest/index',
-    limit: '78.5 kB',
+    limit: '79.8 kB',
     external: ['@nestjs/common', '@nestjs/core'],
   },
-  '/limited': { file: 'limited/index', limit: '67.3 kB' },
+  '/limited': { file: 'limited/index', limit: '68.2 kB' },
   '/sync': { file: 'sync/index', limit: '61 kB' },
   // The contract suites.
-  '/testing': { file: 'testing/index', limit: '71.7 kB' },
+  '/testing': { file: 'testing/index', limit: '72.5 kB' },
   // Beside them nothing of the core.
   '/fetch': { file: 'fetch/index', limit: '12.5 kB', browser: true },
   '/log': { file: 'telemetry/log', limit: '4 kB' },

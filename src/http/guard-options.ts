@@ -21,6 +21,8 @@ import { readHeaderProfile } from './headers.ts';
 import type { HeaderProfile, HeaderWriter } from './headers.ts';
 import type { OnRefused, RefusalResponse } from './refusal.ts';
 import type { EndedResponse } from './request-end.ts';
+import { readRequestWait } from './waiting.ts';
+import type { RequestWait } from './waiting.ts';
 
 type OrPromise<T> = T | Promise<T>;
 
@@ -98,6 +100,13 @@ export interface GuardOptions<
    */
   waitUntil?: (work: Promise<void>, request: Request) => void;
   /**
+   * Lets a request that a limit or a block refuses wait for its turn, in order of arrival for each identity, and
+   * refuses it only if that takes longer than `timeoutMs`, or if `maxQueue` others wait. A request whose client leaves
+   * is not charged. A guard lets 10,000 requests wait at a time; further ones are decided at once. Not under a
+   * concurrency limit. Default: no request waits.
+   */
+  wait?: RequestWait;
+  /**
    * The longest that a request holds a place under a concurrency limit. The place is then freed, even if the response
    * goes on, with one process warning for the first. From `'10ms'` to `'24d'`; default `'1d'`.
    */
@@ -151,6 +160,7 @@ export interface GuardSettings<Request> {
   readonly writeHeaders: HeaderWriter;
   /** Undefined if all responses count. */
   readonly counts: ((response: EndedResponse, request: Request) => OrPromise<boolean>) | undefined;
+  readonly wait: Required<RequestWait> | undefined;
   readonly waitUntil: ((work: Promise<void>, request: Request) => void) | undefined;
   readonly maxHoldMs: number;
   readonly unidentified: 'refuse' | 'pass';
@@ -185,6 +195,7 @@ export function readGuardOptions<Request>(
       readHeaderProfile(given.values['headers'] ?? 'draft-11'),
     ),
     counts: given.optional('count', readCount, undefined) as GuardSettings<Request>['counts'],
+    wait: given.optional('wait', readRequestWait, undefined),
     waitUntil: given.optional(
       'waitUntil',
       readFunction,

@@ -5,6 +5,7 @@ import type { AnyLimit } from '../algorithms/limit.ts';
 import type { AllowedDecision, Decision, GivenCost } from '../base/decision.ts';
 import { checkLimiterOrOptions, toLimiter } from '../limiter/limiter-or-options.ts';
 import { invalidOption } from '../base/errors.ts';
+import { waitsForPlaces } from '../limiter/call-options.ts';
 import type { Identity } from '../base/identity.ts';
 import { faultUnder } from '../limiter/homes.ts';
 import { lendsPlaces } from '../limiter/limit-set.ts';
@@ -28,13 +29,15 @@ import type { HeaderFields } from './application-fields.ts';
 import { Making } from './made-per-request.ts';
 import { partitionsOf } from './partition-key.ts';
 import { isForbidden } from '../limiter/rate-limit-exceeded.ts';
-import { makeProblem, UNIDENTIFIED } from './problem.ts';
+import { makeProblem, QUEUE_FULL, UNIDENTIFIED } from './problem.ts';
 import { inForm, notePage } from './refusal-page.ts';
 import { replace, readReplacement } from './refusal.ts';
 import type { RefusalResponse, Replacement } from './refusal.ts';
 import { noteDecision } from './request-decision.ts';
 import type { Finish } from './request-end.ts';
 import { thrownRefusal } from './thrown-refusal.ts';
+import { WaitingRequests } from './waiting.ts';
+import type { ClientOf } from './waiting.ts';
 
 /** Lets the request go on. */
 export interface Pass {
@@ -61,11 +64,13 @@ export interface Guard<Request, By extends string = never, Unit extends string =
   readonly limiter: RateLimiter<By, Unit>;
   /**
    * @param part the part of the request to decide on, if it is decided in parts, such as one field of a GraphQL query
+   * @param client for `wait`: Node's response, a web `Request` or a signal, which tells when the client has gone. The
+   * verdict on a request that then waits has status 499, and nobody to read it
    * @throws (rejects) errors of `identify`, `skip`, `cost`, `limits` and `onRefused`; an error for an invalid cost or
    * invalid limits; a `StoreError` under `failStrategy: 'throw'`; a refusal for which `onRefused` is or returned `'throw'`.
    * All are for the framework's own error handling.
    */
-  check(request: Request, part?: object): Promise<Verdict>;
+  check(request: Request, part?: object, client?: ClientOf): Promise<Verdict>;
 }
 
 /** The framework's part of a guard. */
@@ -146,7 +151,7 @@ export function makeGuard<Request, By extends string = never, Unit extends strin
 function checkTogether<Request>(
   limiter: AnyLimiter,
   said: AnyGuardOptions<Request> | undefined,
-  { cost, limits }: GuardSettings<Request>,
+  { cost, limits, wait }: GuardSettings<Request>,
 ): void {
   const problems = new Problems('the guard');
   problems.attempt(() => {
@@ -159,6 +164,14 @@ function checkTogether<Request>(
       );
     }
   });
+  if (typeof limits !== 'function' && wait !== undefined) {
+    const governing = limits ?? limiter.limits;
+    problems.attempt(() => {
+      if (lendsPlaces(governing)) {
+        throw waitsForPlaces(governing, NO_WAIT);
+      }
+    });
+  }
   if (typeof cost !== 'function') {
     const plan = typeof limits === 'function' ? 'unknown' : limits;
     problems.attempt(() => checkCost('cost', cost, limiter.limits, plan));
@@ -168,25 +181,42 @@ function checkTogether<Request>(
 
 const UNCOUNTED: Pass = { pass: true, headers: [] };
 
+/** For a client that left while its request waited. No adapter sends it. */
+const GONE: Refused = { pass: false, status: 499, headers: [], body: '' };
+
+const NO_WAIT = 'Leave `wait` out.';
+
+function callOf(
+  cost: GivenCost | undefined,
+  limits: readonly AnyLimit[] | undefined,
+): { cost?: GivenCost; limits?: readonly AnyLimit[] } {
+  return {
+    ...(cost === undefined ? {} : { cost }),
+    ...(limits === undefined ? {} : { limits }),
+  };
+}
+
 class LimiterGuard<Request> {
   readonly limiter: AnyLimiter;
   readonly #settings: GuardSettings<Request>;
   readonly #adapter: Adapter<Request>;
   readonly #making: Making | undefined;
   readonly #hasUnits: boolean;
+  readonly #waiting: WaitingRequests | undefined;
   readonly #warned = new Set<string>();
 
   constructor(limiter: AnyLimiter, settings: GuardSettings<Request>, adapter: Adapter<Request>) {
     this.limiter = limiter;
     this.#settings = settings;
     this.#adapter = adapter;
+    this.#waiting = settings.wait && new WaitingRequests(limiter, settings.wait);
     this.#hasUnits = limiter.limits.some(({ unit }) => unit !== undefined);
     // On workerd a guard on Redis has to be made for each request.
     this.#making = adapter.factory && !onWorkerd ? new Making(adapter.factory) : undefined;
   }
 
   /** Awaits only promises: each `await` of a plain value would cost every request a turn. */
-  async check(request: Request, part?: object): Promise<Verdict> {
+  async check(request: Request, part?: object, client?: ClientOf): Promise<Verdict> {
     const { skip } = this.#settings;
     // oxlint-disable-next-line unbound-method -- it is not called
     this.#making?.noteUse(this.check, this.limiter);
@@ -214,11 +244,25 @@ class LimiterGuard<Request> {
       if (!isWhole && !this.#isUsable(identity, governing)) {
         return await this.#refuseUnidentified(request, part);
       }
-      const decision = await this.#decide(identity, cost, limits, lendsPlaces(governing));
+      const lending = lendsPlaces(governing);
+      if (lending && this.#waiting !== undefined) {
+        throw waitsForPlaces(governing, NO_WAIT);
+      }
+      let decision: Decision;
+      let isQueueFull = false;
+      if (this.#waiting === undefined) {
+        decision = await this.#decide(identity, cost, limits, lending);
+      } else {
+        const turn = await this.#waiting.decide(identity, callOf(cost, limits), client);
+        if (turn === undefined) {
+          return GONE;
+        }
+        ({ decision, isQueueFull } = turn);
+      }
       if (!decision.allowed) {
         this.#note(request, part, decision, governing, identity);
         const fields = this.#fieldsOf(decision, governing, identity);
-        return await this.#refuseLimited(request, part, decision, fields);
+        return await this.#refuseLimited(request, part, decision, fields, isQueueFull);
       }
       const finish = this.#finishOf(request, decision);
       try {
@@ -270,13 +314,16 @@ class LimiterGuard<Request> {
     part: object | undefined,
     decision: Exclude<Decision, AllowedDecision>,
     fields: HeaderFields,
+    isQueueFull = false,
   ): Promise<Refused> {
     const headers = [...fields];
     if (!decision.degraded && decision.retryAfterMs !== undefined) {
       headers.push(['Retry-After', retryAfterOf(decision.retryAfterMs)]);
     }
     const status = decision.degraded ? 503 : isForbidden(decision) ? 403 : 429;
-    return this.#refuse(request, part, { status, headers, body: makeProblem(decision), decision });
+    const body = makeProblem(decision, isQueueFull ? QUEUE_FULL : undefined);
+    const refusal = { status, headers, body, decision } as const;
+    return this.#refuse(request, part, isQueueFull ? { ...refusal, isQueueFull } : refusal);
   }
 
   #refuseUnidentified(request: Request, part: object | undefined): Promise<Verdict> {
@@ -311,10 +358,7 @@ class LimiterGuard<Request> {
     if (isUsual && limits === undefined && !lending) {
       return this.limiter.allow(identity);
     }
-    const call = {
-      ...(cost === undefined ? {} : { cost }),
-      ...(limits === undefined ? {} : { limits }),
-    };
+    const call = callOf(cost, limits);
     return lending
       ? // A response may stream for longer than a lease lasts.
         this.limiter.acquire(identity, { ...call, heartbeat: true })

@@ -18,3 +18,4 @@ export type { HeaderFields } from './application-fields.ts';
 export type { OnRefused, RefusalResponse, Replacement } from './refusal.ts';
 export type { EndedResponse, Finish, NodeResponse, RequestEnd } from './request-end.ts';
 export type { FieldRecord } from './application-fields.ts';
+export type { ClientOf, RequestWait } from './waiting.ts';

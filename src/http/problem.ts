@@ -9,8 +9,15 @@ const TYPES = 'https://iana.org/assignments/http-problem-types#';
 /**
  * The reason of a refusal, as a problem of RFC 9457. The types and `violated-policies` are those of
  * draft-ietf-httpapi-ratelimit-headers-11 §6.
+ *
+ * @param detail what else to say about this refusal
  */
-export function makeProblem(refused: Decision): string {
+export function makeProblem(refused: Decision, detail?: string): string {
+  const made = problemOf(refused);
+  return detail === undefined ? made : JSON.stringify({ ...JSON.parse(made), detail });
+}
+
+function problemOf(refused: Decision): string {
   if (refused.degraded) {
     return UNAVAILABLE;
   }
@@ -54,6 +61,10 @@ const BLOCKED = problem(
 const FORBIDDEN = problem(403, 'about:blank', 'Forbidden', {
   detail: 'The quota of this client allows no requests.',
 });
+
+/** Said of a request that would have waited for its turn. */
+export const QUEUE_FULL =
+  'As many requests of this client as may wait for their turn do so already.';
 
 /** The body for a request without a usable identity. */
 export const UNIDENTIFIED: string = problem(400, 'about:blank', 'Bad Request', {

@@ -51,7 +51,10 @@ export function isPage(verdict: object): boolean {
   return pages.has(verdict);
 }
 
-function reasonOf({ decision }: RefusalResponse): string {
+function reasonOf({ decision, isQueueFull }: RefusalResponse): string {
+  if (isQueueFull === true) {
+    return 'Too many of your requests are waiting already.';
+  }
   if (decision === undefined) {
     return 'This request does not say who makes it.';
   }

@@ -13,6 +13,11 @@ export interface RefusalResponse {
   readonly body: string;
   /** Undefined for status 400: there was no identity to decide on. */
   readonly decision: Decision | undefined;
+  /**
+   * True if the request would have waited, but as many of its identity wait as `wait.maxQueue` allows. `decision` is
+   * then the last refusal that one of these got; absent otherwise.
+   */
+  readonly isQueueFull?: true;
 }
 
 /** The response to send instead of a guard's own. Omitted parts stay as they are. */

@@ -3,7 +3,7 @@ import type { RateLimiterOptions } from '../limiter/limiter-options.ts';
 import type { AnyLimiter, AnyLimiterOptions } from '../limiter/limiter-or-options.ts';
 import type { Limit } from '../algorithms/limit.ts';
 import type { GivenCost } from '../base/decision.ts';
-import { readWaitOptions } from '../limiter/call-options.ts';
+import { readWaitOptions, waitsForPlaces } from '../limiter/call-options.ts';
 import { NamedCost, readCost, unitOf } from '../limiter/cost.ts';
 import { checkCost } from '../limiter/limit-units.ts';
 import type { AnyCallOptions, WaitOptions } from '../limiter/call-options.ts';
@@ -80,6 +80,8 @@ export interface LimitedOptions<
 /** Options of whatever limits. */
 type AnyOptions<This, Args extends readonly unknown[]> = LimitedOptions<This, Args, string, string>;
 
+const TRY_AGAIN = 'Catch RateLimitExceeded and try again.';
+
 /** Guards a function: lets a call pass, or throws. */
 export class Gate<This, Args extends readonly unknown[]> {
   readonly limiter: AnyLimiter;
@@ -121,7 +123,7 @@ export class Gate<This, Args extends readonly unknown[]> {
       this.#cost === undefined && this.#limits === undefined ? {} : await this.#call(self, args);
     const lends = lendsPlaces(call.limits ?? this.limiter.limits);
     if (lends && this.#wait !== undefined) {
-      throw waitsForPlaces(call.limits);
+      throw waitsForPlaces(call.limits, TRY_AGAIN);
     }
     const decision = lends
       ? await this.limiter.acquire(identity, { ...call, heartbeat: this.#heartbeat })
@@ -170,7 +172,7 @@ export class Gate<This, Args extends readonly unknown[]> {
     }
     const lends = lendsPlaces(limits);
     if (lends && this.#wait !== undefined) {
-      throw waitsForPlaces(limits);
+      throw waitsForPlaces(limits, TRY_AGAIN);
     }
     if (!lends && this.#heartbeat) {
       throw invalidOption(
@@ -201,15 +203,6 @@ function checkPossible(option: string, units: number, maxCost: number): void {
       'Ask for less, or raise the limit.',
     );
   }
-}
-
-function waitsForPlaces(limits: unknown): Error {
-  return invalidOption(
-    'wait',
-    'left out where a limit is a concurrency limit',
-    limits,
-    'Nobody can say when a place will be free. Catch RateLimitExceeded and try again.',
-  );
 }
 
 function readLimiter(option: string, limiter: unknown): AnyLimiter | AnyLimiterOptions {

@@ -4,6 +4,7 @@ import { readDurationString } from '../base/duration.ts';
 import type { Duration } from '../base/duration.ts';
 import type { Cost, GivenCost } from '../base/decision.ts';
 import { invalidOption } from '../base/errors.ts';
+import type { RateLimiterError } from '../base/errors.ts';
 import { ACQUIRE, CALL, RESERVE, WAIT } from '../options/option-sets.ts';
 import { GivenOptions, readBoolean, readInteger } from '../options/read-options.ts';
 import type { OptionSet } from '../options/read-options.ts';
@@ -96,6 +97,16 @@ export function readWaitOptions(
     signal: given.optional('signal', readSignal, undefined),
   };
   return { bounds, call: readCall(given) };
+}
+
+/** The error for `wait` under a concurrency limit. */
+export function waitsForPlaces(limits: unknown, cure: string): RateLimiterError {
+  return invalidOption(
+    'wait',
+    'left out where a limit is a concurrency limit',
+    limits,
+    `Nobody can say when a place will be free. ${cure}`,
+  );
 }
 
 export function readReserveOptions(options: unknown): { ttlMs: number; call: AnyCallOptions } {

@@ -6,6 +6,7 @@ import type { Lease } from './lease.ts';
 import { checkLimiterOptions } from './limiter-options.ts';
 import type { RateLimiterOptions } from './limiter-options.ts';
 import { RateLimiter } from './rate-limiter.ts';
+import type { AnsweredTurn } from './wait-queue.ts';
 import { readable } from '../options/read-options.ts';
 
 /** A limiter of whatever parts and units, as adapters call it. */
@@ -14,6 +15,8 @@ export interface AnyLimiter {
   stats(): LimiterStats;
   allow(identity: AnyIdentity, options?: unknown): Promise<Decision>;
   wait(identity: AnyIdentity, options?: unknown): Promise<PassedDecision>;
+  /** @internal */
+  allowInTurn(identity: AnyIdentity, options: unknown): Promise<AnsweredTurn>;
   acquire(identity: AnyIdentity, options?: unknown): Promise<Lease>;
   refund(decision: Decision): Promise<Decision>;
   close(): Promise<void>;

@@ -1,9 +1,11 @@
 import type { Limit } from '../algorithms/limit.ts';
 import type {
+  BlockedDecision,
   Decision,
   GivenCost,
   GivenUnits,
   GrantDecision,
+  LimitedDecision,
   PassedDecision,
 } from '../base/decision.ts';
 import { readDurationString } from '../base/duration.ts';
@@ -28,7 +30,7 @@ import type { RefusedDecision } from './rate-limit-exceeded.ts';
 import type { Reservation } from './reservation.ts';
 import { warnOfSharedKeys } from './shared-keys-warning.ts';
 import { WaitQueue } from './wait-queue.ts';
-import type { MakeCall } from './wait-queue.ts';
+import type { AnsweredTurn, MakeCall } from './wait-queue.ts';
 
 const LONGEST_BLOCK_MS = 10 * 366 * 86_400_000;
 
@@ -168,6 +170,34 @@ export class RateLimiter<By extends string = never, Unit extends string = never>
       throw new RateLimitExceeded(decision as RefusedDecision);
     }
     return decision as PassedDecision<Unit>;
+  }
+
+  /**
+   * Answers like `allow`, but a call that a limit or a block refuses waits for its turn first, as `wait` does. A call
+   * is decided at once if no other one of its identity waits. A full queue refuses without asking the store.
+   *
+   * @internal for the guard of HTTP adapters
+   */
+  async allowInTurn(identity: IdentityOf<By>, options: unknown): Promise<AnsweredTurn> {
+    const { bounds, call } = readWaitOptions(options);
+    const key = this.#decider.queueKey(identity, call);
+    const ask = (): Promise<Decision> => this.#decider.decide('allow', identity, call);
+    let refusal: LimitedDecision | BlockedDecision | undefined;
+    if (!this.#waiting.isWaitedFor(key)) {
+      const decision = await ask();
+      if (!canWait(decision) || decision.retryAfterMs > bounds.timeoutMs) {
+        this.#hooks.decided(identity, decision);
+        return { decision, isQueueFull: false };
+      }
+      refusal = decision;
+    }
+    const makeCall: MakeCall = (listener) => {
+      this.#decider.decide('allow', identity, call, { listener }).catch(listener.failed);
+    };
+    const turn = await this.#waiting.waitOrRefuse(key, makeCall, bounds, refusal);
+    const decision = turn.decision ?? (await ask());
+    this.#hooks.decided(identity, decision);
+    return { decision, isQueueFull: turn.isQueueFull };
   }
 
   /**
@@ -381,3 +411,7 @@ export class RateLimiter<By extends string = never, Unit extends string = never>
  */
 export type LimiterOf<Limits extends readonly Limit<string, string, string>[]> =
   Limits[number] extends Limit<string, infer By, infer Unit> ? RateLimiter<By, Unit> : never;
+
+function canWait(decision: Decision): decision is LimitedDecision | BlockedDecision {
+  return decision.reason === 'limited' || decision.reason === 'blocked';
+}

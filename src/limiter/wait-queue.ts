@@ -2,7 +2,12 @@ import { AsyncResource } from 'node:async_hooks';
 import { listenForAbort } from '../base/abort.ts';
 import { wakeAt } from '../base/clock.ts';
 import type { Clock } from '../base/clock.ts';
-import type { Decision, DegradedDecision } from '../base/decision.ts';
+import type {
+  BlockedDecision,
+  Decision,
+  DegradedDecision,
+  LimitedDecision,
+} from '../base/decision.ts';
 import { RateLimiterError } from '../base/errors.ts';
 import { onWorkerd } from '../base/workerd.ts';
 
@@ -18,6 +23,19 @@ export interface WaitBounds {
   /** The most callers that wait behind the first of their identity. */
   readonly maxQueue: number;
   readonly signal: AbortSignal | undefined;
+}
+
+/** The answer to a caller that is refused if it waits in vain. */
+interface Turn {
+  /** Undefined if the queue is full and none of its callers has been answered yet. */
+  readonly decision: Decision | undefined;
+  /** Whether it was refused because as many callers wait already as `maxQueue` allows. */
+  readonly isQueueFull: boolean;
+}
+
+/** Such an answer with a decision. */
+export interface AnsweredTurn extends Turn {
+  readonly decision: Decision;
 }
 
 /** Receives the answer of one call to the store. */
@@ -51,6 +69,8 @@ class Waiter {
   readonly until: number;
   readonly isPatient: boolean;
   readonly signal: AbortSignal | undefined;
+  /** Whether it gets the refusal itself, and no error, if it waits in vain. */
+  readonly takesRefusal: boolean;
   readonly resolve: (decision: Decision) => void;
   readonly reject: (reason: unknown) => void;
   /** Calls run in their own caller's async context, even if another caller's turn triggers them. */
@@ -71,14 +91,16 @@ class Waiter {
     makeCall: MakeCall,
     until: number,
     signal: AbortSignal | undefined,
+    takesRefusal: boolean,
     resolve: (decision: Decision) => void,
     reject: (reason: unknown) => void,
   ) {
     this.queue = queue;
     this.makeCall = makeCall;
     this.until = until;
-    this.isPatient = until !== Number.POSITIVE_INFINITY;
+    this.isPatient = until !== Number.POSITIVE_INFINITY && !takesRefusal;
     this.signal = signal;
+    this.takesRefusal = takesRefusal;
     this.resolve = resolve;
     this.reject = reject;
   }
@@ -90,6 +112,8 @@ class Queue {
   first: Waiter | undefined;
   last: Waiter | undefined;
   size = 0;
+  /** The refusal that a caller of this queue got last. */
+  refusal: Decision | undefined;
   /** Whether its serving loop is running: an answer in the same turn must not start a second loop. */
   isServed = false;
 
@@ -146,37 +170,81 @@ export class WaitQueue {
    * neither allowed nor `limited` nor `blocked` ends the waiting. The exception is a degraded decision for a caller
    * with a `timeoutMs`: it calls again until its time is over.
    */
-  wait(
-    key: string,
-    makeCall: MakeCall,
-    { timeoutMs, maxQueue, signal }: WaitBounds,
-  ): Promise<Decision> {
+  wait(key: string, makeCall: MakeCall, bounds: WaitBounds): Promise<Decision> {
     return new Promise((resolve, reject) => {
-      signal?.throwIfAborted();
-      const queue = (this.#keepsQueues && this.#queues.get(key)) || new Queue(key);
-      if (queue.size > maxQueue) {
+      bounds.signal?.throwIfAborted();
+      const queue = this.#queueFor(key);
+      if (queue.size > bounds.maxQueue) {
         throw new RateLimiterError(
           'ERR_WAIT_QUEUE_FULL',
-          `${maxQueue} calls of this identity wait already behind the first, as many as \`maxQueue\` allows. Refuse this one, or raise \`maxQueue\`.`,
+          `${bounds.maxQueue} calls of this identity wait already behind the first, as many as \`maxQueue\` allows. Refuse this one, or raise \`maxQueue\`.`,
         );
       }
-      const { clock } = this.#settings;
-      const until = clock.nowMicros() + timeoutMs * 1_000;
-      const waiter = new Waiter(queue, makeCall, until, signal, resolve, reject);
-      if (signal !== undefined) {
-        waiter.stopListening = listenForAbort(signal, () => this.#abort(waiter));
-      }
-      queue.add(waiter);
-      if (this.#keepsQueues) {
-        this.#queues.set(key, queue);
-      }
-      if (queue.first === waiter) {
-        this.#serve(queue);
-      } else {
-        waiter.isFollower = true;
-        waiter.stopSleeping = wakeAt(clock, until, () => this.#tooLate(waiter), true);
-      }
+      this.#enter(queue, makeCall, bounds, false, undefined, resolve, reject);
     });
+  }
+
+  /** Whether callers wait in this queue, so that another one must not call before them. */
+  isWaitedFor(key: string): boolean {
+    return this.#queues.has(key);
+  }
+
+  /**
+   * Waits like `wait`, and resolves with the last refusal if the call does not pass in time, the store gives no
+   * answer, or the queue is full. A caller behind others makes one call at its own deadline, so that its refusal is
+   * its own.
+   *
+   * @param refusal the answer that the caller has already got
+   */
+  async waitOrRefuse(
+    key: string,
+    makeCall: MakeCall,
+    bounds: WaitBounds,
+    refusal: LimitedDecision | BlockedDecision | undefined,
+  ): Promise<Turn> {
+    bounds.signal?.throwIfAborted();
+    const queue = this.#queueFor(key);
+    if (queue.size > bounds.maxQueue) {
+      return { decision: refusal ?? queue.refusal, isQueueFull: true };
+    }
+    const decision = await new Promise<Decision>((resolve, reject) => {
+      this.#enter(queue, makeCall, bounds, true, refusal, resolve, reject);
+    });
+    return { decision, isQueueFull: false };
+  }
+
+  #queueFor(key: string): Queue {
+    return (this.#keepsQueues && this.#queues.get(key)) || new Queue(key);
+  }
+
+  #enter(
+    queue: Queue,
+    makeCall: MakeCall,
+    { timeoutMs, signal }: WaitBounds,
+    takesRefusal: boolean,
+    refusal: LimitedDecision | BlockedDecision | undefined,
+    resolve: (decision: Decision) => void,
+    reject: (reason: unknown) => void,
+  ): void {
+    const { clock } = this.#settings;
+    const until = clock.nowMicros() + timeoutMs * 1_000;
+    const waiter = new Waiter(queue, makeCall, until, signal, takesRefusal, resolve, reject);
+    if (signal !== undefined) {
+      waiter.stopListening = listenForAbort(signal, () => this.#abort(waiter));
+    }
+    queue.add(waiter);
+    if (this.#keepsQueues) {
+      this.#queues.set(queue.key, queue);
+    }
+    if (queue.first !== waiter) {
+      waiter.isFollower = true;
+      waiter.stopSleeping = wakeAt(clock, until, () => this.#tooLate(waiter), true);
+    } else if (refusal === undefined) {
+      this.#serve(queue);
+    } else {
+      waiter.isBusy = true;
+      this.#sleep(waiter, refusal);
+    }
   }
 
   /** Ends all waiting, without further calls. */
@@ -237,20 +305,30 @@ export class WaitQueue {
 
   #handleDecision(waiter: Waiter, decision: Decision): void {
     if (decision.reason === 'limited' || decision.reason === 'blocked') {
-      this.#sleep(waiter, decision.retryAfterMs);
+      this.#sleep(waiter, decision);
     } else if (decision.degraded && !decision.allowed && waiter.isPatient) {
       this.#retryLater(waiter, decision);
     } else {
-      this.#leave(waiter);
-      waiter.resolve(decision);
-      this.#serve(waiter.queue);
+      this.#resolve(waiter, decision);
     }
   }
 
-  #sleep(waiter: Waiter, retryAfterMs: number): void {
+  #resolve(waiter: Waiter, decision: Decision): void {
+    this.#leave(waiter);
+    waiter.resolve(decision);
+    this.#serve(waiter.queue);
+  }
+
+  #sleep(waiter: Waiter, refusal: LimitedDecision | BlockedDecision): void {
     const { clock, isShared } = this.#settings;
+    const { retryAfterMs } = refusal;
     const now = clock.nowMicros();
     const opensAt = now + retryAfterMs * 1_000;
+    waiter.queue.refusal = refusal;
+    if (opensAt > waiter.until && waiter.takesRefusal) {
+      this.#resolve(waiter, refusal);
+      return;
+    }
     if (opensAt > waiter.until) {
       this.#reject(waiter, makeTimeoutError(`it would have to wait ${retryAfterMs} ms more`));
       return;
@@ -286,7 +364,12 @@ export class WaitQueue {
     waiter.stopSleeping = wakeAt(this.#settings.clock, atMicros, wake, true);
   }
 
+  /** The deadline of a caller that has made no call yet. */
   #tooLate(waiter: Waiter): void {
+    if (waiter.takesRefusal) {
+      this.#call(waiter);
+      return;
+    }
     this.#reject(waiter, makeTimeoutError('others of this identity were before it'));
   }
 

@@ -8,11 +8,16 @@ import {
   OF_A_LIMIT,
   OF_A_LIMITER,
   OF_ACQUIRE,
-  OF_LIMITED,
 } from './option-sets.ts';
-import type { OptionSet } from './read-options.ts';
+import type { OptionOwner, OptionSet } from './read-options.ts';
 
 /** Option sets that only the adapters read, kept out of the core's bundle. */
+
+const OF_WAIT_OF_GUARD: OptionOwner = {
+  of: '`wait`',
+  names: ['maxQueue'],
+  code: (option) => `rateLimit(limiter, { wait: { timeoutMs, ${option} } })`,
+};
 
 export const GUARD: OptionSet = {
   of: 'the guard',
@@ -23,7 +28,14 @@ export const GUARD: OptionSet = {
     ...LIMIT_OTHER_NAMES,
     onBlock: 'onRefused',
   },
-  owners: [OF_A_LIMITER, OF_A_LIMIT, OF_ACQUIRE, OF_LIMITED],
+  owners: [OF_A_LIMITER, OF_A_LIMIT, OF_ACQUIRE, OF_WAIT_OF_GUARD],
+};
+
+/** The option `wait` of the guard. */
+export const WAIT_OF_GUARD: OptionSet = {
+  of: 'wait',
+  names: ['timeoutMs', 'maxQueue'],
+  otherNames: { timeout: 'timeoutMs', maxQueueSize: 'maxQueue' },
 };
 
 export const CLIENT_ADDRESS: OptionSet = {

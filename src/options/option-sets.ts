@@ -135,6 +135,7 @@ export const GUARD_NAMES = [
   'negotiate',
   'headers',
   'count',
+  'wait',
   'waitUntil',
   'maxHold',
   'unidentified',
@@ -240,7 +241,7 @@ export const OF_A_LIMIT: OptionOwner = {
   code: (option) => `limits: [tokenBucket({ rate, period, ${option} })]`,
 };
 
-export const OF_LIMITED: OptionOwner = {
+const OF_LIMITED: OptionOwner = {
   of: '`limited`',
   names: ['wait'],
   code: (option) => `limited(fn, { ${option} })`,

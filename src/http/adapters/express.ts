@@ -49,7 +49,7 @@ export function rateLimit(limiter: object, options?: object): object {
   ): Promise<void> => {
     let goesOn: boolean;
     try {
-      goesOn = obey(await guard.check(request), response);
+      goesOn = obey(await guard.check(request, undefined, response), response);
     } catch (error) {
       // Express would cut the connection for an error after the response.
       if (!isOver(response)) {

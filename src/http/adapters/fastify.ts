@@ -321,7 +321,7 @@ async function decide<Request>(
 ): Promise<void> {
   let goesOn: boolean;
   try {
-    goesOn = obey(await guard.check(request), reply);
+    goesOn = obey(await guard.check(request, undefined, reply.raw), reply);
   } catch (error) {
     if (!reply.sent && isUnanswered(reply.raw)) {
       addFields(fieldsOfError(error), reply);

@@ -106,7 +106,7 @@ export function rateLimit(limiter: object, options?: object): object {
     const outgoing = nodeOf(c)?.outgoing;
     let verdict: Verdict;
     try {
-      verdict = await guard.check(c);
+      verdict = await guard.check(c, undefined, outgoing ?? c.req.raw);
     } catch (error) {
       if (outgoing !== undefined && !isUnanswered(outgoing)) {
         return sentElsewhere();

@@ -62,7 +62,7 @@ export function rateLimit(limiter: object, options?: object): object {
     factory: rateLimit,
   });
   const limit = async (ctx: KoaContext, next: () => Promise<unknown>): Promise<void> => {
-    const verdict = await guard.check(ctx).catch((error: unknown) => {
+    const verdict = await guard.check(ctx, undefined, ctx.res).catch((error: unknown) => {
       writeFieldsOfError(error, ctx.res);
       keepFieldsOnError(ctx, fieldsOfError(error));
       throw error;

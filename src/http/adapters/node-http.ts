@@ -72,7 +72,7 @@ export function rateLimit(limiter: object, options?: object): object {
     async (request: NodeRequest, response: Response): Promise<void> => {
       let goesOn: boolean;
       try {
-        goesOn = obey(await guard.check(request), response);
+        goesOn = obey(await guard.check(request, undefined, response), response);
       } catch (error) {
         const refusal = refusalOfError(error);
         if (refusal !== undefined) {

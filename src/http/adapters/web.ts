@@ -188,7 +188,7 @@ export function rateLimit(limiter: object, options: object): object {
   const limit = (handler: WebHandler<Request, unknown[]>) => {
     const limited = async (...call: Call): Promise<Response> => {
       const [request] = call;
-      const verdict = await guard.check(call);
+      const verdict = await guard.check(call, undefined, request);
       shareDecision(call, request);
       if (!verdict.pass) {
         return makeResponse(verdict);

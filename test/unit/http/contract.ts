@@ -21,6 +21,7 @@ import type { Answer, ErrorHandling, Framework, Handler, Served } from './framew
 import { lifeContract } from './life-contract.ts';
 import { unitsContract } from './units-contract.ts';
 import { pageContract } from './page-contract.ts';
+import { waitContract } from './wait-contract.ts';
 import { eventually } from '../../kit/fakes/eventually.ts';
 
 /** An error like those of a database driver. */
@@ -55,6 +56,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
   countContract(framework);
   unitsContract(framework);
   pageContract(framework);
+  waitContract(framework);
 
   const open: Served[] = [];
   const clock = new ManualClock();

@@ -56,7 +56,7 @@ export class RateLimitGuard implements CanActivate {
   async #passes(route: RouteGuard, call: HandlerCall, part: object | undefined): Promise<boolean> {
     let verdict: Verdict;
     try {
-      verdict = await route.guard.check(call.request, part);
+      verdict = await route.guard.check(call.request, part, call.response);
     } catch (error) {
       const own = responseFor(call);
       if (own !== undefined && !isUnanswered(own)) {
