@@ -9,5 +9,11 @@ const ARGUMENT_CLOCK = `--[[
 local now = tonumber(table.remove(ARGV))
 `;
 
-/** The production script with a virtual clock: the last element of ARGV. */
-export const virtualScript = assemble({ 'script/clock': ARGUMENT_CLOCK });
+/** The production script with a virtual clock: the last element of ARGV. `replaced`: text by the name of an include. */
+export function virtualScriptWith(
+  replaced: Readonly<Record<string, string>> = {},
+): ReturnType<typeof assemble> {
+  return assemble({ ...replaced, 'script/clock': ARGUMENT_CLOCK });
+}
+
+export const virtualScript: ReturnType<typeof assemble> = virtualScriptWith();

@@ -54,12 +54,14 @@ export function grouped(pairs: readonly { entry: Entry; times: number }[]): Grou
 }
 
 /** The script under test, word for word, and then no TTL on any of its keys, all at one instant for the server. */
-const DECIDE_AND_KEEP = `local function decide()
-${virtualScript.text}
+function decideAndKeep(script: string): string {
+  return `local function decide()
+${script}
 end
 local out = decide()
 for _, key in ipairs(KEYS) do redis.call('PERSIST', key) end
 return out`;
+}
 
 const PUT = `for i, key in ipairs(KEYS) do
   if ARGV[i] == '' then redis.call('DEL', key) else redis.call('SET', key, ARGV[i]) end
@@ -77,6 +79,7 @@ export class LuaTwin {
   readonly #listener: Awaited<ReturnType<typeof openResp>>;
   readonly #decideAndKeep: string;
   readonly #put: string;
+  readonly #aside: string;
   /** The calls under way, in the order sent, each with the callback that receives its writes. */
   readonly #awaiting: ((writes: Write[]) => void)[] = [];
   #writes: Write[] | undefined;
@@ -84,17 +87,18 @@ export class LuaTwin {
   /** How many fresh states were written without a look at the key, which only the fast path does. */
   fastWrites = 0;
 
-  static async open(server: RedisServer): Promise<LuaTwin> {
+  /** `script`: with a virtual clock, as `virtualScript`. */
+  static async open(server: RedisServer, script: string = virtualScript.text): Promise<LuaTwin> {
     const [connection, listener] = await Promise.all([
       openResp({ path: server.socketPath, timeoutMs: 60_000 }),
       openResp({ path: server.socketPath }),
     ]);
     const sha1s = await Promise.all(
-      [DECIDE_AND_KEEP, PUT, virtualScript.text].map((text) =>
+      [decideAndKeep(script), PUT, script].map((text) =>
         connection.command('SCRIPT', 'LOAD', text),
       ),
     );
-    const twin = new LuaTwin(connection, listener, sha1s[0], sha1s[1]);
+    const twin = new LuaTwin(connection, listener, sha1s[0], sha1s[1], sha1s[2]);
     listener.onUnasked((line) => twin.#hear(line as string));
     await listener.command('MONITOR');
     return twin;
@@ -105,11 +109,13 @@ export class LuaTwin {
     listener: Awaited<ReturnType<typeof openResp>>,
     decideAndKeep: string,
     put: string,
+    aside: string,
   ) {
     this.#connection = connection;
     this.#listener = listener;
     this.#decideAndKeep = decideAndKeep;
     this.#put = put;
+    this.#aside = aside;
   }
 
   /** Ends the connections once all that was sent has been answered. */
@@ -136,7 +142,7 @@ export class LuaTwin {
 
   /** Sends one script call at `now` on keys that nobody looks at again. */
   async decideAside({ keys, args }: Grouping, now: number): Promise<Reply> {
-    return this.#evaluate(virtualScript.sha1, keys, [...args, String(now)]);
+    return this.#evaluate(this.#aside, keys, [...args, String(now)]);
   }
 
   /** What these keys hold. */
