@@ -14,7 +14,7 @@ import { keysOf, settleDetails, makeShape } from '../../src/script/call-shape.ts
 import type { Entry } from '../../src/script/call-shape.ts';
 import type { Limit } from '../../src/algorithms/limit.ts';
 import { MapTable } from '../kit/twins/map-table.ts';
-import { groupedOneByOne } from '../kit/twins/lua-twin.ts';
+import { groupedOneByOne } from '../kit/twins/grouping.ts';
 import { openResp, startRedis } from '../kit/servers/index.mjs';
 import type { RedisServer } from '../kit/servers/index.mjs';
 import { virtualScript } from '../kit/fakes/virtual-script.ts';

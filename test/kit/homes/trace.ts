@@ -5,8 +5,9 @@ import type { Verdict } from '../../../src/algorithms/limit.ts';
 import { agree } from '../fakes/agreement.ts';
 import type { LateAnswers } from '../fakes/agreement.ts';
 import type { Random } from '../random.mjs';
-import { groupedByProduction, groupedOneByOne } from '../twins/lua-twin.ts';
-import type { Grouping, LuaTwin } from '../twins/lua-twin.ts';
+import { groupedByProduction, groupedOneByOne } from '../twins/grouping.ts';
+import type { Grouping } from '../twins/grouping.ts';
+import type { LuaTwin } from '../twins/lua-twin.ts';
 import { MapTable, writeOf } from '../twins/map-table.ts';
 import { Oracle } from '../twins/oracle.ts';
 import type { OracleCall, OracleRule, OracleVerdict } from '../twins/oracle.ts';
@@ -73,9 +74,13 @@ function anyNumbers(random: Random, name: string | undefined, by: readonly strin
   };
 }
 
-/** The same limit with other numbers, as a plan that a customer has bought. */
-function otherNumbers(random: Random, { name, kind, by, unit, periodS }: Numbers): Numbers {
-  const other = { ...anyNumbers(random, name, by), kind, unit };
+/** The same limit with other numbers, as a plan that a customer has bought; sometimes one that counts by other parts. */
+function otherNumbers(
+  random: Random,
+  { name, kind, by, unit, periodS }: Numbers,
+  elsewhere: readonly string[],
+): Numbers {
+  const other = { ...anyNumbers(random, name, random.chance(20) ? elsewhere : by), kind, unit };
   return kind === 'window' ? { ...other, periodS } : other;
 }
 
@@ -150,7 +155,7 @@ export class HomesTrace {
           ? []
           : random.list(1, 3, (l) =>
               random.chance(60)
-                ? otherNumbers(random, random.pick(own))
+                ? otherNumbers(random, random.pick(own), random.pick(layout))
                 : anyNumbers(random, `p${i}${l}`, random.pick(layout)),
             ),
       )

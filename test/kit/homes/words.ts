@@ -43,7 +43,7 @@ export function unitOf({ unit }: Numbers): string {
   return unit ?? 'calls';
 }
 
-export function capacityOf({ kind, rate, burst }: Numbers): number {
+function capacityOf({ kind, rate, burst }: Numbers): number {
   return kind === 'bucket' ? burst : rate;
 }
 

@@ -1,60 +1,14 @@
-import { keysOf } from '../../../src/script/call-shape.ts';
-import type { Entry, Shape } from '../../../src/script/call-shape.ts';
-import { decideBatch } from '../../../src/stores/redis.ts';
-import type { Call } from '../../../src/stores/store.ts';
 import { openResp } from '../servers/index.mjs';
 import type { RedisServer } from '../servers/index.mjs';
+import type { Grouping } from './grouping.ts';
 import type { Write } from './map-table.ts';
 import { writeOf } from './map-table.ts';
 import { virtualScript } from '../fakes/virtual-script.ts';
 
-/** Entries that go into one script call, and how they are written there. */
-export interface Grouping {
-  readonly keys: readonly string[];
-  readonly args: readonly string[];
-  readonly entries: readonly Entry[];
-}
-
 export type Reply = readonly (number | string)[];
 
-/** As production groups them: neighbours share a run, and a key where they can. May be several script calls. */
-export function groupedByProduction(entries: readonly Entry[]): Grouping[] {
-  const groupings: Grouping[] = [];
-  for (let from = 0; from < entries.length;) {
-    const { keys, args, taken } = decideBatch.encode(entries as readonly Call[], from);
-    groupings.push({ keys, args, entries: entries.slice(from, from + taken) });
-    from += taken;
-  }
-  return groupings;
-}
-
-/** Groups each entry as a run with its own keys, so that a second call on a key takes the general path. */
-export function groupedOneByOne(entries: readonly Entry[]): Grouping {
-  return grouped(entries.map((entry) => ({ entry, times: 1 })));
-}
-
-/** Each entry in a script call of its own. */
-export function groupedApart(entries: readonly Entry[]): Grouping[] {
-  return entries.map((entry) => groupedOneByOne([entry]));
-}
-
-/** One run per pair: the entry, so many times on one key. */
-export function grouped(pairs: readonly { entry: Entry; times: number }[]): Grouping {
-  const shapes: Shape[] = [...new Set(pairs.map(({ entry }) => entry.shape))];
-  const args = [String(shapes.length), ...shapes.flatMap((shape) => shape.args)];
-  for (const { entry, times } of pairs) {
-    const details = entry.details ?? [];
-    args.push(String(shapes.indexOf(entry.shape) + 1), '1', String(times), ...details);
-  }
-  return {
-    keys: pairs.flatMap(({ entry }) => keysOf(entry)),
-    args,
-    entries: pairs.flatMap(({ entry, times }) => Array<Entry>(times).fill(entry)),
-  };
-}
-
 /** The script under test, word for word, and then no TTL on any of its keys, all at one instant for the server. */
-function decideAndKeep(script: string): string {
+function keeping(script: string): string {
   return `local function decide()
 ${script}
 end
@@ -94,9 +48,7 @@ export class LuaTwin {
       openResp({ path: server.socketPath }),
     ]);
     const sha1s = await Promise.all(
-      [decideAndKeep(script), PUT, script].map((text) =>
-        connection.command('SCRIPT', 'LOAD', text),
-      ),
+      [keeping(script), PUT, script].map((text) => connection.command('SCRIPT', 'LOAD', text)),
     );
     const twin = new LuaTwin(connection, listener, sha1s[0], sha1s[1], sha1s[2]);
     listener.onUnasked((line) => twin.#hear(line as string));

@@ -264,7 +264,7 @@ function verdictOfBlock(ends: bigint, now: bigint): OracleVerdict {
 }
 
 /** The key of a home's block: in the home's slot, whose key may have a hash tag. */
-export function blockKey(home: string): string {
+function blockKey(home: string): string {
   return home.startsWith('{') ? `${home}#block` : `{${home}}#block`;
 }
 

@@ -11,8 +11,10 @@ import type { Random } from '../../kit/random.mjs';
 import { CallBuilder } from '../../kit/twins/asks.ts';
 import type { Ask, Governed, Spec } from '../../kit/twins/asks.ts';
 import { MapTable } from '../../kit/twins/map-table.ts';
-import { groupedByProduction, groupedOneByOne, LuaTwin } from '../../kit/twins/lua-twin.ts';
-import type { Grouping, Reply } from '../../kit/twins/lua-twin.ts';
+import { groupedByProduction, groupedOneByOne } from '../../kit/twins/grouping.ts';
+import { LuaTwin } from '../../kit/twins/lua-twin.ts';
+import type { Grouping } from '../../kit/twins/grouping.ts';
+import type { Reply } from '../../kit/twins/lua-twin.ts';
 import { UNNAMED_BUCKET } from '../../../src/script/call-shape.ts';
 import { withLuaTwin } from '../../kit/twins/with-lua-twin.ts';
 

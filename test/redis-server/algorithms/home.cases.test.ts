@@ -6,7 +6,8 @@ import { makeShape } from '../../../src/script/call-shape.ts';
 import type { Entry, Verb } from '../../../src/script/call-shape.ts';
 import { placeOf } from '../../../src/limiter/limit-set.ts';
 import { MapTable, writeOf } from '../../kit/twins/map-table.ts';
-import { groupedByProduction, groupedOneByOne, LuaTwin } from '../../kit/twins/lua-twin.ts';
+import { groupedByProduction, groupedOneByOne } from '../../kit/twins/grouping.ts';
+import { LuaTwin } from '../../kit/twins/lua-twin.ts';
 import { withLuaTwin } from '../../kit/twins/with-lua-twin.ts';
 
 const HOUR = 3_600_000_000;

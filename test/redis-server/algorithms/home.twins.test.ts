@@ -9,7 +9,8 @@ import { placeOf } from '../../../src/limiter/limit-set.ts';
 import { check } from '../../kit/random.mjs';
 import type { Random } from '../../kit/random.mjs';
 import { MapTable } from '../../kit/twins/map-table.ts';
-import { groupedByProduction, groupedOneByOne, LuaTwin } from '../../kit/twins/lua-twin.ts';
+import { groupedByProduction, groupedOneByOne } from '../../kit/twins/grouping.ts';
+import { LuaTwin } from '../../kit/twins/lua-twin.ts';
 import { withLuaTwin } from '../../kit/twins/with-lua-twin.ts';
 
 const CASES = Number(process.env['DRL_STEPS'] ?? 100_000) / 250;

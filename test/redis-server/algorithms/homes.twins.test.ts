@@ -1,16 +1,21 @@
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { LateAnswers } from '../../kit/fakes/agreement.ts';
 import { loadHomesEngine } from '../../kit/homes/engine.ts';
 import type { HomesEngine } from '../../kit/homes/engine.ts';
-import { HomesTrace, noCounts } from '../../kit/homes/trace.ts';
-import { check, seed } from '../../kit/random.mjs';
+import { followCalls, followReservations } from '../../kit/homes/follow.ts';
+import { LUA_MUTANTS, mutated } from '../../kit/homes/mutants.ts';
+import { noSeen } from '../../kit/homes/reservations.ts';
+import { noCounts } from '../../kit/homes/trace.ts';
+import { virtualScriptWith } from '../../kit/fakes/virtual-script.ts';
+import { check, Random, seed } from '../../kit/random.mjs';
 import { LuaTwin } from '../../kit/twins/lua-twin.ts';
 import { withLuaTwin } from '../../kit/twins/with-lua-twin.ts';
 
 const STEPS = Number(process.env['DRL_STEPS'] ?? 20_000);
+/** Courses in which a mistake must be noticed. */
+const MOST = 200;
 
-describe(`homes and units in TypeScript, Lua and the oracle (DRL_SEED=${seed} repeats this run)`, () => {
+describe(`homes and units in TypeScript and Lua (DRL_SEED=${seed} repeats this run)`, () => {
   const twin = withLuaTwin(LuaTwin);
   let engine: HomesEngine;
 
@@ -19,26 +24,50 @@ describe(`homes and units in TypeScript, Lua and the oracle (DRL_SEED=${seed} re
   });
 
   test(
-    `reply and store the same over ${STEPS} random steps`,
+    `reply and store what the oracle says over ${STEPS} random steps`,
     { timeout: 60_000 + 3 * STEPS },
     async () => {
       const counts = noCounts();
       const run = { until: () => counts.steps >= STEPS, before: () => twin.lua.forget() };
-      await check(run, async (random, at) => {
-        const answers = new LateAnswers();
-        const server = { lua: twin.lua, answers };
-        const trace = new HomesTrace(engine, random, `seed${at}`, counts, server);
-        try {
-          for (const _ of random.steps(1, 60)) {
-            trace.turn();
-          }
-          trace.finish();
-        } finally {
-          await answers.all();
-        }
-      });
+      await check(run, (random, at) => followCalls(engine, twin.lua, random, `seed${at}`, counts));
       console.log(counts);
+      // A trace that no longer reaches one of these would prove nothing about it.
       expect(Object.entries(counts).filter(([, seen]) => seen < STEPS / 500)).toEqual([]);
     },
   );
+
+  test(
+    `reply and store the same over ${STEPS / 4} steps of reservations`,
+    { timeout: 60_000 + 3 * STEPS },
+    async () => {
+      const seen = noSeen();
+      const run = { until: () => seen.steps >= STEPS / 4, before: () => twin.lua.forget() };
+      await check(run, (random, at) =>
+        followReservations(engine, twin.lua, random, `seed${at}`, seen),
+      );
+      console.log(seen);
+      expect(Object.entries(seen).filter(([, times]) => times < STEPS / 2_000)).toEqual([]);
+    },
+  );
+
+  test.each(Object.entries(LUA_MUTANTS))('differ where Lua %s', async (_, mutant) => {
+    const include = mutant.file.replace('.lua', '');
+    const { text } = virtualScriptWith({ [include]: mutated(mutant) });
+    const lua = await LuaTwin.open(twin.redis, text);
+    const follow = (number: number): Promise<void> =>
+      mutant.shownBy === 'calls'
+        ? followCalls(engine, lua, new Random(number), 'mutant', noCounts())
+        : followReservations(engine, lua, new Random(number), 'mutant', noSeen());
+    let noticed: unknown;
+    for (let number = 0; number < MOST && noticed === undefined; number++) {
+      await lua.forget();
+      noticed = await follow(number).then(
+        () => undefined,
+        (error: unknown) => error,
+      );
+    }
+    await lua.close();
+    const what = Object.keys((noticed as { actual?: object } | undefined)?.actual ?? {});
+    expect(what.join()).toMatch(/Lua/);
+  });
 });

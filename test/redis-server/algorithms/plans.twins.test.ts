@@ -8,8 +8,9 @@ import type { Sent } from '../../kit/plans/history.ts';
 import { KINDS } from '../../kit/plans/kinds.ts';
 import { startRedis } from '../../kit/servers/index.mjs';
 import type { RedisServer } from '../../kit/servers/index.mjs';
-import { groupedByProduction, groupedOneByOne, LuaTwin } from '../../kit/twins/lua-twin.ts';
-import type { Grouping } from '../../kit/twins/lua-twin.ts';
+import { groupedByProduction, groupedOneByOne } from '../../kit/twins/grouping.ts';
+import { LuaTwin } from '../../kit/twins/lua-twin.ts';
+import type { Grouping } from '../../kit/twins/grouping.ts';
 import { MapTable } from '../../kit/twins/map-table.ts';
 
 const STEPS = Number(process.env['DRL_STEPS'] ?? 40_000);

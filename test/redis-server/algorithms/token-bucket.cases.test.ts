@@ -4,7 +4,8 @@ import { decide } from '../../../src/script/decide.ts';
 import { CallBuilder } from '../../kit/twins/asks.ts';
 import type { Spec } from '../../kit/twins/asks.ts';
 import { MapTable, writeOf } from '../../kit/twins/map-table.ts';
-import { groupedOneByOne, LuaTwin } from '../../kit/twins/lua-twin.ts';
+import { groupedOneByOne } from '../../kit/twins/grouping.ts';
+import { LuaTwin } from '../../kit/twins/lua-twin.ts';
 import { UNNAMED_BUCKET } from '../../../src/script/call-shape.ts';
 import { withLuaTwin } from '../../kit/twins/with-lua-twin.ts';
 

@@ -10,9 +10,9 @@ import {
   groupedApart,
   groupedByProduction,
   groupedOneByOne,
-  LuaTwin,
-} from '../../kit/twins/lua-twin.ts';
-import type { Grouping } from '../../kit/twins/lua-twin.ts';
+} from '../../kit/twins/grouping.ts';
+import { LuaTwin } from '../../kit/twins/lua-twin.ts';
+import type { Grouping } from '../../kit/twins/grouping.ts';
 import { Trace } from '../../kit/twins/traces.ts';
 import { withLuaTwin } from '../../kit/twins/with-lua-twin.ts';
 

@@ -7,7 +7,8 @@ import { makeShape } from '../../../src/script/call-shape.ts';
 import type { Entry, Verb } from '../../../src/script/call-shape.ts';
 import { placeOf } from '../../../src/limiter/limit-set.ts';
 import { MapTable } from '../../kit/twins/map-table.ts';
-import { groupedOneByOne, LuaTwin } from '../../kit/twins/lua-twin.ts';
+import { groupedOneByOne } from '../../kit/twins/grouping.ts';
+import { LuaTwin } from '../../kit/twins/lua-twin.ts';
 import { withLuaTwin } from '../../kit/twins/with-lua-twin.ts';
 
 const SECOND = 1_000_000;

@@ -11,7 +11,8 @@ import { agree, LateAnswers } from '../../kit/fakes/agreement.ts';
 import { check, seed } from '../../kit/random.mjs';
 import type { Random } from '../../kit/random.mjs';
 import { MapTable } from '../../kit/twins/map-table.ts';
-import { groupedByProduction, LuaTwin } from '../../kit/twins/lua-twin.ts';
+import { groupedByProduction } from '../../kit/twins/grouping.ts';
+import { LuaTwin } from '../../kit/twins/lua-twin.ts';
 import { withLuaTwin } from '../../kit/twins/with-lua-twin.ts';
 
 /** For the long form set `DRL_STEPS`. */

@@ -4,7 +4,8 @@ import { decide } from '../../../src/script/decide.ts';
 import { UNREADABLE } from '../../../src/script/home.ts';
 import { makeShape } from '../../../src/script/call-shape.ts';
 import { MapTable } from '../../kit/twins/map-table.ts';
-import { groupedOneByOne, LuaTwin } from '../../kit/twins/lua-twin.ts';
+import { groupedOneByOne } from '../../kit/twins/grouping.ts';
+import { LuaTwin } from '../../kit/twins/lua-twin.ts';
 import { placeOf } from '../../../src/limiter/limit-set.ts';
 import { withLuaTwin } from '../../kit/twins/with-lua-twin.ts';
 

@@ -4,7 +4,7 @@ import { loadHomesEngine } from '../../kit/homes/engine.ts';
 import { HomesTrace, noCounts } from '../../kit/homes/trace.ts';
 import { casesOf, check, seed } from '../../kit/random.mjs';
 
-const STEPS = Number(process.env['DRL_STEPS'] ?? casesOf(25_000));
+const STEPS = Number(process.env['DRL_STEPS'] ?? casesOf(15_000));
 
 describe(`homes and units (DRL_SEED=${seed} repeats this run)`, async () => {
   const engine = await loadHomesEngine(fileURLToPath(new URL('../../../src', import.meta.url)));
