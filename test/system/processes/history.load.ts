@@ -54,6 +54,8 @@ export class LoadGroup {
   readonly admitted = new Map<string, number>();
   /** Script calls with their replies, also those that came too late for the caller. */
   readonly answered: string[] = [];
+  /** The reasons of degraded decisions. */
+  readonly failures = new Set<string>();
   readonly #plenty: string;
   readonly #burst: number;
   #scarce: string | undefined;
@@ -234,9 +236,11 @@ export class LoadGroup {
         count(this.issued, told[1], told[2]);
         break;
       case 'decided': {
-        const [, identity, units, outcome] = told;
-        if (outcome === 'degraded') teller.degraded += 1;
-        else teller.real += 1;
+        const [, identity, units, outcome, reason] = told;
+        if (outcome === 'degraded') {
+          teller.degraded += 1;
+          this.failures.add(reason);
+        } else teller.real += 1;
         if (outcome === 'admitted') count(this.admitted, identity, units);
         if (outcome === 'refused' && identity === this.#scarce) teller.spent += 1;
         break;

@@ -29,7 +29,7 @@ import { recordingScript } from './history.recorder.mjs';
  *
  * @typedef {import('./history.recorder.mjs').ToldOfScript
  *   | ['issued', identity: string, units: number]
- *   | ['decided', identity: string, units: number, 'admitted' | 'refused' | 'degraded']
+ *   | ['decided', identity: string, units: number, 'admitted' | 'refused' | 'degraded', reason: string]
  *   | ['resting']} Told
  */
 
@@ -65,8 +65,9 @@ await runAsWorker(
     const ask = async (identity, cost) => {
       tell('issued', identity, cost);
       const options = identity === data.plenty ? { cost, limits: plenty } : { cost };
-      const { degraded, allowed } = await limiter.allow(identity, options);
-      tell('decided', identity, cost, degraded ? 'degraded' : allowed ? 'admitted' : 'refused');
+      const { degraded, allowed, reason } = await limiter.allow(identity, options);
+      const outcome = degraded ? 'degraded' : allowed ? 'admitted' : 'refused';
+      tell('decided', identity, cost, outcome, reason);
     };
     /** @returns {Phase} */
     const phase = () => /** @type {Phase} */ (readFileSync(`${folder}/phase`, 'utf8'));
