@@ -48,6 +48,7 @@ test('every page has its code blocks, each with its output', () => {
     'testing-memory',
     'functions-mail',
     'functions-search',
+    'functions-outgoing',
     'functions-jobs',
     'functions-reports',
     'sync-deploy',
