@@ -6,24 +6,24 @@
  * @type {Readonly<Record<string, { file: string, limit: string, external?: readonly string[], browser?: true }>>}
  */
 const budgets = {
-  '': { file: 'index', limit: '67 kB' },
-  '/http': { file: 'http/index', limit: '76.9 kB' },
-  '/node-http': { file: 'http/adapters/node-http', limit: '77.3 kB' },
-  '/express': { file: 'http/adapters/express', limit: '77.3 kB' },
-  '/fastify': { file: 'http/adapters/fastify', limit: '78.2 kB' },
-  '/hono': { file: 'http/adapters/hono', limit: '78.3 kB' },
-  '/koa': { file: 'http/adapters/koa', limit: '77.5 kB' },
-  '/web': { file: 'http/adapters/web', limit: '77.9 kB' },
+  '': { file: 'index', limit: '67.6 kB' },
+  '/http': { file: 'http/index', limit: '77.5 kB' },
+  '/node-http': { file: 'http/adapters/node-http', limit: '78 kB' },
+  '/express': { file: 'http/adapters/express', limit: '78 kB' },
+  '/fastify': { file: 'http/adapters/fastify', limit: '78.8 kB' },
+  '/hono': { file: 'http/adapters/hono', limit: '78.9 kB' },
+  '/koa': { file: 'http/adapters/koa', limit: '78.1 kB' },
+  '/web': { file: 'http/adapters/web', limit: '78.6 kB' },
   // Beside Nest itself, which is there already.
   '/nest': {
     file: 'http/adapters/nest/index',
-    limit: '79.8 kB',
+    limit: '80.5 kB',
     external: ['@nestjs/common', '@nestjs/core'],
   },
-  '/limited': { file: 'limited/index', limit: '68.2 kB' },
+  '/limited': { file: 'limited/index', limit: '68.8 kB' },
   '/sync': { file: 'sync/index', limit: '61 kB' },
   // The contract suites.
-  '/testing': { file: 'testing/index', limit: '72.5 kB' },
+  '/testing': { file: 'testing/index', limit: '73.2 kB' },
   // Beside them nothing of the core.
   '/fetch': { file: 'fetch/index', limit: '12.5 kB', browser: true },
   '/log': { file: 'telemetry/log', limit: '4 kB' },
