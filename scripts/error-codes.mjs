@@ -25,9 +25,10 @@ export const errors = {
     cure: 'Pass a non-empty string of at most 1,024 bytes, a safe integer, a bigint, or an array of these. Where limits say `by`, pass each part by name, `null` for none.',
   },
   ERR_INVALID_COST: {
-    from: 'every call that takes a cost or units',
-    meaning: 'The cost is not a whole number in the range that the message names.',
-    cure: 'Pass a whole number. For fractions count a smaller unit. A cost of 0 charges nothing.',
+    from: 'every call that takes a cost or units; a guard or limited function, when it is made with a `cost` that is no function',
+    meaning:
+      'The cost is not a whole number in the range that the message names. Where limits have units: it is a number other than 0, names a unit that no limit counts, or asks no enforced limit. Where none has: it is by name.',
+    cure: 'Pass a whole number; where limits have units, whole numbers by name: `{ tokens: 1200 }`. For fractions count a smaller unit. A cost of 0 charges nothing.',
   },
   ERR_LIMITER_CLOSED: {
     from: 'every call after `close()`',
