@@ -53,7 +53,7 @@ export type {
 } from './observe/messages.ts';
 export type { CounterOf, Identity, IdentityOf, IdentityParts } from './base/identity.ts';
 export type { Lease, LeaseHandle } from './limiter/lease.ts';
-export type { Hooks, RateLimiterOptions } from './limiter/limiter-options.ts';
+export type { HeardRefusal, Hooks, RateLimiterOptions } from './limiter/limiter-options.ts';
 export type { FailStrategy } from './base/decision.ts';
 export type {
   NotHeldDecision,

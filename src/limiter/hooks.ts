@@ -1,7 +1,9 @@
 import type { Decision } from '../base/decision.ts';
 import type { StoreError } from '../base/errors.ts';
 import type { AnyIdentity } from '../base/identity.ts';
-import type { Hooks } from './limiter-options.ts';
+import type { Clock } from '../base/clock.ts';
+import type { HeardRefusal, Hooks } from './limiter-options.ts';
+import { ToldRefusals } from './told-refusals.ts';
 import { storeStates } from '../observe/channels.ts';
 import { warnOf } from '../observe/store-warnings.ts';
 
@@ -12,9 +14,12 @@ export class HookCaller {
   readonly #hooks: Hooks<string>;
   readonly #failed = new Set<string>();
   readonly #reported = new WeakSet<StoreError>();
+  readonly #told: ToldRefusals;
 
-  constructor(hooks: Hooks<string>) {
+  /** @param clock the clock on which a refusal is repeated within a minute */
+  constructor(hooks: Hooks<string>, clock: Clock) {
     this.#hooks = hooks;
+    this.#told = new ToldRefusals(clock);
   }
 
   /** Calls exactly one of `onAllow` and `onBlock`, in the caller's own async context. */
@@ -34,8 +39,11 @@ export class HookCaller {
     const { onAllow, onBlock } = this.#hooks;
     if (decision.allowed) {
       this.#call('onAllow', onAllow, identity, decision);
-    } else {
-      this.#call('onBlock', onBlock, identity, decision);
+    } else if (onBlock !== undefined) {
+      const repeated = this.#told.isRepeated(identity, decision);
+      // Not enumerable: the caller gets the same object, and its fields are those of every refusal.
+      Object.defineProperty(decision, 'repeated', { value: repeated, configurable: true });
+      this.#call('onBlock', onBlock, identity, decision as HeardRefusal);
     }
   }
 

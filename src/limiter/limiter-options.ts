@@ -44,6 +44,23 @@ import { checkRequest } from '../base/workerd.ts';
 type HeardIdentity<By extends string> = [By] extends [never] ? Identity : IdentityOf<By>;
 
 /**
+ * A refusal as `onBlock` gets it.
+ *
+ * @example
+ * onBlock: (identity, { reason, repeated }) => {
+ *   if (!repeated) logger.warn({ reason }, 'rate limited');
+ * },
+ */
+export type HeardRefusal = Decision & {
+  /**
+   * Whether this limiter has told `onBlock` of a refusal of this identity under these limits within the last minute, so
+   * that a log has one line per identity and minute. The last 10,000 such refusals are remembered, as digests. Not
+   * enumerable.
+   */
+  readonly repeated: boolean;
+};
+
+/**
  * Callbacks. Their exceptions and rejections never reach a caller; the first of each hook becomes a process warning.
  */
 export interface Hooks<By extends string = never> {
@@ -52,8 +69,11 @@ export interface Hooks<By extends string = never> {
    * its call pass, degraded ones included. Gets the identity as it was passed.
    */
   onAllow?: (identity: HeardIdentity<By>, decision: Decision) => void;
-  /** Called after every one of these that does not let it pass. Exactly one of `onAllow` and `onBlock` is called per decision. */
-  onBlock?: (identity: HeardIdentity<By>, decision: Decision) => void;
+  /**
+   * Called after every one of these that does not let it pass. Exactly one of `onAllow` and `onBlock` is called per
+   * decision. `decision.repeated` keeps logs short.
+   */
+  onBlock?: (identity: HeardIdentity<By>, decision: HeardRefusal) => void;
   /**
    * Called once per failed store call, however many decisions waited for it. Also called once, not once per call,
    * when calls begin to be answered without the store: connection lost, server hung, too many calls in flight.

@@ -54,7 +54,7 @@ export class RateLimiter<By extends string = never, Unit extends string = never>
 
   constructor(options: RateLimiterOptions<By, Unit>) {
     this.#settings = readLimiterOptions(options);
-    this.#hooks = new HookCaller(this.#settings.hooks);
+    this.#hooks = new HookCaller(this.#settings.hooks, this.#settings.store.time);
     this.#decider = new Decider(this.#settings, (error) => this.#hooks.report(error));
     this.#waiting = new WaitQueue({
       clock: this.#settings.store.time,

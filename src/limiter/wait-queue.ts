@@ -205,7 +205,8 @@ export class WaitQueue {
     bounds.signal?.throwIfAborted();
     const queue = this.#queueFor(key);
     if (queue.size > bounds.maxQueue) {
-      return { decision: refusal ?? queue.refusal, isQueueFull: true };
+      // A copy, because each caller's hook gets a decision of its own.
+      return { decision: refusal ?? (queue.refusal && { ...queue.refusal }), isQueueFull: true };
     }
     const decision = await new Promise<Decision>((resolve, reject) => {
       this.#enter(queue, makeCall, bounds, true, refusal, resolve, reject);

@@ -1,6 +1,7 @@
 import { makeDegradedDecision } from '../limiter/make-decision.ts';
 import type { Cost, Decision } from '../base/decision.ts';
 import { RateLimiterError, StoreError } from '../base/errors.ts';
+import { realTime } from '../base/timers.ts';
 import { HookCaller } from '../limiter/hooks.ts';
 import type { AnyIdentity, CounterOf, IdentityOf, IdentityParts } from '../base/identity.ts';
 import { warnOfSharedKeys } from '../limiter/shared-keys-warning.ts';
@@ -45,7 +46,7 @@ export class RateLimiterSync<By extends string = never, Unit extends string = ne
     const { settings, plain } = readSyncOptions(options);
     this.#settings = settings;
     this.#plain = plain;
-    this.#hooks = new HookCaller(settings.hooks);
+    this.#hooks = new HookCaller(settings.hooks, realTime);
     this.#bridge = new Bridge(plain);
     this.#leaveKeySpace = warnOfSharedKeys(this, settings);
   }

@@ -10,6 +10,7 @@ import type {
   CallOptions,
   Decision,
   Duration,
+  HeardRefusal,
   Identity,
   Limit,
   RateLimiterOptions,
@@ -39,7 +40,9 @@ test('accepts the options that the README shows', () => {
     },
     onBlock: (identity, decision) => {
       expectTypeOf(identity).toEqualTypeOf<Identity>();
-      expectTypeOf(decision).toEqualTypeOf<Decision>();
+      expectTypeOf(decision).toEqualTypeOf<HeardRefusal>();
+      expectTypeOf(decision).toExtend<Decision>();
+      expectTypeOf(decision.repeated).toEqualTypeOf<boolean>();
     },
     onError: (error) => {
       expectTypeOf(error).toEqualTypeOf<StoreError>();
