@@ -20,8 +20,8 @@ const budgets = {
     limit: '80.5 kB',
     external: ['@nestjs/common', '@nestjs/core'],
   },
-  '/limited': { file: 'limited/index', limit: '68.9 kB' },
-  '/sync': { file: 'sync/index', limit: '61.1 kB' },
+  '/limited': { file: 'limited/index', limit: '69 kB' },
+  '/sync': { file: 'sync/index', limit: '61.3 kB' },
   // The contract suites.
   '/testing': { file: 'testing/index', limit: '73.2 kB' },
   // Beside them nothing of the core.

@@ -192,14 +192,21 @@ function verbs.release(entry)
   end
 end
 
+-- Lets a resent call pass as the first one did: a shadow that refused the estimate refuses it again.
+local function pass_again(entry)
+  local reserved = entry.record
+  for l = 1, #entry.shape do
+    local pieces = reserved.pieces[l]
+    entry.verdicts[l] = not entry.shape[l].shadow or not pieces or reserved.algorithm.is_charged(pieces)
+  end
+end
+
 function verbs.reserve(entry)
   local reserved = entry.record
   local passes = judge(entry)
   if reserved.ends > now then
     -- The client resent the call, or it arrives after its own settlement.
-    for l = 1, #entry.shape do
-      entry.verdicts[l] = true
-    end
+    pass_again(entry)
   elseif passes then
     charge(entry)
     reserved.pieces = {}
@@ -244,9 +251,7 @@ function verbs.add(entry)
   end
   if reserved.adds >= number then
     -- A resent call, whose first answer was lost.
-    for l = 1, #entry.shape do
-      entry.verdicts[l] = true
-    end
+    pass_again(entry)
   elseif passes then
     local record, all = reserved.algorithm, {}
     for l = 1, #entry.shape do
@@ -307,7 +312,7 @@ function verbs.settle(entry)
     charged, uncharged = { charged[1] + uncharged[1] - most }, { most }
   end
   reserved.ends = now + tonumber(args[entry.details + 1]) * 1000
-  reserved.settled, reserved.charged, reserved.uncharged = true, charged, uncharged
+  reserved.settled, reserved.pieces, reserved.charged, reserved.uncharged = true, {}, charged, uncharged
   reserved.changed = true
   answer_settled(charged, uncharged)
 end

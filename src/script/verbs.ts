@@ -86,6 +86,13 @@ function extend(held: readonly RuleState[], now: number): void {
   }
 }
 
+/** Lets a resent call pass as the first one did: a shadow that refused the estimate refuses it again. */
+function passAgain(held: readonly RuleState[], { pieces }: RecordState): void {
+  for (const [i, rule] of held.entries()) {
+    rule.passes = !rule.limit.shadow || pieces[i] === undefined || isCharged(pieces[i]);
+  }
+}
+
 /** Each verb changes the limits of one entry, and returns the integers that precede theirs in the answer. */
 export const VERBS: Readonly<
   Record<
@@ -190,9 +197,7 @@ export const VERBS: Readonly<
     const passes = judge(held, now);
     if (record.ends > now) {
       // The client resent the call, or it arrives after its own settlement.
-      for (const rule of held) {
-        rule.passes = true;
-      }
+      passAgain(held, record);
     } else if (passes) {
       charge(held, now);
       record.pieces = held.map(({ limit, plan, state, units, passes: charged }) => [
@@ -235,9 +240,7 @@ export const VERBS: Readonly<
     }
     if (record.adds >= Number(number)) {
       // A resent call, whose first answer was lost.
-      for (const rule of held) {
-        rule.passes = true;
-      }
+      passAgain(held, record);
     } else if (passes) {
       record.pieces = held.map(({ limit, plan, state, units, passes: fits }, i) => {
         const pieces = record.pieces[i]!;
@@ -300,6 +303,7 @@ export const VERBS: Readonly<
     }
     record.ends = now + Number(keepMs) * 1_000;
     record.settled = true;
+    record.pieces = [];
     record.changed = true;
     return interleave(record.charged, record.uncharged);
   },

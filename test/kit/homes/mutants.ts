@@ -107,7 +107,7 @@ export const MUTANTS: Readonly<Record<string, Mutant>> = {
   },
   'settles a second time': {
     file: 'script/verbs.ts',
-    replaces: '    record.settled = true;\n',
+    replaces: '    record.settled = true;\n    record.pieces = [];\n',
     by: '    record.settled = isHeld === false;\n',
     shownBy: 'reservations',
   },

@@ -190,8 +190,8 @@ export class ReservationsTrace {
     if (fate === 'resent') {
       const again = this.#execute(call);
       const told = (answer: readonly number[]): unknown => answer.slice(0, 1 + call.shape.width);
-      // A shadow's verdict is not kept, so a resent answer tells of none.
-      if (this.#numbers.every(({ shadow }) => !shadow)) {
+      // What a shadow said of an `add` is not kept.
+      if (call.shape.verb !== 'add' || this.#numbers.every(({ shadow }) => !shadow)) {
         agree('a resent call', told(again), told(reply));
       }
     }
