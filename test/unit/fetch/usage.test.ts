@@ -3,7 +3,7 @@ import { EventReader } from '../../../src/fetch/server-sent-events.ts';
 import { readEvent, readUsage } from '../../../src/fetch/usage.ts';
 
 const STREAM =
-  ': a comment\r\nevent: x\r\ndata: {"a":1}\r\n\r\ndata: {"b":\ndata: "ü€😀"}\n\ndata:{"c":3}\r\rid: 7\n\ndata: [DONE]\n\ndata: {broken\n\ndata: {"d":4}\n\ndata: {"unfinished":1}';
+  ': a comment\r\nevent: x\r\ndata: {"a":1}\r\n\r\ndata: {"b":\r\ndata: "ü€😀"}\n\ndata:{"c":3}\r\rid: 7\n\ndata: [DONE]\n\ndata: {broken\n\ndata: {"d":4}\n\ndata: {"unfinished":1}';
 const EVENTS = [{ a: 1 }, { b: 'ü€😀' }, { c: 3 }, { d: 4 }];
 
 test('events are the same however their bytes are cut', () => {
