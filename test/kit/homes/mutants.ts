@@ -30,7 +30,7 @@ export const MUTANTS: Readonly<Record<string, Mutant>> = {
   'charges every limit the units of the first': {
     file: 'limiter/limit-set.ts',
     replaces: 'plan: limit.plan(decides ? (units ?? 0) : 1, nowMs),',
-    by: 'plan: limit.plan(decides ? (this.#askedOf(this.limits[0]!, asked) ?? 0) : 1, nowMs),',
+    by: 'plan: limit.plan(decides ? (askedOf(this.limits[0]!, asked) ?? 0) : 1, nowMs),',
     shownBy: 'calls',
   },
   'refunds every limit the units of the first': {
@@ -95,7 +95,7 @@ export const MUTANTS: Readonly<Record<string, Mutant>> = {
   },
   'settles by position instead of by name': {
     file: 'limiter/limit-set.ts',
-    replaces: '? this.limits.map((limit) => this.#askedOf(limit, asked) ?? null)',
+    replaces: '? this.limits.map((limit) => askedOf(limit, asked) ?? null)',
     by: '? this.limits.map((_, i) => Object.values((asked as NamedCost).byName)[i] ?? null)',
     shownBy: 'reservations',
   },

@@ -168,6 +168,10 @@ const VERBS: Readonly<Record<string, Act>> = {
     run: ({ limiter }) => limiter.penalize({ org: 'acme', ip: '::1' }, { calls: 1, tokens: 3 }),
     reads: ['ip', 'ip-tokens', 'log'],
   },
+  'credit a key': {
+    run: ({ limiter }) => limiter.credit({ org: 'acme', key: 'k' }, { calls: 1, tokens: 3 }),
+    reads: ['key', 'key-tokens'],
+  },
   refund: { run: ({ limiter, passed }) => limiter.refund(passed), reads: NAMES },
   acquire: {
     run: ({ limiter }) => limiter.acquire(identity, { cost }),
