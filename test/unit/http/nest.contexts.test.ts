@@ -177,8 +177,11 @@ describe('GraphQL', () => {
     });
   });
 
-  test('refuses to count failures, which no status shows', async () => {
-    const ask = await serve({ ...byUser, count: 'failures' }, once1());
+  test.each([
+    ['failures', 'failures' as const],
+    ['by a function', () => true],
+  ])('refuses to count %s, which no status shows', async (_, count) => {
+    const ask = await serve({ ...byUser, count }, once1());
     const { result } = await ask('{ limited free }');
     expect(result.data).toEqual({ limited: null, free: 'done' });
     expect(result.errors![0]!.message).toContain("`count` must be 'all'");
@@ -361,7 +364,11 @@ describe('a call in another kind of context', () => {
     expect((await limiter.peek('192.0.2.7')).remaining).toBe(0);
   });
 
-  test.each(['failures', 'successes'] as const)('refuses to count %s', async (count) => {
+  test.each([
+    ['failures', 'failures' as const],
+    ['successes', 'successes' as const],
+    ['by a function', () => true],
+  ])('refuses to count %s', async (_, count) => {
     const run = await runner({ identify: () => 'anna', count }, once1(), 'rpc');
     await expect(run({}, {})).rejects.toMatchObject({ code: 'ERR_INVALID_OPTION' });
   });
