@@ -365,7 +365,7 @@ export class LimitSet {
         continue;
       }
       rules.push({
-        ...placeOf(limit),
+        ...stateKeyOf(limit),
         home: this.#homeAt(limit.by),
         limit,
         plan: limit.plan(decides ? (units ?? 0) : 1, nowMs),
@@ -428,7 +428,7 @@ function keyPrefixOf(namespace: string, limits: readonly Limit[]): string {
  * Where the state of a limit is: in the home under this id, or else under a key with this suffix. The identity's key
  * before the suffix is in braces, so both are in one slot of a cluster.
  */
-export function placeOf(limit: Limit): Pick<Rule, 'suffix' | 'id'> {
+export function stateKeyOf(limit: Limit): Pick<Rule, 'suffix' | 'id'> {
   const { name, algorithm, twin } = limit;
   return twin.letter === undefined
     ? { suffix: `/${name}:${algorithm}`, id: '-' }
@@ -437,7 +437,7 @@ export function placeOf(limit: Limit): Pick<Rule, 'suffix' | 'id'> {
 
 /** The number of keys that hold the states of one identity under these limits. */
 export function keyCountOf(limits: readonly Limit[]): number {
-  return new Set(limits.map((limit) => `${nameOfBy(limit.by ?? [])}:${placeOf(limit).suffix}`))
+  return new Set(limits.map((limit) => `${nameOfBy(limit.by ?? [])}:${stateKeyOf(limit).suffix}`))
     .size;
 }
 

@@ -18,7 +18,7 @@ import { groupedOneByOne } from '../kit/twins/grouping.ts';
 import { openResp, startRedis } from '../kit/servers/index.mjs';
 import type { RedisServer } from '../kit/servers/index.mjs';
 import { virtualScript } from '../kit/fakes/virtual-script.ts';
-import { placeOf } from '../../src/limiter/limit-set.ts';
+import { stateKeyOf } from '../../src/limiter/limit-set.ts';
 
 /** The value of a key: a string, or a sorted set's members, each before its score. */
 interface Held {
@@ -163,7 +163,7 @@ describe('stored states of earlier versions', () => {
     async (name, limit, seconds, remaining, resetS) => {
       const now = START + seconds * 1_000_000;
       const plan = limit.plan(1, now / 1_000);
-      const shape = makeShape('peek', 1, [{ limit, plan, ...placeOf(limit) }]);
+      const shape = makeShape('peek', 1, [{ limit, plan, ...stateKeyOf(limit) }]);
       const entry = { key: 'state', shape };
       const held = STATES[name]!;
       await connection.command('FLUSHALL');
@@ -191,7 +191,7 @@ describe('stored states of earlier versions', () => {
       const rules = limits.map((limit) => ({
         limit,
         plan: limit.plan(1, now / 1_000),
-        ...placeOf(limit),
+        ...stateKeyOf(limit),
       }));
       const details = settleDetails(actual, 2_500, false);
       const settle = { key: 'k', shape: makeShape('settle', 1, rules), record: '#r:1', details };

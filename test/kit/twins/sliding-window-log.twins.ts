@@ -5,7 +5,7 @@ import { makeShape } from '../../../src/script/call-shape.ts';
 import type { Entry, Rule, Shape, Verb } from '../../../src/script/call-shape.ts';
 import type { Limit, Saved } from '../../../src/algorithms/limit.ts';
 import { Log } from '../../../src/algorithms/sliding-window-log.ts';
-import { placeOf } from '../../../src/limiter/limit-set.ts';
+import { stateKeyOf } from '../../../src/limiter/limit-set.ts';
 import { encodeCalls } from '../../../src/stores/encode.ts';
 import type { Call } from '../../../src/stores/store.ts';
 import { openResp } from '../servers/index.mjs';
@@ -67,7 +67,7 @@ class Shapes {
       const rules: Rule[] = limits.map((limit) => ({
         limit,
         plan: limit.plan(cost, 0),
-        ...placeOf(limit),
+        ...stateKeyOf(limit),
       }));
       shape = makeShape(verb, units, rules);
       known.set(name, shape);

@@ -4,7 +4,7 @@ import type { Limit } from 'distributed-rate-limiter';
 import { decide } from '../../../src/script/decide.ts';
 import { makeShape } from '../../../src/script/call-shape.ts';
 import type { Entry, Verb } from '../../../src/script/call-shape.ts';
-import { placeOf } from '../../../src/limiter/limit-set.ts';
+import { stateKeyOf } from '../../../src/limiter/limit-set.ts';
 import { MapTable, writeOf } from '../../kit/twins/map-table.ts';
 import { groupedByProduction, groupedOneByOne } from '../../kit/twins/grouping.ts';
 import { LuaTwin } from '../../kit/twins/lua-twin.ts';
@@ -224,7 +224,7 @@ function entryOf({ verb = 'allow', limits }: Row): Entry {
   const rules = limits.map((limit) => ({
     limit,
     plan: limit.plan(1, NOW / 1_000),
-    ...placeOf(limit),
+    ...stateKeyOf(limit),
   }));
   return { key: 'k', shape: makeShape(verb, 1, rules) };
 }

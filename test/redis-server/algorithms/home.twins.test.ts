@@ -5,7 +5,7 @@ import { block } from '../../../src/algorithms/block.ts';
 import { decide } from '../../../src/script/decide.ts';
 import { makeShape } from '../../../src/script/call-shape.ts';
 import type { Entry, Rule, Shape, Verb } from '../../../src/script/call-shape.ts';
-import { placeOf } from '../../../src/limiter/limit-set.ts';
+import { stateKeyOf } from '../../../src/limiter/limit-set.ts';
 import { check } from '../../kit/random.mjs';
 import type { Random } from '../../kit/random.mjs';
 import { MapTable } from '../../kit/twins/map-table.ts';
@@ -66,7 +66,7 @@ class Shapes {
         limit,
         home: mix.homes[i]!,
         plan: limit.plan(decides ? units : 1, now / 1_000),
-        ...placeOf(limit),
+        ...stateKeyOf(limit),
       }));
       const heeds = mix.blocks && (decides || verb === 'up_to');
       const blocks = heeds ? [...new Set(mix.homes)].map((home) => blockRule(0, home)) : [];

@@ -5,7 +5,7 @@ import { readVerdicts } from '../../../src/script/read-answer.ts';
 import { decide } from '../../../src/script/decide.ts';
 import { makeShape } from '../../../src/script/call-shape.ts';
 import type { Entry, Verb } from '../../../src/script/call-shape.ts';
-import { placeOf } from '../../../src/limiter/limit-set.ts';
+import { stateKeyOf } from '../../../src/limiter/limit-set.ts';
 import { MapTable } from '../../kit/twins/map-table.ts';
 import { groupedOneByOne } from '../../kit/twins/grouping.ts';
 import { LuaTwin } from '../../kit/twins/lua-twin.ts';
@@ -175,7 +175,7 @@ describe('windows', () => {
       const now = START + Math.round(seconds * SECOND);
       const cost = verb === 'allow' || verb === 'peek' ? units : 1;
       const plan = limit.plan(cost, Math.floor(now / 1_000));
-      const shape = makeShape(verb, units, [{ limit, plan, ...placeOf(limit) }]);
+      const shape = makeShape(verb, units, [{ limit, plan, ...stateKeyOf(limit) }]);
       const reply = (await answerOf({ key: 'k', shape }, now)) as readonly number[];
       const at = `${verb} ${units} at ${seconds} s`;
       if (verb === 'reset') {

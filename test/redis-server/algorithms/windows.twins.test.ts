@@ -6,7 +6,7 @@ import { decide } from '../../../src/script/decide.ts';
 import { makeShape } from '../../../src/script/call-shape.ts';
 import type { Entry, Shape, Verb } from '../../../src/script/call-shape.ts';
 import type { Plan } from '../../../src/algorithms/limit.ts';
-import { placeOf } from '../../../src/limiter/limit-set.ts';
+import { stateKeyOf } from '../../../src/limiter/limit-set.ts';
 import { agree, LateAnswers } from '../../kit/fakes/agreement.ts';
 import { check, seed } from '../../kit/random.mjs';
 import type { Random } from '../../kit/random.mjs';
@@ -111,7 +111,7 @@ function shape(verb: Verb, units: number, limits: readonly Limit[], ms: number):
   return makeShape(
     verb,
     units,
-    limits.map((limit) => ({ limit, plan: planOf(limit, cost, ms), ...placeOf(limit) })),
+    limits.map((limit) => ({ limit, plan: planOf(limit, cost, ms), ...stateKeyOf(limit) })),
   );
 }
 

@@ -6,7 +6,7 @@ import { makeShape } from '../../../src/script/call-shape.ts';
 import { MapTable } from '../../kit/twins/map-table.ts';
 import { groupedOneByOne } from '../../kit/twins/grouping.ts';
 import { LuaTwin } from '../../kit/twins/lua-twin.ts';
-import { placeOf } from '../../../src/limiter/limit-set.ts';
+import { stateKeyOf } from '../../../src/limiter/limit-set.ts';
 import { withLuaTwin } from '../../kit/twins/with-lua-twin.ts';
 
 const NOW = Date.UTC(2026, 0, 1) * 1_000;
@@ -64,7 +64,7 @@ describe('stored windows that the library never writes', () => {
     ],
   ])('both twins read alike: %s', async (_, limit, state, expected) => {
     const shape = makeShape('allow', 1, [
-      { limit, plan: limit.plan(1, NOW / 1_000), ...placeOf(limit) },
+      { limit, plan: limit.plan(1, NOW / 1_000), ...stateKeyOf(limit) },
     ]);
     const entry = { key: 'k', shape };
     const mine = decide([entry], NOW, new MapTable(new Map([['k', state]])));

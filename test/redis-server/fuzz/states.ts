@@ -20,7 +20,7 @@ import type { Random } from '../../kit/random.mjs';
 import { Finding } from './area.ts';
 import type { Area, Fuzzed } from './area.ts';
 import { anyText } from './values.ts';
-import { placeOf } from '../../../src/limiter/limit-set.ts';
+import { stateKeyOf } from '../../../src/limiter/limit-set.ts';
 
 const NOW = Date.UTC(2026, 0, 1) * 1_000;
 const HOUR = 3_600_000_000;
@@ -42,7 +42,7 @@ function kindOf(limit: Limit, text = true): Kind {
   const verbs: readonly Verb[] = lends
     ? ['acquire', 'peek', 'renew', 'release', 'reset']
     : ['allow', 'peek', 'up_to', 'penalize', 'credit', 'settle', 'reset'];
-  const rule = { limit, plan: limit.plan(1, NOW / 1_000), ...placeOf(limit) };
+  const rule = { limit, plan: limit.plan(1, NOW / 1_000), ...stateKeyOf(limit) };
   const shapes = verbs.map(
     (verb) => [verb, makeShape(verb, verb === 'up_to' ? 9 : 1, [rule])] as const,
   );

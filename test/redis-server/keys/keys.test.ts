@@ -10,7 +10,7 @@ import {
   tokenBucket,
 } from 'distributed-rate-limiter';
 import type { Identity, Limit } from 'distributed-rate-limiter';
-import { placeOf } from '../../../src/limiter/limit-set.ts';
+import { stateKeyOf } from '../../../src/limiter/limit-set.ts';
 import { slotOf } from '../../../src/redis/connection/slot.ts';
 import { startRedis, waitUntil } from '../../kit/servers/index.mjs';
 import type { RedisServer } from '../../kit/servers/index.mjs';
@@ -283,7 +283,7 @@ describe('no two keys are the same', () => {
   function keyOf({ namespace, name, beside, who }: Place): string {
     const K = `${namespace}:${name === undefined || beside ? 'token_bucket' : 'limits'}:${digest(who)}`;
     const limit = tokenBucket({ ...numbers, ...(name === undefined ? {} : { name }) });
-    return `${K} ${placeOf(limit).id}`;
+    return `${K} ${stateKeyOf(limit).id}`;
   }
 
   test('different namespaces, names and identities have different states, and all keys of an identity share its slot', async () => {
@@ -300,7 +300,7 @@ describe('no two keys are the same', () => {
         ...numbers,
         ...(one.name === undefined ? {} : { name: one.name }),
       });
-      expect(slotOf(`{${K}}${placeOf(log).suffix}`)).toBe(slotOf(K));
+      expect(slotOf(`{${K}}${stateKeyOf(log).suffix}`)).toBe(slotOf(K));
     });
   });
 });

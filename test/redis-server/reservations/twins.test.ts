@@ -19,7 +19,7 @@ import { agree, LateAnswers } from '../../kit/fakes/agreement.ts';
 import { check } from '../../kit/random.mjs';
 import type { Random } from '../../kit/random.mjs';
 import { recordingScript } from './recording-script.ts';
-import { placeOf } from '../../../src/limiter/limit-set.ts';
+import { stateKeyOf } from '../../../src/limiter/limit-set.ts';
 
 const STEPS = 100_000;
 const STEPS_PER_TRACE = 400;
@@ -163,7 +163,7 @@ async function runTrace(random: Random, id: number, seen: Seen): Promise<void> {
     limits.map((variants) => {
       const limit = random.pick(variants);
       const plan = limit.plan(cost, now / 1_000);
-      return { limit, plan, ...placeOf(limit) };
+      return { limit, plan, ...stateKeyOf(limit) };
     });
   const next = (): Entry => {
     const key = random.pick(identities);

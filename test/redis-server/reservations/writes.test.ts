@@ -8,7 +8,7 @@ import type { Call } from '../../../src/stores/store.ts';
 import { openResp, startRedis } from '../../kit/servers/index.mjs';
 import type { RedisServer } from '../../kit/servers/index.mjs';
 import { recordingScript } from './recording-script.ts';
-import { placeOf } from '../../../src/limiter/limit-set.ts';
+import { stateKeyOf } from '../../../src/limiter/limit-set.ts';
 
 let server: RedisServer;
 let connection: Awaited<ReturnType<typeof openResp>>;
@@ -35,7 +35,7 @@ function entry(verb: Verb, limits: readonly Limit[], record?: string, more?: obj
   const rules = limits.map((limit) => ({
     limit,
     plan: limit.plan(verb === 'settle' ? 1 : 10, 0),
-    ...placeOf(limit),
+    ...stateKeyOf(limit),
   }));
   return { key: 'K', shape: makeShape(verb, 10, rules), record, ...more };
 }

@@ -5,7 +5,7 @@ import { decide } from '../../../src/script/decide.ts';
 import { reserveDetails, settleDetails, makeShape } from '../../../src/script/call-shape.ts';
 import type { Verb } from '../../../src/script/call-shape.ts';
 import type { Saved } from '../../../src/algorithms/limit.ts';
-import { placeOf } from '../../../src/limiter/limit-set.ts';
+import { stateKeyOf } from '../../../src/limiter/limit-set.ts';
 
 /** The first instant of a window of 100 s, and of one of 50 s. */
 const NOW = 1_760_000_000_000_000;
@@ -164,7 +164,7 @@ test.each(Object.entries(CASES))('refunds by its receipt: %s', (_says, each) => 
     now: number,
     details?: readonly string[],
   ) => {
-    const rules = [{ limit, plan: limit.plan(cost, 0), ...placeOf(limit) }];
+    const rules = [{ limit, plan: limit.plan(cost, 0), ...stateKeyOf(limit) }];
     const record = details === undefined ? undefined : '#r:1';
     return decide([{ key: 'K', shape: makeShape(verb, cost, rules), record, details }], now, table);
   };
