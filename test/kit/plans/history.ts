@@ -446,13 +446,15 @@ export class History {
     if (settled === undefined) {
       return;
     }
-    const more = settled.charged - estimate;
+    // Where all limits are shadows, the result is what was asked for, be it charged or not.
+    const isShadow = entry.shape.rules.every(({ limit }) => limit.shadow);
+    const more = isShadow ? Math.min(0, settled.charged - estimate) : settled.charged - estimate;
     if (more > 0) {
       this.#charges.push({ ...charge, at: this.#time, units: more });
     } else {
-      charge.units = settled.charged;
+      charge.units = estimate + more;
     }
-    this.#checkLevels(before, Math.max(0, more));
+    this.#checkLevels(before, Math.max(0, settled.charged - estimate));
   }
 
   readonly #settles = new Map<Shape, Shape>();
