@@ -1,6 +1,9 @@
 /** The groups of vitest.config.ts that each level runs; `all` runs every group. */
 const LEVELS = { unit: ['unit'], default: ['unit', 'redis-server', 'docs'], all: [] };
 
+/** The part of the cases of long random tests that each level runs. */
+const SHARES = { unit: '0.2', default: '0.5', all: '1' };
+
 /** Options of vitest that take the next argument as their value; a value after `=` needs no entry. */
 const WITH_VALUE = new Set([
   '-c',
@@ -29,11 +32,11 @@ const WITH_VALUE = new Set([
 ]);
 
 /**
- * Translates the arguments of `npm test` into vitest's. Without files it runs the level's groups. Files or `--project`
- * choose among all groups.
+ * Translates the arguments of `npm test` into vitest's, and tells the share of long random tests. Without files the
+ * level's groups run. Files or `--project` choose among all groups, and run all cases.
  *
  * @param {readonly string[]} given
- * @returns {string[]}
+ * @returns {{ args: string[], share: string }}
  */
 export function vitestArguments(given) {
   const args = given.filter((argument) => argument !== '--all' && argument !== '--unit');
@@ -43,5 +46,8 @@ export function vitestArguments(given) {
   const chosen = files.length > 0 || args.some((argument) => /^--project(?:=|$)/.test(argument));
   const level =
     given.includes('--all') || chosen ? 'all' : given.includes('--unit') ? 'unit' : 'default';
-  return [...LEVELS[level].map((group) => `--project=${group}`), ...args];
+  return {
+    args: [...LEVELS[level].map((group) => `--project=${group}`), ...args],
+    share: chosen && given.includes('--unit') ? SHARES.unit : SHARES[level],
+  };
 }

@@ -9,11 +9,11 @@ import process from 'node:process';
 import { ensurePackages, root } from './bootstrap.mjs';
 import { vitestArguments } from './test-arguments.mjs';
 
-const given = process.argv.slice(2);
-if (given.includes('--unit')) process.env['DRL_SHARE'] ??= '0.2';
+const { args, share } = vitestArguments(process.argv.slice(2));
+process.env['DRL_SHARE'] ??= share;
 ensurePackages();
 const vitest = path.join(root, 'node_modules/vitest/vitest.mjs');
-const { status } = spawnSync(process.execPath, [vitest, 'run', ...vitestArguments(given)], {
+const { status } = spawnSync(process.execPath, [vitest, 'run', ...args], {
   cwd: root,
   stdio: 'inherit',
 });

@@ -36,7 +36,8 @@ import { inspect } from 'node:util';
 const SHRINK_MS = 8_000;
 
 /**
- * How many cases a long random test runs: all, or the part that `DRL_SHARE` says. `npm run test:unit` runs a fifth.
+ * How many cases a long random test runs: all, or the part that `DRL_SHARE` says. `npm run test:unit` runs a
+ * fifth, `npm test` half, `npm run test:all` all.
  *
  * @param {number} all
  */

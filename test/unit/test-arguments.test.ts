@@ -19,5 +19,14 @@ test.each<[what: string, given: string[], expected: string[]]>([
   ['takes an argument after a flag for a file', ['--silent', 'http'], ['--silent', 'http']],
   ['adds no group to a given project', ['--project', 'system'], ['--project', 'system']],
 ])('npm test %s', (_what, given, expected) => {
-  expect(vitestArguments(given)).toEqual(expected);
+  expect(vitestArguments(given).args).toEqual(expected);
+});
+
+test.each<[given: string[], share: string]>([
+  [['--unit'], '0.2'],
+  [[], '0.5'],
+  [['--all'], '1'],
+  [['test/system/soak'], '1'],
+])('npm test with %j runs that part of the long random tests: %s', (given, share) => {
+  expect(vitestArguments(given).share).toBe(share);
 });

@@ -12,12 +12,12 @@ import type { Call } from '../../../src/stores/store.ts';
 import { openResp, startRedis } from '../../kit/servers/index.mjs';
 import type { RedisServer } from '../../kit/servers/index.mjs';
 import { agree, LateAnswers } from '../../kit/fakes/agreement.ts';
-import { check, seed } from '../../kit/random.mjs';
+import { casesOf, check, seed } from '../../kit/random.mjs';
 import type { Random } from '../../kit/random.mjs';
 import { Model } from '../../kit/twins/concurrency.model.ts';
 import { DECIDE_AND_SHOW, ShownTable } from '../../kit/twins/concurrency.shown.ts';
 
-const STEPS = Number(process.env['DRL_STEPS'] ?? 120_000);
+const STEPS = Number(process.env['DRL_STEPS'] ?? casesOf(120_000));
 const START = 1_767_225_600_000_000;
 const SECOND = 1_000_000;
 

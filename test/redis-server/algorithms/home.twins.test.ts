@@ -6,14 +6,14 @@ import { decide } from '../../../src/script/decide.ts';
 import { makeShape } from '../../../src/script/call-shape.ts';
 import type { Entry, Rule, Shape, Verb } from '../../../src/script/call-shape.ts';
 import { stateKeyOf } from '../../../src/limiter/limit-set.ts';
-import { check } from '../../kit/random.mjs';
+import { casesOf, check } from '../../kit/random.mjs';
 import type { Random } from '../../kit/random.mjs';
 import { MapTable } from '../../kit/twins/map-table.ts';
 import { groupedByProduction, groupedOneByOne } from '../../kit/twins/grouping.ts';
 import { LuaTwin } from '../../kit/twins/lua-twin.ts';
 import { withLuaTwin } from '../../kit/twins/with-lua-twin.ts';
 
-const CASES = Number(process.env['DRL_STEPS'] ?? 100_000) / 250;
+const CASES = Number(process.env['DRL_STEPS'] ?? casesOf(100_000)) / 250;
 const SECOND = 1_000_000;
 const START = Date.UTC(2026, 0, 31, 23, 58) * 1_000;
 

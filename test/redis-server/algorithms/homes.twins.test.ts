@@ -7,11 +7,11 @@ import { LUA_MUTANTS, mutated } from '../../kit/homes/mutants.ts';
 import { noSeen } from '../../kit/homes/reservations.ts';
 import { noCounts } from '../../kit/homes/trace.ts';
 import { virtualScriptWith } from '../../kit/fakes/virtual-script.ts';
-import { check, Random, seed } from '../../kit/random.mjs';
+import { casesOf, check, Random, seed } from '../../kit/random.mjs';
 import { LuaTwin } from '../../kit/twins/lua-twin.ts';
 import { withLuaTwin } from '../../kit/twins/with-lua-twin.ts';
 
-const STEPS = Number(process.env['DRL_STEPS'] ?? 20_000);
+const STEPS = Number(process.env['DRL_STEPS'] ?? casesOf(20_000));
 /** Courses in which a mistake must be noticed. */
 const MOST = 200;
 

@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Random, seed } from '../../kit/random.mjs';
+import { casesOf, Random, seed } from '../../kit/random.mjs';
 import { loadEngine } from '../../kit/plans/engine.ts';
 import type { Engine } from '../../kit/plans/engine.ts';
 import { History } from '../../kit/plans/history.ts';
@@ -13,7 +13,7 @@ import { LuaTwin } from '../../kit/twins/lua-twin.ts';
 import type { Grouping } from '../../kit/twins/grouping.ts';
 import { MapTable } from '../../kit/twins/map-table.ts';
 
-const STEPS = Number(process.env['DRL_STEPS'] ?? 40_000);
+const STEPS = Number(process.env['DRL_STEPS'] ?? casesOf(40_000));
 const HISTORIES_AT_ONCE = 16;
 
 /** Calls of one instant, in one or several script calls. */

@@ -8,7 +8,7 @@ import type { Verdict } from '../../../src/algorithms/limit.ts';
 import { Log } from '../../../src/algorithms/sliding-window-log.ts';
 import type { SlidingWindowLogPlan } from '../../../src/algorithms/sliding-window-log.ts';
 import { agree, LateAnswers } from '../../kit/fakes/agreement.ts';
-import { check, seed } from '../../kit/random.mjs';
+import { casesOf, check, seed } from '../../kit/random.mjs';
 import type { Random } from '../../kit/random.mjs';
 import { LogOracle } from '../../kit/twins/sliding-window-log.oracle.ts';
 import type { OracleCall } from '../../kit/twins/sliding-window-log.oracle.ts';
@@ -23,7 +23,7 @@ import type { Reply } from '../../kit/twins/sliding-window-log.twins.ts';
 import { withLuaTwin } from '../../kit/twins/with-lua-twin.ts';
 
 /** For the long form set `DRL_STEPS`. */
-const STEPS = Number(process.env['DRL_STEPS'] ?? 100_000);
+const STEPS = Number(process.env['DRL_STEPS'] ?? casesOf(100_000));
 const TURNS_PER_TRACE = 120;
 const SECOND = 1_000_000;
 const MINUTE = 60 * SECOND;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { Entry } from '../../../src/script/call-shape.ts';
-import { check, seed } from '../../kit/random.mjs';
+import { casesOf, check, seed } from '../../kit/random.mjs';
 import type { Random } from '../../kit/random.mjs';
 import { CallBuilder } from '../../kit/twins/asks.ts';
 import { Lockstep, noCounts } from '../../kit/twins/lockstep.ts';
@@ -16,7 +16,7 @@ import type { Grouping } from '../../kit/twins/grouping.ts';
 import { Trace } from '../../kit/twins/traces.ts';
 import { withLuaTwin } from '../../kit/twins/with-lua-twin.ts';
 
-const STEPS = Number(process.env['DRL_STEPS'] ?? 100_000);
+const STEPS = Number(process.env['DRL_STEPS'] ?? casesOf(100_000));
 const TURNS_PER_TRACE = 12;
 const TRACES_PER_ROUND = 8;
 

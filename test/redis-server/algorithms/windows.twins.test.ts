@@ -8,7 +8,7 @@ import type { Entry, Shape, Verb } from '../../../src/script/call-shape.ts';
 import type { Plan } from '../../../src/algorithms/limit.ts';
 import { stateKeyOf } from '../../../src/limiter/limit-set.ts';
 import { agree, LateAnswers } from '../../kit/fakes/agreement.ts';
-import { check, seed } from '../../kit/random.mjs';
+import { casesOf, check, seed } from '../../kit/random.mjs';
 import type { Random } from '../../kit/random.mjs';
 import { MapTable } from '../../kit/twins/map-table.ts';
 import { groupedByProduction } from '../../kit/twins/grouping.ts';
@@ -16,7 +16,7 @@ import { LuaTwin } from '../../kit/twins/lua-twin.ts';
 import { withLuaTwin } from '../../kit/twins/with-lua-twin.ts';
 
 /** For the long form set `DRL_STEPS`. */
-const STEPS = Number(process.env['DRL_STEPS'] ?? 100_000);
+const STEPS = Number(process.env['DRL_STEPS'] ?? casesOf(100_000));
 const TURNS_PER_TRACE = 120;
 const SECOND = 1_000_000;
 const HOUR_MS = 3_600_000;
