@@ -146,7 +146,7 @@ export const warnings = {
   },
   DRL_DEGRADED: {
     meaning:
-      'Decisions are made by the failure strategy, for a reason that is no outage: Redis refuses, a call was late, a connection broke. Once a minute at most for each reason, and only without `onError`.',
+      'Decisions are made by the failure strategy: Redis refuses, a call was late, or, with `RateLimiterSync`, Redis is away. Once a minute at most for each text, and only without `onError`.',
     cure: 'Mend what the message names, and listen with `onError`.',
   },
   DRL_HELD_TOO_LONG: {

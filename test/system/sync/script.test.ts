@@ -17,6 +17,8 @@ beforeAll(async () => {
 beforeEach(() => redis.command('FLUSHALL'));
 afterAll(() => redis.close());
 
+const silent = { NODE_NO_WARNINGS: '1' };
+
 describe('a script that never closes its limiter exits by itself, and writes nothing to stderr', () => {
   test.each([['ioredis'], ['redis']])('with %s as client', async (library) => {
     const { run, remove } = install([library]);
@@ -32,7 +34,7 @@ describe('a script that never closes its limiter exits by itself, and writes not
     const { run, remove } = install(['ioredis']);
     try {
       expect(await run(script, [secured.url], secured.trusting)).toBe('within_limit\nlimited\n');
-      expect(await run(script, [secured.url])).toBe('store_away\nstore_away\n');
+      expect(await run(script, [secured.url], silent)).toBe('store_away\nstore_away\n');
     } finally {
       remove();
       await secured.close();
@@ -43,7 +45,19 @@ describe('a script that never closes its limiter exits by itself, and writes not
     const { run, remove } = install(['ioredis']);
     try {
       const absent = `redis://127.0.0.1:${await freePort()}`;
-      expect(await run(script, [absent])).toBe('store_away\nstore_away\n');
+      expect(await run(script, [absent], silent)).toBe('store_away\nstore_away\n');
+    } finally {
+      remove();
+    }
+  });
+
+  test('but a warning of degraded decisions, once', async () => {
+    const { run, remove } = install(['ioredis']);
+    try {
+      const absent = `redis://127.0.0.1:${await freePort()}`;
+      const printed = await run(script, [absent]).catch((error: Error) => error.message);
+      expect(printed).toMatch(/^ended with 0: /);
+      expect(printed.match(/DRL_DEGRADED/g)).toHaveLength(1);
     } finally {
       remove();
     }
