@@ -336,8 +336,8 @@ local function lower(line, n, int, rem)
   end
 end
 
--- Gives back `units` of the receipt's charge on every line that was charged.
-function bucket_lines.restore(state, plan, receipt, units)
+-- Gives back `units` of the receipt's charge on every line that was charged; as a gift, of all charges so far.
+function bucket_lines.restore(state, plan, receipt, units, is_gift)
   complete(plan)
   local own = own_of(plan)
   local n = (own or plan).n
@@ -356,7 +356,8 @@ function bucket_lines.restore(state, plan, receipt, units)
   local int, rem = held_back(view, charged, price, same and price_rem or 0, n)
   if int > 0 or rem > 0 then
     -- After the last charge of a plain state there is no charge whose receipt would have to know of this.
-    local is_last = not state.lines
+    local is_last = not is_gift
+      and not state.lines
       and #receipt.lines == 0
       and same
       and charged.tat == view.tat
@@ -397,7 +398,7 @@ function bucket_lines.credit(state, plan, units)
   receipt.tat, receipt.rem = in_parts(state.tat, state.rem, state.n, own.n)
   receipt.given, receipt.given_rem = in_parts(state.given or 0, state.given_rem or 0, state.n, own.n)
   -- As if all that counts had been one charge just now.
-  bucket_lines.restore(state, plan, receipt, units)
+  bucket_lines.restore(state, plan, receipt, units, true)
 end
 
 -- What `restore` must know of the charge just made.

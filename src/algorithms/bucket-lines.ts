@@ -439,13 +439,14 @@ function lower(line: Counted, n: number, { int, rem }: Micros): void {
   }
 }
 
-/** Gives back `units` of the receipt's charge on every line that was charged. */
+/** Gives back `units` of the receipt's charge on every line that was charged; as a gift, of all charges so far. */
 export function restoreLines(
   state: TokenBucketState,
   plan: TokenBucketPlan,
   receipt: BucketReceipt,
   units: number,
   now: number,
+  isGift = false,
 ): void {
   const own = ownOf(plan);
   const { n } = own ?? plan;
@@ -472,6 +473,7 @@ export function restoreLines(
   if (back.int > 0 || back.rem > 0) {
     // After the last charge of a plain state there is no charge whose receipt would have to know of this.
     const isLast =
+      !isGift &&
       state.lines === undefined &&
       receipt.lines.length === 0 &&
       same &&
@@ -501,7 +503,10 @@ export function restoreLines(
   }
 }
 
-/** Gives units back on every line, each at most what it counts. */
+/**
+ * Gives units back on every line, each at most what it counts. The state remembers it until all charges so far would
+ * have recovered: their receipts are still there.
+ */
 export function creditLines(
   state: TokenBucketState,
   plan: TokenBucketPlan,
@@ -513,7 +518,7 @@ export function creditLines(
   const { int: given, rem: givenRem } = inParts(state.given, state.givenRem, state.n, n);
   const unlabelled = { id: state.epoch, tat, rem, given, givenRem };
   // As if all that counts had been one charge just now.
-  restoreLines(state, plan, { p, n, unlabelled, lines: state.lines ?? [] }, units, now);
+  restoreLines(state, plan, { p, n, unlabelled, lines: state.lines ?? [] }, units, now, true);
 }
 
 /** What `restoreLines` must know of the charge just made. */

@@ -382,7 +382,7 @@ export class History {
   #credit(asker: Asker, units: number): void {
     const levels = this.#levels();
     const { entry, reply } = this.#call(asker, 'credit', units);
-    this.#checkPlain();
+    this.#lone = false;
     for (const [each, before] of levels ?? []) {
       const { p, n } = spacing(each.numbers);
       const after = this.#peek(this.#table, each, this.#now).resetUs;

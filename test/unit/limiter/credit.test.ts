@@ -42,6 +42,23 @@ describe('credit', () => {
     expect(await limiter.credit('a', 3)).toMatchObject({ allowed: true, remaining: 2 });
   });
 
+  test.each([false, true])(
+    'a refund gives no units of a token bucket that a gift has given before; reset between: %s',
+    async (resets) => {
+      const { clock, limiter } = make([tokenBucket({ rate: 20, period: '20s' })]);
+      const first = await limiter.allow('a', { cost: 20 });
+      await limiter.credit('a', 20);
+      clock.advance('1s');
+      if (resets) {
+        await limiter.reset('a');
+      }
+      await limiter.allow('a', { cost: 20 });
+      expect(await limiter.refund(first)).toMatchObject({ remaining: 0, allowed: false });
+      clock.advance('20s');
+      expect(await limiter.peek('a')).toMatchObject({ remaining: 20, resetAfterMs: 0 });
+    },
+  );
+
   test('gives to each limit of a home, and changes neither logs nor places', async () => {
     const { limiter } = make([
       tokenBucket({ name: 'a', rate: 9, period: '1h' }),
