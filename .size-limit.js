@@ -6,12 +6,12 @@
  * @type {Readonly<Record<string, { file: string, limit: string, external?: readonly string[], browser?: true }>>}
  */
 const budgets = {
-  '': { file: 'index', limit: '67.6 kB' },
-  '/http': { file: 'http/index', limit: '77.5 kB' },
+  '': { file: 'index', limit: '67.8 kB' },
+  '/http': { file: 'http/index', limit: '77.8 kB' },
   '/node-http': { file: 'http/adapters/node-http', limit: '78 kB' },
-  '/express': { file: 'http/adapters/express', limit: '78 kB' },
-  '/fastify': { file: 'http/adapters/fastify', limit: '78.8 kB' },
-  '/hono': { file: 'http/adapters/hono', limit: '78.9 kB' },
+  '/express': { file: 'http/adapters/express', limit: '78.2 kB' },
+  '/fastify': { file: 'http/adapters/fastify', limit: '79 kB' },
+  '/hono': { file: 'http/adapters/hono', limit: '79.1 kB' },
   '/koa': { file: 'http/adapters/koa', limit: '78.1 kB' },
   '/web': { file: 'http/adapters/web', limit: '78.6 kB' },
   // Beside Nest itself, which is there already.

@@ -207,8 +207,9 @@ export function mutated({ file, replaces, by }: Mutant): string {
 
 /** A copy of the sources with one mistake. */
 export function copyOf(mutant: Mutant): { folder: string; remove: () => void } {
+  const text = mutated(mutant);
   const folder = mkdtempSync(path.join(path.dirname(sources), 'node_modules', '.homes-'));
   cpSync(sources, folder, { recursive: true });
-  writeFileSync(path.join(folder, mutant.file), mutated(mutant));
+  writeFileSync(path.join(folder, mutant.file), text);
   return { folder, remove: () => rmSync(folder, { recursive: true, force: true }) };
 }
