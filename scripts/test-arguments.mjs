@@ -2,7 +2,7 @@
 const LEVELS = { unit: ['unit'], default: ['unit', 'redis-server', 'docs'], all: [] };
 
 /** The part of the cases of long random tests that each level runs. */
-const SHARES = { unit: '0.2', default: '0.5', all: '1' };
+const SHARES = { unit: '0.1', default: '0.5', all: '1' };
 
 /** Options of vitest that take the next argument as their value; a value after `=` needs no entry. */
 const WITH_VALUE = new Set([

@@ -23,7 +23,7 @@ test.each<[what: string, given: string[], expected: string[]]>([
 });
 
 test.each<[given: string[], share: string]>([
-  [['--unit'], '0.2'],
+  [['--unit'], '0.1'],
   [[], '0.5'],
   [['--all'], '1'],
   [['test/system/soak'], '1'],

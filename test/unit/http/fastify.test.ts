@@ -9,6 +9,7 @@ import { rateLimit, rateLimitHook } from 'distributed-rate-limiter/fastify';
 import type { RouteRateLimit } from 'distributed-rate-limiter/fastify';
 import { deferred } from './deferred.ts';
 import { frameworkContract } from './contract.ts';
+import { variantsOf } from '../../kit/random.mjs';
 import { responseOn } from './framework.ts';
 import type { Framework, Route } from './framework.ts';
 import { eventually } from '../../kit/fakes/eventually.ts';
@@ -50,26 +51,20 @@ function application(): FastifyInstance {
   return app;
 }
 
-frameworkContract<FastifyRequest>({
-  ...request,
-  name: 'Fastify, hooks of a route',
-  async serve(routes) {
-    const app = application();
-    for (const route of routes) {
-      const onRequest = route.guards.map(([limiter, options]) => rateLimitHook(limiter, options));
-      app.all(route.path, { onRequest }, answering(route));
-    }
-    return serve(app);
-  },
-});
-
-for (const hook of ['onRequest', 'preHandler'] as const) {
+for (const hook of variantsOf(['onRequest', 'preHandler', undefined] as const)) {
   frameworkContract<FastifyRequest>({
     ...request,
-    name: `Fastify, plugin in ${hook}`,
+    name: hook === undefined ? 'Fastify, hooks of a route' : `Fastify, plugin in ${hook}`,
     async serve(routes) {
       const app = application();
       for (const route of routes) {
+        if (hook === undefined) {
+          const onRequest = route.guards.map(([limiter, options]) =>
+            rateLimitHook(limiter, options),
+          );
+          app.all(route.path, { onRequest }, answering(route));
+          continue;
+        }
         for (const [limiter, options] of route.guards) {
           app.register(rateLimit, { limiter, hook, ...options });
         }

@@ -12,19 +12,20 @@ import { rateLimit } from 'distributed-rate-limiter/hono';
 import { frameworkContract } from './contract.ts';
 import { deferred } from './deferred.ts';
 import type { Served } from './framework.ts';
+import { variantsOf } from '../../kit/random.mjs';
 import { listen } from './node-server.ts';
 import { listenerOf, toResponse } from './web-server.ts';
 import { eventually } from '../../kit/fakes/eventually.ts';
 
 /** Without Node's bindings Hono behaves as on other runtimes: it has a Request and no socket. */
-for (const [name, fetchOf, bindings] of [
+for (const [name, fetchOf, bindings] of variantsOf([
   [
     'Hono on Node',
     (app: Hono) => app.fetch,
     { responseOf: (c: Context) => (c.env as { outgoing: ServerResponse }).outgoing },
   ],
   ['Hono on another runtime', (app: Hono) => (request: Request) => app.fetch(request), {}],
-] as const) {
+] as const)) {
   frameworkContract<Context>({
     name,
     header: (c, field) => c.req.header(field),

@@ -4,14 +4,17 @@ import { ExpressAdapter } from '@nestjs/platform-express';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import * as adapter from 'distributed-rate-limiter/nest';
 import { frameworkContract } from './contract.ts';
+import { variantsOf } from '../../kit/random.mjs';
 import { nestFramework } from './nest-framework.ts';
 
 const nest = { common, core, adapter };
 
-frameworkContract(
-  nestFramework('NestJS 12 on Express', { ...nest, platform: () => new ExpressAdapter() }),
-);
-frameworkContract(nestFramework('NestJS 12 on Fastify', { ...nest, platform: fastify }));
+for (const [name, platform] of variantsOf([
+  ['Express', () => new ExpressAdapter()],
+  ['Fastify', fastify],
+] as const)) {
+  frameworkContract(nestFramework(`NestJS 12 on ${name}`, { ...nest, platform }));
+}
 
 /** By default Fastify answers 415 to a body of unknown type, before any guard runs. */
 function fastify(): FastifyAdapter {
