@@ -3,6 +3,7 @@ import type { Decision } from '../base/decision.ts';
 import type { Lease } from '../limiter/lease.ts';
 import { wakeAt } from '../base/clock.ts';
 import type { Clock } from '../base/clock.ts';
+import { isPromise } from '../base/is-promise.ts';
 import { clockOf } from '../limiter/limiter-clock.ts';
 import type { EndedResponse, Finish } from './request-end.ts';
 
@@ -85,10 +86,6 @@ export function giveBackAfter(
 /** Leases expire on the store's clock, so the longest time of holding one is counted on it, too. */
 function afterHolding(clock: Clock, ms: number, call: () => void): () => void {
   return wakeAt(clock, clock.nowMicros() + ms * 1_000, call, false);
-}
-
-function isPromise(value: unknown): value is PromiseLike<unknown> {
-  return typeof (value as Partial<PromiseLike<unknown>> | null | undefined)?.then === 'function';
 }
 
 /** @throws {TypeError} for anything but true and false: a forgotten `return` must not make every request free */

@@ -11,6 +11,7 @@ import { faultUnder } from '../limiter/homes.ts';
 import { lendsPlaces } from '../limiter/limit-set.ts';
 import { checkCost } from '../limiter/limit-units.ts';
 import { Problems } from '../options/option-problems.ts';
+import { isPromise } from '../base/is-promise.ts';
 import { onWorkerd } from '../base/workerd.ts';
 import { acceptOf, formFor } from './accept.ts';
 import { FieldError, readFields } from './application-fields.ts';
@@ -65,7 +66,7 @@ export interface Guard<Request, By extends string = never, Unit extends string =
   /**
    * @param part the part of the request to decide on, if it is decided in parts, such as one field of a GraphQL query
    * @param client for `wait`: Node's response, a web `Request` or a signal, which tells when the client has gone. The
-   * verdict on a request that then waits has status 499, and nobody to read it
+   * verdict on a request whose client left while it waited has status 499, and is not to be sent
    * @throws (rejects) errors of `identify`, `skip`, `cost`, `limits` and `onRefused`; an error for an invalid cost or
    * invalid limits; a `StoreError` under `failStrategy: 'throw'`; a refusal for which `onRefused` is or returned `'throw'`.
    * All are for the framework's own error handling.
@@ -476,12 +477,3 @@ const CONSEQUENCES = {
   onRefused: 'which gets the usual answer',
   'onRefused.headers': 'which gets the answer without these fields',
 } as const;
-
-function isPromise(value: unknown): value is PromiseLike<unknown> {
-  try {
-    return typeof (value as Partial<PromiseLike<unknown>> | null | undefined)?.then === 'function';
-  } catch {
-    // A proxy may throw. The value is then refused where it is read.
-    return false;
-  }
-}

@@ -358,10 +358,7 @@ export class Decider {
   }
 
   async penalize(identity: AnyIdentity, amount: unknown, options: unknown): Promise<Decision> {
-    const given = this.#readLimits(options);
-    const cost = given.ask('cost', amount, { calls: 0 });
-    const { limits, key } = given.locateHome(identity, this.#settings.hashSecret);
-    limits.requireAsked(cost, given);
+    const { limits, key, cost } = this.#locateUnits(identity, amount, options);
     if (limits.isPlanWithoutLimit) {
       return makeUnlimitedDecision(costOf(cost));
     }
@@ -377,10 +374,7 @@ export class Decider {
   }
 
   async credit(identity: AnyIdentity, amount: unknown, options: unknown): Promise<Decision> {
-    const given = this.#readLimits(options);
-    const cost = given.ask('cost', amount, { calls: 0 });
-    const { limits, key } = given.locateHome(identity, this.#settings.hashSecret);
-    limits.requireAsked(cost, given);
+    const { limits, key, cost } = this.#locateUnits(identity, amount, options);
     if (limits.isPlanWithoutLimit) {
       return makeUnlimitedDecision(costOf(cost));
     }
@@ -394,6 +388,19 @@ export class Decider {
       );
     }
     return this.#calls.submit({ key, shape }, this.#plainReply);
+  }
+
+  /** Finds the counters of exactly the given parts, and reads the units by which a call changes them. */
+  #locateUnits(
+    identity: AnyIdentity,
+    amount: unknown,
+    options: unknown,
+  ): Pick<Located, 'limits' | 'key'> & { readonly cost: Asked } {
+    const given = this.#readLimits(options);
+    const cost = given.ask('cost', amount, { calls: 0 });
+    const { limits, key } = given.locateHome(identity, this.#settings.hashSecret);
+    limits.requireAsked(cost, given);
+    return { limits, key, cost };
   }
 
   async reset(identity: AnyIdentity, options: unknown): Promise<void> {

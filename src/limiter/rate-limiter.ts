@@ -16,7 +16,13 @@ import { liveLimiters } from '../observe/stats-registry.ts';
 import type { LimiterStats } from '../observe/stats.ts';
 import { readable } from '../options/read-options.ts';
 import { readWaitOptions } from './call-options.ts';
-import type { AcquireOptions, CallOptions, ReserveOptions, WaitOptions } from './call-options.ts';
+import type {
+  AcquireOptions,
+  AnyCallOptions,
+  CallOptions,
+  ReserveOptions,
+  WaitOptions,
+} from './call-options.ts';
 import { rememberLocation } from './charged-keys.ts';
 import { Decider } from './decider.ts';
 import { HookCaller } from './hooks.ts';
@@ -162,10 +168,10 @@ export class RateLimiter<By extends string = never, Unit extends string = never>
   ): Promise<PassedDecision<Unit>> {
     const { bounds, call } = readable('options', () => readWaitOptions(options));
     const key = this.#decider.queueKey(identity, call);
-    const makeCall: MakeCall = (listener) => {
-      this.#decider.decide('allow', identity, call, { listener }).catch(listener.failed);
-    };
-    const decision = await this.#hooks.after(identity, this.#waiting.wait(key, makeCall, bounds));
+    const decision = await this.#hooks.after(
+      identity,
+      this.#waiting.wait(key, this.#callOf(identity, call), bounds),
+    );
     if (!decision.allowed) {
       throw new RateLimitExceeded(decision as RefusedDecision);
     }
@@ -191,9 +197,7 @@ export class RateLimiter<By extends string = never, Unit extends string = never>
       }
       refusal = decision;
     }
-    const makeCall: MakeCall = (listener) => {
-      this.#decider.decide('allow', identity, call, { listener }).catch(listener.failed);
-    };
+    const makeCall = this.#callOf(identity, call);
     const turn = await this.#waiting.waitOrRefuse(key, makeCall, bounds, refusal);
     const decision = turn.decision ?? (await ask());
     this.#hooks.decided(identity, decision);
@@ -387,6 +391,13 @@ export class RateLimiter<By extends string = never, Unit extends string = never>
       // Runs even if the clock passed to a MemoryStore throws.
       await this.#settings.store.close();
     }
+  }
+
+  /** The call of a caller that waits for its turn. */
+  #callOf(identity: IdentityOf<By>, call: AnyCallOptions): MakeCall {
+    return (listener) => {
+      this.#decider.decide('allow', identity, call, { listener }).catch(listener.failed);
+    };
   }
 
   #checkBlocks(): void {

@@ -326,12 +326,12 @@ export class WaitQueue {
     const now = clock.nowMicros();
     const opensAt = now + retryAfterMs * 1_000;
     waiter.queue.refusal = refusal;
-    if (opensAt > waiter.until && waiter.takesRefusal) {
-      this.#resolve(waiter, refusal);
-      return;
-    }
     if (opensAt > waiter.until) {
-      this.#reject(waiter, makeTimeoutError(`it would have to wait ${retryAfterMs} ms more`));
+      if (waiter.takesRefusal) {
+        this.#resolve(waiter, refusal);
+      } else {
+        this.#reject(waiter, makeTimeoutError(`it would have to wait ${retryAfterMs} ms more`));
+      }
       return;
     }
     waiter.retryMs = FIRST_RETRY_MS;

@@ -5,7 +5,7 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 import process from 'node:process';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import {
   fixedWindow,
   MemoryStore,
@@ -19,6 +19,7 @@ import { ManualClock } from 'distributed-rate-limiter/testing';
 import { startProvider } from '../../examples/llm/provider.mjs';
 import { ensurePackagesOf } from '../../scripts/bootstrap.mjs';
 import { eventually } from '../kit/fakes/eventually.ts';
+import { providerStops } from '../kit/fakes/provider-stops.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const folder = path.join(root, 'test/installs/ai');
@@ -97,19 +98,6 @@ function setUp(
 const usedBy = (words: number) => ({ requests: 1, tokens: 6 + words, budget: 18 + 15 * words });
 const NOTHING = { requests: 0, tokens: 0, budget: 0 };
 
-/** Waits until the provider generates nothing more: in 100 ms it would generate some 50 words. */
-async function providerStops(): Promise<void> {
-  let sent = -1;
-  await vi.waitFor(
-    () => {
-      const before = sent;
-      sent = provider.sent;
-      expect(sent).toBe(before);
-    },
-    { interval: 100, timeout: 20_000 },
-  );
-}
-
 /** Reads a stream's text; `streamText` hands errors to `onError`. */
 async function readText(
   options: object,
@@ -179,7 +167,7 @@ describe('in the AI SDK', () => {
     const { budget: charged } = await used();
     expect(charged).toBeGreaterThanOrEqual(18 + 15 * words);
     expect(charged).toBeLessThanOrEqual(budget);
-    await providerStops();
+    await providerStops(provider);
   });
 
   test('a stream that is aborted is charged what came', async () => {

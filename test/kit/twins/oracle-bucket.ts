@@ -70,7 +70,7 @@ function topOf(
 
 /**
  * Redis's clock is behind the last charge: all lines move back, which the first call that is decided by the state stores.
- * A state whose lines all rest is none.
+ * A state is forgotten once all of its lines rest.
  */
 export function loadBucket(
   text: string | undefined,

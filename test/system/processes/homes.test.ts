@@ -126,7 +126,7 @@ describe(`${PROCESSES} processes, three homes of an identity and three units`, (
     expect(answered.toSorted()).toEqual(history.toSorted());
     expect(new Set(history).size).toBe(history.length);
     const names = namesByState();
-    // Calls of `ready` are of identities that nobody else has.
+    // `ready` calls with identities of its own.
     const isOurs = ({ key, homes, shape }: Entry): boolean =>
       shape.rules.some(({ id, home = 0 }) => names.has(`${homes?.[home] ?? key} ${id}`));
     const calls = history.flatMap((line) => known.get(line.slice(0, line.lastIndexOf('|')))!);

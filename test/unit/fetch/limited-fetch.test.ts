@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import {
   concurrency,
   fixedWindow,
@@ -16,6 +16,7 @@ import type { Fetch, LimitedFetchOptions, LimitedRequest } from 'distributed-rat
 import { ManualClock } from 'distributed-rate-limiter/testing';
 import { startProvider } from '../../../examples/llm/provider.mjs';
 import { eventually } from '../../kit/fakes/eventually.ts';
+import { providerStops } from '../../kit/fakes/provider-stops.ts';
 
 let provider: Awaited<ReturnType<typeof startProvider>>;
 beforeAll(async () => {
@@ -87,19 +88,6 @@ function ask(
 }
 
 const NOTHING = { requests: 0, tokens: 0, budget: 0 };
-
-/** Waits until the provider generates nothing more: in 100 ms it would generate some 50 words. */
-async function providerStops(): Promise<void> {
-  let sent = -1;
-  await vi.waitFor(
-    () => {
-      const before = sent;
-      sent = provider.sent;
-      expect(sent).toBe(before);
-    },
-    { interval: 100, timeout: 20_000 },
-  );
-}
 const usedBy = (words: number) => ({
   requests: 1,
   tokens: 6 + words,
@@ -190,7 +178,7 @@ describe.each(PROTOCOLS)('%s', (path) => {
     const { budget: charged } = await it.used();
     expect(charged).toBeGreaterThanOrEqual(18 + 15 * words);
     expect(charged).toBeLessThanOrEqual(budget);
-    await providerStops();
+    await providerStops(provider);
   });
 
   test.each(['cancelled', 'aborted'])('a stream that is %s is charged what came', async (how) => {
