@@ -54,7 +54,13 @@ const blockTwin: Algorithm<Plan, BlockState> = {
   read(_plan, reply, at): Verdict {
     const refused = reply[at]! < 0;
     const left = refused ? -1 - reply[at]! : 0;
-    return { refused, remaining: refused ? 0 : FIRST_INEXACT, resetUs: left, retryUs: left };
+    return {
+      refused,
+      remaining: refused ? 0 : FIRST_INEXACT,
+      over: 0,
+      resetUs: left,
+      retryUs: left,
+    };
   },
 
   mark: () => '-',

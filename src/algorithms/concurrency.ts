@@ -144,6 +144,7 @@ const concurrencyTwin: Algorithm<ConcurrencyPlan, ConcurrencyState> = {
     return {
       refused,
       remaining: Math.max(0, max - live),
+      over: Math.max(0, live - max),
       resetUs: reply[at + 1]!,
       retryUs: reply[at + 2]!,
     };

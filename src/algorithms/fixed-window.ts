@@ -222,6 +222,7 @@ const fixedWindowTwin: Algorithm<FixedWindowPlan, FixedWindowState, ReadonlyMap<
     return {
       refused,
       remaining: Math.max(0, rate - used),
+      over: Math.max(0, used - rate),
       resetUs: used > 0 ? left : 0,
       retryUs: refused ? left : 0,
     };

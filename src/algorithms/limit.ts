@@ -32,6 +32,8 @@ export interface Verdict {
   readonly refused: boolean;
   /** Whole units that could pass now, after this decision. */
   readonly remaining: number;
+  /** Whole units that count beyond the limit: owed ones, or places taken before `max` was lowered. */
+  readonly over: number;
   /** Time until the identity counts as never used. */
   readonly resetUs: number;
   /** Time until this cost could pass if no other call is charged; 0 if it passed. */

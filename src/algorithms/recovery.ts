@@ -91,6 +91,15 @@ export function unitsWithin(int: number, rem: number, spacing: Spacing): number 
   return units;
 }
 
+/** The fewest whole units whose recovery is at least `int + rem / n` microseconds; `rem` may be negative. */
+export function unitsCovering(int: number, rem: number, spacing: Spacing): number {
+  if (int < 0 || (int === 0 && rem <= 0)) {
+    return 0;
+  }
+  const { p, n } = spacing;
+  return n === 1 ? Math.ceil(int / p) : unitsWithin(int, rem - 1, spacing) + 1;
+}
+
 /**
  * The time in which the units that take `int + rem / n` microseconds `from` one spacing recover by another: rounded up
  * to the other's n-ths, and at most `top` microseconds.

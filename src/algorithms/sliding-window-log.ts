@@ -325,6 +325,7 @@ const slidingWindowLogTwin: Algorithm<SlidingWindowLogPlan, SlidingWindowLogStat
     return {
       refused,
       remaining: Math.max(0, rate - used),
+      over: Math.max(0, used - rate),
       resetUs: reply[at + 1]!,
       retryUs: refused ? reply[at + 2]! : 0,
     };

@@ -242,9 +242,11 @@ const slidingWindowTwin: Algorithm<
     const used = reply[at + 1]!;
     const gone = reply[at + 2]!;
     const { period, rate, steps, cost } = plan;
+    const counts = used + Math.ceil((before * leftOf(gone, plan)) / steps);
     return {
       refused,
-      remaining: Math.max(0, rate - used - Math.ceil((before * leftOf(gone, plan)) / steps)),
+      remaining: Math.max(0, rate - counts),
+      over: Math.max(0, counts - rate),
       resetUs: used > 0 ? 2 * period - gone : before > 0 ? period - gone : 0,
       retryUs: refused ? opens(plan, before, used, rate - cost) - gone : 0,
     };

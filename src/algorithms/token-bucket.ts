@@ -24,7 +24,7 @@ import type {
 } from './bucket-lines.ts';
 import { FIRST_INEXACT, Limit, MAX_UNITS, readPeriod, readRate, readUnits } from './limit.ts';
 import type { Algorithm, AnyLimit, Encoded, LimitOptions, Verdict } from './limit.ts';
-import { MAX_RECOVERY_US, recovery, spacingOf, unitsWithin } from './recovery.ts';
+import { MAX_RECOVERY_US, recovery, spacingOf, unitsCovering, unitsWithin } from './recovery.ts';
 import type { Spacing } from './recovery.ts';
 
 /** The numbers of a token bucket. */
@@ -231,6 +231,7 @@ export const tokenBucketTwin: Algorithm<TokenBucketPlan, TokenBucketState, Bucke
     return {
       refused,
       remaining: unitsWithin(burst.int - level, burst.rem - rem, plan),
+      over: unitsCovering(level - burst.int, rem - burst.rem, plan),
       resetUs: rem > 0 ? level + 1 : level,
       retryUs: refused
         ? level + price.int - burst.int + Math.ceil((rem + price.rem - burst.rem) / n)

@@ -52,6 +52,11 @@ export interface LimitState {
   readonly limit: number;
   /** Whole units that could pass now, or free places, after this decision; never negative. */
   readonly remaining: number;
+  /**
+   * Whole units that count against `limit` after this decision, or places taken: `limit - remaining`, and more than
+   * `limit` where units are owed or places are taken beyond a lowered `max`. 0 if the identity is unused.
+   */
+  readonly used: number;
   /** Milliseconds until the identity is unused again under this limit; 0 if it is unused now. */
   readonly resetAfterMs: number;
   /**
@@ -82,6 +87,11 @@ export interface DecisionFacts<Unit extends string = string> extends Costed<Unit
   readonly limitName?: string;
   /** The most units that may pass at once under it. */
   readonly limit?: number;
+  /**
+   * Whole units that count against `limit` after this decision, debt included; absent if no limit is enforced. A block
+   * does not change it.
+   */
+  readonly used?: number;
   /** What it counts; only in a limiter with units. */
   readonly unit?: string;
   /**
@@ -100,6 +110,7 @@ export interface NoDecisionFacts<Unit extends string = string> extends Costed<Un
   readonly limits: readonly [];
   readonly limitName?: undefined;
   readonly limit?: undefined;
+  readonly used?: undefined;
   readonly unit?: undefined;
   readonly remaining?: undefined;
   readonly resetAfterMs?: undefined;
@@ -127,6 +138,7 @@ export interface UnlimitedDecision<Unit extends string = string> extends Costed<
   readonly resetAfterMs: number;
   readonly limitName?: undefined;
   readonly limit?: undefined;
+  readonly used?: undefined;
   readonly unit?: undefined;
   readonly resetAtMs?: undefined;
   readonly retryAfterMs?: undefined;
@@ -156,7 +168,7 @@ export interface BlockedDecision<Unit extends string = string> extends DecisionF
 export interface UnaskedLimit
   extends
     Pick<LimitState, 'name' | 'algorithm' | 'by' | 'unit' | 'limit' | 'shadow'>,
-    Partial<Record<'remaining' | 'resetAfterMs' | 'retryAfterMs', undefined>> {
+    Partial<Record<'remaining' | 'used' | 'resetAfterMs' | 'retryAfterMs', undefined>> {
   /** Whether the cost exceeds what this limit can ever let pass at once. */
   readonly refused: boolean;
 }

@@ -33,7 +33,7 @@ export function makeDecision(
   const { rules, asks } = shape;
   for (let i = 0; i < verdicts.length; i++) {
     const { limit, plan, unit } = rules[i]!;
-    const { refused, remaining: units, resetUs: rests, retryUs: opens } = verdicts[i]!;
+    const { refused, remaining: units, over, resetUs: rests, retryUs: opens } = verdicts[i]!;
     if (limit.algorithm === 'block') {
       blocked ||= refused;
       retryUs = Math.max(retryUs, opens);
@@ -47,6 +47,7 @@ export function makeDecision(
       algorithm: limit.algorithm,
       limit: limit.capacity,
       remaining: units,
+      used: limit.capacity - units + over,
       resetAfterMs: toMs(rests),
       refused,
       shadow: limit.shadow,
@@ -82,6 +83,7 @@ export function makeDecision(
   if (first !== undefined) {
     facts.limitName = first.name;
     facts.limit = first.limit;
+    facts.used = first.used;
     if (first.unit !== undefined) {
       facts.unit = first.unit;
       facts.remaining = first.remaining;

@@ -513,10 +513,16 @@ function isAllZero(cost: number | Units): boolean {
   );
 }
 
-function inWords({ refused, remaining, resetUs, retryUs }: Verdict): readonly unknown[] {
-  return [refused, remaining, resetUs, retryUs];
+function inWords({ refused, remaining, over, resetUs, retryUs }: Verdict): readonly unknown[] {
+  return [refused, remaining, over, resetUs, retryUs];
 }
 
-function ofOracle({ refused, remaining, resetUs, retryUs }: OracleVerdict): readonly unknown[] {
-  return [refused, Number(remaining), Number(resetUs), Number(retryUs)];
+function ofOracle({
+  refused,
+  remaining,
+  over,
+  resetUs,
+  retryUs,
+}: OracleVerdict): readonly unknown[] {
+  return [refused, ...[remaining, over, resetUs, retryUs].map(Number)];
 }

@@ -360,14 +360,15 @@ function longestWait(verdicts: readonly Verdict[]): number {
   return Math.max(...verdicts.map(({ refused, retryUs }) => (refused ? retryUs : 0)));
 }
 
-function numbersOf({ refused, remaining, resetUs, retryUs }: Verdict): unknown[] {
-  return [refused, remaining, resetUs, retryUs];
+function numbersOf({ refused, remaining, over, resetUs, retryUs }: Verdict): unknown[] {
+  return [refused, remaining, over, resetUs, retryUs];
 }
 
-function asVerdict({ refused, remaining, resetUs, retryUs }: OracleVerdict): Verdict {
+function asVerdict({ refused, remaining, over, resetUs, retryUs }: OracleVerdict): Verdict {
   return {
     refused,
     remaining: Number(remaining),
+    over: Number(over),
     resetUs: Number(resetUs),
     retryUs: Number(retryUs),
   };

@@ -429,6 +429,7 @@ export class BucketCounter implements Counter {
     return {
       refused,
       remaining: ticks < top ? (top - ticks) / this.#p : 0n,
+      over: ticks > top ? divideUp(ticks - top, this.#p) : 0n,
       retryUs: refused ? divideUp(ticks + cost * this.#p - top, this.#n) : 0n,
       resetUs: divideUp(ticks - this.#now * this.#n, this.#n),
     };

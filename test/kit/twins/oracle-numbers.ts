@@ -4,6 +4,7 @@
 export interface OracleVerdict {
   readonly refused: boolean;
   readonly remaining: bigint;
+  readonly over: bigint;
   readonly retryUs: bigint;
   readonly resetUs: bigint;
 }

@@ -97,6 +97,7 @@ export class WindowCounter implements Counter {
     return {
       refused,
       remaining: most(0n, this.#limit.rate - this.#used),
+      over: most(0n, this.#used - this.#limit.rate),
       resetUs: this.#used > 0n ? left : 0n,
       retryUs: refused ? left : 0n,
     };

@@ -260,7 +260,8 @@ function resetIn(home: Home, rule: OracleRule, rules: readonly OracleRule[], now
 function verdictOfBlock(ends: bigint, now: bigint): OracleVerdict {
   const left = most(0n, ends - now);
   const refused = left > 0n;
-  return { refused, remaining: refused ? 0n : LIMIT_OF_NUMBERS, retryUs: left, resetUs: left };
+  const remaining = refused ? 0n : LIMIT_OF_NUMBERS;
+  return { refused, remaining, over: 0n, retryUs: left, resetUs: left };
 }
 
 /** The key of a home's block: in the home's slot, whose key may have a hash tag. */

@@ -25,6 +25,7 @@ export interface OracleCall {
 export interface OracleVerdict {
   readonly refused: boolean;
   readonly remaining: number;
+  readonly over: number;
   readonly resetUs: number;
   readonly retryUs: number;
 }
@@ -199,6 +200,7 @@ export class LogOracle {
     return {
       refused: !passes,
       remaining: Math.max(0, rate - used),
+      over: Math.max(0, used - rate),
       resetUs: rests,
       retryUs: passes ? 0 : (opens ?? clock + rests) - clock,
     };

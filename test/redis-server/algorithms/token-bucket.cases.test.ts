@@ -507,6 +507,12 @@ function entryFor(key: string, { verb, cost }: Row, spec: Spec) {
   return builder.build({ verb, key, cost, by: [{ id: UNNAMED_BUCKET, spec }] }).entry;
 }
 
+/** A verdict in the form of the rows, which leave out how much is owed. */
+function inRow({ shape }: ReturnType<typeof entryFor>, reply: readonly number[]): object {
+  const { over: _, ...verdict } = readVerdicts(shape, reply, 1)[0]!;
+  return verdict;
+}
+
 function inTypeScript(key: string): Twin {
   const table = new MapTable();
   return {
@@ -514,8 +520,7 @@ function inTypeScript(key: string): Twin {
     decide: (each, limit) => {
       const entry = entryFor(key, each, limit);
       const reply = decide([entry], START + each.at, table) as number[];
-      const [verdict] = readVerdicts(entry.shape, reply, 1);
-      return Promise.resolve({ verdict: verdict as object, writes: table.takeWrites() });
+      return Promise.resolve({ verdict: inRow(entry, reply), writes: table.takeWrites() });
     },
   };
 }
@@ -526,8 +531,7 @@ function inLua(key: string, lua: LuaTwin): Twin {
     decide: async (each, limit) => {
       const entry = entryFor(key, each, limit);
       const { reply, writes } = await lua.decide(groupedOneByOne([entry]), START + each.at);
-      const [verdict] = readVerdicts(entry.shape, reply as number[], 1);
-      return { verdict: verdict as object, writes };
+      return { verdict: inRow(entry, reply as number[]), writes };
     },
   };
 }
