@@ -88,7 +88,7 @@ async function prepare(url) {
   parts['encode a batch'] = repeat(BATCH, () => decideBatch.encode(calls, 0));
   parts['settle a batch'] = repeat(BATCH, () => {
     const before = settled;
-    decideBatch.settle(calls, replyOf(BATCH), 0);
+    decideBatch.settle(calls, replyOf(BATCH), 0, '');
     if (settled - before !== BATCH) throw new Error('not every call was settled');
   });
 }

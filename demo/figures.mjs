@@ -17,6 +17,7 @@ import { RULE_NAMES } from './limits.mjs';
  * @property {number} beganAt in milliseconds since 1970
  * @property {'memory' | import('./serve.mjs').StoreState} store
  * @property {Counts} counts of all its limiters
+ * @property {number} calls script calls to Redis
  *
  * @typedef {object} Report of one process; several travel between processes
  * @property {Figures} figures
@@ -38,16 +39,20 @@ export function openFigures(limiters, worker, store) {
   register.setDefaultLabels({ worker: String(worker) });
   const close = prometheusMetrics({ register, limiters: Object.values(limiters) });
   return {
-    report: async () => ({
-      figures: {
-        worker,
-        pid: process.pid,
-        beganAt: Math.round(performance.timeOrigin),
-        store: store(),
-        counts: countsOf(limiters),
-      },
-      metrics: await register.getMetricsAsJSON(),
-    }),
+    report: async () => {
+      const metrics = await register.getMetricsAsJSON();
+      return {
+        figures: {
+          worker,
+          pid: process.pid,
+          beganAt: Math.round(performance.timeOrigin),
+          store: store(),
+          counts: countsOf(limiters),
+          calls: callsIn(metrics),
+        },
+        metrics,
+      };
+    },
     close,
   };
 }
@@ -75,6 +80,12 @@ function countsOf(limiters) {
     counts.refusedDegraded += sum(refusedDegraded);
   }
   return counts;
+}
+
+/** @param {Awaited<ReturnType<Registry['getMetricsAsJSON']>>} metrics */
+function callsIn(metrics) {
+  const calls = metrics.find(({ name }) => name === 'drl_store_calls_total');
+  return (calls?.values ?? []).reduce((total, { value }) => total + Number(value), 0);
 }
 
 /** @param {Readonly<Record<string, number>>} counts */

@@ -156,6 +156,20 @@ export const ROWS = [
         unit: 'reqps',
         stacked: true,
       },
+      {
+        title: 'Decisions per second, by source',
+        description:
+          '`store`: a script call decided. `slice`, `deny_cache`: the process decided from what a script call had said before. `none`: no state was needed or known.',
+        queries: [
+          {
+            expr: `sum by (limiter, source) (${limiterRate('drl_decision_sources_total')})`,
+            legend: '{{limiter}}: {{source}}',
+          },
+        ],
+        unit: 'reqps',
+        stacked: true,
+        width: 2,
+      },
     ],
   },
   {
@@ -229,6 +243,18 @@ export const ROWS = [
             legend: '{{store}} mean',
           },
           { expr: quantile(0.95, 'drl_store_call_entries'), legend: '{{store}} p95' },
+        ],
+        unit: 'short',
+      },
+      {
+        title: 'Script calls per decision',
+        description:
+          'Of all limiters and connections of these processes. Batches and decisions of the process itself bring it below 1; verbs that decide nothing, such as `settle`, bring it up.',
+        queries: [
+          {
+            expr: `sum by (job) (rate(drl_store_calls_total{job=~"$job",instance=~"$instance"}${over})) / sum by (job) (rate(drl_decisions_total{job=~"$job",instance=~"$instance"}${over}))`,
+            legend: '{{job}}',
+          },
         ],
         unit: 'short',
       },

@@ -32,6 +32,7 @@ export type {
   Decision,
   DegradedDecision,
   DecisionFacts,
+  DecisionSource,
   GivenCost,
   GivenUnits,
   GrantDecision,

@@ -11,6 +11,13 @@ export type AlgorithmName =
 /** How a call is answered when the store gives no answer: allowed, refused, or rejected with the store's error. */
 export type FailStrategy = 'open' | 'closed' | 'throw';
 
+/**
+ * Where a decision was made. `store`: by a script call. `slice`: by units that a script call charged beforehand.
+ * `deny_cache`: by a refusal of the store that still holds. `none`: without a state, since the call is impossible,
+ * degraded, or asks no limit.
+ */
+export type DecisionSource = 'store' | 'slice' | 'deny_cache' | 'none';
+
 /** Units by what limits count, for limits with units: `{ calls: 1, tokens: 1200 }`. */
 export type CostByName<Unit extends string = string> = Readonly<
   Partial<Record<Unit | 'calls', number>>
@@ -81,6 +88,8 @@ interface Costed<Unit extends string> {
  * with the longest wait, else the enforced one with the least left.
  */
 export interface DecisionFacts<Unit extends string = string> extends Costed<Unit> {
+  /** Where the decision was made. */
+  readonly source: Exclude<DecisionSource, 'none'>;
   /** Each limit's own state, in the order in which the limits were given. */
   readonly limits: readonly LimitState[];
   /** The name of that limit; absent if none is enforced. */
@@ -107,6 +116,7 @@ export interface DecisionFacts<Unit extends string = string> extends Costed<Unit
 
 /** Takes the place of `DecisionFacts` where the store's state is unknown. */
 export interface NoDecisionFacts<Unit extends string = string> extends Costed<Unit> {
+  readonly source: 'none';
   readonly limits: readonly [];
   readonly limitName?: undefined;
   readonly limit?: undefined;
@@ -131,6 +141,8 @@ export interface UnlimitedDecision<Unit extends string = string> extends Costed<
   readonly allowed: true;
   readonly degraded: false;
   readonly reason: 'unlimited';
+  /** `store` if the store was asked for a block. */
+  readonly source: 'store' | 'none';
   readonly limits: readonly [];
   /** Infinity. */
   readonly remaining: number;

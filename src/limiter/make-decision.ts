@@ -4,6 +4,7 @@ import type {
   Cost,
   Decision,
   DecisionFacts,
+  DecisionSource,
   DegradedDecision,
   ImpossibleDecision,
   LimitState,
@@ -14,7 +15,8 @@ import type { Shape } from '../script/call-shape.ts';
 
 /**
  * Makes a decision from the verdicts of a call's limits. `now` is the store's time in microseconds; `granted` is the
- * number of units that passed under `up_to`.
+ * number of units that passed under `up_to`, and
+ * `source` where the verdicts were made.
  */
 export function makeDecision(
   shape: Shape,
@@ -22,6 +24,7 @@ export function makeDecision(
   verdicts: readonly Verdict[],
   now: number,
   granted: number,
+  source: Exclude<DecisionSource, 'none'> = 'store',
 ): Decision {
   const limits: LimitState[] = [];
   let remaining = Number.POSITIVE_INFINITY;
@@ -75,11 +78,18 @@ export function makeDecision(
     }
   }
   if (limits.length === 0 && !blocked) {
-    return makeUnlimitedDecision(cost);
+    return makeUnlimitedDecision(cost, 'store');
   }
   const resetAfterMs = toMs(resetUs);
   const resetAtMs = toMs(now + resetUs);
-  const facts: Writable<DecisionFacts> = { cost, limits, remaining, resetAfterMs, resetAtMs };
+  const facts: Writable<DecisionFacts> = {
+    source,
+    cost,
+    limits,
+    remaining,
+    resetAfterMs,
+    resetAtMs,
+  };
   if (first !== undefined) {
     facts.limitName = first.name;
     facts.limit = first.limit;
@@ -147,6 +157,7 @@ export function makeImpossibleDecision(
     allowed: false,
     degraded: false,
     reason: 'impossible',
+    source: 'none',
     cost,
     limits,
     limitedBy,
@@ -155,11 +166,15 @@ export function makeImpossibleDecision(
 }
 
 /** The decision on a call that asks no limit, without a block. */
-export function makeUnlimitedDecision(cost: Cost): UnlimitedDecision {
+export function makeUnlimitedDecision(
+  cost: Cost,
+  source: UnlimitedDecision['source'] = 'none',
+): UnlimitedDecision {
   return {
     allowed: true,
     degraded: false,
     reason: 'unlimited',
+    source,
     cost,
     limits: [],
     remaining: Number.POSITIVE_INFINITY,
@@ -172,7 +187,7 @@ export function makeDegradedDecision(
   error: StoreError,
   cost: Cost,
 ): DegradedDecision {
-  return { allowed, degraded: true, reason: error.reason, cost, limits: [], error };
+  return { allowed, degraded: true, reason: error.reason, source: 'none', cost, limits: [], error };
 }
 
 /** Rounds up to milliseconds, so that the announced instant is never too early. */

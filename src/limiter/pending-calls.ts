@@ -42,6 +42,7 @@ export class PendingCalls {
       } catch (error) {
         // The application's own client failed: end the call, so that `close()` does not wait for it.
         reject(error);
+        call.ended?.(undefined, 0);
         this.ended(undefined);
       }
     });
@@ -80,6 +81,7 @@ class PendingCall<T> implements Call {
   submission: Call['submission'] = undefined;
   server: Call['server'] = undefined;
   replans = 0;
+  ended: Call['ended'] = undefined;
   readonly #calls: PendingCalls;
   readonly #handler: ReplyHandler<T>;
   readonly #resolve: (value: T) => void;
@@ -114,11 +116,13 @@ class PendingCall<T> implements Call {
   }
 
   settle(reply: readonly number[], at: number): void {
+    this.ended?.(reply, at);
     this.#resolve(this.#handler.read(this, reply, at));
     this.#calls.ended(undefined);
   }
 
   fail(error: RateLimiterError): void {
+    this.ended?.(undefined, 0);
     if (!(error instanceof StoreError)) {
       this.#reject(error);
       this.#calls.ended(undefined);

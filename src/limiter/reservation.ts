@@ -26,6 +26,8 @@ export interface NotHeldDecision<Unit extends string = string> {
   readonly allowed: false;
   readonly degraded: false;
   readonly reason: 'not_held';
+  /** `store` if the store was asked. */
+  readonly source: 'store' | 'none';
   readonly cost: Cost<Unit>;
   readonly limits: readonly [];
   readonly remaining?: undefined;
@@ -165,7 +167,7 @@ export class PendingReservation {
 
   async #addNow(cost: Asked): Promise<Decision | NotHeldDecision> {
     if (!this.#granted || this.#settlement !== undefined) {
-      return makeNotHeld(costOf(cost));
+      return makeNotHeld(costOf(cost), 'none');
     }
     if (this.#settler.limits.isPlanWithoutLimit) {
       this.#settler.countAlone(undefined);
@@ -181,7 +183,7 @@ export class PendingReservation {
     if (decision?.allowed === true && !decision.degraded) {
       this.#reserved = sum(this.#reserved, cost);
     }
-    return decision ?? makeNotHeld(costOf(cost));
+    return decision ?? makeNotHeld(costOf(cost), 'store');
   }
 
   async #settle(given: unknown): Promise<Settlement<string>> {
@@ -237,8 +239,8 @@ export class PendingReservation {
   }
 }
 
-function makeNotHeld(cost: Cost): NotHeldDecision {
-  return { allowed: false, degraded: false, reason: 'not_held', cost, limits: [] };
+function makeNotHeld(cost: Cost, source: NotHeldDecision['source']): NotHeldDecision {
+  return { allowed: false, degraded: false, reason: 'not_held', source, cost, limits: [] };
 }
 
 function namesOf(...costs: readonly Asked[]): readonly string[] {

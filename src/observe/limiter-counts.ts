@@ -1,6 +1,6 @@
 import { systemClock } from '../base/clock.ts';
 import type { Clock } from '../base/clock.ts';
-import type { Decision, FailStrategy } from '../base/decision.ts';
+import type { Decision, DecisionSource, FailStrategy } from '../base/decision.ts';
 import type { StoreError } from '../base/errors.ts';
 import { LimitCounts } from './limit-counts.ts';
 import { HeldLeases } from './held-leases.ts';
@@ -19,6 +19,10 @@ export class LimiterCounts {
   readonly #failStrategy: FailStrategy;
   impossible = 0;
   unlimited = 0;
+  /** Decisions by slices and by remembered refusals; each is counted by `decided` too. */
+  slice = 0;
+  denyCache = 0;
+  #unlimitedByStore = 0;
   #withinLimit = 0;
   #limited = 0;
   #blocked = 0;
@@ -48,10 +52,10 @@ export class LimiterCounts {
     return counts;
   }
 
-  /** Counts a decision of the store under these rules; a block's rule comes after those of its limits. */
+  /** Counts a decision of the store, or by what it said, under these rules; a block's rule comes after those of its limits. */
   decided({ allowed, reason, limits }: Decision, rules: readonly Counted[]): void {
     if (reason === 'unlimited') {
-      this.unlimited += 1;
+      this.#unlimitedByStore += 1;
     } else if (allowed) {
       this.#withinLimit += 1;
     } else if (reason === 'limited') {
@@ -113,7 +117,10 @@ export class LimiterCounts {
       overloaded: this.#overloaded,
     };
     const decisions: Record<Outcome, ReasonCounts> = {
-      allowed: { within_limit: this.#withinLimit, unlimited: this.unlimited },
+      allowed: {
+        within_limit: this.#withinLimit,
+        unlimited: this.unlimited + this.#unlimitedByStore,
+      },
       refused: { limited: this.#limited, blocked: this.#blocked, impossible: this.impossible },
       rejected: {},
     };
@@ -124,11 +131,20 @@ export class LimiterCounts {
     for (const counts of Object.values(decisions)) {
       Object.freeze(counts);
     }
+    const decided = this.#withinLimit + this.#limited + this.#blocked + this.#unlimitedByStore;
+    const undecided = this.#timeout + this.#away + this.#error + this.#overloaded;
+    const sources: Record<DecisionSource, number> = {
+      store: decided - this.slice - this.denyCache,
+      slice: this.slice,
+      deny_cache: this.denyCache,
+      none: this.unlimited + this.impossible + undecided,
+    };
     this.heldLeases.sweep();
     const limits = [...this.#limits].map(([name, counts]) => [name, limitStats(counts)] as const);
     return Object.freeze({
       namespace: this.#namespace,
       decisions: Object.freeze(decisions),
+      sources: Object.freeze(sources),
       limits: Object.freeze(Object.fromEntries(limits)),
     });
   }

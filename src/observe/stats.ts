@@ -1,4 +1,4 @@
-import type { Decision } from '../base/decision.ts';
+import type { Decision, DecisionSource } from '../base/decision.ts';
 import type { StoreFailure } from '../base/errors.ts';
 
 /** The outcome of a call that asked for a decision: allowed, refused, or rejected (`failStrategy: 'throw'`). */
@@ -33,6 +33,11 @@ export interface LimiterStats {
   readonly namespace: string;
   /** Decisions by outcome and reason. Every possible reason is present from the start, with 0. */
   readonly decisions: Readonly<Record<Outcome, ReasonCounts>>;
+  /**
+   * The same decisions by where they were made. Script calls per decision are a connection's `calls` (`StoreStats`) by
+   * the sum of these.
+   */
+  readonly sources: Readonly<Record<DecisionSource, number>>;
   /** Counters by limit name: `'default'` for the unnamed limit, `'other'` for all names beyond the first 100. */
   readonly limits: Readonly<Record<string, LimitStats>>;
 }
@@ -77,6 +82,7 @@ export function addLimiterStats(a: LimiterStats, b: LimiterStats): LimiterStats 
       refused: add(a.decisions.refused, b.decisions.refused),
       rejected: add(a.decisions.rejected, b.decisions.rejected),
     },
+    sources: add(a.sources, b.sources),
     limits: merge(a.limits, b.limits, addLimitStats),
   };
 }

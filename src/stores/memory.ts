@@ -10,6 +10,7 @@ import { RateLimiterError, StoreError, tooManyLimits } from '../base/errors.ts';
 import { MEMORY_STORE } from '../options/option-sets.ts';
 import { GivenOptions, readClock, readInteger } from '../options/read-options.ts';
 import { answerInTurn } from '../base/same-turn.ts';
+import { LocalView } from './local-view.ts';
 import { ExpiryQueue } from './expiry-queue.ts';
 import type { Kept } from './expiry-queue.ts';
 import type { Call } from './store.ts';
@@ -54,6 +55,7 @@ export class MemoryStore {
   readonly #maxKeys: number;
   readonly #kept = new Map<string, Kept>();
   readonly #expiries = new ExpiryQueue();
+  #local: LocalView<Call> | undefined;
 
   constructor(options: MemoryStoreOptions = {}) {
     const given = new GivenOptions(MEMORY_STORE, options);
@@ -84,7 +86,13 @@ export class MemoryStore {
 
   /** @internal */
   submit(call: Call): void {
+    this.#local?.submitted(call);
     answerInTurn(() => this.#decide(call));
+  }
+
+  /** @internal The clock that decides is this process's own. */
+  local(): LocalView<Call> {
+    return (this.#local ??= new LocalView(this.clock, () => 0, false));
   }
 
   #decide(call: Call): void {
@@ -121,6 +129,7 @@ export class MemoryStore {
     };
     const reply = decide([call], now, table);
     if (typeof reply[1] !== 'string') {
+      this.#local?.anchors.heard('', now, now);
       call.settle(reply as readonly number[], 1);
     } else {
       const message = reply[1];

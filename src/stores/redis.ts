@@ -14,6 +14,7 @@ import { monotonicMs, realTime } from '../base/timers.ts';
 import { encodeCalls } from './encode.ts';
 import { isCrowded } from '../script/home.ts';
 import { decideScript } from '../script/script.gen.ts';
+import { LocalView, realLead } from './local-view.ts';
 import { serverOf } from './server-clock.ts';
 import type { Server } from './server-clock.ts';
 import type { Call, Skew, Store } from './store.ts';
@@ -24,11 +25,11 @@ export const decideBatch: Script<Call> = {
 
   encode: encodeCalls,
 
-  settle(calls, reply, sentAtMs): void {
+  settle(calls, reply, sentAtMs, node): void {
     const failures = new Map<string, RateLimiterError>();
     let skew: Skew | undefined;
     const nowMicros = readNow(calls, reply);
-    calls[0]?.server?.heard(nowMicros);
+    calls[0]?.server?.heard(nowMicros, sentAtMs, node);
     readReplies(calls, reply as unknown[], (call, failure, at) => {
       if (failure === undefined) {
         call.settle(reply as readonly number[], at);
@@ -166,6 +167,13 @@ export class RedisStore implements Store {
     checkRequest(this.#redis);
     this.#server ??= serverOf(this.#hold().connection);
     this.#server.submit(call);
+  }
+
+  local(): LocalView<Call> {
+    checkRequest(this.#redis);
+    this.#server ??= serverOf(this.#hold().connection);
+    const { inFlight } = this.#held!.connection;
+    return (this.#server.local ??= new LocalView(realTime, realLead, inFlight > 0));
   }
 
   warn(code: string, text: string): void {

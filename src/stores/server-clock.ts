@@ -2,6 +2,7 @@ import { currentShape } from '../script/call-shape.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Connection } from '../redis/connection/connection.ts';
 import { monotonicMs } from '../base/timers.ts';
+import type { LocalView } from './local-view.ts';
 import type { AskedServer, Call, Skew } from './store.ts';
 
 /** Most times that one call is replanned: once is enough unless the server's clock steps meanwhile. */
@@ -13,6 +14,8 @@ const MAX_REPLANS = 3;
  */
 export class Server implements AskedServer, Clock {
   readonly #connection: Connection<Call>;
+  /** Undefined unless a limiter decides by itself what this server has told. */
+  local: LocalView<Call> | undefined;
   #heardMicros: number | undefined;
   /** When `#heardMicros` was set, on this process's monotonic clock. */
   #heardAtMs = 0;
@@ -28,15 +31,17 @@ export class Server implements AskedServer, Clock {
   }
 
   /** Notes the server's time; on a cluster that of the node that answered last. */
-  heard(nowMicros: number): void {
+  heard(nowMicros: number, sentAtMs: number, node: string): void {
     this.#heardMicros = nowMicros;
     this.#heardAtMs = monotonicMs();
+    this.local?.anchors.heard(node, nowMicros, Math.floor(sentAtMs * 1_000));
   }
 
   /** Sends a call. Replans windows that have passed, which happens in a refund. */
   submit(call: Call): void {
     call.server = this;
     call.shape = currentShape(call.shape, this);
+    this.local?.submitted(call);
     this.#connection.submit(call);
   }
 

@@ -1,5 +1,6 @@
 import type { Entry, Shape } from '../script/call-shape.ts';
 import type { Clock } from '../base/clock.ts';
+import type { LocalView } from './local-view.ts';
 import type { QueuedCall } from '../redis/connection/queued-call.ts';
 
 /**
@@ -18,14 +19,22 @@ export interface Call extends Entry, QueuedCall {
    * this call's shape begin at `reply[at]`.
    */
   settle(reply: readonly number[], at: number): void;
+  /**
+   * Called before the answer is made of the reply, or with no reply if the store gives none. Set by watchers of a
+   * `LocalView`.
+   */
+  ended?: ((reply: readonly number[] | undefined, at: number) => void) | undefined;
   /** Takes an answer that came after the call had failed: the call took effect nevertheless. Arguments as in `settle`. */
   late?: ((reply: readonly number[], at: number) => void) | undefined;
 }
 
 /** The server that a call was sent to. */
 export interface AskedServer {
-  /** Notes the server's time in a reply, in microseconds. */
-  heard(nowMicros: number): void;
+  /**
+   * Notes the server's time in a reply, in microseconds; `node` is the node of a cluster. The call was sent at `sentAtMs`
+   * of the monotonic clock.
+   */
+  heard(nowMicros: number, sentAtMs: number, node: string): void;
   /**
    * Sends a call again whose window is not that of the server's clock, so that nothing ran. Plans the windows by the
    * server's time. Keeps the call's deadline; false if nothing is left of it.
@@ -54,6 +63,8 @@ export interface Store {
   /** Begins slow preparations that open no connection. Called once, when a limiter is made. */
   prepare?(): void;
   submit(call: Call): void;
+  /** What this process knows by itself of the states, shared by all limiters on a connection. */
+  local(): LocalView<Call>;
   /** Emits one process warning per code about where the state lives; absent if no server is asked. */
   warn?(code: string, text: string): void;
   /** Closes what this store opened. Calls that are still under way settle first. */

@@ -13,7 +13,7 @@ export interface Readings {
 }
 
 /** The label names of all metrics. None ever contains an identity. */
-type Label = 'limiter' | 'limit' | 'unit' | 'outcome' | 'reason' | 'store' | 'node';
+type Label = 'limiter' | 'limit' | 'unit' | 'outcome' | 'reason' | 'source' | 'store' | 'node';
 
 interface Sample {
   readonly labels: Readonly<Partial<Record<Label, string>>>;
@@ -65,6 +65,12 @@ function perDecision({ limiters }: Readings): Sample[] {
   );
 }
 
+function perSource({ limiters }: Readings): Sample[] {
+  return [...limiters].flatMap(([limiter, { sources }]) =>
+    Object.entries(sources).map(([source, value]) => ({ labels: { limiter, source }, value })),
+  );
+}
+
 function perDegradation(readings: Readings): Sample[] {
   return perDecision(readings).filter(
     ({ labels: { reason = '' } }) => reason === 'overloaded' || reason.startsWith('store_'),
@@ -112,6 +118,14 @@ export const METRICS: readonly Metric[] = [
     unit: '{request}',
     help: 'Decisions, by what became of the call and why.',
     samples: perDecision,
+  },
+  {
+    prometheus: 'drl_decision_sources_total',
+    openTelemetry: 'distributed_rate_limiter.request_sources',
+    kind: 'counter',
+    unit: '{request}',
+    help: 'The same decisions, by where they were made.',
+    samples: perSource,
   },
   {
     prometheus: 'drl_degraded_decisions_total',

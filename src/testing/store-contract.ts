@@ -108,6 +108,7 @@ const CHECKS: Checks<Bench> = {
       allowed: true,
       degraded: false,
       reason: 'within_limit',
+      source: 'store',
       cost: 2,
       limits: [
         {
@@ -147,6 +148,7 @@ const CHECKS: Checks<Bench> = {
       allowed: false,
       degraded: false,
       reason: 'limited',
+      source: 'store',
       cost: 2,
       limits: [
         {
@@ -351,6 +353,7 @@ const CHECKS: Checks<Bench> = {
       allowed: false,
       degraded: false,
       reason: 'impossible',
+      source: 'none',
       cost: 4,
       limits: [
         { name: 'default', algorithm: 'token_bucket', limit: 3, refused: true, shadow: false },

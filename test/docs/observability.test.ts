@@ -93,7 +93,7 @@ await more.allow('a');
     ],
     ['OpenTelemetry', traffic, /^$/],
     ['logs', traffic, /^$/],
-    ['stats', '', /^1 0 0\n$/],
+    ['stats', '', /^1 0 0\n1 0\n$/],
     ['channels', traffic, /(^127\.0\.0\.1:\d+ \d answered \d+(\.\d+)?\n)+$/m],
   ];
 

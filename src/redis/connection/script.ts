@@ -18,10 +18,11 @@ export interface Script<C> {
   readonly source: ScriptSource;
   encode(calls: readonly C[], from: number): Encoded;
   /**
-   * Settles every call from the reply to its batch, which was sent at `sentAtMs` of the monotonic clock. Throws on an
-   * invalid reply. May submit a call again instead if the reply proves that the call has not run.
+   * Settles every call from the reply to its batch, which was first sent at `sentAtMs` of the monotonic clock. `node` is
+   * the node of a cluster that replied, else empty. Throws on an invalid reply. May submit a call again instead if the
+   * reply proves that the call has not run.
    */
-  settle(calls: readonly C[], reply: unknown, sentAtMs: number): void;
+  settle(calls: readonly C[], reply: unknown, sentAtMs: number, node: string): void;
   /** Takes the reply for calls that had failed before it came: they took effect nevertheless. */
   settleLate?(calls: readonly C[], reply: unknown): void;
 }

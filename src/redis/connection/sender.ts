@@ -58,7 +58,7 @@ export class Sender<C extends QueuedCall> {
       return;
     }
     try {
-      script.settle(calls, reply, batch.sentAt);
+      script.settle(calls, reply, batch.sentAt, batch.lane.node);
       publishEnd(batch);
     } catch (cause) {
       const error = new StoreError('store_error', 'Redis sent a reply of another form.', { cause });

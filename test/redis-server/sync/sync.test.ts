@@ -305,6 +305,7 @@ describe('the synchronous limiter while Redis is away', () => {
         allowed,
         degraded: true,
         reason,
+        source: 'none',
         cost: 1,
         limits: [],
         error,

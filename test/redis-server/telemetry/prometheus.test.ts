@@ -91,6 +91,12 @@ describe('on a real server', () => {
       '{limiter="traffic",outcome="refused",reason="blocked"}': 1,
       '{limiter="traffic",outcome="refused",reason="impossible"}': 1,
     });
+    expect(under(series, 'drl_decision_sources_total')).toEqual({
+      '{limiter="traffic",source="store"}': 9,
+      '{limiter="traffic",source="slice"}': 0,
+      '{limiter="traffic",source="deny_cache"}': 0,
+      '{limiter="traffic",source="none"}': 1,
+    });
     expect(under(series, 'drl_limit_decisions_total')).toEqual({
       '{limit="default",limiter="traffic",outcome="allowed"}': 6,
       '{limit="default",limiter="traffic",outcome="refused"}': 3,
@@ -306,7 +312,7 @@ describe('on a real server', () => {
     });
     await limiter.acquire('a');
     const text = await register.metrics();
-    expect(text.match(/^# TYPE drl_/gm)).toHaveLength(17);
+    expect(text.match(/^# TYPE drl_/gm)).toHaveLength(18);
     const { status, stdout, stderr } = spawnSync(findPrometheus('promtool'), ['check', 'metrics'], {
       input: text,
       encoding: 'utf8',

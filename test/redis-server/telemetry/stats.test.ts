@@ -34,6 +34,7 @@ describe('decisions', () => {
         refused: { limited: 0, blocked: 0, impossible: 0 },
         rejected: {},
       },
+      sources: { store: 0, slice: 0, deny_cache: 0, none: 0 },
       limits: { default: { allowed: 0, refused: 0, shadowRefused: 0, nearLimit: 0 } },
     });
   });
@@ -58,6 +59,7 @@ describe('decisions', () => {
     await limiter.unblock('b');
     await limiter.reset('a');
     await limiter.ready();
+    expect(limiter.stats().sources).toEqual({ store: 6, slice: 0, deny_cache: 0, none: 2 });
 
     const { decisions, limits } = limiter.stats();
     expect(decisions.allowed).toMatchObject({ within_limit: 4 });

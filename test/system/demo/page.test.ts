@@ -76,7 +76,7 @@ test('the page with Redis and two workers counts traffic, shows outages, and goe
   expect(await page.locator('#chart rect').count()).toBeGreaterThan(0);
   // The sum of all processes: the proof made its 400 requests before this page was opened.
   await waitUntil('what the processes counted', async () => {
-    const rows = await page.locator('#workers td:last-child').allTextContents();
+    const rows = await page.locator('#workers td:nth-child(4)').allTextContents();
     const [one = 0, two = 0] = rows.map(Number);
     return rows.length === 2 && one > 0 && two > 0 && one + two === 501;
   });
@@ -96,7 +96,7 @@ test('the page with Redis and two workers counts traffic, shows outages, and goe
   process.kill(await numberIn(page, '#workers tr:first-child td:nth-child(2)'), 'SIGKILL');
   await demo.printed(/Worker 1 ended; another one took its place/);
   await waitUntil('the new worker', async () => {
-    const decisions = await page.locator('#workers td:last-child').allTextContents();
+    const decisions = await page.locator('#workers td:nth-child(4)').allTextContents();
     return decisions.length === 2 && decisions[0] === '0';
   });
   expect(await allCounted()).toBe(true);

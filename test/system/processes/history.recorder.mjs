@@ -47,9 +47,9 @@ export function recordingScript(source, tell) {
       );
       return { keys, args: [...args, tagOfSlot(slotOfKey(keys[0] ?? ''))], taken };
     },
-    settle: (calls, reply, sentAtMs) => {
+    settle: (calls, reply, sentAtMs, node) => {
       hear(calls, reply);
-      decideBatch.settle(calls, reply, sentAtMs);
+      decideBatch.settle(calls, reply, sentAtMs, node);
     },
     settleLate: (calls, reply) => {
       hear(calls, reply);

@@ -42,11 +42,11 @@ await runAsWorker(
     const recording = {
       source: data.source,
       encode: (calls, from) => decideBatch.encode(calls, from),
-      settle: (calls, reply, sentAtMs) => {
+      settle: (calls, reply, sentAtMs, node) => {
         const values = /** @type {(number | string)[]} */ (reply);
         const sequence = Number(values.pop());
         const present = String(values.pop());
-        decideBatch.settle(calls, values, sentAtMs);
+        decideBatch.settle(calls, values, sentAtMs, node);
         history.batches.push({
           sequence,
           present,

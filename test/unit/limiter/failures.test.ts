@@ -32,6 +32,7 @@ describe.each(Object.entries(failures))('a failure of the store: %s', (reason, r
           allowed,
           degraded: true,
           reason,
+          source: 'none',
           cost: 1,
           limits: [],
           error,

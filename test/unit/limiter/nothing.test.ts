@@ -18,6 +18,7 @@ const UNLIMITED = {
   allowed: true,
   degraded: false,
   reason: 'unlimited',
+  source: 'none',
   cost: 1,
   limits: [],
   remaining: Infinity,
@@ -68,7 +69,7 @@ describe('`limits: []`, the plan without a limit', () => {
 
   test('checks only the block, under a limiter with `blocks: true`', async () => {
     const { limiter, submit, clock, store } = make({ blocks: true });
-    expect(await limiter.allow('id', FREE)).toStrictEqual(UNLIMITED);
+    expect(await limiter.allow('id', FREE)).toStrictEqual({ ...UNLIMITED, source: 'store' });
     expect(submit).toHaveBeenCalledTimes(1);
     expect(submit.mock.calls[0]![0].shape.rules).toHaveLength(1);
     expect(store.size).toBe(0);
@@ -83,9 +84,10 @@ describe('`limits: []`, the plan without a limit', () => {
     expect(await reservation.settle(2)).toEqual({ charged: 0, uncharged: 2, expired: false });
     const waiting = limiter.wait('id', FREE);
     clock.advance('10s');
-    expect(await waiting).toStrictEqual(UNLIMITED);
+    expect(await waiting).toStrictEqual({ ...UNLIMITED, source: 'store' });
     expect(await limiter.allowUpTo('id', 4, FREE)).toStrictEqual({
       ...UNLIMITED,
+      source: 'store',
       cost: 4,
       granted: 4,
     });

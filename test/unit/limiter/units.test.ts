@@ -284,6 +284,7 @@ describe('a decision', () => {
       allowed: false,
       degraded: false,
       reason: 'impossible',
+      source: 'none',
       cost: { calls: 1, tokens: 1_001 },
       maxCost: { calls: 60, tokens: 1_000, micros: 10_000 },
       limitedBy: ['tpm'],

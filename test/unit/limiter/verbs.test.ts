@@ -456,6 +456,7 @@ test('an impossible decision names the limits that refused, and lists all withou
   ]);
   const expected = {
     reason: 'impossible',
+    source: 'none',
     maxCost: 3,
     limitedBy: ['small'],
     limits: [

@@ -1,0 +1,42 @@
+import type { Clock } from '../base/clock.ts';
+import { monotonicMs } from '../base/timers.ts';
+import { ClockAnchors } from './clock-anchor.ts';
+
+const wallMs = Date.now.bind(Date);
+
+/** How far this process's wall clock leads its monotonic clock, in milliseconds, even under fake timers. */
+export function realLead(): number {
+  return wallMs() - monotonicMs();
+}
+
+/** Sees each call of every limiter on a connection, in the order in which they are made. */
+export interface CallWatcher<C> {
+  /** May set `ended` of the call, and must then call the one that was set before. */
+  submitted(call: C): void;
+}
+
+/**
+ * What this process can know of one connection's states without asking: the server's clock, and its own calls. Made when
+ * the first limiter decides by it, so that no other connection pays for it.
+ */
+export class LocalView<C> {
+  readonly anchors: ClockAnchors;
+  /** Whether calls were under way when this view was made, which no watcher has seen. */
+  readonly isLate: boolean;
+  readonly #watchers: CallWatcher<C>[] = [];
+
+  constructor(own: Clock, lead: () => number, isLate: boolean) {
+    this.anchors = new ClockAnchors(own, lead);
+    this.isLate = isLate;
+  }
+
+  watch(watcher: CallWatcher<C>): void {
+    this.#watchers.push(watcher);
+  }
+
+  submitted(call: C): void {
+    for (const watcher of this.#watchers) {
+      watcher.submitted(call);
+    }
+  }
+}
