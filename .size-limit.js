@@ -6,24 +6,24 @@
  * @type {Readonly<Record<string, { file: string, limit: string, external?: readonly string[], browser?: true }>>}
  */
 const budgets = {
-  '': { file: 'index', limit: '67.8 kB' },
-  '/http': { file: 'http/index', limit: '77.8 kB' },
-  '/node-http': { file: 'http/adapters/node-http', limit: '78 kB' },
-  '/express': { file: 'http/adapters/express', limit: '78.2 kB' },
-  '/fastify': { file: 'http/adapters/fastify', limit: '79 kB' },
-  '/hono': { file: 'http/adapters/hono', limit: '79.1 kB' },
-  '/koa': { file: 'http/adapters/koa', limit: '78.1 kB' },
-  '/web': { file: 'http/adapters/web', limit: '78.6 kB' },
+  '': { file: 'index', limit: '68.2 kB' },
+  '/http': { file: 'http/index', limit: '78.1 kB' },
+  '/node-http': { file: 'http/adapters/node-http', limit: '78.5 kB' },
+  '/express': { file: 'http/adapters/express', limit: '78.5 kB' },
+  '/fastify': { file: 'http/adapters/fastify', limit: '79.3 kB' },
+  '/hono': { file: 'http/adapters/hono', limit: '79.4 kB' },
+  '/koa': { file: 'http/adapters/koa', limit: '78.6 kB' },
+  '/web': { file: 'http/adapters/web', limit: '79.1 kB' },
   // Beside Nest itself, which is there already.
   '/nest': {
     file: 'http/adapters/nest/index',
-    limit: '80.5 kB',
+    limit: '81 kB',
     external: ['@nestjs/common', '@nestjs/core'],
   },
-  '/limited': { file: 'limited/index', limit: '69 kB' },
-  '/sync': { file: 'sync/index', limit: '61.3 kB' },
+  '/limited': { file: 'limited/index', limit: '69.3 kB' },
+  '/sync': { file: 'sync/index', limit: '61.7 kB' },
   // The contract suites.
-  '/testing': { file: 'testing/index', limit: '73.2 kB' },
+  '/testing': { file: 'testing/index', limit: '73.7 kB' },
   // Beside them nothing of the core.
   '/fetch': { file: 'fetch/index', limit: '12.5 kB', browser: true },
   '/log': { file: 'telemetry/log', limit: '4 kB' },

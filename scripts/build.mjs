@@ -1,5 +1,8 @@
-/** src -> dist: one source file is one dist file. tsc compiles, then esbuild takes the comments out. */
-import { spawnSync } from 'node:child_process';
+/**
+ * src -> dist: one source file is one dist file, as an ES module and, in dist/cjs, as CommonJS for tools that cannot
+ * `require` ES modules. tsc compiles, then esbuild takes the comments out.
+ */
+import { spawn } from 'node:child_process';
 import { existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import process from 'node:process';
@@ -8,71 +11,69 @@ import { ensurePackages, root } from './bootstrap.mjs';
 
 const dist = path.join(root, 'dist');
 const src = path.join(root, 'src');
+const CJS = `cjs${path.sep}`;
 
 /** Ends the process if the sources do not compile. */
 export async function build() {
-  const tsc = path.join(root, 'node_modules/typescript/bin/tsc');
-  const { status } = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.build.json'], {
-    cwd: root,
-    stdio: 'inherit',
-  });
-  if (status !== 0) {
+  const codes = await Promise.all(['tsconfig.build.json', 'tsconfig.cjs.json'].map(compile));
+  if (codes.some((code) => code !== 0)) {
     console.error('The build failed.');
     process.exit(1);
   }
   removeOrphans();
+  writeFileSync(path.join(dist, CJS, 'package.json'), '{ "type": "commonjs" }\n');
   await slim();
 }
 
+/**
+ * @param {string} config
+ * @returns {Promise<number | null>}
+ */
+function compile(config) {
+  const tsc = path.join(root, 'node_modules/typescript/bin/tsc');
+  const child = spawn(process.execPath, [tsc, '-p', config], { cwd: root, stdio: 'inherit' });
+  return new Promise((resolve) => child.once('close', resolve));
+}
+
 /** A line that holds only a comment. */
-const COMMENT = /^\s*(?:\/\*\*|\*|\/\/).*$/gm;
+const COMMENT = /^\s*(?:\/\*\*|\*|\/\/).*\n/gm;
 
 /**
- * Removes comments from the JavaScript and from the sources in its maps, because the declarations have them. Keeps one
- * mapping per line. The package stays small, and debuggers and stack traces still show each source line.
+ * Removes comments from the JavaScript, because the declarations have them, and from the declarations of the CommonJS
+ * copy, because editors show those of the ES modules. The package has no source maps, so it stays small: a stack trace
+ * names a line of dist, which reads like the source.
  */
 async function slim() {
-  // A static import would load them before they are installed.
+  // A static import would load it before it is installed.
   const { transform } = await import('esbuild');
-  const { decode, encode } = await import('@jridgewell/sourcemap-codec');
   const files = readdirSync(dist, { recursive: true, encoding: 'utf8' });
   const slimmed = files.map(async (name) => {
-    if (!name.endsWith('.js')) return;
     const file = path.join(dist, name);
+    if (name.startsWith(CJS) && name.endsWith('.d.ts')) {
+      writeFileSync(file, readFileSync(file, 'utf8').replace(COMMENT, ''));
+    }
+    if (!name.endsWith('.js')) return;
     const compiled = readFileSync(file, 'utf8');
     // Bundlers read some comments in `import()`, which esbuild would remove as well.
     if (compiled.includes('webpackIgnore')) return;
-    const map = readFileSync(`${file}.map`).toString('base64');
-    const code = compiled.replace(
-      /\/\/# sourceMappingURL=.*\n?$/,
-      `//# sourceMappingURL=data:application/json;base64,${map}\n`,
-    );
-    const result = await transform(code, {
+    const { code } = await transform(name.startsWith(CJS) ? withoutMeta(compiled) : compiled, {
       loader: 'js',
       target: 'es2022',
       charset: 'utf8',
       legalComments: 'none',
-      sourcemap: 'external',
-      sourcefile: path.basename(name),
     });
-    // A map shows a debugger nothing of generated text, or of a file that held only types.
-    if (name.endsWith('.gen.js') || result.code.trim() === 'export {};') {
-      writeFileSync(file, result.code);
-      rmSync(`${file}.map`);
-      return;
-    }
-    const { sources, sourcesContent, mappings } = JSON.parse(result.map);
-    const slimMap = {
-      version: 3,
-      sources,
-      sourcesContent: sourcesContent.map((/** @type {string} */ text) => text.replace(COMMENT, '')),
-      names: [],
-      mappings: encode(decode(mappings).map((segments) => segments.slice(0, 1))),
-    };
-    writeFileSync(`${file}.map`, JSON.stringify(slimMap));
-    writeFileSync(file, `${result.code}//# sourceMappingURL=${path.basename(name)}.map\n`);
+    writeFileSync(file, code);
   });
   await Promise.all(slimmed);
+}
+
+/**
+ * CommonJS has no `import.meta`.
+ *
+ * @param {string} code
+ */
+function withoutMeta(code) {
+  return code.replaceAll('import.meta.url', "require('node:url').pathToFileURL(__filename).href");
 }
 
 /**
@@ -81,8 +82,9 @@ async function slim() {
  */
 function removeOrphans() {
   for (const file of readdirSync(dist, { recursive: true, encoding: 'utf8' })) {
-    const source = file.replace(/(\.d\.ts|\.js(\.map)?)$/, '.ts');
-    if (!existsSync(path.join(src, source))) {
+    const name = file.startsWith(CJS) ? file.slice(CJS.length) : file;
+    const source = name.replace(/(\.d\.ts|\.js)$/, '.ts');
+    if (name !== 'cjs' && !existsSync(path.join(src, source))) {
       rmSync(path.join(dist, file), { recursive: true, force: true });
     }
   }

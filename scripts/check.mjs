@@ -17,7 +17,7 @@ const checks = [
   { name: 'errors', command: 'node scripts/errors-page.mjs --check' },
   { name: 'build', command: 'node scripts/build.mjs' },
   { name: 'publint', command: 'publint --strict --pack npm' },
-  { name: 'attw', command: 'attw --pack . --profile esm-only' },
+  { name: 'attw', command: 'attw --pack .' },
   { name: 'knip', command: 'knip --no-progress' },
   { name: 'size', command: 'size-limit' },
   { name: 'try', command: 'node scripts/try.mjs commonjs express fastify' },

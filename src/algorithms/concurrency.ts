@@ -1,9 +1,10 @@
+import { isMarked, mark } from '../base/copies.ts';
 import { readDurationString } from '../base/duration.ts';
 import type { Duration } from '../base/duration.ts';
 import { CONCURRENCY } from '../options/option-sets.ts';
 import { GivenOptions, readInteger } from '../options/read-options.ts';
 import { FIRST_INEXACT, JITTER, Limit } from './limit.ts';
-import type { Algorithm, LimitOptions, Plan, Encoded, State, Verdict } from './limit.ts';
+import type { Algorithm, AnyLimit, LimitOptions, Plan, Encoded, State, Verdict } from './limit.ts';
 
 /** The numbers of a concurrency limit. */
 export interface ConcurrencyOptions<By extends string = never> extends Omit<
@@ -42,6 +43,9 @@ export class Leases {
   }
 }
 
+const LEASES = Symbol.for('distributed-rate-limiter.Leases');
+mark(Leases.prototype, LEASES);
+
 interface ConcurrencyState extends State {
   /** The latest instant at which a lease was written; 0 if none is live. */
   last: number;
@@ -70,10 +74,11 @@ const concurrencyTwin: Algorithm<ConcurrencyPlan, ConcurrencyState> = {
     if (value === undefined) {
       return { last: 0, leases: new Map(), changed: false };
     }
-    if (!(value instanceof Leases)) {
+    if (!isMarked(value, LEASES)) {
       return undefined;
     }
-    let { last } = value;
+    const written = value as Leases;
+    let { last } = written;
     let shift = 0;
     if (last - now > JITTER) {
       // The clock stepped back: each lease keeps the time it had left at the last write, counted from now.
@@ -81,7 +86,7 @@ const concurrencyTwin: Algorithm<ConcurrencyPlan, ConcurrencyState> = {
       last = now;
     }
     const leases = new Map<string, number>();
-    for (const [lease, end] of value.ends) {
+    for (const [lease, end] of written.ends) {
       if (end - shift > now) {
         leases.set(lease, end - shift);
       }
@@ -203,6 +208,10 @@ export class Concurrency extends Limit {
   plan(): ConcurrencyPlan {
     return concurrencyPlan(this.capacity, this.ttlMs * 1_000);
   }
+}
+
+export function isConcurrency(limit: AnyLimit): limit is Concurrency {
+  return limit.algorithm === 'concurrency';
 }
 
 /**

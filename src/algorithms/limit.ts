@@ -1,3 +1,4 @@
+import { mark } from '../base/copies.ts';
 import type { AlgorithmName } from '../base/decision.ts';
 import { readDuration } from '../base/duration.ts';
 import { invalidOption } from '../base/errors.ts';
@@ -229,7 +230,7 @@ export type AnyLimit = Limit<string, string, string>;
 
 /** Marks the limits of every copy of the package. */
 export const LIMIT_BRAND: unique symbol = Symbol.for('distributed-rate-limiter.Limit');
-Object.defineProperty(Limit.prototype, LIMIT_BRAND, { value: true });
+mark(Limit.prototype, LIMIT_BRAND);
 
 function readDebt(option: string, value: unknown): number {
   return readInteger(option, value, 0, MAX_UNITS);

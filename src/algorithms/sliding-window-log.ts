@@ -1,3 +1,4 @@
+import { isMarked, mark } from '../base/copies.ts';
 import type { Duration } from '../base/duration.ts';
 import { SLIDING_WINDOW_LOG } from '../options/option-sets.ts';
 import { counting } from './counting.ts';
@@ -47,6 +48,9 @@ export class Log {
   earlier = 0;
   since = 0;
 }
+
+const LOG = Symbol.for('distributed-rate-limiter.Log');
+mark(Log.prototype, LOG);
 
 interface Window {
   /** The running total before the window. */
@@ -206,10 +210,10 @@ const slidingWindowLogTwin: Algorithm<SlidingWindowLogPlan, SlidingWindowLogStat
   ...counting(counted, take),
 
   load(value) {
-    if (value !== undefined && !(value instanceof Log)) {
+    if (value !== undefined && !isMarked(value, LOG)) {
       return undefined;
     }
-    const log = value ?? new Log();
+    const log = (value as Log | undefined) ?? new Log();
     const last = log.entries.at(-1);
     const state: SlidingWindowLogState = {
       log,

@@ -309,10 +309,10 @@ class TokenBucket extends Limit {
   }
 
   override insteadOf(own: Limit | undefined): Limit {
-    if (!(own instanceof TokenBucket)) {
+    if (own?.algorithm !== 'token_bucket') {
       return new TokenBucket(this.#options, null);
     }
-    const numbers = own.plan(1);
+    const numbers = own.plan(1, 0) as TokenBucketPlan;
     const mine = this.plan(1);
     return isSame(numbers, mine) ? this : new TokenBucket(this.#options, numbers);
   }

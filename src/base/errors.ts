@@ -121,13 +121,13 @@ function mayHoldPassword(text: string): boolean {
   return scheme !== -1 && text.includes('@', scheme);
 }
 
-/** For an object that another copy of this package made, where its inside matters. `got` is what it is: "a limit". */
-export function ofAnotherCopy(option: string, got: string): RateLimiterError {
+/** For an object that another version of this package made, where its inside matters. `got`: "a limit". */
+export function ofAnotherVersion(option: string, got: string): RateLimiterError {
   return optionError(
     option,
-    'come from the copy of distributed-rate-limiter that is asked',
-    `got ${got} of another copy`,
-    'Two copies of the package are loaded: `npm ls distributed-rate-limiter` lists them, and `npm dedupe` leaves one where their versions allow it.',
+    'come from the version of distributed-rate-limiter that is asked',
+    `got ${got} of another version`,
+    'Two versions of the package are loaded: `npm ls distributed-rate-limiter` lists them, and `npm dedupe` leaves one where their ranges allow it.',
   );
 }
 

@@ -1,3 +1,4 @@
+import { sharedByCopies } from './copies.ts';
 import { betweenRequests } from './errors.ts';
 
 /** One end of a WebSocket that is never opened: workerd lets only the request that made it read its state. */
@@ -18,7 +19,7 @@ export const onWorkerd: boolean =
   navigator?.userAgent === 'Cloudflare-Workers' && WebSocketPair !== undefined;
 
 /** For each client, a mark of the request in which a limiter was first given it. */
-const marks = new WeakMap<object, Mark>();
+const marks = sharedByCopies('requests of clients', () => new WeakMap<object, Mark>());
 
 /**
  * On workerd, refuses a URL, because limiters of all requests would share its connection, and refuses a client that

@@ -1,3 +1,4 @@
+import { sharedByCopies } from '../base/copies.ts';
 import type { AnyLimit } from '../algorithms/limit.ts';
 import { chargedKeysOf } from '../limiter/charged-keys.ts';
 import { digestIdentity, digestParts, readNamedParts } from '../base/identity.ts';
@@ -15,10 +16,10 @@ interface Charge {
 /** No application has this many guards for one request, so longer chains are not read. */
 const MAX_CHARGES = 16;
 
-const charges = new WeakMap<object, Charge>();
+const charges = sharedByCopies('charges by request', () => new WeakMap<object, Charge>());
 
 /** The counters already warned of. */
-const reported = new Set<string>();
+const reported = sharedByCopies('keys counted twice', () => new Set<string>());
 
 /**
  * Records that a request is charged, and warns, once per counter, if the request was charged under that counter

@@ -1,3 +1,4 @@
+import { sharedByCopies } from '../base/copies.ts';
 import type { AnyLimiter } from '../limiter/limiter-or-options.ts';
 import { configurationOf } from '../limiter/charged-keys.ts';
 
@@ -13,7 +14,7 @@ interface Suspect {
 }
 
 /** Guards under suspicion, by the code that makes them and by their limits. */
-const suspects = new Map<string, Suspect | 'reported'>();
+const suspects = sharedByCopies('suspects', () => new Map<string, Suspect | 'reported'>());
 
 /** The number of callers compared: the adapter's own functions, and the callers of the middleware. */
 const NEAREST = 5;

@@ -1,3 +1,4 @@
+import { sharedByCopies } from '../base/copies.ts';
 import { isForbidden } from '../limiter/rate-limit-exceeded.ts';
 import type { Form } from './accept.ts';
 import type { HeaderFields } from './application-fields.ts';
@@ -40,7 +41,7 @@ function makePage(form: Exclude<Form, 'problem'>, refusal: RefusalResponse): str
 }
 
 /** Verdicts whose body is such a page. */
-const pages = new WeakSet();
+const pages = sharedByCopies('pages', () => new WeakSet());
 
 export function notePage(verdict: object): void {
   pages.add(verdict);

@@ -1,6 +1,7 @@
+import { sharedByCopies } from '../base/copies.ts';
 import type { Decision } from '../base/decision.ts';
 
-const decisions = new WeakMap<object, Decision>();
+const decisions = sharedByCopies('decisions by request', () => new WeakMap<object, Decision>());
 
 /** Stores the decision about a request, if the request is an object. */
 export function noteDecision(request: unknown, decision: Decision): void {

@@ -1,10 +1,11 @@
+import { sharedByCopies } from '../base/copies.ts';
 import { RateLimiterError } from '../base/errors.ts';
 import { RateLimitExceeded } from '../limiter/rate-limit-exceeded.ts';
 import type { RefusedDecision } from '../limiter/rate-limit-exceeded.ts';
 import type { HeaderFields } from './application-fields.ts';
 import type { RefusalResponse } from './refusal.ts';
 
-const thrown = new WeakMap<object, RefusalResponse>();
+const thrown = sharedByCopies('refusals by error', () => new WeakMap<object, RefusalResponse>());
 
 /**
  * Makes a refusal an error for the framework's error handling, with the properties that frameworks read: `status` and

@@ -1,3 +1,4 @@
+import { sharedByCopies } from '../base/copies.ts';
 import type { AnyLimit } from '../algorithms/limit.ts';
 import { digestIdentity } from '../base/identity.ts';
 import { stateNameOf } from './limit-set.ts';
@@ -16,8 +17,10 @@ const LOCATIONS = Symbol.for('distributed-rate-limiter.keepings');
 const locations = ((globalThis as { [LOCATIONS]?: WeakMap<object, StateLocation> })[LOCATIONS] ??=
   new WeakMap<object, StateLocation>());
 const known = new WeakMap<object, WeakMap<readonly AnyLimit[], ReadonlyMap<string, AnyLimit>>>();
-const storeNumbers = new WeakMap<object, number>();
-let storesSeen = 0;
+const stores = sharedByCopies('store numbers', () => ({
+  numbers: new WeakMap<object, number>(),
+  seen: 0,
+}));
 
 /** Remembers where a limiter keeps its state, for `chargedKeysOf`. */
 export function rememberLocation(limiter: object, location: StateLocation): void {
@@ -76,10 +79,10 @@ function storeNumberOf(storeId: string | object): string {
   if (typeof storeId === 'string') {
     return storeId;
   }
-  let number = storeNumbers.get(storeId);
+  let number = stores.numbers.get(storeId);
   if (number === undefined) {
-    number = storesSeen++;
-    storeNumbers.set(storeId, number);
+    number = stores.seen++;
+    stores.numbers.set(storeId, number);
   }
   return String(number);
 }

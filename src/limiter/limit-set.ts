@@ -1,5 +1,5 @@
 import { block } from '../algorithms/block.ts';
-import { Concurrency } from '../algorithms/concurrency.ts';
+import { isConcurrency } from '../algorithms/concurrency.ts';
 import { currentShape, planningTime, makeShape } from '../script/call-shape.ts';
 import type { Rule, Shape, Verb } from '../script/call-shape.ts';
 import { readSettled, readSettledByLimit } from '../script/read-answer.ts';
@@ -33,7 +33,7 @@ import {
   readTag,
 } from './homes.ts';
 import type { HomeBy, Homes } from './homes.ts';
-import { isOfThisCopy, readLimits, readPlan } from './read-limits.ts';
+import { isOfThisVersion, readLimits, readPlan } from './read-limits.ts';
 
 /** Further costs are planned at each call, so that costs taken from requests do not fill memory. */
 const MAX_PLANNED_COSTS = 64;
@@ -108,9 +108,9 @@ export class LimitSet {
     this.#limiterCounts = counts;
     this.limits =
       own === undefined
-        ? readLimits(limits, isOfThisCopy)
+        ? readLimits(limits, isOfThisVersion)
         : kept === undefined
-          ? readPlan(limits, isOfThisCopy).map((limit) => limit.insteadOf(own.#like(limit)))
+          ? readPlan(limits, isOfThisVersion).map((limit) => limit.insteadOf(own.#like(limit)))
           : own.limits.filter((limit) => isOneOf(kept, limit.by));
     const tag = own === undefined ? readTag(this.limits, tagBy) : own.space?.tag;
     if (own !== undefined && kept === undefined) {
@@ -137,10 +137,10 @@ export class LimitSet {
       ),
     );
     this.leaseCounts = this.#counts.filter(
-      (_, i) => this.limits[i] instanceof Concurrency && !this.limits[i].shadow,
+      (_, i) => isConcurrency(this.limits[i]!) && !this.limits[i].shadow,
     );
     this.maxCost = maxCostOf(this.limits);
-    const lending = this.limits.filter((limit) => limit instanceof Concurrency);
+    const lending = this.limits.filter(isConcurrency);
     this.ttlsMs = lending.map(({ ttlMs }) => ttlMs);
     this.enforcedTtlsMs = lending.filter(({ shadow }) => !shadow).map(({ ttlMs }) => ttlMs);
     this.isPlanWithoutLimit = this.limits.length === 0;

@@ -1,3 +1,4 @@
+import { isMarked } from '../base/copies.ts';
 import { concurrency } from '../algorithms/concurrency.ts';
 import type { ConcurrencyOptions } from '../algorithms/concurrency.ts';
 import { fixedWindow } from '../algorithms/fixed-window.ts';
@@ -12,11 +13,11 @@ import type { SlidingWindowLogOptions } from '../algorithms/sliding-window-log.t
 import { tokenBucket } from '../algorithms/token-bucket.ts';
 import type { TokenBucketOptions } from '../algorithms/token-bucket.ts';
 import { LimiterCounts } from '../observe/limiter-counts.ts';
-import { carries, invalidOption, ofAnotherCopy, optionError } from '../base/errors.ts';
+import { carries, invalidOption, ofAnotherVersion, optionError } from '../base/errors.ts';
 import type { RateLimiterError, StoreError } from '../base/errors.ts';
 import type { Identity, IdentityOf } from '../base/identity.ts';
 import { keyCountOf, LimitSet } from './limit-set.ts';
-import { isOfThisCopy, readLimits } from './read-limits.ts';
+import { isOfThisVersion, readLimits } from './read-limits.ts';
 import { LIMIT_NUMBERS, limiterOptions, numberOptionsOf } from '../options/option-sets.ts';
 import {
   GivenOptions,
@@ -35,7 +36,8 @@ import { BEHIND_HASH_TAGS, checkSlots, ON_A_CLUSTER, readTag } from './homes.ts'
 import type { HomeBy } from './homes.ts';
 import { checkSharding } from './sharding.ts';
 import type { Sharding } from './sharding.ts';
-import { MEMORY_STORE_BRAND, MemoryStore } from '../stores/memory.ts';
+import { MEMORY_STORE_BRAND } from '../stores/memory.ts';
+import type { MemoryStore } from '../stores/memory.ts';
 import { RedisStore } from '../stores/redis.ts';
 import type { Store } from '../stores/store.ts';
 import { checkRequest } from '../base/workerd.ts';
@@ -347,7 +349,7 @@ function readGivenLimits(given: GivenOptions): readonly Limit[] {
     for (const name of ['algorithm', ...LIMIT_NUMBERS]) {
       given.refuse(name, 'left out where `limits` is given', 'Put it into one of the limits.');
     }
-    return given.attempt('limits', () => readLimits(limits, isOfThisCopy));
+    return given.attempt('limits', () => readLimits(limits, isOfThisVersion));
   }
   const algorithm = given.optional('algorithm', readAlgorithm, 'token_bucket');
   // The options of an unknown algorithm's limit are unknown, so they are not checked.
@@ -434,9 +436,9 @@ function readRedis(redis: unknown): string | RedisClient {
 }
 
 function readMemoryStore(option: string, store: unknown): MemoryStore {
-  if (!(store instanceof MemoryStore)) {
+  if (!isMarked(store, MEMORY_STORE_BRAND)) {
     throw carries(store, MEMORY_STORE_BRAND)
-      ? ofAnotherCopy(option, 'a MemoryStore')
+      ? ofAnotherVersion(option, 'a MemoryStore')
       : invalidOption(
           option,
           'a MemoryStore',
@@ -444,7 +446,7 @@ function readMemoryStore(option: string, store: unknown): MemoryStore {
           'Pass `new MemoryStore()`, or give `redis` instead.',
         );
   }
-  return store;
+  return store as MemoryStore;
 }
 
 function readHooks(given: GivenOptions): Hooks<string> {

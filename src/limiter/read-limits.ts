@@ -1,22 +1,30 @@
-import { DEFAULT_LIMIT_NAME, Limit, LIMIT_BRAND } from '../algorithms/limit.ts';
-import { carries, invalidOption, ofAnotherCopy, RateLimiterError, show } from '../base/errors.ts';
+import { DEFAULT_LIMIT_NAME, LIMIT_BRAND } from '../algorithms/limit.ts';
+import type { Limit } from '../algorithms/limit.ts';
+import { isMarked } from '../base/copies.ts';
+import {
+  carries,
+  invalidOption,
+  ofAnotherVersion,
+  RateLimiterError,
+  show,
+} from '../base/errors.ts';
 
 export const MAX_LIMITS = 16;
 
 /**
- * Checks and copies an array of 1 to 16 limits with distinct names. Without `isLimit`, limits from another copy of
- * this package are accepted too.
+ * Checks and copies an array of 1 to 16 limits with distinct names. Without `isLimit`, limits from another version
+ * of this package are accepted too.
  */
 export function readLimits(
   limits: unknown,
-  isLimit: (limit: unknown) => limit is Limit = isOfSomeCopy,
+  isLimit: (limit: unknown) => limit is Limit = isOfSomeVersion,
 ): readonly Limit[] {
   checkCount(limits);
   const names = new Set<string>();
   for (const limit of limits) {
     if (!isLimit(limit)) {
       throw carries(limit, LIMIT_BRAND)
-        ? ofAnotherCopy('limits', 'a limit')
+        ? ofAnotherVersion('limits', 'a limit')
         : invalidOption(
             'limits',
             'made of limits',
@@ -58,10 +66,10 @@ export function checkCount(limits: unknown): asserts limits is readonly unknown[
   }
 }
 
-export function isOfThisCopy(limit: unknown): limit is Limit {
-  return limit instanceof Limit;
+export function isOfThisVersion(limit: unknown): limit is Limit {
+  return isMarked(limit, LIMIT_BRAND);
 }
 
-function isOfSomeCopy(limit: unknown): limit is Limit {
+function isOfSomeVersion(limit: unknown): limit is Limit {
   return typeof limit === 'object' && limit !== null && 'twin' in limit;
 }

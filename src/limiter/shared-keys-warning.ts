@@ -1,3 +1,4 @@
+import { sharedByCopies } from '../base/copies.ts';
 import { digestIdentity } from '../base/identity.ts';
 import { stateNameOf } from './limit-set.ts';
 import type { LimitSet } from './limit-set.ts';
@@ -18,8 +19,8 @@ interface KeyUsers {
 /** Users by key form. */
 type Spaces = Map<string, KeyUsers>;
 
-const byObject = new WeakMap<object, Spaces>();
-const byUrl = new Map<string, Spaces>();
+const byObject = sharedByCopies('key spaces by store', () => new WeakMap<object, Spaces>());
+const byUrl = sharedByCopies('key spaces by URL', () => new Map<string, Spaces>());
 
 /** Ends the use of a limiter that was garbage-collected without `close()`. */
 const collected = new FinalizationRegistry<() => void>((endUse) => endUse());

@@ -1,3 +1,4 @@
+import { sharedByCopies } from '../base/copies.ts';
 import {
   labelOf,
   addLimiterStats,
@@ -72,14 +73,14 @@ export class StatsRegistry<S> {
 }
 
 /** Limiters, by namespace. */
-export const liveLimiters: StatsRegistry<LimiterStats> = new StatsRegistry(
-  addLimiterStats,
-  endedLimiterStats,
+export const liveLimiters: StatsRegistry<LimiterStats> = sharedByCopies(
+  'stats of limiters',
+  () => new StatsRegistry(addLimiterStats, endedLimiterStats),
 );
 /** Connections to Redis, by address. */
-export const liveStores: StatsRegistry<StoreStats> = new StatsRegistry(
-  addStoreStats,
-  endedStoreStats,
+export const liveStores: StatsRegistry<StoreStats> = sharedByCopies(
+  'stats of stores',
+  () => new StatsRegistry(addStoreStats, endedStoreStats),
 );
 
 /** Sums the stats of the given limiters by namespace. */

@@ -1,3 +1,4 @@
+import { sharedByCopies } from '../base/copies.ts';
 import type { StoreFailure } from '../base/errors.ts';
 import { monotonicMs } from '../base/timers.ts';
 import type { StoreStateMessage } from './messages.ts';
@@ -54,8 +55,11 @@ export class ReportedOutages {
 }
 
 /** Changes without a subscriber, by their error: the first decision that suffers from one makes a warning of it. */
-const unreported = new WeakMap<object, StoreStateMessage>();
-const warned = new ReportedOutages();
+const unreported = sharedByCopies(
+  'unreported changes',
+  () => new WeakMap<object, StoreStateMessage>(),
+);
+const warned = sharedByCopies('warned outages', () => new ReportedOutages());
 
 /** Remembers a change of state that had no subscriber. */
 export function rememberUnreported(message: StoreStateMessage): void {
@@ -96,7 +100,7 @@ function isKnown({ reason }: Failure, statesAreHeard: boolean): boolean {
 }
 
 /** The texts of warned failures, and when each was last warned of. */
-const failures = new Map<string, number>();
+const failures = sharedByCopies('warned failures', () => new Map<string, number>());
 
 /** Warns of failures of one text once a minute at most. */
 function warnOfFailure({ message }: Failure): void {

@@ -1,3 +1,4 @@
+import { mark } from '../base/copies.ts';
 import { decide } from '../script/decide.ts';
 import type { Table } from '../script/decide.ts';
 import { isCrowded } from '../script/home.ts';
@@ -189,4 +190,4 @@ export class MemoryStore {
 
 /** Marks the memory stores of every copy of the package. */
 export const MEMORY_STORE_BRAND: unique symbol = Symbol.for('distributed-rate-limiter.MemoryStore');
-Object.defineProperty(MemoryStore.prototype, MEMORY_STORE_BRAND, { value: true });
+mark(MemoryStore.prototype, MEMORY_STORE_BRAND);

@@ -1,3 +1,4 @@
+import { sharedByCopies } from '../base/copies.ts';
 import { currentShape } from '../script/call-shape.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Connection } from '../redis/connection/connection.ts';
@@ -66,7 +67,7 @@ export class Server implements AskedServer, Clock {
   }
 }
 
-const servers = new WeakMap<Connection<Call>, Server>();
+const servers = sharedByCopies('servers', () => new WeakMap<Connection<Call>, Server>());
 
 /** One server per connection, so that limiters that share the connection share its clock. */
 export function serverOf(connection: Connection<Call>): Server {

@@ -163,6 +163,7 @@ export class Bridge {
 
 function workerFile(): URL {
   try {
+    // @ts-ignore -- TypeScript refuses it in CommonJS, where scripts/build.mjs replaces it
     const file = new URL('./limiter-thread.js', import.meta.url);
     if (existsSync(file)) {
       return file;

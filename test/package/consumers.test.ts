@@ -43,6 +43,9 @@ function write(file: string, text: string): void {
   writeFileSync(path.join(project, file), text);
 }
 
+/** Nest 12 itself is ES modules alone. */
+const entriesOfCommonJs = entries.filter((entry) => !entry.endsWith('/nest'));
+
 /** Runs a command that must succeed and print only its answer: a warning is a failure, too. */
 function run(cwd: string, command: string, args: readonly string[]): string {
   const env = Object.fromEntries(
@@ -102,8 +105,12 @@ test("the consumer's project has no Redis client that could hide a missing one",
 });
 
 describe('Node', () => {
-  test.each(['main.mjs', 'main.cjs'])('Node runs %s', (file) => {
-    expect(JSON.parse(node(file))).toEqual(answer);
+  test.each([
+    ['main.mjs', []],
+    ['main.cjs', []],
+    ['main.cjs', ['--no-experimental-require-module']],
+  ])('Node runs %s with the flags %j', (file, flags) => {
+    expect(JSON.parse(node(...flags, file))).toEqual(answer);
   });
 
   test.each(entries)('import and require of %s give the same names', (entry) => {
@@ -121,6 +128,36 @@ describe('Node', () => {
     );
     expect(required).toBe(imported);
     expect(required.trim()).not.toBe('');
+  });
+
+  test('import and require give the same objects', () => {
+    const check = `
+      import { createRequire } from 'node:module';
+      const require = createRequire(process.cwd() + '/main.cjs');
+      const different = [];
+      for (const entry of ${JSON.stringify(entries)}) {
+        const [imported, required] = [await import(entry), require(entry)];
+        different.push(...Object.keys(imported).filter((name) => imported[name] !== required[name]));
+      }
+      console.log(different.join());
+    `;
+    expect(node('--input-type=module', '-e', check).trim()).toBe('');
+  });
+
+  test('the CommonJS of each entry gives the same names', () => {
+    const check = `
+      import { createRequire } from 'node:module';
+      const require = createRequire(process.cwd() + '/main.cjs');
+      const names = (entry) => Object.keys(entry).filter((name) => name !== '__esModule').sort().join();
+      const different = [];
+      for (const entry of ${JSON.stringify(entriesOfCommonJs)}) {
+        const [imported, required] = [await import(entry), require(entry)];
+        if (imported === required || names(imported) !== names(required)) different.push(entry);
+      }
+      console.log(different.join());
+    `;
+    const flags = ['--no-experimental-require-module', '--input-type=module'];
+    expect(node(...flags, '-e', check).trim()).toBe('');
   });
 });
 
@@ -140,6 +177,32 @@ describe('bundlers', () => {
     expect(JSON.parse(node(outfile))).toEqual(answer);
   });
 
+  test('a bundle that imports and requires the package has one copy of it', async () => {
+    write(
+      'both.mjs',
+      `import { RateLimiter } from 'distributed-rate-limiter';
+       const required = require('distributed-rate-limiter');
+       console.log(required.RateLimiter === RateLimiter);`,
+    );
+    await esbuild({
+      absWorkingDir: project,
+      entryPoints: ['both.mjs'],
+      outfile: 'both.esbuild.cjs',
+      format: 'cjs',
+      platform: 'node',
+      bundle: true,
+      logLevel: 'silent',
+    });
+    await rolldown({
+      cwd: project,
+      input: 'both.mjs',
+      platform: 'node',
+      output: { file: path.join(project, 'both.rolldown.cjs'), format: 'cjs' },
+    });
+    expect(node('both.esbuild.cjs')).toBe('true\n');
+    expect(node('both.rolldown.cjs')).toBe('true\n');
+  });
+
   test.each(['esm', 'cjs'] as const)('the %s bundle of Rolldown runs', async (format) => {
     const file = format === 'esm' ? 'rolldown.mjs' : 'rolldown.cjs';
     const warnings: string[] = [];
@@ -156,11 +219,11 @@ describe('bundlers', () => {
 });
 
 describe('TypeScript', () => {
-  const typed = `
-${entries.map((entry, i) => `import * as entry${i} from '${entry}';`).join('\n')}
+  const typed = (named: readonly string[]): string => `
+${named.map((entry, i) => `import * as entry${i} from '${entry}';`).join('\n')}
 import { MemoryStore, RateLimiter } from 'distributed-rate-limiter';
 
-export const everything = [${entries.map((_, i) => `entry${i}`).join(', ')}];
+export const everything = [${named.map((_, i) => `entry${i}`).join(', ')}];
 
 export async function check(identity: string): Promise<number> {
   const limiter = new RateLimiter({ store: new MemoryStore(), rate: 2, period: '1h' });
@@ -179,12 +242,16 @@ export async function check(identity: string): Promise<number> {
     ['nodenext', 'nodenext', 'consumer.cts', true],
     ['node16', 'node16', 'consumer.mts', true],
     ['node16', 'node16', 'consumer.mts', false],
+    ['node16', 'node16', 'consumer.cts', true],
     ['esnext', 'bundler', 'consumer.ts', true],
     ['esnext', 'bundler', 'consumer.ts', false],
   ])(
     'the types compile with module %s, moduleResolution %s: %s, exactOptionalPropertyTypes %s',
     (module, moduleResolution, file, exactOptionalPropertyTypes) => {
-      write(file, typed);
+      write(
+        file,
+        typed(moduleResolution === 'node16' && file.endsWith('.cts') ? entriesOfCommonJs : entries),
+      );
       const compilerOptions = {
         module,
         moduleResolution,

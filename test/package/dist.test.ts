@@ -3,14 +3,16 @@ import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import process from 'node:process';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { transformSync } from 'esbuild';
 import { beforeAll, expect, test } from 'vitest';
 import { absoluteLinks } from '../../scripts/absolute-links.mjs';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const dist = path.join(root, 'dist');
-const manifest: { exports: Record<string, string | { default: string }> } = JSON.parse(
-  readFileSync(path.join(root, 'package.json'), 'utf8'),
-);
+const manifest: {
+  exports: Record<string, string | { default: string }>;
+  typesVersions: { '*': Record<string, string[]> };
+} = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
 
 beforeAll(() => {
   if (!existsSync(path.join(dist, 'index.js'))) throw new Error('Run `npm run build` first.');
@@ -20,6 +22,11 @@ function filesOfDist(ending: string): string[] {
   return readdirSync(dist, { recursive: true, encoding: 'utf8' })
     .map((file) => file.replaceAll(path.sep, '/'))
     .filter((file) => file.endsWith(ending));
+}
+
+/** The files of the ES modules. */
+function modulesOfDist(ending: string): string[] {
+  return filesOfDist(ending).filter((file) => !file.startsWith('cjs/'));
 }
 
 test('every module of dist is reachable from an entry', () => {
@@ -37,7 +44,7 @@ test('every module of dist is reachable from an entry', () => {
     }
   }
   // Modules that hold only types are empty once built, and nothing imports them.
-  const modules = filesOfDist('.js').filter(
+  const modules = modulesOfDist('.js').filter(
     (file) => !/^export \{\};$/m.test(readFileSync(path.join(dist, file), 'utf8')),
   );
   expect(entries.length).toBeGreaterThan(10);
@@ -51,7 +58,39 @@ test('the published declarations hide every member marked @internal', () => {
   expect(marked).toEqual([]);
 });
 
-test('the installed package is smaller than 1.95 MB', () => {
+test.each(['.js', '.d.ts'])('the CommonJS copy has a file for each %s of the modules', (ending) => {
+  const copies = filesOfDist(ending).filter((file) => file.startsWith('cjs/'));
+  expect(copies.map((file) => file.slice('cjs/'.length)).sort()).toEqual(
+    modulesOfDist(ending).sort(),
+  );
+});
+
+test('no module awaits at its top level, so that CommonJS can require it', () => {
+  for (const file of modulesOfDist('.js')) {
+    const code = readFileSync(path.join(dist, file), 'utf8');
+    expect(() => transformSync(code, { format: 'cjs', logLevel: 'silent' }), file).not.toThrow();
+  }
+  expect(() => transformSync('await 1', { format: 'cjs', logLevel: 'silent' })).toThrow('await');
+});
+
+test('each entry has its module for every condition but `require`, and its CommonJS for that', () => {
+  for (const target of Object.values(manifest.exports)) {
+    if (typeof target === 'string') continue;
+    const module = target.default;
+    expect(Object.entries(target)).toEqual([
+      ['module-sync', module],
+      ['module', module],
+      ['require', module.replace('./dist/', './dist/cjs/')],
+      ['default', module],
+    ]);
+  }
+  const subpaths = Object.keys(manifest.exports).flatMap((subpath) =>
+    subpath === '.' || subpath === './package.json' ? [] : [subpath.slice(2)],
+  );
+  expect(Object.keys(manifest.typesVersions['*'])).toEqual(subpaths);
+});
+
+test('the installed package is smaller than 2.2 MB', () => {
   const { stdout } = spawnSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], {
     cwd: root,
     encoding: 'utf8',
@@ -59,27 +98,30 @@ test('the installed package is smaller than 1.95 MB', () => {
   const [{ unpackedSize }] = JSON.parse(stdout) as [{ unpackedSize: number }];
   console.log(`${(unpackedSize / 1e6).toFixed(2)} MB unpacked`);
   expect(unpackedSize).toBeGreaterThan(500_000);
-  expect(unpackedSize).toBeLessThan(1_950_000);
+  expect(unpackedSize).toBeLessThan(2_200_000);
 });
 
-test('a stack trace of the package names the line of the source', () => {
-  const program = `
-    const { RateLimiter } = await import(${JSON.stringify(pathToFileURL(path.join(dist, 'index.js')).href)});
+test.each(['index.js', 'cjs/index.js'])(
+  'a stack trace from %s names a line of a published file, as the source has it',
+  (entry) => {
+    const program = `
+    const { RateLimiter } = await import(${JSON.stringify(pathToFileURL(path.join(dist, entry)).href)});
     try {
       new RateLimiter({ rate: -1 });
     } catch (error) {
       console.log(error.stack);
     }
   `;
-  const { stdout } = spawnSync(
-    process.execPath,
-    ['--enable-source-maps', '--input-type=module', '-e', program],
-    { encoding: 'utf8' },
-  );
-  const [, line = ''] = /src\/limiter\/rate-limiter\.ts:(\d+):/.exec(stdout) ?? [];
-  const source = readFileSync(path.join(root, 'src/limiter/rate-limiter.ts'), 'utf8').split('\n');
-  expect(source[Number(line) - 1]).toContain('readLimiterOptions(options)');
-});
+    const { stdout } = spawnSync(process.execPath, ['--input-type=module', '-e', program], {
+      encoding: 'utf8',
+    });
+    const [, file = '', line = ''] =
+      /\((?:file:\/\/)?(\/.*rate-limiter\.js):(\d+):/.exec(stdout) ?? [];
+    expect(file).toBe(path.join(dist, path.dirname(entry), 'limiter/rate-limiter.js'));
+    const lines = readFileSync(file, 'utf8').split('\n');
+    expect(lines[Number(line) - 1]).toMatch(/readLimiterOptions\)?\(options\)/);
+  },
+);
 
 test('every link of the published README is absolute and leads to a file of the repository', () => {
   const repository = 'https://example.org/repository';

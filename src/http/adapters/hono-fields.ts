@@ -1,3 +1,4 @@
+import { sharedByCopies } from '../../base/copies.ts';
 import { joinsList } from '../headers.ts';
 import type { HeaderFields } from '../application-fields.ts';
 
@@ -8,7 +9,7 @@ interface Announcing {
 
 type Announced = Map<string, readonly [name: string, value: string]>;
 
-const announced = new WeakMap<Announcing, Announced>();
+const announced = sharedByCopies('announced fields', () => new WeakMap<Announcing, Announced>());
 
 /**
  * Sets fields on any response that Hono makes, including one that outer middleware makes of an error. Lists join

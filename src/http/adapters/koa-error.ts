@@ -1,3 +1,4 @@
+import { sharedByCopies } from '../../base/copies.ts';
 import type { ServerResponse } from 'node:http';
 import type { HeaderFields } from '../application-fields.ts';
 
@@ -7,7 +8,10 @@ export interface ErrorContext {
   onerror?(error: unknown): void;
 }
 
-const kept = new WeakMap<ErrorContext, Set<string>>();
+const kept = sharedByCopies(
+  'fields kept on errors',
+  () => new WeakMap<ErrorContext, Set<string>>(),
+);
 
 /**
  * Keeps fields on Koa's answer to an error, which clears all fields first. Works for errors of the handler and of

@@ -1,3 +1,4 @@
+import { sharedByCopies } from '../../base/copies.ts';
 import { invalidOption } from '../../base/errors.ts';
 import { warnOfSettings } from './settings-warnings.ts';
 import { Connection } from '../connection/connection.ts';
@@ -26,7 +27,10 @@ export interface ConnectionHold<C extends QueuedCall> {
 }
 
 /** One connection per client and script, so that all limiters on a client share its batches and its bounds. */
-const byClient = new WeakMap<object, Connection<never>>();
+const byClient = sharedByCopies(
+  'connections by client',
+  () => new WeakMap<object, Connection<never>>(),
+);
 
 interface Opened {
   readonly connection: Connection<never>;
@@ -35,7 +39,7 @@ interface Opened {
 }
 
 /** Connections opened here, by the digest of their URL: limiters with the same URL and deadline share one. */
-const byUrl = new Map<string, Opened>();
+const byUrl = sharedByCopies('connections by URL', () => new Map<string, Opened>());
 
 export function connectionOfClient<C extends QueuedCall>(
   client: RedisClient,

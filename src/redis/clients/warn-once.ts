@@ -1,5 +1,7 @@
+import { sharedByCopies } from '../../base/copies.ts';
+
 /** Client -> codes already warned of. */
-const warned = new WeakMap<object, Set<string>>();
+const warned = sharedByCopies('warned clients', () => new WeakMap<object, Set<string>>());
 
 /** Emits a process warning, once per client and code. */
 export function warnOnce(client: object, code: string, text: string): void {
