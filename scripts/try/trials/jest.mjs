@@ -1,28 +1,61 @@
+import path from 'node:path';
 import process from 'node:process';
+import { installRuntime } from '../../runtimes.mjs';
+
+/** The versions of Node that run Jest: that of this process, and those of npm. */
+const NODES = ['node-22', 'node-24', 'node-26'];
 
 /** @type {import('../trial.mjs').Trial} */
 export const jest = {
   name: 'jest',
-  title: 'Jest in its default mode, which is CommonJS: the test of docs/testing.md',
+  title:
+    'Jest in its default mode on Node 20 to 26, ts-jest, and its ESM mode: the tests of docs/testing.md',
   async run(trial) {
-    const project = await trial.installed(['jest'], { type: 'commonjs' });
-    project.write('limit.test.js', TEST);
-    const { output } = await project.run(['jest']);
-    const passes = /Tests:\s+1 passed/.test(output);
-    const said =
-      output.split('\n').find((line) => /passed|require|import/i.test(line)) ?? output.slice(-300);
-    const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
-    const requiresModules = major > 24 || (major === 24 && minor >= 9);
-    const claim = 'a test that requires the package passes';
-    if (requiresModules) trial.must(claim, passes, said);
-    else trial.gap(`${claim} on Node ${process.versions.node}`, passes, said);
+    const project = await trial.installed(['jest', 'ts-jest', 'typescript@5.9.3', '@types/jest'], {
+      type: 'commonjs',
+    });
+    project.write('default/limit.test.js', DEFAULT);
+    project.write('esm/limit.test.mjs', ESM);
+    project.write('both/limit.test.mjs', BOTH);
+    project.write('typescript/limit.test.ts', TYPESCRIPT);
+    project.write('typescript/jest.config.json', TS_JEST);
+    project.write('typescript/tsconfig.json', TS_CONFIG);
+    const bin = path.join(project.folder, 'node_modules/jest/bin/jest.js');
+
+    /**
+     * @param {string} claim
+     * @param {readonly string[]} command
+     */
+    async function passes(claim, command) {
+      const { code, output } = await project.run(command);
+      const said = /^Tests:.*$/m.exec(output)?.[0] ?? '';
+      trial.must(claim, code === 0 && /Tests:\s+2 passed, 2 total/.test(said), said || output);
+      trial.mustNotWarn(output.replaceAll(/^.*(?:ExperimentalWarning|--trace-warnings).*$/gm, ''));
+    }
+
+    for (const name of [undefined, ...NODES]) {
+      const node = name === undefined ? process.execPath : installRuntime(name);
+      if (node === undefined) continue; // npm has it for Linux
+      const title = name ?? `node-${process.versions.node}`;
+      const run = ['--runInBand', '--rootDir'];
+      await passes(`default mode, ${title}`, [node, bin, ...run, 'default']);
+      await passes(`ts-jest, ${title}`, [
+        node,
+        bin,
+        '--runInBand',
+        '--config',
+        'typescript/jest.config.json',
+      ]);
+      const esm = ['--experimental-vm-modules', bin, '--testMatch=**/*.test.mjs', ...run];
+      await passes(`ESM mode, ${title}`, [node, ...esm, 'esm']);
+    }
+    const esm = ['--experimental-vm-modules', bin, '--testMatch=**/*.test.mjs', '--rootDir'];
+    await passes('ESM mode that also requires the package', [process.execPath, ...esm, 'both']);
   },
 };
 
-const TEST = `
-const { MemoryStore, RateLimiter } = require('distributed-rate-limiter');
-const { ManualClock } = require('distributed-rate-limiter/testing');
-
+/** By a clock of the test, and on Redis by URL. */
+const BODY = `
 test('one unit is back after two seconds', async () => {
   const clock = new ManualClock();
   const limiter = new RateLimiter({ store: new MemoryStore({ clock }), rate: 5, period: '10s' });
@@ -31,4 +64,61 @@ test('one unit is back after two seconds', async () => {
   clock.advance('2s');
   expect((await limiter.allow('a')).allowed).toBe(true);
 });
+
+test('without a client library a URL is a mistake of the program', async () => {
+  const limiter = new RateLimiter({ redis: 'redis://127.0.0.1:1', rate: 5, period: '10s' });
+  await expect(limiter.allow('a')).rejects.toHaveProperty('code', 'ERR_CLIENT_MISSING');
+  await limiter.close();
+});
 `;
+
+const DEFAULT = `
+const { MemoryStore, RateLimiter } = require('distributed-rate-limiter');
+const { ManualClock } = require('distributed-rate-limiter/testing');
+${BODY}`;
+
+const ESM = `
+import { expect, test } from '@jest/globals';
+import { MemoryStore, RateLimiter } from 'distributed-rate-limiter';
+import { ManualClock } from 'distributed-rate-limiter/testing';
+${BODY}`;
+
+/** Two copies: a limit and a store of one in a limiter of the other. */
+const BOTH = `
+import { createRequire } from 'node:module';
+import { expect, test } from '@jest/globals';
+import * as imported from 'distributed-rate-limiter';
+
+const required = createRequire(import.meta.url)('distributed-rate-limiter');
+
+test.each([[imported, required], [required, imported]])('%# a limit of one copy limits in the other', async (one, other) => {
+  const limits = [one.tokenBucket({ rate: 1, period: '1h' })];
+  const limiter = new other.RateLimiter({ store: new one.MemoryStore(), limits });
+  expect((await limiter.allow('a')).allowed).toBe(true);
+  expect((await limiter.allow('a')).allowed).toBe(false);
+});
+`;
+
+const TYPESCRIPT = `
+import { MemoryStore, RateLimiter } from 'distributed-rate-limiter';
+import { ManualClock } from 'distributed-rate-limiter/testing';
+import type { Decision } from 'distributed-rate-limiter';
+
+export const passes = (decision: Decision): boolean => decision.allowed;
+${BODY}`;
+
+const TS_JEST = JSON.stringify({ preset: 'ts-jest', testEnvironment: 'node' });
+
+/** Types are found by \`typesVersions\`, and code by \`require\`. */
+const TS_CONFIG = JSON.stringify({
+  compilerOptions: {
+    module: 'commonjs',
+    moduleResolution: 'node10',
+    target: 'es2022',
+    lib: ['es2023', 'esnext.disposable'],
+    esModuleInterop: true,
+    strict: true,
+    skipLibCheck: true,
+    types: ['jest'],
+  },
+});
