@@ -1,17 +1,24 @@
 import { readFileSync } from 'node:fs';
 
-const { exports } = JSON.parse(readFileSync(new URL('package.json', import.meta.url), 'utf8'));
+const { bin, exports } = JSON.parse(readFileSync(new URL('package.json', import.meta.url), 'utf8'));
+
+/** @param {string} file */
+const sourceOf = (file) => file.replace('./dist/', 'src/').replace(/\.js$/, '.ts');
 
 /** The published entries as sources. */
 const published = Object.values(exports)
   .filter((target) => typeof target !== 'string')
-  .map((target) => target.default.replace('./dist/', 'src/').replace(/\.js$/, '.ts'));
+  .map((target) => sourceOf(target.default));
+
+/** What the package installs as commands, as sources. */
+const commands = Object.values(bin).map((file) => sourceOf(`./${file}`));
 
 /** @type {import('knip').KnipConfig} */
 export default {
   // The test kit is made to be copied, so what it offers is more than what these tests use.
   entry: [
     ...published,
+    ...commands,
     'scripts/*.mjs',
     'demo/main.mjs',
     'examples/*.mjs',

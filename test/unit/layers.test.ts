@@ -37,6 +37,11 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   fetch: ['base', 'options', 'algorithms', 'limiter'],
   telemetry: ['base', 'options', 'observe'],
   testing: ['base', 'algorithms', 'limiter', 'redis', 'redis/clients', 'redis/connection'],
+  'cli/kit': [],
+  'cli/limits': ['base', 'algorithms', 'cli/kit'],
+  'cli/logs': ['base', 'algorithms', 'http/address', 'cli/kit'],
+  'cli/replay': ['algorithms', 'script', 'stores', 'limiter', 'cli/kit', 'cli/limits', 'cli/logs'],
+  cli: ['cli/kit', 'cli/replay'],
 };
 
 /** Pairs of folders: the first may import only types of the second, because its code never needs more. */

@@ -25,6 +25,7 @@ const IN_REAL_TIME: Readonly<Record<string, string>> = {
   'base/clock.ts': 'the timers of the system clock, and how often a clock without timers is read',
   'base/timers.ts': 'the timers of Redis stores, whose time is the server’s',
   'base/same-turn.ts': 'turns of the event loop, without a duration',
+  'cli/replay/policy.ts': 'turns of the event loop, in which a memory store answers',
   'http/gone-streams.ts': 'sockets: Node reports some closed streams only when asked',
   'redis/clients/from-url.ts': 'turns of the event loop while a client connects',
   'redis/clients/node-redis.ts': 'a server that is silent',

@@ -1,0 +1,58 @@
+import { fixedWindow } from '../../algorithms/fixed-window.ts';
+import type { AnyLimit } from '../../algorithms/limit.ts';
+import { slidingWindowLog } from '../../algorithms/sliding-window-log.ts';
+import { slidingWindow } from '../../algorithms/sliding-window.ts';
+import { tokenBucket } from '../../algorithms/token-bucket.ts';
+import { RateLimiterError } from '../../base/errors.ts';
+import { UsageError } from '../kit/io.ts';
+
+const ALGORITHMS: Readonly<Record<string, (numbers: never) => unknown>> = {
+  bucket: tokenBucket,
+  sliding: slidingWindow,
+  log: slidingWindowLog,
+  fixed: fixedWindow,
+};
+
+const LIMIT =
+  /^([\d_]{1,13}) ?(?:\/|per ) ?(\d{0,15} ?[a-z]+)(?: burst ([\d_]{1,13}))?(?: (bucket|sliding|log|fixed))?$/;
+
+export const LIMIT_SYNTAX =
+  "'100/1m burst 20' (token bucket), '100/1m sliding', '100/1m log', '1000/1d fixed'; several in one policy: '10/1s, 1000/1h'";
+
+/** Reads the limits of one policy. The first has no name, the others are named by what they say. */
+export function readLimitText(text: string): readonly AnyLimit[] {
+  return text.split(',').map((each, i) => readOne(each.trim(), i === 0));
+}
+
+function readOne(text: string, isFirst: boolean): AnyLimit {
+  const [, rate, period, burst, algorithm = 'bucket'] = LIMIT.exec(text) ?? [];
+  if (rate === undefined || period === undefined) {
+    throw new UsageError(`--limit must be such as ${LIMIT_SYNTAX}; got '${text}'.`);
+  }
+  if (burst !== undefined && algorithm !== 'bucket') {
+    throw new UsageError(
+      `--limit '${text}': only a token bucket has a burst. Leave out 'burst ${burst}' or '${algorithm}'.`,
+    );
+  }
+  try {
+    return ALGORITHMS[algorithm]!({
+      ...(isFirst ? {} : { name: nameOf(text) }),
+      rate: numberOf(rate),
+      period: /^\d/.test(period) ? period : `1${period}`,
+      ...(burst === undefined ? {} : { burst: numberOf(burst) }),
+    } as never) as AnyLimit;
+  } catch (error) {
+    throw error instanceof RateLimiterError
+      ? new UsageError(`--limit '${text}': ${error.message}`)
+      : error;
+  }
+}
+
+function numberOf(digits: string): number {
+  return Number(digits.replaceAll('_', ''));
+}
+
+/** The text with what a limit's name may hold. */
+function nameOf(text: string): string {
+  return text.replaceAll('/', '-per-').replaceAll(/[^A-Za-z0-9._-]+/g, '-');
+}

@@ -1,0 +1,114 @@
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { LIMIT_BRAND } from '../../algorithms/limit.ts';
+import type { AnyLimit } from '../../algorithms/limit.ts';
+import { carries, RateLimiterError } from '../../base/errors.ts';
+import type { Given, OptionTable } from '../kit/command.ts';
+import { UsageError } from '../kit/io.ts';
+import type { Io } from '../kit/io.ts';
+import { LIMIT_SYNTAX, readLimitText } from './limit-text.ts';
+
+/** Limits that govern calls together, and what to call them. */
+export interface PolicyText {
+  readonly name: string;
+  /** The options of a `RateLimiter` that say its limits, without where it keeps its states. */
+  readonly options: Readonly<Record<string, unknown>>;
+}
+
+export const POLICY_OPTIONS: OptionTable = {
+  limit: {
+    type: 'string',
+    multiple: true,
+    value: '<limit>',
+    help: `A policy: ${LIMIT_SYNTAX}`,
+  },
+  limits: {
+    type: 'string',
+    multiple: true,
+    value: '<file.js>',
+    help: 'A policy from a module: its default export, or `limits`: limits, or options of a RateLimiter',
+  },
+};
+
+/** Options that say where states live or who hears of decisions, which a command line decides for itself. */
+const NOT_LIMITS = [
+  'redis',
+  'cluster',
+  'store',
+  'timeoutMs',
+  'maxInFlight',
+  'sharding',
+  'failStrategy',
+  'onAllow',
+  'onBlock',
+  'onError',
+  'denyCache',
+  'prepay',
+];
+
+/** Reads the policies of a command line, in the order of their kind. */
+export async function readPolicies(given: Given, io: Io): Promise<readonly PolicyText[]> {
+  const texts = given.texts('limit').map((text) => ({
+    name: text.trim(),
+    options: { limits: readLimitText(text) },
+  }));
+  const modules: PolicyText[] = [];
+  for (const file of given.texts('limits')) {
+    modules.push(await loadPolicy(file, io));
+  }
+  const all = [...texts, ...modules];
+  if (all.length === 0) {
+    throw new UsageError(
+      "name the limits: --limit '100/1m burst 20', or --limits file.js for those of your code.",
+    );
+  }
+  return all;
+}
+
+async function loadPolicy(file: string, io: Io): Promise<PolicyText> {
+  const at = path.resolve(io.cwd, file);
+  if (!existsSync(at)) {
+    throw new UsageError(`--limits ${file}: there is no such file.`);
+  }
+  let module: Readonly<Record<string, unknown>>;
+  try {
+    module = (await import(pathToFileURL(at).href)) as Readonly<Record<string, unknown>>;
+  } catch (error) {
+    const said = error instanceof Error ? error.message : String(error);
+    throw new UsageError(`--limits ${file} could not be loaded: ${said}`);
+  }
+  const exported = module['default'] ?? module['limits'];
+  const name = path.basename(file);
+  if (Array.isArray(exported)) {
+    return { name, options: { limits: exported as readonly AnyLimit[] } };
+  }
+  if (carries(exported, LIMIT_BRAND)) {
+    return { name, options: { limits: [exported] } };
+  }
+  if (typeof exported === 'object' && exported !== null && isPlain(exported)) {
+    const options = Object.fromEntries(
+      Object.entries(exported).filter(([option]) => !NOT_LIMITS.includes(option)),
+    );
+    return { name, options };
+  }
+  throw new UsageError(
+    `--limits ${file} must export limits or options of a RateLimiter, as default or as \`limits\`. Write: export default [tokenBucket({ rate: 100, period: '1m' })];`,
+  );
+}
+
+function isPlain(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
+}
+
+/** Runs what the library may refuse, so that its refusal is one of the command line. */
+export function asUsage<T>(policy: PolicyText, run: () => T): T {
+  try {
+    return run();
+  } catch (error) {
+    throw error instanceof RateLimiterError
+      ? new UsageError(`the limits '${policy.name}': ${error.message}`)
+      : error;
+  }
+}

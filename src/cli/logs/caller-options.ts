@@ -1,0 +1,53 @@
+import { digestIdentity } from '../../base/identity.ts';
+import type { Given, OptionTable } from '../kit/command.ts';
+import { UsageError } from '../kit/io.ts';
+import type { Io } from '../kit/io.ts';
+
+const MOST_CALLERS = 1_000_000;
+
+/** How a caller is shown. */
+export type NameCaller = (caller: string) => string;
+
+export const CALLER_OPTIONS: OptionTable = {
+  show: { type: 'boolean', help: 'Print callers as they are, in place of their digests' },
+  'hash-secret-env': {
+    type: 'string',
+    value: '<name>',
+    help: 'The environment variable that holds the `hashSecret` of your limiter',
+  },
+  'max-callers': {
+    type: 'string',
+    value: '<number>',
+    help: 'The most callers told apart, which bounds the memory (default 1000000)',
+  },
+};
+
+/** Characters of a digest: enough to tell callers apart, and to find the key of one in Redis. */
+const SHOWN = 16;
+
+export function readCallerOptions(
+  given: Given,
+  io: Io,
+): { readonly mostCallers: number; readonly nameOf: NameCaller } {
+  const secret = readSecret(given, io);
+  const mostCallers = given.integer('max-callers', MOST_CALLERS, 1, 10_000_000);
+  const nameOf: NameCaller = given.flag('show')
+    ? (caller) => caller
+    : (caller) => `${digestIdentity(caller, secret).slice(0, SHOWN)}…`;
+  return { mostCallers, nameOf };
+}
+
+/** The secret in the variable that `--hash-secret-env` names; a command line would show it to all processes. */
+function readSecret(given: Given, io: Io): string | undefined {
+  const name = given.text('hash-secret-env');
+  if (name === undefined) {
+    return undefined;
+  }
+  const secret = io.env[name];
+  if (secret === undefined || Buffer.byteLength(secret) < 32) {
+    throw new UsageError(
+      `--hash-secret-env ${name}: the environment has no such variable of at least 32 bytes. Set it to the \`hashSecret\` of your limiter.`,
+    );
+  }
+  return secret;
+}

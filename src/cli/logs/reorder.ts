@@ -1,0 +1,100 @@
+import type { LogEntry } from './entry.ts';
+
+/**
+ * Puts entries into the order of their times. Logs have requests in the order of their ends, so a request that took
+ * long stands behind later ones. An entry is held until the log has gone on by `windowMicros`. An entry that comes even
+ * later takes place at the time then reached, as a limiter on a steady clock would have seen it.
+ */
+export class Reorder {
+  /** Entries that came after their turn. */
+  late = 0;
+  /** By how much the latest of them, in microseconds. */
+  mostLate = 0;
+  readonly #window: number;
+  /** A binary heap: the earliest entry is first; entries of the same time keep their order. */
+  readonly #heap: LogEntry[] = [];
+  #order = 0;
+  #greatest = -Infinity;
+  #released = -Infinity;
+
+  constructor(windowMicros: number) {
+    this.#window = windowMicros;
+  }
+
+  /** Adds an entry, and appends to `out` all whose turn has come. */
+  push(entry: LogEntry, out: LogEntry[]): void {
+    if (entry.at < this.#released) {
+      this.late += 1;
+      this.mostLate = Math.max(this.mostLate, this.#released - entry.at);
+      entry.at = this.#released;
+      out.push(entry);
+      return;
+    }
+    this.#add(entry);
+    if (entry.at > this.#greatest) {
+      this.#greatest = entry.at;
+      this.#release(this.#greatest - this.#window, out);
+    }
+  }
+
+  /** Appends all that is left. */
+  end(out: LogEntry[]): void {
+    this.#release(Infinity, out);
+  }
+
+  #release(until: number, out: LogEntry[]): void {
+    for (
+      let first = this.#heap[0];
+      first !== undefined && first.at <= until;
+      first = this.#heap[0]
+    ) {
+      this.#removeFirst();
+      this.#released = first.at;
+      out.push(first);
+    }
+  }
+
+  #add(entry: LogEntry): void {
+    const heap = this.#heap;
+    entry.order = this.#order++;
+    let place = heap.length;
+    heap.push(entry);
+    while (place > 0) {
+      const parent = (place - 1) >> 1;
+      if (heap[parent]!.at <= entry.at) {
+        break;
+      }
+      heap[place] = heap[parent]!;
+      place = parent;
+    }
+    heap[place] = entry;
+  }
+
+  #removeFirst(): void {
+    const heap = this.#heap;
+    const moved = heap.pop()!;
+    if (heap.length === 0) {
+      return;
+    }
+    let place = 0;
+    for (;;) {
+      let child = 2 * place + 1;
+      if (child >= heap.length) {
+        break;
+      }
+      if (child + 1 < heap.length && isBefore(heap[child + 1]!, heap[child]!)) {
+        child += 1;
+      }
+      if (!isBefore(heap[child]!, moved)) {
+        break;
+      }
+      heap[place] = heap[child]!;
+      place = child;
+    }
+    heap[place] = moved;
+  }
+}
+
+function isBefore(a: LogEntry, b: LogEntry): boolean {
+  return a.at === b.at ? a.order < b.order : a.at < b.at;
+}
