@@ -40,6 +40,12 @@ export const errors = {
     meaning: 'The decision is of another limiter, charged nothing, or was refunded before.',
     cure: 'Refund each decision once, on the limiter that made it.',
   },
+  ERR_UNKNOWN_TOKEN: {
+    from: '`resume`',
+    meaning:
+      'The token was made under another namespace or `hashSecret`, or has been changed since.',
+    cure: 'Resume it with the `namespace` and `hashSecret` of the limiter that reserved. Pass it as it was read.',
+  },
   ERR_WAIT_TIMEOUT: {
     from: '`wait`, `limited` with `wait`',
     meaning: 'The call cannot pass within its `timeoutMs`. It rejects as soon as that is known.',

@@ -56,12 +56,8 @@ export type { CounterOf, Identity, IdentityOf, IdentityParts } from './base/iden
 export type { Lease, LeaseHandle } from './limiter/lease.ts';
 export type { HeardRefusal, Hooks, RateLimiterOptions } from './limiter/limiter-options.ts';
 export type { FailStrategy } from './base/decision.ts';
-export type {
-  NotHeldDecision,
-  Reservation,
-  ReservationHandle,
-  Settlement,
-} from './limiter/reservation.ts';
+export type { NotHeldDecision, Reservation, ReservationHandle } from './limiter/reservation.ts';
+export type { Settlement } from './limiter/settlement.ts';
 export type { RedisClient } from './redis/clients/client.ts';
 export type { RefusedDecision } from './limiter/rate-limit-exceeded.ts';
 export type { PortState, RedisPort } from './redis/port.ts';

@@ -216,6 +216,19 @@ export abstract class Limit<
     return this.#spelling;
   }
 
+  /** @internal For a token bucket passed with a call: the numbers of the limiter's own limit, null for none. */
+  get beside(): unknown {
+    return undefined;
+  }
+
+  /** @internal As a reservation's record says it to processes that have other limits; `unit` if it was given none. */
+  told(unit: string | undefined): string {
+    const given = unit === undefined ? this.#given : { ...this.#given, unit };
+    return JSON.stringify(
+      this.beside === undefined ? [this.algorithm, given] : [this.algorithm, given, this.beside],
+    );
+  }
+
   /** @internal */
   abstract plan(cost: number, nowMs: number): Plan;
 

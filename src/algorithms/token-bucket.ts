@@ -304,6 +304,10 @@ class TokenBucket extends Limit {
     return (this.capacity * p) / n / 1_000;
   }
 
+  override get beside(): OwnNumbers | null | undefined {
+    return this.#beside;
+  }
+
   plan(cost: number): TokenBucketPlan {
     return tokenBucketPlan(this.#spacing, this.capacity, this.maxDebt, cost, this.#beside);
   }
@@ -312,9 +316,9 @@ class TokenBucket extends Limit {
     if (own?.algorithm !== 'token_bucket') {
       return new TokenBucket(this.#options, null);
     }
-    const numbers = own.plan(1, 0) as TokenBucketPlan;
-    const mine = this.plan(1);
-    return isSame(numbers, mine) ? this : new TokenBucket(this.#options, numbers);
+    const { n, p, units, debt, top } = own.plan(1, 0) as TokenBucketPlan;
+    const numbers = { n, p, units, debt, top };
+    return isSame(numbers, this.plan(1)) ? this : new TokenBucket(this.#options, numbers);
   }
 
   #checkRange(burst: unknown): void {
@@ -336,6 +340,14 @@ class TokenBucket extends Limit {
       );
     }
   }
+}
+
+/** A token bucket that was passed with a call, beside a limiter's own limit of these numbers; null for none. */
+export function tokenBucketBeside(
+  options: TokenBucketOptions<string, string>,
+  own: OwnNumbers | null,
+): AnyLimit {
+  return new TokenBucket(options, own);
 }
 
 /**

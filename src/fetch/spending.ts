@@ -5,7 +5,8 @@ import { invalidOption, RateLimiterError, StoreError } from '../base/errors.ts';
 import type { AnyIdentity } from '../base/identity.ts';
 import type { RefusedDecision } from '../limiter/rate-limit-exceeded.ts';
 import { RateLimitExceeded } from '../limiter/rate-limit-exceeded.ts';
-import type { NotHeldDecision, Settlement } from '../limiter/reservation.ts';
+import type { NotHeldDecision } from '../limiter/reservation.ts';
+import type { Settlement } from '../limiter/settlement.ts';
 import { bytesOf, tokensIn } from './usage.ts';
 import type { ModelUsage, Progress } from './usage.ts';
 

@@ -21,8 +21,10 @@ import type { Located } from './limit-set.ts';
 import type { Settings } from './limiter-options.ts';
 import { makeDecision, makeDegradedDecision, makeUnlimitedDecision } from './make-decision.ts';
 import { attachReceipt, redeem } from './refund-receipt.ts';
-import { PendingReservation } from './reservation.ts';
-import type { Reservation } from './reservation.ts';
+import { nameRecord, PendingReservation } from './reservation.ts';
+import type { Reservation, ReservationHandle, Settler } from './reservation.ts';
+import { writeToken } from './reservation-token.ts';
+import { resume } from './resume.ts';
 import { IGNORE_REPLY, PendingCalls } from './pending-calls.ts';
 import type { ReplyHandler } from './pending-calls.ts';
 import { checkSharding } from './sharding.ts';
@@ -44,6 +46,7 @@ export class Decider {
   readonly #settings: Settings;
   readonly #calls: PendingCalls;
   readonly #callLimits: CallLimits;
+  readonly #toldLimits = new Map<string, LimitSet>();
   #closed = false;
   #warnedOfPenalty = false;
 
@@ -266,27 +269,51 @@ export class Decider {
     if (!limits.isPlanWithoutLimit) {
       checkSharding(this.#settings.sharding, 'reserve', keyCountOf(limits.limits) + 1);
     }
-    const pending = new PendingReservation(cost, {
+    const record = nameRecord();
+    const pending = new PendingReservation(record, cost, this.#settler(located, decided));
+    const decision = await this.#reserve(located, cost, ttlMs, record, pending);
+    // Hooks get the decision alone: the handle has the token, which is secret.
+    decided(decision);
+    const place = { record, homes: limits.isPlanWithoutLimit ? [] : (homes ?? [key]) };
+    return pending.answer(decision, () => writeToken(place, this.#settings));
+  }
+
+  /** The handle of a reservation that was made elsewhere. Sends nothing. */
+  resume(token: unknown): ReservationHandle<string> {
+    this.checkOpen();
+    return resume(token, {
+      settings: this.#settings,
+      calls: this.#calls,
+      known: this.#toldLimits,
+      checkOpen: () => this.checkOpen(),
+      // There is no identity to call hooks with.
+      settler: (located) => this.#settler(located, () => {}),
+    });
+  }
+
+  #settler(located: Located, decided: (decision: Decision) => void): Settler {
+    const { limits, key, homes } = located;
+    return {
       timeoutMs: this.#settings.timeoutMs,
       clock: this.#settings.store.time,
       limits,
       checkOpen: () => this.checkOpen(),
       decided,
       countAlone: (error) => this.#settings.counts.alone(error),
-      add: (record, units, number) => this.#addTo(located, units, record, number),
+      add: (record, units, name) => this.#addTo(located, units, record, name),
       send: (record, details, read) =>
         this.#calls.submit(
           { key, homes, shape: limits.shape('settle', 1), record, details },
           { read: (_, reply, at) => read(reply, at) },
         ),
-    });
-    return pending.answer(await this.#reserve(located, cost, ttlMs, pending));
+    };
   }
 
   #reserve(
     located: Located,
     cost: Asked,
     ttlMs: number,
+    record: string,
     pending: PendingReservation,
   ): Promise<Decision> {
     const { limits, key, homes } = located;
@@ -302,7 +329,7 @@ export class Decider {
         key,
         homes,
         shape: limits.shape('reserve', cost),
-        record: pending.record,
+        record,
         details: reserveDetails(ttlMs),
       },
       {
@@ -322,7 +349,7 @@ export class Decider {
     { limits, key, homes }: Located,
     cost: Asked,
     record: string,
-    number: number,
+    name: string,
   ): Promise<Decision | undefined> {
     this.checkOpen();
     const known = this.#decideImpossible(limits, cost, true);
@@ -330,7 +357,7 @@ export class Decider {
       return known;
     }
     return this.#calls.submit<Decision | undefined>(
-      { key, homes, shape: limits.shape('add', cost), record, details: [String(number)] },
+      { key, homes, shape: limits.shape('add', cost), record, details: [name] },
       {
         decides: true,
         read: (entry, reply, at) =>

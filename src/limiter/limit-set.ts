@@ -34,6 +34,8 @@ import {
 } from './homes.ts';
 import type { HomeBy, Homes } from './homes.ts';
 import { isOfThisVersion, readLimits, readPlan } from './read-limits.ts';
+import { tellLimits, unitsTold } from './told-limits.ts';
+import { settledByUnit } from './settlement.ts';
 
 /** Further costs are planned at each call, so that costs taken from requests do not fill memory. */
 const MAX_PLANNED_COSTS = 64;
@@ -89,10 +91,13 @@ export class LimitSet {
   /** By what they leave out: the sets of fewer limits. */
   readonly #narrowed = new Map<string, LimitSet>();
   readonly #limiterCounts: LimiterCounts;
+  /** What records of reservations under these limits say of them. */
+  #told: string | undefined;
 
   /**
    * `own`: the limiter's own limits, in whose place these are passed with a call; or, with `kept`, the set that this is
-   * a part of, with the limits of these homes alone.
+   * a part of, with the limits of these homes alone. `blockable`: for limits that a record tells of, the homes of the
+   * reservation.
    */
   constructor(
     namespace: string,
@@ -103,6 +108,7 @@ export class LimitSet {
     own?: LimitSet,
     tagBy?: HomeBy,
     kept?: readonly HomeBy[],
+    blockable?: readonly HomeBy[],
   ) {
     this.#clock = clock;
     this.#limiterCounts = counts;
@@ -117,7 +123,7 @@ export class LimitSet {
       checkPlanBy(this.limits, tag);
     }
     this.space = tag === undefined ? undefined : { namespace, tag };
-    const ownHomes = own === undefined ? homesOf(this.limits) : own.#blockable;
+    const ownHomes = blockable ?? (own === undefined ? homesOf(this.limits) : own.#blockable);
     this.#blockable = kept === undefined ? ownHomes : ownHomes.filter((by) => isOneOf(kept, by));
     this.homes = distinct([
       ...homesOf(this.limits),
@@ -146,6 +152,19 @@ export class LimitSet {
     this.isPlanWithoutLimit = this.limits.length === 0;
     this.keyPrefix = own?.keyPrefix ?? keyPrefixOf(namespace, this.limits);
     this.#blocks = blocks;
+  }
+
+  /** The limits that a reservation's record tells, and its homes; undefined for a whole identity. */
+  static told(
+    namespace: string,
+    limits: readonly AnyLimit[],
+    homes: readonly HomeBy[] | undefined,
+    blocks: boolean,
+    counts: LimiterCounts,
+    clock: Clock,
+  ): LimitSet {
+    const [own, tagBy, kept] = [undefined, undefined, undefined];
+    return new LimitSet(namespace, limits, blocks, counts, clock, own, tagBy, kept, homes ?? []);
   }
 
   /** The limit with the state of this one. */
@@ -278,20 +297,8 @@ export class LimitSet {
       return readSettled(reply, at);
     }
     const settled = readSettledByLimit(reply, at, this.limits.length);
-    if (settled === undefined) {
-      return undefined;
-    }
-    const charged: Record<string, number> = Object.create(null);
-    const uncharged: Record<string, number> = Object.create(null);
-    for (const [i, limit] of this.limits.entries()) {
-      // The call's result is that of its enforced limits.
-      const unit = unitOf(limit);
-      if (!limit.shadow || this.limits.every((each) => each.shadow || unitOf(each) !== unit)) {
-        charged[unit] = Math.min(charged[unit] ?? Infinity, settled[i]!.charged);
-        uncharged[unit] = Math.max(uncharged[unit] ?? 0, settled[i]!.uncharged);
-      }
-    }
-    return { charged: { ...charged }, uncharged: { ...uncharged } };
+    const counted = this.limits.map((limit) => ({ unit: unitOf(limit), shadow: limit.shadow }));
+    return settled === undefined ? undefined : settledByUnit(counted, settled);
   }
 
   /** Whether a call passes without the store: it asks no limit, and there is no block to ask for. */
@@ -380,12 +387,18 @@ export class LimitSet {
     }
     const cost =
       verb === 'penalize' || verb === 'credit' ? costOfOne(costOf(asked)) : costOf(asked);
+    const told = verb === 'reserve' || verb === 'settle' ? this.#tell(verb) : undefined;
     if (!this.hasUnits || (!ofReservation && new Set(asks).size <= 1)) {
       const units = asks[0] ?? (typeof asked === 'number' ? asked : 0);
-      return makeShape(verb, units, [...rules, ...blockRules], cost);
+      return makeShape(verb, units, [...rules, ...blockRules], cost, told);
     }
     const priced = rules.map((rule, i) => ({ ...rule, units: asks[i]! }));
-    return makeShape(verb, 0, [...priced, ...blockRules], cost);
+    return makeShape(verb, 0, [...priced, ...blockRules], cost, told);
+  }
+
+  #tell(verb: 'reserve' | 'settle'): string {
+    this.#told ??= tellLimits(this.limits, this.hasUnits, this.homes);
+    return verb === 'reserve' ? this.#told : unitsTold(this.#told);
   }
 
   #homeAt(by: HomeBy | undefined): number {

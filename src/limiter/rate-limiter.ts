@@ -33,7 +33,7 @@ import { readLimiterOptions } from './limiter-options.ts';
 import type { RateLimiterOptions, Settings } from './limiter-options.ts';
 import { RateLimitExceeded } from './rate-limit-exceeded.ts';
 import type { RefusedDecision } from './rate-limit-exceeded.ts';
-import type { Reservation } from './reservation.ts';
+import type { Reservation, ReservationHandle } from './reservation.ts';
 import { warnOfSharedKeys } from './shared-keys-warning.ts';
 import { WaitQueue } from './wait-queue.ts';
 import type { AnsweredTurn, MakeCall } from './wait-queue.ts';
@@ -265,8 +265,28 @@ export class RateLimiter<By extends string = never, Unit extends string = never>
     options: ReserveOptions<By, Unit>,
   ): Promise<Reservation<Unit>> {
     const decided = (decision: Decision): void => this.#hooks.decided(identity, decision);
-    const reserving = this.#decider.reserve(identity, options, decided);
-    return this.#hooks.after(identity, reserving) as Promise<unknown> as Promise<Reservation<Unit>>;
+    const reserving: Promise<unknown> = this.#decider.reserve(identity, options, decided);
+    return reserving as Promise<Reservation<Unit>>;
+  }
+
+  /**
+   * Goes on with a reservation that another process made: an API reserves and puts `reservation.token` into a queue, a
+   * worker settles. Sends nothing: the first call of the handle reads the reservation's record. Needs neither the
+   * identity nor the same limits, but the same store, `namespace` and `hashSecret`. A reservation is settled once, however
+   * many processes resume it: each `settle` and `cancel` is answered the first one's result until the reservation's `ttl`.
+   *
+   * Each `add` counts in `stats()`, and calls neither `onAllow` nor `onBlock`, for want of an identity. An expired
+   * reservation settles as `{ charged: 0, uncharged, expired: true }`; so does one that was made without the store, until
+   * its own process settles it.
+   *
+   * @throws `ERR_INVALID_OPTION` for a value that is no token; `ERR_UNKNOWN_TOKEN` for one of another namespace or
+   * `hashSecret`, or that was changed; `ERR_LIMITER_CLOSED`.
+   * @example
+   * const { expired } = await limiter.resume(job.data.token).settle(usage.total_tokens);
+   */
+  resume(token: string): ReservationHandle<Unit> {
+    const handle: unknown = this.#decider.resume(token);
+    return handle as ReservationHandle<Unit>;
   }
 
   /**

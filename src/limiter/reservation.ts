@@ -3,23 +3,13 @@ import { settleDetails } from '../script/call-shape.ts';
 import type { Clock } from '../base/clock.ts';
 import { MAX_UNITS } from '../algorithms/limit.ts';
 import type { Cost, Decision, DegradedDecision, GivenCost } from '../base/decision.ts';
-import { NamedCost, costOf } from './cost.ts';
+import { costOf } from './cost.ts';
 import type { Asked } from './cost.ts';
 import type { StoreError } from '../base/errors.ts';
 import type { LimitSet } from './limit-set.ts';
 import { makeDegradedDecision, makeUnlimitedDecision } from './make-decision.ts';
-
-/** The result of settling a reservation: units, by name where limits have units. */
-export interface Settlement<Unit extends string = never> {
-  /** Units charged in the end: the actual cost less `uncharged`; what was reserved if the reservation had expired. */
-  readonly charged: Cost<Unit>;
-  /**
-   * Units of the actual cost that were not charged: they did not fit even into debt, or the reservation had expired.
-   */
-  readonly uncharged: Cost<Unit>;
-  /** Whether the reservation had expired before it was settled. Its estimate stays charged, and nothing is refunded. */
-  readonly expired: boolean;
-}
+import { expired, merge, nothingOf, sum } from './settlement.ts';
+import type { Settlement } from './settlement.ts';
 
 /** The answer to `add` where no reservation is held: it was refused, has expired, or was settled. Nothing was charged. */
 export interface NotHeldDecision<Unit extends string = string> {
@@ -37,6 +27,14 @@ export interface NotHeldDecision<Unit extends string = string> {
 /** The methods of a reservation. After a refusal they do nothing, and charge nothing. */
 export interface ReservationHandle<Unit extends string = never> {
   /**
+   * The text by which another process goes on with the reservation: `limiter.resume(token)`. It is a secret: its holder
+   * may settle the reservation. It tells no identity and no amount. It is not enumerable, so that it gets into no log.
+   *
+   * @example
+   * await queue.add('answer', { prompt, token: reservation.token });
+   */
+  readonly token: string;
+  /**
    * Charges more to the reservation, as `allow` charges a cost: for a stream that goes on. A refusal charges nothing: stop
    * the work, and settle. A cost by name charges only the units that it names, and no call. Calls of one reservation
    * are sent one after another. Each calls `onAllow` or `onBlock`, but for an answer that no reservation is held. Under `failStrategy: 'open'`, if the reservation itself was made without the store,
@@ -52,8 +50,8 @@ export interface ReservationHandle<Unit extends string = never> {
    * Replaces what was reserved by the actual cost, a whole number of units from 0 to 1,000,000,000. Refunds an excess,
    * except into windows that have passed; charges a shortfall, into debt up to each limit's `maxDebt`. A cost by name
    * replaces what it names; units that it leaves out stay as reserved. Only the first
-   * call counts, and later ones get the same result. May be called again after a rejection: it takes effect once, and
-   * its result is kept for ten times `timeoutMs`.
+   * call counts, and later ones get the same result, in other processes too. May be called again after a rejection: it
+   * takes effect once, and its result is kept until the reservation's `ttl`, but at least for ten times `timeoutMs`.
    *
    * @throws (rejects) `ERR_INVALID_COST`; `ERR_LIMITER_CLOSED`; a `StoreError` if the store gives no answer, under
    * any failure strategy.
@@ -80,7 +78,7 @@ export interface ReservationHandle<Unit extends string = never> {
  */
 export type Reservation<Unit extends string = never> = Decision<Unit> & ReservationHandle<Unit>;
 
-/** Keeps a settlement's result for this many times `timeoutMs`, so that a lost answer can be fetched again. */
+/** Keeps a settlement's result for this many times `timeoutMs` at least, so that a lost answer can be fetched again. */
 const KEPT_DEADLINES = 10;
 
 /** The parts of a limiter that a pending reservation needs. */
@@ -96,8 +94,8 @@ export interface Settler {
   decided(decision: Decision): void;
   /** Counts a decision that an `add` makes without the store: because of this error, or under no limit. */
   countAlone(error: StoreError | undefined): void;
-  /** Sends the `number`-th `add` for the record; its answer is undefined if the record was not held. */
-  add(record: string, cost: Asked, number: number): Promise<Decision | undefined>;
+  /** Sends the `add` of this name for the record; its answer is undefined if the record was not held. */
+  add(record: string, cost: Asked, name: string): Promise<Decision | undefined>;
   /** Sends `settle` for the record with these details, and resolves with the result of `read`. */
   send<T>(
     record: string,
@@ -106,37 +104,50 @@ export interface Settler {
   ): Promise<T>;
 }
 
-/** One reservation, from before it is sent until it is settled. */
+/** The suffix of a new reservation's record, after the key of its first home. */
+export function nameRecord(): string {
+  return `#r:${randomBytes(16).toString('hex')}`;
+}
+
+/** One reservation, from before it is sent, or since it was resumed, until it is settled. */
 export class PendingReservation {
-  /** The suffix of its record's key, after the identity's key. */
-  readonly record: string = `#r:${randomBytes(16).toString('hex')}`;
+  readonly #record: string;
   readonly #settler: Settler;
-  /** The estimate, and what `add` charged beside it. */
-  #reserved: Asked;
+  /** The estimate, and what `add` charged beside it; undefined if it was resumed, since another process made it. */
+  #reserved: Asked | undefined;
+  /** Before the number of each `add`: tells this handle from others of the same reservation. */
+  readonly #handle: string;
   #adds = 0;
   /** Ends when the last `add` is answered: the store tells a resent one by its number. */
   #adding: Promise<unknown> = Promise.resolve();
   /** Whether the caller was told to go ahead; and the decision, if that was without the store. */
-  #granted = false;
+  #granted: boolean;
   #degraded: DegradedDecision | undefined;
   #settlement: Promise<Settlement<string>> | undefined;
   #firstTriedAtMs: number | undefined;
 
-  constructor(cost: Asked, settler: Settler) {
+  /** `cost`: the estimate; undefined to resume a reservation that is held. */
+  constructor(record: string, cost: Asked | undefined, settler: Settler) {
+    this.#record = record;
     this.#reserved = cost;
     this.#settler = settler;
+    this.#granted = cost === undefined;
+    this.#handle = cost === undefined ? `${randomBytes(4).toString('hex')}:` : '';
   }
 
   /** Makes the answer to the caller. */
-  answer(decision: Decision): Reservation<string> {
+  answer(decision: Decision, token: () => string): Reservation<string> {
     this.#granted = decision.allowed;
     this.#degraded = decision.degraded ? decision : undefined;
-    return {
-      ...decision,
-      add: (cost) => this.#add(cost),
-      settle: (actual) => this.#settle(actual),
-      cancel: () => this.#settle(0),
-    };
+    return withToken<Reservation<string>>(
+      {
+        ...decision,
+        add: (cost) => this.add(cost),
+        settle: (actual) => this.settle(actual),
+        cancel: () => this.settle(0),
+      },
+      token,
+    );
   }
 
   /**
@@ -152,7 +163,7 @@ export class PendingReservation {
     }
   }
 
-  async #add(given: unknown): Promise<Decision | NotHeldDecision> {
+  async add(given: unknown): Promise<Decision | NotHeldDecision> {
     const { limits } = this.#settler;
     this.#settler.checkOpen();
     const cost = limits.ask('cost', given, { calls: 0 });
@@ -175,18 +186,23 @@ export class PendingReservation {
     }
     if (this.#degraded !== undefined) {
       this.#settler.countAlone(this.#degraded.error);
-      this.#reserved = sum(this.#reserved, cost);
+      this.#charge(cost);
       return makeDegradedDecision(true, this.#degraded.error, costOf(cost));
     }
     this.#adds += 1;
-    const decision = await this.#settler.add(this.record, cost, this.#adds);
+    const name = `${this.#handle}${this.#adds}`;
+    const decision = await this.#settler.add(this.#record, cost, name);
     if (decision?.allowed === true && !decision.degraded) {
-      this.#reserved = sum(this.#reserved, cost);
+      this.#charge(cost);
     }
     return decision ?? makeNotHeld(costOf(cost), 'store');
   }
 
-  async #settle(given: unknown): Promise<Settlement<string>> {
+  #charge(cost: Asked): void {
+    this.#reserved = this.#reserved === undefined ? undefined : sum(this.#reserved, cost);
+  }
+
+  async settle(given: unknown): Promise<Settlement<string>> {
     this.#settler.checkOpen();
     const actual = this.#settler.limits.ask('actual', given, {
       calls: 0,
@@ -225,11 +241,11 @@ export class PendingReservation {
     const unreserved = degraded && nowMs - this.#firstTriedAtMs < keptMs;
     const details = settleDetails(
       // What a record holds of units that are left out is known there; without a record, here.
-      limits.unitsOf(degraded ? merge(this.#reserved, actual) : actual),
+      limits.unitsOf(degraded ? merge(this.#reserved!, actual) : actual),
       degraded ? 2 * keptMs : keptMs,
       unreserved,
     );
-    return this.#settler.send(this.record, details, (reply, at) => {
+    return this.#settler.send(this.#record, details, (reply, at) => {
       const settled = limits.readSettled(reply, at);
       if (settled !== undefined) {
         return { ...settled, expired: false };
@@ -239,57 +255,14 @@ export class PendingReservation {
   }
 }
 
-function makeNotHeld(cost: Cost, source: NotHeldDecision['source']): NotHeldDecision {
+/** Adds a token that is made when it is read, and that neither JSON nor `console.log` shows. */
+export function withToken<T extends ReservationHandle<string>>(
+  handle: Omit<T, 'token'>,
+  token: () => string,
+): T {
+  return Object.defineProperty(handle, 'token', { get: token }) as T;
+}
+
+export function makeNotHeld(cost: Cost, source: NotHeldDecision['source']): NotHeldDecision {
   return { allowed: false, degraded: false, reason: 'not_held', source, cost, limits: [] };
-}
-
-function namesOf(...costs: readonly Asked[]): readonly string[] {
-  return [
-    ...new Set(costs.flatMap((each) => (typeof each === 'number' ? [] : Object.keys(each.byName)))),
-  ];
-}
-
-function unitsIn(cost: Asked, unit: string): number {
-  return typeof cost === 'number' ? cost : (cost.of(unit) ?? 0);
-}
-
-function sum(one: Asked, other: Asked): Asked {
-  return typeof one === 'number' || typeof other === 'number'
-    ? (one as number) + (other as number)
-    : new NamedCost(
-        Object.fromEntries(
-          namesOf(one, other).map((unit) => [unit, unitsIn(one, unit) + unitsIn(other, unit)]),
-        ),
-      );
-}
-
-/** The actual units, and those reserved of the kinds that it leaves out. */
-function merge(reserved: Asked, actual: Asked): Asked {
-  return typeof reserved === 'number' || typeof actual === 'number'
-    ? actual
-    : new NamedCost({ ...reserved.byName, ...actual.byName });
-}
-
-function nothingOf(cost: Asked): Cost {
-  return typeof cost === 'number' ? 0 : Object.fromEntries(namesOf(cost).map((unit) => [unit, 0]));
-}
-
-/** What stays charged of a reservation that has expired, undefined if it was never charged, and what is not charged. */
-function expired(
-  reserved: Asked | undefined,
-  actual: Asked,
-): Pick<Settlement<string>, 'charged' | 'uncharged'> {
-  if (typeof actual === 'number') {
-    const charged = (reserved as number | undefined) ?? 0;
-    return { charged, uncharged: Math.max(0, actual - charged) };
-  }
-  const names = reserved === undefined ? namesOf(actual) : namesOf(reserved, actual);
-  const chargedOf = (unit: string): number =>
-    reserved === undefined ? 0 : unitsIn(reserved, unit);
-  return {
-    charged: Object.fromEntries(names.map((unit) => [unit, chargedOf(unit)])),
-    uncharged: Object.fromEntries(
-      names.map((unit) => [unit, Math.max(0, (actual.of(unit) ?? 0) - chargedOf(unit))]),
-    ),
-  };
 }

@@ -3,7 +3,7 @@
   call-shape.ts.
 
   In:   ARGV  number of shapes; per shape a verb, its units (one number, or where they
-              differ one per limit, '-' for a limit that the call does not ask), number of details, number of keys, number of limits; per limit
+              differ one per limit, '-' for a limit that the call does not ask), number of details, number of keys, number of limits; for `reserve` and `settle` what the record then says of the limits; per limit
               1 if it is a shadow, else 0, the index of its key among the entry's, its id in the home, its algorithm and
               that algorithm's arguments; then the runs, which decide.lua reads.
         Or, where lone-path.lua or home-path.lua stopped early, their arguments
@@ -25,9 +25,9 @@ local makers = {
 local algorithms = {}
 
 -- How many integers a verb answers before its limits, and each limit answers if not its algorithm's usual number.
-local heads = { up_to = 1, renew = 1, release = 1, add = 1, settle = 2 }
+local heads = { up_to = 1, renew = 1, release = 1, add = 1, recall = 1, settle = 2 }
 local widths = { reset = 1, renew = 0, release = 0, settle = 0 }
-local recorded = { reserve = true, add = true, settle = true }
+local recorded = { reserve = true, add = true, recall = true, settle = true }
 
 local args, args_at, shapes = ARGV, 2, {}
 -- A path, which decides no cost of 0, stopped early: the same run, from the key at which it stopped.
@@ -63,6 +63,9 @@ for s = 1, tonumber(args[1]) do
     keys = recorded[verb] and keys + 1 or keys,
   }
   args_at = args_at + 5
+  if verb == 'reserve' or verb == 'settle' then
+    shape.told, args_at = args[args_at], args_at + 1
+  end
   local ids = {} -- by index of a key
   shape.width = shape.head
   for l = 1, limits do

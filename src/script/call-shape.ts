@@ -6,8 +6,8 @@ import type { Cost } from '../base/decision.ts';
 /**
  * `allow` charges a call that passes. `peek` charges nothing. `up_to` charges as many units as pass. `penalize` charges
  * even if the cost does not fit. `credit` gives units to an identity, and `refund` gives back those of a call. `acquire` is `allow` for a lease, which `renew` extends and
- * `release` ends. `reserve` charges an estimate and keeps a record of it; `add` charges more to it; `settle`
- * turns it into the actual cost, once. `reset` forgets all charges.
+ * `release` ends. `reserve` charges an estimate and keeps a record of it; `add` charges more to it; `recall` reads it;
+ * `settle` turns it into the actual cost, once. `reset` forgets all charges.
  */
 export type Verb =
   | 'allow'
@@ -22,6 +22,7 @@ export type Verb =
   | 'release'
   | 'reserve'
   | 'add'
+  | 'recall'
   | 'settle';
 
 /**
@@ -82,6 +83,8 @@ export interface Shape {
   readonly keyAt: readonly number[];
   /** By key: the ids of the rules whose states are in it, in order, if it is a home. */
   readonly ids: readonly (readonly string[])[];
+  /** For `reserve` and `settle`: what the record then says of the limits. */
+  readonly told: string;
   /** Arguments that call-shape.lua reads. */
   readonly args: readonly string[];
   /** The argument that lone-path.lua reads; undefined if the shape is not of a lone token bucket. */
@@ -90,8 +93,8 @@ export interface Shape {
   readonly homePath: boolean;
   /**
    * Number of integers in an answer before those of the limits: the units that `up_to` granted; whether the lease of
-   * `renew` or `release`, or the reservation of `add`, was held; the units that `settle` charged, and those it did not,
-   * once or per limit.
+   * `renew` or `release`, or the reservation of `add`, was held; whether `recall` found a record; the units that `settle`
+   * charged, and those it did not, once or per limit.
    */
   readonly head: number;
   /** Number of integers in an answer. */
@@ -119,6 +122,7 @@ const HEADS: Readonly<Partial<Record<Verb, number>>> = {
   renew: 1,
   release: 1,
   add: 1,
+  recall: 1,
   settle: 2,
 };
 /** Number of integers that each limit answers to a verb, if not its algorithm's usual width. */
@@ -144,6 +148,7 @@ export function makeShape(
   units: number,
   rules: readonly Rule[],
   cost: Cost = units,
+  told = '',
 ): Shape {
   const asks = rules.map((rule) => (rule.units === undefined ? units : rule.units));
   const differ = rules.some((rule) => rule.units !== undefined);
@@ -159,6 +164,7 @@ export function makeShape(
     verb,
     units,
     rules,
+    told,
     keys,
     isAtHome: keys.length === 1 && keys[0]!.home === 0 && keys[0]!.suffix === '',
     cost,
@@ -174,6 +180,7 @@ export function makeShape(
       String(verb === 'refund' ? rules.length : (DETAILS[verb] ?? 0)),
       String(keys.length),
       String(rules.length),
+      ...(verb === 'reserve' || verb === 'settle' ? [told] : []),
       ...rules.flatMap(({ limit, plan, id }, i) => [
         limit.shadow ? '1' : '0',
         String(keyAt[i]! + 1),
@@ -249,7 +256,7 @@ export function currentShape(shape: Shape, clock: Clock): Shape {
       ? rule
       : { ...rule, plan: rule.limit.plan(rule.plan.cost, nowMs) },
   );
-  return makeShape(shape.verb, shape.units, rules, shape.cost);
+  return makeShape(shape.verb, shape.units, rules, shape.cost, shape.told);
 }
 
 /** The clock's time in whole Unix milliseconds, clamped to times for which windows can be planned. */
@@ -284,12 +291,12 @@ export interface Entry {
   /** The keys of all of its homes, if its limits count by different parts of the identity. */
   readonly homes?: readonly string[] | undefined;
   readonly shape: Shape;
-  /** For `reserve`, `add` and `settle`: what follows the first home's key in the key of the reservation record. */
+  /** For `reserve`, `add`, `recall` and `settle`: what follows the first home's key in the key of the reservation record. */
   readonly record?: string | undefined;
   /**
    * What the verb needs for this entry alone. For `refund` a mark per limit, '-' for no charge; for `acquire`, `renew`
    * and `release` the lease; for `reserve` and `settle` see `reserveDetails` and `settleDetails`; for `add`
-   * its number among those of its reservation, from 1.
+   * its number among those of its handle, from 1, behind the handle and a colon if that was resumed.
    */
   readonly details?: readonly string[] | undefined;
   /**
@@ -305,7 +312,7 @@ export function reserveDetails(ttlMs: number): readonly string[] {
 }
 
 /**
- * The details of `settle`: the actual units, one number or one per limit, null for what it was reserved; and the milliseconds for which the result is kept. `unreserved` charges all
+ * The details of `settle`: the actual units, one number or one per limit, null for what it was reserved; and the milliseconds for which the result is kept, if the reservation ends sooner. `unreserved` charges all
  * units if there is no record; else a missing record means that the reservation has expired.
  */
 export function settleDetails(

@@ -2,8 +2,8 @@
   The driver: decides entries in order, each under one or several limits, all or nothing. Loads the state of every
   limit and changes it; write.lua writes. Twin of decide.ts.
 
-  In:   KEYS  the keys of every entry, in the order of the entries; a key may occur again. For `reserve`, `add` and
-              `settle` the key of the reservation record follows those of the limits
+  In:   KEYS  the keys of every entry, in the order of the entries; a key may occur again. For `reserve`, `add`,
+              `recall` and `settle` the key of the reservation record follows those of the limits
         ARGV  after the shapes runs until the end: index of a shape, number of key groups, entries per group; then for
               each entry its details, which verbs.lua reads
   Uses: now, UNREADABLE, MAX_STATES, CROWDED, read_home, note_change, drop_state, remembers_resets, values, out, key, out_at, make_reservation_record, shapes,
@@ -16,7 +16,8 @@
         homes, alone, erased, first_change   by slot: the home; the state that has a key of its own; whether `reset`
                   erased that; the index in `out` of the entry that first changed the slot
         fail      puts a message in all indexes of an entry
-        asides    the index in `out` of a limit's first integer, then the mark that its integers do not tell; and so on
+        asides    the index in `out` of a limit's first integer, then the mark that its integers do not tell; or the
+                  index of what `recall` answers, then what the record says; and so on
 ]]
 -- A slot is the index in KEYS at which a key first occurs.
 local homes = {}
@@ -98,7 +99,7 @@ end
 -- For `add` and `settle`, reads the receipts of the record's charges; false if one is unreadable.
 local function is_readable(entry)
   local reserved, shape = entry.record, entry.shape
-  if shape.verb == 'reserve' or reserved.ends <= now then
+  if shape.verb == 'reserve' or shape.verb == 'recall' or reserved.ends <= now then
     return true
   end
   if reserved.settled then
@@ -159,8 +160,14 @@ local function decide(entry)
     end
   end
   verbs[shape.verb](entry)
-  if shape.recorded and entry.record.changed then
-    changed(entry.record_slot)
+  if shape.recorded then
+    if entry.record.changed then
+      changed(entry.record_slot)
+    end
+    if entry.told then
+      asides[#asides + 1] = out_at - 1
+      asides[#asides + 1] = entry.told
+    end
   end
   local p = out_at + shape.head
   for l = 1, #shape do

@@ -3,7 +3,7 @@ import { ttlOf } from '../algorithms/ttl.ts';
 import { keysOf } from './call-shape.ts';
 import type { Entry, Shape } from './call-shape.ts';
 import { Home, UNREADABLE } from './home.ts';
-import { parsePieces, recordTwin } from './reservation-record.ts';
+import { parsePieces, recordTwin, tellOf } from './reservation-record.ts';
 import type { Piece, RecordState } from './reservation-record.ts';
 import { VERBS } from './verbs.ts';
 
@@ -25,7 +25,8 @@ interface Alone {
  * The driver: decides entries in order, each under one or several limits, all or nothing. Reads the value of every key,
  * decides, then writes each changed value once. Twin of decide.lua and write.lua, with the same answer: `now`, then the
  * integers of every entry; a failed entry has its message in each of its indexes. Then, for each limit whose integers do
- * not tell the mark of its charge, the index of the first of them and the mark.
+ * not tell the mark of its charge, the index of the first of them and the mark; and for each record that `recall` found
+ * the index of its integer and what the record says.
  */
 export function decide(entries: readonly Entry[], now: number, table: Table): (number | string)[] {
   return (
@@ -174,6 +175,14 @@ function decideAll(entries: readonly Entry[], now: number, table: Table): (numbe
       out.push(...Array<string>(shape.width).fill(failure));
       continue;
     }
+    if (shape.verb === 'recall') {
+      const told = tellOf(record!, now);
+      if (told !== undefined) {
+        asides.push(out.length, told);
+      }
+      out.push(told === undefined ? 0 : 1);
+      continue;
+    }
     const judged = shape.rules.map(({ limit, plan }, i) => ({
       limit,
       plan,
@@ -183,7 +192,9 @@ function decideAll(entries: readonly Entry[], now: number, table: Table): (numbe
       passes: false,
       charged: false,
     }));
-    out.push(...VERBS[shape.verb](judged, shape.units, now, entry.details ?? [], record!));
+    out.push(
+      ...VERBS[shape.verb](judged, shape.units, now, entry.details ?? [], record!, shape.told),
+    );
     if (record?.changed === true) {
       changed.add(keys.at(-1)!);
     }

@@ -1,8 +1,8 @@
 import type { Verdict } from '../algorithms/limit.ts';
 import type { Shape } from './call-shape.ts';
 
-/** A mark beside the integers; unlike it, the message of a failed entry begins with a letter. */
-const MARK = /^\d+:[\d:,]*$/;
+/** A text beside the integers; unlike it, the message of a failed entry begins with a letter. */
+const ASIDE = /^\d+:/;
 
 /**
  * The units that an answer to `up_to` granted, capped at the units asked for, so that a wrong reply grants no more; 0 for
@@ -40,6 +40,11 @@ export function readSettledByLimit(
     : Array.from({ length: limits }, (_, i) => readSettled(reply, at + 2 * i)!);
 }
 
+/** What the record says that `recall` found; undefined if it found none. */
+export function readRecalled(reply: readonly number[], at: number): string | undefined {
+  return readHeld(reply, at) ? asideAt(reply, at) : undefined;
+}
+
 /** Reads the verdict of each limit of the shape. `at` is the answer's first index in the reply. */
 export function readVerdicts(
   shape: Shape,
@@ -74,15 +79,15 @@ export function readMarks(shape: Shape, reply: readonly number[], at: number): r
   });
 }
 
-/** The mark that follows the integers of a reply for the limit whose integers begin at `at`. */
+/** The text that follows the integers of a reply for the limit, or the record, whose integers begin at `at`. */
 function asideAt(reply: readonly unknown[], at: number): string | undefined {
   for (let i = reply.length - 1; i > at; i -= 2) {
-    const mark = reply[i];
-    if (typeof mark !== 'string' || !MARK.test(mark)) {
+    const text = reply[i];
+    if (typeof text !== 'string' || !ASIDE.test(text)) {
       return undefined;
     }
     if (Number(reply[i - 1]) === at) {
-      return mark;
+      return text;
     }
   }
   return undefined;

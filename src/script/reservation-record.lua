@@ -4,9 +4,10 @@
 
   In:   value 'held;ends;units;receipt;…' with a receipt per limit, '-' for a limit that was not charged;
         or 'settled;ends;charged;uncharged'; or none. Numbers that differ between limits are separated by commas, the
-        charges of one limit by '|'. After `add`, 'ends+adds' tells which was the last. `ends` is the instant in whole
-        microseconds from which on the record no longer counts
-  Uses: FIRST_INEXACT
+        charges of one limit by '|'. After `add`, 'ends+number' tells which was the last, and
+        'ends+number+handle:number' the last of each handle that was resumed. `ends` is the instant in whole microseconds
+        from which on the record no longer counts. What the last verb told of the limits follows behind a line feed
+  Uses: FIRST_INEXACT, now
   Out:  nothing: the driver answers from it
 ]]
 local reservation_record = {}
@@ -15,6 +16,7 @@ local UNCHARGED = '0' -- the receipt of a limit that let an estimate of 0 pass
 local NOT_CHARGED = '-' -- that of a limit that refused the estimate
 local LOST = 'x' -- that of units that can no longer be given back
 local MAX_PIECES = 32
+local MAX_HANDLES = 8 -- most handles whose last `add` a record knows
 
 local function split(text, separator)
   local parts = {}
@@ -56,28 +58,53 @@ local function read_pieces(units, receipts)
   return of_limits
 end
 
+-- The handle of an `add`, with its colon, and its number: '' and 3 of '3'; nil if it is neither '3' nor '0a1b2c3d:3'.
+local function read_add(add)
+  local handle, number = string.match(add, '^(' .. string.rep('[%da-f]', 8) .. ':)(%d+)$')
+  if not handle then
+    handle, number = '', string.match(add, '^%d+$')
+  end
+  return number and handle, tonumber(number)
+end
+
+-- Splits what follows `ends`; nil if an `add` is unreadable.
+local function read_adds(text)
+  local adds = {}
+  if text ~= '' and string.sub(text, 1, 1) ~= '+' then
+    return nil
+  end
+  for add in string.gmatch(text, '%+([^+]*)') do
+    local handle, number = read_add(add)
+    if not handle or number >= FIRST_INEXACT then
+      return nil
+    end
+    adds[#adds + 1] = add
+  end
+  return adds
+end
+
 function reservation_record.load(value)
   local state = {
     ends = 0,
     settled = false,
-    adds = 0,
+    adds = {},
     pieces = {},
     charged = {},
     uncharged = {},
+    told = '',
     changed = false,
     algorithm = reservation_record,
   }
   if not value then
     return state
   end
-  local ends, units, rest = string.match(value, '^held;([%d+]+);([%d,|]+);(.+)$')
+  local ends, adds, units, rest, told = string.match(value, '^held;(%d+)([%da-f+:]*);([%d,|]+);([^\n]+)(.*)$')
   if ends then
-    local last, adds = string.match(ends, '^(%d+)%+(%d+)$')
-    ends, state.adds = last or ends, tonumber(adds) or 0
-    state.pieces = string.find(ends, '^%d+$') and read_pieces(units, rest)
+    state.adds = read_adds(adds)
+    state.pieces = read_pieces(units, rest)
   else
-    ends, units, rest = string.match(value, '^settled;(%d+);([%d,]+);([%d,]+)$')
-    if not ends then
+    ends, units, rest, told = string.match(value, '^settled;(%d+);([%d,]+);([%d,]+)(.*)$')
+    if not ends or told ~= '' and string.sub(told, 1, 1) ~= '\n' then
       return nil
     end
     state.settled, state.charged, state.uncharged = true, numbers(units, ','), numbers(rest, ',')
@@ -85,8 +112,8 @@ function reservation_record.load(value)
       return nil
     end
   end
-  state.ends = tonumber(ends)
-  if not state.pieces or math.max(state.ends, state.adds) >= FIRST_INEXACT then
+  state.ends, state.told = tonumber(ends), string.sub(told, 2)
+  if not state.pieces or not state.adds or state.ends >= FIRST_INEXACT then
     return nil
   end
   return state
@@ -114,12 +141,56 @@ local function write_pieces(pieces)
 end
 
 function reservation_record.encode(state)
+  local told, text = state.told == '' and '' or '\n' .. state.told, nil
   if state.settled then
-    return string.format('settled;%d;%s;%s', state.ends, write_numbers(state.charged), write_numbers(state.uncharged)),
-      state.ends
+    text = string.format('settled;%d;%s;%s', state.ends, write_numbers(state.charged), write_numbers(state.uncharged))
+  else
+    text = string.format('held;%d', state.ends)
+    for a = 1, #state.adds do
+      text = text .. '+' .. state.adds[a]
+    end
+    text = text .. ';' .. write_pieces(state.pieces)
   end
-  local ends = string.format(state.adds > 0 and '%d+%d' or '%d', state.ends, state.adds)
-  return 'held;' .. ends .. ';' .. write_pieces(state.pieces), state.ends
+  return text .. told, state.ends
+end
+
+-- What a process that resumes the reservation is told; nil if there is no record.
+function reservation_record.tell(state)
+  if state.ends <= now then
+    return nil
+  end
+  return state.settled
+      and '2:' .. write_numbers(state.charged) .. ';' .. write_numbers(state.uncharged) .. '\n' .. state.told
+    or '1:' .. state.told
+end
+
+-- Whether the record has this `add` already.
+function reservation_record.is_added(adds, add)
+  local handle, number = read_add(add)
+  for a = 1, #adds do
+    local of, last = read_add(adds[a])
+    if of == handle then
+      return last >= number
+    end
+  end
+  return false
+end
+
+-- The last `add` of each handle after this one. Of those that were resumed, the one that added least recently is forgotten.
+function reservation_record.with_add(adds, add)
+  local others, oldest, handle = {}, nil, read_add(add)
+  for a = 1, #adds do
+    local of = read_add(adds[a])
+    if of ~= handle then
+      others[#others + 1] = adds[a]
+      oldest = oldest or of ~= '' and #others
+    end
+  end
+  if #others >= MAX_HANDLES then
+    table.remove(others, oldest or 1)
+  end
+  others[#others + 1] = add
+  return others
 end
 
 -- Whether the limit was charged for the reservation: an enforced one always was.

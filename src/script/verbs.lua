@@ -6,15 +6,18 @@
           refund                  a mark per limit, '-' to leave the limit out
           acquire, renew, release the lease
           reserve                 the milliseconds until the reservation expires
-          add                     its number among those of the reservation, from 1
-          settle                  the actual units, one number or one per limit, '-' for what it was reserved; the milliseconds for which the result is kept; 1 to charge units
-                                  that were never reserved, else 0
+          add                     its number among those of its handle, from 1; behind the handle and a colon if that
+                                  was resumed
+          settle                  the actual units, one number or one per limit, '-' for what it was reserved; the
+                                  milliseconds for which the result is kept at least; 1 to charge units that were never
+                                  reserved, else 0
   Uses: out, out_at, args, now
   Out:  verbs   change the entry's states, and set its `verdicts` and whether it was `charged`
         out     what the verb answers before its limits:
           up_to           the units granted
           renew, release  1 if the lease was held, else 0
           add             1 if the reservation was held, else 0
+          recall          1 if there is a record, else 0; the entry's `told` is what it says
           settle          the units charged, or -1 if the record is gone; then the units that did not fit: of the
                           call, or of each limit in turn if their units differ
 ]]
@@ -214,7 +217,7 @@ function verbs.reserve(entry)
       reserved.pieces[l] = reserved.algorithm.first(entry[l], entry.shape[l], entry.verdicts[l])
     end
     reserved.ends = now + tonumber(args[entry.details]) * 1000
-    reserved.settled, reserved.adds, reserved.changed = false, 0, true
+    reserved.settled, reserved.adds, reserved.told, reserved.changed = false, {}, entry.shape.told, true
   end
   refuse(entry)
 end
@@ -244,12 +247,12 @@ end
 
 function verbs.add(entry)
   local reserved = entry.record
-  local passes, number = judge(entry), tonumber(args[entry.details])
+  local passes, add = judge(entry), args[entry.details]
   if reserved.ends <= now or reserved.settled then
     out[out_at] = 0
     return
   end
-  if reserved.adds >= number then
+  if reserved.algorithm.is_added(reserved.adds, add) then
     -- A resent call, whose first answer was lost.
     pass_again(entry)
   elseif passes then
@@ -262,7 +265,7 @@ function verbs.add(entry)
       end
       all[l] = pieces
     end
-    reserved.pieces, reserved.adds, reserved.changed = all, number, true
+    reserved.pieces, reserved.adds, reserved.changed = all, record.with_add(reserved.adds, add), true
   end
   refuse(entry)
   out[out_at] = 1
@@ -272,6 +275,11 @@ local function answer_settled(charged, uncharged)
   for i = 1, #charged do
     out[out_at + 2 * i - 2], out[out_at + 2 * i - 1] = charged[i], uncharged[i]
   end
+end
+
+function verbs.recall(entry)
+  entry.told = entry.record.algorithm.tell(entry.record)
+  out[out_at] = entry.told and 1 or 0
 end
 
 function verbs.settle(entry)
@@ -311,8 +319,8 @@ function verbs.settle(entry)
   if #actuals == 1 then
     charged, uncharged = { charged[1] + uncharged[1] - most }, { most }
   end
-  reserved.ends = now + tonumber(args[entry.details + 1]) * 1000
+  reserved.ends = math.max(reserved.ends, now + tonumber(args[entry.details + 1]) * 1000)
   reserved.settled, reserved.pieces, reserved.charged, reserved.uncharged = true, {}, charged, uncharged
-  reserved.changed = true
+  reserved.told, reserved.changed = entry.shape.told, true
   answer_settled(charged, uncharged)
 end

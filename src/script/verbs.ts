@@ -1,5 +1,13 @@
 import type { Limit, Plan, State } from '../algorithms/limit.ts';
-import { isCharged, NOT_CHARGED, UNCHARGED, unitsOf, withPiece } from './reservation-record.ts';
+import {
+  isAdded,
+  isCharged,
+  NOT_CHARGED,
+  UNCHARGED,
+  unitsOf,
+  withAdd,
+  withPiece,
+} from './reservation-record.ts';
 import type { Piece, RecordState } from './reservation-record.ts';
 import type { Verb } from './call-shape.ts';
 
@@ -96,13 +104,14 @@ function passAgain(held: readonly RuleState[], { pieces }: RecordState): void {
 /** Each verb changes the limits of one entry, and returns the integers that precede theirs in the answer. */
 export const VERBS: Readonly<
   Record<
-    Exclude<Verb, 'reset'>,
+    Exclude<Verb, 'reset' | 'recall'>,
     (
       held: readonly RuleState[],
       units: number,
       now: number,
       details: readonly string[],
       record: RecordState,
+      told: string,
     ) => readonly number[]
   >
 > = {
@@ -193,7 +202,7 @@ export const VERBS: Readonly<
     return [];
   },
 
-  reserve(held, _units, now, [ttlMs], record) {
+  reserve(held, _units, now, [ttlMs], record, told) {
     const passes = judge(held, now);
     if (record.ends > now) {
       // The client resent the call, or it arrives after its own settlement.
@@ -208,7 +217,8 @@ export const VERBS: Readonly<
       ]);
       record.ends = now + Number(ttlMs) * 1_000;
       record.settled = false;
-      record.adds = 0;
+      record.adds = [];
+      record.told = told;
       record.changed = true;
     }
     refuse(held, now);
@@ -233,12 +243,12 @@ export const VERBS: Readonly<
     return [isHeld ? 1 : 0];
   },
 
-  add(held, _units, now, [number], record) {
+  add(held, _units, now, [add], record) {
     const passes = judge(held, now);
     if (record.ends <= now || record.settled) {
       return [0];
     }
-    if (record.adds >= Number(number)) {
+    if (isAdded(record.adds, add!)) {
       // A resent call, whose first answer was lost.
       passAgain(held, record);
     } else if (passes) {
@@ -250,14 +260,14 @@ export const VERBS: Readonly<
         limit.twin.charge(state, plan, now);
         return withPiece(pieces, { units, receipt: limit.twin.receipt(state, plan) });
       });
-      record.adds = Number(number);
+      record.adds = withAdd(record.adds, add!);
       record.changed = true;
     }
     refuse(held, now);
     return [1];
   },
 
-  settle(held, _units, now, [actualUnits, keepMs, unreserved], record) {
+  settle(held, _units, now, [actualUnits, keepMs, unreserved], record, told) {
     const isHeld = record.ends > now;
     const actuals = actualUnits!.split(',');
     if (isHeld && record.settled) {
@@ -301,8 +311,9 @@ export const VERBS: Readonly<
       record.charged = charged;
       record.uncharged = missing;
     }
-    record.ends = now + Number(keepMs) * 1_000;
+    record.ends = Math.max(record.ends, now + Number(keepMs) * 1_000);
     record.settled = true;
+    record.told = told;
     record.pieces = [];
     record.changed = true;
     return interleave(record.charged, record.uncharged);

@@ -111,6 +111,7 @@ if any_failed then
         fail(entry, failures[slot])
         if record and first_change[record] and not failures[record] then
           redis.pcall('DEL', KEYS[record])
+          failures[record] = failures[slot] -- fails entries that only read the record, too
         end
       end
     end

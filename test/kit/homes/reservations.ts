@@ -1,4 +1,10 @@
-import type { Decision, Limit, RateLimiter, Reservation, Settlement } from '../../../src/index.ts';
+import type {
+  Decision,
+  Limit,
+  RateLimiter,
+  ReservationHandle,
+  Settlement,
+} from '../../../src/index.ts';
 import type { Entry } from '../../../src/script/call-shape.ts';
 import type { Call } from '../../../src/stores/store.ts';
 import { agree } from '../fakes/agreement.ts';
@@ -8,8 +14,8 @@ import { keyOf } from './words.ts';
 import type { Parts, Units } from './words.ts';
 
 /**
- * Reservations over several homes and units, whose answers are lost, whose calls are resent or never arrive, and whose
- * processes die between steps: compared after every step with a model that only adds and subtracts whole units.
+ * Reservations over several homes and units, whose answers are lost, whose calls are resent or never arrive, which
+ * processes with other limits resume, and whose processes die between steps: compared after every step with a model that only adds and subtracts whole units.
  */
 
 /** What the run has seen. */
@@ -31,6 +37,11 @@ export function noSeen() {
     died: 0,
     unreserved: 0,
     severalHomes: 0,
+    resumed: 0,
+    resumedSettled: 0,
+    resumedAdded: 0,
+    recalledSettled: 0,
+    recalledGone: 0,
   };
 }
 export type Seen = ReturnType<typeof noSeen>;
@@ -49,7 +60,7 @@ const YEAR_S = 366 * 86_400;
 const LETTERS = { tokenBucket: 't', fixedWindow: 'f', slidingWindow: 's' } as const;
 /** In the midst of windows of a year, so that none ends during a course. */
 const START = 56.5 * YEAR_S * 1_000_000;
-/** So long the result of a settlement is kept, ten default deadlines; twice as long if nothing was reserved. */
+/** So long the result of a settlement is kept at least, ten default deadlines; twice as long if nothing was reserved. */
 const KEPT_US = 10 * 250 * 1_000;
 
 type Fate = 'answered' | 'lost' | 'lost, and late' | 'resent' | 'never';
@@ -81,7 +92,9 @@ interface Open {
   readonly parts: Parts;
   readonly consulted: readonly Numbers[];
   readonly model: Modelled;
-  readonly handle: Reservation<string>;
+  readonly handle: ReservationHandle<string>;
+  /** Whether it is the handle of a process that resumed the reservation. */
+  readonly isResumed: boolean;
   /** Of a reservation that was made without the store: its units, and when it was first settled. */
   degraded: Record<string, number> | undefined;
   triedAt: number | undefined;
@@ -107,6 +120,8 @@ export class ReservationsTrace {
   readonly #numbers: readonly Numbers[];
   readonly #namespace: string;
   readonly #limiter: RateLimiter<string, string>;
+  /** Of a process that has other limits, and resumes. */
+  readonly #other: RateLimiter<string, string>;
   readonly #values = new Map<string, { value: unknown; endsAt: number }>();
   readonly #states = new Map<string, string>();
   readonly #used = new Map<string, number>();
@@ -143,7 +158,16 @@ export class ReservationsTrace {
     }));
     this.#hasUnits = this.#numbers.some(({ unit }) => unit !== undefined);
     this.#failStrategy = random.pick(['open', 'closed', 'throw']);
-    this.#limiter = this.#limiterOn(this.#store());
+    const store = this.#store();
+    this.#limiter = this.#limiterOn(store);
+    this.#other = new this.#engine.RateLimiter({
+      store,
+      namespace: this.#namespace,
+      rate: 1,
+      period: 1,
+      failStrategy: this.#failStrategy,
+      onError: () => {},
+    } as never) as never;
   }
 
   #limiterOn(store: object): RateLimiter<string, string> {
@@ -225,7 +249,7 @@ export class ReservationsTrace {
     });
     agree(
       'failures',
-      reply.filter((each) => typeof each === 'string' && /[A-Z]/.test(each)),
+      reply.slice(0, 1 + shape.width).filter((each) => typeof each === 'string'),
       [],
     );
     return reply as number[];
@@ -237,11 +261,13 @@ export class ReservationsTrace {
     this.#seen.steps += 1;
     this.#now += random.pick([0, 1_000, 2_000_000, 20_000_000]);
     const kind = random.int(0, 99);
-    if (kind < 35 || (this.#open.length === 0 && kind < 80)) {
+    if (kind < 28 || (this.#open.length === 0 && kind < 80)) {
       await this.#reserve();
-    } else if (kind < 50) {
+    } else if (kind < 38) {
+      this.#resume(random.pick(this.#open));
+    } else if (kind < 53) {
       await this.#add(random.pick(this.#open));
-    } else if (kind < 75) {
+    } else if (kind < 77) {
       await this.#settle(random.pick(this.#open));
     } else if (kind < 80) {
       // Its process dies: nothing will ever settle it.
@@ -403,6 +429,7 @@ export class ReservationsTrace {
       consulted,
       model,
       handle: answer,
+      isResumed: false,
       degraded: answer.degraded ? { ...asked } : undefined,
       triedAt: undefined,
       tried: false,
@@ -438,6 +465,25 @@ export class ReservationsTrace {
     model.ends = at + ttlS * 1_000_000;
   }
 
+  /** Another process gets the token. */
+  #resume(open: Open): void {
+    this.#random.note('resume', {});
+    this.#seen.resumed += 1;
+    this.#open.push({
+      ...open,
+      handle: this.#other.resume(open.handle.token),
+      isResumed: true,
+      degraded: undefined,
+      triedAt: undefined,
+      tried: false,
+    });
+  }
+
+  /** What was sent beside the question of a resumed handle for the record. */
+  #changing(): readonly Executed[] {
+    return this.#executed.filter(({ verb }) => verb !== 'recall');
+  }
+
   async #add(open: Open): Promise<void> {
     const cost = this.#cost(open.consulted, 4, 0);
     if (cost === undefined) {
@@ -456,7 +502,15 @@ export class ReservationsTrace {
       return;
     }
     let passed: boolean | undefined;
-    for (const [i, { at }] of this.#executed.entries()) {
+    const changing = this.#changing();
+    if (changing.length === 0 && this.#executed.length > 0) {
+      if (!(answer instanceof Error) && answer.reason !== 'store_timeout') {
+        agree('an add without a record', answer.reason, 'not_held');
+        agree('held', model.ends > this.#now && model.settled === undefined, false);
+      }
+      return;
+    }
+    for (const [i, { at }] of changing.entries()) {
       if (i > 0) {
         continue; // resent: charged once
       }
@@ -481,6 +535,7 @@ export class ReservationsTrace {
     ) {
       agree('add passes', answer.allowed, passed);
       this.#seen.added += passed ? 1 : 0;
+      this.#seen.resumedAdded += passed && open.isResumed ? 1 : 0;
     }
   }
 
@@ -507,7 +562,13 @@ export class ReservationsTrace {
     const whole = isDegraded ? { ...open.degraded, ...actual } : actual;
     this.#seen.retried += isRetried ? 1 : 0;
     let result: Modelled['settled'];
-    for (const { at } of this.#executed) {
+    const changing = this.#changing();
+    if (changing.length === 0 && this.#executed.length > 0 && !(answer instanceof Error)) {
+      result = open.model.ends > this.#now ? open.model.settled : undefined;
+      agree('held', open.model.ends > this.#now && result === undefined, false);
+      this.#seen[result === undefined ? 'recalledGone' : 'recalledSettled'] += 1;
+    }
+    for (const { at } of changing) {
       result = this.#applySettle(
         open.model,
         whole,
@@ -522,6 +583,7 @@ export class ReservationsTrace {
     if (!(answer instanceof Error) && this.#executed.length > 0) {
       this.#checkSettlement(answer, result);
       this.#seen[result === undefined ? 'expired' : 'settled'] += 1;
+      this.#seen.resumedSettled += open.isResumed && changing.length > 0 ? 1 : 0;
       this.#seen.partly +=
         Object.keys(actual).length < new Set(open.consulted.map(unitOf)).size ? 1 : 0;
       if (random.chance(70)) {
@@ -571,18 +633,19 @@ export class ReservationsTrace {
         this.#take(state, wanted - missing - estimate);
       }
       this.#seen.uncharged += missing > 0 ? 1 : 0;
-      // The result is that of the enforced limits, where a unit has one.
+      // The result is that of the enforced limits, where a unit has one. Nothing is missing for want of shadows.
       if (
         !limit.shadow ||
         held.every((other) => other.limit.shadow || unitOf(other.limit) !== unit)
       ) {
-        charged[unit] = Math.min(charged[unit] ?? Infinity, wanted - missing);
-        uncharged[unit] = Math.max(uncharged[unit] ?? 0, missing);
+        const lacking = limit.shadow ? 0 : missing;
+        charged[unit] = Math.min(charged[unit] ?? Infinity, wanted - lacking);
+        uncharged[unit] = Math.max(uncharged[unit] ?? 0, lacking);
       }
     }
     model.settled = { charged, uncharged };
     model.held = held;
-    model.ends = at + (isDegraded ? 2 : 1) * KEPT_US;
+    model.ends = Math.max(model.ends, at + (isDegraded ? 2 : 1) * KEPT_US);
     return model.settled;
   }
 

@@ -112,6 +112,12 @@ function variantsOf(random: Random): readonly Limit[] {
   });
 }
 
+/** The name of an `add`: of the handle of `reserve`, or of one of more resumed ones than a record knows. */
+function addOf(random: Random): string {
+  const number = random.int(1, 60);
+  return random.chance(40) ? String(number) : `0000000${random.int(0, 9)}:${number}`;
+}
+
 interface Seen {
   steps: number;
   failed: number;
@@ -122,6 +128,7 @@ interface Seen {
   added: number;
   differ: number;
   expired: number;
+  recalled: number;
   underSeveral: number;
 }
 
@@ -145,6 +152,18 @@ const GARBAGE = [
   'held;9000000000000000;5;1000:1:7:0:1:0:0,1:2:0:0',
   'settled;9000000000000000;3;4',
   'settled;0;3;4',
+  'settled;9000000000000000;3;4\ncalls',
+  'settled;9000000000000000;3;4\n',
+  'settled;9000000000000000;3;4calls',
+  'held;9000000000000000;5;0;0;0;0;0\nunits\nhomes\nlimits',
+  'held;9000000000000000;5;0\n\n\n',
+  'held;9000000000000000+3+0a1b2c3d:2;5;0',
+  'held;9000000000000000+0a1b2c3d:2+3+0a1b2c3d:7;5;0',
+  'held;9000000000000000+0A1b2c3d:2;5;0',
+  'held;9000000000000000+0a1b2c3:2;5;0',
+  'held;9000000000000000+0a1b2c3d:;5;0',
+  'held;9000000000000000+0a1b2c3d:9007199254740992;5;0',
+  'held;9000000000000000a+3;5;0',
   '',
   '17',
 ];
@@ -172,6 +191,8 @@ async function runTrace(random: Random, id: number, seen: Seen): Promise<void> {
       ...Array<Verb>(4).fill('settle'),
       'add',
       'add',
+      'recall',
+      'recall',
       ...(['allow', 'allow', 'peek', 'up_to', 'penalize', 'reset'] as const),
     ]);
     const units = random.magnitude(1, random.pick([3, 100, 2_000]));
@@ -179,6 +200,9 @@ async function runTrace(random: Random, id: number, seen: Seen): Promise<void> {
     // Limits of different units: some of a call may ask for nothing, a reservation's not at all.
     const differ = random.chance(30) && verb !== 'up_to' && verb !== 'reset';
     const reserves = ['reserve', 'add', 'settle'].includes(verb);
+    if (verb === 'recall') {
+      return { key, shape: makeShape('recall', 0, []), record: random.pick(records) };
+    }
     const rules = rulesAt(decides ? units : 1).map((rule) => {
       if (!differ) {
         return rule;
@@ -195,13 +219,14 @@ async function runTrace(random: Random, id: number, seen: Seen): Promise<void> {
     if (decides && random.chance(20)) {
       rules.push({ limit: block, plan: block.plan(0, 0), suffix: '#block', id: '-' });
     }
-    const shape = makeShape(verb, differ ? 0 : units, rules);
+    const told = random.pick(['', 'calls,-tokens', '\n\n["token_bucket",{}]', 'a\nb\n']);
+    const shape = makeShape(verb, differ ? 0 : units, rules, undefined, told);
     if (verb === 'reserve') {
       const details = reserveDetails(random.magnitude(1, 10_000_000));
       return { key, shape, record: random.pick(records), details };
     }
     if (verb === 'add') {
-      return { key, shape, record: random.pick(records), details: [String(random.int(1, 60))] };
+      return { key, shape, record: random.pick(records), details: [addOf(random)] };
     }
     if (verb === 'settle') {
       const one = (): number =>
@@ -284,6 +309,8 @@ function count(entries: readonly Entry[], reply: readonly (number | string)[], s
         first === 1 && !reply.slice(at + 1, at + shape.width).some((value) => Number(value) < 0)
           ? 1
           : 0;
+    } else if (shape.verb === 'recall') {
+      seen.recalled += first === 1 ? 1 : 0;
     } else if (shape.verb === 'settle') {
       seen.differ += shape.head > 2 && Number(first) >= 0 ? 1 : 0;
       seen[first! < 0 ? 'expired' : 'settled'] += 1;
@@ -304,6 +331,7 @@ test(`TypeScript and Lua decide alike over ${STEPS} random steps in any batch, a
     added: 0,
     differ: 0,
     expired: 0,
+    recalled: 0,
     underSeveral: 0,
   };
   await check(
@@ -311,7 +339,14 @@ test(`TypeScript and Lua decide alike over ${STEPS} random steps in any batch, a
     (random, at) => runTrace(random, at, seen),
   );
   console.log(JSON.stringify(seen));
-  for (const what of ['reserved', 'refused', 'settled', 'uncharged', 'expired'] as const) {
+  for (const what of [
+    'reserved',
+    'refused',
+    'settled',
+    'uncharged',
+    'expired',
+    'recalled',
+  ] as const) {
     expect(seen[what]).toBeGreaterThan(STEPS / 100);
   }
   expect(seen.added).toBeGreaterThan(STEPS / 500);
