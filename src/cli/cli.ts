@@ -3,8 +3,9 @@ import type { Command } from './kit/command.ts';
 import { CommandError, EXIT } from './kit/io.ts';
 import type { Io } from './kit/io.ts';
 import { replay } from './replay/command.ts';
+import { suggest } from './suggest/command.ts';
 
-export const COMMANDS: readonly Command[] = [replay];
+export const COMMANDS: readonly Command[] = [suggest, replay];
 
 /** Runs a command line, and returns its exit code. Errors become one line on stderr. */
 export async function runCli(argv: readonly string[], io: Io): Promise<number> {

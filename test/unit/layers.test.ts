@@ -41,7 +41,8 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   'cli/limits': ['base', 'algorithms', 'cli/kit'],
   'cli/logs': ['base', 'algorithms', 'http/address', 'cli/kit'],
   'cli/replay': ['algorithms', 'script', 'stores', 'limiter', 'cli/kit', 'cli/limits', 'cli/logs'],
-  cli: ['cli/kit', 'cli/replay'],
+  'cli/suggest': ['base', 'algorithms', 'cli/kit', 'cli/logs'],
+  cli: ['cli/kit', 'cli/replay', 'cli/suggest'],
 };
 
 /** Pairs of folders: the first may import only types of the second, because its code never needs more. */

@@ -8,6 +8,14 @@ const MOST_CALLERS = 1_000_000;
 /** How a caller is shown. */
 export type NameCaller = (caller: string) => string;
 
+export const MAX_CALLERS_OPTION: OptionTable = {
+  'max-callers': {
+    type: 'string',
+    value: '<number>',
+    help: 'The most callers told apart, which bounds the memory (default 1000000)',
+  },
+};
+
 export const CALLER_OPTIONS: OptionTable = {
   show: { type: 'boolean', help: 'Print callers as they are, in place of their digests' },
   'hash-secret-env': {
@@ -15,11 +23,7 @@ export const CALLER_OPTIONS: OptionTable = {
     value: '<name>',
     help: 'The environment variable that holds the `hashSecret` of your limiter',
   },
-  'max-callers': {
-    type: 'string',
-    value: '<number>',
-    help: 'The most callers told apart, which bounds the memory (default 1000000)',
-  },
+  ...MAX_CALLERS_OPTION,
 };
 
 /** Characters of a digest: enough to tell callers apart, and to find the key of one in Redis. */
@@ -30,11 +34,15 @@ export function readCallerOptions(
   io: Io,
 ): { readonly mostCallers: number; readonly nameOf: NameCaller } {
   const secret = readSecret(given, io);
-  const mostCallers = given.integer('max-callers', MOST_CALLERS, 1, 10_000_000);
+  const mostCallers = readMostCallers(given);
   const nameOf: NameCaller = given.flag('show')
     ? (caller) => caller
     : (caller) => `${digestIdentity(caller, secret).slice(0, SHOWN)}…`;
   return { mostCallers, nameOf };
+}
+
+export function readMostCallers(given: Given): number {
+  return given.integer('max-callers', MOST_CALLERS, 1, 10_000_000);
 }
 
 /** The secret in the variable that `--hash-secret-env` names; a command line would show it to all processes. */

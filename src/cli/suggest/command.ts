@@ -1,0 +1,217 @@
+import { tokenBucket } from '../../algorithms/token-bucket.ts';
+import { durationToMs, msToDuration } from '../../base/duration.ts';
+import { RateLimiterError } from '../../base/errors.ts';
+import type { Command, Given } from '../kit/command.ts';
+import { count, instant, lengthOf, percent, readShare } from '../kit/figures.ts';
+import { CommandError, EXIT, UsageError } from '../kit/io.ts';
+import type { Io } from '../kit/io.ts';
+import type { Printer } from '../kit/printer.ts';
+import { table } from '../kit/table.ts';
+import { MAX_CALLERS_OPTION, readMostCallers } from '../logs/caller-options.ts';
+import { LOG_NOTES, LOG_OPTIONS, openLogs } from '../logs/log-options.ts';
+import { ArrivalCurve, burstFor, disturbedBy } from './arrival-curve.ts';
+
+const RATES = [1, 2, 5, 10, 20, 30, 60, 100, 200, 300, 600, 1_000, 2_000, 6_000];
+const SHARES = [0.05, 0.01, 0.001, 0];
+const SHARE = 0.001;
+const MOST_RATES = 14;
+const YEAR_MS = 366 * 86_400_000;
+
+export const suggest: Command = {
+  name: 'suggest',
+  summary: 'Find the rates and bursts that the callers of a log would not have noticed',
+  usage: '<log…> [options]',
+  options: {
+    disturb: {
+      type: 'string',
+      value: '<share>',
+      help: 'The share of callers that the suggested limit may refuse at least once (default 0.1%)',
+    },
+    period: { type: 'string', value: '<duration>', help: 'What the rates are per (default 1m)' },
+    rates: {
+      type: 'string',
+      value: '<numbers>',
+      help: `The rates to try, at most ${MOST_RATES} (default ${RATES.join(',')})`,
+    },
+    ...MAX_CALLERS_OPTION,
+    ...LOG_OPTIONS,
+  },
+  examples: [
+    ['suggest access.log', 'Which rate and burst would hardly any address have noticed?'],
+    ['suggest app.jsonl --field key=user.id --period 1h --rates 100,500,1000', 'By user, per hour'],
+    ['zcat access.log.*.gz | npx distributed-rate-limiter suggest -', 'From a pipe'],
+  ],
+  notes: LOG_NOTES,
+  run,
+};
+
+interface Row {
+  readonly rate: number;
+  /** For each share, the burst, and how many callers it disturbs; undefined if no limit takes it. */
+  readonly cells: readonly (Cell | undefined)[];
+}
+
+interface Cell {
+  readonly burst: number;
+  readonly disturbed: number;
+}
+
+async function run(given: Given, io: Io, printer: Printer): Promise<number> {
+  const periodMs = readPeriod(given.text('period') ?? '1m');
+  const rates = readRates(given.text('rates'));
+  const share = readDisturb(given.text('disturb'));
+  const mostCallers = readMostCallers(given);
+  const logs = await openLogs(given, io, printer);
+  const curve = new ArrivalCurve(rates, periodMs, mostCallers);
+  for await (const batch of logs.batches) {
+    curve.take(batch);
+  }
+  if (curve.requests === 0) {
+    throw new CommandError('the logs hold no request.');
+  }
+  if (curve.callers === 0) {
+    throw new CommandError('no caller of the logs is looked at. Raise --max-callers.');
+  }
+  if (curve.oneIn > 1) {
+    printer.warn(
+      `there are more than ${count(mostCallers)} callers: 1 in ${count(curve.oneIn)} is looked at, chosen by a hash of its name, with all of its requests. Raise --max-callers for all.`,
+    );
+  }
+  const period = msToDuration(periodMs);
+  const shares = [...new Set([...SHARES, share])].toSorted((a, b) => b - a);
+  const rows = rowsOf(curve, shares, periodMs);
+  const chosen = choose(rows, shares.indexOf(share));
+  if (printer.json) {
+    printer.printJson({
+      logs: logs.facts(),
+      requests: curve.requests,
+      callers: curve.callers,
+      oneCallerIn: curve.oneIn,
+      from: new Date(Math.floor(curve.firstAt / 1_000)).toISOString(),
+      to: new Date(Math.floor(curve.lastAt / 1_000)).toISOString(),
+      period,
+      rates: rows.map(({ rate, cells }) => ({
+        rate,
+        bursts: cells.map((cell, i) => ({ share: shares[i], ...cell })),
+      })),
+      suggestion: chosen === undefined ? null : { period, ...chosen },
+    });
+    return EXIT.ok;
+  }
+  printer.print(report(curve, rows, shares, period, chosen, given.words, printer));
+  return EXIT.ok;
+}
+
+function rowsOf(curve: ArrivalCurve, shares: readonly number[], periodMs: number): readonly Row[] {
+  return curve.bursts().map((bursts, i) => {
+    const rate = curve.rates[i]!;
+    return {
+      rate,
+      cells: shares.map((share) => {
+        // 0.1 % of 1,000 callers is one, whatever the doubles say.
+        const burst = burstFor(bursts, Math.floor(share * bursts.length + 1e-9));
+        return isTaken(rate, periodMs, burst)
+          ? { burst, disturbed: disturbedBy(bursts, burst) }
+          : undefined;
+      }),
+    };
+  });
+}
+
+function isTaken(rate: number, periodMs: number, burst: number): boolean {
+  try {
+    tokenBucket({ rate, period: msToDuration(periodMs) as `${number}ms`, burst });
+    return true;
+  } catch (error) {
+    if (error instanceof RateLimiterError) {
+      return false;
+    }
+    throw error;
+  }
+}
+
+/** The lowest rate whose burst comes back within a period; else the one with the least burst. */
+function choose(rows: readonly Row[], at: number): (Cell & { readonly rate: number }) | undefined {
+  const found = rows.flatMap(({ rate, cells }) => {
+    const cell = cells[at];
+    return cell === undefined ? [] : [{ rate, ...cell }];
+  });
+  return (
+    found.toSorted((a, b) => a.rate - b.rate).find(({ rate, burst }) => burst <= rate) ??
+    found.toSorted((a, b) => a.burst - b.burst)[0]
+  );
+}
+
+function report(
+  curve: ArrivalCurve,
+  rows: readonly Row[],
+  shares: readonly number[],
+  period: string,
+  chosen: (Cell & { readonly rate: number }) | undefined,
+  logs: readonly string[],
+  { paint }: Printer,
+): string {
+  const { requests, callers, firstAt, lastAt, oneIn } = curve;
+  const of = oneIn > 1 ? ` (1 in ${count(oneIn)} looked at)` : '';
+  const lines = [
+    `${count(requests)} requests of ${count(callers)} callers${of}, ${instant(firstAt)} to ${instant(lastAt)} (${lengthOf((lastAt - firstAt) / 1_000)})`,
+    '',
+    'The least burst with which each rate refuses no more than this share of the callers:',
+    table(
+      [
+        { title: 'rate', align: 'right' },
+        ...shares.map((share) => ({ title: `${share * 100} %`, align: 'right' as const })),
+      ],
+      rows.map(({ rate, cells }) => [
+        `${count(rate)}/${period}`,
+        ...cells.map((cell) => (cell === undefined ? '-' : count(cell.burst))),
+      ]),
+      paint,
+    ),
+    '',
+  ];
+  if (chosen === undefined) {
+    return [
+      ...lines,
+      'No rate of the table has a burst that a limit takes. Try greater --rates.',
+    ].join('\n');
+  }
+  const { rate, burst, disturbed } = chosen;
+  const files = logs.map((log) => (/^[\w./-]+$/.test(log) ? log : `'${log}'`)).join(' ');
+  return [
+    ...lines,
+    paint('bold', `tokenBucket({ rate: ${rate}, period: '${period}', burst: ${burst} })`),
+    `would have refused ${count(disturbed)} of ${count(callers)} callers (${percent(disturbed, callers)}) at least once.`,
+    '',
+    `See whom: npx distributed-rate-limiter replay ${files} --limit '${rate}/${period} burst ${burst}'`,
+  ].join('\n');
+}
+
+function readPeriod(text: string): number {
+  const ms = durationToMs(text);
+  if (ms === undefined || ms < 1 || ms > YEAR_MS) {
+    throw new UsageError(`--period must be a duration of at most a year, got '${text}'. Write 1m.`);
+  }
+  return ms;
+}
+
+function readRates(text: string | undefined): readonly number[] {
+  if (text === undefined) {
+    return RATES;
+  }
+  const rates = text.split(',').map((each) => (/^\s*\d{1,10}\s*$/.test(each) ? Number(each) : 0));
+  if (rates.length > MOST_RATES || rates.some((rate) => rate < 1 || rate > 1_000_000_000)) {
+    throw new UsageError(
+      `--rates must be at most ${MOST_RATES} whole numbers from 1 to 1,000,000,000, got '${text}'. Write --rates 10,60,100.`,
+    );
+  }
+  return rates;
+}
+
+function readDisturb(text: string | undefined): number {
+  const share = text === undefined ? SHARE : readShare(text);
+  if (share === undefined) {
+    throw new UsageError(`--disturb must be a share such as 0.1%, got '${text}'.`);
+  }
+  return share;
+}
