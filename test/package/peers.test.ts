@@ -16,6 +16,7 @@ const supported: Readonly<Record<string, readonly [lowest: string, newest: strin
   '@nestjs/common': ['11.0.0', '12.5.1'],
   '@nestjs/core': ['11.0.0', '12.5.1'],
   '@opentelemetry/api': ['1.9.0', '1.10.0'],
+  '@upstash/redis': ['1.39.0', '1.39.0'],
   '@valkey/valkey-glide': ['2.0.1', '2.5.2'],
   fastify: ['5.0.0', '5.12.8'],
   hono: ['4.0.0', '4.13.19'],

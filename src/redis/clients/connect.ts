@@ -18,6 +18,7 @@ import type { RedisPort } from '../port.ts';
 import type { Script } from '../connection/script.ts';
 import { digestOfUrl, readRedisUrl } from './url.ts';
 import { glidePort, isGlide, isGlideCluster } from './valkey-glide.ts';
+import { isUpstash, upstashPort } from './upstash.ts';
 import type { RedisClient } from './client.ts';
 
 /** One limiter's hold on a connection. `release` closes it if this library opened it and no other limiter uses it. */
@@ -93,11 +94,17 @@ export function checkClient(client: unknown): asserts client is RedisClient {
   if (
     typeof client !== 'object' ||
     client === null ||
-    !(isRedisPort(client) || isIoredis(client) || isGlide(client) || isNodeRedis(client))
+    !(
+      isRedisPort(client) ||
+      isIoredis(client) ||
+      isGlide(client) ||
+      isNodeRedis(client) ||
+      isUpstash(client)
+    )
   ) {
     throw invalidOption(
       'redis',
-      'a URL, a client of ioredis, iovalkey, node-redis or valkey-glide, plain or cluster, or a RedisPort',
+      'a URL, a client of ioredis, iovalkey, node-redis, valkey-glide or @upstash/redis, or a RedisPort',
       client,
       cureOf(client),
     );
@@ -111,6 +118,9 @@ export function isClusterClient(client: RedisClient): boolean {
   }
   if (isIoredis(client)) {
     return client.isCluster === true;
+  }
+  if (isUpstash(client)) {
+    return false;
   }
   return isGlide(client) ? isGlideCluster(client) : isNodeRedisCluster(client);
 }
@@ -134,6 +144,9 @@ export function makePort(client: RedisClient): RedisPort {
   }
   if (isIoredis(client)) {
     return ioredisPort(client);
+  }
+  if (isUpstash(client)) {
+    return upstashPort(client);
   }
   return isGlide(client) ? glidePort(client) : nodeRedisPort(client);
 }

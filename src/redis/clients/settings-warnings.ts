@@ -1,3 +1,4 @@
+import { isUpstash, upstashResends } from './upstash.ts';
 import { isGlide } from './valkey-glide.ts';
 import { isIoredis, keyPrefixOf, resendCures } from './ioredis.ts';
 import { isRedisPort } from '../port.ts';
@@ -7,6 +8,17 @@ import { warnOnce } from './warn-once.ts';
 /** Emits one process warning per harmful setting of a user's client. Changes none of them. */
 export function warnOfSettings(client: RedisClient): void {
   if (isRedisPort(client) || isGlide(client)) {
+    return;
+  }
+  if (isUpstash(client)) {
+    if (upstashResends(client)) {
+      warnOnce(
+        client,
+        'DRL_CLIENT_RESENDS',
+        'The @upstash/redis client sends a request again when its response is lost, which can charge one call twice. ' +
+          'Set `retry: { retries: 0 }` on it to rule that out; `retry: false` still sends it twice.',
+      );
+    }
     return;
   }
   if (isIoredis(client)) {

@@ -12,6 +12,7 @@ import path from 'node:path';
  *   'redis-4': typeof import('redis'),
  *   'redis-5': typeof import('redis'),
  *   '@valkey/valkey-glide': ValkeyGlide,
+ *   '@upstash/redis': { Redis: new (options: UpstashOptions) => Upstash },
  * }} Libraries
  *
  * @typedef {{ host: string, port: number }} Address
@@ -24,6 +25,22 @@ import path from 'node:path';
  * @property {(host: string, port: number) => [string, number]} [addressResolver]
  * @property {{ connectionTimeout?: number }} [advancedConfiguration]
  * @property {{ numberOfRetries: number, factor: number, exponentBase: number, jitterPercent?: number }} [connectionBackoff]
+ *
+ * @typedef {object} UpstashOptions what the tests set
+ * @property {string} url
+ * @property {string} token
+ * @property {{ retries: number, backoff?: (attempt: number) => number } | false} [retry]
+ * @property {boolean} [enableAutoPipelining]
+ * @property {boolean} [automaticDeserialization]
+ * @property {boolean} [enableTelemetry]
+ * @property {false | 'base64'} [responseEncoding]
+ * @property {() => AbortSignal} [signal]
+ *
+ * @typedef {object} Upstash
+ * @property {(sha1: string, keys: string[], args: string[]) => Promise<unknown>} evalsha
+ * @property {(script: string, keys: string[], args: string[]) => Promise<unknown>} eval
+ * @property {(script: string) => Promise<string>} scriptLoad
+ * @property {(key: string) => Promise<unknown>} get
  *
  * @typedef {{ close(): void, customCommand(args: string[]): Promise<unknown> }} Glide
  *

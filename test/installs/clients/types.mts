@@ -3,6 +3,7 @@
  * installed.
  */
 import { RateLimiter } from 'distributed-rate-limiter';
+import { Redis as Upstash } from '@upstash/redis';
 import { GlideClient, GlideClusterClient } from '@valkey/valkey-glide';
 import * as ioredis5 from 'ioredis-5';
 import * as iovalkey from 'iovalkey';
@@ -19,6 +20,8 @@ void new RateLimiter({ redis: redis4.createClient(), ...limits });
 void new RateLimiter({ redis: redis4.createCluster({ rootNodes: [] }), ...limits });
 void new RateLimiter({ redis: redis5.createClient(), ...limits });
 void new RateLimiter({ redis: redis5.createCluster({ rootNodes: [] }), ...limits });
+void new RateLimiter({ redis: new Upstash({ url: 'https://h', token: 't' }), ...limits });
+void new RateLimiter({ redis: Upstash.fromEnv(), ...limits });
 void new RateLimiter({ redis: await GlideClient.createClient({ addresses: [] }), ...limits });
 void new RateLimiter({
   redis: await GlideClusterClient.createClient({ addresses: [] }),

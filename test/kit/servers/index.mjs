@@ -11,6 +11,7 @@ export { linkUp, startReplicated } from './redis-replica.mjs';
 export { startSentinel } from './redis-sentinel.mjs';
 export { RedisServer, redisMissing, startRedis } from './redis-server.mjs';
 export { RespError, encodeCommand, openResp, readValue } from './resp.mjs';
+export { startRestServer } from './rest-server.mjs';
 export { startShardingProxy } from './sharding-proxy.mjs';
 export {
   createSteppedClock,

@@ -8,6 +8,7 @@ export const CLIENT_TESTS: readonly string[] = [
     'resends',
     'sharding',
     'slots-apart',
+    'upstash',
     'url',
     'valkey-glide',
   ].map((name) => `test/redis-server/contracts/${name}.test.ts`),
