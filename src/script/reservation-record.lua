@@ -16,6 +16,7 @@ local UNCHARGED = '0' -- the receipt of a limit that let an estimate of 0 pass
 local NOT_CHARGED = '-' -- that of a limit that refused the estimate
 local LOST = 'x' -- that of units that can no longer be given back
 local MAX_PIECES = 32
+local NO_ADDS = {}
 local MAX_HANDLES = 8 -- most handles whose last `add` a record knows
 
 local function split(text, separator)
@@ -83,11 +84,13 @@ local function read_adds(text)
   return adds
 end
 
+reservation_record.NO_ADDS = NO_ADDS
+
 function reservation_record.load(value)
   local state = {
     ends = 0,
     settled = false,
-    adds = {},
+    adds = NO_ADDS,
     pieces = {},
     charged = {},
     uncharged = {},
@@ -141,17 +144,13 @@ local function write_pieces(pieces)
 end
 
 function reservation_record.encode(state)
-  local told, text = state.told == '' and '' or '\n' .. state.told, nil
+  local line = state.told == '' and '' or '\n'
   if state.settled then
-    text = string.format('settled;%d;%s;%s', state.ends, write_numbers(state.charged), write_numbers(state.uncharged))
-  else
-    text = string.format('held;%d', state.ends)
-    for a = 1, #state.adds do
-      text = text .. '+' .. state.adds[a]
-    end
-    text = text .. ';' .. write_pieces(state.pieces)
+    local charged, uncharged = write_numbers(state.charged), write_numbers(state.uncharged)
+    return string.format('settled;%d;%s;%s', state.ends, charged, uncharged) .. line .. state.told, state.ends
   end
-  return text .. told, state.ends
+  local adds = #state.adds > 0 and '+' .. table.concat(state.adds, '+') or ''
+  return string.format('held;%d', state.ends) .. adds .. ';' .. write_pieces(state.pieces) .. line .. state.told, state.ends
 end
 
 -- What a process that resumes the reservation is told; nil if there is no record.

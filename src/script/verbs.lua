@@ -217,7 +217,8 @@ function verbs.reserve(entry)
       reserved.pieces[l] = reserved.algorithm.first(entry[l], entry.shape[l], entry.verdicts[l])
     end
     reserved.ends = now + tonumber(args[entry.details]) * 1000
-    reserved.settled, reserved.adds, reserved.told, reserved.changed = false, {}, entry.shape.told, true
+    reserved.settled, reserved.adds, reserved.changed = false, reserved.algorithm.NO_ADDS, true
+    reserved.told = entry.shape.told
   end
   refuse(entry)
 end

@@ -40,7 +40,7 @@ beforeAll(() => {
   for (const each of ['recipes', 'shared']) {
     cpSync(path.join(root, 'examples', each), path.join(project, each), { recursive: true });
   }
-  const libraries = ['@trpc/server', 'graphql', 'graphql-yoga', 'h3', 'socket.io', 'ws'];
+  const libraries = ['@trpc/server', 'bullmq', 'graphql', 'graphql-yoga', 'h3', 'socket.io', 'ws'];
   linkLibraries(project, [...libraries, 'distributed-rate-limiter', 'ioredis'], {
     ...Object.fromEntries(libraries.map((name) => [name, path.join(modules, name)])),
     'distributed-rate-limiter': root,
@@ -59,8 +59,9 @@ afterEach(async () => {
 async function start(
   recipe: string,
   env?: Record<string, string>,
+  role: readonly string[] = [],
 ): Promise<{ origin: string; end: () => Promise<number | null> }> {
-  const run = startCommand([process.execPath, path.join(project, 'recipes', recipe)], env);
+  const run = startCommand([process.execPath, path.join(project, 'recipes', recipe), ...role], env);
   cleanups.push(run.close);
   const [, origin = ''] = await run.printed(/^(http:\S+)\n/m);
   return {
@@ -171,6 +172,29 @@ describe('graphql-yoga.mjs', () => {
   });
 });
 
+describe('bullmq.mjs', () => {
+  test('reserves in the API, settles once in the worker, and cancels a job that fails', async () => {
+    const redis = await startRedis();
+    cleanups.push(() => redis.close());
+    const env = { REDIS_URL: redis.url };
+    const { origin, end } = await start('bullmq.mjs', env);
+    const headers = { 'x-user': 'ada', 'x-text': 'twelve chars' };
+    const left = async (): Promise<string> => (await ask(1, origin, { headers }))[0]!.text();
+    const [queued] = await ask(1, origin, { method: 'POST', headers });
+    const doomed = { method: 'POST', headers: { ...headers, 'x-text': 'broken' } };
+    const [broken] = await ask(1, origin, doomed);
+    expect(statusesOf([queued!, broken!])).toEqual([202, 202]);
+    expect(await left()).toBe('60');
+
+    const worker = await start('bullmq.mjs', env, ['worker']);
+    await waitUntil('the worker has settled', async () => (await left()) === '88');
+    const again = await start('bullmq.mjs', env, ['worker']);
+    expect(statusesOf(await ask(1, origin, { method: 'POST', headers }))).toEqual([202]);
+    await waitUntil('one of two workers has settled', async () => (await left()) === '76');
+    for (const each of [worker.end, again.end, end]) expect(await each()).toBe(0);
+  });
+});
+
 describe('h3.mjs', () => {
   test('announces what is left, and refuses the sixth request', async () => {
     const { origin, end } = await start('h3.mjs');
@@ -251,6 +275,7 @@ describe('two processes over Redis share the limits of', () => {
   const passes: Record<string, (origin: string) => Promise<boolean>> = {
     'trpc.mjs': async (origin) => (await ask(1, `${origin}/hello`))[0]!.ok,
     'graphql-yoga.mjs': async (origin) => (await ask(1, `${origin}/graphql?query={hello}`))[0]!.ok,
+    'bullmq.mjs': async (origin) => (await ask(1, origin, { method: 'POST' }))[0]!.ok,
     'h3.mjs': async (origin) => (await ask(1, origin))[0]!.ok,
     'ws.mjs': async (origin) => {
       const socket = await openWebSocket(origin);
