@@ -39,10 +39,11 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   testing: ['base', 'algorithms', 'limiter', 'redis', 'redis/clients', 'redis/connection'],
   'cli/kit': [],
   'cli/limits': ['base', 'algorithms', 'cli/kit'],
-  'cli/logs': ['base', 'algorithms', 'http/address', 'cli/kit'],
+  'cli/logs': ['base', 'algorithms', 'http/address', 'cli/kit', 'cli/limits'],
+  'cli/identity': ['base', 'limiter', 'cli/kit', 'cli/limits'],
   'cli/replay': ['algorithms', 'script', 'stores', 'limiter', 'cli/kit', 'cli/limits', 'cli/logs'],
   'cli/suggest': ['base', 'algorithms', 'cli/kit', 'cli/logs'],
-  cli: ['cli/kit', 'cli/replay', 'cli/suggest'],
+  cli: ['cli/kit', 'cli/identity', 'cli/replay', 'cli/suggest'],
 };
 
 /** Pairs of folders: the first may import only types of the second, because its code never needs more. */

@@ -1,7 +1,7 @@
 import { digestIdentity } from '../../base/identity.ts';
 import type { Given, OptionTable } from '../kit/command.ts';
-import { UsageError } from '../kit/io.ts';
 import type { Io } from '../kit/io.ts';
+import { readSecret, SECRET_OPTION } from '../limits/hash-secret.ts';
 
 const MOST_CALLERS = 1_000_000;
 
@@ -18,11 +18,7 @@ export const MAX_CALLERS_OPTION: OptionTable = {
 
 export const CALLER_OPTIONS: OptionTable = {
   show: { type: 'boolean', help: 'Print callers as they are, in place of their digests' },
-  'hash-secret-env': {
-    type: 'string',
-    value: '<name>',
-    help: 'The environment variable that holds the `hashSecret` of your limiter',
-  },
+  ...SECRET_OPTION,
   ...MAX_CALLERS_OPTION,
 };
 
@@ -43,19 +39,4 @@ export function readCallerOptions(
 
 export function readMostCallers(given: Given): number {
   return given.integer('max-callers', MOST_CALLERS, 1, 10_000_000);
-}
-
-/** The secret in the variable that `--hash-secret-env` names; a command line would show it to all processes. */
-function readSecret(given: Given, io: Io): string | undefined {
-  const name = given.text('hash-secret-env');
-  if (name === undefined) {
-    return undefined;
-  }
-  const secret = io.env[name];
-  if (secret === undefined || Buffer.byteLength(secret) < 32) {
-    throw new UsageError(
-      `--hash-secret-env ${name}: the environment has no such variable of at least 32 bytes. Set it to the \`hashSecret\` of your limiter.`,
-    );
-  }
-  return secret;
 }

@@ -1,0 +1,190 @@
+import type { Decision } from '../../base/decision.ts';
+import type { Command, Given, OptionTable } from '../kit/command.ts';
+import { lengthOf } from '../kit/figures.ts';
+import { EXIT, UsageError } from '../kit/io.ts';
+import type { Io } from '../kit/io.ts';
+import type { Paint, Printer } from '../kit/printer.ts';
+import { REDIS_OPTIONS } from '../kit/redis-options.ts';
+import { table } from '../kit/table.ts';
+import { SECRET_OPTION } from '../limits/hash-secret.ts';
+import { POLICY_OPTIONS } from '../limits/policies.ts';
+import { withLimiter } from './limiter.ts';
+import type { AnyRateLimiter } from './limiter.ts';
+
+const OPTIONS: OptionTable = { ...POLICY_OPTIONS, ...REDIS_OPTIONS, ...SECRET_OPTION };
+
+const NOTES: readonly string[] = [
+  'Give the limits and the namespace of your limiter: they are part of the key. Several words are an identity of several parts, in order; where limits say `by`, write org=acme user=42.',
+];
+
+const COST: OptionTable = {
+  cost: {
+    type: 'string',
+    multiple: true,
+    value: '<units>',
+    help: 'Units; by name where limits have units: --cost tokens=500',
+  },
+};
+
+export const peek: Command = {
+  name: 'peek',
+  summary: 'Say what a limiter would answer an identity now; charge nothing',
+  usage: '<identity> --limit <limit> [options]',
+  options: { ...OPTIONS, ...COST },
+  examples: [
+    ["peek user:12345 --limit '100/1m burst 20' --namespace api", 'What is left, and until when?'],
+    ['peek org=acme user=42 --limits limits.js', 'With limits of your code that count by parts'],
+  ],
+  notes: [...NOTES, 'Exit code 1: the call would be refused.'],
+  run: (given, io, printer) =>
+    withLimiter(given, io, async (limiter, identity) => {
+      const cost = readCost(given, limiter);
+      const decision = await limiter.peek(identity, (cost === undefined ? {} : { cost }) as never);
+      show(decision, printer);
+      return decision.allowed ? EXIT.ok : EXIT.finding;
+    }),
+};
+
+export const credit: Command = {
+  name: 'credit',
+  summary: 'Give units back to an identity, as a gift',
+  usage: '<identity> --cost <units> --limit <limit> [options]',
+  options: { ...OPTIONS, ...COST },
+  examples: [
+    [
+      "credit user:12345 --cost 50 --limit '1000/1d fixed'",
+      'Fifty units more, until the limit is full',
+    ],
+  ],
+  notes: NOTES,
+  run(given, io, printer) {
+    if (given.texts('cost').length === 0) {
+      throw new UsageError('say how many units: --cost 50.');
+    }
+    return withLimiter(given, io, async (limiter, identity) => {
+      const decision = await limiter.credit(identity, readCost(given, limiter) as never);
+      show(decision, printer);
+      return EXIT.ok;
+    });
+  },
+};
+
+export const reset: Command = {
+  name: 'reset',
+  summary: 'Forget what an identity has used',
+  usage: '<identity> --limit <limit> [options]',
+  options: OPTIONS,
+  examples: [["reset user:12345 --limit '100/1m burst 20' --namespace api", 'Start afresh']],
+  notes: [...NOTES, 'A block stays: lift it with unblock.'],
+  run: (given, io, printer) =>
+    done(given, io, printer, 'reset', (limiter, identity) => limiter.reset(identity)),
+};
+
+export const block: Command = {
+  name: 'block',
+  summary: 'Refuse an identity for a time, in limiters with `blocks: true`',
+  usage: '<identity> --for <duration> --limit <limit> [options]',
+  options: {
+    for: { type: 'string', value: '<duration>', help: 'How long: 15m, 1d' },
+    ...OPTIONS,
+  },
+  examples: [["block user:12345 --for 15m --limit '100/1m burst 20'", 'A quarter of an hour']],
+  notes: NOTES,
+  run(given, io, printer) {
+    const duration = given.text('for');
+    if (duration === undefined) {
+      throw new UsageError('say for how long: --for 15m.');
+    }
+    return done(given, io, printer, `blocked for ${duration}`, (limiter, identity) =>
+      limiter.block(identity, duration as '15m'),
+    );
+  },
+};
+
+export const unblock: Command = {
+  name: 'unblock',
+  summary: 'Lift the block of an identity',
+  usage: '<identity> --limit <limit> [options]',
+  options: OPTIONS,
+  examples: [["unblock user:12345 --limit '100/1m burst 20'", 'At once, in every process']],
+  notes: NOTES,
+  run: (given, io, printer) =>
+    done(given, io, printer, 'unblocked', (limiter, identity) => limiter.unblock(identity)),
+};
+
+/** Runs a verb that answers nothing. */
+function done(
+  given: Given,
+  io: Io,
+  printer: Printer,
+  says: string,
+  work: (limiter: AnyRateLimiter, identity: never) => Promise<void>,
+): Promise<number> {
+  return withLimiter(given, io, async (limiter, identity) => {
+    await work(limiter, identity as never);
+    if (printer.json) {
+      printer.printJson({ done: says });
+    } else {
+      printer.print(says);
+    }
+    return EXIT.ok;
+  });
+}
+
+/** `--cost 5`, or `--cost tokens=500` where limits have units. */
+function readCost(given: Given, { limits }: AnyRateLimiter): unknown {
+  const texts = given.texts('cost');
+  if (texts.length === 0) {
+    return undefined;
+  }
+  const hasUnits = limits.some(({ unit }) => unit !== undefined);
+  const pairs = texts.map((text) => {
+    const [, unit, number] = /^(?:([a-z0-9_]{1,32})=)?(\d{1,10})$/.exec(text) ?? [];
+    if (number === undefined || (unit !== undefined) !== hasUnits) {
+      throw new UsageError(
+        `--cost must be ${hasUnits ? 'a unit and a whole number, such as --cost tokens=500' : 'a whole number, such as --cost 5'}; got '${text}'.`,
+      );
+    }
+    return [unit ?? '', Number(number)] as const;
+  });
+  return hasUnits ? Object.fromEntries(pairs) : pairs[0]![1];
+}
+
+function show(decision: Decision, printer: Printer): void {
+  if (printer.json) {
+    printer.printJson(decision);
+    return;
+  }
+  const { paint } = printer;
+  printer.print(verdictOf(decision, paint));
+  const rows = decision.limits.flatMap((limit) =>
+    'remaining' in limit
+      ? [
+          [
+            `${limit.name}${limit.shadow ? ' (shadow)' : ''}`,
+            String(limit.remaining),
+            `${limit.limit}${limit.unit === undefined ? '' : ` ${limit.unit}`}`,
+            limit.resetAfterMs === undefined ? '' : lengthOf(limit.resetAfterMs),
+          ],
+        ]
+      : [],
+  );
+  if (rows.length > 0) {
+    const titles = [
+      { title: 'limit' },
+      { title: 'left', align: 'right' },
+      { title: 'of', align: 'right' },
+      { title: 'full in', align: 'right' },
+    ] as const;
+    printer.print(table(titles, rows, paint));
+  }
+}
+
+function verdictOf(decision: Decision, paint: Paint): string {
+  if (decision.allowed) {
+    return paint('green', 'would pass');
+  }
+  const wait = 'retryAfterMs' in decision ? decision.retryAfterMs : undefined;
+  const until = wait === undefined || !Number.isFinite(wait) ? '' : ` for ${lengthOf(wait)}`;
+  return paint('red', `would be refused${until}: ${decision.reason}`);
+}

@@ -1,0 +1,80 @@
+import type { AnyIdentity } from '../../base/identity.ts';
+import { RateLimiterError, StoreError } from '../../base/errors.ts';
+import { RateLimiter } from '../../limiter/rate-limiter.ts';
+import type { Given } from '../kit/command.ts';
+import { CommandError, UsageError } from '../kit/io.ts';
+import type { Io } from '../kit/io.ts';
+import { readRedisOption, readTimeout } from '../kit/redis-options.ts';
+import { asUsage, readPolicies } from '../limits/policies.ts';
+import { readSecret } from '../limits/hash-secret.ts';
+
+/** A limiter of whatever parts and units. */
+export type AnyRateLimiter = RateLimiter<string, string>;
+
+/** Makes the limiter that a command line describes, lets `work` use it, and closes it. */
+export async function withLimiter(
+  given: Given,
+  io: Io,
+  work: (limiter: AnyRateLimiter, identity: AnyIdentity) => Promise<number>,
+): Promise<number> {
+  if (given.words.length === 0) {
+    throw new UsageError('name the identity: user:12345, or its parts org=acme user=42.');
+  }
+  const policies = await readPolicies(given, io);
+  const [policy] = policies;
+  if (policy === undefined || policies.length > 1) {
+    throw new UsageError('name one policy: one --limit with all limits, or one --limits.');
+  }
+  const namespace = given.text('namespace');
+  const secret = readSecret(given, io);
+  const limiter = asUsage(policy, () => {
+    const options = {
+      ...policy.options,
+      ...(namespace === undefined ? {} : { namespace }),
+      ...(secret === undefined ? {} : { hashSecret: secret }),
+      redis: readRedisOption(given, io),
+      ...(given.flag('cluster') ? { cluster: true } : {}),
+      timeoutMs: readTimeout(given),
+      blocks: true,
+      failStrategy: 'throw',
+    };
+    return new RateLimiter(options as never) as unknown as AnyRateLimiter;
+  });
+  try {
+    const isByParts = limiter.limits.some(({ by }) => by !== undefined);
+    return await work(limiter, readIdentity(given.words, isByParts));
+  } catch (error) {
+    throw asCommandError(error);
+  } finally {
+    await limiter.close();
+  }
+}
+
+/** `user:12345`; several words are an identity of several parts, in order; `org=acme user=42` where limits say `by`. */
+function readIdentity(words: readonly string[], isByParts: boolean): AnyIdentity {
+  if (!isByParts) {
+    return words.length === 1 ? words[0]! : words;
+  }
+  const parts = words.map((word) => /^([A-Za-z0-9._-]{1,64})=(.+)$/.exec(word)?.slice(1, 3));
+  const wrong = parts.indexOf(undefined);
+  if (wrong >= 0) {
+    throw new UsageError(
+      `the limits count by parts: write each as name=value, such as org=acme; got '${words[wrong]}'.`,
+    );
+  }
+  return Object.fromEntries(parts as [string, string][]);
+}
+
+function asCommandError(error: unknown): unknown {
+  if (error instanceof StoreError) {
+    const { cause } = error;
+    const why = cause instanceof Error ? ` (${cause.message})` : '';
+    return new CommandError(`${error.message}${why}`);
+  }
+  if (error instanceof RateLimiterError) {
+    return error.code === 'ERR_CLIENT_MISSING' || error.code === 'ERR_TOO_MANY_LIMITS'
+      ? new CommandError(error.message)
+      : new UsageError(error.message);
+  }
+  return error;
+}
