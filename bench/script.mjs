@@ -29,6 +29,8 @@ const KEYS_OF_A_CALL = 128;
 const PLENTY = 500_000_000;
 /** One unit recovers in 600 ms. */
 const SLOW = /** @type {const} */ ({ rate: 100, period: '1m', burst: PLENTY });
+/** More refusals than any identity of a run gets. */
+const BAN = /** @type {const} */ ({ after: 100, within: '1h', for: '1h' });
 /** Charging this many units keeps an identity in Redis for the whole run. */
 const KEPT = 1_700;
 
@@ -44,6 +46,7 @@ const KEPT = 1_700;
  * @property {number} [identities] fewer than all: entries of a call share keys
  * @property {number} [organizations] each entry has a second home, its organization's
  * @property {number} [entries] of a call
+ * @property {true} [blocks] whether blocks are read
  * @property {'absent' | 'exhausted'} [state] of the keys; default: present and within the limit
  * @property {'first' | 'next'} [linear] the first of several cases with ever more limits, and those that follow it
  */
@@ -59,6 +62,20 @@ const all = [
     name: 'token bucket, exhausted',
     limits: ({ tokenBucket }) => [tokenBucket({ rate: 1, period: '1h', burst: 1 })],
     state: 'exhausted',
+  },
+  { name: 'token bucket with blocks', limits: slow, blocks: true, entries: 64 },
+  {
+    name: 'token bucket with a ban',
+    limits: ({ tokenBucket }) => [tokenBucket({ ...SLOW, ban: BAN })],
+    blocks: true,
+    entries: 64,
+  },
+  {
+    name: 'token bucket with a ban, refused and counted',
+    limits: ({ tokenBucket }) => [tokenBucket({ rate: 1, period: '1h', burst: 1, ban: BAN })],
+    state: 'exhausted',
+    blocks: true,
+    entries: 64,
   },
   {
     name: 'token bucket, 7 per 60 s',
@@ -165,7 +182,7 @@ async function prepare(url, namespace, measured) {
   const { encodeCalls } = await import(`${url}/stores/encode.js`);
   /** @type {typeof import('../dist/stores/redis.js')} */
   const { decideBatch } = await import(`${url}/stores/redis.js`);
-  const set = new LimitSet(namespace, limits(library), false);
+  const set = new LimitSet(namespace, limits(library), measured.blocks === true);
   const perCall = entries ?? Math.floor(KEYS_OF_A_CALL / set.limits.length);
   const oneKey = measured.identities === 1;
   const distinct = oneKey ? ['hot'] : identities.slice(0, measured.identities);

@@ -26,6 +26,7 @@ export const INCLUDES = [
   'algorithms/fixed-window',
   'algorithms/concurrency',
   'algorithms/block',
+  'algorithms/ban',
   'script/reservation-record',
   'script/home',
   'script/call-shape',
@@ -43,6 +44,7 @@ const LAZY = new Set([
   'algorithms/fixed-window',
   'algorithms/concurrency',
   'algorithms/block',
+  'algorithms/ban',
   'script/reservation-record',
 ]);
 

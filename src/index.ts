@@ -9,6 +9,7 @@ export { MemoryStore } from './stores/memory.ts';
 export { RateLimiterError, StoreError } from './base/errors.ts';
 export { RateLimitExceeded } from './limiter/rate-limit-exceeded.ts';
 
+export type { BanOptions } from './algorithms/ban-options.ts';
 export type { CalendarUnit, Weekday } from './algorithms/calendar.ts';
 export type { ConcurrencyOptions } from './algorithms/concurrency.ts';
 export type { FixedWindowOptions } from './algorithms/fixed-window.ts';

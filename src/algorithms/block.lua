@@ -1,6 +1,6 @@
 --[[
-  block: nothing passes until an instant. A state of its own beside the limits, which no call changes. Twin of
-  block.ts.
+  block: nothing passes until an instant. A state of its own beside the limits, which no call changes but one that
+  starts a ban. Twin of block.ts.
 
   In:   ARGV  duration in whole microseconds
         value 'until', or none

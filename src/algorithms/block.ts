@@ -1,7 +1,7 @@
 import { FIRST_INEXACT, Limit } from './limit.ts';
 import type { Algorithm, Plan, State, Verdict } from './limit.ts';
 
-interface BlockState extends State {
+export interface BlockState extends State {
   /** Microseconds since the Unix epoch. */
   ends: number;
 }
@@ -65,6 +65,12 @@ const blockTwin: Algorithm<Plan, BlockState> = {
 
   mark: () => '-',
 };
+
+/** Blocks until this instant at least. */
+export function lengthenBlock(state: BlockState, ends: number): void {
+  state.ends = Math.max(state.ends, ends);
+  state.changed = true;
+}
 
 /**
  * An instant until which nothing passes, beside the limits of limiters with `blocks: true`. Its plan's cost is a duration

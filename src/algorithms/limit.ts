@@ -2,6 +2,8 @@ import { mark } from '../base/copies.ts';
 import type { AlgorithmName } from '../base/decision.ts';
 import { readDuration } from '../base/duration.ts';
 import { invalidOption } from '../base/errors.ts';
+import { readBan } from './ban-options.ts';
+import type { BanNumbers, BanOptions } from './ban-options.ts';
 import { isName, readBoolean, readInteger, readName, readUnit } from '../options/read-options.ts';
 import type { GivenOptions } from '../options/read-options.ts';
 
@@ -153,6 +155,11 @@ export interface LimitOptions<By extends string = never, Unit extends string = n
    * give their cost by name, `{ tokens: 1200 }`, and a limit without one counts `'calls'`.
    */
   unit?: Unit;
+  /**
+   * Blocks an identity that this limit keeps refusing, in a limiter with `blocks: true`: more than so many refusals
+   * within a time, and for how long. A shadow's ban is only counted. Default: never.
+   */
+  ban?: BanOptions;
 }
 
 /** Name of a limit that was given none. */
@@ -174,7 +181,7 @@ export abstract class Limit<
   By extends string = never,
   Unit extends string = never,
 > {
-  abstract readonly algorithm: AlgorithmName | 'block';
+  abstract readonly algorithm: AlgorithmName | 'block' | 'ban';
   /** In decisions, headers, metrics and keys. `'default'` if the limit was given none. */
   readonly name: Name;
   /** The parts of the identity that it counts by, sorted; undefined if it counts by whole identities. */
@@ -185,6 +192,8 @@ export abstract class Limit<
   readonly maxDebt: number;
   /** What it counts; undefined if the limit was given no unit. */
   readonly unit: Unit | undefined;
+  /** @internal When it blocks identities that it keeps refusing; undefined if never. */
+  readonly ban: BanNumbers | undefined;
   /** Most units that can pass at once: a call of a greater cost can never pass. */
   abstract readonly capacity: number;
   /**
@@ -208,6 +217,7 @@ export abstract class Limit<
     this.shadow = given?.optional('shadow', readBoolean, undefined) ?? false;
     this.maxDebt = given?.optional('maxDebt', readDebt, undefined) ?? 0;
     this.unit = given?.optional('unit', readUnit, undefined) as Unit | undefined;
+    this.ban = given?.optional('ban', readBan, undefined);
   }
 
   /** @internal Two limits of one spelling decide alike. */

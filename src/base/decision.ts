@@ -71,6 +71,8 @@ export interface LimitState {
    * ever let pass.
    */
   readonly retryAfterMs?: number;
+  /** Milliseconds for which this call's refusal starts a ban; for a shadow, would start one. Absent if it starts none. */
+  readonly bannedForMs?: number;
   /** Whether this limit alone would have refused. */
   readonly refused: boolean;
   /** Whether this limit only counts and reports, and never refuses a call. */
@@ -161,13 +163,18 @@ export interface LimitedDecision<Unit extends string = string> extends DecisionF
   readonly allowed: false;
   readonly degraded: false;
   readonly reason: 'limited';
-  /** Milliseconds until the same cost could pass if no other call spends; rounded up, at least 1. */
+  /**
+   * Milliseconds until the same cost could pass if no other call spends, and a ban that this refusal starts is over;
+   * rounded up, at least 1.
+   */
   readonly retryAfterMs: number;
   /** The names of the limits that refused. */
   readonly limitedBy: readonly string[];
+  /** Milliseconds for which this refusal starts a ban, so that later calls are blocked; absent if it starts none. */
+  readonly bannedForMs?: number;
 }
 
-/** The identity is blocked, and the limiter has `blocks: true`. Nothing was charged. */
+/** The identity is blocked, by a ban or by `block`, and the limiter has `blocks: true`. Nothing was charged. */
 export interface BlockedDecision<Unit extends string = string> extends DecisionFacts<Unit> {
   readonly allowed: false;
   readonly degraded: false;

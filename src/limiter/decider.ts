@@ -15,6 +15,7 @@ import { costOf, invalidCost, NamedCost } from './cost.ts';
 import type { Asked } from './cost.ts';
 import { makeLease } from './lease.ts';
 import type { Lease } from './lease.ts';
+import { checkBans } from './bans.ts';
 import { checkSlots } from './homes.ts';
 import { keyCountOf, LimitSet } from './limit-set.ts';
 import type { Located } from './limit-set.ts';
@@ -36,6 +37,8 @@ type Verb = 'allow' | 'peek' | 'acquire';
 /** The lease id that a call brings, or the listener of a waiting caller. */
 interface Caller {
   readonly lease?: string;
+  /** Whether a refusal only makes the caller wait. */
+  readonly polls?: boolean;
   readonly listener?: Listener;
 }
 
@@ -106,7 +109,7 @@ export class Decider {
     verb: Verb,
     located: Located,
     cost: Asked,
-    { lease, listener }: Caller,
+    { lease, listener, polls = listener !== undefined }: Caller,
   ): Promise<Decision> {
     const { limits, key, homes } = located;
     const known = this.#decideAlone(limits, cost, verb !== 'peek');
@@ -114,7 +117,7 @@ export class Decider {
       listener?.decided(known);
       return Promise.resolve(known);
     }
-    const entry = { key, homes, shape: limits.shape(verb, cost) };
+    const entry = { key, homes, shape: limits.shape(verb, cost, polls) };
     if (listener !== undefined) {
       return this.#calls.submit(entry, this.#handlerFor(listener));
     }
@@ -541,6 +544,7 @@ export class Decider {
   #makeLimits(limits: unknown): LimitSet {
     const { namespace, blocks, counts, store, sharding, oneSlot, limits: own } = this.#settings;
     const set = new LimitSet(namespace, limits, blocks, counts, store.clock, own);
+    checkBans(set.limits, blocks, own.blockable);
     checkSharding(sharding, 'limits', keyCountOf(set.limits));
     checkSlots(blocks ? [...set.limits, ...own.limits] : set.limits, own.space?.tag, oneSlot);
     return set;

@@ -1,3 +1,4 @@
+import { banOf, idOfBan } from '../algorithms/ban.ts';
 import { block } from '../algorithms/block.ts';
 import { isConcurrency } from '../algorithms/concurrency.ts';
 import { currentShape, planningTime, makeShape } from '../script/call-shape.ts';
@@ -83,7 +84,8 @@ export class LimitSet {
   /** The store's clock, by which calendar windows are planned. */
   readonly #clock: Clock;
   readonly #counts: readonly LimitCounts[];
-  readonly #planned = new Map<Verb, Map<number | string, Shape>>();
+  readonly #planned = new Map<Verb | 'poll', Map<number | string, Shape>>();
+  readonly #mayBan: boolean;
   /** The homes that can be blocked: those of the limiter's own limits. */
   readonly #blockable: readonly HomeBy[];
   /** The names of the parts that an identity has, sorted. */
@@ -139,6 +141,7 @@ export class LimitSet {
       counts.limit(
         limit.name,
         limit.twin.lending !== undefined,
+        limit.ban !== undefined,
         this.hasUnits ? unitOf(limit) : undefined,
       ),
     );
@@ -152,6 +155,12 @@ export class LimitSet {
     this.isPlanWithoutLimit = this.limits.length === 0;
     this.keyPrefix = own?.keyPrefix ?? keyPrefixOf(namespace, this.limits);
     this.#blocks = blocks;
+    this.#mayBan = this.limits.some(({ ban }) => ban !== undefined);
+  }
+
+  /** The homes that blocks are heeded of: those of the limiter's own limits. */
+  get blockable(): readonly HomeBy[] {
+    return this.#blockable;
   }
 
   /** The limits that a reservation's record tells, and its homes; undefined for a whole identity. */
@@ -341,23 +350,28 @@ export class LimitSet {
     return Object.fromEntries(greatest.filter(([, most]) => most !== Infinity));
   }
 
-  /** `asked` is the call's cost, or the number that the verb takes. */
-  shape(verb: Verb, asked: Asked): Shape {
-    let planned = this.#planned.get(verb);
+  /**
+   * `asked` is the call's cost, or the number that the verb takes. `polls`: the caller waits for its turn and asks again,
+   * so that its refusals are not counted for bans.
+   */
+  shape(verb: Verb, asked: Asked, polls = false): Shape {
+    const kind = polls && this.#mayBan ? 'poll' : verb;
+    let planned = this.#planned.get(kind);
     if (planned === undefined) {
       planned = new Map();
-      this.#planned.set(verb, planned);
+      this.#planned.set(kind, planned);
     }
     const key = typeof asked === 'number' ? asked : asked.key;
     const known = planned.get(key);
-    const shape = known === undefined ? this.#plan(verb, asked) : currentShape(known, this.#clock);
+    const shape =
+      known === undefined ? this.#plan(verb, asked, polls) : currentShape(known, this.#clock);
     if (shape !== known && (known !== undefined || planned.size < MAX_PLANNED_COSTS)) {
       planned.set(key, shape);
     }
     return shape;
   }
 
-  #plan(verb: Verb, asked: Asked): Shape {
+  #plan(verb: Verb, asked: Asked, polls: boolean): Shape {
     const decides = DECIDING.has(verb);
     const nowMs = planningTime(this.#clock);
     const ofLease = verb === 'renew' || verb === 'release';
@@ -388,12 +402,13 @@ export class LimitSet {
     const cost =
       verb === 'penalize' || verb === 'credit' ? costOfOne(costOf(asked)) : costOf(asked);
     const told = verb === 'reserve' || verb === 'settle' ? this.#tell(verb) : undefined;
+    const banRules = BANNING.has(verb) && !polls ? bansOf(rules, blockRules) : [];
     if (!this.hasUnits || (!ofReservation && new Set(asks).size <= 1)) {
       const units = asks[0] ?? (typeof asked === 'number' ? asked : 0);
-      return makeShape(verb, units, [...rules, ...blockRules], cost, told);
+      return makeShape(verb, units, [...rules, ...blockRules, ...banRules], cost, told);
     }
     const priced = rules.map((rule, i) => ({ ...rule, units: asks[i]! }));
-    return makeShape(verb, 0, [...priced, ...blockRules], cost, told);
+    return makeShape(verb, 0, [...priced, ...blockRules, ...banRules], cost, told);
   }
 
   #tell(verb: 'reserve' | 'settle'): string {
@@ -416,6 +431,20 @@ function notOfAHome(homes: readonly HomeBy[]): RateLimiterError {
 
 /** Verbs that decide about a cost. */
 const DECIDING: ReadonlySet<Verb> = new Set(['allow', 'peek', 'acquire', 'reserve', 'add']);
+
+/** Verbs whose refusals are counted for bans, and the one that forgets them. */
+const BANNING: ReadonlySet<Verb> = new Set(['allow', 'up_to', 'acquire', 'reserve', 'reset']);
+
+/** The bans of these limits, which come after their blocks. */
+function bansOf(rules: readonly Rule[], blockRules: readonly Rule[]): readonly Rule[] {
+  return rules.flatMap(({ limit, home = 0 }, i) => {
+    if (limit.ban === undefined) {
+      return [];
+    }
+    const blockAt = rules.length + blockRules.findIndex((rule) => rule.home === home);
+    return [{ ...banOf(limit, limit.ban, i, blockAt), suffix: '', id: idOfBan(limit), home }];
+  });
+}
 
 /** A lease takes one place, whatever the cost. */
 function exceeds({ algorithm, capacity }: Limit, units: number): boolean {

@@ -34,6 +34,7 @@ import type { RedisClient } from '../redis/clients/client.ts';
 import { digestOfUrl, readRedisUrl } from '../redis/clients/url.ts';
 import { BEHIND_HASH_TAGS, checkSlots, ON_A_CLUSTER, readTag } from './homes.ts';
 import type { HomeBy } from './homes.ts';
+import { checkBans } from './bans.ts';
 import { checkSharding } from './sharding.ts';
 import type { Sharding } from './sharding.ts';
 import { MEMORY_STORE_BRAND } from '../stores/memory.ts';
@@ -305,6 +306,7 @@ function readParts(options: unknown): Parts {
     oneSlot = tag === undefined ? undefined : oneSlotOf(given);
     checkSlots(limits ?? [], tag, oneSlot);
   });
+  given.attempt('limits', () => checkBans(limits ?? [], blocks ?? false));
   given.attempt('limits', () => checkSharding(sharding, 'limits', keyCountOf(limits ?? [])));
   given.attempt('blocks', () => checkSharding(sharding, 'blocks', blocks ? 2 : 1));
   given.end();

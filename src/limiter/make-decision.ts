@@ -32,6 +32,7 @@ export function makeDecision(
   let retryUs = 0;
   let limitedBy: string[] | undefined;
   let blocked = false;
+  let bannedUs = 0;
   let first: LimitState | undefined;
   const { rules, asks } = shape;
   for (let i = 0; i < verdicts.length; i++) {
@@ -40,6 +41,14 @@ export function makeDecision(
     if (limit.algorithm === 'block') {
       blocked ||= refused;
       retryUs = Math.max(retryUs, opens);
+      continue;
+    }
+    if (limit.algorithm === 'ban') {
+      if (rests > 0) {
+        const banning: Writable<LimitState> = limits.find(({ name }) => name === limit.name)!;
+        banning.bannedForMs = toMs(rests);
+        bannedUs = Math.max(bannedUs, limit.shadow ? 0 : rests);
+      }
       continue;
     }
     if (asks[i] === null) {
@@ -102,10 +111,18 @@ export function makeDecision(
   if (!blocked && limitedBy === undefined) {
     return { allowed: true, degraded: false, reason: 'within_limit', ...facts };
   }
-  const retryAfterMs = toMs(retryUs);
+  const retryAfterMs = toMs(Math.max(retryUs, bannedUs));
   return limitedBy === undefined || blocked
     ? { allowed: false, degraded: false, reason: 'blocked', ...facts, retryAfterMs, remaining: 0 }
-    : { allowed: false, degraded: false, reason: 'limited', ...facts, retryAfterMs, limitedBy };
+    : {
+        allowed: false,
+        degraded: false,
+        reason: 'limited',
+        ...facts,
+        retryAfterMs,
+        limitedBy,
+        ...(bannedUs > 0 ? { bannedForMs: toMs(bannedUs) } : {}),
+      };
 }
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] };

@@ -187,10 +187,11 @@ export class RateLimiter<By extends string = never, Unit extends string = never>
   async allowInTurn(identity: IdentityOf<By>, options: unknown): Promise<AnsweredTurn> {
     const { bounds, call } = readWaitOptions(options);
     const key = this.#decider.queueKey(identity, call);
-    const ask = (): Promise<Decision> => this.#decider.decide('allow', identity, call);
+    const ask = (polls: boolean): Promise<Decision> =>
+      this.#decider.decide('allow', identity, call, { polls });
     let refusal: LimitedDecision | BlockedDecision | undefined;
     if (!this.#waiting.isWaitedFor(key)) {
-      const decision = await ask();
+      const decision = await ask(true);
       if (!canWait(decision) || decision.retryAfterMs > bounds.timeoutMs) {
         this.#hooks.decided(identity, decision);
         return { decision, isQueueFull: false };
@@ -199,7 +200,7 @@ export class RateLimiter<By extends string = never, Unit extends string = never>
     }
     const makeCall = this.#callOf(identity, call);
     const turn = await this.#waiting.waitOrRefuse(key, makeCall, bounds, refusal);
-    const decision = turn.decision ?? (await ask());
+    const decision = turn.decision ?? (await ask(false));
     this.#hooks.decided(identity, decision);
     return { decision, isQueueFull: turn.isQueueFull };
   }

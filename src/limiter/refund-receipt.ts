@@ -72,9 +72,9 @@ export function redeem(decision: unknown, issuer: object): Entry {
   return { key, homes, shape: makeShape('refund', units, rules, cost), details };
 }
 
-/** A block charges nothing, and a place is freed by its lease. */
+/** A block and a ban charge nothing, and a place is freed by its lease. */
 function isRefundable({ limit: { algorithm } }: Rule): boolean {
-  return algorithm !== 'block' && algorithm !== 'concurrency';
+  return algorithm !== 'block' && algorithm !== 'ban' && algorithm !== 'concurrency';
 }
 
 function receiptOf(decision: unknown): Receipt | undefined {

@@ -22,12 +22,14 @@ export class ToldRefusals {
   }
 
   /** Whether this identity's refusal under these limits was told within the last minute. If not, it is told now. */
-  isRepeated(identity: AnyIdentity, { limits }: Decision): boolean {
+  isRepeated(identity: AnyIdentity, decision: Decision): boolean {
     const digest = digestOf(identity);
     if (digest === undefined) {
       return false;
     }
-    const key = `${digest} ${limits.map(({ name, limit }) => `${name}=${limit}`).join(' ')}`;
+    const numbers = decision.limits.map(({ name, limit }) => `${name}=${limit}`).join(' ');
+    // That a ban has started is news.
+    const key = `${digest} ${numbers}${'bannedForMs' in decision ? ' ban' : ''}`;
     const now = this.#clock.nowMicros();
     const before = this.#toldAt.get(key);
     // A test's clock may be set back.

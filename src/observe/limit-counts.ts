@@ -5,6 +5,9 @@ export class LimitCounts {
   shadowRefused = 0;
   nearLimit = 0;
   leasesHeld = 0;
+  bans = 0;
+  shadowBans = 0;
   lends = false;
+  mayBan = false;
   unit: string | undefined = undefined;
 }

@@ -40,7 +40,7 @@ export class LimiterCounts {
   }
 
   /** `unit`: what the limit counts, in a limiter with units. */
-  limit(name: string, lends: boolean, unit?: string): LimitCounts {
+  limit(name: string, lends: boolean, mayBan: boolean, unit?: string): LimitCounts {
     const known = labelOf(this.#limits, name); // limits at call time may have any names
     let counts = this.#limits.get(known);
     if (counts === undefined) {
@@ -48,6 +48,7 @@ export class LimiterCounts {
       this.#limits.set(known, counts);
     }
     counts.lends ||= lends;
+    counts.mayBan ||= mayBan;
     counts.unit = unit;
     return counts;
   }
@@ -68,7 +69,8 @@ export class LimiterCounts {
       if (counts === undefined) {
         continue;
       }
-      const { refused, shadow, remaining = 0, limit } = limits[i]!;
+      const state = limits[i]!;
+      const { refused, shadow, remaining = 0, limit } = state;
       if (!refused) {
         counts.allowed += 1;
         if (allowed && remaining * 5 <= limit) {
@@ -76,8 +78,10 @@ export class LimiterCounts {
         }
       } else if (shadow) {
         counts.shadowRefused += 1;
+        counts.shadowBans += isBan(state) ? 1 : 0;
       } else {
         counts.refused += 1;
+        counts.bans += isBan(state) ? 1 : 0;
       }
     }
   }
@@ -150,10 +154,23 @@ export class LimiterCounts {
   }
 }
 
-function limitStats({ lends, leasesHeld, unit, ...counts }: LimitCounts): LimitStats {
+function isBan(state: Decision['limits'][number]): boolean {
+  return 'bannedForMs' in state;
+}
+
+function limitStats({
+  lends,
+  leasesHeld,
+  mayBan,
+  bans,
+  shadowBans,
+  unit,
+  ...counts
+}: LimitCounts): LimitStats {
   return Object.freeze({
     ...(unit === undefined ? {} : { unit }),
     ...counts,
+    ...(mayBan ? { bans, shadowBans } : {}),
     ...(lends ? { leasesHeld } : {}),
   });
 }

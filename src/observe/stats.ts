@@ -21,6 +21,10 @@ export interface LimitStats {
    * Calls that passed and left this limit with at most 20 % of its capacity (of a concurrency limit: of its places).
    */
   readonly nearLimit: number;
+  /** Bans that refusals by this limit started; only of a limit with `ban`. */
+  readonly bans?: number;
+  /** Bans that would have started, if the limit were not a shadow; only of a limit with `ban`. */
+  readonly shadowBans?: number;
   /** Leases that this process holds now; only of a concurrency limit. */
   readonly leasesHeld?: number;
 }
@@ -90,7 +94,7 @@ export function addLimiterStats(a: LimiterStats, b: LimiterStats): LimiterStats 
 /** The part of an ended limiter's stats that is kept. */
 export function endedLimiterStats(stats: LimiterStats): LimiterStats {
   const limits = Object.entries(stats.limits).map(
-    ([name, { unit, allowed, refused, shadowRefused, nearLimit }]) =>
+    ([name, { unit, allowed, refused, shadowRefused, nearLimit, bans, shadowBans }]) =>
       [
         name,
         {
@@ -99,6 +103,8 @@ export function endedLimiterStats(stats: LimiterStats): LimiterStats {
           refused,
           shadowRefused,
           nearLimit,
+          ...(bans === undefined ? {} : { bans }),
+          ...(shadowBans === undefined ? {} : { shadowBans }),
         },
       ] as const,
   );

@@ -9,7 +9,7 @@ import type { OptionSet, OptionOwner } from './read-options.ts';
  */
 
 /** Options of every limit. */
-const ANY_LIMIT = ['name', 'by', 'shadow', 'maxDebt', 'unit'] as const;
+const ANY_LIMIT = ['name', 'by', 'shadow', 'maxDebt', 'unit', 'ban'] as const;
 
 /** Options of an unnamed limit, which a limiter accepts directly. */
 const RATE = ['rate', 'period'] as const;
@@ -108,9 +108,11 @@ const onFailure = (refusing: string) =>
     [false, refusing],
   ]);
 
+const blocksFor = (time: string): string =>
+  `Write \`blocks: true\` in the limiter's options. Give a limit \`ban: { after: 5, within: '10m', for: ${time} }\` to block after refusals, or call \`limiter.block(identity, ${time})\`.`;
+
 const BLOCKS = {
-  instead: (value: unknown): string =>
-    `Write \`blocks: true\` in the limiter's options, and call \`limiter.block(identity, ${writeDurations(value)[0]?.code ?? "'15m'"})\`.`,
+  instead: (value: unknown): string => blocksFor(writeDurations(value)[0]?.code ?? "'15m'"),
 };
 
 const LIMITER_OTHER_NAMES: OtherNames = {
@@ -315,7 +317,7 @@ export const TOKEN_BUCKET: OptionSet = limitOptions('token_bucket', ANY_LIMIT);
 export const SLIDING_WINDOW: OptionSet = limitOptions('sliding_window', ANY_LIMIT);
 export const SLIDING_WINDOW_LOG: OptionSet = limitOptions('sliding_window_log', ANY_LIMIT);
 export const FIXED_WINDOW: OptionSet = limitOptions('fixed_window', ANY_LIMIT);
-export const CONCURRENCY: OptionSet = limitOptions('concurrency', ['name', 'by', 'shadow']);
+export const CONCURRENCY: OptionSet = limitOptions('concurrency', ['name', 'by', 'shadow', 'ban']);
 
 function limitOptions(algorithm: AlgorithmName, common: readonly string[]): OptionSet {
   const { names, otherNames, factory } = ALGORITHMS[algorithm];
@@ -333,6 +335,18 @@ function limitOptions(algorithm: AlgorithmName, common: readonly string[]): Opti
     ],
   };
 }
+
+export const BAN: OptionSet = {
+  of: '`ban`',
+  names: ['after', 'within', 'for', 'growth', 'max'],
+  otherNames: {
+    ...allOf('attempts maxAttempts maxRetry maxretry refusals', 'after'),
+    ...allOf('findTime findtime period timeWindow window', duration('within')),
+    ...allOf('banDuration banTime bantime blockDuration duration time', duration('for')),
+    ...allOf('factor multiplier', 'growth'),
+    ...allOf('cap maxDuration maxTime', duration('max')),
+  },
+};
 
 const OF_A_LIMIT_OF_A_CALL: OptionOwner = {
   of: 'a limit',

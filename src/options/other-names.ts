@@ -148,4 +148,4 @@ export function timeNamed(
 }
 
 /** Our options that are durations. */
-export const DURATIONS: readonly string[] = ['period', 'ttl', 'maxHold'];
+export const DURATIONS: readonly string[] = ['period', 'ttl', 'maxHold', 'within', 'for'];

@@ -198,7 +198,8 @@ export function makeShape(
       rules[0]?.suffix === '' &&
       rules.every(
         ({ limit, suffix, plan }) =>
-          (suffix === '' && !isBeside(plan)) || limit.algorithm === 'block',
+          limit.algorithm === 'block' ||
+          (limit.algorithm !== 'ban' && suffix === '' && !isBeside(plan)),
       ),
     head,
     width: widths.reduce((sum, width) => sum + width, head),
@@ -219,6 +220,8 @@ const WINDOW_WORK: Readonly<Partial<Record<string, number>>> = {
   sliding_window: 2,
   sliding_window_log: 2,
   fixed_window: 2,
+  // It reads and writes up to 99 instants.
+  ban: 16,
 };
 const SEARCH_STEP = 5;
 /** Enough for a log of 100,000 entries. */

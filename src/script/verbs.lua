@@ -66,6 +66,14 @@ local function refuse(entry)
   end
 end
 
+-- Counts a refusal for bans, which are the last rules.
+local function count_for_bans(entry)
+  local watch = entry.shape[#entry.shape].algorithm.watch
+  if watch then
+    watch(entry)
+  end
+end
+
 local verbs = { peek = judge }
 
 function verbs.allow(entry)
@@ -73,6 +81,7 @@ function verbs.allow(entry)
     charge(entry)
   end
   refuse(entry)
+  count_for_bans(entry)
 end
 
 function verbs.up_to(entry)
@@ -91,6 +100,7 @@ function verbs.up_to(entry)
     charge(entry)
   end
   refuse(entry)
+  count_for_bans(entry)
   out[out_at] = granted
 end
 
@@ -176,6 +186,9 @@ function verbs.acquire(entry)
     charge(entry)
   end
   refuse(entry)
+  if not again then
+    count_for_bans(entry)
+  end
 end
 
 function verbs.renew(entry)
@@ -206,8 +219,8 @@ end
 
 function verbs.reserve(entry)
   local reserved = entry.record
-  local passes = judge(entry)
-  if reserved.ends > now then
+  local passes, again = judge(entry), reserved.ends > now
+  if again then
     -- The client resent the call, or it arrives after its own settlement.
     pass_again(entry)
   elseif passes then
@@ -221,6 +234,9 @@ function verbs.reserve(entry)
     reserved.told = entry.shape.told
   end
   refuse(entry)
+  if not again then
+    count_for_bans(entry)
+  end
 end
 
 -- Charges as many of `units` as fit, debt included. Returns how many did not fit.

@@ -1,3 +1,4 @@
+import { countRefusals } from '../algorithms/ban.ts';
 import type { Limit, Plan, State } from '../algorithms/limit.ts';
 import {
   isAdded,
@@ -67,6 +68,13 @@ function refuse(held: readonly RuleState[], now: number): void {
   }
 }
 
+/** Counts a refusal for bans, which are the last rules. */
+function countForBans(held: readonly RuleState[], now: number): void {
+  if (held.at(-1)?.limit.algorithm === 'ban') {
+    countRefusals(held, now);
+  }
+}
+
 function nameLease(held: readonly RuleState[], lease: string): void {
   for (const rule of held) {
     rule.plan = rule.limit.twin.lending?.named(rule.plan, lease) ?? rule.plan;
@@ -120,6 +128,7 @@ export const VERBS: Readonly<
       charge(held, now);
     }
     refuse(held, now);
+    countForBans(held, now);
     return [];
   },
 
@@ -143,6 +152,7 @@ export const VERBS: Readonly<
       charge(held, now);
     }
     refuse(held, now);
+    countForBans(held, now);
     return [granted];
   },
 
@@ -199,12 +209,16 @@ export const VERBS: Readonly<
       charge(held, now);
     }
     refuse(held, now);
+    if (!again) {
+      countForBans(held, now);
+    }
     return [];
   },
 
   reserve(held, _units, now, [ttlMs], record, told) {
     const passes = judge(held, now);
-    if (record.ends > now) {
+    const again = record.ends > now;
+    if (again) {
       // The client resent the call, or it arrives after its own settlement.
       passAgain(held, record);
     } else if (passes) {
@@ -222,6 +236,9 @@ export const VERBS: Readonly<
       record.changed = true;
     }
     refuse(held, now);
+    if (!again) {
+      countForBans(held, now);
+    }
     return [];
   },
 

@@ -94,6 +94,11 @@ function perLimit(values: (stats: LimitStats) => Readonly<Record<string, number>
     );
 }
 
+/** Of limits that have this number. */
+function counted(value: number | undefined): Readonly<Record<string, number>> {
+  return value === undefined ? {} : { '': value };
+}
+
 function perStore(value: (stats: StoreStats) => number) {
   return ({ stores }: Readings): Sample[] =>
     [...stores].map(([store, stats]) => ({ labels: { store }, value: value(stats) }));
@@ -160,14 +165,28 @@ export const METRICS: readonly Metric[] = [
     samples: perLimit(({ nearLimit }) => ({ '': nearLimit })),
   },
   {
+    prometheus: 'drl_bans_total',
+    openTelemetry: 'distributed_rate_limiter.limit.bans',
+    kind: 'counter',
+    unit: '{ban}',
+    help: 'Bans that refusals by a limit started, of limits with a ban.',
+    samples: perLimit(({ bans }) => counted(bans)),
+  },
+  {
+    prometheus: 'drl_shadow_bans_total',
+    openTelemetry: 'distributed_rate_limiter.limit.shadow_bans',
+    kind: 'counter',
+    unit: '{ban}',
+    help: 'Bans that a shadow limit would have started.',
+    samples: perLimit(({ shadowBans }) => counted(shadowBans)),
+  },
+  {
     prometheus: 'drl_leases_held',
     openTelemetry: 'distributed_rate_limiter.active_request_leases',
     kind: 'gauge',
     unit: '{lease}',
     help: 'Leases that this process holds, of concurrency limits.',
-    samples: perLimit(({ leasesHeld }): Record<string, number> =>
-      leasesHeld === undefined ? {} : { '': leasesHeld },
-    ),
+    samples: perLimit(({ leasesHeld }) => counted(leasesHeld)),
   },
   {
     prometheus: 'drl_store_up',

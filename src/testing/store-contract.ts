@@ -466,6 +466,38 @@ const CHECKS: Checks<Bench> = {
     limitedOf(await make({ rate: 1, period: SLOW, namespace, hashSecret }).allow('user'));
   },
 
+  'bans an identity that a limit keeps refusing, and lets it call again afterwards': async ({
+    make,
+    advance,
+  }) => {
+    const ban = { after: 3, within: '1m', for: '150ms' } as const;
+    const limiter = make({ limits: [tokenBucket({ rate: 1, period: SLOW, ban })], blocks: true });
+    const decisions = await many(6, () => limiter.allow('user'));
+    assert.deepEqual(
+      decisions.map(({ reason }) => reason),
+      ['within_limit', 'limited', 'limited', 'limited', 'blocked', 'blocked'],
+    );
+    assert.deepEqual(
+      decisions.map((decision) => (decision.reason === 'limited' ? decision.bannedForMs : 0)),
+      [0, undefined, undefined, 150, 0, 0],
+    );
+    await advance(150);
+    limitedOf(await limiter.allow('user'));
+    allowedOf(await limiter.allow('other'));
+  },
+
+  'never bans for peeks and blocked calls': async ({ make }) => {
+    const ban = { after: 2, within: '1h', for: '1h' } as const;
+    const limiter = make({ limits: [tokenBucket({ rate: 1, period: SLOW, ban })], blocks: true });
+    allowedOf(await limiter.allow('user'));
+    await many(5, () => limiter.peek('user'));
+    await limiter.block('user', '1h');
+    await many(5, () => limiter.allow('user'));
+    await limiter.unblock('user');
+    assert.equal(limitedOf(await limiter.allow('user')).bannedForMs, undefined);
+    assert.equal(limitedOf(await limiter.allow('user')).bannedForMs, 3_600_000);
+  },
+
   'resolves ready() repeatedly without charging an identity': async ({ make }) => {
     const limiter = make({ rate: 1, period: SLOW });
     await limiter.ready();

@@ -18,7 +18,7 @@ import { groupedOneByOne } from '../kit/twins/grouping.ts';
 import { openResp, startRedis } from '../kit/servers/index.mjs';
 import type { RedisServer } from '../kit/servers/index.mjs';
 import { virtualScript } from '../kit/fakes/virtual-script.ts';
-import { stateKeyOf } from '../../src/limiter/limit-set.ts';
+import { LimitSet, stateKeyOf } from '../../src/limiter/limit-set.ts';
 
 /** The value of a key: a string, or a sorted set's members, each before its score. */
 interface Held {
@@ -27,20 +27,24 @@ interface Held {
 }
 
 /** States written by releases. Lines are added, never edited: later versions must read them, whatever they write. */
-const { states: STATES, records: RECORDS } = JSON.parse(
-  readFileSync(new URL('states.json', import.meta.url), 'utf8'),
-) as {
+const {
+  states: STATES,
+  records: RECORDS,
+  bans: BANS,
+} = JSON.parse(readFileSync(new URL('states.json', import.meta.url), 'utf8')) as {
   readonly states: Readonly<Record<string, Held>>;
   /** The limits' states by what follows the identity's key; nothing for those in its home. */
   readonly records: Readonly<
     Record<string, { readonly record: string; readonly limits: Readonly<Record<string, Held>> }>
   >;
+  /** Homes with the count of a ban. */
+  readonly bans: Readonly<Record<'growing', { readonly home: string }>>;
 };
 
 const START = Date.UTC(2026, 0, 1) * 1_000;
 
-/** The record must list every algorithm, so the compiler reports a new one without states. */
-const ALGORITHMS: Readonly<Record<Limit['algorithm'], true>> = {
+/** The record must list every algorithm, so the compiler reports a new one without states. A ban has its own test. */
+const ALGORITHMS: Readonly<Record<Exclude<Limit['algorithm'], 'ban'>, true>> = {
   token_bucket: true,
   sliding_window: true,
   sliding_window_log: true,
@@ -183,6 +187,23 @@ describe('stored states of earlier versions', () => {
       expect(twin, 'TypeScript').toEqual(reply);
     },
   );
+
+  test('counts on from the stored refusals of a ban, which is longer than the one before', async () => {
+    const ban = { after: 3, within: '10m', for: '500s', growth: 2, max: '1d' } as const;
+    const limit = tokenBucket({ rate: 1, period: '1h', ban });
+    const set = new LimitSet('bans', [limit], true);
+    const { key } = set.locate('id', undefined);
+    const entry = { key, shape: set.shape('allow', 1) };
+    const { home } = BANS.growing;
+    await connection.command('FLUSHALL');
+    await put(key, { string: home });
+    const reply = await decideOnServer(entry, START);
+    // The third refusal: a ban of 1,000 s came before it.
+    expect(readVerdicts(entry.shape, reply, 1).at(-1)).toMatchObject({ resetUs: 2_000_000_000 });
+    expect(await connection.command('GET', `{${key}}#block`)).toBe(`${START + 2_000_000_000}`);
+    const twin = decide([entry], START, new MapTable(new Map([[key, home]])));
+    expect(twin, 'TypeScript').toEqual(reply);
+  });
 
   test.each(SETTLEMENTS)(
     'settles the stored reservation: %s',

@@ -4,6 +4,7 @@ import { MemoryStore, RateLimiter, tokenBucket } from 'distributed-rate-limiter'
 import { expect, test } from 'vitest';
 import {
   ACQUIRE,
+  BAN,
   CALL,
   CONCURRENCY,
   FIXED_WINDOW,
@@ -56,6 +57,10 @@ test('the reference lists exactly the options of each limit', () => {
   expect(rows).toEqual(limits.map(({ of, names }) => [[of], names]));
 });
 
+test('the reference lists exactly the options of a ban', () => {
+  expect(namesIn('Bans')).toEqual(BAN.names);
+});
+
 test('the reference lists exactly the options of each call', () => {
   const rows = rowsOf('Calls');
   expect(rows.slice(0, 4)).toEqual([
@@ -82,11 +87,18 @@ test('the reference lists exactly the fields of a decision and of its limits', a
     limits: [tokenBucket({ rate: 1, period: '1h', unit: 'tokens' })],
   });
   await limiter.block('blocked', '1h');
+  const banning = new RateLimiter({
+    store: new MemoryStore(),
+    blocks: true,
+    limits: [tokenBucket({ rate: 1, period: '1h', ban: { after: 1, within: '1h', for: '1h' } })],
+  });
+  await banning.allow('user');
   const decisions = [
     await limiter.allow('user'),
     await limiter.allow('user'),
     await limiter.allow('user', { cost: 2 }),
     await limiter.allow('blocked'),
+    await banning.allow('user'),
     await away.allow('user'),
     await units.allow('user', { cost: { tokens: 1 } }),
   ];

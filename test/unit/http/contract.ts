@@ -115,6 +115,32 @@ export function frameworkContract<Request extends object>(framework: Framework<R
       });
     });
 
+    test('answers 429 until the end of a ban, with its own problem while it lasts', async () => {
+      const time = new ManualClock();
+      const ban = { after: 2, within: '10m', for: '15m' } as const;
+      const limiter = new RateLimiter({
+        store: new MemoryStore({ clock: time }),
+        blocks: true,
+        limits: [tokenBucket({ rate: 1, period: '1m', ban })],
+      });
+      const { call } = await serve([[limiter, { identify: user }]]);
+      const answers = [];
+      for (let i = 0; i < 4; i++) {
+        const response = await call();
+        const type = (await response.text()).match(/#([a-z-]+)/)?.[1];
+        answers.push([response.status, response.headers.get('retry-after'), type]);
+      }
+      expect(answers).toEqual([
+        [200, null, undefined],
+        [429, '60', 'quota-exceeded'],
+        [429, '900', 'quota-exceeded'],
+        [429, '900', 'abnormal-usage-detected'],
+      ]);
+      expect((await call({ user: 'bert' })).status).toBe(200);
+      time.advance('15m');
+      expect((await call()).status).toBe(200);
+    });
+
     test('never lets the handler see a refused request', async () => {
       let handled = 0;
       const { call } = await serve([[inMemory(1), { identify: user }]], async () => {
