@@ -121,10 +121,7 @@ export class LuaTwin {
     if (this.#writes === undefined) {
       return;
     }
-    const [key = '', ...rest] = line
-      .slice(byScript[0].length)
-      .split(' ')
-      .map((word) => word.slice(1, -1));
+    const [key = '', ...rest] = wordsOf(line.slice(byScript[0].length));
     if (byScript[1] === 'PSETEX') {
       this.#writes.push(writeOf(key, { ttlMs: Number(rest[0]), value: rest[1] ?? '' }));
     } else if (byScript[1] === 'SET') {
@@ -138,3 +135,22 @@ export class LuaTwin {
     }
   }
 }
+
+/** The arguments in a line of `MONITOR`, each in quotes and escaped. */
+function wordsOf(text: string): string[] {
+  return [...text.matchAll(/"((?:[^"\\]|\\.)*)"/g)].map(([, word = '']) =>
+    word.replaceAll(/\\(?:x([\da-f]{2})|(.))/g, (_, code: string | undefined, letter: string) =>
+      code === undefined
+        ? (ESCAPED[letter] ?? letter)
+        : String.fromCodePoint(Number.parseInt(code, 16)),
+    ),
+  );
+}
+
+const ESCAPED: Readonly<Record<string, string>> = {
+  n: '\n',
+  r: '\r',
+  t: '\t',
+  a: '\u0007',
+  b: '\b',
+};
