@@ -113,8 +113,8 @@ export const MUTANTS: Readonly<Record<string, Mutant>> = {
   },
   'charges an add again when it is resent': {
     file: 'script/verbs.ts',
-    replaces: 'if (record.adds >= Number(number)) {',
-    by: 'if (record.adds > Number(number)) {',
+    replaces: 'if (isAdded(record.adds, add!)) {',
+    by: 'if (record.adds === undefined) {',
     shownBy: 'reservations',
   },
   'refuses an add by a limit that it does not ask': {
@@ -178,8 +178,8 @@ export const LUA_MUTANTS: Readonly<Record<string, Mutant>> = {
   },
   'charges an add again when it is resent': {
     file: 'script/verbs.lua',
-    replaces: 'if reserved.adds >= number then',
-    by: 'if reserved.adds > number then',
+    replaces: 'if reserved.algorithm.is_added(reserved.adds, add) then',
+    by: 'if not reserved.adds then',
     shownBy: 'reservations',
   },
   'refuses an add by a limit that it does not ask': {
