@@ -1,3 +1,4 @@
+import { doctor } from './doctor/command.ts';
 import { block, credit, peek, reset, unblock } from './identity/commands.ts';
 import { nearest, PROGRAM, runCommand } from './kit/command.ts';
 import type { Command } from './kit/command.ts';
@@ -6,7 +7,16 @@ import type { Io } from './kit/io.ts';
 import { replay } from './replay/command.ts';
 import { suggest } from './suggest/command.ts';
 
-export const COMMANDS: readonly Command[] = [suggest, replay, peek, reset, block, unblock, credit];
+export const COMMANDS: readonly Command[] = [
+  suggest,
+  replay,
+  peek,
+  reset,
+  block,
+  unblock,
+  credit,
+  doctor,
+];
 
 /** Runs a command line, and returns its exit code. Errors become one line on stderr. */
 export async function runCli(argv: readonly string[], io: Io): Promise<number> {

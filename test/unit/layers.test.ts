@@ -43,7 +43,8 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   'cli/identity': ['base', 'limiter', 'cli/kit', 'cli/limits'],
   'cli/replay': ['algorithms', 'script', 'stores', 'limiter', 'cli/kit', 'cli/limits', 'cli/logs'],
   'cli/suggest': ['base', 'algorithms', 'cli/kit', 'cli/logs'],
-  cli: ['cli/kit', 'cli/identity', 'cli/replay', 'cli/suggest'],
+  'cli/doctor': ['base', 'script', 'redis/clients', 'limiter', 'cli/kit'],
+  cli: ['cli/kit', 'cli/doctor', 'cli/identity', 'cli/replay', 'cli/suggest'],
 };
 
 /** Pairs of folders: the first may import only types of the second, because its code never needs more. */

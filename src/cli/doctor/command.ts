@@ -1,0 +1,227 @@
+import { RateLimiterError } from '../../base/errors.ts';
+import { RateLimiter } from '../../limiter/rate-limiter.ts';
+import { decideScript } from '../../script/script.gen.ts';
+import type { Command, Given } from '../kit/command.ts';
+import { EXIT } from '../kit/io.ts';
+import type { Io } from '../kit/io.ts';
+import type { Printer } from '../kit/printer.ts';
+import { readRedisOption, readTimeout, REDIS_OPTIONS } from '../kit/redis-options.ts';
+import {
+  checkClock,
+  checkCluster,
+  checkDurability,
+  checkEviction,
+  checkLatency,
+  checkMemory,
+  checkSlowLog,
+  checkTtls,
+  checkVersion,
+  readInfo,
+} from './findings.ts';
+import type { Finding } from './findings.ts';
+import { openServer } from './server.ts';
+import type { Server } from './server.ts';
+
+const CALLS = 200;
+const DEADLINE_MS = 250;
+const MOST_KEYS = 10_000;
+const MOST_OURS = 1_000;
+
+export const doctor: Command = {
+  name: 'doctor',
+  summary: 'Examine a Redis that limits are kept in',
+  usage: '--redis <url> [options]',
+  options: REDIS_OPTIONS,
+  examples: [
+    ['doctor --redis redis://localhost:6379', 'Is this Redis fit for limits?'],
+    ['doctor --namespace api --json', 'In CI, with $REDIS_URL: fails if there is a problem'],
+  ],
+  notes: [
+    'Of a cluster only the node of the URL is examined. Exit code 1: there is a problem; notes and what could not be examined are none.',
+  ],
+  run,
+};
+
+async function run(given: Given, io: Io, printer: Printer): Promise<number> {
+  const url = readRedisOption(given, io);
+  const timeoutMs = readTimeout(given);
+  const namespace = given.text('namespace') ?? 'rate-limit';
+  const isCluster = given.flag('cluster');
+  const server = await openServer(url, timeoutMs);
+  try {
+    const findings = await examine(server, { url, timeoutMs, namespace, isCluster }, printer);
+    if (printer.json) {
+      printer.printJson({ findings });
+    } else {
+      printer.print(findings.map((finding) => lineOf(finding, printer)).join('\n'));
+    }
+    return findings.some(({ level }) => level === 'problem') ? EXIT.finding : EXIT.ok;
+  } finally {
+    await server.close();
+  }
+}
+
+interface Asked {
+  readonly url: string;
+  readonly timeoutMs: number;
+  readonly namespace: string;
+  readonly isCluster: boolean;
+}
+
+async function examine(
+  server: Server,
+  asked: Asked,
+  printer: Printer,
+): Promise<readonly Finding[]> {
+  const attempt = async (check: string, look: () => Promise<Finding>): Promise<Finding> => {
+    printer.checkInterrupted();
+    try {
+      return await look();
+    } catch (error) {
+      const says = `could not be examined: ${(error as Error).message}`;
+      return { check, level: 'unknown', says };
+    }
+  };
+  const firstOffset = await offsetOf(server).catch(() => undefined);
+  const infoText = await server.command('INFO').catch(() => '');
+  const info = readInfo(String(infoText));
+  const ofInfo: Finding[] =
+    info.size === 0
+      ? [{ check: 'INFO', level: 'unknown', says: 'the user may not run it', cure: 'Add +info.' }]
+      : [
+          checkVersion(info),
+          checkEviction(info),
+          checkMemory(info),
+          checkDurability(info, await saveOf(server)),
+          checkCluster(
+            info,
+            await clusterState(server, info.get('cluster_enabled')),
+            asked.isCluster,
+          ),
+        ];
+  return [
+    ...ofInfo,
+    await attempt('pings', async () =>
+      checkLatency('pings', await times(() => server.command('PING')), DEADLINE_MS),
+    ),
+    ...(await examineScript(asked)),
+    await attempt('clock', async () => {
+      const last = await offsetOf(server);
+      return checkClock(firstOffset ?? last, last);
+    }),
+    await attempt('keys without TTL', () => examineKeys(server, asked.namespace)),
+    await attempt('slow log', () => examineSlowLog(server)),
+  ];
+}
+
+/** Runs the very script, with every command that a limiter's user needs. */
+async function examineScript({ url, timeoutMs, namespace, isCluster }: Asked): Promise<Finding[]> {
+  const limiter = new RateLimiter({
+    redis: url,
+    cluster: isCluster,
+    timeoutMs,
+    namespace,
+    rate: 1_000,
+    period: '1s',
+    failStrategy: 'throw',
+  });
+  try {
+    await limiter.ready();
+    const ms = await times(() => limiter.peek(['distributed-rate-limiter', 'doctor']));
+    return [
+      { check: 'script', level: 'ok', says: 'the user may run it, with all of its commands' },
+      checkLatency('decisions', ms, DEADLINE_MS),
+    ];
+  } catch (error) {
+    const { message, cause } = error as Error;
+    const why = cause instanceof Error ? cause.message : message;
+    const cure =
+      error instanceof RateLimiterError && /NOPERM|permission/i.test(why)
+        ? 'Give the user the rights of the line `ACL SETUSER` in SECURITY.md, on the keys of this namespace.'
+        : 'Read the error; docs/errors.md has the codes.';
+    return [{ check: 'script', level: 'problem', says: `a decision fails: ${why}`, cure }];
+  } finally {
+    await limiter.close();
+  }
+}
+
+async function times(call: () => Promise<unknown>): Promise<readonly number[]> {
+  const ms: number[] = [];
+  for (let i = 0; i < CALLS; i++) {
+    const startedAt = performance.now();
+    await call();
+    ms.push(performance.now() - startedAt);
+  }
+  return ms;
+}
+
+/** How far the server's clock is ahead of this machine's, in milliseconds. */
+async function offsetOf(server: Server): Promise<number> {
+  const before = Date.now();
+  const [seconds, micros] = (await server.command('TIME')) as [string, string];
+  return Number(seconds) * 1_000 + Number(micros) / 1_000 - (before + Date.now()) / 2;
+}
+
+async function saveOf(server: Server): Promise<string | undefined> {
+  const reply = await server.command('CONFIG', 'GET', 'save').catch(() => undefined);
+  const pair = Array.isArray(reply) ? (reply as unknown[]) : Object.entries(reply ?? {}).flat();
+  return pair.length < 2 ? undefined : String(pair[1]);
+}
+
+async function clusterState(
+  server: Server,
+  enabled: string | undefined,
+): Promise<string | undefined> {
+  if (enabled !== '1') {
+    return undefined;
+  }
+  const text = await server.command('CLUSTER', 'INFO').catch(() => '');
+  return readInfo(String(text)).get('cluster_state');
+}
+
+/** Looks at some thousand keys: `SCAN` takes turns with other clients' commands. */
+async function examineKeys(server: Server, namespace: string): Promise<Finding> {
+  let [cursor, seen, ours, withoutTtl] = ['0', 0, 0, 0];
+  do {
+    const [next, keys] = (await server.command('SCAN', cursor, 'COUNT', '1000')) as [
+      string,
+      string[],
+    ];
+    cursor = next;
+    seen += keys.length;
+    for (const key of keys.map(String)) {
+      if (
+        ours < MOST_OURS &&
+        (key.startsWith(`${namespace}:`) || key.startsWith(`{${namespace}:`))
+      ) {
+        ours += 1;
+        withoutTtl += Number(await server.command('PTTL', key)) === -1 ? 1 : 0;
+      }
+    }
+  } while (cursor !== '0' && seen < MOST_KEYS && ours < MOST_OURS);
+  return checkTtls(seen, ours, withoutTtl, cursor === '0' && ours < MOST_OURS);
+}
+
+async function examineSlowLog(server: Server): Promise<Finding> {
+  const entries = (await server.command('SLOWLOG', 'GET', '128')) as unknown[][];
+  const micros = entries
+    .filter(([, , , command]) => {
+      const [name = '', sha = ''] = (command as unknown[]).map(String);
+      return (
+        (/^evalsha$/i.test(name) && sha === decideScript.sha1) ||
+        (/^eval$/i.test(name) && sha.slice(0, 60) === decideScript.text.slice(0, 60))
+      );
+    })
+    .map(([, , took]) => Number(took));
+  return checkSlowLog(micros.length, Math.max(0, ...micros));
+}
+
+function lineOf({ check, level, says, cure }: Finding, { paint }: Printer): string {
+  const mark = {
+    ok: paint('green', 'ok     '),
+    note: paint('yellow', 'note   '),
+    problem: paint('red', 'PROBLEM'),
+    unknown: paint('dim', 'unknown'),
+  }[level];
+  return `${mark} ${paint('bold', check)}: ${says}${cure === undefined ? '' : `\n        ${cure}`}`;
+}
