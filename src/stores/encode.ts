@@ -39,11 +39,12 @@ export function encodeCalls(
   let work = 0;
   for (; to < calls.length; to++) {
     const call = calls[to]!;
-    // A call with details of its own repeats its key.
+    // A call with details or a record of its own repeats its key.
     const repeats =
       call.shape === shape &&
       call.key === key &&
       call.details === undefined &&
+      call.record === undefined &&
       (call.homes === undefined || areEqual(call.homes, homes));
     work += repeats ? call.shape.work.again : call.shape.work.first;
     if (call.shard !== shard || (work > maxWork && to > from)) {

@@ -112,6 +112,9 @@ function variantsOf(random: Random): readonly Limit[] {
   });
 }
 
+/** One shape for all, as a limiter has it: neighbours of one key differ by their records alone. */
+const RECALL = makeShape('recall', 0, []);
+
 /** The name of an `add`: of the handle of `reserve`, or of one of more resumed ones than a record knows. */
 function addOf(random: Random): string {
   const number = random.int(1, 60);
@@ -201,7 +204,7 @@ async function runTrace(random: Random, id: number, seen: Seen): Promise<void> {
     const differ = random.chance(30) && verb !== 'up_to' && verb !== 'reset';
     const reserves = ['reserve', 'add', 'settle'].includes(verb);
     if (verb === 'recall') {
-      return { key, shape: makeShape('recall', 0, []), record: random.pick(records) };
+      return { key, shape: RECALL, record: random.pick(records) };
     }
     const rules = rulesAt(decides ? units : 1).map((rule) => {
       if (!differ) {
