@@ -6,31 +6,31 @@
  * @type {Readonly<Record<string, { file: string, limit: string, external?: readonly string[], browser?: true }>>}
  */
 const budgets = {
-  '': { file: 'index', limit: '68.2 kB' },
-  '/http': { file: 'http/index', limit: '78.1 kB' },
-  '/node-http': { file: 'http/adapters/node-http', limit: '78.5 kB' },
-  '/express': { file: 'http/adapters/express', limit: '78.5 kB' },
-  '/fastify': { file: 'http/adapters/fastify', limit: '79.3 kB' },
-  '/hono': { file: 'http/adapters/hono', limit: '79.4 kB' },
-  '/koa': { file: 'http/adapters/koa', limit: '78.6 kB' },
-  '/web': { file: 'http/adapters/web', limit: '79.1 kB' },
+  '': { file: 'index', limit: '74.5 kB' },
+  '/http': { file: 'http/index', limit: '84.5 kB' },
+  '/node-http': { file: 'http/adapters/node-http', limit: '84.9 kB' },
+  '/express': { file: 'http/adapters/express', limit: '84.9 kB' },
+  '/fastify': { file: 'http/adapters/fastify', limit: '85.7 kB' },
+  '/hono': { file: 'http/adapters/hono', limit: '85.9 kB' },
+  '/koa': { file: 'http/adapters/koa', limit: '85 kB' },
+  '/web': { file: 'http/adapters/web', limit: '85.5 kB' },
   // Beside Nest itself, which is there already.
   '/nest': {
     file: 'http/adapters/nest/index',
-    limit: '81 kB',
+    limit: '87.4 kB',
     external: ['@nestjs/common', '@nestjs/core'],
   },
-  '/limited': { file: 'limited/index', limit: '69.3 kB' },
-  '/sync': { file: 'sync/index', limit: '61.7 kB' },
+  '/limited': { file: 'limited/index', limit: '75.8 kB' },
+  '/sync': { file: 'sync/index', limit: '66.1 kB' },
   // The contract suites.
-  '/testing': { file: 'testing/index', limit: '73.7 kB' },
+  '/testing': { file: 'testing/index', limit: '80.2 kB' },
   // Beside them nothing of the core.
   '/fetch': { file: 'fetch/index', limit: '12.5 kB', browser: true },
   '/log': { file: 'telemetry/log', limit: '4 kB' },
   '/prometheus': { file: 'telemetry/prometheus', limit: '6 kB' },
   '/opentelemetry': {
     file: 'telemetry/opentelemetry',
-    limit: '6 kB',
+    limit: '6.3 kB',
     external: ['@opentelemetry/api'],
   },
 };
