@@ -6,24 +6,24 @@
  * @type {Readonly<Record<string, { file: string, limit: string, external?: readonly string[], browser?: true }>>}
  */
 const budgets = {
-  '': { file: 'index', limit: '74.5 kB' },
-  '/http': { file: 'http/index', limit: '84.5 kB' },
-  '/node-http': { file: 'http/adapters/node-http', limit: '84.9 kB' },
-  '/express': { file: 'http/adapters/express', limit: '84.9 kB' },
-  '/fastify': { file: 'http/adapters/fastify', limit: '85.7 kB' },
-  '/hono': { file: 'http/adapters/hono', limit: '85.9 kB' },
-  '/koa': { file: 'http/adapters/koa', limit: '85 kB' },
-  '/web': { file: 'http/adapters/web', limit: '85.5 kB' },
+  '': { file: 'index', limit: '76.9 kB' },
+  '/http': { file: 'http/index', limit: '86.9 kB' },
+  '/node-http': { file: 'http/adapters/node-http', limit: '87.3 kB' },
+  '/express': { file: 'http/adapters/express', limit: '87.3 kB' },
+  '/fastify': { file: 'http/adapters/fastify', limit: '88.1 kB' },
+  '/hono': { file: 'http/adapters/hono', limit: '88.3 kB' },
+  '/koa': { file: 'http/adapters/koa', limit: '87.4 kB' },
+  '/web': { file: 'http/adapters/web', limit: '87.9 kB' },
   // Beside Nest itself, which is there already.
   '/nest': {
     file: 'http/adapters/nest/index',
-    limit: '87.4 kB',
+    limit: '89.8 kB',
     external: ['@nestjs/common', '@nestjs/core'],
   },
-  '/limited': { file: 'limited/index', limit: '75.8 kB' },
-  '/sync': { file: 'sync/index', limit: '66.1 kB' },
+  '/limited': { file: 'limited/index', limit: '78.2 kB' },
+  '/sync': { file: 'sync/index', limit: '68.5 kB' },
   // The contract suites.
-  '/testing': { file: 'testing/index', limit: '80.2 kB' },
+  '/testing': { file: 'testing/index', limit: '82.6 kB' },
   // Beside them nothing of the core.
   '/fetch': { file: 'fetch/index', limit: '12.5 kB', browser: true },
   '/log': { file: 'telemetry/log', limit: '4 kB' },
@@ -43,7 +43,12 @@ export default Object.entries(budgets).map(([subpath, { file, limit, external, b
   modifyEsbuildConfig: (/** @type {import('esbuild').BuildOptions} */ options) => ({
     ...options,
     ...(browser ? {} : { platform: 'node' }),
-    // A URL's client library is beside the package, not in it.
-    external: ['ioredis', 'redis', ...(external ?? [])],
+    // A URL's client library is beside the package, not in it; what reads responses is loaded by the first `observe`.
+    external: [
+      'ioredis',
+      'redis',
+      ...(browser ? [] : ['*/observed-response.js']),
+      ...(external ?? []),
+    ],
   }),
 }));

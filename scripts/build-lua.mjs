@@ -27,6 +27,7 @@ export const INCLUDES = [
   'algorithms/concurrency',
   'algorithms/block',
   'algorithms/ban',
+  'algorithms/provider-quota',
   'script/reservation-record',
   'script/home',
   'script/call-shape',
@@ -45,6 +46,7 @@ const LAZY = new Set([
   'algorithms/concurrency',
   'algorithms/block',
   'algorithms/ban',
+  'algorithms/provider-quota',
   'script/reservation-record',
 ]);
 

@@ -59,6 +59,9 @@ export type { HeardRefusal, Hooks, RateLimiterOptions } from './limiter/limiter-
 export type { FailStrategy } from './base/decision.ts';
 export type { NotHeldDecision, Reservation, ReservationHandle } from './limiter/reservation.ts';
 export type { Settlement } from './limiter/settlement.ts';
+export type { ObservedResponse, ObserveOptions } from './limiter/observed-response.ts';
+export type { RateLimitReport, ResponseHeaders } from './reports/parse-rate-limit.ts';
+export type { ReportedLimit } from './reports/reported-limit.ts';
 export type { RedisClient } from './redis/clients/client.ts';
 export type { RefusedDecision } from './limiter/rate-limit-exceeded.ts';
 export type { PortState, RedisPort } from './redis/port.ts';

@@ -181,7 +181,7 @@ export abstract class Limit<
   By extends string = never,
   Unit extends string = never,
 > {
-  abstract readonly algorithm: AlgorithmName | 'block' | 'ban';
+  abstract readonly algorithm: AlgorithmName | 'block' | 'ban' | 'provider_quota';
   /** In decisions, headers, metrics and keys. `'default'` if the limit was given none. */
   readonly name: Name;
   /** The parts of the identity that it counts by, sorted; undefined if it counts by whole identities. */

@@ -2,6 +2,7 @@ import type { RateLimiter } from '../limiter/rate-limiter.ts';
 import { GivenOptions } from '../options/read-options.ts';
 import type { OptionSet } from '../options/read-options.ts';
 import { payFor, reserveCall } from './spending.ts';
+import type { Spending } from './spending.ts';
 import {
   readReservingLimiter,
   readSpending,
@@ -86,9 +87,11 @@ export function limitMiddleware<By extends string = never, Unit extends string =
         const result = await call.doGenerate();
         const usage = usageOf(result.usage);
         if (usage !== undefined) await spending.settle(usage);
+        await observe(spending, result);
         return result;
       } catch (error) {
         await spending.cancel();
+        await observeFailure(spending, error);
         throw error;
       }
     },
@@ -102,13 +105,29 @@ export function limitMiddleware<By extends string = never, Unit extends string =
           refusal: (error) => ({ type: 'error', error }) as never,
           signal: abortSignal,
         });
+        await observe(spending, result);
         return { ...result, stream };
       } catch (error) {
         await spending.cancel();
+        await observeFailure(spending, error);
         throw error;
       }
     },
   };
+}
+
+/** A model may tell the headers of the provider's answer; an answer of it is no refusal. */
+async function observe(spending: Spending, result: object): Promise<void> {
+  const { response } = result as { readonly response?: unknown };
+  const headers = isObject(response) ? response['headers'] : undefined;
+  if (isObject(headers)) await spending.observe({ status: 200, headers });
+}
+
+/** The AI SDK's `APICallError` has the status and the headers of the answer. */
+async function observeFailure(spending: Spending, error: unknown): Promise<void> {
+  if (!isObject(error)) return;
+  const { statusCode, responseHeaders: headers } = error;
+  if (isObject(headers)) await spending.observe({ statusCode, headers });
 }
 
 const OPTIONS: OptionSet = {

@@ -97,7 +97,9 @@ export function limitedFetch<By extends string = never, Unit extends string = ne
       await spending.cancel();
       throw error;
     }
-    return settleBy(response, spending, signalOf(input, init));
+    const answer = await settleBy(response, spending, signalOf(input, init));
+    await spending.observe(response);
+    return answer;
   };
 }
 

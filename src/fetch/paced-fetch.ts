@@ -11,7 +11,7 @@ import {
 } from '../options/read-options.ts';
 import type { OptionSet } from '../options/read-options.ts';
 import { choice } from '../options/other-names.ts';
-import { parseRateLimit } from './parse-rate-limit.ts';
+import { parseRateLimit } from '../reports/parse-rate-limit.ts';
 import { describe, isRequest, signalOf } from './request.ts';
 import type { Fetch, PacedRequest } from './request.ts';
 

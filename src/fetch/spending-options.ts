@@ -77,7 +77,21 @@ export function readSpending<Request>(
       500,
     ),
     ttl: given.optional('ttl', readTtl, '10m'),
+    observing: observingOf(limiter, settle),
   };
+}
+
+/**
+ * Whether and how the provider's answers are observed. A limiter without units counts tokens unless `settle` says
+ * otherwise; then what of the answer is about them is unknown.
+ */
+function observingOf(
+  { limits, observes }: ReservingLimiter,
+  settle: unknown,
+): SpendingSettings['observing'] {
+  if (observes !== true) return undefined;
+  const hasUnits = limits.some(({ unit }) => unit !== undefined);
+  return hasUnits ? {} : settle === undefined ? { unit: 'tokens' } : undefined;
 }
 
 /** The identity of a call, and the units to reserve for it. */

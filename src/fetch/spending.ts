@@ -24,7 +24,10 @@ export interface AnyReservation {
 /** A limiter that reserves, of whatever parts and units. */
 export interface ReservingLimiter {
   readonly limits: readonly AnyLimit[];
+  /** Absent in limiters of an older version. */
+  readonly observes?: boolean;
   reserve(identity: AnyIdentity, options: unknown): Promise<unknown>;
+  observe?(identity: AnyIdentity, response: unknown, options: unknown): Promise<unknown>;
 }
 
 /** How the calls of one limiter are paid for. */
@@ -35,6 +38,8 @@ export interface SpendingSettings {
   /** Output tokens that are paid for at a time. */
   readonly stepTokens: number;
   readonly ttl: string;
+  /** What `observe` is to be told of the limiter's unit; undefined if the provider's answers are not observed. */
+  readonly observing: { readonly unit?: string } | undefined;
 }
 
 /**
@@ -52,12 +57,13 @@ export async function reserveCall(
   const reservation = await limiter.reserve(identity, { cost, ttl });
   const decision = reservation as Decision;
   if (!decision.allowed) throw new RateLimitExceeded(decision as RefusedDecision);
-  return new Spending(settings, reservation as AnyReservation, estimate, cost);
+  return new Spending(settings, identity, reservation as AnyReservation, estimate, cost);
 }
 
 /** What one call has spent, from its reservation to its settlement. */
 export class Spending {
   readonly #settings: SpendingSettings;
+  readonly #identity: AnyIdentity;
   readonly #reservation: AnyReservation;
   /** Units charged so far. */
   #paid: Units;
@@ -72,11 +78,13 @@ export class Spending {
 
   constructor(
     settings: SpendingSettings,
+    identity: AnyIdentity,
     reservation: AnyReservation,
     estimate: ModelUsage,
     cost: Units,
   ) {
     this.#settings = settings;
+    this.#identity = identity;
     this.#reservation = reservation;
     this.#inputTokens = estimate.inputTokens;
     this.#paid = cost;
@@ -113,6 +121,20 @@ export class Spending {
         : new RateLimitExceeded(decision as RefusedDecision);
     }
     this.#paid = sum(this.#paid, step);
+  }
+
+  /**
+   * Aligns the limiter with what the provider says is left. Best after the call is settled: what a settlement gives back
+   * raises what may pass. If the store gives no answer, `onError` was called, and the next response tells.
+   */
+  async observe(response: object): Promise<void> {
+    const { limiter, observing } = this.#settings;
+    if (observing === undefined) return;
+    try {
+      await limiter.observe!(this.#identity, response, observing);
+    } catch (error) {
+      if (!isOfStore(error)) throw error;
+    }
   }
 
   /** Settles by the provider's report. */
@@ -161,6 +183,13 @@ async function settleTwice(send: () => Promise<unknown>): Promise<void> {
       if (!(error instanceof StoreError)) throw error;
     }
   }
+}
+
+function isOfStore(error: unknown): boolean {
+  return (
+    error instanceof StoreError ||
+    (error instanceof RateLimiterError && error.code === 'ERR_LIMITER_CLOSED')
+  );
 }
 
 /** What `payFor` needs to know of a stream. */

@@ -17,7 +17,7 @@ import { makeLease } from './lease.ts';
 import type { Lease } from './lease.ts';
 import { checkBans } from './bans.ts';
 import { checkSlots } from './homes.ts';
-import { keyCountOf, LimitSet } from './limit-set.ts';
+import { heedsProviders, keyCountOf, LimitSet } from './limit-set.ts';
 import type { Located } from './limit-set.ts';
 import type { Settings } from './limiter-options.ts';
 import { makeDecision, makeDegradedDecision, makeUnlimitedDecision } from './make-decision.ts';
@@ -270,7 +270,11 @@ export class Decider {
     const located = this.#locate(given, cost, identity);
     const { limits, key, homes } = located;
     if (!limits.isPlanWithoutLimit) {
-      checkSharding(this.#settings.sharding, 'reserve', keyCountOf(limits.limits) + 1);
+      checkSharding(
+        this.#settings.sharding,
+        'reserve',
+        keyCountOf(limits.limits, this.#settings.observes) + 1,
+      );
     }
     const record = nameRecord();
     const pending = new PendingReservation(record, cost, this.#settler(located, decided));
@@ -420,6 +424,41 @@ export class Decider {
     return this.#calls.submit({ key, shape }, this.#plainReply);
   }
 
+  /** Returns the names of the limits that were aligned. */
+  async observe(
+    identity: AnyIdentity,
+    response: unknown,
+    options: unknown,
+  ): Promise<readonly string[]> {
+    this.checkOpen();
+    const { observes, limits: own, hashSecret, store } = this.#settings;
+    if (!observes) {
+      throw invalidOption(
+        'observes',
+        'true for a limiter that observes its provider',
+        undefined,
+        'Make it with `observes: true`, or it would not heed what it was told.',
+      );
+    }
+    if (!own.limits.some(heedsProviders)) {
+      throw invalidOption(
+        'limits',
+        'with a limit of a rate among them, for `observe`',
+        own.limits,
+        'A provider does not report the places of a concurrency limit.',
+      );
+    }
+    const { limits, key, homes } = own.locate(identity, hashSecret);
+    const nowMs = Math.floor(store.time.nowMicros() / 1_000);
+    // Loaded here, so that limiters that observe nothing do without.
+    const { readObserved } = await import('./observed-response.ts');
+    const quotas = readObserved(response, options, limits, nowMs);
+    if (quotas.length > 0) {
+      await this.#calls.submit({ key, homes, shape: limits.observeShape(quotas) }, IGNORE_REPLY);
+    }
+    return quotas.map(({ limit: { name } }) => name);
+  }
+
   /** Finds the counters of exactly the given parts, and reads the units by which a call changes them. */
   #locateUnits(
     identity: AnyIdentity,
@@ -542,10 +581,19 @@ export class Decider {
   }
 
   #makeLimits(limits: unknown): LimitSet {
-    const { namespace, blocks, counts, store, sharding, oneSlot, limits: own } = this.#settings;
+    const {
+      namespace,
+      blocks,
+      observes,
+      counts,
+      store,
+      sharding,
+      oneSlot,
+      limits: own,
+    } = this.#settings;
     const set = new LimitSet(namespace, limits, blocks, counts, store.clock, own);
     checkBans(set.limits, blocks, own.blockable);
-    checkSharding(sharding, 'limits', keyCountOf(set.limits));
+    checkSharding(sharding, 'limits', keyCountOf(set.limits, observes));
     checkSlots(blocks ? [...set.limits, ...own.limits] : set.limits, own.space?.tag, oneSlot);
     return set;
   }

@@ -1,6 +1,8 @@
 import { banOf, idOfBan } from '../algorithms/ban.ts';
 import { block } from '../algorithms/block.ts';
 import { isConcurrency } from '../algorithms/concurrency.ts';
+import { ProviderQuota, quotaPlan } from '../algorithms/provider-quota.ts';
+import type { Said } from '../algorithms/provider-quota.ts';
 import { currentShape, planningTime, makeShape } from '../script/call-shape.ts';
 import type { Rule, Shape, Verb } from '../script/call-shape.ts';
 import { readSettled, readSettledByLimit } from '../script/read-answer.ts';
@@ -95,6 +97,9 @@ export class LimitSet {
   readonly #limiterCounts: LimiterCounts;
   /** What records of reservations under these limits say of them. */
   #told: string | undefined;
+  /** By limit: what its provider says is left; undefined for limits that heed no provider. */
+  readonly #quotas: readonly (Limit | undefined)[];
+  readonly #observes: boolean;
 
   /**
    * `own`: the limiter's own limits, in whose place these are passed with a call; or, with `kept`, the set that this is
@@ -111,6 +116,7 @@ export class LimitSet {
     tagBy?: HomeBy,
     kept?: readonly HomeBy[],
     blockable?: readonly HomeBy[],
+    observes: boolean = own !== undefined && own.#observes,
   ) {
     this.#clock = clock;
     this.#limiterCounts = counts;
@@ -156,6 +162,10 @@ export class LimitSet {
     this.keyPrefix = own?.keyPrefix ?? keyPrefixOf(namespace, this.limits);
     this.#blocks = blocks;
     this.#mayBan = this.limits.some(({ ban }) => ban !== undefined);
+    this.#observes = observes;
+    this.#quotas = this.limits.map((limit) =>
+      observes && heedsProviders(limit) ? new ProviderQuota(limit) : undefined,
+    );
   }
 
   /** The homes that blocks are heeded of: those of the limiter's own limits. */
@@ -171,9 +181,22 @@ export class LimitSet {
     blocks: boolean,
     counts: LimiterCounts,
     clock: Clock,
+    observes: boolean,
   ): LimitSet {
     const [own, tagBy, kept] = [undefined, undefined, undefined];
-    return new LimitSet(namespace, limits, blocks, counts, clock, own, tagBy, kept, homes ?? []);
+    const blockable = homes ?? [];
+    return new LimitSet(
+      namespace,
+      limits,
+      blocks,
+      counts,
+      clock,
+      own,
+      tagBy,
+      kept,
+      blockable,
+      observes,
+    );
   }
 
   /** The limit with the state of this one. */
@@ -292,9 +315,11 @@ export class LimitSet {
 
   /** The units of each limit, null for a limit that is not asked; the number itself where no limit has a unit. */
   unitsOf(asked: Asked): number | readonly (number | null)[] {
-    return this.hasUnits
-      ? this.limits.map((limit) => askedOf(limit, asked) ?? null)
-      : (asked as number);
+    if (!this.hasUnits) {
+      return asked as number;
+    }
+    const units = this.limits.map((limit) => askedOf(limit, asked) ?? null);
+    return [...units, ...units.filter((_, i) => this.#quotas[i] !== undefined)];
   }
 
   /** Reads an answer to `settle`: by name where limits have units; undefined if the record was gone. */
@@ -395,6 +420,9 @@ export class LimitSet {
       });
       asks.push(units ?? null);
     }
+    if (this.#observes && HEEDING.has(verb)) {
+      this.#addQuotas(rules, asks, nowMs);
+    }
     if (this.#blocks && (decides || verb === 'up_to')) {
       const homes = this.space === undefined ? [undefined] : this.#blockable;
       blockRules.push(...homes.map((by) => blockRule(0, this.#homeAt(by))));
@@ -416,6 +444,35 @@ export class LimitSet {
     return verb === 'reserve' ? this.#told : unitsTold(this.#told);
   }
 
+  /** Adds to the rules of limits those of what their providers say is left. */
+  #addQuotas(rules: Rule[], asks: (number | null)[], nowMs: number): void {
+    const ofLimits = rules.length;
+    for (let i = 0; i < ofLimits; i++) {
+      const rule = rules[i]!;
+      const quota = this.#quotas[this.limits.indexOf(rule.limit)];
+      if (quota !== undefined) {
+        const plan = quota.plan(rule.plan.cost, nowMs);
+        rules[i] = { ...rule, quotaAt: rules.length };
+        rules.push({ ...stateKeyOf(quota), home: this.#homeAt(quota.by), limit: quota, plan });
+        asks.push(asks[i]!);
+      }
+    }
+  }
+
+  /** The shape that lowers what may pass under limits to what their provider says is left. */
+  observeShape(reports: readonly ObservedQuota[]): Shape {
+    const rules = reports.map(({ limit, said }): Rule => {
+      const quota = this.#quotas[this.limits.indexOf(limit)]!;
+      return {
+        ...stateKeyOf(quota),
+        home: this.#homeAt(quota.by),
+        limit: quota,
+        plan: quotaPlan(1, said),
+      };
+    });
+    return makeShape('penalize', 1, rules);
+  }
+
   #homeAt(by: HomeBy | undefined): number {
     return by === undefined ? 0 : this.homes.findIndex((home) => isSameBy(home, by));
   }
@@ -428,6 +485,29 @@ function notOfAHome(homes: readonly HomeBy[]): RateLimiterError {
     `\`identity\` must have exactly the parts that some limit counts by, none of them null: ${forms.join(' or ')}. Pass those of the counters that are meant.`,
   );
 }
+
+/** What a provider says is left under one of the set's limits. */
+export interface ObservedQuota {
+  readonly limit: Limit;
+  readonly said: Said;
+}
+
+/** Whether a limit can be aligned with a provider's: places of a concurrency limit are not spent. */
+export function heedsProviders({ twin }: AnyLimit): boolean {
+  return twin.lending === undefined;
+}
+
+/** Verbs that charge units, give those of a call back, or forget all of them. */
+const HEEDING: ReadonlySet<Verb> = new Set([
+  'allow',
+  'peek',
+  'up_to',
+  'acquire',
+  'reserve',
+  'add',
+  'settle',
+  'reset',
+]);
 
 /** Verbs that decide about a cost. */
 const DECIDING: ReadonlySet<Verb> = new Set(['allow', 'peek', 'acquire', 'reserve', 'add']);
@@ -477,10 +557,18 @@ export function stateKeyOf(limit: Limit): Pick<Rule, 'suffix' | 'id'> {
     : { suffix: '', id: `${name === DEFAULT_LIMIT_NAME ? '' : name}=${twin.letter}` };
 }
 
+function keyIn(by: HomeBy | undefined, suffix: string): string {
+  return `${nameOfBy(by ?? [])}:${suffix}`;
+}
+
 /** The number of keys that hold the states of one identity under these limits. */
-export function keyCountOf(limits: readonly Limit[]): number {
-  return new Set(limits.map((limit) => `${nameOfBy(limit.by ?? [])}:${stateKeyOf(limit).suffix}`))
-    .size;
+export function keyCountOf(limits: readonly Limit[], observes: boolean): number {
+  // What a provider says is left is in the home.
+  const quotas = observes ? limits.filter(heedsProviders) : [];
+  return new Set([
+    ...limits.map((limit) => keyIn(limit.by, stateKeyOf(limit).suffix)),
+    ...quotas.map(({ by }) => keyIn(by, '')),
+  ]).size;
 }
 
 /** Names a limit's state in texts: what follows the identity's key, or would if the state had a key of its own. */

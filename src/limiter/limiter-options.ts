@@ -101,6 +101,11 @@ export interface CommonOptions<By extends string> extends Hooks<NoInfer<By>> {
   /** Whether `block` can be called, and blocked identities are refused; costs one more key per call. Default false. */
   blocks?: boolean;
   /**
+   * Whether `observe` can be called, and no more passes than it was told: for limits on calls to a provider that
+   * reports its own. All processes that share the limit need it. Default false.
+   */
+  observes?: boolean;
+  /**
    * Hashes keys with HMAC-SHA-256 under this secret of at least 32 bytes, instead of SHA-256. A bare hash of an
    * address or a phone number can be reversed by trying them all. All processes need the same secret: another one
    * makes other keys, and every identity starts afresh.
@@ -237,6 +242,7 @@ export interface Settings {
   /** Identifies the store: a client, the digest of a URL, or the memory store itself. */
   readonly storeId: string | object;
   readonly blocks: boolean;
+  readonly observes: boolean;
   readonly failStrategy: FailStrategy;
   readonly timeoutMs: number;
   readonly maxInFlight: number;
@@ -249,14 +255,25 @@ export interface Settings {
 
 export function readLimiterOptions(options: unknown): Settings {
   const { limits, tagBy, openStore, ...read } = readable('options', () => readParts(options));
-  const { namespace, blocks, failStrategy } = read;
+  const { namespace, blocks, observes, failStrategy } = read;
   const opened = openStore(read.timeoutMs);
   const counts = new LimiterCounts(namespace, failStrategy, opened.store.time);
   return {
     ...read,
     ...opened,
     counts,
-    limits: new LimitSet(namespace, limits, blocks, counts, opened.store.clock, undefined, tagBy),
+    limits: new LimitSet(
+      namespace,
+      limits,
+      blocks,
+      counts,
+      opened.store.clock,
+      undefined,
+      tagBy,
+      undefined,
+      undefined,
+      observes,
+    ),
   };
 }
 
@@ -289,6 +306,7 @@ function readParts(options: unknown): Parts {
   const parts: Omit<Parts, 'oneSlot'> = {
     namespace: given.optional('namespace', readNamespace, 'rate-limit'),
     blocks: given.optional('blocks', readBoolean, false),
+    observes: given.optional('observes', readBoolean, false),
     failStrategy: given.optional('failStrategy', readFailStrategy, 'open'),
     timeoutMs: given.optional('timeoutMs', integer(1, 60_000), 250),
     maxInFlight: given.optional('maxInFlight', integer(1, 1_000_000), 10_000),
@@ -299,7 +317,7 @@ function readParts(options: unknown): Parts {
     tagBy: given.optional('tagBy', readBy, undefined),
     openStore: readStore(given),
   };
-  const { sharding, limits, tagBy, blocks } = parts;
+  const { sharding, limits, tagBy, blocks, observes } = parts;
   let oneSlot: string | undefined;
   given.attempt('limits', () => {
     const tag = readTag(limits ?? [], tagBy);
@@ -307,7 +325,9 @@ function readParts(options: unknown): Parts {
     checkSlots(limits ?? [], tag, oneSlot);
   });
   given.attempt('limits', () => checkBans(limits ?? [], blocks ?? false));
-  given.attempt('limits', () => checkSharding(sharding, 'limits', keyCountOf(limits ?? [])));
+  given.attempt('limits', () =>
+    checkSharding(sharding, 'limits', keyCountOf(limits ?? [], observes ?? false)),
+  );
   given.attempt('blocks', () => checkSharding(sharding, 'blocks', blocks ? 2 : 1));
   given.end();
   return { ...parts, oneSlot };

@@ -36,8 +36,18 @@ export function makeDecision(
   let first: LimitState | undefined;
   const { rules, asks } = shape;
   for (let i = 0; i < verdicts.length; i++) {
-    const { limit, plan, unit } = rules[i]!;
-    const { refused, remaining: units, over, resetUs: rests, retryUs: opens } = verdicts[i]!;
+    const { limit, plan, unit, quotaAt } = rules[i]!;
+    if (limit.algorithm === 'provider_quota') {
+      continue; // part of its limit's verdict
+    }
+    const verdict = verdicts[i]!;
+    const {
+      refused,
+      remaining: units,
+      over,
+      resetUs: rests,
+      retryUs: opens,
+    } = quotaAt === undefined ? verdict : stricter(verdict, verdicts[quotaAt]!);
     if (limit.algorithm === 'block') {
       blocked ||= refused;
       retryUs = Math.max(retryUs, opens);
@@ -123,6 +133,17 @@ export function makeDecision(
         limitedBy,
         ...(bannedUs > 0 ? { bannedForMs: toMs(bannedUs) } : {}),
       };
+}
+
+/** The verdict of a limit and of what its provider says is left: both must let a call pass. */
+function stricter(one: Verdict, other: Verdict): Verdict {
+  return {
+    refused: one.refused || other.refused,
+    remaining: Math.min(one.remaining, other.remaining),
+    over: one.over,
+    resetUs: Math.max(one.resetUs, other.resetUs),
+    retryUs: Math.max(one.retryUs, other.retryUs),
+  };
 }
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] };

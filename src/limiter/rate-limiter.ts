@@ -31,6 +31,7 @@ import { blockShape } from './limit-set.ts';
 import { rememberClock } from './limiter-clock.ts';
 import { readLimiterOptions } from './limiter-options.ts';
 import type { RateLimiterOptions, Settings } from './limiter-options.ts';
+import type { ObservedResponse, ObserveOptions } from './observed-response.ts';
 import { RateLimitExceeded } from './rate-limit-exceeded.ts';
 import type { RefusedDecision } from './rate-limit-exceeded.ts';
 import type { Reservation, ReservationHandle } from './reservation.ts';
@@ -83,6 +84,11 @@ export class RateLimiter<By extends string = never, Unit extends string = never>
    */
   get limits(): readonly Limit<string, By, Unit>[] {
     return this.#settings.limits.limits;
+  }
+
+  /** Whether `observe` can be called: the option `observes`. */
+  get observes(): boolean {
+    return this.#settings.observes;
   }
 
   /**
@@ -327,6 +333,31 @@ export class RateLimiter<By extends string = never, Unit extends string = never>
   ): Promise<Decision<Unit>> {
     const answer = this.#decider.credit(identity as AnyIdentity, cost, options);
     return answer as Promise<Decision<Unit>>;
+  }
+
+  /**
+   * Aligns the limits with what a provider says is left, in its answer to a call that they let pass: until the
+   * provider's reset no more units pass than that, in any process. Only ever lowers what may pass, because responses
+   * arrive out of order. The limits' own numbers count as well. A refusal (429, 503, 529) with `Retry-After` holds back
+   * all calls until then. Needs `observes: true`. Resolves with the names of the limits that were aligned, `[]` if the
+   * response says nothing about them.
+   *
+   * Where a provider reports several limits, each goes to a limit of its unit: `requests` to `calls`, `input-tokens`
+   * to `input_tokens`, and so on; among these to the one of its name, else of its window, else of its size.
+   *
+   * @throws (rejects) `ERR_INVALID_OPTION` without `observes: true`, and if all limits are concurrency limits; a
+   * `StoreError` if the store gives no answer, under any failure strategy; otherwise like `allow`.
+   * @example
+   * await limiter.wait('api.github.com');
+   * const response = await fetch('https://api.github.com/user');
+   * await limiter.observe('api.github.com', response);
+   */
+  observe(
+    identity: IdentityOf<By>,
+    response: ObservedResponse,
+    options?: ObserveOptions,
+  ): Promise<readonly string[]> {
+    return this.#decider.observe(identity, response, options);
   }
 
   /**

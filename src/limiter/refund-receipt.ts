@@ -64,9 +64,12 @@ export function redeem(decision: unknown, issuer: object): Entry {
   receipt.refunded = true;
   const { key, homes, shape, reply, at } = receipt;
   const units = shape.verb === 'up_to' ? readGranted(shape, reply, at) : shape.units;
-  const rules = shape.rules
-    .filter((_, i) => refundable[i])
-    .map((rule) => ({ ...rule, plan: rule.limit.twin.price(rule.plan, 1) }));
+  const kept = shape.rules.filter((_, i) => refundable[i]);
+  const rules = kept.map(({ quotaAt, ...rule }) => ({
+    ...rule,
+    ...(quotaAt === undefined ? {} : { quotaAt: kept.indexOf(shape.rules[quotaAt]!) }),
+    plan: rule.limit.twin.price(rule.plan, 1),
+  }));
   const details = readMarks(shape, reply, at).filter((_, i) => refundable[i]);
   const cost = costOfOne(shape.cost);
   return { key, homes, shape: makeShape('refund', units, rules, cost), details };

@@ -98,12 +98,12 @@ function limitsOf(text: string, { settings, known }: ResumeParts): LimitSet | un
 }
 
 function makeLimits(text: string, settings: Settings): LimitSet | undefined {
-  const { namespace, blocks, counts, store } = settings;
+  const { namespace, blocks, observes, counts, store } = settings;
   const { limits, homes } = readToldLimits(text) ?? {};
   try {
     return limits === undefined
       ? undefined
-      : LimitSet.told(namespace, limits, homes, blocks, counts, store.clock);
+      : LimitSet.told(namespace, limits, homes, blocks, counts, store.clock, observes);
   } catch {
     return undefined; // no limits that a limiter can have
   }

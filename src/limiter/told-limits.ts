@@ -91,11 +91,12 @@ export function readToldSettlement(text: string): Settlement<string> | undefined
     return { charged: charged[0]!, uncharged: uncharged[0]!, expired: false };
   }
   const counted = units.split(',').map(readUnit);
-  return counted.length === charged.length
+  // After those of the limits come those of providers' quotas.
+  return counted.length <= charged.length
     ? {
         ...settledByUnit(
           counted,
-          charged.map((each, i) => ({ charged: each, uncharged: uncharged[i]! })),
+          counted.map((_, i) => ({ charged: charged[i]!, uncharged: uncharged[i]! })),
         ),
         expired: false,
       }

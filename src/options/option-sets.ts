@@ -92,6 +92,7 @@ const LIMITER_NAMES = [
   'namespace',
   'tagBy',
   'blocks',
+  'observes',
   'failStrategy',
   'timeoutMs',
   'maxInFlight',

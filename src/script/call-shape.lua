@@ -8,7 +8,7 @@
               that algorithm's arguments; then the runs, which decide.lua reads.
         Or, where lone-path.lua or home-path.lua stopped early, their arguments
   Uses: make_token_bucket, make_sliding_window, make_sliding_window_log, make_fixed_window, make_concurrency,
-        make_block, make_ban, key
+        make_block, make_ban, make_provider_quota, key
   Out:  shapes         per shape what its verb needs, and a plan per limit with its `algorithm`, `shadow`, `width`, the
                        units that it `asks` (false for none), the index `key_at` of its key, its `id`, and the `ids`
                        of all limits whose states share that key
@@ -22,6 +22,7 @@ local makers = {
   concurrency = make_concurrency,
   block = make_block,
   ban = make_ban,
+  provider_quota = make_provider_quota,
 }
 local algorithms = {}
 

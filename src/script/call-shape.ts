@@ -47,6 +47,8 @@ export interface Rule {
   readonly suffix: string;
   /** What names the state within that value: the limit's name and its algorithm's letter; '-' elsewhere. */
   readonly id: string;
+  /** The index in the shape of the provider's quota beside this limit; undefined for limits without. */
+  readonly quotaAt?: number;
   /** Which of the entry's homes it is, from 0, if limits count by different parts of an identity. */
   readonly home?: number;
   /**
@@ -199,7 +201,10 @@ export function makeShape(
       rules.every(
         ({ limit, suffix, plan }) =>
           limit.algorithm === 'block' ||
-          (limit.algorithm !== 'ban' && suffix === '' && !isBeside(plan)),
+          (limit.algorithm !== 'ban' &&
+            limit.algorithm !== 'provider_quota' &&
+            suffix === '' &&
+            !isBeside(plan)),
       ),
     head,
     width: widths.reduce((sum, width) => sum + width, head),

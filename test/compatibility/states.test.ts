@@ -8,6 +8,7 @@ import {
   tokenBucket,
 } from 'distributed-rate-limiter';
 import { block } from '../../src/algorithms/block.ts';
+import { ProviderQuota } from '../../src/algorithms/provider-quota.ts';
 import { readSettled, readVerdicts } from '../../src/script/read-answer.ts';
 import { decide } from '../../src/script/decide.ts';
 import { keysOf, settleDetails, makeShape } from '../../src/script/call-shape.ts';
@@ -51,6 +52,7 @@ const ALGORITHMS: Readonly<Record<Exclude<Limit['algorithm'], 'ban'>, true>> = {
   fixed_window: true,
   concurrency: true,
   block: true,
+  provider_quota: true,
 };
 
 /** At this many seconds from START, this many units are left, and all of them this many seconds later. */
@@ -83,6 +85,7 @@ const MEANINGS: readonly (readonly [
     86_390,
   ],
   ['block', block, 0, 'blocked', 100],
+  ['provider_quota', new ProviderQuota(tokenBucket({ rate: 10, period: 60 })), 10, 3, 90],
   ['sliding_window_log', slidingWindowLog({ rate: 10, period: 60 }), 10, 4, 60],
   [
     'sliding_window_log, after a step back of the clock',
@@ -159,7 +162,7 @@ describe('stored states of earlier versions', () => {
     const recorded = SETTLEMENTS.flatMap(([, limits]) => limits.map((limit) => limit.algorithm));
     const all = Object.keys(ALGORITHMS).toSorted();
     expect([...new Set(written)].toSorted()).toEqual(all);
-    expect([...new Set(recorded), 'block'].toSorted()).toEqual(all);
+    expect([...new Set(recorded), 'block', 'provider_quota'].toSorted()).toEqual(all);
   });
 
   test.each(MEANINGS)(

@@ -14,12 +14,22 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   options: ['base'],
   observe: ['base'],
   algorithms: ['base', 'options'],
+  reports: ['base', 'options'],
   script: ['base', 'observe', 'algorithms'],
   redis: ['base'],
   'redis/connection': ['base', 'observe', 'redis'],
   'redis/clients': ['base', 'redis', 'redis/connection'],
   stores: ['base', 'options', 'algorithms', 'script', 'redis/clients', 'redis/connection'],
-  limiter: ['base', 'options', 'observe', 'algorithms', 'script', 'stores', 'redis/clients'],
+  limiter: [
+    'base',
+    'options',
+    'observe',
+    'algorithms',
+    'reports',
+    'script',
+    'stores',
+    'redis/clients',
+  ],
   'http/address': ['base', 'options'],
   http: ['base', 'options', 'algorithms', 'limiter', 'http/address'],
   'http/adapters': ['base', 'options', 'algorithms', 'limiter', 'http', 'http/address'],
@@ -34,7 +44,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   ],
   limited: ['base', 'options', 'algorithms', 'limiter'],
   sync: ['base', 'options', 'algorithms', 'limiter'],
-  fetch: ['base', 'options', 'algorithms', 'limiter'],
+  fetch: ['base', 'options', 'algorithms', 'reports', 'limiter'],
   telemetry: ['base', 'options', 'observe'],
   testing: ['base', 'algorithms', 'limiter', 'redis', 'redis/clients', 'redis/connection'],
   'cli/kit': [],
@@ -68,7 +78,7 @@ const PACKAGES: Readonly<Record<string, { names: readonly string[]; typesOnly: b
 };
 
 /** These files also run in browsers. */
-const WITHOUT_NODE = 'fetch';
+const WITHOUT_NODE: readonly string[] = ['fetch', 'reports'];
 
 interface Import {
   readonly from: string;
@@ -121,7 +131,9 @@ function brokenRules(sources: ReadonlyMap<string, string>): string[] {
 
 function packageProblem(from: string, folder: string, name: string, typeOnly: boolean): string[] {
   if (name.startsWith('node:')) {
-    return folder === WITHOUT_NODE ? [`${from} runs in browsers and must not import ${name}`] : [];
+    return WITHOUT_NODE.includes(folder)
+      ? [`${from} runs in browsers and must not import ${name}`]
+      : [];
   }
   const rule = PACKAGES[from] ?? PACKAGES[folder];
   if (rule?.names.includes(name) !== true) {

@@ -95,8 +95,8 @@ export const MUTANTS: Readonly<Record<string, Mutant>> = {
   },
   'settles by position instead of by name': {
     file: 'limiter/limit-set.ts',
-    replaces: '? this.limits.map((limit) => askedOf(limit, asked) ?? null)',
-    by: '? this.limits.map((_, i) => Object.values((asked as NamedCost).byName)[i] ?? null)',
+    replaces: 'const units = this.limits.map((limit) => askedOf(limit, asked) ?? null);',
+    by: 'const units = this.limits.map((_, i) => Object.values((asked as NamedCost).byName)[i] ?? null);',
     shownBy: 'reservations',
   },
   'gives back units that a settlement leaves out': {

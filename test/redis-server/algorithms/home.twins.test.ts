@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { fixedWindow, slidingWindow, tokenBucket } from 'distributed-rate-limiter';
 import type { Limit } from 'distributed-rate-limiter';
 import { block } from '../../../src/algorithms/block.ts';
+import { ProviderQuota, quotaPlan } from '../../../src/algorithms/provider-quota.ts';
 import { decide } from '../../../src/script/decide.ts';
 import { makeShape } from '../../../src/script/call-shape.ts';
 import type { Entry, Rule, Shape, Verb } from '../../../src/script/call-shape.ts';
@@ -46,6 +47,9 @@ const FORMS: readonly (readonly Limit[])[] = [
   ],
 ];
 
+/** What a provider says is left, beside the unnamed limit and a named one. */
+const QUOTAS: readonly Limit[] = FORMS.slice(0, 2).map(([limit]) => new ProviderQuota(limit!));
+
 interface Mix {
   readonly limits: readonly Limit[];
   /** Which home of a call each limit's state is in; all zeros where identities have one. */
@@ -81,12 +85,21 @@ function blockRule(durationUs: number, home = 0): Rule {
   return { limit: block, plan: block.plan(durationUs, 0), suffix: '#block', id: '-', home };
 }
 
+function observedRule(random: Random): Rule {
+  const limit = random.pick(QUOTAS);
+  const lasts = random.pick([1, SECOND, 60 * SECOND]);
+  const window = random.pick([0, lasts, 9 * SECOND]);
+  const quota = { left: random.int(0, 6), lasts, quota: window > 0 ? random.int(1, 9) : 0, window };
+  return { limit, plan: quotaPlan(1, quota), ...stateKeyOf(limit) };
+}
+
 function anyMix(random: Random): Mix {
   const forms = random.shuffle(FORMS).slice(0, random.int(1, 4));
   const isParted = random.chance(40);
+  const quotas = random.chance(25) ? QUOTAS.slice(0, random.int(1, 2)) : [];
   return {
-    limits: forms.map((form) => random.pick(form)),
-    homes: forms.map(() => (isParted ? random.int(0, 2) : 0)),
+    limits: [...forms.map((form) => random.pick(form)), ...quotas],
+    homes: [...forms, ...quotas].map(() => (isParted ? random.int(0, 2) : 0)),
     blocks: random.chance(30),
   };
 }
@@ -132,6 +145,7 @@ describe('the states of an identity under several sets of limits', () => {
         several: 0,
         homes: 0,
         blocks: 0,
+        quotas: 0,
         times: 0,
         damaged: 0,
         failed: 0,
@@ -186,6 +200,7 @@ describe('the states of an identity under several sets of limits', () => {
             seen.homes += taken.filter(({ shape }) =>
               shape.keys.some((each) => each.home > 0),
             ).length;
+            seen.quotas += reply.filter((_one, i) => refusedByQuota(taken, reply, i)).length;
             seen.failed += reply.filter((answer) => typeof answer === 'string').length;
             wrote.plain += writes.filter((write) => /^\S+ \d+(:\S+)? for/.test(write)).length;
             wrote.foreign += writes.filter((write) => write.includes('=q')).length;
@@ -200,6 +215,26 @@ describe('the states of an identity under several sets of limits', () => {
     },
   );
 });
+
+/** Whether this integer of a reply is the refusal of a provider's quota. */
+function refusedByQuota(
+  entries: readonly Entry[],
+  reply: readonly unknown[],
+  index: number,
+): boolean {
+  let at = 1;
+  for (const { shape } of entries) {
+    let limitAt = at + shape.head;
+    for (const { limit, plan } of shape.verb === 'reset' ? [] : shape.rules) {
+      if (limitAt === index && limit instanceof ProviderQuota) {
+        return Number(reply[index]) < 0;
+      }
+      limitAt += plan.width;
+    }
+    at += shape.width;
+  }
+  return false;
+}
 
 function anyEntries(
   random: Random,
@@ -224,6 +259,9 @@ function anyEntries(
     if (random.chance(5)) {
       const lasting = random.pick([SECOND, 60 * SECOND]);
       return { key, shape: makeShape('penalize', 1, [blockRule(lasting)]) };
+    }
+    if (random.chance(10)) {
+      return { key, shape: makeShape('penalize', 1, [observedRule(random)]) };
     }
     const which = random.int(0, mixes.length - 1);
     const verb = random.pick<Verb>([

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { fixedWindow, slidingWindow, tokenBucket } from 'distributed-rate-limiter';
 import type { Limit } from 'distributed-rate-limiter';
 import { block } from '../../../src/algorithms/block.ts';
+import { ProviderQuota, quotaPlan } from '../../../src/algorithms/provider-quota.ts';
 import { decide } from '../../../src/script/decide.ts';
 import {
   keysOf,
@@ -177,6 +178,10 @@ async function runTrace(random: Random, id: number, seen: Seen): Promise<void> {
   const together = new Store(false);
   const singly = new Store(!stepsBack);
   const limits = Array.from({ length: random.pick([1, 1, 2, 3, 5]) }, () => variantsOf(random));
+  const quota = new ProviderQuota(limits[0]![0]!);
+  if (random.chance(40)) {
+    limits.push([quota]);
+  }
   const identities = [`{${id}:a}`, `{${id}:b}`].map((key) => key.slice(1, -1));
   const records = Array.from({ length: 5 }, (_, i) => `#r:${i}`);
   let now = 1_760_000_000_000_000 + random.int(0, 10 ** 12);
@@ -189,6 +194,21 @@ async function runTrace(random: Random, id: number, seen: Seen): Promise<void> {
     });
   const next = (): Entry => {
     const key = random.pick(identities);
+    if (random.chance(8)) {
+      const lasts = random.magnitude(1, longest);
+      const window = random.pick([0, lasts, random.magnitude(1, longest)]);
+      const units = window === 0 ? 0 : random.magnitude(1, 2_000);
+      const plan = quotaPlan(1, {
+        left: random.int(0, random.magnitude(1, 2_000)),
+        lasts,
+        quota: units,
+        window,
+      });
+      return {
+        key,
+        shape: makeShape('penalize', 1, [{ limit: quota, plan, ...stateKeyOf(quota) }]),
+      };
+    }
     const verb = random.pick<Verb>([
       ...Array<Verb>(4).fill('reserve'),
       ...Array<Verb>(4).fill('settle'),

@@ -300,6 +300,7 @@ function withCounts(
       unit: count.unit ?? policy.unit,
       remaining: count.remaining,
       effectiveWindowMs: count.effectiveWindowMs,
+      ...(count.refills === undefined ? {} : { refills: count.refills }),
       partitionKey: count.partitionKey ?? policy.partitionKey,
     };
   }

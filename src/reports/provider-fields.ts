@@ -70,6 +70,7 @@ export function readProviderFields(read: ReadField, serverNow: number): readonly
           quota,
           remaining,
           windowMs: windowS === undefined ? undefined : windowS * 1_000,
+          ...(windowS === undefined ? { refills: true as const } : {}),
           effectiveWindowMs: untilReset(read(fields.reset), serverNow),
         },
       ];

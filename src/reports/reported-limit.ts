@@ -18,6 +18,11 @@ export interface ReportedLimit {
    * Anthropic send the time until the whole quota is back, which is longer than the wait for one unit.
    */
   readonly effectiveWindowMs: number | undefined;
+  /**
+   * Whether units come back continuously, so that `effectiveWindowMs` is the time until all are back: OpenAI,
+   * Anthropic. Absent for others.
+   */
+  readonly refills?: true;
   /** `pk`, in base64 as it was sent: the client or resource under which the server counts. */
   readonly partitionKey: string | undefined;
 }

@@ -8,8 +8,8 @@ import {
 } from 'structured-headers';
 import type { BareItem as ItemElsewhere, InnerList, Item } from 'structured-headers';
 import { parseRateLimit } from 'distributed-rate-limiter/fetch';
-import { parseDictionary, parseList } from '../../../src/fetch/structured-fields.ts';
-import type { BareItem } from '../../../src/fetch/structured-fields.ts';
+import { parseDictionary, parseList } from '../../../src/reports/structured-fields.ts';
+import type { BareItem } from '../../../src/reports/structured-fields.ts';
 import { casesOf, check } from '../../kit/random.mjs';
 import type { Random } from '../../kit/random.mjs';
 

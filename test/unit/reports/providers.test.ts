@@ -41,10 +41,18 @@ describe('OpenAI', () => {
        x-ratelimit-reset-requests: 1s
        x-ratelimit-reset-tokens: 6m0s`,
       [
-        { name: 'requests', unit: 'requests', quota: 60, remaining: 59, effectiveWindowMs: 1_000 },
+        {
+          name: 'requests',
+          unit: 'requests',
+          refills: true,
+          quota: 60,
+          remaining: 59,
+          effectiveWindowMs: 1_000,
+        },
         {
           name: 'tokens',
           unit: 'tokens',
+          refills: true,
           quota: 150_000,
           remaining: 149_984,
           effectiveWindowMs: 360_000,
@@ -58,8 +66,14 @@ describe('OpenAI', () => {
        x-ratelimit-remaining-project-tokens: 9
        x-ratelimit-reset-project-tokens: 12ms`,
       [
-        { name: 'tokens', unit: 'tokens', remaining: 0, effectiveWindowMs: 7_660 },
-        { name: 'project-tokens', unit: 'tokens', remaining: 9, effectiveWindowMs: 12 },
+        { name: 'tokens', unit: 'tokens', refills: true, remaining: 0, effectiveWindowMs: 7_660 },
+        {
+          name: 'project-tokens',
+          unit: 'tokens',
+          refills: true,
+          remaining: 9,
+          effectiveWindowMs: 12,
+        },
       ],
       { waitMs: 7_660, retryAfterMs: undefined },
     ],
@@ -69,14 +83,22 @@ describe('OpenAI', () => {
        retry-after: 2
        x-ratelimit-remaining-requests: 0
        x-ratelimit-reset-requests: 1m30.5s`,
-      [{ name: 'requests', unit: 'requests', remaining: 0, effectiveWindowMs: 90_500 }],
+      [
+        {
+          name: 'requests',
+          unit: 'requests',
+          refills: true,
+          remaining: 0,
+          effectiveWindowMs: 90_500,
+        },
+      ],
       { waitMs: 1_251, retryAfterMs: 1_251 },
     ],
     [
       'a reset that cannot be read leaves the rest',
       `x-ratelimit-remaining-requests: 3
        x-ratelimit-reset-requests: soon`,
-      [{ name: 'requests', unit: 'requests', remaining: 3 }],
+      [{ name: 'requests', unit: 'requests', refills: true, remaining: 3 }],
     ],
   ]);
 });
@@ -100,6 +122,7 @@ describe('Azure', () => {
         {
           name: 'tokens',
           unit: 'tokens',
+          refills: true,
           quota: 50_000,
           remaining: 46_760,
           effectiveWindowMs: 6_000,
@@ -112,7 +135,7 @@ describe('Azure', () => {
        x-ratelimit-remaining-tokens: -1
        x-ratelimit-reset-tokens: 0
        x-ratelimit-remaining-requests: 12`,
-      [{ name: 'requests', unit: 'requests', remaining: 12 }],
+      [{ name: 'requests', unit: 'requests', refills: true, remaining: 12 }],
     ],
     [
       'a refusal of provisioned throughput',
@@ -144,10 +167,18 @@ describe('Anthropic', () => {
        anthropic-ratelimit-tokens-remaining: 95000
        anthropic-ratelimit-tokens-reset: 2025-08-21T14:41:02+02:00`,
       [
-        { name: 'requests', unit: 'requests', quota: 1_000, remaining: 999, effectiveWindowMs: 0 },
+        {
+          name: 'requests',
+          unit: 'requests',
+          refills: true,
+          quota: 1_000,
+          remaining: 999,
+          effectiveWindowMs: 0,
+        },
         {
           name: 'tokens',
           unit: 'tokens',
+          refills: true,
           quota: 96_000,
           remaining: 95_000,
           effectiveWindowMs: 2_000,
@@ -155,6 +186,7 @@ describe('Anthropic', () => {
         {
           name: 'input-tokens',
           unit: 'tokens',
+          refills: true,
           quota: 80_000,
           remaining: 79_000,
           effectiveWindowMs: 1_000,
@@ -162,6 +194,7 @@ describe('Anthropic', () => {
         {
           name: 'output-tokens',
           unit: 'tokens',
+          refills: true,
           quota: 16_000,
           remaining: 0,
           effectiveWindowMs: 7_250,
@@ -174,14 +207,22 @@ describe('Anthropic', () => {
       `retry-after: 30
        anthropic-priority-input-tokens-limit: 10000
        anthropic-priority-input-tokens-remaining: 9618`,
-      [{ name: 'priority-input-tokens', unit: 'tokens', quota: 10_000, remaining: 9_618 }],
+      [
+        {
+          name: 'priority-input-tokens',
+          unit: 'tokens',
+          refills: true,
+          quota: 10_000,
+          remaining: 9_618,
+        },
+      ],
       { waitMs: 30_000, retryAfterMs: 30_000 },
     ],
     [
       'a timestamp of a day that does not exist is no reset',
       `anthropic-ratelimit-requests-remaining: 1
        anthropic-ratelimit-requests-reset: 2025-02-30T12:41:01Z`,
-      [{ name: 'requests', unit: 'requests', remaining: 1 }],
+      [{ name: 'requests', unit: 'requests', refills: true, remaining: 1 }],
     ],
   ]);
 });
@@ -339,7 +380,7 @@ describe('several forms in one response', () => {
       `x-ratelimit-remaining-requests: 1
        x-ratelimit-remaining: 0
        x-ratelimit-reset: 60`,
-      [{ name: 'requests', unit: 'requests', remaining: 1 }],
+      [{ name: 'requests', unit: 'requests', refills: true, remaining: 1 }],
     ],
   ]);
 });

@@ -1,0 +1,160 @@
+--[[
+  provider_quota: the units that a provider says are left, until an instant. A state of its own beside a limit. Twin of
+  provider-quota.ts.
+
+  In:   ARGV  the cost; for `penalize`, which sets the quota, the units left, for how many microseconds, the units of a
+              whole window and its length in microseconds, else zeros
+        value 'rests:held:ends:left:since:quota:window:guessed', or none
+  Uses: now, FIRST_INEXACT
+  Out:  the units left after the decision; or, if it refuses, -1 - the units left
+        microseconds for which that holds, 0 without a quota
+        microseconds since when units count
+]]
+local provider_quota = {}
+
+function provider_quota.plan(args, at)
+  return {
+    cost = tonumber(args[at]),
+    left = tonumber(args[at + 1]),
+    lasts = tonumber(args[at + 2]),
+    quota = tonumber(args[at + 3]),
+    window = tonumber(args[at + 4]),
+    width = 3,
+  },
+    at + 5
+end
+
+function provider_quota.price(plan, units)
+  plan.cost = units
+end
+
+-- After its end a window of which all is known begins anew, once, with all of its units.
+function provider_quota.load(value)
+  local state = {
+    held = 0,
+    ends = 0,
+    left = 0,
+    since = 0,
+    quota = 0,
+    window = 0,
+    guessed = 0,
+    changed = false,
+    algorithm = provider_quota,
+  }
+  if not value then
+    return state
+  end
+  local fields = { string.match(value, '^(%d+):(%d+):(%d+):(%d+):(%d+):(%d+):(%d+):([01])$') }
+  for f = 1, #fields do
+    fields[f] = tonumber(fields[f])
+    if fields[f] >= FIRST_INEXACT then
+      return nil
+    end
+  end
+  if #fields == 0 then
+    return nil
+  end
+  if fields[1] <= now then
+    return state
+  end
+  state.held, state.ends, state.left, state.since = fields[2], fields[3], fields[4], fields[5]
+  state.quota, state.window, state.guessed = fields[6], fields[7], fields[8]
+  if state.window > 0 and now >= state.ends then
+    local start = now - (now - state.ends) % state.window
+    state.ends, state.left, state.since, state.guessed = start + state.window, state.quota, start, 1
+  end
+  return state
+end
+
+-- Units that may pass now.
+function provider_quota.fits(state)
+  if state.held > now then
+    return 0
+  end
+  return state.ends > now and state.left or FIRST_INEXACT
+end
+
+function provider_quota.judge(state, plan)
+  return plan.cost <= provider_quota.fits(state)
+end
+
+function provider_quota.charge(state, plan)
+  if state.ends > now then
+    state.left, state.changed = math.max(0, state.left - plan.cost), true
+  end
+end
+
+function provider_quota.room()
+  return FIRST_INEXACT
+end
+
+-- Sets the quota. Only lowers one that lasts, because responses arrive out of order. Of two reports the lower counts for
+-- as long as it says; of equal ones the longer. Nothing left in a window of which nothing else is known, or in the one
+-- before, only holds calls back until it ends.
+function provider_quota.penalize(state, plan)
+  local ends, is_new = now + plan.lasts, state.ends <= now
+  local is_late = not is_new and state.window > 0 and (state.ends - ends) * 2 > state.window
+  if plan.left == 0 and (plan.window == 0 or is_late) then
+    state.held, state.changed = math.max(state.held, ends), true
+    return
+  end
+  if is_late then
+    return
+  end
+  if is_new then
+    state.left, state.since = plan.left, now
+  elseif state.guessed == 1 then
+    state.left = math.min(state.left, plan.left)
+  elseif plan.left < state.left or (plan.left == state.left and ends > state.ends) then
+    state.left = plan.left
+  else
+    return
+  end
+  state.ends, state.quota = ends, plan.quota
+  state.window = plan.window > 0 and not is_new and math.max(plan.window, state.window) or plan.window
+  state.guessed, state.changed = 0, true
+end
+
+-- Gives units back to the window that was charged.
+function provider_quota.restore(state, _, since, units)
+  if state.since == since and state.ends > now then
+    state.left, state.changed = state.left + units, true
+  end
+end
+
+-- The mark is since when the charged quota counts.
+function provider_quota.refund(state, plan, mark)
+  provider_quota.restore(state, plan, tonumber(mark), plan.cost)
+end
+
+function provider_quota.receipt(state)
+  return string.format('%d', state.since)
+end
+
+function provider_quota.parse(receipt)
+  return string.find(receipt, '^%d+$') and tonumber(receipt)
+end
+
+function provider_quota.answer(state, plan, passes, out, at)
+  local left = state.held > now and 0 or state.left
+  local ends = state.ends > now and plan.cost > state.left and state.ends or state.held
+  out[at] = passes and left or -1 - left
+  out[at + 1] = math.max(0, math.max(state.held, passes and state.ends or ends) - now)
+  out[at + 2] = now - state.since
+end
+
+function provider_quota.encode(state)
+  local rests = math.max(state.held, state.ends + state.window)
+  return string.format(
+    '%d:%d:%d:%d:%d:%d:%d:%d',
+    rests,
+    state.held,
+    state.ends,
+    state.left,
+    state.since,
+    state.quota,
+    state.window,
+    state.guessed
+  ),
+    rests
+end
