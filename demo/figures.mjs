@@ -85,7 +85,7 @@ function countsOf(limiters) {
 /** @param {Awaited<ReturnType<Registry['getMetricsAsJSON']>>} metrics */
 function callsIn(metrics) {
   const calls = metrics.find(({ name }) => name === 'drl_store_calls_total');
-  return (calls?.values ?? []).reduce((total, { value }) => total + Number(value), 0);
+  return (calls?.values ?? []).reduce((total, { value }) => total + value, 0);
 }
 
 /** @param {Readonly<Record<string, number>>} counts */

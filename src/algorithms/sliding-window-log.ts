@@ -1,4 +1,4 @@
-import { isMarked, mark } from '../base/copies.ts';
+import { isMarked, mark as brand } from '../base/copies.ts';
 import type { Duration } from '../base/duration.ts';
 import { SLIDING_WINDOW_LOG } from '../options/option-sets.ts';
 import { counting } from './counting.ts';
@@ -50,7 +50,7 @@ export class Log {
 }
 
 const LOG = Symbol.for('distributed-rate-limiter.Log');
-mark(Log.prototype, LOG);
+brand(Log.prototype, LOG);
 
 interface Window {
   /** The running total before the window. */

@@ -493,8 +493,8 @@ export interface ObservedQuota {
 }
 
 /** Whether a limit can be aligned with a provider's: places of a concurrency limit are not spent. */
-export function heedsProviders({ twin }: AnyLimit): boolean {
-  return twin.lending === undefined;
+export function heedsProviders(limit: AnyLimit): boolean {
+  return limit.twin.lending === undefined;
 }
 
 /** Verbs that charge units, give those of a call back, or forget all of them. */

@@ -46,6 +46,7 @@ export const MUTANTS: Readonly<Record<string, Mutant>> = {
       charge(held, now);
     }
     refuse(held, now);
+    countForBans(held, now);
     return [];
   },
 
@@ -53,6 +54,7 @@ export const MUTANTS: Readonly<Record<string, Mutant>> = {
     by: `    judge(held, now);
     charge(held, now);
     refuse(held, now);
+    countForBans(held, now);
     return [];
   },
 
@@ -107,8 +109,8 @@ export const MUTANTS: Readonly<Record<string, Mutant>> = {
   },
   'settles a second time': {
     file: 'script/verbs.ts',
-    replaces: '    record.settled = true;\n    record.pieces = [];\n',
-    by: '    record.settled = isHeld === false;\n',
+    replaces: '    record.settled = true;\n    record.told = told;\n    record.pieces = [];\n',
+    by: '    record.settled = isHeld === false;\n    record.told = told;\n',
     shownBy: 'reservations',
   },
   'charges an add again when it is resent': {
@@ -125,8 +127,8 @@ export const MUTANTS: Readonly<Record<string, Mutant>> = {
   },
   'charges a resent reservation again': {
     file: 'script/verbs.ts',
-    replaces: '    if (record.ends > now) {\n      // The client resent',
-    by: '    if (record.ends > now + 1e15) {\n      // The client resent',
+    replaces: 'const again = record.ends > now;',
+    by: 'const again = record.ends > now + 1e15;',
     shownBy: 'reservations',
   },
 };
