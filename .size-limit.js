@@ -6,24 +6,24 @@
  * @type {Readonly<Record<string, { file: string, limit: string, external?: readonly string[], browser?: true }>>}
  */
 const budgets = {
-  '': { file: 'index', limit: '76.9 kB' },
-  '/http': { file: 'http/index', limit: '86.9 kB' },
-  '/node-http': { file: 'http/adapters/node-http', limit: '87.3 kB' },
-  '/express': { file: 'http/adapters/express', limit: '87.3 kB' },
-  '/fastify': { file: 'http/adapters/fastify', limit: '88.1 kB' },
-  '/hono': { file: 'http/adapters/hono', limit: '88.3 kB' },
-  '/koa': { file: 'http/adapters/koa', limit: '87.4 kB' },
-  '/web': { file: 'http/adapters/web', limit: '87.9 kB' },
+  '': { file: 'index', limit: '79.5 kB' },
+  '/http': { file: 'http/index', limit: '89.5 kB' },
+  '/node-http': { file: 'http/adapters/node-http', limit: '89.9 kB' },
+  '/express': { file: 'http/adapters/express', limit: '89.9 kB' },
+  '/fastify': { file: 'http/adapters/fastify', limit: '90.7 kB' },
+  '/hono': { file: 'http/adapters/hono', limit: '90.9 kB' },
+  '/koa': { file: 'http/adapters/koa', limit: '90.0 kB' },
+  '/web': { file: 'http/adapters/web', limit: '90.5 kB' },
   // Beside Nest itself, which is there already.
   '/nest': {
     file: 'http/adapters/nest/index',
-    limit: '89.8 kB',
+    limit: '92.4 kB',
     external: ['@nestjs/common', '@nestjs/core'],
   },
-  '/limited': { file: 'limited/index', limit: '78.2 kB' },
-  '/sync': { file: 'sync/index', limit: '68.5 kB' },
+  '/limited': { file: 'limited/index', limit: '80.8 kB' },
+  '/sync': { file: 'sync/index', limit: '71.1 kB' },
   // The contract suites.
-  '/testing': { file: 'testing/index', limit: '82.6 kB' },
+  '/testing': { file: 'testing/index', limit: '85.2 kB' },
   // Beside them nothing of the core.
   '/fetch': { file: 'fetch/index', limit: '12.5 kB', browser: true },
   '/log': { file: 'telemetry/log', limit: '4 kB' },

@@ -63,6 +63,11 @@ const blockTwin: Algorithm<Plan, BlockState> = {
     };
   },
 
+  later(_plan, _told, reply, at, age) {
+    const left = reply[at]! < 0 ? -1 - reply[at]! - age : 0;
+    return [left > 0 ? -1 - left : 0];
+  },
+
   mark: () => '-',
 };
 

@@ -155,6 +155,11 @@ const concurrencyTwin: Algorithm<ConcurrencyPlan, ConcurrencyState> = {
     };
   },
 
+  /** Places become free at any time, so no refusal lasts. */
+  later(_plan, _told, reply, at, age) {
+    return reply[at]! < 0 ? undefined : [reply[at]!, Math.max(0, reply[at + 1]! - age), 0];
+  },
+
   // A lease is released, not refunded, so no mark is needed.
   mark: () => '-',
 

@@ -228,6 +228,14 @@ const fixedWindowTwin: Algorithm<FixedWindowPlan, FixedWindowState, ReadonlyMap<
     };
   },
 
+  later({ rate, cost }, _told, reply, at, age) {
+    const used = reply[at]! < 0 ? -1 - reply[at]! : reply[at]!;
+    const left = reply[at + 1]! - age;
+    return left > 0 ? [used + cost <= rate ? used : -1 - used, left] : undefined;
+  },
+
+  kind: ({ kind }) => kind,
+
   mark: (_plan, reply, at, now) => String(now + reply[at + 1]!),
 };
 

@@ -115,6 +115,22 @@ export interface Algorithm<P extends Plan = Plan, S extends State = State, R = u
   encode(state: S, now: number): Encoded | undefined;
   /** Derives the verdict from an answer of either twin. */
   read(plan: P, reply: readonly number[], at: number): Verdict;
+  /**
+   * What the numbers of an answer to `told`, the same limit's plan at some cost, say of `plan` `age` microseconds later if
+   * no call is charged meanwhile: an answer to `plan`, or undefined if they do not tell. Absent if only a store can refuse.
+   */
+  later?(
+    plan: P,
+    told: P,
+    reply: readonly number[],
+    at: number,
+    age: number,
+  ): readonly number[] | undefined;
+  /**
+   * Names the counters of this plan on a state, where plans of several kinds have counters of their own. A kind without a
+   * counter yet inherits from the others, so its numbers may then fall at any time.
+   */
+  kind?(plan: P): string;
   /** The mark by which `refund` finds the charge of this answer. */
   mark(plan: P, reply: readonly number[], at: number, now: number): string;
   /** Present if the algorithm lends places. */

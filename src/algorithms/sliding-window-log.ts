@@ -335,6 +335,18 @@ const slidingWindowLogTwin: Algorithm<SlidingWindowLogPlan, SlidingWindowLogStat
     };
   },
 
+  /** The instants at which units leave are not in an answer, but for the one that lets its own cost pass. */
+  later({ rate, cost }, told, reply, at, age) {
+    const refused = reply[at]! < 0;
+    const used = refused ? -1 - reply[at]! : reply[at]!;
+    const rests = reply[at + 1]! - age;
+    if (used + cost <= rate) {
+      return rests > 0 ? [used, rests, 0] : [0, 0, 0];
+    }
+    const opens = reply[at + 2]! - age;
+    return refused && cost === told.cost && opens > 0 ? [-1 - used, rests, opens] : undefined;
+  },
+
   // The answer says when the charge expires, by Redis's clock, and how far the log's own time is ahead of that clock.
   mark: ({ period }, reply, at, now) => String(now + reply[at + 1]! + reply[at + 2]! - period),
 };

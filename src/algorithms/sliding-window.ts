@@ -252,6 +252,23 @@ const slidingWindowTwin: Algorithm<
     };
   },
 
+  later(plan, _told, reply, at, age) {
+    const { period, rate, steps, cost } = plan;
+    const first = reply[at]!;
+    let before = first < 0 ? -1 - first : first;
+    let used = reply[at + 1]!;
+    let gone = reply[at + 2]! + age;
+    if (gone >= period) {
+      before = gone < 2 * period ? used : 0;
+      used = 0;
+      gone %= period;
+    }
+    const passes = before * leftOf(gone, plan) + (used + cost) * steps <= rate * steps;
+    return [passes ? before : -1 - before, used, gone];
+  },
+
+  kind: ({ period }) => String(period),
+
   mark: ({ period }, reply, at, now) => String((now - reply[at + 2]!) / period),
 };
 

@@ -239,6 +239,22 @@ export const tokenBucketTwin: Algorithm<TokenBucketPlan, TokenBucketState, Bucke
     };
   },
 
+  later(plan, _told, reply, at, age) {
+    const first = reply[at]!;
+    if (first >= 0 && plan.beside !== undefined) {
+      return undefined; // a line that begins with the plan's first refusal
+    }
+    const level = (first < 0 ? -1 - first : first) - age;
+    const rem = plan.width > 1 && level >= 0 ? reply[at + 1]! : 0;
+    const from = Math.max(0, level);
+    const { n, burst, price } = plan;
+    const over = rem + price.rem >= n ? 1 : 0;
+    const to = from + price.int + over;
+    const toRem = rem + price.rem - over * n;
+    const passes = to < burst.int || (to === burst.int && toRem <= burst.rem);
+    return plan.width > 1 ? [passes ? from : -1 - from, rem] : [passes ? from : -1 - from];
+  },
+
   /** The receipt of a charge that left a plain state. */
   mark({ p, n, width, beside }, reply, at, now) {
     const rem = width > 1 ? reply[at + 1]! : 0;

@@ -186,9 +186,9 @@ export class Decider {
       { key, homes, shape: limits.shape('up_to', asked) },
       {
         decides: true,
-        read: (entry, reply, at) => {
+        read: (entry, reply, at, source) => {
           const granted = readGranted(entry.shape, reply, at);
-          const decision = this.#count(readDecision(entry, reply, at), entry);
+          const decision = this.#count(readDecision(entry, reply, at, source), entry);
           return this.#withReceipt({ ...decision, granted }, entry, reply, at);
         },
         degrade: (error, entry) => ({
@@ -342,7 +342,8 @@ export class Decider {
       {
         ...this.#plainReply,
         decides: true,
-        read: (entry, reply, at) => this.#count(readDecision(entry, reply, at), entry),
+        read: (entry, reply, at, source) =>
+          this.#count(readDecision(entry, reply, at, source), entry),
         late: (entry, reply, at) => {
           if (readDecision(entry, reply, at).allowed) {
             pending.late();
@@ -494,15 +495,20 @@ export class Decider {
 
   /** Reads a decision that is not refundable: it charges nothing, or is settled in another way. */
   readonly #plainReply: ReplyHandler<Decision> = {
-    read: readDecision,
+    read: (entry, reply, at) => readDecision(entry, reply, at),
     degrade: (error, entry) => this.#degraded(error, entry),
   };
 
   /** Reads a decision that is refundable. */
   readonly #refundableReply: ReplyHandler<Decision> = {
     decides: true,
-    read: (entry, reply, at) =>
-      this.#withReceipt(this.#count(readDecision(entry, reply, at), entry), entry, reply, at),
+    read: (entry, reply, at, source) =>
+      this.#withReceipt(
+        this.#count(readDecision(entry, reply, at, source), entry),
+        entry,
+        reply,
+        at,
+      ),
     degrade: (error, entry) => this.#degraded(error, entry),
   };
 
@@ -514,7 +520,8 @@ export class Decider {
     };
     return {
       decides: true,
-      read: (entry, reply, at) => notify(this.#refundableReply.read(entry, reply, at)),
+      read: (entry, reply, at, source) =>
+        notify(this.#refundableReply.read(entry, reply, at, source)),
       degrade: (error, entry) => notify(this.#degraded(error, entry)),
       late: (entry, reply, at) => {
         const decision = readDecision(entry, reply, at);
@@ -526,7 +533,11 @@ export class Decider {
   }
 
   #count(decision: Decision, { shape }: Entry): Decision {
-    this.#settings.counts.decided(decision, shape.asked);
+    const { counts } = this.#settings;
+    counts.decided(decision, shape.asked);
+    if (decision.source === 'deny_cache') {
+      counts.denyCache += 1;
+    }
     return decision;
   }
 
@@ -619,9 +630,15 @@ function oneOf(asked: Asked): readonly [unit: string | undefined, units: number]
   );
 }
 
-function readDecision({ shape }: Entry, reply: readonly number[], at: number): Decision {
+function readDecision(
+  { shape }: Entry,
+  reply: readonly number[],
+  at: number,
+  source?: 'deny_cache',
+): Decision {
   const verdicts = readVerdicts(shape, reply, at);
-  return makeDecision(shape, shape.cost, verdicts, reply[0]!, readGranted(shape, reply, at));
+  const granted = readGranted(shape, reply, at);
+  return makeDecision(shape, shape.cost, verdicts, reply[0]!, granted, source);
 }
 
 /** Whether nothing was charged because the call had no limit. */

@@ -16,6 +16,8 @@ import { LimiterCounts } from '../observe/limiter-counts.ts';
 import { carries, invalidOption, ofAnotherVersion, optionError } from '../base/errors.ts';
 import type { RateLimiterError, StoreError } from '../base/errors.ts';
 import type { Identity, IdentityOf } from '../base/identity.ts';
+import { readDenyCache } from './deny-cache-options.ts';
+import type { DenyCacheOptions, DenyCacheSettings } from './deny-cache-options.ts';
 import { keyCountOf, LimitSet } from './limit-set.ts';
 import { isOfThisVersion, readLimits } from './read-limits.ts';
 import { LIMIT_NUMBERS, limiterOptions, numberOptionsOf } from '../options/option-sets.ts';
@@ -111,6 +113,12 @@ export interface CommonOptions<By extends string> extends Hooks<NoInfer<By>> {
    * makes other keys, and every identity starts afresh.
    */
   hashSecret?: string | Uint8Array | undefined;
+  /**
+   * Whether this process repeats refusals of the store by itself while they certainly hold, `holdMs` at most, so that a
+   * flood of refused calls does not reach Redis. Such decisions have `source: 'deny_cache'`. What another process gives
+   * back (`reset`, `refund`, `unblock` …) takes effect here up to `holdMs` later. Default false.
+   */
+  denyCache?: boolean | DenyCacheOptions;
 }
 
 export interface OnRedis {
@@ -250,6 +258,7 @@ export interface Settings {
   /** Why all keys of a call have to be in one slot, as far as that is known before the first call. */
   readonly oneSlot: string | undefined;
   readonly hashSecret: string | Uint8Array | undefined;
+  readonly denyCache: DenyCacheSettings | undefined;
   readonly hooks: Hooks<string>;
 }
 
@@ -303,15 +312,21 @@ function oneSlotOf({ values }: GivenOptions): string | undefined {
 
 function readParts(options: unknown): Parts {
   const given = new GivenOptions(limiterOptions(plainAlgorithmOf(options)), options);
+  const timeoutMs = given.optional('timeoutMs', integer(1, 60_000), 250);
   const parts: Omit<Parts, 'oneSlot'> = {
     namespace: given.optional('namespace', readNamespace, 'rate-limit'),
     blocks: given.optional('blocks', readBoolean, false),
     observes: given.optional('observes', readBoolean, false),
     failStrategy: given.optional('failStrategy', readFailStrategy, 'open'),
-    timeoutMs: given.optional('timeoutMs', integer(1, 60_000), 250),
+    timeoutMs,
     maxInFlight: given.optional('maxInFlight', integer(1, 1_000_000), 10_000),
     sharding: given.optional('sharding', readSharding, undefined),
     hashSecret: given.optional('hashSecret', readSecret, undefined),
+    denyCache: given.optional(
+      'denyCache',
+      (_, value) => readDenyCache(value, timeoutMs),
+      undefined,
+    ),
     hooks: readHooks(given),
     limits: readGivenLimits(given),
     tagBy: given.optional('tagBy', readBy, undefined),

@@ -1,5 +1,8 @@
 import type { Entry, Shape } from '../script/call-shape.ts';
 import { StoreError } from '../base/errors.ts';
+import { answerInTurn } from '../base/same-turn.ts';
+import { denyCacheOf } from './deny-cache.ts';
+import type { DenyCache } from './deny-cache.ts';
 import type { RateLimiterError } from '../base/errors.ts';
 import type { Settings } from './limiter-options.ts';
 import { shardOf } from './sharding.ts';
@@ -10,7 +13,8 @@ import { ON_A_CLUSTER, slotsApart } from './homes.ts';
 export interface ReplyHandler<T> {
   /** Whether the call makes a decision that is counted if the store gave no answer. `read` counts all others. */
   readonly decides?: boolean;
-  read(entry: Entry, reply: readonly number[], at: number): T;
+  /** `source`: where the reply was made, if not by the store. */
+  read(entry: Entry, reply: readonly number[], at: number, source?: 'deny_cache'): T;
   /** Without it, or under `failStrategy: 'throw'`, a call that the store does not answer rejects. */
   degrade?(error: StoreError, entry: Entry): T;
   /** Handles a reply that comes after the caller has been given another answer. */
@@ -24,6 +28,7 @@ export const IGNORE_REPLY: ReplyHandler<void> = { read: () => undefined };
 export class PendingCalls {
   readonly settings: Settings;
   readonly #report: (error: StoreError) => void;
+  #denyCache: DenyCache | undefined;
   #pending = 0;
   #onIdle: (() => void) | undefined;
 
@@ -38,7 +43,12 @@ export class PendingCalls {
     return new Promise((resolve, reject) => {
       const call = new PendingCall(this, entry, handler, resolve, reject);
       try {
-        this.settings.store.submit(call);
+        const refusal = this.settings.denyCache === undefined ? undefined : this.#refusal(entry);
+        if (refusal === undefined) {
+          this.settings.store.submit(call);
+        } else {
+          answerInTurn(() => call.settle(refusal, 1, 'deny_cache'));
+        }
       } catch (error) {
         // The application's own client failed: end the call, so that `close()` does not wait for it.
         reject(error);
@@ -46,6 +56,12 @@ export class PendingCalls {
         this.ended(undefined);
       }
     });
+  }
+
+  #refusal(entry: Entry): readonly number[] | undefined {
+    const { denyCache, store } = this.settings;
+    this.#denyCache ??= denyCacheOf(store.local(), denyCache!);
+    return this.#denyCache.refusal(entry, denyCache!.holdMs);
   }
 
   /** Resolves once no call is pending. */
@@ -115,9 +131,9 @@ class PendingCall<T> implements Call {
     return this.homes === undefined ? undefined : whyApart(this.shape, this.#calls.settings);
   }
 
-  settle(reply: readonly number[], at: number): void {
+  settle(reply: readonly number[], at: number, source?: 'deny_cache'): void {
     this.ended?.(reply, at);
-    this.#resolve(this.#handler.read(this, reply, at));
+    this.#resolve(this.#handler.read(this, reply, at, source));
     this.#calls.ended(undefined);
   }
 

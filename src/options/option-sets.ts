@@ -98,10 +98,21 @@ const LIMITER_NAMES = [
   'maxInFlight',
   'sharding',
   'hashSecret',
+  'denyCache',
   'onAllow',
   'onBlock',
   'onError',
 ] as const;
+
+/** The option `denyCache` of a limiter. */
+export const DENY_CACHE: OptionSet = {
+  of: 'denyCache',
+  names: ['holdMs', 'maxIdentities'],
+  otherNames: {
+    ...allOf('ttl ttlMs maxAge', 'holdMs'),
+    ...allOf('max maxSize maxEntries size', 'maxIdentities'),
+  },
+};
 
 const onFailure = (refusing: string) =>
   choice('failStrategy', "'open', 'closed' or 'throw'", [
@@ -120,6 +131,7 @@ const LIMITER_OTHER_NAMES: OtherNames = {
   ...allOf('client connection redisClient redisUrl storeClient url', 'redis'),
   ...allOf('keyPrefix prefix', 'namespace'),
   timeout: 'timeoutMs',
+  ...allOf('ephemeralCache inMemoryBlock inMemoryBlockOnConsumed blockCache', 'denyCache'),
   ...allOf('proxy shard sharded shards twemproxy', 'sharding'),
   ...allOf('failOpen passOnStoreError', onFailure("'closed'")),
   skipOnError: onFailure("'throw'"),

@@ -1,0 +1,42 @@
+import { DENY_CACHE } from '../options/option-sets.ts';
+import { GivenOptions, readInteger } from '../options/read-options.ts';
+import { invalidOption } from '../base/errors.ts';
+
+/** For how long, and for how many identities, refusals are remembered. */
+export interface DenyCacheOptions {
+  /**
+   * The longest time after a reply of Redis for which calls are refused by it, in whole milliseconds from 1 to 60,000.
+   * What another process gives back takes effect here this much later at most. Default: `timeoutMs`.
+   */
+  holdMs?: number;
+  /** The most identities whose refusals are remembered on a connection, from 1 to 1,000,000. Default 10,000. */
+  maxIdentities?: number;
+}
+
+export type DenyCacheSettings = Required<DenyCacheOptions>;
+
+/** Reads `denyCache`; undefined if it is off. `timeoutMs`: the limiter's. */
+export function readDenyCache(value: unknown, timeoutMs: number): DenyCacheSettings | undefined {
+  if (value === false) {
+    return undefined;
+  }
+  if (value !== true && (typeof value !== 'object' || value === null || Array.isArray(value))) {
+    throw invalidOption(
+      'denyCache',
+      'true, false or an object of options',
+      value,
+      'Write `denyCache: true`, or `denyCache: { holdMs: 100 }`.',
+    );
+  }
+  const given = new GivenOptions(DENY_CACHE, value === true ? {} : value);
+  const settings = {
+    holdMs: given.optional('holdMs', integer(1, 60_000), timeoutMs),
+    maxIdentities: given.optional('maxIdentities', integer(1, 1_000_000), 10_000),
+  };
+  given.end();
+  return settings;
+}
+
+function integer(min: number, max: number): (option: string, value: unknown) => number {
+  return (option, value) => readInteger(option, value, min, max);
+}
