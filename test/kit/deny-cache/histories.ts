@@ -48,3 +48,20 @@ export async function compareWorlds(
   await new Promise((resolve) => setImmediate(resolve));
   return steps;
 }
+
+/** A plan's window without a count of its own inherits that of a shorter window, which ends first. */
+export async function inheritCount(engine: Engine): Promise<void> {
+  const clock = new engine.ManualClock();
+  clock.set(Date.UTC(2026, 0, 1));
+  const limiter = new engine.RateLimiter({
+    store: new engine.MemoryStore({ clock }),
+    limits: [engine.fixedWindow({ rate: 2, period: '1s' })],
+    denyCache: { holdMs: 500 },
+  });
+  const limits = [engine.fixedWindow({ rate: 2, period: '1m' })];
+  await limiter.allow('user', { cost: 2 });
+  clock.advance('900ms');
+  expect(await limiter.allow('user', { limits })).toMatchObject({ allowed: false });
+  clock.advance('110ms');
+  expect(await limiter.allow('user', { limits })).toMatchObject({ allowed: true });
+}
