@@ -160,11 +160,11 @@ export const LUA_MUTANTS: Readonly<Record<string, Mutant>> = {
   },
   'counts a resent reservation again': {
     file: 'script/verbs.lua',
-    replaces: `    reserved.settled, reserved.adds, reserved.changed = false, 0, true
+    replaces: `    reserved.told = entry.shape.told
   end
   refuse(entry)
   if not again then`,
-    by: `    reserved.settled, reserved.adds, reserved.changed = false, 0, true
+    by: `    reserved.told = entry.shape.told
   end
   refuse(entry)
   if true then`,

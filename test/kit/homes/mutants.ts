@@ -162,8 +162,8 @@ export const LUA_MUTANTS: Readonly<Record<string, Mutant>> = {
   'charges one home although another refuses': {
     file: 'script/verbs.lua',
     replaces:
-      '  if judge(entry) then\n    charge(entry)\n  end\n  refuse(entry)\nend\n\nfunction verbs.up_to',
-    by: '  judge(entry)\n  charge(entry)\n  refuse(entry)\nend\n\nfunction verbs.up_to',
+      '  if judge(entry) then\n    charge(entry)\n  end\n  refuse(entry)\n  count_for_bans(entry)\nend\n\nfunction verbs.up_to',
+    by: '  judge(entry)\n  charge(entry)\n  refuse(entry)\n  count_for_bans(entry)\nend\n\nfunction verbs.up_to',
     shownBy: 'calls',
   },
   'settles by position instead of by limit': {
@@ -192,8 +192,8 @@ export const LUA_MUTANTS: Readonly<Record<string, Mutant>> = {
   },
   'charges a resent reservation again': {
     file: 'script/verbs.lua',
-    replaces: '  if reserved.ends > now then\n    -- The client resent',
-    by: '  if reserved.ends > now + 1e15 then\n    -- The client resent',
+    replaces: 'local passes, again = judge(entry), reserved.ends > now',
+    by: 'local passes, again = judge(entry), false',
     shownBy: 'reservations',
   },
 };

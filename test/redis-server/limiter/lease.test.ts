@@ -64,6 +64,7 @@ describe('acquire', () => {
       allowed: true,
       degraded: false,
       reason: 'within_limit',
+      source: 'store',
       cost: 1,
       limits: [
         {
@@ -71,6 +72,7 @@ describe('acquire', () => {
           algorithm: 'concurrency',
           limit: 2,
           remaining: 1,
+          used: 1,
           resetAfterMs: 10_000,
           refused: false,
           shadow: false,
@@ -79,6 +81,7 @@ describe('acquire', () => {
       limitName: 'default',
       limit: 2,
       remaining: 1,
+      used: 1,
       resetAfterMs: 10_000,
       resetAtMs,
     };
