@@ -38,7 +38,7 @@ test.each([
   'held;9000000000000000;5;0\n\n\n["token_bucket",{"rate":1,"period":1},{"n":"x"}]',
   'held;9000000000000000;5;0\n\n{"length":1}\n["token_bucket",{"rate":1,"period":1}]',
   'held;9000000000000000;5;0\n\n\n["token_bucket",{"__proto__":{"rate":1}}]',
-  'settled;9000000000000000;5,5;0,0\ncalls',
+  'settled;9000000000000000;5;0\ncalls,tokens',
   'garbage',
 ])('a record that says %j is a StoreError, and the batch it is in is answered', async (text) => {
   const { api, worker } = make();
