@@ -440,7 +440,7 @@ export class LimitSet {
   }
 
   #tell(verb: 'reserve' | 'settle'): string {
-    this.#told ??= tellLimits(this.limits, this.hasUnits, this.homes);
+    this.#told ??= tellLimits(this.limits, this.hasUnits, this.homes, this.#observes);
     return verb === 'reserve' ? this.#told : unitsTold(this.#told);
   }
 

@@ -98,8 +98,8 @@ function limitsOf(text: string, { settings, known }: ResumeParts): LimitSet | un
 }
 
 function makeLimits(text: string, settings: Settings): LimitSet | undefined {
-  const { namespace, blocks, observes, counts, store } = settings;
-  const { limits, homes } = readToldLimits(text) ?? {};
+  const { namespace, blocks, counts, store } = settings;
+  const { limits, homes, observes = false } = readToldLimits(text) ?? {};
   try {
     return limits === undefined
       ? undefined

@@ -13,7 +13,12 @@ export interface ToldLimits {
   readonly limits: readonly AnyLimit[];
   /** The homes of the reservation, in the order of their keys; undefined if its identity is whole. */
   readonly homes: readonly HomeBy[] | undefined;
+  /** Whether the record has charges of providers' quotas, too. */
+  readonly observes: boolean;
 }
+
+/** Begins the line of the homes where the reserving limiter observes its providers. */
+const OBSERVES = 'observes ';
 
 type Numbers = Parameters<typeof tokenBucketBeside>[1];
 
@@ -27,18 +32,19 @@ const MAKERS: Readonly<Partial<Record<string, (options: never) => AnyLimit>>> = 
 /**
  * What a reservation's record says of its limits, so that a process that has others can settle it: a line with what each
  * counts, '-' before a shadow's, empty where no limit has a unit; a line with the homes, empty for a whole identity; and
- * a line with the options of each limit.
+ * a line with the options of each limit. The second line begins with a word where providers' quotas were charged, too.
  */
 export function tellLimits(
   limits: readonly Limit[],
   hasUnits: boolean,
   homes: readonly HomeBy[],
+  observes: boolean,
 ): string {
   const unitOf = ({ unit }: AnyLimit): string | undefined =>
     hasUnits ? (unit ?? CALLS) : undefined;
   return [
     hasUnits ? limits.map((limit) => (limit.shadow ? '-' : '') + unitOf(limit)).join(',') : '',
-    homes.length === 0 ? '' : JSON.stringify(homes),
+    (observes ? OBSERVES : '') + (homes.length === 0 ? '' : JSON.stringify(homes)),
     ...limits.map((limit) => limit.told(unitOf(limit))),
   ].join('\n');
 }
@@ -50,14 +56,17 @@ export function unitsTold(told: string): string {
 
 /** Reads what `tellLimits` wrote; undefined for any other text. */
 export function readToldLimits(told: string): ToldLimits | undefined {
-  const [, homes, ...texts] = told.split('\n');
-  if (homes === undefined || texts.length === 0) {
+  const [, line, ...texts] = told.split('\n');
+  if (line === undefined || texts.length === 0) {
     return undefined;
   }
+  const observes = line.startsWith(OBSERVES);
+  const homes = observes ? line.slice(OBSERVES.length) : line;
   try {
     return {
       homes: homes === '' ? undefined : readHomes(JSON.parse(homes)),
       limits: texts.map((text) => makeLimit(JSON.parse(text))),
+      observes,
     };
   } catch {
     return undefined; // no JSON, or options that this version refuses

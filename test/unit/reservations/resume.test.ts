@@ -171,6 +171,31 @@ describe('a worker that resumes a reservation', () => {
     expect(await resumed.settle(3)).toEqual(done(3));
   });
 
+  test.each([
+    [true, false],
+    [false, true],
+    [true, true],
+  ])(
+    'settles where the API observes its provider: %s, and the worker: %s',
+    async (observes, workerObserves) => {
+      const clock = new ManualClock();
+      const store = new MemoryStore({ clock });
+      const limits = [
+        tokenBucket({ name: 'rpm', rate: 60, period: '1h' }),
+        tokenBucket({ name: 'tpm', unit: 'tokens', rate: 900, period: '1h' }),
+      ];
+      const api = new RateLimiter({ store, limits, observes });
+      const worker = new RateLimiter({ store, rate: 1, period: '1s', observes: workerObserves });
+      const reservation = await api.reserve(ID, { cost: { tokens: 400 }, ttl: '1h' });
+      const resumed = worker.resume(reservation.token);
+      expect(await resumed.add({ tokens: 10 } as never)).toMatchObject({ allowed: true });
+      const settled = { charged: { calls: 1, tokens: 50 }, uncharged: { calls: 0, tokens: 0 } };
+      expect(await resumed.settle({ tokens: 50 } as never)).toMatchObject(settled);
+      expect(await reservation.cancel()).toMatchObject(settled);
+      expect(await worker.resume(reservation.token).cancel()).toMatchObject(settled);
+    },
+  );
+
   test('has no effect on a refused reservation', async () => {
     const { api, worker } = makeBoth();
     await api.allow(ID, { cost: 50 });
