@@ -160,6 +160,7 @@ describe('a worker that resumes a reservation', () => {
     expect((await api.peek(ID)).remaining).toBe(94);
     const over = await api.reserve(ID, { cost: 14, ttl: '1m', limits });
     expect(await worker.resume(over.token).settle(30)).toEqual(done(19, 11));
+    expect((await api.peek(ID)).remaining).toBe(75);
   });
 
   test('heeds a block in `add`, as the reserving process does', async () => {
