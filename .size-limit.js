@@ -6,24 +6,24 @@
  * @type {Readonly<Record<string, { file: string, limit: string, external?: readonly string[], browser?: true }>>}
  */
 const budgets = {
-  '': { file: 'index', limit: '78.1 kB' },
-  '/http': { file: 'http/index', limit: '88.1 kB' },
-  '/node-http': { file: 'http/adapters/node-http', limit: '88.5 kB' },
-  '/express': { file: 'http/adapters/express', limit: '88.5 kB' },
-  '/fastify': { file: 'http/adapters/fastify', limit: '89.3 kB' },
-  '/hono': { file: 'http/adapters/hono', limit: '89.5 kB' },
-  '/koa': { file: 'http/adapters/koa', limit: '88.6 kB' },
-  '/web': { file: 'http/adapters/web', limit: '89.1 kB' },
+  '': { file: 'index', limit: '81.9 kB' },
+  '/http': { file: 'http/index', limit: '91.9 kB' },
+  '/node-http': { file: 'http/adapters/node-http', limit: '92.3 kB' },
+  '/express': { file: 'http/adapters/express', limit: '92.3 kB' },
+  '/fastify': { file: 'http/adapters/fastify', limit: '93.1 kB' },
+  '/hono': { file: 'http/adapters/hono', limit: '93.3 kB' },
+  '/koa': { file: 'http/adapters/koa', limit: '92.4 kB' },
+  '/web': { file: 'http/adapters/web', limit: '92.8 kB' },
   // Beside Nest itself, which is there already.
   '/nest': {
     file: 'http/adapters/nest/index',
-    limit: '91 kB',
+    limit: '94.7 kB',
     external: ['@nestjs/common', '@nestjs/core'],
   },
-  '/limited': { file: 'limited/index', limit: '79.4 kB' },
+  '/limited': { file: 'limited/index', limit: '83.1 kB' },
   '/sync': { file: 'sync/index', limit: '68.5 kB' },
   // The contract suites.
-  '/testing': { file: 'testing/index', limit: '83.8 kB' },
+  '/testing': { file: 'testing/index', limit: '87.7 kB' },
   // Beside them nothing of the core.
   '/fetch': { file: 'fetch/index', limit: '12.5 kB', browser: true },
   '/log': { file: 'telemetry/log', limit: '4 kB' },
@@ -43,12 +43,7 @@ export default Object.entries(budgets).map(([subpath, { file, limit, external, b
   modifyEsbuildConfig: (/** @type {import('esbuild').BuildOptions} */ options) => ({
     ...options,
     ...(browser ? {} : { platform: 'node' }),
-    // A URL's client library is beside the package, not in it; what reads responses is loaded by the first `observe`.
-    external: [
-      'ioredis',
-      'redis',
-      ...(browser ? [] : ['*/observed-response.js']),
-      ...(external ?? []),
-    ],
+    // A URL's client library is beside the package, not in it.
+    external: ['ioredis', 'redis', ...(external ?? [])],
   }),
 }));

@@ -26,6 +26,7 @@ import { nameRecord, PendingReservation } from './reservation.ts';
 import type { Reservation, ReservationHandle, Settler } from './reservation.ts';
 import { writeToken } from './reservation-token.ts';
 import { resume } from './resume.ts';
+import { readObserved } from './observed-response.ts';
 import { IGNORE_REPLY, PendingCalls } from './pending-calls.ts';
 import type { ReplyHandler } from './pending-calls.ts';
 import { checkSharding } from './sharding.ts';
@@ -451,8 +452,6 @@ export class Decider {
     }
     const { limits, key, homes } = own.locate(identity, hashSecret);
     const nowMs = Math.floor(store.time.nowMicros() / 1_000);
-    // Loaded here, so that limiters that observe nothing do without.
-    const { readObserved } = await import('./observed-response.ts');
     const quotas = readObserved(response, options, limits, nowMs);
     if (quotas.length > 0) {
       await this.#calls.submit({ key, homes, shape: limits.observeShape(quotas) }, IGNORE_REPLY);

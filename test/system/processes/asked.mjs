@@ -10,6 +10,7 @@ import { fixedWindow, slidingWindow, tokenBucket } from './built.mjs';
  * @typedef {object} Asked a shape, by what it can be made again from
  * @property {Shape['verb']} verb
  * @property {number} units
+ * @property {Shape['told']} told
  * @property {Pick<Shape['rules'][number], 'plan' | 'suffix' | 'id' | 'home' | 'units'>[]} rules
  */
 
@@ -21,10 +22,11 @@ export function limitOf({ algorithm, ...numbers }) {
 }
 
 /** @param {Shape} shape @returns {Asked} */
-function askedBy({ verb, units, rules }) {
+function askedBy({ verb, units, told, rules }) {
   return {
     verb,
     units,
+    told,
     rules: rules.map(({ plan, suffix, id, home, units: own }) => ({
       plan,
       suffix,

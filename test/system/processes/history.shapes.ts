@@ -19,11 +19,13 @@ export function shapeAsked(asked: Asked): Shape {
   const name = JSON.stringify(asked);
   let shape = shapes.get(name);
   if (shape === undefined) {
-    const { verb, units, rules } = asked;
+    const { verb, units, told, rules } = asked;
     shape = makeShape(
       verb,
       units,
       rules.map((rule) => ({ ...rule, limit: limitsByAlgorithm[rule.plan.args[0]!]! })),
+      units,
+      told,
     );
     shapes.set(name, shape);
   }
