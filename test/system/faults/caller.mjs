@@ -264,6 +264,7 @@ export class Caller {
     assert.deepEqual(rest, {
       allowed: this.failStrategy === 'open',
       degraded: true,
+      source: 'none',
       reason: error.reason,
       cost: 1,
       limits: [],
