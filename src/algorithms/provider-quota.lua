@@ -28,7 +28,17 @@ function provider_quota.price(plan, units)
   plan.cost = units
 end
 
--- After its end a window of which all is known begins anew, once, with all of its units.
+-- Forgets a quota that is over. After its end a window of which all is known begins anew, once, with all of its units.
+local function bring(state)
+  if math.max(state.held, state.ends + state.window) <= now then
+    state.held, state.ends, state.left, state.since = 0, 0, 0, 0
+    state.quota, state.window, state.guessed = 0, 0, 0
+  elseif state.window > 0 and now >= state.ends then
+    local start = now - (now - state.ends) % state.window
+    state.ends, state.left, state.since, state.guessed = start + state.window, state.quota, start, 1
+  end
+end
+
 function provider_quota.load(value)
   local state = {
     held = 0,
@@ -54,14 +64,10 @@ function provider_quota.load(value)
   if #fields == 0 then
     return nil
   end
-  if fields[1] <= now then
-    return state
-  end
-  state.held, state.ends, state.left, state.since = fields[2], fields[3], fields[4], fields[5]
-  state.quota, state.window, state.guessed = fields[6], fields[7], fields[8]
-  if state.window > 0 and now >= state.ends then
-    local start = now - (now - state.ends) % state.window
-    state.ends, state.left, state.since, state.guessed = start + state.window, state.quota, start, 1
+  if fields[1] > now then
+    state.held, state.ends, state.left, state.since = fields[2], fields[3], fields[4], fields[5]
+    state.quota, state.window, state.guessed = fields[6], fields[7], fields[8]
+    bring(state)
   end
   return state
 end
@@ -75,6 +81,7 @@ function provider_quota.fits(state)
 end
 
 function provider_quota.judge(state, plan)
+  bring(state) -- what another call of this moment has left is read as the store would
   return plan.cost <= provider_quota.fits(state)
 end
 

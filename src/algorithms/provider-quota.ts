@@ -39,6 +39,25 @@ function spendable({ held, ends, left }: QuotaState, now: number): number {
   return held > now ? 0 : ends > now ? left : FIRST_INEXACT;
 }
 
+/** Forgets a quota that is over. After its end a window of which all is known begins anew, once, with all of its units. */
+function bring(state: QuotaState, now: number): void {
+  const { held, ends, quota, window } = state;
+  if (Math.max(held, ends + window) <= now) {
+    Object.assign(state, {
+      held: 0,
+      ends: 0,
+      left: 0,
+      since: 0,
+      quota: 0,
+      window: 0,
+      guessed: false,
+    });
+  } else if (window > 0 && now >= ends) {
+    const start = now - ((now - ends) % window);
+    Object.assign(state, { ends: start + window, left: quota, since: start, guessed: true });
+  }
+}
+
 function restore(state: QuotaState, since: number, units: number, now: number): void {
   if (state.since === since && state.ends > now) {
     state.left += units;
@@ -51,7 +70,6 @@ const providerQuotaTwin: Algorithm<QuotaPlan, QuotaState, number> = {
 
   price: (plan, units) => ({ ...plan, cost: units }),
 
-  /** After its end a window of which all is known begins anew, once, with all of its units. */
   load(value, now) {
     const state: QuotaState = {
       held: 0,
@@ -80,18 +98,17 @@ const providerQuotaTwin: Algorithm<QuotaPlan, QuotaState, number> = {
       number,
       number,
     ];
-    if (rests <= now) {
-      return state;
-    }
-    Object.assign(state, { held, ends, left, since, quota, window, guessed: guessed === 1 });
-    if (window > 0 && now >= ends) {
-      const start = now - ((now - ends) % window);
-      Object.assign(state, { ends: start + window, left: quota, since: start, guessed: true });
+    if (rests > now) {
+      Object.assign(state, { held, ends, left, since, quota, window, guessed: guessed === 1 });
+      bring(state, now);
     }
     return state;
   },
 
-  judge: (state, { cost }, now) => cost <= spendable(state, now),
+  judge(state, { cost }, now) {
+    bring(state, now); // what another call of this moment has left is read as the store would
+    return cost <= spendable(state, now);
+  },
 
   charge(state, { cost }, now) {
     if (state.ends > now) {
