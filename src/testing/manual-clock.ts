@@ -1,3 +1,4 @@
+import { Heap } from '../base/heap.ts';
 import { readDuration } from '../base/duration.ts';
 import type { Duration } from '../base/duration.ts';
 import type { Clock } from '../base/clock.ts';
@@ -33,8 +34,8 @@ interface Sleeper {
  */
 export class ManualClock implements Clock {
   #micros: number;
-  /** A binary heap: the next sleeper is first. */
-  #sleepers: Sleeper[] = [];
+  /** The next sleeper is first. */
+  readonly #sleepers = new Heap<Sleeper>(isBefore);
   /** Sleepers in the heap that were cancelled. */
   #cancelled = 0;
   #order = 0;
@@ -103,17 +104,7 @@ export class ManualClock implements Clock {
   wakeAfter(ms: number, wake: () => void): () => void {
     const atMicros = this.#micros + Math.ceil(ms * 1_000);
     const sleeper: Sleeper = { atMicros, order: this.#order++, wake };
-    const heap = this.#sleepers;
-    let place = heap.length;
-    while (place > 0) {
-      const parent = (place - 1) >> 1;
-      if (!isBefore(sleeper, heap[parent]!)) {
-        break;
-      }
-      heap[place] = heap[parent]!;
-      place = parent;
-    }
-    heap[place] = sleeper;
+    this.#sleepers.add(sleeper);
     return () => {
       if (sleeper.wake !== undefined) {
         sleeper.wake = undefined;
@@ -125,22 +116,19 @@ export class ManualClock implements Clock {
 
   /** Keeps the heap as small as twice its live sleepers. */
   #dropCancelled(): void {
-    if (this.#sleepers.length > SMALL && this.#cancelled > this.#sleepers.length / 2) {
-      // A sorted list is a heap.
-      this.#sleepers = this.#sleepers
-        .filter(({ wake }) => wake !== undefined)
-        .sort((a, b) => (isBefore(a, b) ? -1 : 1));
+    if (this.#sleepers.size > SMALL && this.#cancelled > this.#sleepers.size / 2) {
+      this.#sleepers.keep(({ wake }) => wake !== undefined);
       this.#cancelled = 0;
     }
   }
 
   #goOnTo(micros: number): void {
     for (
-      let [next] = this.#sleepers;
+      let next = this.#sleepers.first;
       next !== undefined && next.atMicros <= micros;
-      [next] = this.#sleepers
+      next = this.#sleepers.first
     ) {
-      this.#removeFirst();
+      this.#sleepers.removeFirst();
       const { wake } = next;
       if (wake === undefined) {
         this.#cancelled -= 1;
@@ -151,27 +139,6 @@ export class ManualClock implements Clock {
       }
     }
     this.#micros = Math.max(this.#micros, micros);
-  }
-
-  #removeFirst(): void {
-    const heap = this.#sleepers;
-    const moved = heap.pop()!;
-    if (heap.length === 0) {
-      return;
-    }
-    let place = 0;
-    for (;;) {
-      let child = 2 * place + 1;
-      if (child + 1 < heap.length && isBefore(heap[child + 1]!, heap[child]!)) {
-        child += 1;
-      }
-      if (child >= heap.length || !isBefore(heap[child]!, moved)) {
-        break;
-      }
-      heap[place] = heap[child]!;
-      place = child;
-    }
-    heap[place] = moved;
   }
 }
 

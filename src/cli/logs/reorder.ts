@@ -1,3 +1,4 @@
+import { Heap } from '../../base/heap.ts';
 import type { LogEntry } from './entry.ts';
 
 /**
@@ -11,8 +12,8 @@ export class Reorder {
   /** By how much the latest of them, in microseconds. */
   mostLate = 0;
   readonly #window: number;
-  /** A binary heap: the earliest entry is first; entries of the same time keep their order. */
-  readonly #heap: LogEntry[] = [];
+  /** The earliest entry is first; entries of the same time keep their order. */
+  readonly #held = new Heap<LogEntry>(isBefore);
   #order = 0;
   #greatest = -Infinity;
   #released = -Infinity;
@@ -30,7 +31,8 @@ export class Reorder {
       out.push(entry);
       return;
     }
-    this.#add(entry);
+    entry.order = this.#order++;
+    this.#held.add(entry);
     if (entry.at > this.#greatest) {
       this.#greatest = entry.at;
       this.#release(this.#greatest - this.#window, out);
@@ -44,54 +46,14 @@ export class Reorder {
 
   #release(until: number, out: LogEntry[]): void {
     for (
-      let first = this.#heap[0];
+      let { first } = this.#held;
       first !== undefined && first.at <= until;
-      first = this.#heap[0]
+      first = this.#held.first
     ) {
-      this.#removeFirst();
+      this.#held.removeFirst();
       this.#released = first.at;
       out.push(first);
     }
-  }
-
-  #add(entry: LogEntry): void {
-    const heap = this.#heap;
-    entry.order = this.#order++;
-    let place = heap.length;
-    heap.push(entry);
-    while (place > 0) {
-      const parent = (place - 1) >> 1;
-      if (heap[parent]!.at <= entry.at) {
-        break;
-      }
-      heap[place] = heap[parent]!;
-      place = parent;
-    }
-    heap[place] = entry;
-  }
-
-  #removeFirst(): void {
-    const heap = this.#heap;
-    const moved = heap.pop()!;
-    if (heap.length === 0) {
-      return;
-    }
-    let place = 0;
-    for (;;) {
-      let child = 2 * place + 1;
-      if (child >= heap.length) {
-        break;
-      }
-      if (child + 1 < heap.length && isBefore(heap[child + 1]!, heap[child]!)) {
-        child += 1;
-      }
-      if (!isBefore(heap[child]!, moved)) {
-        break;
-      }
-      heap[place] = heap[child]!;
-      place = child;
-    }
-    heap[place] = moved;
   }
 }
 
