@@ -7,6 +7,7 @@ import { costOf } from './cost.ts';
 import type { Asked } from './cost.ts';
 import type { StoreError } from '../base/errors.ts';
 import type { LimitSet } from './limit-set.ts';
+import { Once } from './once.ts';
 import { makeDegradedDecision, makeUnlimitedDecision } from './make-decision.ts';
 import { expired, merge, nothingOf, sum } from './settlement.ts';
 import type { Settlement } from './settlement.ts';
@@ -123,7 +124,7 @@ export class PendingReservation {
   /** Whether the caller was told to go ahead; and the decision, if that was without the store. */
   #granted: boolean;
   #degraded: DegradedDecision | undefined;
-  #settlement: Promise<Settlement<string>> | undefined;
+  readonly #settlement = new Once<Settlement<string>>();
   #firstTriedAtMs: number | undefined;
 
   /** `cost`: the estimate; undefined to resume a reservation that is held. */
@@ -177,7 +178,7 @@ export class PendingReservation {
   }
 
   async #addNow(cost: Asked): Promise<Decision | NotHeldDecision> {
-    if (!this.#granted || this.#settlement !== undefined) {
+    if (!this.#granted || this.#settlement.hasBegun) {
       return makeNotHeld(costOf(cost), 'none');
     }
     if (this.#settler.limits.isPlanWithoutLimit) {
@@ -212,15 +213,7 @@ export class PendingReservation {
     if (!this.#granted) {
       return { charged: nothingOf(actual), uncharged: costOf(actual), expired: false };
     }
-    const settlement = (this.#settlement ??= this.#send(actual));
-    try {
-      return await settlement;
-    } catch (error) {
-      if (this.#settlement === settlement) {
-        this.#settlement = undefined;
-      }
-      throw error;
-    }
+    return this.#settlement.get(() => this.#send(actual));
   }
 
   #send(actual: Asked): Promise<Settlement<string>> {

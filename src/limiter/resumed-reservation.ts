@@ -3,6 +3,7 @@ import { MAX_UNITS } from '../algorithms/limit.ts';
 import { costOf, NamedCost, readCost } from './cost.ts';
 import type { Asked } from './cost.ts';
 import { makeUnlimitedDecision } from './make-decision.ts';
+import { Once } from './once.ts';
 import { makeNotHeld, withToken } from './reservation.ts';
 import type { NotHeldDecision, PendingReservation, ReservationHandle } from './reservation.ts';
 import { nothingOf } from './settlement.ts';
@@ -37,7 +38,7 @@ export interface Resumer {
 export class ResumedReservation {
   readonly #resumer: Resumer;
   #recalled: Promise<Recalled> | undefined;
-  #settlement: Promise<Settlement<string>> | undefined;
+  readonly #settlement = new Once<Settlement<string>>();
 
   constructor(resumer: Resumer) {
     this.#resumer = resumer;
@@ -79,15 +80,7 @@ export class ResumedReservation {
     if (this.#resumer.isUnlimited) {
       return { charged: costOf(actual), uncharged: nothingOf(actual), expired: false };
     }
-    const settlement = (this.#settlement ??= this.#settleNow(actual));
-    try {
-      return await settlement;
-    } catch (error) {
-      if (this.#settlement === settlement) {
-        this.#settlement = undefined;
-      }
-      throw error;
-    }
+    return this.#settlement.get(() => this.#settleNow(actual));
   }
 
   async #settleNow(actual: Asked): Promise<Settlement<string>> {
