@@ -88,16 +88,8 @@ const providerQuotaTwin: Algorithm<QuotaPlan, QuotaState, number> = {
     if (fields === undefined || fields.some((field) => field >= FIRST_INEXACT)) {
       return undefined;
     }
-    const [rests, held, ends, left, since, quota, window, guessed] = fields as [
-      number,
-      number,
-      number,
-      number,
-      number,
-      number,
-      number,
-      number,
-    ];
+    const [rests = 0, held = 0, ends = 0, left = 0, since = 0, quota = 0, window = 0, guessed] =
+      fields;
     if (rests > now) {
       Object.assign(state, { held, ends, left, since, quota, window, guessed: guessed === 1 });
       bring(state, now);

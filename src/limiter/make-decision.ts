@@ -15,8 +15,7 @@ import type { Shape } from '../script/call-shape.ts';
 
 /**
  * Makes a decision from the verdicts of a call's limits. `now` is the store's time in microseconds; `granted` is the
- * number of units that passed under `up_to`, and
- * `source` where the verdicts were made.
+ * number of units that passed under `up_to`, and `source` says where the verdicts were made.
  */
 export function makeDecision(
   shape: Shape,

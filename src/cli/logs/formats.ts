@@ -39,8 +39,8 @@ export function makeFormat(name: string, { fields, timeZone }: LogOptions): Form
 }
 
 /**
- * Finds out the format of a log by its first lines: the one in which most of them are requests, at least half of the
- * lines that are no sound lines of another kind. Undefined if there is none.
+ * Finds out the format of a log by its first lines: the format that reads the most of them as requests, and at
+ * least as many as it cannot read. Undefined if no format does.
  */
 export function findFormat(lines: readonly string[], options: LogOptions): string | undefined {
   const isJson = lines.filter((line) => line.startsWith('{')).length * 2 > lines.length;

@@ -86,14 +86,7 @@ export class InstantReader {
     fraction: string,
     zone: string | undefined,
   ): number | undefined {
-    const [year, month, day, hour, minute, second] = fields as [
-      number,
-      number,
-      number,
-      number,
-      number,
-      number,
-    ];
+    const [year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0] = fields;
     // A leap second is the last one of its minute, as clocks in UTC show it.
     if (hour > 23 || minute > 59 || second > 60) {
       return undefined;
