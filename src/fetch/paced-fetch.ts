@@ -7,6 +7,7 @@ import {
   readable,
   readClock,
   readFunction,
+  integer,
   readInteger,
 } from '../options/read-options.ts';
 import type { OptionSet } from '../options/read-options.ts';
@@ -119,10 +120,6 @@ function readPacedFetchOptions(options: unknown): Settings {
   };
   given.end();
   return settings;
-}
-
-function integer(min: number, max: number): (option: string, value: unknown) => number {
-  return (option, value) => readInteger(option, value, min, max);
 }
 
 function readStatuses(option: string, value: unknown): readonly number[] {

@@ -1,5 +1,5 @@
 import { DENY_CACHE } from '../options/option-sets.ts';
-import { GivenOptions, readInteger } from '../options/read-options.ts';
+import { GivenOptions, integer } from '../options/read-options.ts';
 import { invalidOption } from '../base/errors.ts';
 
 /** For how long, and for how many identities, refusals are remembered. */
@@ -35,8 +35,4 @@ export function readDenyCache(value: unknown, timeoutMs: number): DenyCacheSetti
   };
   given.end();
   return settings;
-}
-
-function integer(min: number, max: number): (option: string, value: unknown) => number {
-  return (option, value) => readInteger(option, value, min, max);
 }

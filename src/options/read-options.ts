@@ -305,6 +305,11 @@ function shownUnread(value: unknown): string {
   return typeof value === 'string' ? 'a string' : show(value);
 }
 
+/** Reads whole numbers within these bounds. */
+export function integer(min: number, max: number): (option: string, value: unknown) => number {
+  return (option, value) => readInteger(option, value, min, max);
+}
+
 export function readInteger(option: string, value: unknown, min: number, max: number): number {
   if (!Number.isSafeInteger(value) || (value as number) < min || (value as number) > max) {
     throw invalidOption(
