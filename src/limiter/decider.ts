@@ -601,7 +601,7 @@ export class Decider {
       oneSlot,
       limits: own,
     } = this.#settings;
-    const set = new LimitSet(namespace, limits, blocks, counts, store.clock, own);
+    const set = new LimitSet(namespace, limits, blocks, { counts, clock: store.clock, own });
     checkBans(set.limits, blocks, own.blockable);
     checkSharding(sharding, 'limits', keyCountOf(set.limits, observes));
     checkSlots(blocks ? [...set.limits, ...own.limits] : set.limits, own.space?.tag, oneSlot);

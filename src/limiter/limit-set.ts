@@ -56,6 +56,22 @@ export interface Located {
   readonly homes: readonly string[] | undefined;
 }
 
+/** What a set of limits is a set of, if not the limiter's own limits. */
+interface LimitSetOptions {
+  readonly counts?: LimiterCounts;
+  readonly clock?: Clock;
+  /** The limiter's own limits, in whose place these are passed with a call; or, with `kept`, the set to narrow. */
+  readonly own?: LimitSet;
+  /** What the limiter's option says. */
+  readonly tagBy?: HomeBy | undefined;
+  /** The homes whose limits are left of `own`. */
+  readonly kept?: readonly HomeBy[];
+  /** For limits that a record tells of: the homes of the reservation. */
+  readonly blockable?: readonly HomeBy[];
+  /** Default: as `own`. */
+  readonly observes?: boolean;
+}
+
 /** The limits that govern one call, all or nothing, and the keys of their states. */
 export class LimitSet {
   readonly limits: readonly Limit[];
@@ -101,22 +117,19 @@ export class LimitSet {
   readonly #quotas: readonly (Limit | undefined)[];
   readonly #observes: boolean;
 
-  /**
-   * `own`: the limiter's own limits, in whose place these are passed with a call; or, with `kept`, the set that this is
-   * a part of, with the limits of these homes alone. `blockable`: for limits that a record tells of, the homes of the
-   * reservation.
-   */
   constructor(
     namespace: string,
     limits: unknown,
     blocks: boolean,
-    counts: LimiterCounts = new LimiterCounts(namespace, 'open'),
-    clock: Clock = systemClock,
-    own?: LimitSet,
-    tagBy?: HomeBy,
-    kept?: readonly HomeBy[],
-    blockable?: readonly HomeBy[],
-    observes: boolean = own !== undefined && own.#observes,
+    {
+      counts = new LimiterCounts(namespace, 'open'),
+      clock = systemClock,
+      own,
+      tagBy,
+      kept,
+      blockable,
+      observes = own !== undefined && own.#observes,
+    }: LimitSetOptions = {},
   ) {
     this.#clock = clock;
     this.#limiterCounts = counts;
@@ -171,32 +184,6 @@ export class LimitSet {
   /** The homes that blocks are heeded of: those of the limiter's own limits. */
   get blockable(): readonly HomeBy[] {
     return this.#blockable;
-  }
-
-  /** The limits that a reservation's record tells, and its homes; undefined for a whole identity. */
-  static told(
-    namespace: string,
-    limits: readonly AnyLimit[],
-    homes: readonly HomeBy[] | undefined,
-    blocks: boolean,
-    counts: LimiterCounts,
-    clock: Clock,
-    observes: boolean,
-  ): LimitSet {
-    const [own, tagBy, kept] = [undefined, undefined, undefined];
-    const blockable = homes ?? [];
-    return new LimitSet(
-      namespace,
-      limits,
-      blocks,
-      counts,
-      clock,
-      own,
-      tagBy,
-      kept,
-      blockable,
-      observes,
-    );
   }
 
   /** The limit with the state of this one. */
@@ -267,17 +254,12 @@ export class LimitSet {
     const name = homes.map(nameOfBy).join('\n');
     let set = this.#narrowed.get(name);
     if (set === undefined) {
-      const { namespace } = this.space!;
-      set = new LimitSet(
-        namespace,
-        undefined,
-        this.#blocks,
-        this.#limiterCounts,
-        this.#clock,
-        this,
-        undefined,
-        homes,
-      );
+      set = new LimitSet(this.space!.namespace, undefined, this.#blocks, {
+        counts: this.#limiterCounts,
+        clock: this.#clock,
+        own: this,
+        kept: homes,
+      });
       if (set.homes.length === 0 || (set.isPlanWithoutLimit && !this.isPlanWithoutLimit)) {
         throw nothingConsulted();
       }

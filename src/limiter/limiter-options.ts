@@ -26,7 +26,7 @@ import {
   readable,
   readBoolean,
   readFunction,
-  readInteger,
+  integer,
   readNamespace,
   readOneOf,
   readSecret,
@@ -103,8 +103,8 @@ export interface CommonOptions<By extends string> extends Hooks<NoInfer<By>> {
   /** Whether `block` can be called, and blocked identities are refused; costs one more key per call. Default false. */
   blocks?: boolean;
   /**
-   * Whether `observe` can be called, and no more passes than it was told: for limits on calls to a provider that
-   * reports its own. All processes that share the limit need it. Default false.
+   * Whether `observe` can be called, and calls are held to what it was told. For limits on calls to a provider that
+   * reports its own limits. All processes that share the limit need it. Default false.
    */
   observes?: boolean;
   /**
@@ -271,18 +271,12 @@ export function readLimiterOptions(options: unknown): Settings {
     ...read,
     ...opened,
     counts,
-    limits: new LimitSet(
-      namespace,
-      limits,
-      blocks,
+    limits: new LimitSet(namespace, limits, blocks, {
       counts,
-      opened.store.clock,
-      undefined,
+      clock: opened.store.clock,
       tagBy,
-      undefined,
-      undefined,
       observes,
-    ),
+    }),
   };
 }
 
@@ -346,10 +340,6 @@ function readParts(options: unknown): Parts {
   given.attempt('blocks', () => checkSharding(sharding, 'blocks', blocks ? 2 : 1));
   given.end();
   return { ...parts, oneSlot };
-}
-
-function integer(min: number, max: number): (option: string, value: unknown) => number {
-  return (option, value) => readInteger(option, value, min, max);
 }
 
 function readSharding(option: string, value: unknown): Sharding {

@@ -103,7 +103,12 @@ function makeLimits(text: string, settings: Settings): LimitSet | undefined {
   try {
     return limits === undefined
       ? undefined
-      : LimitSet.told(namespace, limits, homes, blocks, counts, store.clock, observes);
+      : new LimitSet(namespace, limits, blocks, {
+          counts,
+          clock: store.clock,
+          blockable: homes ?? [],
+          observes,
+        });
   } catch {
     return undefined; // no limits that a limiter can have
   }

@@ -90,8 +90,11 @@ export class BansTrace {
     this.#named = random.chance(50);
     this.#mayGoBack = random.chance(30);
     this.#withins = [0, 1, 2].map(() => random.int(500, 4_000));
-    const own = new engine.LimitSet(space, this.#limits(0), true, undefined, NO_CLOCK);
-    const plan = new engine.LimitSet(space, this.#limits(1), true, undefined, NO_CLOCK, own);
+    const own = new engine.LimitSet(space, this.#limits(0), true, { clock: NO_CLOCK });
+    const plan = new engine.LimitSet(space, this.#limits(1), true, {
+      clock: NO_CLOCK,
+      own,
+    });
     this.#sets = [own, plan];
   }
 
@@ -254,7 +257,8 @@ export class BansTrace {
     }
     if (verb === 'reset') {
       this.#seen.resets += 1;
-      for (const { limit } of shape.rules.filter((rule) => rule.limit.algorithm !== 'ban')) {
+      // A limit without a ban knows of none, even if a plan's limit of its name has one.
+      for (const { limit } of shape.rules.filter((rule) => rule.limit.ban !== undefined)) {
         model.reset(key, nameOf(limit));
       }
       return;

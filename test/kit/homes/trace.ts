@@ -180,14 +180,9 @@ export class HomesTrace {
       .map((limit) =>
         tag.every((part) => limit.by.includes(part)) ? limit : { ...limit, by: own[0]!.by },
       );
-    const set = new this.#engine.LimitSet(
-      namespace,
-      this.#limitsOf(numbers),
-      blocks,
-      undefined,
-      undefined,
-      this.#own,
-    );
+    const set = new this.#engine.LimitSet(namespace, this.#limitsOf(numbers), blocks, {
+      own: this.#own,
+    });
     return { numbers, set };
   }
 

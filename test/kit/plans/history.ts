@@ -195,7 +195,10 @@ export class History {
   #setOf({ rate, periodMs, burst, maxDebt, shadow }: Numbers, own?: LimitSet): LimitSet {
     const { LimitSet, tokenBucket } = this.#engine;
     const limit = tokenBucket({ rate, period: `${periodMs}ms`, burst, maxDebt, shadow });
-    return new LimitSet('ns', [limit], false, undefined, NO_CLOCK, own);
+    return new LimitSet('ns', [limit], false, {
+      clock: NO_CLOCK,
+      ...(own === undefined ? {} : { own }),
+    });
   }
 
   /** Lets time pass. */

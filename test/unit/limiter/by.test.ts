@@ -424,7 +424,7 @@ describe('the options `by` and `tagBy`', () => {
 
   test('`tagBy` keeps the keys when a limit is added that counts by less', () => {
     const keys = (limits: AnyLimits, tagBy?: readonly string[]): readonly string[] => {
-      const set = new LimitSet('ns', limits, false, undefined, undefined, undefined, tagBy);
+      const set = new LimitSet('ns', limits, false, { tagBy });
       const { key, homes } = set.locate({ org: 'a', user: 1 }, undefined);
       return homes ?? [key];
     };
