@@ -136,10 +136,10 @@ function report(replayed: Replay, printer: Printer, nameOf: NameCaller): string 
       paint,
     ),
   ];
+  const { stepMicros, rows } = replayed.timeline.rows(MOST_ROWS);
   for (const [i, tally] of tallies.entries()) {
     lines.push('', paint('bold', tallies.length > 1 ? tally.policy.name : 'Over time'));
     lines.push(...byLimit(tally));
-    const { stepMicros, rows } = replayed.timeline.rows(MOST_ROWS);
     const bars = rows.map(({ index, requests: all, refused }) => ({
       label: labelOf(index, stepMicros),
       passed: all - refused[i]!,
