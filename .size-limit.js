@@ -6,14 +6,14 @@
  * @type {Readonly<Record<string, { file: string, limit: string, external?: readonly string[], browser?: true }>>}
  */
 const budgets = {
-  '': { file: 'index', limit: '81.9 kB' },
-  '/http': { file: 'http/index', limit: '91.9 kB' },
+  '': { file: 'index', limit: '82 kB' },
+  '/http': { file: 'http/index', limit: '92.1 kB' },
   '/node-http': { file: 'http/adapters/node-http', limit: '92.3 kB' },
   '/express': { file: 'http/adapters/express', limit: '92.3 kB' },
   '/fastify': { file: 'http/adapters/fastify', limit: '93.1 kB' },
   '/hono': { file: 'http/adapters/hono', limit: '93.3 kB' },
   '/koa': { file: 'http/adapters/koa', limit: '92.4 kB' },
-  '/web': { file: 'http/adapters/web', limit: '92.8 kB' },
+  '/web': { file: 'http/adapters/web', limit: '93.1 kB' },
   // Beside Nest itself, which is there already.
   '/nest': {
     file: 'http/adapters/nest/index',

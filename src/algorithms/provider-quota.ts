@@ -39,19 +39,21 @@ function spendable({ held, ends, left }: QuotaState, now: number): number {
   return held > now ? 0 : ends > now ? left : FIRST_INEXACT;
 }
 
+const NOTHING_KNOWN: Omit<QuotaState, 'changed'> = {
+  held: 0,
+  ends: 0,
+  left: 0,
+  since: 0,
+  quota: 0,
+  window: 0,
+  guessed: false,
+};
+
 /** Forgets a quota that is over. After its end a window of which all is known begins anew, once, with all of its units. */
 function bring(state: QuotaState, now: number): void {
   const { held, ends, quota, window } = state;
   if (Math.max(held, ends + window) <= now) {
-    Object.assign(state, {
-      held: 0,
-      ends: 0,
-      left: 0,
-      since: 0,
-      quota: 0,
-      window: 0,
-      guessed: false,
-    });
+    Object.assign(state, NOTHING_KNOWN);
   } else if (window > 0 && now >= ends) {
     const start = now - ((now - ends) % window);
     Object.assign(state, { ends: start + window, left: quota, since: start, guessed: true });
@@ -71,16 +73,7 @@ const providerQuotaTwin: Algorithm<QuotaPlan, QuotaState, number> = {
   price: (plan, units) => ({ ...plan, cost: units }),
 
   load(value, now) {
-    const state: QuotaState = {
-      held: 0,
-      ends: 0,
-      left: 0,
-      since: 0,
-      quota: 0,
-      window: 0,
-      guessed: false,
-      changed: false,
-    };
+    const state: QuotaState = { ...NOTHING_KNOWN, changed: false };
     if (value === undefined) {
       return state;
     }

@@ -7,7 +7,7 @@ import { currentShape, planningTime, makeShape } from '../script/call-shape.ts';
 import type { Rule, Shape, Verb } from '../script/call-shape.ts';
 import { readSettled, readSettledByLimit } from '../script/read-answer.ts';
 import { DEFAULT_LIMIT_NAME } from '../algorithms/limit.ts';
-import type { AnyLimit, Limit } from '../algorithms/limit.ts';
+import type { AnyLimit, Limit, Plan } from '../algorithms/limit.ts';
 import { systemClock } from '../base/clock.ts';
 import type { Clock } from '../base/clock.ts';
 import { LimiterCounts } from '../observe/limiter-counts.ts';
@@ -393,10 +393,7 @@ export class LimitSet {
         continue;
       }
       rules.push({
-        ...stateKeyOf(limit),
-        home: this.#homeAt(limit.by),
-        limit,
-        plan: limit.plan(decides ? (units ?? 0) : 1, nowMs),
+        ...this.#ruleOf(limit, limit.plan(decides ? (units ?? 0) : 1, nowMs)),
         counts: this.#counts[i]!,
         ...(this.hasUnits ? { unit: unitOf(limit) } : {}),
       });
@@ -433,9 +430,8 @@ export class LimitSet {
       const rule = rules[i]!;
       const quota = this.#quotas[this.limits.indexOf(rule.limit)];
       if (quota !== undefined) {
-        const plan = quota.plan(rule.plan.cost, nowMs);
         rules[i] = { ...rule, quotaAt: rules.length };
-        rules.push({ ...stateKeyOf(quota), home: this.#homeAt(quota.by), limit: quota, plan });
+        rules.push(this.#ruleOf(quota, quota.plan(rule.plan.cost, nowMs)));
         asks.push(asks[i]!);
       }
     }
@@ -443,16 +439,14 @@ export class LimitSet {
 
   /** The shape that lowers what may pass under limits to what their provider says is left. */
   observeShape(reports: readonly ObservedQuota[]): Shape {
-    const rules = reports.map(({ limit, said }): Rule => {
-      const quota = this.#quotas[this.limits.indexOf(limit)]!;
-      return {
-        ...stateKeyOf(quota),
-        home: this.#homeAt(quota.by),
-        limit: quota,
-        plan: quotaPlan(1, said),
-      };
-    });
+    const rules = reports.map(({ limit, said }) =>
+      this.#ruleOf(this.#quotas[this.limits.indexOf(limit)]!, quotaPlan(1, said)),
+    );
     return makeShape('penalize', 1, rules);
+  }
+
+  #ruleOf(limit: Limit, plan: Plan): Rule {
+    return { ...stateKeyOf(limit), home: this.#homeAt(limit.by), limit, plan };
   }
 
   #homeAt(by: HomeBy | undefined): number {

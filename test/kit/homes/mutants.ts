@@ -29,8 +29,8 @@ export const MUTANTS: Readonly<Record<string, Mutant>> = {
   },
   'charges every limit the units of the first': {
     file: 'limiter/limit-set.ts',
-    replaces: 'plan: limit.plan(decides ? (units ?? 0) : 1, nowMs),',
-    by: 'plan: limit.plan(decides ? (askedOf(this.limits[0]!, asked) ?? 0) : 1, nowMs),',
+    replaces: 'limit.plan(decides ? (units ?? 0) : 1, nowMs)',
+    by: 'limit.plan(decides ? (askedOf(this.limits[0]!, asked) ?? 0) : 1, nowMs)',
     shownBy: 'calls',
   },
   'refunds every limit the units of the first': {
@@ -63,8 +63,8 @@ export const MUTANTS: Readonly<Record<string, Mutant>> = {
   },
   'puts every limit in the first home': {
     file: 'limiter/limit-set.ts',
-    replaces: '        home: this.#homeAt(limit.by),\n',
-    by: '        home: 0,\n',
+    replaces: 'home: this.#homeAt(limit.by),',
+    by: 'home: 0,',
     shownBy: 'calls',
   },
   "puts the limits of a plan in the first home of the limiter's own": {
