@@ -22,7 +22,13 @@ import { eventually } from '../kit/fakes/eventually.ts';
 import { providerStops } from '../kit/fakes/provider-stops.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const folder = path.join(root, 'test/installs/ai');
+/** The majors of the AI SDK, each with the specification of the models that it brings. */
+const MAJORS = [
+  [5, 'v2'],
+  [6, 'v3'],
+  [7, 'v4'],
+] as const;
+const folderOf = (major: number): string => path.join(root, `test/installs/ai-${major}`);
 const PROMPT = 'Say it in so many words'; // 6 tokens
 
 interface Streamed {
@@ -35,26 +41,19 @@ interface AiSdk {
   wrapLanguageModel(options: object): object;
 }
 interface OpenAICompatible {
-  createOpenAICompatible(options: object): (model: string) => object;
+  createOpenAICompatible(options: object): (model: string) => Model;
+}
+interface Model {
+  readonly specificationVersion: string;
 }
 
 let ai: AiSdk;
-let makeModel: (model: string) => object;
+let makeModel: (model: string) => Model;
 let provider: Awaited<ReturnType<typeof startProvider>>;
 
 beforeAll(async () => {
-  ensurePackagesOf(folder, 'the AI SDK');
-  const require = createRequire(path.join(folder, 'package.json'));
-  const load = <T>(name: string): Promise<T> =>
-    import(/* @vite-ignore */ pathToFileURL(require.resolve(name)).href) as Promise<T>;
+  for (const [major] of MAJORS) ensurePackagesOf(folderOf(major), `AI SDK ${major}`);
   provider = await startProvider();
-  ai = await load<AiSdk>('ai');
-  const { createOpenAICompatible } = await load<OpenAICompatible>('@ai-sdk/openai-compatible');
-  makeModel = createOpenAICompatible({
-    name: 'words',
-    baseURL: `${provider.url}/v1`,
-    includeUsage: true,
-  });
 });
 afterAll(async () => {
   await provider.close();
@@ -117,20 +116,39 @@ async function readText(
   return { text, error };
 }
 
-describe('in the AI SDK', () => {
-  test('generateText is charged what the model reports', async () => {
-    const { model, used } = setUp();
-    const { text } = await ai.generateText({ model, prompt: PROMPT, maxOutputTokens: 50 });
-    expect(text).toBe('word '.repeat(50));
-    expect(await used()).toEqual(usedBy(50));
+describe.each(MAJORS)('in AI SDK %i', (major, specification) => {
+  beforeAll(async () => {
+    const require = createRequire(path.join(folderOf(major), 'package.json'));
+    const load = <T>(name: string): Promise<T> =>
+      import(/* @vite-ignore */ pathToFileURL(require.resolve(name)).href) as Promise<T>;
+    ai = await load<AiSdk>('ai');
+    const { createOpenAICompatible } = await load<OpenAICompatible>('@ai-sdk/openai-compatible');
+    makeModel = createOpenAICompatible({
+      name: 'words',
+      baseURL: `${provider.url}/v1`,
+      includeUsage: true,
+    });
   });
 
-  test('streamText is charged what the model reports', async () => {
-    const { model, used } = setUp();
-    const { text } = await readText({ model, prompt: PROMPT, maxOutputTokens: 50 });
-    expect(text).toBe('word '.repeat(50));
-    expect(await used()).toEqual(usedBy(50));
+  test(`models are of specification ${specification}`, () => {
+    expect(makeModel('words').specificationVersion).toBe(specification);
   });
+
+  test.each([600, 10])(
+    'generateText and streamText are charged what the model reports, of %i reserved',
+    async (reserved) => {
+      const call = { prompt: PROMPT, maxOutputTokens: 50 };
+      const cost = () => ({ tokens: reserved, micros: reserved });
+      const generating = setUp(100_000, { cost });
+      const { text } = await ai.generateText({ ...call, model: generating.model });
+      expect(text).toBe('word '.repeat(50));
+      expect(await generating.used()).toEqual(usedBy(50));
+      const streaming = setUp(100_000, { cost });
+      const { text: streamed } = await readText({ ...call, model: streaming.model });
+      expect(streamed).toBe('word '.repeat(50));
+      expect(await streaming.used()).toEqual(usedBy(50));
+    },
+  );
 
   test('a call that the limit refuses is not sent, and its retries are not charged', async () => {
     const { model, used } = setUp(18 + 15 * 50);
@@ -201,8 +219,8 @@ describe('in the AI SDK', () => {
   });
 });
 
-test('fits the type of a language model middleware', () => {
-  const program = mkdtempSync(path.join(folder, '.snippets-'));
+test.each(MAJORS)('fits the type of a language model middleware of AI SDK %i', (major) => {
+  const program = mkdtempSync(path.join(folderOf(major), '.snippets-'));
   onTestFinished(() => rmSync(program, { recursive: true, force: true }));
   const source = path.relative(program, path.join(root, 'src')).replaceAll(path.sep, '/');
   writeFileSync(
