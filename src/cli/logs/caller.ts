@@ -1,4 +1,5 @@
 import { groupOf, isDotted, parseNode } from '../../http/address/address.ts';
+import { ownText } from './own-text.ts';
 
 /** The network of one customer, as guards group IPv6 addresses by default. */
 const IPV6_PREFIX = 64;
@@ -14,12 +15,12 @@ const known = new Map<string, string>();
  */
 export function clientOf(text: string): string | undefined {
   if (isDotted(text)) {
-    return text;
+    return ownText(text);
   }
   let client = known.get(text);
   if (client === undefined) {
     const address = parseNode(text);
-    const named = address === undefined ? callerOf(text) : groupOf(address, IPV6_PREFIX);
+    const named = address === undefined ? callerOf(ownText(text)) : groupOf(address, IPV6_PREFIX);
     if (named === undefined) {
       return undefined;
     }
@@ -27,7 +28,7 @@ export function clientOf(text: string): string | undefined {
     if (known.size >= MOST_KNOWN) {
       known.clear();
     }
-    known.set(text, client);
+    known.set(ownText(text), client);
   }
   return client;
 }

@@ -1,10 +1,7 @@
 /** A page's length: arrays grow by pages, so that growing copies nothing. */
 const PAGE = 1 << 14;
 
-/**
- * Numbers the callers of a log, from 0 on, up to a bound. Keeps their names apart from the lines in which they stand:
- * a piece of a text keeps the whole text in memory.
- */
+/** Numbers the callers of a log, from 0 on, up to a bound. */
 export class Callers {
   readonly #numbers = new Map<string, number>();
   readonly #names: string[] = [];
@@ -31,9 +28,8 @@ export class Callers {
       this.beyond += 1;
       return -1;
     }
-    const name = ownText(caller);
-    this.#names.push(name);
-    this.#numbers.set(name, number);
+    this.#names.push(caller);
+    this.#numbers.set(caller, number);
     return number;
   }
 
@@ -41,11 +37,6 @@ export class Callers {
   name(number: number): string {
     return this.#names[number]!;
   }
-}
-
-/** A copy of a text that keeps no longer text in memory. */
-export function ownText(text: string): string {
-  return Buffer.from(text).toString();
 }
 
 /** Whole numbers by a caller's number, 0 at first. */

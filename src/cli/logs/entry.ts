@@ -4,6 +4,7 @@ export interface LogEntry {
   at: number;
   /** Its place among entries of the same time. */
   order: number;
+  /** Kept for longer than the line, so no piece of it. */
   readonly caller: string;
   readonly cost: number;
   /** The named parts of the identity, where `--field` names any. */

@@ -1,4 +1,5 @@
 import { timeZoneOf } from '../../algorithms/time-zone.ts';
+import { ownText } from './own-text.ts';
 
 /** 2200-01-01: a later time is a number in another unit. */
 const LAST_MICROS = 7_258_118_400_000_000;
@@ -50,7 +51,7 @@ export class InstantReader {
         if (this.#common.size >= MOST_KNOWN) {
           this.#common.clear();
         }
-        this.#common.set(value, known);
+        this.#common.set(ownText(value), known);
       }
       return this.#keep(known);
     }

@@ -106,7 +106,8 @@ function progressOf(readers: readonly LogReader[], ms: number): string {
 }
 
 function tell(facts: LogFacts, printer: Printer): void {
-  const { log, lines, broken, firstBroken, late, mostLateMicros, usedZone, brokenOff } = facts;
+  const { log, lines, broken, firstBroken, usedZone, brokenOff } = facts;
+  const { late, mostLateMicros, hurried } = facts;
   if (usedZone) {
     printer.remark(`${log}: times without an offset were read on the clock of --time-zone`);
   }
@@ -117,6 +118,11 @@ function tell(facts: LogFacts, printer: Printer): void {
     const { number, reason, line } = firstBroken;
     printer.warn(
       `${log}: ${count(broken)} of ${counted(lines, 'line')} could not be read, and are left out. Line ${count(number)}: ${reason}.${line === '' ? '' : `\n  ${printable(line)}`}`,
+    );
+  }
+  if (hurried > 0) {
+    printer.warn(
+      `${log}: the reorder window held 1,000,000 requests, and was made shorter for ${count(hurried)}. Lower --reorder if memory is short.`,
     );
   }
   if (late > 0) {

@@ -31,6 +31,8 @@ export interface LogFacts {
   /** Requests that stood further back than the reorder window reaches. */
   late: number;
   mostLateMicros: number;
+  /** Requests for which the reorder window was made shorter, because it held too many. */
+  hurried: number;
   /** Whether times without an offset from UTC were read on the clock of `--time-zone`. */
   usedZone: boolean;
   /** Why the log ended before its end, if it did. */
@@ -62,6 +64,7 @@ export class LogReader {
       firstBroken: undefined,
       late: 0,
       mostLateMicros: 0,
+      hurried: 0,
       usedZone: false,
       brokenOff: undefined,
     };
@@ -153,6 +156,7 @@ export class LogReader {
     const { facts, source } = this;
     facts.late = this.#reorder.late;
     facts.mostLateMicros = this.#reorder.mostLate;
+    facts.hurried = this.#reorder.hurried;
     facts.usedZone = this.#format?.instants.usedZone ?? false;
     facts.brokenOff = source.brokenOff;
     if (source.tooLong > 0 && facts.firstBroken === undefined) {

@@ -3,6 +3,7 @@ import { closingQuote, columnsOf } from './columns.ts';
 import { NO_CALLER, NO_COST, NO_TIME, NOT_THIS_FORMAT } from './entry.ts';
 import type { FieldNames, LineParser, LogEntry, NoEntry } from './entry.ts';
 import type { InstantReader } from './instant.ts';
+import { ownText } from './own-text.ts';
 
 /** A format of lines of columns. */
 interface TextFormat {
@@ -95,7 +96,7 @@ export function textParser(
     }
     const text = columns[key] ?? '';
     const caller = fields.has('key')
-      ? callerOf(text)
+      ? callerOf(ownText(text))
       : clientOf(format === ENVOY ? lastForwarded(text) : text);
     if (caller === undefined) {
       return NO_CALLER;
@@ -107,7 +108,9 @@ export function textParser(
     if (parts.length === 0) {
       return { at, order: 0, caller, cost: units };
     }
-    const named = Object.fromEntries(parts.map(([part, column]) => [part, columns[column] ?? '']));
+    const named = Object.fromEntries(
+      parts.map(([part, column]) => [part, ownText(columns[column] ?? '')]),
+    );
     return Object.values(named).some((part) => callerOf(part) === undefined)
       ? NO_CALLER
       : { at, order: 0, caller, cost: units, parts: named };

@@ -1,4 +1,4 @@
-import { Callers, NumberColumn, ownText } from '../logs/callers.ts';
+import { Callers, NumberColumn } from '../logs/callers.ts';
 import type { LogEntry } from '../logs/entry.ts';
 import type { Policy } from './policy.ts';
 import { Timeline } from './timeline.ts';
@@ -59,8 +59,7 @@ export class Replay {
       this.requests += 1;
       this.units += entry.cost;
       const number = this.callers.number(entry.caller);
-      // A store keeps the name for longer than the line.
-      const caller = number < 0 ? ownText(entry.caller) : this.callers.name(number);
+      const caller = number < 0 ? entry.caller : this.callers.name(number);
       if (number >= 0) {
         this.#requestsOf.add(number, 1);
       }

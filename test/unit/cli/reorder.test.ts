@@ -96,3 +96,15 @@ test('several logs are merged by time', async () => {
     expect(out.map(({ at }) => at)).toEqual(all.map(({ at }) => at).toSorted((a, b) => a - b));
   });
 });
+
+test('beyond the most that is held, the earliest go before their turn, and are counted', () => {
+  const reorder = new Reorder(1_000, 3);
+  const out: LogEntry[] = [];
+  for (const [i, at] of [5, 3, 4, 6, 7].entries()) {
+    reorder.push(entry(at, `${i}`), out);
+  }
+  expect(out.map(({ at }) => at)).toEqual([3, 4]);
+  expect(reorder.hurried).toBe(2);
+  reorder.end(out);
+  expect(out.map(({ at }) => at)).toEqual([3, 4, 5, 6, 7]);
+});
