@@ -5,11 +5,13 @@ import type { Command } from './kit/command.ts';
 import { CommandError, EXIT } from './kit/io.ts';
 import type { Io } from './kit/io.ts';
 import { replay } from './replay/command.ts';
+import { simulate } from './simulate/command.ts';
 import { suggest } from './suggest/command.ts';
 
 export const COMMANDS: readonly Command[] = [
   suggest,
   replay,
+  simulate,
   peek,
   reset,
   block,

@@ -49,12 +49,13 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   testing: ['base', 'algorithms', 'limiter', 'redis', 'redis/clients', 'redis/connection'],
   'cli/kit': [],
   'cli/limits': ['base', 'algorithms', 'cli/kit'],
+  'cli/simulate': ['base', 'stores', 'limiter', 'testing', 'cli/kit', 'cli/limits'],
   'cli/logs': ['base', 'algorithms', 'http/address', 'cli/kit', 'cli/limits'],
   'cli/identity': ['base', 'limiter', 'cli/kit', 'cli/limits'],
   'cli/replay': ['algorithms', 'script', 'stores', 'limiter', 'cli/kit', 'cli/limits', 'cli/logs'],
   'cli/suggest': ['base', 'algorithms', 'cli/kit', 'cli/logs'],
   'cli/doctor': ['base', 'script', 'redis/clients', 'limiter', 'cli/kit'],
-  cli: ['cli/kit', 'cli/doctor', 'cli/identity', 'cli/replay', 'cli/suggest'],
+  cli: ['cli/kit', 'cli/doctor', 'cli/identity', 'cli/replay', 'cli/simulate', 'cli/suggest'],
 };
 
 /** Pairs of folders: the first may import only types of the second, because its code never needs more. */

@@ -6,6 +6,7 @@ import type { Io } from '../kit/io.ts';
 import type { Paint, Printer } from '../kit/printer.ts';
 import { REDIS_OPTIONS } from '../kit/redis-options.ts';
 import { table } from '../kit/table.ts';
+import { COST_OPTION, readCost } from '../limits/cost.ts';
 import { SECRET_OPTION } from '../limits/hash-secret.ts';
 import { POLICY_OPTIONS } from '../limits/policies.ts';
 import { withLimiter } from './limiter.ts';
@@ -17,20 +18,11 @@ const NOTES: readonly string[] = [
   'Give the limits and the namespace of your limiter: they are part of the key. Several words are an identity of several parts, in order; where limits say `by`, write org=acme user=42.',
 ];
 
-const COST: OptionTable = {
-  cost: {
-    type: 'string',
-    multiple: true,
-    value: '<units>',
-    help: 'Units; by name where limits have units: --cost tokens=500',
-  },
-};
-
 export const peek: Command = {
   name: 'peek',
   summary: 'Say what a limiter would answer an identity now; charge nothing',
   usage: '<identity> --limit <limit> [options]',
-  options: { ...OPTIONS, ...COST },
+  options: { ...OPTIONS, ...COST_OPTION },
   examples: [
     ["peek user:12345 --limit '100/1m burst 20' --namespace api", 'What is left, and until when?'],
     ['peek org=acme user=42 --limits limits.js', 'With limits of your code that count by parts'],
@@ -38,8 +30,8 @@ export const peek: Command = {
   notes: [...NOTES, 'Exit code 1: the call would be refused.'],
   run: (given, io, printer) =>
     withLimiter(given, io, async (limiter, identity) => {
-      const cost = readCost(given, limiter);
-      const decision = await limiter.peek(identity, (cost === undefined ? {} : { cost }) as never);
+      const cost = readCost(given, limiter.limits);
+      const decision = await limiter.peek(identity, cost === undefined ? {} : { cost });
       show(decision, printer);
       return decision.allowed ? EXIT.ok : EXIT.finding;
     }),
@@ -49,7 +41,7 @@ export const credit: Command = {
   name: 'credit',
   summary: 'Give units back to an identity, as a gift',
   usage: '<identity> --cost <units> --limit <limit> [options]',
-  options: { ...OPTIONS, ...COST },
+  options: { ...OPTIONS, ...COST_OPTION },
   examples: [
     [
       "credit user:12345 --cost 50 --limit '1000/1d fixed'",
@@ -62,7 +54,7 @@ export const credit: Command = {
       throw new UsageError('say how many units: --cost 50.');
     }
     return withLimiter(given, io, async (limiter, identity) => {
-      const decision = await limiter.credit(identity, readCost(given, limiter) as never);
+      const decision = await limiter.credit(identity, readCost(given, limiter.limits) as never);
       show(decision, printer);
       return EXIT.ok;
     });
@@ -129,25 +121,6 @@ function done(
     }
     return EXIT.ok;
   });
-}
-
-/** `--cost 5`, or `--cost tokens=500` where limits have units. */
-function readCost(given: Given, { limits }: AnyRateLimiter): unknown {
-  const texts = given.texts('cost');
-  if (texts.length === 0) {
-    return undefined;
-  }
-  const hasUnits = limits.some(({ unit }) => unit !== undefined);
-  const pairs = texts.map((text) => {
-    const [, unit, number] = /^(?:([a-z0-9_]{1,32})=)?(\d{1,10})$/.exec(text) ?? [];
-    if (number === undefined || (unit !== undefined) !== hasUnits) {
-      throw new UsageError(
-        `--cost must be ${hasUnits ? 'a unit and a whole number, such as --cost tokens=500' : 'a whole number, such as --cost 5'}; got '${text}'.`,
-      );
-    }
-    return [unit ?? '', Number(number)] as const;
-  });
-  return hasUnits ? Object.fromEntries(pairs) : pairs[0]![1];
 }
 
 function show(decision: Decision, printer: Printer): void {

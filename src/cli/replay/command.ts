@@ -13,7 +13,7 @@ import type { NameCaller } from '../logs/caller-options.ts';
 import { Policy } from './policy.ts';
 import { Replay } from './replay.ts';
 import type { PolicyTally } from './replay.ts';
-import { labelOf } from './timeline.ts';
+import { labelOf } from '../kit/timeline.ts';
 
 const MOST_WORST = 20;
 const MOST_ROWS = 24;

@@ -1,7 +1,7 @@
 import { Callers, NumberColumn } from '../logs/callers.ts';
 import type { LogEntry } from '../logs/entry.ts';
 import type { Policy } from './policy.ts';
-import { Timeline } from './timeline.ts';
+import { Timeline } from '../kit/timeline.ts';
 
 const MINUTE = 60_000_000;
 
