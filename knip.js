@@ -34,8 +34,8 @@ export default {
     'scripts/**/*.mjs',
     'demo/**/*.mjs',
     'examples/**/*.mjs',
-    // Their frameworks are in test/installs/recipes.
-    '!examples/recipes/*.mjs',
+    // Their frameworks are in test/installs.
+    '!examples/recipes/**',
   ],
   // Commands of scripts/check.mjs.
   ignoreDependencies: ['@arethetypeswrong/cli', 'publint'],

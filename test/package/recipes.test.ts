@@ -7,6 +7,8 @@ import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { ensurePackagesOf } from '../../scripts/bootstrap.mjs';
+import { installRuntime } from '../../scripts/runtimes.mjs';
+import { ask, askFrom, statusesOf } from '../kit/fakes/ask.ts';
 import { linkLibraries, newProject } from '../kit/fakes/project.ts';
 import { startCommand } from '../kit/servers/command.mjs';
 import { startRedis, waitUntil } from '../kit/servers/index.mjs';
@@ -14,7 +16,9 @@ import { startRedis, waitUntil } from '../kit/servers/index.mjs';
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const folder = path.join(root, 'test/installs/recipes');
 const modules = path.join(folder, 'node_modules');
-const recipes = readdirSync(path.join(root, 'examples/recipes'));
+const recipes = readdirSync(path.join(root, 'examples/recipes')).filter((name) =>
+  name.endsWith('.mjs'),
+);
 
 /** The used part of a client of `ws`. */
 interface WebSocketClient extends NodeJS.EventEmitter {
@@ -40,7 +44,17 @@ beforeAll(() => {
   for (const each of ['recipes', 'shared']) {
     cpSync(path.join(root, 'examples', each), path.join(project, each), { recursive: true });
   }
-  const libraries = ['@trpc/server', 'bullmq', 'graphql', 'graphql-yoga', 'h3', 'socket.io', 'ws'];
+  const libraries = [
+    '@elysiajs/node',
+    '@trpc/server',
+    'bullmq',
+    'elysia',
+    'graphql',
+    'graphql-yoga',
+    'h3',
+    'socket.io',
+    'ws',
+  ];
   linkLibraries(project, [...libraries, 'distributed-rate-limiter', 'ioredis'], {
     ...Object.fromEntries(libraries.map((name) => [name, path.join(modules, name)])),
     'distributed-rate-limiter': root,
@@ -60,8 +74,9 @@ async function start(
   recipe: string,
   env?: Record<string, string>,
   role: readonly string[] = [],
+  runtime: string = process.execPath,
 ): Promise<{ origin: string; end: () => Promise<number | null> }> {
-  const run = startCommand([process.execPath, path.join(project, 'recipes', recipe), ...role], env);
+  const run = startCommand([runtime, path.join(project, 'recipes', recipe), ...role], env);
   cleanups.push(run.close);
   const [, origin = ''] = await run.printed(/^(http:\S+)\n/m);
   return {
@@ -72,24 +87,6 @@ async function start(
     },
   };
 }
-
-/** The status and the body of so many requests, one after another. */
-async function ask(
-  times: number,
-  url: string,
-  init: { method?: string; headers?: Record<string, string>; body?: string } = {},
-): Promise<Response[]> {
-  const responses: Response[] = [];
-  for (let i = 0; i < times; i++) {
-    responses.push(
-      await fetch(url, { ...init, headers: { ...init.headers, connection: 'close' } }),
-    );
-  }
-  return responses;
-}
-
-const statusesOf = (responses: readonly Response[]): number[] =>
-  responses.map(({ status }) => status);
 
 async function openWebSocket(origin: string): Promise<WebSocketClient> {
   const socket = new WebSocket(origin.replace('http:', 'ws:'));
@@ -216,6 +213,47 @@ describe('h3.mjs', () => {
   });
 });
 
+describe.each(['node', 'bun'])('elysia.mjs on %s', (name) => {
+  let runtime = '';
+  beforeAll(() => {
+    const program = name === 'bun' ? installRuntime(name) : process.execPath;
+    if (program === undefined) throw new Error(`npm has no ${name} for ${process.platform}`);
+    runtime = program;
+  }, 300_000);
+
+  test('announces what is left, and calls no handler of the sixth request', async () => {
+    const { origin, end } = await start('elysia.mjs', {}, [], runtime);
+    const responses = await ask(6, origin);
+    expect(statusesOf(responses)).toEqual([200, 200, 200, 200, 200, 429]);
+    expect(await responses[0]!.text()).toBe('hello, visitor 1');
+    expect(responses[1]!.headers.get('ratelimit')).toMatch(/^"default";r=3;t=2\d$/);
+    expect(responses[5]!.headers.get('retry-after')).toMatch(/^1[0-2]$/);
+    expect(responses[5]!.headers.get('content-type')).toBe('application/problem+json');
+    expect(await askFrom('127.0.0.2', origin)).toEqual({ status: 200, body: 'hello, visitor 6' });
+    expect(await end()).toBe(0);
+  });
+
+  test('limits all that the application serves', async () => {
+    const { origin } = await start('elysia.mjs', {}, [], runtime);
+    const statuses = async () => {
+      const paths = ['static', 'broken', 'missing', 'mounted/here', ''];
+      return Promise.all(paths.map((each) => askFrom('127.0.0.1', `${origin}/${each}`)));
+    };
+    expect((await statuses()).map(({ status }) => status)).toEqual([200, 500, 404, 200, 200]);
+    expect((await statuses()).map(({ status }) => status)).toEqual([429, 429, 429, 429, 429]);
+  });
+
+  test('counts by the address of the connection, whatever a header says', async () => {
+    const { origin } = await start('elysia.mjs', {}, [], runtime);
+    const statuses: unknown[] = [];
+    for (let i = 1; i <= 6; i++) {
+      const headers = { 'x-forwarded-for': `192.0.2.${i}` };
+      statuses.push((await askFrom('127.0.0.2', origin, headers)).status);
+    }
+    expect(statuses).toEqual([200, 200, 200, 200, 200, 429]);
+  });
+});
+
 describe('ws.mjs', () => {
   test('refuses the sixth message, with a wait, and keeps the connection', async () => {
     const { origin, end } = await start('ws.mjs');
@@ -277,6 +315,7 @@ describe('two processes over Redis share the limits of', () => {
     'graphql-yoga.mjs': async (origin) => (await ask(1, `${origin}/graphql?query={hello}`))[0]!.ok,
     'bullmq.mjs': async (origin) => (await ask(1, origin, { method: 'POST' }))[0]!.ok,
     'h3.mjs': async (origin) => (await ask(1, origin))[0]!.ok,
+    'elysia.mjs': async (origin) => (await ask(1, origin))[0]!.ok,
     'ws.mjs': async (origin) => {
       const socket = await openWebSocket(origin);
       const answer = await say(socket, 'hello');
