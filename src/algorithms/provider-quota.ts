@@ -23,6 +23,8 @@ interface QuotaState extends State {
   ends: number;
   /** Units that may still pass until then. */
   left: number;
+  /** The least that was said of this window: no more is left even when units are given back. */
+  most: number;
   /** Since when units count, which names the window in receipts. */
   since: number;
   quota: number;
@@ -31,7 +33,7 @@ interface QuotaState extends State {
   guessed: boolean;
 }
 
-const STATE = /^(\d+):(\d+):(\d+):(\d+):(\d+):(\d+):(\d+):([01])$/;
+const STATE = /^(\d+):(\d+):(\d+):(\d+):(\d+):(\d+):(\d+):(\d+):([01])$/;
 const RECEIPT = /^\d+$/;
 
 /** Units that may pass now. */
@@ -43,26 +45,41 @@ const NOTHING_KNOWN: Omit<QuotaState, 'changed'> = {
   held: 0,
   ends: 0,
   left: 0,
+  most: 0,
   since: 0,
   quota: 0,
   window: 0,
   guessed: false,
 };
 
-/** Forgets a quota that is over. After its end a window of which all is known begins anew, once, with all of its units. */
+/**
+ * Forgets a quota that is over. After its end a window of which all is known begins anew with all of its units. A window
+ * in which nothing passes and nothing is said is the last one.
+ */
 function bring(state: QuotaState, now: number): void {
   const { held, ends, quota, window } = state;
   if (Math.max(held, ends + window) <= now) {
     Object.assign(state, NOTHING_KNOWN);
   } else if (window > 0 && now >= ends) {
     const start = now - ((now - ends) % window);
-    Object.assign(state, { ends: start + window, left: quota, since: start, guessed: true });
+    const anew = { ends: start + window, left: quota, most: quota, since: start, guessed: true };
+    Object.assign(state, anew);
   }
+}
+
+/** Whether a report that ends then is of the next window, in the second half of this one. */
+function isNext(state: QuotaState, ends: number, now: number): boolean {
+  const { window } = state;
+  return (
+    window > 0 &&
+    (state.ends - now) * 2 < window &&
+    Math.abs(ends - state.ends - window) * 2 < window
+  );
 }
 
 function restore(state: QuotaState, since: number, units: number, now: number): void {
   if (state.since === since && state.ends > now) {
-    state.left += units;
+    state.left = Math.min(state.left + units, state.most);
     state.changed = true;
   }
 }
@@ -81,10 +98,10 @@ const providerQuotaTwin: Algorithm<QuotaPlan, QuotaState, number> = {
     if (fields === undefined || fields.some((field) => field >= FIRST_INEXACT)) {
       return undefined;
     }
-    const [rests = 0, held = 0, ends = 0, left = 0, since = 0, quota = 0, window = 0, guessed] =
-      fields;
-    if (rests > now) {
-      Object.assign(state, { held, ends, left, since, quota, window, guessed: guessed === 1 });
+    const [rests, held, ends, left, most, since, quota, window, guessed] = fields;
+    if (rests! > now) {
+      const read = { held, ends, left, most, since, quota, window, guessed: guessed === 1 };
+      Object.assign(state, read);
       bring(state, now);
     }
     return state;
@@ -108,13 +125,14 @@ const providerQuotaTwin: Algorithm<QuotaPlan, QuotaState, number> = {
 
   /**
    * Sets the quota. Only lowers one that lasts, because responses arrive out of order. Of two reports the lower counts
-   * for as long as it says; of equal ones the longer. Nothing left in a window of which nothing else is known, or in the
-   * one before, only holds calls back until it ends.
+   * for as long as it says; of equal ones the longer. A report that ends nearer to the beginning of the window than to
+   * its end is of the one before. Nothing left there, or in a window of which nothing else is known, only holds calls
+   * back until it ends. A report that ends about a window later is of the next one, which the provider has begun.
    */
   penalize(state, { left, lasts, quota, window }, now) {
     const ends = now + lasts;
-    const isNew = state.ends <= now;
-    const isLate = !isNew && state.window > 0 && (state.ends - ends) * 2 > state.window;
+    const isNew = state.ends <= now || isNext(state, ends, now);
+    const isLate = !isNew && state.window > 0 && ends - state.since < state.ends - ends;
     if (left === 0 && (window === 0 || isLate)) {
       state.held = Math.max(state.held, ends);
       state.changed = true;
@@ -123,19 +141,23 @@ const providerQuotaTwin: Algorithm<QuotaPlan, QuotaState, number> = {
     if (isLate) {
       return;
     }
+    const replaces =
+      isNew || state.guessed || left < state.left || (left === state.left && ends > state.ends);
     if (isNew) {
-      state.left = left;
       state.since = now;
-    } else if (state.guessed) {
-      state.left = Math.min(state.left, left);
-    } else if (left < state.left || (left === state.left && ends > state.ends)) {
       state.left = left;
+      state.most = left;
     } else {
+      state.changed = state.changed || left < state.most;
+      state.left = Math.min(state.left, left);
+      state.most = Math.min(state.most, left);
+    }
+    if (!replaces) {
       return;
     }
     state.ends = ends;
     state.quota = quota;
-    state.window = window > 0 && !isNew ? Math.max(window, state.window) : window;
+    state.window = window > 0 ? Math.max(window, state.window) : window;
     state.guessed = false;
     state.changed = true;
   },
@@ -149,7 +171,7 @@ const providerQuotaTwin: Algorithm<QuotaPlan, QuotaState, number> = {
 
   parse: (receipt) => (RECEIPT.test(receipt) ? Number(receipt) : undefined),
 
-  /** Gives units back to the window that was charged. */
+  /** Gives units back to the window that was charged, up to what was said of it. */
   restore(state, _plan, since, units, now) {
     restore(state, since, units, now);
   },
@@ -161,9 +183,9 @@ const providerQuotaTwin: Algorithm<QuotaPlan, QuotaState, number> = {
     return [passes ? left : -1 - left, Math.max(0, lasts), now - state.since];
   },
 
-  encode({ held, ends, left, since, quota, window, guessed }) {
+  encode({ held, ends, left, most, since, quota, window, guessed }) {
     const rests = Math.max(held, ends + window);
-    const fields = [rests, held, ends, left, since, quota, window, guessed ? 1 : 0];
+    const fields = [rests, held, ends, left, most, since, quota, window, guessed ? 1 : 0];
     return { value: fields.join(':'), rests };
   },
 

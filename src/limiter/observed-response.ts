@@ -192,7 +192,8 @@ function counterpart(reported: ReportedLimit, limits: readonly Limit[]): Limit |
 
 /**
  * What a report says of a limit. It holds until the reset, or else for the window, or else for our own. After that the
- * next window is thought to be like it.
+ * next window is thought to be like it, and as long as the report says, or else as our own: a first response shortly
+ * before the reset tells nothing of the window's length.
  *
  * Where units come back continuously it holds until as many have come back as were left, but at least a tenth of the
  * time until all are back: a limiter that heeds it then uses what comes back meanwhile.
@@ -213,7 +214,7 @@ function saidOf(reported: ReportedLimit, { windowMs: own }: AnyLimit, retryMs: n
     left,
     lasts: microsOf(untilResetMs),
     quota: isKnown ? unitsOf(quota) : 0,
-    window: isKnown ? microsOf(Math.max(windowMs ?? 0, untilResetMs)) : 0,
+    window: isKnown ? microsOf(Math.max(windowMs ?? own ?? 0, untilResetMs)) : 0,
   };
 }
 

@@ -97,7 +97,7 @@ async function run(observes: boolean): Promise<{ first: Window; later: readonly 
 test(`${PROCESSES} processes that observe a provider meet no refusal after its first window`, async () => {
   const { first, later } = await run(true);
   console.log({ first, later });
-  // Calls under way while the first answer came.
+  // All that are under way while the first answer comes: up to all lanes, 4 more than the 16 that are left.
   expect(first.refused).toBeLessThan(PROCESSES * LANES);
   expect(later.length).toBeGreaterThanOrEqual(4);
   expect(later.map(({ refused }) => refused)).toEqual(later.map(() => 0));
