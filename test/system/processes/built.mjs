@@ -27,3 +27,6 @@ export const { connectionOfClient } = await built('redis/clients/connect.js');
 
 /** @type {Pick<typeof import('../../../src/stores/redis.ts'), 'decideBatch'>} */
 export const { decideBatch } = await built('stores/redis.js');
+
+/** @type {Pick<typeof import('../../../src/http/adapters/node-http.ts'), 'rateLimit'>} */
+export const { rateLimit } = await built('http/adapters/node-http.js');
