@@ -6,24 +6,24 @@
  * @type {Readonly<Record<string, { file: string, limit: string, external?: readonly string[], browser?: true }>>}
  */
 const budgets = {
-  '': { file: 'index', limit: '82 kB' },
-  '/http': { file: 'http/index', limit: '92.1 kB' },
-  '/node-http': { file: 'http/adapters/node-http', limit: '92.3 kB' },
-  '/express': { file: 'http/adapters/express', limit: '92.3 kB' },
-  '/fastify': { file: 'http/adapters/fastify', limit: '93.1 kB' },
-  '/hono': { file: 'http/adapters/hono', limit: '93.3 kB' },
-  '/koa': { file: 'http/adapters/koa', limit: '92.4 kB' },
+  '': { file: 'index', limit: '82.2 kB' },
+  '/http': { file: 'http/index', limit: '92.2 kB' },
+  '/node-http': { file: 'http/adapters/node-http', limit: '92.5 kB' },
+  '/express': { file: 'http/adapters/express', limit: '92.5 kB' },
+  '/fastify': { file: 'http/adapters/fastify', limit: '93.3 kB' },
+  '/hono': { file: 'http/adapters/hono', limit: '93.5 kB' },
+  '/koa': { file: 'http/adapters/koa', limit: '92.6 kB' },
   '/web': { file: 'http/adapters/web', limit: '93.1 kB' },
   // Beside Nest itself, which is there already.
   '/nest': {
     file: 'http/adapters/nest/index',
-    limit: '94.7 kB',
+    limit: '94.9 kB',
     external: ['@nestjs/common', '@nestjs/core'],
   },
-  '/limited': { file: 'limited/index', limit: '83.1 kB' },
+  '/limited': { file: 'limited/index', limit: '83.3 kB' },
   '/sync': { file: 'sync/index', limit: '68.5 kB' },
   // The contract suites.
-  '/testing': { file: 'testing/index', limit: '87.7 kB' },
+  '/testing': { file: 'testing/index', limit: '87.9 kB' },
   // Beside them nothing of the core.
   '/fetch': { file: 'fetch/index', limit: '12.5 kB', browser: true },
   '/log': { file: 'telemetry/log', limit: '4 kB' },

@@ -14,7 +14,7 @@ const ANY_LIMIT = ['name', 'by', 'shadow', 'maxDebt', 'unit', 'ban'] as const;
 /** Options of an unnamed limit, which a limiter accepts directly. */
 const RATE = ['rate', 'period'] as const;
 
-const BURST_OTHER_NAMES = allOf('capacity bucketSize maxTokens', 'burst');
+const BURST_OTHER_NAMES = allOf('capacity bucketSize maxTokens reservoirIncreaseMaximum', 'burst');
 const DEBT_OTHER_NAMES: OtherNames = { debt: 'maxDebt' };
 /** Options of windows by the calendar. */
 const CALENDAR = ['timeZone', 'anchor', 'weekStart'] as const;
@@ -27,18 +27,28 @@ const CALENDAR_OTHER_NAMES: OtherNames = {
 
 const RATE_OTHER_NAMES: OtherNames = {
   ...allOf(
-    'limit max maxRequests points requests intervalCap refillRate tokensPerInterval',
+    'limit max maxRequests points requests intervalCap refillRate tokensPerInterval reservoirRefreshAmount reservoirIncreaseAmount',
     'rate',
   ),
   ...BURST_OTHER_NAMES,
   ...DEBT_OTHER_NAMES,
   ...CALENDAR_OTHER_NAMES,
-  ...allOf('windowMs timeWindow interval reservoirRefreshInterval', duration('period', 'ms')),
+  ...allOf(
+    'windowMs timeWindow interval reservoirRefreshInterval reservoirIncreaseInterval',
+    duration('period', 'ms'),
+  ),
   ...allOf('refillInterval window duration expire ttl', duration('period')),
   tokens: {
     instead: () =>
       'Did you mean `rate`, the units per `period`, or `burst`, the most units at once (token bucket)?',
   },
+  minTime: {
+    instead: (value) =>
+      `Write \`rate: 1, period: ${writeDurations(value, 'ms')[0]?.code ?? "'333ms'"}, burst: 1\`.`,
+  },
+  ...allOf('maxConcurrency maxConcurrent', {
+    instead: () => 'Write `limits: [concurrency({ max, ttl })]`, and call `acquire`.',
+  }),
 };
 
 const UNITLESS: OtherNames = {
@@ -386,10 +396,15 @@ export const CALL: OptionSet = {
 
 export const ACQUIRE: OptionSet = { ...CALL, names: ['cost', 'limits', 'heartbeat'] };
 
+const WAIT_OTHER_NAMES: OtherNames = {
+  timeout: 'timeoutMs',
+  ...allOf('maxQueueSize queueSize highWater', 'maxQueue'),
+};
+
 export const WAIT: OptionSet = {
   ...CALL,
   names: ['cost', 'limits', 'timeoutMs', 'signal', 'maxQueue'],
-  otherNames: { ...CALL.otherNames, timeout: 'timeoutMs', maxQueueSize: 'maxQueue' },
+  otherNames: { ...CALL.otherNames, ...WAIT_OTHER_NAMES },
 };
 
 export const RESERVE: OptionSet = {
@@ -435,7 +450,7 @@ export function limitedOptions(of: string): OptionSet {
 export const WAIT_OF_LIMITED: OptionSet = {
   of: 'wait',
   names: ['timeoutMs', 'signal', 'maxQueue'],
-  otherNames: { timeout: 'timeoutMs', maxQueueSize: 'maxQueue' },
+  otherNames: WAIT_OTHER_NAMES,
   owners: [
     {
       of: '`limited`',

@@ -6,32 +6,54 @@ import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { transform } from 'esbuild';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { ensurePackagesOf } from '../../scripts/bootstrap.mjs';
 import { startRedis } from '../kit/servers/index.mjs';
 import type { RedisServer } from '../kit/servers/index.mjs';
 import { install } from '../kit/fakes/installed.ts';
 import type { Installed } from '../kit/fakes/installed.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
+const libraries = path.join(root, 'test/installs/coming-from');
 /** Pages whose every block must show its output, and pages of which only blocks with output run. */
 const complete = ['docs/functions', 'docs/sync'];
-const others = ['README', 'docs/getting-started', 'docs/testing'];
+const comparing = ['docs/coming-from/bottleneck', 'docs/coming-from/limiter'];
+const others = ['README', 'docs/getting-started', 'docs/testing', ...comparing];
 
-const blocks = [...others, ...complete].flatMap((page) => {
+interface Block {
+  readonly code: string;
+  readonly title: string;
+  /** The documented output. */
+  readonly says: string;
+}
+
+function blocksOf(page: string, language: string): readonly Block[] {
   const text = readFileSync(path.join(root, `${page}.md`), 'utf8');
-  return [...text.matchAll(/```ts\n([^]*?)```/g)]
-    .map(([, code = '']) => ({
+  return [...text.matchAll(/```(\w+)\n([^]*?)```/g)]
+    .filter(([, written]) => written === language)
+    .map(([, , code = '']) => ({
       code,
       title: `${path.basename(page)}-${/namespace: '(\w+)'/.exec(code)?.[1] ?? 'memory'}`,
       says: [...code.matchAll(/\/\/ prints: (.*)/g)].map(([, line]) => `${line}\n`).join(''),
     }))
     .filter(({ says }) => says !== '' || complete.includes(page));
-});
+}
+
+const blocks = [...others, ...complete].flatMap((page) => blocksOf(page, 'ts'));
+
+/** The same in another library, above ours. */
+const theirs = comparing.flatMap((page) =>
+  blocksOf(page, 'js').map((block, i) => ({ ...block, ours: blocksOf(page, 'ts')[i]! })),
+);
 
 const folder = mkdtempSync(path.join(os.tmpdir(), 'distributed-rate-limiter-page-'));
 let redis: RedisServer;
 let installed: Installed;
 beforeAll(async () => {
-  installed = install(['ioredis']);
+  ensurePackagesOf(libraries, 'the other libraries of docs/coming-from');
+  const places = Object.fromEntries(
+    ['bottleneck', 'limiter'].map((name) => [name, path.join(libraries, 'node_modules', name)]),
+  );
+  installed = install(['ioredis', ...Object.keys(places)], places);
   redis = await startRedis();
 });
 afterAll(async () => {
@@ -46,6 +68,11 @@ test('every page has its code blocks, each with its output', () => {
     'getting-started-first',
     'getting-started-answer',
     'testing-memory',
+    'bottleneck-pages',
+    'bottleneck-users',
+    'bottleneck-weights',
+    'limiter-memory',
+    'limiter-buckets',
     'functions-mail',
     'functions-search',
     'functions-outgoing',
@@ -69,6 +96,22 @@ test.each(blocks)(
     expect(await installed.run(file, [], { REDIS_URL: redis.url })).toBe(says);
   },
 );
+
+test.each(theirs)(
+  'code of the other library prints the output of ours: $ours.title',
+  async ({ ours, code, says }) => {
+    expect(says).toBe(ours.says);
+    const file = path.join(folder, `${ours.title}.theirs.mjs`);
+    writeFileSync(file, code.replace('port: 6379', `port: ${new URL(redis.url).port}`));
+    expect(await installed.run(file, [])).toBe(says);
+  },
+);
+
+test('every block of a page that compares has its counterpart', () => {
+  expect(theirs.map(({ ours }) => ours.title)).toEqual(
+    comparing.flatMap((page) => blocksOf(page, 'ts').map(({ title }) => title)),
+  );
+});
 
 test('every code block compiles', () => {
   const files = blocks.map(({ title, code }) => {
