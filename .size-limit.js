@@ -27,6 +27,7 @@ const budgets = {
   // Beside them nothing of the core.
   '/fetch': { file: 'fetch/index', limit: '12.5 kB', browser: true },
   '/log': { file: 'telemetry/log', limit: '4 kB' },
+  '/refusals': { file: 'refusals/index', limit: '9.5 kB' },
   '/prometheus': { file: 'telemetry/prometheus', limit: '6 kB' },
   '/opentelemetry': {
     file: 'telemetry/opentelemetry',

@@ -180,6 +180,11 @@ export const warnings = {
       "The framework does not tell the client's address, so no request can be limited by it.",
     cure: 'Pass `address` or `identify`.',
   },
+  DRL_REFUSALS_NOT_PUBLISHED: {
+    meaning:
+      'Redis refuses to publish what `publishRefusals` is told of. Decisions are not affected.',
+    cure: 'Give the user in Redis `+publish` and `&<namespace>:refusals`.',
+  },
   DRL_REQUEST_FAILED: {
     meaning: 'A request could not be decided and was answered with status 500.',
     cure: 'Mend what the message names.',

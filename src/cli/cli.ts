@@ -4,6 +4,8 @@ import { nearest, PROGRAM, runCommand } from './kit/command.ts';
 import type { Command } from './kit/command.ts';
 import { CommandError, EXIT } from './kit/io.ts';
 import type { Io } from './kit/io.ts';
+import { tail } from './refusals/tail.ts';
+import { top } from './refusals/top.ts';
 import { replay } from './replay/command.ts';
 import { simulate } from './simulate/command.ts';
 import { suggest } from './suggest/command.ts';
@@ -17,6 +19,8 @@ export const COMMANDS: readonly Command[] = [
   block,
   unblock,
   credit,
+  top,
+  tail,
   doctor,
 ];
 

@@ -46,6 +46,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   sync: ['base', 'options', 'algorithms', 'limiter'],
   fetch: ['base', 'options', 'algorithms', 'reports', 'limiter'],
   telemetry: ['base', 'options', 'observe'],
+  refusals: ['base', 'options', 'redis', 'redis/clients'],
   testing: ['base', 'algorithms', 'limiter', 'redis', 'redis/clients', 'redis/connection'],
   'cli/kit': [],
   'cli/limits': ['base', 'algorithms', 'cli/kit'],
@@ -54,8 +55,18 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   'cli/identity': ['base', 'limiter', 'cli/kit', 'cli/limits'],
   'cli/replay': ['algorithms', 'script', 'stores', 'limiter', 'cli/kit', 'cli/limits', 'cli/logs'],
   'cli/suggest': ['base', 'algorithms', 'cli/kit', 'cli/logs'],
-  'cli/doctor': ['base', 'script', 'redis/clients', 'limiter', 'cli/kit'],
-  cli: ['cli/kit', 'cli/doctor', 'cli/identity', 'cli/replay', 'cli/simulate', 'cli/suggest'],
+  'cli/redis': ['redis/clients', 'cli/kit'],
+  'cli/refusals': ['base', 'refusals', 'cli/kit', 'cli/limits', 'cli/redis'],
+  'cli/doctor': ['base', 'script', 'limiter', 'cli/kit', 'cli/redis'],
+  cli: [
+    'cli/kit',
+    'cli/doctor',
+    'cli/identity',
+    'cli/refusals',
+    'cli/replay',
+    'cli/simulate',
+    'cli/suggest',
+  ],
 };
 
 /** Pairs of folders: the first may import only types of the second, because its code never needs more. */

@@ -19,8 +19,8 @@ import {
   readInfo,
 } from './findings.ts';
 import type { Finding } from './findings.ts';
-import { openServer } from './server.ts';
-import type { Server } from './server.ts';
+import { openServer } from '../redis/server.ts';
+import type { Server } from '../redis/server.ts';
 
 const CALLS = 200;
 const DEADLINE_MS = 250;

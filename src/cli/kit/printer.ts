@@ -98,6 +98,12 @@ export class Printer {
   }
 }
 
+/** Text from elsewhere without what commands a terminal. */
+export function printable(text: string): string {
+  // eslint-disable-next-line no-control-regex
+  return text.replaceAll(/[\u0000-\u001F\u007F-\u009F]/g, '�');
+}
+
 /** A terminal that does not know its width says 0. */
 function widthOf({ columns = 0 }: Sink): number {
   return columns === 0 ? DEFAULT_WIDTH : columns;

@@ -5,6 +5,7 @@ import type { Given, OptionTable } from '../kit/command.ts';
 import { count, counted, lengthOf } from '../kit/figures.ts';
 import { UsageError } from '../kit/io.ts';
 import type { Io } from '../kit/io.ts';
+import { printable } from '../kit/printer.ts';
 import type { Printer } from '../kit/printer.ts';
 import type { LogEntry } from './entry.ts';
 import { FORMAT_NAMES } from './formats.ts';
@@ -130,12 +131,6 @@ function tell(facts: LogFacts, printer: Printer): void {
       `${log}: ${counted(late, 'request')} stood up to ${lengthOf(mostLateMicros / 1_000)} behind the reorder window, and took place at the time then reached. Raise --reorder if these are long requests.`,
     );
   }
-}
-
-/** A log may hold what commands a terminal. */
-export function printable(text: string): string {
-  // eslint-disable-next-line no-control-regex
-  return text.replaceAll(/[\u0000-\u001F\u007F-\u009F]/g, '�');
 }
 
 function readLogOptions(given: Given): LogOptions {

@@ -5,6 +5,10 @@ import { CommandError } from '../kit/io.ts';
 /** A connection that sends any command. */
 export interface Server {
   command(name: string, ...args: readonly string[]): Promise<unknown>;
+  /** Hears the texts on a channel. The connection then takes no commands any more. */
+  subscribe(channel: string, listener: (text: string) => void): Promise<void>;
+  /** Calls the listener when the connection ends without `close`. */
+  onLost(listener: () => void): void;
   close(): Promise<void>;
 }
 
@@ -12,12 +16,16 @@ interface Ioredis {
   connect(): Promise<void>;
   call(name: string, ...args: readonly string[]): Promise<unknown>;
   disconnect(): void;
+  subscribe(channel: string): Promise<unknown>;
   on(event: 'error', listener: (error: Error) => void): void;
+  on(event: 'end', listener: () => void): void;
+  on(event: 'message', listener: (channel: string, text: string) => void): void;
 }
 
 interface NodeRedis {
   connect(): Promise<unknown>;
   sendCommand(args: readonly string[]): Promise<unknown>;
+  subscribe(channel: string, listener: (text: string) => void): Promise<unknown>;
   destroy?(): void;
   disconnect(): Promise<void>;
   on(event: 'error', listener: (error: Error) => void): void;
@@ -55,6 +63,11 @@ export async function openServer(url: string, timeoutMs: number): Promise<Server
       await client.connect();
       return {
         command: (name, ...args) => client.call(name, ...args),
+        subscribe: async (channel, listener) => {
+          client.on('message', (_channel, text) => listener(text));
+          await client.subscribe(channel);
+        },
+        onLost: (listener) => client.on('end', listener),
         close: () => Promise.resolve(client.disconnect()),
       };
     }
@@ -74,6 +87,10 @@ export async function openServer(url: string, timeoutMs: number): Promise<Server
     await client.connect();
     return {
       command: (name, ...args) => client.sendCommand([name, ...args]),
+      subscribe: async (channel, listener) => {
+        await client.subscribe(channel, listener);
+      },
+      onLost: (listener) => client.on('error', listener),
       close: () =>
         client.destroy === undefined ? client.disconnect() : Promise.resolve(client.destroy()),
     };
