@@ -15,7 +15,8 @@ const limited = rateLimit(
 
 let visitors = 0;
 const app = new Elysia(onNode ? { adapter: node() } : {})
-  // Around the router: static responses, mounted handlers, 404 and errors are limited, too.
+  // Around the router: static responses, mounted handlers, 404 and errors are limited, too. Elysia types `handle` as
+  // any function, so in TypeScript write `limited(handle as never)`.
   .wrap((handle) => limited(handle))
   .get('/', () => `hello, visitor ${(visitors += 1)}`)
   .get('/static', 'static')

@@ -20,6 +20,8 @@ interface Site {
   readonly build: readonly string[];
   readonly serve: string;
   readonly page: string;
+  /** Packages of whose types the framework has some in every file. */
+  readonly types: readonly string[];
   /** How the server is told that its peer is a proxy, which appends to `X-Forwarded-For`. */
   readonly behindProxy: Readonly<Record<string, string>>;
   /** Of a server that is told to end; null where the signal itself ends it. */
@@ -32,6 +34,7 @@ const SITES: readonly Site[] = [
     build: ['vite/bin/vite.js', 'build'],
     serve: 'build/index.js',
     page: '<p>hello, visitor 1</p>',
+    types: ['node', '@sveltejs/kit'],
     behindProxy: { ADDRESS_HEADER: 'x-forwarded-for', XFF_DEPTH: '1' },
     exitCode: 0,
   },
@@ -40,6 +43,7 @@ const SITES: readonly Site[] = [
     build: ['astro/bin/astro.mjs', 'build'],
     serve: 'dist/server/entry.mjs',
     page: '<p>hello</p>',
+    types: ['node', 'astro/client'],
     behindProxy: { TRUSTED_PROXIES: 'loopback' },
     exitCode: null,
   },
@@ -66,7 +70,7 @@ test('the README of the examples lists each site', () => {
   for (const folder of folders) expect(list).toContain(`(recipes/${folder})`);
 });
 
-describe.each(SITES)('$name', ({ name, build, serve, page, behindProxy, exitCode }) => {
+describe.each(SITES)('$name', ({ name, build, serve, page, types, behindProxy, exitCode }) => {
   let project = '';
 
   beforeAll(async () => {
@@ -156,6 +160,31 @@ describe.each(SITES)('$name', ({ name, build, serve, page, behindProxy, exitCode
     expect(statuses).toEqual([200, 200, 200, 200, 200, 429]);
     expect(await statusOf('192.0.2.1, 198.51.100.8')).toBe(200);
     expect(output()).not.toContain('Warning');
+  });
+
+  test('fits the types of the framework', async () => {
+    const compilerOptions = {
+      module: 'esnext',
+      moduleResolution: 'bundler',
+      target: 'es2023',
+      lib: ['es2023', 'dom', 'dom.iterable', 'esnext.disposable'],
+      types: types.map((each) =>
+        each === 'node' ? path.join(root, 'node_modules/@types/node') : each,
+      ),
+      strict: true,
+      checkJs: true,
+      noEmit: true,
+      skipLibCheck: true,
+    };
+    writeFileSync(
+      path.join(project, 'tsconfig.json'),
+      JSON.stringify({ compilerOptions, include: ['src/**/*.js'] }),
+    );
+    const tsc = path.join(root, 'node_modules/typescript/bin/tsc');
+    const run = startCommand([process.execPath, tsc, '-p', '.', '--pretty', 'false'], {}, project);
+    cleanups.push(run.close);
+    await run.exitCode;
+    expect(run.output()).toBe('');
   });
 
   test('two processes share the limit over Redis', async () => {

@@ -13,7 +13,11 @@ const limited = rateLimit(
     period: '1m',
   },
   {
-    // With `security.allowedDomains` it is the first entry of X-Forwarded-For: then the proxy must overwrite the header.
+    /**
+     * With `security.allowedDomains` it is the first entry of X-Forwarded-For: then the proxy must overwrite the header.
+     * @param {Request} _request
+     * @param {import('astro').APIContext} context
+     */
     address: (_request, context) => context.clientAddress,
     // Addresses of proxies before the server, such as `loopback`.
     trustedProxies: process.env['TRUSTED_PROXIES']?.split(',') ?? [],

@@ -14,7 +14,11 @@ const limited = rateLimit(
     period: '1m',
   },
   {
-    // Behind a proxy, ADDRESS_HEADER and XFF_DEPTH tell @sveltejs/adapter-node where the client's address is.
+    /**
+     * Behind a proxy, ADDRESS_HEADER and XFF_DEPTH tell @sveltejs/adapter-node where the client's address is.
+     * @param {Request} _request
+     * @param {import('@sveltejs/kit').RequestEvent} event
+     */
     address: (_request, event) => event.getClientAddress(),
     // Pages made by the build have no client. What a `load` function fetches here is part of its page's request.
     skip: (_request, event) => building || event.isSubRequest,
@@ -26,7 +30,7 @@ export async function init() {
   if (!building) await limited.limiter.ready();
 }
 
-/** @type {import('@sveltejs/kit').Handle} */
+/** @type {import('@sveltejs/kit/hooks').Handle} */
 export const handle = ({ event, resolve }) => limited(() => resolve(event))(event.request, event);
 
 process.once('sveltekit:shutdown', () => void limited.limiter.close());
