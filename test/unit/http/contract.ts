@@ -21,6 +21,7 @@ import type { Answer, ErrorHandling, Framework, Handler, Served } from './framew
 import { lifeContract } from './life-contract.ts';
 import { unitsContract } from './units-contract.ts';
 import { pageContract } from './page-contract.ts';
+import { toldContract } from './told-contract.ts';
 import { waitContract } from './wait-contract.ts';
 import { eventually } from '../../kit/fakes/eventually.ts';
 
@@ -57,6 +58,7 @@ export function frameworkContract<Request extends object>(framework: Framework<R
   unitsContract(framework);
   pageContract(framework);
   waitContract(framework);
+  toldContract(framework);
 
   const open: Served[] = [];
   const clock = new ManualClock();

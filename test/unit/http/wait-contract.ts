@@ -5,7 +5,7 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { MemoryStore, RateLimiter } from 'distributed-rate-limiter';
 import type { GuardOptions, RefusalResponse } from 'distributed-rate-limiter/http';
 import { ManualClock } from 'distributed-rate-limiter/testing';
-import type { Framework, Served } from './framework.ts';
+import type { ErrorHandling, Framework, Served } from './framework.ts';
 import { eventually } from '../../kit/fakes/eventually.ts';
 
 /** How every adapter lets requests wait for their turn. */
@@ -17,12 +17,16 @@ export function waitContract<Request extends object>(framework: Framework<Reques
     });
 
     /** Serves under a limit of one request a minute. */
-    async function serve(wait: { timeoutMs: number; maxQueue?: number }): Promise<{
+    async function serve(
+      wait: { timeoutMs: number; maxQueue?: number },
+      more: Pick<GuardOptions<Request>, 'count' | 'negotiate' | 'onRefused' | 'waitUntil'> = {},
+      errors?: ErrorHandling,
+    ): Promise<{
       origin: string;
       clock: ManualClock;
       limiter: RateLimiter;
       refusals: RefusalResponse[];
-      call(): Promise<Response>;
+      call(accept?: string): Promise<Response>;
       /** Resolves once so many requests have been decided, or wait. */
       arrived(count: number): Promise<void>;
       handled(): number;
@@ -46,12 +50,14 @@ export function waitContract<Request extends object>(framework: Framework<Reques
           refusals.push(refusal);
           return undefined;
         },
+        ...more,
       };
       const handler = async () => {
         handled += 1;
         return { status: 200, body: 'done' };
       };
-      const served = await framework.serve([{ path: '/', guards: [[limiter, options]], handler }]);
+      const guards = [[limiter, options]] as const;
+      const served = await framework.serve([{ path: '/', guards, handler }], errors);
       open.push(served);
       const { origin } = served;
       return {
@@ -59,7 +65,7 @@ export function waitContract<Request extends object>(framework: Framework<Reques
         clock,
         limiter,
         refusals,
-        call: () => fetch(`${origin}/`),
+        call: (accept) => fetch(`${origin}/`, accept === undefined ? {} : { headers: { accept } }),
         async arrived(count) {
           await eventually(async () => expect(arrivals).toBe(count));
           await new Promise(setImmediate); // a store in memory decides in this turn
@@ -130,6 +136,91 @@ export function waitContract<Request extends object>(framework: Framework<Reques
       clock.advance('60s');
       expect((await waiting).status).toBe(200);
     });
+
+    test('gives back what a request that waited does not count, and says so to `waitUntil`', async () => {
+      const works: Promise<void>[] = [];
+      const { call, clock, arrived, limiter } = await serve(
+        { timeoutMs: 60_000 },
+        { count: ({ status }) => status >= 400, waitUntil: (work) => void works.push(work) },
+      );
+      await limiter.allow('anna');
+      const waiting = call();
+      await arrived(1);
+      expect(works).toEqual([]);
+      clock.advance('60s');
+      expect((await waiting).status).toBe(200);
+      expect(works).toHaveLength(1);
+      await works[0];
+      expect((await limiter.peek('anna')).remaining).toBe(1);
+    });
+
+    test("throws the refusal of a full queue and of a request that waited in vain, with `onRefused: 'throw'`", async () => {
+      const { call, clock, arrived, handled } = await serve(
+        { timeoutMs: 60_000, maxQueue: 1 },
+        { onRefused: 'throw' },
+        'as the error says',
+      );
+      await call();
+      const first = call();
+      await arrived(2);
+      const inVain = call();
+      await arrived(3);
+      const tooMany = await call();
+      clock.advance('60s');
+      expect((await first).status).toBe(200);
+      for (const refused of [tooMany, await inVain]) {
+        expect([refused.status, refused.headers.get('retry-after')]).toEqual([429, '60']);
+        expect(refused.headers.get('ratelimit')).toBe('"default";r=0;t=60');
+      }
+      expect(handled()).toBe(2);
+    });
+
+    test('answers a full queue with a page for browsers', async () => {
+      const { call, clock, arrived } = await serve(
+        { timeoutMs: 60_000, maxQueue: 0 },
+        { negotiate: true },
+      );
+      await call();
+      const waiting = call();
+      await arrived(2);
+      const refused = await call('text/html');
+      expect([refused.status, refused.headers.get('retry-after')]).toEqual([429, '60']);
+      expect(refused.headers.get('content-type')).toMatch(/^text\/html/);
+      expect(await refused.text()).toContain('<h1>');
+      clock.advance('60s');
+      expect((await waiting).status).toBe(200);
+    });
+
+    test('hands the error to the framework when the limiter is closed', async () => {
+      const { call, arrived, handled, limiter } = await serve({ timeoutMs: 60_000 });
+      await call();
+      const waiting = [call(), call()];
+      await arrived(3);
+      await limiter.close();
+      const statuses = (await Promise.all(waiting)).map(({ status }) => status);
+      expect([...statuses, (await call()).status]).toEqual([500, 500, 500]);
+      expect(handled()).toBe(1);
+    });
+
+    test.each([
+      ['closed', 503],
+      ['open', 200],
+      ['throw', 500],
+    ] as const)(
+      'lets no request wait while the store is away under failStrategy %s',
+      async (failStrategy, status) => {
+        const redis = 'redis://127.0.0.1:1'; // has no listener
+        const limiter = new RateLimiter({ redis, rate: 1, period: '1m', failStrategy });
+        const wait = { timeoutMs: 600_000 };
+        const guards = [[limiter, { wait, identify: () => 'anna' }]] as const;
+        const handler = async () => ({ status: 200, body: 'done' });
+        const served = await framework.serve([{ path: '/', guards, handler }]);
+        open.push(served);
+        const answers = await Promise.all([1, 2, 3].map(() => fetch(`${served.origin}/`)));
+        expect(answers.map((answer) => answer.status)).toEqual([status, status, status]);
+        await limiter.close();
+      },
+    );
 
     test.each([
       ['the first in its queue', 0],
