@@ -16,7 +16,7 @@ const root = fileURLToPath(new URL('../../', import.meta.url));
 const libraries = path.join(root, 'test/installs/coming-from');
 /** Pages whose every block must show its output, and pages of which only blocks with output run. */
 const complete = ['docs/functions', 'docs/sync'];
-const comparing = ['docs/coming-from/bottleneck', 'docs/coming-from/limiter'];
+const comparing = ['bottleneck', 'limiter', 'p-throttle'].map((name) => `docs/coming-from/${name}`);
 const others = ['README', 'docs/getting-started', 'docs/testing', ...comparing];
 
 interface Block {
@@ -51,7 +51,9 @@ let installed: Installed;
 beforeAll(async () => {
   ensurePackagesOf(libraries, 'the other libraries of docs/coming-from');
   const places = Object.fromEntries(
-    ['bottleneck', 'limiter'].map((name) => [name, path.join(libraries, 'node_modules', name)]),
+    comparing
+      .map((page) => path.basename(page))
+      .map((name) => [name, path.join(libraries, 'node_modules', name)]),
   );
   installed = install(['ioredis', ...Object.keys(places)], places);
   redis = await startRedis();
@@ -73,6 +75,7 @@ test('every page has its code blocks, each with its output', () => {
     'bottleneck-weights',
     'limiter-memory',
     'limiter-buckets',
+    'p-throttle-throttled',
     'functions-mail',
     'functions-search',
     'functions-outgoing',
