@@ -57,7 +57,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   'cli/suggest': ['base', 'algorithms', 'cli/kit', 'cli/logs'],
   'cli/redis': ['redis/clients', 'cli/kit'],
   'cli/refusals': ['base', 'refusals', 'cli/kit', 'cli/limits', 'cli/redis'],
-  'cli/doctor': ['base', 'script', 'limiter', 'cli/kit', 'cli/redis'],
+  'cli/doctor': ['base', 'script', 'stores', 'limiter', 'cli/kit', 'cli/limits', 'cli/redis'],
   cli: [
     'cli/kit',
     'cli/doctor',

@@ -2,13 +2,14 @@ import { RateLimiterError } from '../../base/errors.ts';
 import { RateLimiter } from '../../limiter/rate-limiter.ts';
 import { decideScript } from '../../script/script.gen.ts';
 import type { Command, Given } from '../kit/command.ts';
-import { EXIT } from '../kit/io.ts';
+import { EXIT, UsageError } from '../kit/io.ts';
 import type { Io } from '../kit/io.ts';
 import type { Printer } from '../kit/printer.ts';
+import { SECRET_OPTION } from '../limits/hash-secret.ts';
+import { POLICY_OPTIONS } from '../limits/policies.ts';
 import { readRedisOption, readTimeout, REDIS_OPTIONS } from '../kit/redis-options.ts';
 import {
   checkClock,
-  checkCluster,
   checkDurability,
   checkEviction,
   checkLatency,
@@ -18,7 +19,10 @@ import {
   checkVersion,
   readInfo,
 } from './findings.ts';
-import type { Finding } from './findings.ts';
+import type { Finding, Info } from './findings.ts';
+import { readKeys } from './keys.ts';
+import { checkCluster, checkReplicas, checkSlots } from './topology.ts';
+import type { SlotFacts } from './topology.ts';
 import { openServer } from '../redis/server.ts';
 import type { Server } from '../redis/server.ts';
 
@@ -30,14 +34,18 @@ const MOST_OURS = 1_000;
 export const doctor: Command = {
   name: 'doctor',
   summary: 'Examine a Redis that limits are kept in',
-  usage: '--redis <url> [options]',
-  options: REDIS_OPTIONS,
+  usage: '[identity] --redis <url> [options]',
+  options: { ...REDIS_OPTIONS, ...POLICY_OPTIONS, ...SECRET_OPTION },
   examples: [
     ['doctor --redis redis://localhost:6379', 'Is this Redis fit for limits?'],
     ['doctor --namespace api --json', 'In CI, with $REDIS_URL: fails if there is a problem'],
+    [
+      "doctor user:12345 --limit '100/1m burst 20' --cluster --redis redis://localhost:7000",
+      'Which node of the cluster has this identity, and does it answer?',
+    ],
   ],
   notes: [
-    'Of a cluster only the node of the URL is examined. Exit code 1: there is a problem; notes and what could not be examined are none.',
+    'Of a cluster only the node of the URL is examined, and where an identity is. Exit code 1: there is a problem; notes and what could not be examined are none.',
   ],
   run,
 };
@@ -47,9 +55,15 @@ async function run(given: Given, io: Io, printer: Printer): Promise<number> {
   const timeoutMs = readTimeout(given);
   const namespace = given.text('namespace') ?? 'rate-limit';
   const isCluster = given.flag('cluster');
+  const keys = await readKeys(given, io, namespace);
+  if (keys.length > 0 && !isCluster) {
+    throw new UsageError(
+      'an identity has slots on a cluster only: add --cluster, or leave it out.',
+    );
+  }
   const server = await openServer(url, timeoutMs);
   try {
-    const findings = await examine(server, { url, timeoutMs, namespace, isCluster }, printer);
+    const findings = await examine(server, { url, timeoutMs, namespace, isCluster, keys }, printer);
     if (printer.json) {
       printer.printJson({ findings });
     } else {
@@ -66,6 +80,8 @@ interface Asked {
   readonly timeoutMs: number;
   readonly namespace: string;
   readonly isCluster: boolean;
+  /** The keys of an identity that the command line names. */
+  readonly keys: readonly string[];
 }
 
 async function examine(
@@ -93,14 +109,19 @@ async function examine(
           checkEviction(info),
           checkMemory(info),
           checkDurability(info, await saveOf(server)),
+          ...[checkReplicas(info)].filter((finding) => finding !== undefined),
           checkCluster(
             info,
-            await clusterState(server, info.get('cluster_enabled')),
+            await clusterInfo(server, info.get('cluster_enabled')),
             asked.isCluster,
           ),
         ];
+  const { keys } = asked;
   return [
     ...ofInfo,
+    ...(keys.length > 0 && info.get('cluster_enabled') === '1'
+      ? [await attempt('slot of the identity', () => examineSlots(server, keys))]
+      : []),
     await attempt('pings', async () =>
       checkLatency('pings', await times(() => server.command('PING')), DEADLINE_MS),
     ),
@@ -168,15 +189,22 @@ async function saveOf(server: Server): Promise<string | undefined> {
   return pair.length < 2 ? undefined : String(pair[1]);
 }
 
-async function clusterState(
-  server: Server,
-  enabled: string | undefined,
-): Promise<string | undefined> {
+async function clusterInfo(server: Server, enabled: string | undefined): Promise<Info | undefined> {
   if (enabled !== '1') {
     return undefined;
   }
-  const text = await server.command('CLUSTER', 'INFO').catch(() => '');
-  return readInfo(String(text)).get('cluster_state');
+  const text = String(await server.command('CLUSTER', 'INFO').catch(() => ''));
+  return text === '' ? undefined : readInfo(text);
+}
+
+/** Asks a node of a cluster where the keys of an identity are. */
+async function examineSlots(server: Server, keys: readonly string[]): Promise<Finding> {
+  const slots = await Promise.all(keys.map((key) => server.command('CLUSTER', 'KEYSLOT', key)));
+  return checkSlots({
+    slots: slots.map(Number),
+    ranges: (await server.command('CLUSTER', 'SLOTS')) as SlotFacts['ranges'],
+    nodes: String(await server.command('CLUSTER', 'NODES')),
+  });
 }
 
 /** Looks at some thousand keys: `SCAN` takes turns with other clients' commands. */

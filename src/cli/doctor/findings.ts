@@ -178,36 +178,6 @@ export function checkClock(first: number, last: number): Finding {
     : { check, level: 'ok', says };
 }
 
-export function checkCluster(info: Info, state: string | undefined, isAsked: boolean): Finding {
-  const check = 'cluster';
-  if (info.get('cluster_enabled') !== '1') {
-    return isAsked
-      ? {
-          check,
-          level: 'problem',
-          says: 'this is no cluster',
-          cure: 'Leave --cluster (`cluster: true`) out.',
-        }
-      : { check, level: 'ok', says: 'no cluster' };
-  }
-  if (!isAsked) {
-    return {
-      check,
-      level: 'problem',
-      says: 'this is a node of a cluster: keys of other nodes are refused with MOVED',
-      cure: 'Set `cluster: true`, and --cluster here.',
-    };
-  }
-  return state === 'ok'
-    ? { check, level: 'ok', says: 'cluster_state ok' }
-    : {
-        check,
-        level: state === undefined ? 'unknown' : 'problem',
-        says: `cluster_state ${state ?? 'could not be read'}`,
-        cure: 'See CLUSTER INFO: slots without a node refuse their identities.',
-      };
-}
-
 export function checkTtls(seen: number, ours: number, withoutTtl: number, isAll: boolean): Finding {
   const check = 'keys without TTL';
   const of = `${count(ours)} keys of this namespace among ${count(seen)}${isAll ? '' : ' looked at'}`;

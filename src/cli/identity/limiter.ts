@@ -5,6 +5,7 @@ import type { Given } from '../kit/command.ts';
 import { CommandError, UsageError } from '../kit/io.ts';
 import type { Io } from '../kit/io.ts';
 import { readRedisOption, readTimeout } from '../kit/redis-options.ts';
+import { readIdentity } from '../limits/identity.ts';
 import { asUsage, readPolicies } from '../limits/policies.ts';
 import { readSecret } from '../limits/hash-secret.ts';
 
@@ -48,21 +49,6 @@ export async function withLimiter(
   } finally {
     await limiter.close();
   }
-}
-
-/** `user:12345`; several words are an identity of several parts, in order; `org=acme user=42` where limits say `by`. */
-function readIdentity(words: readonly string[], isByParts: boolean): AnyIdentity {
-  if (!isByParts) {
-    return words.length === 1 ? words[0]! : words;
-  }
-  const parts = words.map((word) => /^([A-Za-z0-9._-]{1,64})=(.+)$/.exec(word)?.slice(1, 3));
-  const wrong = parts.indexOf(undefined);
-  if (wrong >= 0) {
-    throw new UsageError(
-      `the limits count by parts: write each as name=value, such as org=acme; got '${words[wrong]}'.`,
-    );
-  }
-  return Object.fromEntries(parts as [string, string][]);
 }
 
 function asCommandError(error: unknown): unknown {

@@ -2,7 +2,6 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { RateLimiter } from '../../../src/index.ts';
 import {
   checkClock,
-  checkCluster,
   checkDurability,
   checkEviction,
   checkLatency,
@@ -11,7 +10,8 @@ import {
   readInfo,
 } from '../../../src/cli/doctor/findings.ts';
 import type { Finding } from '../../../src/cli/doctor/findings.ts';
-import { startRedis, startReplicated } from '../../kit/servers/index.mjs';
+import { checkCluster, checkReplicas, checkSlots } from '../../../src/cli/doctor/topology.ts';
+import { startCluster, startRedis, startReplicated, waitUntil } from '../../kit/servers/index.mjs';
 import { run } from '../../unit/cli/run.ts';
 
 async function start(config: Readonly<Record<string, string>> = {}, users: readonly string[] = []) {
@@ -114,6 +114,27 @@ describe('doctor', () => {
     expect(replica.of('script')).toMatchObject({ level: 'problem', says: /READONLY/ });
   });
 
+  test('finds a replica that is paused', async () => {
+    const replicated = await startReplicated({ primary: { config: { appendonly: 'yes' } } });
+    onTestFinished(() => replicated.close());
+    expect((await examine(replicated.primary.url)).of('replica lag')).toMatchObject({
+      level: 'ok',
+      says: 'none of 1 is behind',
+    });
+    await replicated.replica.stop();
+    await waitUntil('the primary to miss the replica', async () =>
+      /lag=([4-9]|\d\d)/.test(String(await replicated.primary.command('INFO', 'replication'))),
+    );
+    const { exitCode, of } = await examine(replicated.primary.url);
+    await replicated.replica.cont();
+    expect(exitCode).toBe(1);
+    expect(of('replica lag')).toMatchObject({
+      level: 'problem',
+      says: /has been silent for \d+ s: a failover/,
+      cure: /min-replicas-to-write/,
+    });
+  });
+
   test('finds keys of the namespace without a TTL, and no others', async () => {
     const redis = await start();
     const limiter = new RateLimiter({ redis: redis.url, rate: 1, period: '1h', timeoutMs: 10_000 });
@@ -202,15 +223,123 @@ describe('a finding', () => {
     expect(checkClock(0, -2_000)).toMatchObject({ level: 'problem', says: /steps/ });
   });
 
-  test('of a cluster is of its state', () => {
-    const cluster = info('cluster_enabled:1');
-    expect(checkCluster(cluster, 'ok', true).level).toBe('ok');
-    expect(checkCluster(cluster, 'fail', true).level).toBe('problem');
-    expect(checkCluster(cluster, undefined, true).level).toBe('unknown');
-    expect(checkCluster(cluster, 'ok', false)).toMatchObject({
+  test('of a cluster is of its state and its slots', () => {
+    const enabled = info('cluster_enabled:1');
+    const cluster = (text: string) => info(`cluster_slots_assigned:16384 ${text}`);
+    expect(checkCluster(enabled, cluster('cluster_state:ok'), true).level).toBe('ok');
+    expect(checkCluster(enabled, cluster('cluster_state:fail'), true).level).toBe('problem');
+    expect(
+      checkCluster(enabled, info('cluster_state:ok cluster_slots_assigned:16383'), true),
+    ).toMatchObject({ level: 'problem', says: /^1 of 16,384 slots have no node/, cure: /fix/ });
+    for (const state of ['fail', 'pfail']) {
+      const failing = cluster(`cluster_state:ok cluster_slots_${state}:7`);
+      expect(checkCluster(enabled, failing, true)).toMatchObject({
+        level: 'problem',
+        says: 'the nodes of 7 slots do not answer',
+        cure: /FAILOVER/,
+      });
+    }
+    expect(checkCluster(enabled, undefined, true).level).toBe('unknown');
+    expect(checkCluster(enabled, cluster('cluster_state:ok'), false)).toMatchObject({
       level: 'problem',
       cure: /--cluster/,
     });
     expect(checkCluster(info(''), undefined, false).level).toBe('ok');
+  });
+
+  test('of replicas is of their silence, their state and what they lack', () => {
+    const primary = 'role:master master_repl_offset:5000000';
+    const replica = (text: string) =>
+      checkReplicas(info(`${primary} slave0:ip=127.0.0.1,port=6380,${text}`));
+    expect(replica('state=online,offset=4999000,lag=1')?.level).toBe('ok');
+    expect(replica('state=online,offset=4999000,lag=4')).toMatchObject({
+      level: 'problem',
+      says: /^127.0.0.1:6380 has been silent for 4 s/,
+    });
+    expect(replica('state=wait_bgsave,offset=0,lag=0')?.says).toMatch(/not in sync/);
+    expect(replica('state=online,offset=1000000,lag=0')?.says).toMatch(/4 MiB behind/);
+    expect(checkReplicas(info('role:master'))).toBeUndefined();
+    expect(checkReplicas(info('role:slave slave0:state=online'))).toBeUndefined();
+  });
+
+  test('of slots tells keys apart that a cluster cannot decide together', () => {
+    const facts = { ranges: [[0, 16_383, ['h', 1, 'id']]] as const, nodes: 'id h:1 master - 0' };
+    expect(checkSlots({ ...facts, slots: [1, 1] }).level).toBe('ok');
+    expect(checkSlots({ ...facts, slots: [1, 2] })).toMatchObject({
+      level: 'problem',
+      cure: /tagBy/,
+    });
+  });
+});
+
+describe('doctor of a cluster', () => {
+  test('finds the slot of an identity, a slot without a node, and a node that does not answer', async () => {
+    const cluster = await startCluster({
+      node: { config: { 'cluster-require-full-coverage': 'no' } },
+    });
+    onTestFinished(() => cluster.close());
+    const limiter = new RateLimiter({
+      redis: cluster.nodes[0]!.url,
+      cluster: true,
+      namespace: 'api',
+      rate: 10,
+      period: '1m',
+      timeoutMs: 10_000,
+    });
+    onTestFinished(() => limiter.close());
+    await limiter.allow('user:12345');
+    const stored = await Promise.all(cluster.nodes.map((node) => node.command('KEYS', 'api:*')));
+    const owner = cluster.nodes.find((_, i) => (stored[i] as string[]).length > 0)!;
+    const [key] = (stored as string[][]).flat();
+    const slot = Number(await owner.command('CLUSTER', 'KEYSLOT', key!));
+    const witness = cluster.nodes.find((node) => node !== owner)!;
+    const argv = ['user:12345', '--limit', '10/1m', '--namespace', 'api', '--cluster'];
+    const look = () => examine(witness.url, ...argv);
+
+    const well = await look();
+    expect(well.of('cluster')).toMatchObject({ level: 'ok', says: /all slots served by 3/ });
+    expect(well.of('slot of the identity')).toMatchObject({
+      level: 'ok',
+      says: `slot ${slot}, at 127.0.0.1:${owner.port}, with 0 replicas`,
+    });
+
+    await Promise.all(cluster.nodes.map((node) => node.command('CLUSTER', 'DELSLOTS', slot)));
+    const missing = await look();
+    expect(missing.exitCode).toBe(1);
+    expect(missing.of('cluster')).toMatchObject({
+      level: 'problem',
+      says: /^1 of 16,384 slots have no node/,
+    });
+    expect(missing.of('slot of the identity')).toMatchObject({
+      level: 'problem',
+      says: new RegExp(`^slot ${slot} has no node`),
+      cure: new RegExp(`ADDSLOTS ${slot}`),
+    });
+
+    await owner.command('CLUSTER', 'ADDSLOTS', slot);
+    await waitUntil('the slot to have its node again', async () =>
+      String(await witness.command('CLUSTER', 'INFO')).includes('cluster_slots_assigned:16384'),
+    );
+    await owner.stop();
+    await waitUntil('the witness to miss the node', async () =>
+      /^\S+ \S+ \S*\bfail\b/m.test(String(await witness.command('CLUSTER', 'NODES'))),
+    );
+    const away = await look();
+    await owner.cont();
+    expect(away.exitCode).toBe(1);
+    expect(away.of('cluster')).toMatchObject({ level: 'problem', says: /do not answer/ });
+    expect(away.of('slot of the identity')).toMatchObject({
+      level: 'problem',
+      says: /does not answer/,
+      cure: /Start that node/,
+    });
+  });
+
+  test('is a wrong command line for an identity without --cluster, or without limits', async () => {
+    const url = 'redis://127.0.0.1:1';
+    const alone = await run(['doctor', 'ada', '--redis', url, '--limit', '1/1s']);
+    expect(alone).toMatchObject({ exitCode: 2, stderr: /add --cluster/ });
+    const unlimited = await run(['doctor', 'ada', '--redis', url, '--cluster']);
+    expect(unlimited).toMatchObject({ exitCode: 2, stderr: /name the limits/ });
   });
 });
