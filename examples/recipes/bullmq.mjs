@@ -19,7 +19,11 @@ async function serve() {
   const limiter = new RateLimiter({ redis, namespace: 'bullmq', rate: 100, period: '1h' });
   const queue = new Queue('answers', { connection });
 
-  const server = createServer(async (request, response) => {
+  /**
+   * @param {import('node:http').IncomingMessage} request
+   * @param {import('node:http').ServerResponse} response
+   */
+  async function answer(request, response) {
     const user = String(request.headers['x-user'] ?? 'nobody');
     if (request.method === 'GET') {
       response.end(String((await limiter.peek(user)).remaining));
@@ -40,7 +44,9 @@ async function serve() {
       await reservation.cancel().catch(() => {});
       response.writeHead(503).end();
     }
-  });
+  }
+
+  const server = createServer((request, response) => void answer(request, response));
   await run(server, {
     ready: () => Promise.all([limiter.ready(), queue.waitUntilReady()]),
     close: async () => {

@@ -37,7 +37,14 @@ sockets.on('connection', (socket, request) => {
 });
 
 const server = createServer((_, response) => response.writeHead(426).end());
-server.on('upgrade', async (request, socket, head) => {
+server.on('upgrade', (request, socket, head) => void upgrade(request, socket, head));
+
+/**
+ * @param {import('node:http').IncomingMessage} request
+ * @param {import('node:stream').Duplex} socket
+ * @param {Buffer} head
+ */
+async function upgrade(request, socket, head) {
   socket.on('error', () => socket.destroy());
   const verdict = await guard.check(request).catch(() => undefined);
   if (verdict?.pass !== true) {
@@ -58,7 +65,7 @@ server.on('upgrade', async (request, socket, head) => {
       sockets.emit('connection', opened, request);
     });
   }
-});
+}
 
 await run(server, {
   ready: () => Promise.all([connections.ready(), messages.ready()]),
