@@ -8,19 +8,19 @@
 const budgets = {
   '': { file: 'index', limit: '82.2 kB' },
   '/http': { file: 'http/index', limit: '92.2 kB' },
-  '/node-http': { file: 'http/adapters/node-http', limit: '92.5 kB' },
-  '/express': { file: 'http/adapters/express', limit: '92.5 kB' },
-  '/fastify': { file: 'http/adapters/fastify', limit: '93.3 kB' },
+  '/node-http': { file: 'http/adapters/node-http', limit: '92.7 kB' },
+  '/express': { file: 'http/adapters/express', limit: '92.7 kB' },
+  '/fastify': { file: 'http/adapters/fastify', limit: '93.5 kB' },
   '/hono': { file: 'http/adapters/hono', limit: '93.5 kB' },
-  '/koa': { file: 'http/adapters/koa', limit: '92.6 kB' },
-  '/web': { file: 'http/adapters/web', limit: '93.1 kB' },
+  '/koa': { file: 'http/adapters/koa', limit: '92.8 kB' },
+  '/web': { file: 'http/adapters/web', limit: '93.3 kB' },
   // Beside Nest itself, which is there already.
   '/nest': {
     file: 'http/adapters/nest/index',
-    limit: '94.9 kB',
+    limit: '95.1 kB',
     external: ['@nestjs/common', '@nestjs/core'],
   },
-  '/limited': { file: 'limited/index', limit: '83.3 kB' },
+  '/limited': { file: 'limited/index', limit: '83.6 kB' },
   '/sync': { file: 'sync/index', limit: '68.5 kB' },
   // The contract suites.
   '/testing': { file: 'testing/index', limit: '87.9 kB' },
