@@ -25,7 +25,7 @@ export const peek: Command = {
   options: { ...OPTIONS, ...COST_OPTION },
   examples: [
     ["peek user:12345 --limit '100/1m burst 20' --namespace api", 'What is left, and until when?'],
-    ['peek org=acme user=42 --limits limits.js', 'With limits of your code that count by parts'],
+    ['peek org=acme user=42 --limits limits.mjs', 'With limits of your code that count by parts'],
   ],
   notes: [...NOTES, 'Exit code 1: the call would be refused.'],
   run: (given, io, printer) =>

@@ -26,7 +26,7 @@ export const POLICY_OPTIONS: OptionTable = {
   limits: {
     type: 'string',
     multiple: true,
-    value: '<file.js>',
+    value: '<file.mjs>',
     help: 'A policy from a module: its default export, or `limits`: limits, or options of a RateLimiter',
   },
 };
@@ -60,7 +60,7 @@ export async function readPolicies(given: Given, io: Io): Promise<readonly Polic
   const all = [...texts, ...modules];
   if (all.length === 0) {
     throw new UsageError(
-      "name the limits: --limit '100/1m burst 20', or --limits file.js for those of your code.",
+      "name the limits: --limit '100/1m burst 20', or --limits file.mjs for those of your code.",
     );
   }
   return all;
@@ -76,7 +76,13 @@ async function loadPolicy(file: string, io: Io): Promise<PolicyText> {
     module = (await import(pathToFileURL(at).href)) as Readonly<Record<string, unknown>>;
   } catch (error) {
     const said = error instanceof Error ? error.message : String(error);
-    throw new UsageError(`--limits ${file} could not be loaded: ${said}`);
+    // Node 20 takes a file for CommonJS where no package.json says "type": "module".
+    const isTakenForCommonJs =
+      error instanceof SyntaxError && /outside a module|token 'export'/.test(said);
+    const cure = isTakenForCommonJs
+      ? `. Name it ${path.basename(file, path.extname(file))}.mjs, or set "type": "module" in package.json.`
+      : '';
+    throw new UsageError(`--limits ${file} could not be loaded: ${said}${cure}`);
   }
   const exported = module['default'] ?? module['limits'];
   const name = path.basename(file);

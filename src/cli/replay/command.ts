@@ -46,7 +46,7 @@ export const replay: Command = {
       'Two policies side by side',
     ],
     [
-      'replay app.jsonl --field time=ts --field key=user.id --limits limits.js',
+      'replay app.jsonl --field time=ts --field key=user.id --limits limits.mjs',
       'The limits of your code, on JSON lines, by user',
     ],
     [

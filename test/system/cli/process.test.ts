@@ -60,6 +60,19 @@ describe('the command', () => {
     expect(none).toBe('');
   });
 
+  test('says how to name a module that Node takes for CommonJS', () => {
+    const { status, stdout, stderr } = sh(
+      'echo \'export default { rate: 60, period: "1m" }\' > limits.js; $drl replay access.log --limits limits.js',
+    );
+    // From Node 22.7 on it is found out.
+    if (status === 0) {
+      expect(stdout).toContain('200,000 requests');
+    } else {
+      expect({ status, stdout }).toEqual({ status: 2, stdout: '' });
+      expect(stderr).toContain('Name it limits.mjs, or set "type": "module" in package.json.');
+    }
+  });
+
   test('ends with 130 at Ctrl-C, and says so', async () => {
     const child = spawn(process.execPath, [main, 'replay', '-', '--limit', '60/1m'], {
       stdio: ['pipe', 'pipe', 'pipe'],
@@ -77,6 +90,22 @@ describe('the command', () => {
     expect({ code, stdout: printed.stdout }).toEqual({ code: 130, stdout: '' });
     expect(printed.stderr).toContain('Interrupted.');
     expect(printed.stderr).not.toContain('    at ');
+  });
+
+  test('simulates until Ctrl-C, which ends it with 130', async () => {
+    const traffic = ['--traffic', '9 callers steady 9/1s', '--limit', '1/1m', '--for', '300d'];
+    const child = spawn(process.execPath, [main, 'simulate', ...traffic], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    const printed = { stdout: '', stderr: '' };
+    child.stdout.setEncoding('utf8').on('data', (text) => (printed.stdout += text));
+    child.stderr.setEncoding('utf8').on('data', (text) => (printed.stderr += text));
+    // It prints nothing before its end; by then it has begun, or Node's own handler ends it by the signal.
+    await new Promise((resolve) => setTimeout(resolve, 3_000));
+    child.kill('SIGINT');
+    const ended = (await once(child, 'close')) as [number | null, string | null];
+    expect(ended).toEqual([130, null]);
+    expect(printed).toEqual({ stdout: '', stderr: 'distributed-rate-limiter: Interrupted.\n' });
   });
 
   test.runIf(existsSync('/usr/bin/script'))('shows progress and colours on a terminal', () => {
