@@ -29,6 +29,8 @@ export const INCLUDES = [
   'algorithms/ban',
   'algorithms/provider-quota',
   'script/reservation-record',
+  'script/slice-holders',
+  'algorithms/slicing',
   'script/home',
   'script/call-shape',
   'script/verbs',
@@ -48,6 +50,8 @@ const LAZY = new Set([
   'algorithms/ban',
   'algorithms/provider-quota',
   'script/reservation-record',
+  'script/slice-holders',
+  'algorithms/slicing',
 ]);
 
 /** Globals that Redis gives to a script. Any other global is a misspelling. */

@@ -6,9 +6,10 @@
   labelled line belongs to a plan that was passed with a call, or to an own limit that the unlabelled line does not
   serve; its label is p, n, units (the burst) and debt.
 
-  In:   value 'rests:v1:at:tat:rem:n:top:epoch:given:given_rem:until', then for each labelled line
+  In:   value 'rests:v1:at:tat:rem:n:top:epoch:given:given_rem:until', and
+              ':sliced:sliced_until' while processes hold slices, then for each labelled line
               ',id:p:n:units:debt:tat:rem:given:given_rem'. Arrival times and until are microseconds after at
-  Uses: now, FIRST_INEXACT, JITTER, MAX_UNITS, MAX_RECOVERY, recovery, units_within, respaced
+  Uses: now, FIRST_INEXACT, JITTER, LONGEST_SLICE, MAX_UNITS, MAX_RECOVERY, recovery, units_within, respaced
   Out:  bucket_lines  steps of token-bucket.lua for states with several lines
 ]]
 local bucket_lines = {}
@@ -79,6 +80,13 @@ local function note_given(state)
     state.epoch = now
   end
   state.until_ = state.rests
+end
+
+-- Notes how far slices reach that processes still hold. After a step of the clock none of them is spent any more.
+function bucket_lines.note_slices(state, sliced, until_)
+  if until_ > now and until_ <= now + LONGEST_SLICE and sliced > now then
+    state.sliced, state.sliced_until = sliced, until_
+  end
 end
 
 -- Charges a line, at most up to its top. What the top cuts off counts as given back.
@@ -238,6 +246,18 @@ local function shorten(state, own)
   end
 end
 
+-- Charges a slice of the unlabelled line, up to this arrival time. Called for a state without labelled lines.
+function bucket_lines.charge_slice(state, plan, tat, rem, ends)
+  bring_into(state, plan.n)
+  state.tat, state.rem = tat, rem
+  state.sliced = ceiled(tat, rem)
+  state.sliced_until = math.max(state.sliced_until, ends)
+  if state.lines then
+    state.at, state.rests = now, math.max(state.rests, state.sliced)
+  end
+  state.changed = true
+end
+
 -- Sets the plan's own line to an arrival time, and charges the plan's cost to all others.
 function bucket_lines.charge(state, plan, tat, rem)
   complete(plan)
@@ -308,16 +328,17 @@ function bucket_lines.reset(state, plan)
   return true
 end
 
--- What a charge still holds back on a line: nothing of it that has recovered or was given back before.
-local function held_back(line, charged, price, price_rem, n)
-  local int = charged.tat - (line.given - charged.given) - now
+-- What a charge still holds back on a line: nothing of it that has recovered or was given back before. `base` is now, or
+-- the instant below which nothing is given back.
+local function held_back(line, charged, price, price_rem, n, base)
+  local int = charged.tat - (line.given - charged.given) - base
   local rem = charged.rem - (line.given_rem - charged.given_rem)
   if rem < 0 then
     int, rem = int - 1, rem + n
   elseif rem >= n then
     int, rem = int + 1, rem - n
   end
-  local left = line.tat - now
+  local left = line.tat - base
   local is_other = left < int or (left == int and line.rem < rem)
   if price < int or (price == int and price_rem < rem) then
     int, rem = price, price_rem
@@ -353,7 +374,7 @@ function bucket_lines.restore(state, plan, receipt, units, is_gift)
     given = of_epoch and receipt.given or 0,
     given_rem = of_epoch and same and receipt.given_rem or 0,
   }
-  local int, rem = held_back(view, charged, price, same and price_rem or 0, n)
+  local int, rem = held_back(view, charged, price, same and price_rem or 0, n, state.sliced or now)
   if int > 0 or rem > 0 then
     -- After the last charge of a plain state there is no charge whose receipt would have to know of this.
     local is_last = not is_gift
@@ -380,7 +401,7 @@ function bucket_lines.restore(state, plan, receipt, units, is_gift)
       local line = lines[l]
       if line.id == its.id and its.rem < line.n and its.given_rem < line.n then
         price, price_rem = recovery(units, line)
-        int, rem = held_back(line, its, price, price_rem, line.n)
+        int, rem = held_back(line, its, price, price_rem, line.n, now)
         if int > 0 or rem > 0 then
           give(line, line.n, int, rem)
           lower(line, line.n, int, rem)
@@ -489,6 +510,9 @@ function bucket_lines.write(state)
       math.max(0, state.until_ - at)
     ),
   }
+  if state.sliced and state.sliced > at then
+    parts[1] = string.format('%s:%d:%d', parts[1], state.sliced - at, math.max(0, state.sliced_until - at))
+  end
   for l = 1, #state.lines do
     local line = state.lines[l]
     parts[l + 1] = string.format(
@@ -544,7 +568,12 @@ end
 function bucket_lines.read(state, value)
   local rested, at, tat, rem, n, top, epoch, given, given_rem, until_, rest =
     string.match(value, '^(%d+):v1:(%d+):(%d+):(%d+):(%d+):(%d+):(%d+):(%d+):(%d+):(%d+)(.*)$')
-  if not at or not (rest == '' or string.sub(rest, 1, 1) == ',') then
+  if not at then
+    return false
+  end
+  local sliced, sliced_until, labelled = string.match(rest, '^:(%d+):(%d+)(.*)$')
+  rest = labelled or rest
+  if not (rest == '' or string.sub(rest, 1, 1) == ',') then
     return false
   end
   rested, at, tat, rem, n = tonumber(rested), tonumber(at), tonumber(tat), tonumber(rem), tonumber(n)
@@ -579,6 +608,9 @@ function bucket_lines.read(state, value)
   state.lines, state.at, state.rests, state.until_ = lines, start, start + rests, start + until_
   state.tat, state.rem, state.n, state.top = start + tat, rem, n, top
   state.epoch, state.given, state.given_rem = epoch, given, given_rem
+  if back == 0 and sliced then
+    bucket_lines.note_slices(state, at + tonumber(sliced), at + tonumber(sliced_until))
+  end
   if back > 0 then
     -- The clock stepped back: so do all lines, and receipts tell.
     give(state, n, back, 0)

@@ -1,4 +1,4 @@
-import { FIRST_INEXACT, JITTER, MAX_UNITS } from './limit.ts';
+import { FIRST_INEXACT, JITTER, LONGEST_SLICE_US, MAX_UNITS } from './limit.ts';
 import type { Plan, State } from './limit.ts';
 import { MAX_RECOVERY_US, recovery, respaced } from './recovery.ts';
 import type { Micros, Spacing } from './recovery.ts';
@@ -63,6 +63,12 @@ export interface TokenBucketState extends State, Counted {
   epoch: number;
   /** The instant by which every charge that was made before the last change of `given` has recovered. */
   until: number;
+  /**
+   * The latest arrival time of slices of the unlabelled line that processes hold, rounded up, and the instant at which
+   * the last of them ends; 0 for none. Until then nothing below is given back: a slice's units have not passed yet.
+   */
+  sliced: number;
+  slicedUntil: number;
   /** Scratch of `judge`: the plan's labelled line, undefined for the unlabelled one. */
   line: Line | undefined;
   /** Scratch of `judge`: that line's arrival time before and after the cost. */
@@ -92,7 +98,8 @@ const MAX_LINES = 8;
 /** A line that was given back so much gives nothing more back, so that the sum stays exact. */
 const MOST_GIVEN = 2 ** 52;
 
-const STATE = /^(\d+):v1:(\d+):(\d+):(\d+):(\d+):(\d+):(\d+):(\d+):(\d+):(\d+)((?:,[^]*)?)$/;
+const STATE =
+  /^(\d+):v1:(\d+):(\d+):(\d+):(\d+):(\d+):(\d+):(\d+):(\d+):(\d+)(?::(\d+):(\d+))?((?:,[^]*)?)$/;
 const LINE = /^(\d+):(\d+):(\d+):(\d+):(\d+):(\d+):(\d+):(\d+):(\d+)$/;
 const RECEIPT = /^(\d+):(\d+):(\d+):(\d+)(?::(\d+):(\d+):(\d+))?((?:,[^]*)?)$/;
 const LINE_RECEIPT = /^(\d+):(\d+):(\d+):(\d+):(\d+)$/;
@@ -100,6 +107,40 @@ const LINE_RECEIPT = /^(\d+):(\d+):(\d+):(\d+):(\d+)$/;
 /** The numbers of the limiter's own limit; null if it has none. */
 function ownOf(plan: TokenBucketPlan): OwnNumbers | null {
   return plan.beside === undefined ? plan : plan.beside;
+}
+
+/** Notes how far slices reach that processes still hold. After a step of the clock none of them is spent any more. */
+export function noteSlices(
+  state: TokenBucketState,
+  sliced: number,
+  until: number,
+  now: number,
+): void {
+  if (until > now && until <= now + LONGEST_SLICE_US && sliced > now) {
+    state.sliced = sliced;
+    state.slicedUntil = until;
+  }
+}
+
+/** Charges a slice of the unlabelled line, up to this arrival time. Called for a state without labelled lines. */
+export function chargeSlice(
+  state: TokenBucketState,
+  { n }: TokenBucketPlan,
+  tat: number,
+  rem: number,
+  ends: number,
+  now: number,
+): void {
+  bringInto(state, n);
+  state.tat = tat;
+  state.rem = rem;
+  state.sliced = ceiled(tat, rem);
+  state.slicedUntil = Math.max(state.slicedUntil, ends);
+  if (state.lines !== undefined) {
+    state.at = now;
+    state.rests = Math.max(state.rests, state.sliced);
+  }
+  state.changed = true;
 }
 
 export function isSame(a: Label, b: Label): boolean {
@@ -404,15 +445,18 @@ export function resetLines(state: TokenBucketState, plan: TokenBucketPlan, now: 
   return true;
 }
 
-/** What a charge still holds back on a line: nothing of it that has recovered or was given back before. */
+/**
+ * What a charge still holds back on a line: nothing of it that has recovered or was given back before. `base` is now, or
+ * the instant below which nothing is given back.
+ */
 function heldBack(
   line: Counted,
   charged: LineReceipt,
   price: Micros,
   n: number,
-  now: number,
+  base: number,
 ): Micros {
-  let int = charged.tat - (line.given - charged.given) - now;
+  let int = charged.tat - (line.given - charged.given) - base;
   let rem = charged.rem - (line.givenRem - charged.givenRem);
   if (rem < 0) {
     int -= 1;
@@ -421,7 +465,7 @@ function heldBack(
     int += 1;
     rem -= n;
   }
-  const left = line.tat - now;
+  const left = line.tat - base;
   const isOther = left < int || (left === int && line.rem < rem);
   if (price.int < int || (price.int === int && price.rem < rem)) {
     ({ int, rem } = price);
@@ -468,7 +512,7 @@ export function restoreLines(
     end,
     { int: price.int, rem: same ? price.rem : 0 },
     n,
-    now,
+    Math.max(now, state.sliced),
   );
   if (back.int > 0 || back.rem > 0) {
     // After the last charge of a plain state there is no charge whose receipt would have to know of this.
@@ -567,6 +611,7 @@ function areExact(...numbers: readonly number[]): boolean {
 /**
  * The long form of a state: `rests:v1:at:tat:rem:n:top:epoch:given:givenRem:until`, then for each labelled line
  * `,id:p:n:units:debt:tat:rem:given:givenRem`. Arrival times and `until` are microseconds after `at`.
+ * While processes hold slices, `:sliced:slicedUntil` follows `until`, likewise.
  */
 export function writeLines(state: TokenBucketState): string {
   const { at, rests, tat, rem, n, top, epoch, given, givenRem, until } = state;
@@ -576,7 +621,9 @@ export function writeLines(state: TokenBucketState): string {
     (line) =>
       `,${line.id}:${line.p}:${line.n}:${line.units}:${line.debt}:${line.tat - at}:${line.rem}:${line.given}:${line.givenRem}`,
   );
-  return `${rests}:v1:${at}:${ahead}:${rem}:${n}:${top}:${epoch}:${given}:${givenRem}:${left}${lines.join('')}`;
+  const slices =
+    state.sliced > at ? `:${state.sliced - at}:${Math.max(0, state.slicedUntil - at)}` : '';
+  return `${rests}:v1:${at}:${ahead}:${rem}:${n}:${top}:${epoch}:${given}:${givenRem}:${left}${slices}${lines.join('')}`;
 }
 
 /** Reads the long form into a fresh plain state; false if this library did not write it. */
@@ -613,7 +660,7 @@ export function readLines(state: TokenBucketState, value: string, now: number): 
     return false;
   }
   const lines: Line[] = [];
-  for (const part of fields[11]!.split(',').slice(1)) {
+  for (const part of fields[13]!.split(',').slice(1)) {
     const line = readLine(part, at, rests);
     if (line === undefined || lines.length === MAX_LINES) {
       return false;
@@ -638,6 +685,9 @@ export function readLines(state: TokenBucketState, value: string, now: number): 
     givenRem,
     until: start + until,
   });
+  if (back === 0 && fields[11] !== undefined) {
+    noteSlices(state, at + Number(fields[11]), at + Number(fields[12]), now);
+  }
   if (back > 0) {
     // The clock stepped back: so do all lines, and receipts tell.
     give(state, n, back, 0);

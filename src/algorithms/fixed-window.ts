@@ -7,6 +7,7 @@ import type { Calendar, CalendarUnit, Weekday } from './calendar.ts';
 import { counting } from './counting.ts';
 import type { CountingPlan } from './counting.ts';
 import { FIRST_INEXACT, JITTER, Limit, readPeriod, readRate } from './limit.ts';
+import { windowSlicing } from './slicing.ts';
 import type { Algorithm, AnyLimit, LimitOptions, Encoded, State, Verdict } from './limit.ts';
 
 /** The numbers of a fixed window. */
@@ -200,6 +201,12 @@ const fixedWindowTwin: Algorithm<FixedWindowPlan, FixedWindowState, ReadonlyMap<
       }
     }
   },
+
+  slicing: windowSlicing<FixedWindowPlan, FixedWindowState>(
+    (state, plan) => plan.rate - counted(state),
+    (state, plan, now) => take(state, plan, plan.cost, now),
+    ({ mine }) => ({ length: mine.stop - mine.start, stops: mine.stop }),
+  ),
 
   answer({ mine: { used, stop } }, _plan, passes, now) {
     return [passes ? used : -1 - used, stop - now];

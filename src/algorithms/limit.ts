@@ -11,6 +11,8 @@ import type { GivenOptions } from '../options/read-options.ts';
 export const FIRST_INEXACT: number = 2 ** 53;
 /** 1 s in microseconds: a clock that stepped back by no more is not corrected. */
 export const JITTER = 1_000_000;
+/** 3 s in microseconds: no slice ends later after it was given. */
+export const LONGEST_SLICE_US = 3_000_000;
 export const MAX_UNITS = 1_000_000_000;
 export const YEAR_MS: number = 366 * 86_400_000;
 
@@ -61,6 +63,44 @@ export interface Saved {
 /** The driver's own note on a state during one call. */
 export interface State {
   changed: boolean;
+}
+
+/** What a process asks for when it asks for a slice. Times are in microseconds. */
+export interface SliceRequest {
+  /** Units that it expects to spend. */
+  readonly want: number;
+  /** How long its units must be good for at least. */
+  readonly hold: number;
+  /** How far a turn may reach beyond the burst; 0 for no turns. */
+  readonly ahead: number;
+  /** Processes that hold a slice, this one included. */
+  readonly holders: number;
+}
+
+/**
+ * The steps by which a limit gives a process a slice: units that are charged now and spent later, without asking. A
+ * slice of a token bucket is a piece of the line on which each unit has an interval of its own, so it may be spent when
+ * the plain step would have passed those very units. A slice of a window is a part of its count.
+ */
+export interface Slicing<P extends Plan = Plan, S extends State = State> {
+  /** The most units of a slice that may be spent at once; 0 for none. Called after a call of the plan passed. */
+  offer(state: S, plan: P, request: SliceRequest, now: number): number;
+  /** The most units of a turn, which may lie in the future; 0 for none. Called after the call was decided. */
+  turn(state: S, plan: P, request: SliceRequest, now: number): number;
+  /** The instant at which a slice ends at the latest. */
+  ends(state: S, plan: P, request: SliceRequest, now: number): number;
+  /**
+   * Charges a slice that ends at `ends`. The answer to the call stays as it was. Returns where the slice begins, after
+   * now: whole microseconds, and the n-ths.
+   */
+  cut(
+    state: S,
+    plan: P,
+    units: number,
+    request: SliceRequest,
+    ends: number,
+    now: number,
+  ): readonly [number, number];
 }
 
 /**
@@ -133,6 +173,8 @@ export interface Algorithm<P extends Plan = Plan, S extends State = State, R = u
   kind?(plan: P): string;
   /** The mark by which `refund` finds the charge of this answer. */
   mark(plan: P, reply: readonly number[], at: number, now: number): string;
+  /** How a process is given units to spend by itself; absent if it asks for each call. */
+  readonly slicing?: Slicing<P, S>;
   /** Present if the algorithm lends places. */
   readonly lending?: Lending<P, S>;
 }

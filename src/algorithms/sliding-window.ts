@@ -3,6 +3,7 @@ import { SLIDING_WINDOW } from '../options/option-sets.ts';
 import { counting } from './counting.ts';
 import type { CountingPlan } from './counting.ts';
 import { FIRST_INEXACT, JITTER } from './limit.ts';
+import { windowSlicing } from './slicing.ts';
 import type { Algorithm, AnyLimit, Limit, LimitOptions, Encoded, State, Verdict } from './limit.ts';
 import { WindowLimit } from './window-limit.ts';
 
@@ -225,6 +226,12 @@ const slidingWindowTwin: Algorithm<
       }
     }
   },
+
+  slicing: windowSlicing<SlidingWindowPlan, SlidingWindowState>(
+    (state, plan) => plan.rate - counted(state, plan),
+    (state, plan, now) => take(state, plan, plan.cost, now),
+    ({ mine }, now) => ({ length: mine.period, stops: now - mine.gone + mine.period }),
+  ),
 
   answer({ mine: { before, used, gone } }, _plan, passes) {
     return [passes ? before : -1 - before, used, gone];

@@ -8,7 +8,7 @@
               whole microseconds, each with its remainder in n-ths of one. For a plan that was passed with a call:
               before these 'beside', then n, p, the burst and the debt in units of the limiter's own limit, or zeros
               if it has none
-        value 'tat' | 'tat:rem:n' | the long form of bucket-lines.lua, or none for a full bucket
+        value 'tat' | 'tat:rem:n' | 'tat:rem:n:sliced:until' while processes hold slices | the long form of bucket-lines.lua, or none for a full bucket
   Uses: now, FIRST_INEXACT, JITTER, MAX_UNITS, recovery, units_within, make_bucket_lines
   Out:  tat - now after the decision; or, if it refuses, -1 - (tat - now)
         rem, if n > 1
@@ -60,9 +60,12 @@ end
 
 function token_bucket.load(value)
   local tat, rem, n = value or '0', '0', '1'
-  local long = false
+  local long, sliced, sliced_until = false, nil, nil
   if not string.find(tat, '^%d+$') then
     tat, rem, n = string.match(value, '^(%d+):(%d+):(%d+)$')
+    if not tat then
+      tat, rem, n, sliced, sliced_until = string.match(value, '^(%d+):(%d+):(%d+):(%d+):(%d+)$')
+    end
     if not tat then
       long, tat, rem, n = true, '0', '0', '1'
     end
@@ -77,6 +80,8 @@ function token_bucket.load(value)
     rem = rem,
     n = n,
     lines = false,
+    sliced = false,
+    sliced_until = 0,
     from = tat,
     from_rem = rem,
     to = tat,
@@ -86,6 +91,9 @@ function token_bucket.load(value)
   }
   if long and not bucket_lines().read(state, value) then
     return nil
+  end
+  if sliced then
+    bucket_lines().note_slices(state, tonumber(sliced), tonumber(sliced_until))
   end
   return state
 end
@@ -176,6 +184,10 @@ function token_bucket.refund(state, plan, mark)
   end
 end
 
+function token_bucket.charge_slice(state, plan, tat, rem, ends)
+  bucket_lines().charge_slice(state, plan, tat, rem, ends)
+end
+
 function token_bucket.receipt(state, plan)
   return bucket_lines().receipt(state, plan)
 end
@@ -215,6 +227,9 @@ end
 function token_bucket.encode(state)
   if state.lines then
     return bucket_lines().write(state), state.rests
+  elseif state.sliced then
+    local text = string.format('%d:%d:%d:%d:%d', state.tat, state.rem, state.n, state.sliced, state.sliced_until)
+    return text, state.rem > 0 and state.tat + 1 or state.tat
   elseif state.rem > 0 then
     return string.format('%d:%d:%d', state.tat, state.rem, state.n), state.tat + 1
   end

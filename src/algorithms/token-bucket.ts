@@ -8,6 +8,7 @@ import {
   findLine,
   isSame,
   noteRefusal,
+  noteSlices,
   readLines,
   readReceipt,
   resetLines,
@@ -23,6 +24,7 @@ import type {
   TokenBucketState,
 } from './bucket-lines.ts';
 import { FIRST_INEXACT, Limit, MAX_UNITS, readPeriod, readRate, readUnits } from './limit.ts';
+import { bucketSlicing } from './slicing.ts';
 import type { Algorithm, AnyLimit, Encoded, LimitOptions, Verdict } from './limit.ts';
 import { MAX_RECOVERY_US, recovery, spacingOf, unitsCovering, unitsWithin } from './recovery.ts';
 import type { Spacing } from './recovery.ts';
@@ -87,7 +89,7 @@ function besideArgs(own: OwnNumbers | null): readonly string[] {
 }
 
 const PLAIN = /^\d+$/;
-const SPLIT = /^(\d+):(\d+):(\d+)$/;
+const SPLIT = /^(\d+):(\d+):(\d+)(?::(\d+):(\d+))?$/;
 
 function makeState(tat: number, rem: number, n: number): TokenBucketState {
   return {
@@ -102,6 +104,8 @@ function makeState(tat: number, rem: number, n: number): TokenBucketState {
     top: 0,
     epoch: 0,
     until: 0,
+    sliced: 0,
+    slicedUntil: 0,
     line: undefined,
     from: tat,
     fromRem: rem,
@@ -135,7 +139,14 @@ export const tokenBucketTwin: Algorithm<TokenBucketPlan, TokenBucketState, Bucke
       return readLines(state, value, now) ? state : undefined;
     }
     const [tat, rem, n] = parts.slice(1).map(Number) as [number, number, number];
-    return tat >= FIRST_INEXACT || n > MAX_UNITS || rem >= n ? undefined : makeState(tat, rem, n);
+    if (tat >= FIRST_INEXACT || n > MAX_UNITS || rem >= n) {
+      return undefined;
+    }
+    const state = makeState(tat, rem, n);
+    if (parts[4] !== undefined) {
+      noteSlices(state, Number(parts[4]), Number(parts[5]), now);
+    }
+    return state;
   },
 
   judge(state, plan, now) {
@@ -193,6 +204,8 @@ export const tokenBucketTwin: Algorithm<TokenBucketPlan, TokenBucketState, Bucke
     }
   },
 
+  slicing: bucketSlicing,
+
   receipt: writeReceipt,
 
   parse: readReceipt,
@@ -213,13 +226,15 @@ export const tokenBucketTwin: Algorithm<TokenBucketPlan, TokenBucketState, Bucke
     plan.cost === 0 || isPlain(state, plan) ? undefined : writeReceipt(state, plan),
 
   encode(state): Encoded {
-    const { lines, tat, rem, n } = state;
+    const { lines, tat, rem, n, sliced, slicedUntil } = state;
     if (lines !== undefined) {
       return { value: writeLines(state), rests: state.rests };
     }
-    return rem > 0
-      ? { value: `${tat}:${rem}:${n}`, rests: tat + 1 }
-      : { value: String(tat), rests: tat };
+    const rests = rem > 0 ? tat + 1 : tat;
+    if (sliced > 0) {
+      return { value: `${tat}:${rem}:${n}:${sliced}:${slicedUntil}`, rests };
+    }
+    return { value: rem > 0 ? `${tat}:${rem}:${n}` : String(tat), rests };
   },
 
   read(plan, reply, at): Verdict {

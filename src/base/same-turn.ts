@@ -14,13 +14,24 @@ function reset(): void {
  * loop that awaits answers without I/O would starve sockets and timers, and never see Redis come back.
  */
 export function answerInTurn(answer: () => void): void {
-  if (given === 0) {
-    setImmediate(reset);
-  }
-  given += 1;
-  if (given <= ANSWERS_PER_TURN) {
+  if (mayAnswer()) {
     answer();
   } else {
     setImmediate(answer);
   }
+}
+
+/** The same for a value that is already there. */
+export function resolveInTurn<T>(value: T): Promise<T> {
+  return mayAnswer()
+    ? Promise.resolve(value)
+    : new Promise((resolve) => setImmediate(resolve, value));
+}
+
+function mayAnswer(): boolean {
+  if (given === 0) {
+    setImmediate(reset);
+  }
+  given += 1;
+  return given <= ANSWERS_PER_TURN;
 }

@@ -21,7 +21,8 @@ import { heedsProviders, keyCountOf, LimitSet } from './limit-set.ts';
 import type { Located } from './limit-set.ts';
 import type { Settings } from './limiter-options.ts';
 import { makeDecision, makeDegradedDecision, makeUnlimitedDecision } from './make-decision.ts';
-import { attachReceipt, redeem } from './refund-receipt.ts';
+import { PrepaidCalls } from './prepaid-calls.ts';
+import { attachReceipt, redeem, redeemSpent } from './refund-receipt.ts';
 import { nameRecord, PendingReservation } from './reservation.ts';
 import type { Reservation, ReservationHandle, Settler } from './reservation.ts';
 import { writeToken } from './reservation-token.ts';
@@ -51,6 +52,7 @@ export class Decider {
   readonly #calls: PendingCalls;
   readonly #callLimits: CallLimits;
   readonly #toldLimits = new Map<string, LimitSet>();
+  #prepaid: PrepaidCalls | undefined;
   #closed = false;
   #warnedOfPenalty = false;
 
@@ -89,6 +91,9 @@ export class Decider {
       const { limits, cost } = this.#readCall(options);
       if (verb === 'allow') {
         checkLeaseless(limits);
+        if (this.#mayPrepay(limits, cost, caller)) {
+          return this.#decidePrepaid(identity, cost);
+        }
       }
       const located = this.#locate(limits, cost, identity);
       return this.#decideTraced(verb, located, cost, caller);
@@ -98,12 +103,52 @@ export class Decider {
   }
 
   #decideTraced(verb: Verb, located: Located, cost: Asked, caller: Caller): Promise<Decision> {
-    if (!checks.hasSubscribers) {
-      return this.#decide(verb, located, cost, caller);
-    }
+    return checks.hasSubscribers
+      ? this.#traced(verb, cost, () => this.#decide(verb, located, cost, caller))
+      : this.#decide(verb, located, cost, caller);
+  }
+
+  #traced(verb: Verb, cost: Asked, decide: () => Promise<Decision>): Promise<Decision> {
     const { namespace } = this.#settings;
     const message: CheckMessage = { operation: verb, namespace, cost: costOf(cost) };
-    return checks.tracePromise(() => this.#decide(verb, located, cost, caller), message);
+    return checks.tracePromise(decide, message);
+  }
+
+  /** Whether units that this process has paid for may decide the call: an ordinary one under the limiter's own limits. */
+  #mayPrepay(limits: LimitSet, cost: Asked, caller: Caller): cost is number {
+    const { prepay, store, limits: own } = this.#settings;
+    return (
+      prepay !== undefined &&
+      store.isShared &&
+      caller === ORDINARY &&
+      limits === own &&
+      typeof cost === 'number' &&
+      cost > 0
+    );
+  }
+
+  /** Decides a call from a slice, or asks the store: for a slice as well, if the identity is busy. */
+  #decidePrepaid(identity: AnyIdentity, cost: number): Promise<Decision> {
+    const prepaid = (this.#prepaid ??= new PrepaidCalls(this.#settings, this));
+    const local = prepaid.decide(identity, cost);
+    if (local !== undefined) {
+      return checks.hasSubscribers ? this.#traced('allow', cost, () => local) : local;
+    }
+    const located = this.#locate(this.#settings.limits, cost, identity);
+    const known = this.#decideAlone(located.limits, cost, true);
+    if (known !== undefined) {
+      return Promise.resolve(known);
+    }
+    const { key, homes, limits } = located;
+    const entry = prepaid.entryOf(identity, cost, {
+      key,
+      homes,
+      shape: limits.shape('allow', cost),
+    });
+    const handler = prepaid.handlerOf(identity, entry, this.#refundableReply);
+    return checks.hasSubscribers
+      ? this.#traced('allow', cost, () => this.#calls.submit(entry, handler))
+      : this.#calls.submit(entry, handler);
   }
 
   #decide(
@@ -378,6 +423,13 @@ export class Decider {
 
   async refund(decision: Decision): Promise<Decision> {
     this.checkOpen();
+    const spent = redeemSpent(decision, this);
+    if (spent !== undefined) {
+      return this.#calls.submit(
+        { key: spent.key, shape: this.#settings.limits.shape('peek', 1) },
+        { read: readDecision },
+      );
+    }
     return isUnlimited(decision)
       ? makeUnlimitedDecision(decision.cost)
       : this.#calls.submit(redeem(decision, this), { read: readDecision });
@@ -385,7 +437,7 @@ export class Decider {
 
   /** Refunds a charge whose caller has gone. If the store gives no answer, the charge stays. */
   giveBack(decision: Decision): void {
-    if (isUnlimited(decision)) {
+    if (isUnlimited(decision) || redeemSpent(decision, this) !== undefined) {
       return;
     }
     this.#calls.submit(redeem(decision, this), IGNORE_REPLY).catch(() => {

@@ -1,6 +1,5 @@
 import { DENY_CACHE } from '../options/option-sets.ts';
-import { GivenOptions, integer } from '../options/read-options.ts';
-import { invalidOption } from '../base/errors.ts';
+import { integer, openSwitch } from '../options/read-options.ts';
 
 /** For how long, and for how many identities, refusals are remembered. */
 export interface DenyCacheOptions {
@@ -17,18 +16,10 @@ export type DenyCacheSettings = Required<DenyCacheOptions>;
 
 /** Reads `denyCache`; undefined if it is off. `timeoutMs`: the limiter's. */
 export function readDenyCache(value: unknown, timeoutMs: number): DenyCacheSettings | undefined {
-  if (value === false) {
+  const given = openSwitch(DENY_CACHE, value, '{ holdMs: 100 }');
+  if (given === undefined) {
     return undefined;
   }
-  if (value !== true && (typeof value !== 'object' || value === null || Array.isArray(value))) {
-    throw invalidOption(
-      'denyCache',
-      'true, false or an object of options',
-      value,
-      'Write `denyCache: true`, or `denyCache: { holdMs: 100 }`.',
-    );
-  }
-  const given = new GivenOptions(DENY_CACHE, value === true ? {} : value);
   const settings = {
     holdMs: given.optional('holdMs', integer(1, 60_000), timeoutMs),
     maxIdentities: given.optional('maxIdentities', integer(1, 1_000_000), 10_000),

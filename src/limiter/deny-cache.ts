@@ -7,7 +7,7 @@ import type { DenyCacheSettings } from './deny-cache-options.ts';
 import { GivenBack } from './given-back.ts';
 
 /** Verbs that a remembered refusal may answer, and whose replies are remembered. */
-const REFUSABLE: ReadonlySet<Verb> = new Set(['allow', 'up_to', 'acquire', 'reserve']);
+const REFUSABLE: ReadonlySet<Verb> = new Set(['allow', 'grant', 'up_to', 'acquire', 'reserve']);
 /** Verbs that change no state of a limit. */
 const IDLE: ReadonlySet<Verb> = new Set(['peek', 'renew']);
 

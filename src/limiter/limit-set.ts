@@ -486,7 +486,14 @@ const HEEDING: ReadonlySet<Verb> = new Set([
 ]);
 
 /** Verbs that decide about a cost. */
-const DECIDING: ReadonlySet<Verb> = new Set(['allow', 'peek', 'acquire', 'reserve', 'add']);
+const DECIDING: ReadonlySet<Verb> = new Set([
+  'allow',
+  'grant',
+  'peek',
+  'acquire',
+  'reserve',
+  'add',
+]);
 
 /** Verbs whose refusals are counted for bans, and the one that forgets them. */
 const BANNING: ReadonlySet<Verb> = new Set(['allow', 'up_to', 'acquire', 'reserve', 'reset']);

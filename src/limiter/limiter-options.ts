@@ -37,6 +37,8 @@ import { digestOfUrl, readRedisUrl } from '../redis/clients/url.ts';
 import { BEHIND_HASH_TAGS, checkSlots, ON_A_CLUSTER, readTag } from './homes.ts';
 import type { HomeBy } from './homes.ts';
 import { checkBans } from './bans.ts';
+import { checkPrepay, readPrepay } from './prepay-options.ts';
+import type { PrepayOptions, PrepaySettings } from './prepay-options.ts';
 import { checkSharding } from './sharding.ts';
 import type { Sharding } from './sharding.ts';
 import { MEMORY_STORE_BRAND } from '../stores/memory.ts';
@@ -119,6 +121,12 @@ export interface CommonOptions<By extends string> extends Hooks<NoInfer<By>> {
    * back (`reset`, `refund`, `unblock` …) takes effect here up to `holdMs` later. Default false.
    */
   denyCache?: boolean | DenyCacheOptions;
+  /**
+   * Whether this process may be charged for units beforehand, and spend them without asking Redis. For identities that
+   * are busy in this process, and shared limits. The limit holds as exactly as without it. Under token buckets and
+   * windows; a `MemoryStore` has no use for it. `true` for the defaults. Default false.
+   */
+  prepay?: boolean | PrepayOptions;
 }
 
 export interface OnRedis {
@@ -260,6 +268,7 @@ export interface Settings {
   readonly hashSecret: string | Uint8Array | undefined;
   readonly denyCache: DenyCacheSettings | undefined;
   readonly hooks: Hooks<string>;
+  readonly prepay: PrepaySettings | undefined;
 }
 
 export function readLimiterOptions(options: unknown): Settings {
@@ -322,6 +331,7 @@ function readParts(options: unknown): Parts {
       undefined,
     ),
     hooks: readHooks(given),
+    prepay: given.optional('prepay', (_, value) => readPrepay(value), undefined),
     limits: readGivenLimits(given),
     tagBy: given.optional('tagBy', readBy, undefined),
     openStore: readStore(given),
@@ -338,6 +348,8 @@ function readParts(options: unknown): Parts {
     checkSharding(sharding, 'limits', keyCountOf(limits ?? [], observes ?? false)),
   );
   given.attempt('blocks', () => checkSharding(sharding, 'blocks', blocks ? 2 : 1));
+  given.attempt('prepay', () => checkSharding(sharding, 'prepay', parts.prepay ? 2 : 1));
+  given.attempt('prepay', () => checkPrepay(parts.prepay, limits ?? [], observes ?? false));
   given.end();
   return { ...parts, oneSlot };
 }

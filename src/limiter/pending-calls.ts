@@ -17,6 +17,8 @@ export interface ReplyHandler<T> {
   read(entry: Entry, reply: readonly number[], at: number, source?: 'deny_cache'): T;
   /** Without it, or under `failStrategy: 'throw'`, a call that the store does not answer rejects. */
   degrade?(error: StoreError, entry: Entry): T;
+  /** Called before the call is answered without a reply, or rejects. */
+  failed?(): void;
   /** Handles a reply that comes after the caller has been given another answer. */
   late?(entry: Entry, reply: readonly number[], at: number): void;
 }
@@ -138,6 +140,7 @@ class PendingCall<T> implements Call {
   }
 
   fail(error: RateLimiterError): void {
+    this.#handler.failed?.();
     this.ended?.(undefined, 0);
     if (!(error instanceof StoreError)) {
       this.#reject(error);

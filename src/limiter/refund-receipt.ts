@@ -2,18 +2,27 @@ import { readGranted, readMarks } from '../script/read-answer.ts';
 import { makeShape } from '../script/call-shape.ts';
 import type { Entry, Rule, Shape } from '../script/call-shape.ts';
 import { costOfOne } from './cost.ts';
+import type { Spent } from './prepay.ts';
 import { RateLimiterError } from '../base/errors.ts';
 
-/** The facts that `refund` needs of the call behind a decision. */
-export interface Receipt {
+interface Refundable {
   /** The limiter that made the decision, and the only one that can refund it. */
   readonly issuer: object;
+  refunded: boolean;
+}
+
+/** The facts that `refund` needs of the call behind a decision. */
+export interface Receipt extends Refundable {
   readonly key: string;
   readonly homes?: readonly string[] | undefined;
   readonly shape: Shape;
   readonly reply: readonly number[];
   readonly at: number;
-  refunded: boolean;
+}
+
+/** The facts that `refund` needs of a decision from a slice. */
+interface SpentReceipt extends Refundable {
+  readonly spent: Spent;
 }
 
 // oxlint-disable-next-line no-extraneous-class -- see Stamp
@@ -28,20 +37,44 @@ class Itself {
  * decision, and costs a fiftieth of a WeakMap entry, on every decision.
  */
 class Stamp extends Itself {
-  readonly #receipt: Receipt;
+  readonly #receipt: Receipt | SpentReceipt;
 
-  constructor(decision: object, receipt: Receipt) {
+  constructor(decision: object, receipt: Receipt | SpentReceipt) {
     super(decision);
     this.#receipt = receipt;
   }
 
-  static of(decision: object): Receipt | undefined {
+  static of(decision: object): Receipt | SpentReceipt | undefined {
     return #receipt in decision ? decision.#receipt : undefined;
   }
 }
 
 export function attachReceipt(decision: object, receipt: Receipt): void {
   void new Stamp(decision, receipt);
+}
+
+export function attachSpent(decision: object, issuer: object, spent: Spent): void {
+  void new Stamp(decision, { issuer, spent, refunded: false });
+}
+
+/**
+ * Gives back what a decision spent of a slice, once, to that slice. Units of a slice that has ended are lost. Undefined
+ * for every other decision.
+ *
+ * @throws {RateLimiterError} `ERR_NOT_REFUNDABLE`
+ */
+export function redeemSpent(decision: unknown, issuer: object): Spent | undefined {
+  const receipt = receiptOf(decision);
+  if (receipt === undefined || !('spent' in receipt)) {
+    return undefined;
+  }
+  if (receipt.issuer !== issuer || receipt.refunded) {
+    throw notRefundable(receipt.refunded);
+  }
+  receipt.refunded = true;
+  const { slice, cost, marks } = receipt.spent;
+  slice.giveBack(cost, marks);
+  return receipt.spent;
 }
 
 /**
@@ -52,14 +85,12 @@ export function attachReceipt(decision: object, receipt: Receipt): void {
  */
 export function redeem(decision: unknown, issuer: object): Entry {
   const receipt = receiptOf(decision);
+  if (receipt !== undefined && 'spent' in receipt) {
+    throw notRefundable(receipt.refunded);
+  }
   const refundable = receipt?.shape.rules.map(isRefundable);
   if (receipt?.issuer !== issuer || receipt.refunded || refundable?.includes(true) !== true) {
-    throw new RateLimiterError(
-      'ERR_NOT_REFUNDABLE',
-      receipt?.refunded === true
-        ? 'The decision was refunded before. Refund each one once.'
-        : '`decision` must be one that this limiter made and charged. Pass what `allow` or `allowUpTo` resolved with.',
-    );
+    throw notRefundable(receipt?.refunded === true);
   }
   receipt.refunded = true;
   const { key, homes, shape, reply, at } = receipt;
@@ -75,11 +106,20 @@ export function redeem(decision: unknown, issuer: object): Entry {
   return { key, homes, shape: makeShape('refund', units, rules, cost), details };
 }
 
+function notRefundable(isRefunded: boolean): RateLimiterError {
+  return new RateLimiterError(
+    'ERR_NOT_REFUNDABLE',
+    isRefunded
+      ? 'The decision was refunded before. Refund each one once.'
+      : '`decision` must be one that this limiter made and charged. Pass what `allow` or `allowUpTo` resolved with.',
+  );
+}
+
 /** A block and a ban charge nothing, and a place is freed by its lease. */
 function isRefundable({ limit: { algorithm } }: Rule): boolean {
   return algorithm !== 'block' && algorithm !== 'ban' && algorithm !== 'concurrency';
 }
 
-function receiptOf(decision: unknown): Receipt | undefined {
+function receiptOf(decision: unknown): Receipt | SpentReceipt | undefined {
   return typeof decision === 'object' && decision !== null ? Stamp.of(decision) : undefined;
 }

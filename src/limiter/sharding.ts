@@ -20,7 +20,7 @@ export function shardOf(sharding: Sharding, entry: Entry): string {
 /** Refuses a call with several keys, because all of them would be read and written on the server of the first. */
 export function checkSharding(
   sharding: Sharding | undefined,
-  option: 'limits' | 'blocks' | 'reserve',
+  option: 'limits' | 'blocks' | 'prepay' | 'reserve',
   keys: number,
 ): void {
   if (sharding === 'key' && keys > 1) {
@@ -36,11 +36,13 @@ export function checkSharding(
 const REASONS = {
   limits: 'a call under limits that do not share a key',
   blocks: 'a limiter with `blocks: true`',
+  prepay: 'a limiter with `prepay`',
   reserve: 'a reservation',
 } as const;
 
 const CURES = {
   limits: 'keep to token buckets and windows, which share a key, or to one limit per limiter',
   blocks: 'leave `blocks` out',
+  prepay: 'leave `prepay` out',
   reserve: 'call `allow`',
 } as const;

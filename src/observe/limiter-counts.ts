@@ -22,6 +22,8 @@ export class LimiterCounts {
   /** Decisions by slices and by remembered refusals; each is counted by `decided` too. */
   slice = 0;
   denyCache = 0;
+  /** Set by a limiter that prepays. */
+  prepaid: { charged: number; spent: number } | undefined;
   #unlimitedByStore = 0;
   #withinLimit = 0;
   #limited = 0;
@@ -149,6 +151,7 @@ export class LimiterCounts {
       namespace: this.#namespace,
       decisions: Object.freeze(decisions),
       sources: Object.freeze(sources),
+      ...(this.prepaid === undefined ? {} : { prepaid: Object.freeze({ ...this.prepaid }) }),
       limits: Object.freeze(Object.fromEntries(limits)),
     });
   }

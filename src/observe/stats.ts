@@ -29,6 +29,14 @@ export interface LimitStats {
   readonly leasesHeld?: number;
 }
 
+/** Units that a process was given beforehand. The rest of `charged` is still held, or has lapsed. */
+export interface PrepaidUnits {
+  /** Units that a script call charged beforehand. */
+  readonly charged: number;
+  /** Units of them by which calls have passed. */
+  readonly spent: number;
+}
+
 /**
  * Counts of a limiter in this process since it was made. `allow`, `allowUpTo`, `acquire`, `reserve` and each call of
  * `wait` to the store count as one decision. `peek` and the verbs that decide nothing do not count.
@@ -42,6 +50,8 @@ export interface LimiterStats {
    * the sum of these.
    */
   readonly sources: Readonly<Record<DecisionSource, number>>;
+  /** Units of `prepay`; absent without it. */
+  readonly prepaid?: PrepaidUnits;
   /** Counters by limit name: `'default'` for the unnamed limit, `'other'` for all names beyond the first 100. */
   readonly limits: Readonly<Record<string, LimitStats>>;
 }
@@ -87,8 +97,18 @@ export function addLimiterStats(a: LimiterStats, b: LimiterStats): LimiterStats 
       rejected: add(a.decisions.rejected, b.decisions.rejected),
     },
     sources: add(a.sources, b.sources),
+    ...prepaidOf(a, b),
     limits: merge(a.limits, b.limits, addLimitStats),
   };
+}
+
+function prepaidOf(...stats: readonly LimiterStats[]): { prepaid?: PrepaidUnits } {
+  const all = stats.flatMap(({ prepaid }) => prepaid ?? []);
+  const sum = (of: (units: PrepaidUnits) => number): number =>
+    all.reduce((total, units) => total + of(units), 0);
+  return all.length === 0
+    ? {}
+    : { prepaid: { charged: sum(({ charged }) => charged), spent: sum(({ spent }) => spent) } };
 }
 
 /** The part of an ended limiter's stats that is kept. */

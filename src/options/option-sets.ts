@@ -109,6 +109,7 @@ const LIMITER_NAMES = [
   'sharding',
   'hashSecret',
   'denyCache',
+  'prepay',
   'onAllow',
   'onBlock',
   'onError',
@@ -142,6 +143,7 @@ const LIMITER_OTHER_NAMES: OtherNames = {
   ...allOf('keyPrefix prefix', 'namespace'),
   timeout: 'timeoutMs',
   ...allOf('ephemeralCache inMemoryBlock inMemoryBlockOnConsumed blockCache', 'denyCache'),
+  ...allOf('prefetch prepaid localTokens', 'prepay'),
   ...allOf('proxy shard sharded shards twemproxy', 'sharding'),
   ...allOf('failOpen passOnStoreError', onFailure("'closed'")),
   skipOnError: onFailure("'throw'"),
@@ -149,6 +151,17 @@ const LIMITER_OTHER_NAMES: OtherNames = {
   limiter: {
     instead: () =>
       'Pass a limiter itself in place of these options; write its limits as `limits: [slidingWindow({ rate, period })]`.',
+  },
+};
+
+/** Options of `prepay`. */
+export const PREPAY: OptionSet = {
+  of: 'prepay',
+  names: ['holdMs', 'aheadMs', 'maxIdentities'],
+  otherNames: {
+    ...allOf('ttl ttlMs maxAge', 'holdMs'),
+    ...allOf('ahead lookahead', 'aheadMs'),
+    ...allOf('max maxSize maxEntries size', 'maxIdentities'),
   },
 };
 

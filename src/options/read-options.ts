@@ -45,6 +45,29 @@ export function readOptions(set: OptionSet, options: unknown): Record<string, un
 }
 
 /**
+ * Opens the options of a switch, which may be true for all defaults; undefined if it is off. `example` is one that is
+ * on.
+ */
+export function openSwitch(
+  set: OptionSet,
+  value: unknown,
+  example: string,
+): GivenOptions | undefined {
+  if (value === false) {
+    return undefined;
+  }
+  if (value !== true && (typeof value !== 'object' || value === null || Array.isArray(value))) {
+    throw invalidOption(
+      set.of,
+      'true, false or an object of options',
+      value,
+      `Write \`${set.of}: true\`, or \`${set.of}: ${example}\`.`,
+    );
+  }
+  return new GivenOptions(set, value === true ? {} : value, `${set.of}.`);
+}
+
+/**
  * Reads an object of options. Problems are collected, and `end` throws them all in one error.
  *
  * @example
@@ -56,12 +79,15 @@ export class GivenOptions {
   /** Own properties only, on an object without a prototype. */
   readonly values: Record<string, unknown>;
   readonly #of: string;
+  /** Before the name of each option, in messages. */
+  readonly #prefix: string;
   #problems: Problems | undefined;
   /** Options that an unknown name probably meant: their absence needs no second complaint. */
   #meant: Set<string> | undefined;
 
-  constructor(set: OptionSet, options: unknown) {
+  constructor(set: OptionSet, options: unknown, prefix = '') {
     this.#of = set.of;
+    this.#prefix = prefix;
     this.values = readable(`${set.of} options`, () => this.#own(set, options));
   }
 
@@ -69,7 +95,7 @@ export class GivenOptions {
   required<T>(name: string, reader: (option: string, value: unknown) => T): T {
     const value = this.values[name];
     try {
-      return reader(name, value);
+      return reader(`${this.#prefix}${name}`, value);
     } catch (error) {
       if (value === undefined && error instanceof RateLimiterError) {
         const told = name in this.values ? ofUndefined(name, error) : error;

@@ -8,7 +8,7 @@
               that algorithm's arguments; then the runs, which decide.lua reads.
         Or, where lone-path.lua or home-path.lua stopped early, their arguments
   Uses: make_token_bucket, make_sliding_window, make_sliding_window_log, make_fixed_window, make_concurrency,
-        make_block, make_ban, make_provider_quota, key
+        make_block, make_ban, make_provider_quota, make_reservation_record, make_slice_holders, key
   Out:  shapes         per shape what its verb needs, and a plan per limit with its `algorithm`, `shadow`, `width`, the
                        units that it `asks` (false for none), the index `key_at` of its key, its `id`, and the `ids`
                        of all limits whose states share that key
@@ -27,9 +27,15 @@ local makers = {
 local algorithms = {}
 
 -- How many integers a verb answers before its limits, and each limit answers if not its algorithm's usual number.
-local heads = { up_to = 1, renew = 1, release = 1, add = 1, recall = 1, settle = 2 }
+local heads = { up_to = 1, renew = 1, release = 1, add = 1, recall = 1, settle = 2, grant = 2 }
 local widths = { reset = 1, renew = 0, release = 0, settle = 0 }
-local recorded = { reserve = true, add = true, recall = true, settle = true }
+local recorded = {
+  reserve = make_reservation_record,
+  add = make_reservation_record,
+  recall = make_reservation_record,
+  settle = make_reservation_record,
+  grant = make_slice_holders,
+}
 
 local args, args_at, shapes = ARGV, 2, {}
 -- A path, which decides no cost of 0, stopped early: the same run, from the key at which it stopped.
@@ -60,7 +66,7 @@ for s = 1, tonumber(args[1]) do
     verb = verb,
     units = units,
     details = tonumber(args[args_at + 2]),
-    head = (heads[verb] or 0) * (verb == 'settle' and asks and limits or 1),
+    head = (heads[verb] or 0) * (verb == 'settle' and asks and limits or verb == 'grant' and limits + 1 or 1),
     recorded = recorded[verb],
     keys = recorded[verb] and keys + 1 or keys,
   }
@@ -77,6 +83,7 @@ for s = 1, tonumber(args[1]) do
     local plan
     plan, args_at = algorithm.plan(args, args_at + 4)
     plan.algorithm, plan.shadow, plan.key_at, plan.id = algorithm, shadow, key_at, id ~= '-' and id
+    plan.algorithm_name = name
     plan.asks = units
     if asks then
       plan.asks = tonumber(asks()) or false

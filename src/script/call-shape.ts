@@ -7,7 +7,8 @@ import type { Cost } from '../base/decision.ts';
  * `allow` charges a call that passes. `peek` charges nothing. `up_to` charges as many units as pass. `penalize` charges
  * even if the cost does not fit. `credit` gives units to an identity, and `refund` gives back those of a call. `acquire` is `allow` for a lease, which `renew` extends and
  * `release` ends. `reserve` charges an estimate and keeps a record of it; `add` charges more to it; `recall` reads it;
- * `settle` turns it into the actual cost, once. `reset` forgets all charges.
+ * `settle` turns it into the actual cost, once. `reset` forgets all charges. `grant` is `allow`, and gives the process a
+ * slice if it can.
  */
 export type Verb =
   | 'allow'
@@ -23,7 +24,8 @@ export type Verb =
   | 'reserve'
   | 'add'
   | 'recall'
-  | 'settle';
+  | 'settle'
+  | 'grant';
 
 /**
  * The most work that an entry of a shape makes for the server, in plain decisions under one limit: about 2 µs each.
@@ -96,7 +98,8 @@ export interface Shape {
   /**
    * Number of integers in an answer before those of the limits: the units that `up_to` granted; whether the lease of
    * `renew` or `release`, or the reservation of `add`, was held; whether `recall` found a record; the units that `settle`
-   * charged, and those it did not, once or per limit.
+   * charged, and those it did not, once or per limit; the units of the slice of `grant`, when it ends after now, and per
+   * limit where it begins.
    */
   readonly head: number;
   /** Number of integers in an answer. */
@@ -142,6 +145,7 @@ const DETAILS: Readonly<Partial<Record<Verb, number>>> = {
   reserve: 1,
   add: 1,
   settle: 3,
+  grant: 4,
 };
 
 /** `cost`: what decisions report as the cost, if it is not `units`. */
@@ -155,7 +159,10 @@ export function makeShape(
   const asks = rules.map((rule) => (rule.units === undefined ? units : rule.units));
   const differ = rules.some((rule) => rule.units !== undefined);
   const charges = rules.every(({ limit }, i) => asks[i]! > 0 || limit.algorithm === 'block');
-  const head = (HEADS[verb] ?? 0) * (verb === 'settle' && differ ? rules.length : 1);
+  const head =
+    verb === 'grant'
+      ? 2 + 2 * rules.length
+      : (HEADS[verb] ?? 0) * (verb === 'settle' && differ ? rules.length : 1);
   const keys: ShapeKey[] = [];
   const keyAt = rules.map(({ home = 0, suffix }) => {
     const at = keys.findIndex((key) => key.home === home && key.suffix === suffix);
@@ -218,7 +225,7 @@ export function makeShape(
 }
 
 /** Verbs that judge several times, and price anew. */
-const REPEATING: readonly Verb[] = ['up_to', 'penalize', 'credit', 'refund', 'settle'];
+const REPEATING: readonly Verb[] = ['up_to', 'penalize', 'credit', 'refund', 'settle', 'grant'];
 /** Work of a repeating verb, of a step of a log's binary search, and of rewriting a log for a refund. */
 const REPEATED = 6;
 const WINDOW_WORK: Readonly<Partial<Record<string, number>>> = {
@@ -299,7 +306,10 @@ export interface Entry {
   /** The keys of all of its homes, if its limits count by different parts of the identity. */
   readonly homes?: readonly string[] | undefined;
   readonly shape: Shape;
-  /** For `reserve`, `add`, `recall` and `settle`: what follows the first home's key in the key of the reservation record. */
+  /**
+   * What follows the first home's key in the key of the reservation record of `reserve`, `add`, `recall` and `settle`, or
+   * of the list of processes of `grant`.
+   */
   readonly record?: string | undefined;
   /**
    * What the verb needs for this entry alone. For `refund` a mark per limit, '-' for no charge; for `acquire`, `renew`
@@ -317,6 +327,19 @@ export interface Entry {
 /** The details of `reserve`: the reservation's lifetime, in milliseconds. */
 export function reserveDetails(ttlMs: number): readonly string[] {
   return [String(ttlMs)];
+}
+
+/** What follows an identity's key in the key of the list of processes that hold slices of it. */
+export const SLICES = '#s';
+
+/** The details of `grant`: the process, the units that it expects to spend, and times in microseconds as in slicing.ts. */
+export function grantDetails(
+  process: string,
+  want: number,
+  holdUs: number,
+  aheadUs: number,
+): readonly string[] {
+  return [process, String(want), String(holdUs), String(aheadUs)];
 }
 
 /**

@@ -6,7 +6,7 @@
               `recall` and `settle` the key of the reservation record follows those of the limits
         ARGV  after the shapes runs until the end: index of a shape, number of key groups, entries per group; then for
               each entry its details, which verbs.lua reads
-  Uses: now, UNREADABLE, MAX_STATES, CROWDED, read_home, note_change, drop_state, remembers_resets, values, out, key, out_at, make_reservation_record, shapes,
+  Uses: now, UNREADABLE, MAX_STATES, CROWDED, read_home, note_change, drop_state, remembers_resets, values, out, key, out_at, shapes,
         args, args_at, verbs
   Out:  out       now; then per entry what verbs.lua answers, and per limit the integers of its algorithm (for `reset`
                   one integer, for `renew`, `release` and `settle` none); a failed entry has its message in all of its
@@ -31,7 +31,7 @@ for k = key, #KEYS do
 end
 
 local asides = {}
-local record_algorithm -- made on first use
+local record_algorithms = {} -- made on first use
 local entries = {}
 
 -- The error of a key that MGET shows as nil because it holds a foreign type.
@@ -99,7 +99,7 @@ end
 -- For `add` and `settle`, reads the receipts of the record's charges; false if one is unreadable.
 local function is_readable(entry)
   local reserved, shape = entry.record, entry.shape
-  if shape.verb == 'reserve' or shape.verb == 'recall' or reserved.ends <= now then
+  if shape.verb == 'reserve' or shape.verb == 'recall' or shape.verb == 'grant' or reserved.ends <= now then
     return true
   end
   if reserved.settled then
@@ -151,8 +151,9 @@ local function decide(entry)
     entry[l] = state
   end
   if shape.recorded then
-    record_algorithm = record_algorithm or make_reservation_record()
-    local reserved = state_alone(entry.record_slot, record_algorithm)
+    local make = shape.recorded
+    record_algorithms[make] = record_algorithms[make] or make()
+    local reserved = state_alone(entry.record_slot, record_algorithms[make])
     entry.record = reserved
     local failure = reserved.failure or not is_readable(entry) and UNREADABLE
     if failure then

@@ -5,6 +5,7 @@ import type { Entry, Shape } from './call-shape.ts';
 import { Home, UNREADABLE } from './home.ts';
 import { parsePieces, recordTwin, tellOf } from './reservation-record.ts';
 import type { Piece, RecordState } from './reservation-record.ts';
+import { holdersTwin } from './slice-holders.ts';
 import { VERBS } from './verbs.ts';
 
 /** Where the driver reads and writes values. */
@@ -168,7 +169,8 @@ function decideAll(entries: readonly Entry[], now: number, table: Table): (numbe
       .find((message) => message !== undefined);
     let record: RecordState | undefined;
     if (failure === undefined && entry.record !== undefined) {
-      record = stateAlone(keys.at(-1)!, recordTwin) as RecordState | undefined;
+      const twin = shape.verb === 'grant' ? (holdersTwin as Alone['twin']) : recordTwin;
+      record = stateAlone(keys.at(-1)!, twin) as RecordState | undefined;
       failure = record === undefined || !isReadable(record, shape, now) ? UNREADABLE : undefined;
     }
     if (failure !== undefined) {

@@ -6,7 +6,7 @@
   In:   KEYS  one per entry, or per `times` entries
         ARGV  on this path one argument: 'n p burst burst_rem ceiling ceiling_rem cost cost_rem times', as in
               token-bucket.lua, and how many entries each key has
-  Uses: now, JITTER, FOREIGN_TYPE
+  Uses: now, JITTER, LONGEST_SLICE, FOREIGN_TYPE
   Out:  values, out   the values of the keys, and the reply so far
         key, out_at   the first key left, whose value is more than a plain state, and its index in the reply
 ]]
@@ -23,12 +23,21 @@ if #ARGV == 1 then
   local beyond = now + ceiling + JITTER
   while key <= last do
     local value = values[key]
-    local tat, rem = now, 0
+    local tat, rem, sliced = now, 0, nil
     if value then
       if find(value, '^%d+$') then
         tat = tonumber(value)
       else
         local int, part, size = match(value, '^(%d+):(%d+):(%d+)$')
+        if not int then
+          local top_of_slices, until_
+          int, part, size, top_of_slices, until_ = match(value, '^(%d+):(%d+):(%d+):(%d+):(%d+)$')
+          sliced = until_
+            and tonumber(until_) > now
+            and tonumber(until_) <= now + LONGEST_SLICE
+            and tonumber(top_of_slices) > now
+            and format(':%s:%s', top_of_slices, until_)
+        end
         tat, rem = tonumber(int), tonumber(part)
         if tonumber(size) ~= n or rem >= n then
           break
@@ -66,6 +75,9 @@ if #ARGV == 1 then
         text = format('%d:%d:%d', tat, rem, n)
       else
         text = format('%d', tat)
+      end
+      if sliced then
+        text = format('%d:%d:%d%s', tat, rem, n, sliced)
       end
       ttl = format('%d', (ttl - ttl % 1000) / 1000)
       local written

@@ -8,16 +8,19 @@
           reserve                 the milliseconds until the reservation expires
           add                     its number among those of its handle, from 1; behind the handle and a colon if that
                                   was resumed
+          grant                   the process, the units that it expects to spend, and two times as in slicing.lua
           settle                  the actual units, one number or one per limit, '-' for what it was reserved; the
                                   milliseconds for which the result is kept at least; 1 to charge units that were never
                                   reserved, else 0
-  Uses: out, out_at, args, now
+  Uses: out, out_at, args, now, make_slicing
   Out:  verbs   change the entry's states, and set its `verdicts` and whether it was `charged`
         out     what the verb answers before its limits:
           up_to           the units granted
           renew, release  1 if the lease was held, else 0
           add             1 if the reservation was held, else 0
           recall          1 if there is a record, else 0; the entry's `told` is what it says
+          grant           the units of the slice, and when it ends after now; per limit where it begins after now,
+                          microseconds and n-ths
           settle          the units charged, or -1 if the record is gone; then the units that did not fit: of the
                           call, or of each limit in turn if their units differ
 ]]
@@ -188,6 +191,59 @@ function verbs.acquire(entry)
   refuse(entry)
   if not again then
     count_for_bans(entry)
+  end
+end
+
+-- The most units that every limit gives.
+local function least(entry, slicing, step, request)
+  local most = request.want
+  for l = 1, #entry.shape do
+    local plan = entry.shape[l]
+    local its = slicing[plan.algorithm_name]
+    if its then
+      request.cost = plan.asks
+      most = math.min(most, its[step](entry[l], plan, request))
+    end
+  end
+  return most
+end
+
+function verbs.grant(entry)
+  local passes, shape, at = judge(entry), entry.shape, entry.details
+  if passes then
+    charge(entry)
+  end
+  refuse(entry)
+  local slicing, list, process = make_slicing(), entry.record, args[at]
+  local request = { want = tonumber(args[at + 1]), hold = tonumber(args[at + 2]), ahead = tonumber(args[at + 3]) }
+  request.holders = list.algorithm.count(list, process)
+  local units, is_blocked, ends = 0, false, math.huge
+  for l = 1, #shape do
+    is_blocked = is_blocked or not (entry.verdicts[l] or slicing[shape[l].algorithm_name])
+  end
+  if passes then
+    units = least(entry, slicing, 'offer', request)
+  end
+  if units == 0 and request.ahead > 0 and not is_blocked then
+    units = least(entry, slicing, 'turn', request)
+  end
+  for l = 1, #shape do
+    local its = slicing[shape[l].algorithm_name]
+    if its and units < shape[l].asks then
+      units = 0
+    end
+    ends = its and math.min(ends, its.ends(entry[l], shape[l], request)) or ends
+  end
+  out[out_at], out[out_at + 1] = units, units > 0 and ends - now or 0
+  for l = 1, #shape do
+    local its, int, rem = slicing[shape[l].algorithm_name], 0, 0
+    if its and units > 0 then
+      int, rem = its.cut(entry[l], shape[l], units, request, ends)
+    end
+    out[out_at + 2 * l], out[out_at + 2 * l + 1] = int, rem
+  end
+  if units > 0 then
+    list.algorithm.note(list, process, ends)
   end
 end
 

@@ -10,6 +10,9 @@ import {
   withPiece,
 } from './reservation-record.ts';
 import type { Piece, RecordState } from './reservation-record.ts';
+import type { SliceRequest } from '../algorithms/limit.ts';
+import { countHolders, noteHolder } from './slice-holders.ts';
+import type { HoldersState } from './slice-holders.ts';
 import type { Verb } from './call-shape.ts';
 
 /** One limit while one entry is decided. */
@@ -242,6 +245,44 @@ export const VERBS: Readonly<
     return [];
   },
 
+  grant(held, _units, now, [process, want, hold, ahead], record) {
+    const passes = judge(held, now);
+    if (passes) {
+      charge(held, now);
+    }
+    refuse(held, now);
+    const list = record as State as HoldersState;
+    const request = {
+      want: Number(want),
+      hold: Number(hold),
+      ahead: Number(ahead),
+      holders: countHolders(list, process!),
+    };
+    const slicing = held.filter(({ limit }) => limit.twin.slicing !== undefined);
+    const isBlocked = held.some((rule) => !rule.passes && !slicing.includes(rule));
+    let units = passes ? leastOf(slicing, 'offer', request, now) : 0;
+    if (units === 0 && request.ahead > 0 && !isBlocked) {
+      units = leastOf(slicing, 'turn', request, now);
+    }
+    if (slicing.some(({ plan }) => units < plan.cost)) {
+      return Array<number>(2 + 2 * held.length).fill(0);
+    }
+    const ends = slicing.reduce(
+      (first, { limit, plan, state }) =>
+        Math.min(first, limit.twin.slicing!.ends(state, plan, request, now)),
+      Infinity,
+    );
+    noteHolder(list, process!, ends);
+    return [
+      units,
+      ends - now,
+      ...held.flatMap(
+        ({ limit, plan, state }) =>
+          limit.twin.slicing?.cut(state, plan, units, request, ends, now) ?? [0, 0],
+      ),
+    ];
+  },
+
   renew(held, _units, now, [lease]) {
     nameLease(held, lease!);
     if (holds(held, now) === undefined) {
@@ -336,6 +377,20 @@ export const VERBS: Readonly<
     return interleave(record.charged, record.uncharged);
   },
 };
+
+/** The most units that every limit gives. */
+function leastOf(
+  held: readonly RuleState[],
+  step: 'offer' | 'turn',
+  request: SliceRequest,
+  now: number,
+): number {
+  return held.reduce(
+    (most, { limit, plan, state }) =>
+      Math.min(most, limit.twin.slicing![step](state, plan, request, now)),
+    request.want,
+  );
+}
 
 /** The answer to `settle`: units charged and units that were not, of the call or of each limit in turn. */
 function interleave(charged: readonly number[], uncharged: readonly number[]): readonly number[] {

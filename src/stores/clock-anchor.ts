@@ -4,7 +4,7 @@ import type { Clock } from '../base/clock.ts';
  * The most that two clocks of computers part in the same time: they are slewed by up to 8.3 %. The monotonic clock of a
  * process and the clock of a server may each be.
  */
-const CLOCK_DRIFT = 0.1;
+export const CLOCK_DRIFT = 0.1;
 /** A reply's time may lie so far outside of what the last one lets expect: a server's clock is slewed, not stepped. */
 const STEP_US = 5_000;
 /** So far the wall clock and the monotonic clock of a process may part. Beyond, the process was stopped or a clock was set. */

@@ -47,7 +47,9 @@ export function encodeCalls(
       call.record === undefined &&
       (call.homes === undefined || areEqual(call.homes, homes));
     work += repeats ? call.shape.work.again : call.shape.work.first;
-    if (call.shard !== shard || (work > maxWork && to > from)) {
+    // A grant takes the driver, so calls beside it would.
+    const isApart = (call.shape.verb === 'grant') !== (calls[from]!.shape.verb === 'grant');
+    if (call.shard !== shard || isApart || (work > maxWork && to > from)) {
       break;
     }
     if (repeats) {

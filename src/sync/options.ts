@@ -57,10 +57,12 @@ interface SeveralPlainLimits<By extends string, Unit extends string> extends Omi
  *   ],
  * };
  */
-export type RateLimiterSyncOptions<
-  By extends string = never,
-  Unit extends string = never,
-> = CommonOptions<By> & ByUrl & (OneLimit | SeveralPlainLimits<By, Unit>);
+export type RateLimiterSyncOptions<By extends string = never, Unit extends string = never> = Omit<
+  CommonOptions<By>,
+  'prepay'
+> &
+  ByUrl &
+  (OneLimit | SeveralPlainLimits<By, Unit>);
 
 /** Options in the form that is sent to the other thread. */
 export type PlainOptions = Readonly<Record<string, unknown>>;
@@ -71,6 +73,7 @@ const HOOKS = ['onAllow', 'onBlock', 'onError'];
 const REFUSED = [
   ['store', 'left out here', 'State that one process keeps needs no other thread: give `redis`.'],
   ['maxInFlight', 'left out here', 'Leave `maxInFlight` out: calls run one at a time.'],
+  ['prepay', 'left out here', 'Leave `prepay` out: each call goes to another thread anyway.'],
 ] as const;
 
 const ANY_URL = 'redis://localhost';

@@ -71,6 +71,12 @@ function perSource({ limiters }: Readings): Sample[] {
   );
 }
 
+function perPrepaid({ limiters }: Readings): Sample[] {
+  return [...limiters].flatMap(([limiter, { prepaid }]) =>
+    Object.entries(prepaid ?? {}).map(([state, value]) => ({ labels: { limiter, state }, value })),
+  );
+}
+
 function perDegradation(readings: Readings): Sample[] {
   return perDecision(readings).filter(
     ({ labels: { reason = '' } }) => reason === 'overloaded' || reason.startsWith('store_'),
@@ -131,6 +137,14 @@ export const METRICS: readonly Metric[] = [
     unit: '{request}',
     help: 'The same decisions, by where they were made.',
     samples: perSource,
+  },
+  {
+    prometheus: 'drl_prepaid_units_total',
+    openTelemetry: 'distributed_rate_limiter.prepaid_units',
+    kind: 'counter',
+    unit: '{unit}',
+    help: 'Units that processes were charged for beforehand, and units of these by which calls have passed.',
+    samples: perPrepaid,
   },
   {
     prometheus: 'drl_degraded_decisions_total',

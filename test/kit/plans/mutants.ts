@@ -161,14 +161,14 @@ export const MUTANTS: Readonly<Record<string, Mutant>> = {
     shownBy: STEPS,
   },
   'gives back without looking at the receipt': {
-    replaces: 'let int = charged.tat - (line.given - charged.given) - now;',
-    by: 'let int = line.tat - now + 0 * charged.tat;',
+    replaces: 'let int = charged.tat - (line.given - charged.given) - base;',
+    by: 'let int = line.tat - base + 0 * charged.tat;',
     breaks: [GIVEN],
     shownBy: BACK,
   },
   'does not count what was given back before': {
-    replaces: 'let int = charged.tat - (line.given - charged.given) - now;',
-    by: 'let int = charged.tat - now;',
+    replaces: 'let int = charged.tat - (line.given - charged.given) - base;',
+    by: 'let int = charged.tat - base;',
     breaks: [GIVEN],
     shownBy: BACK,
   },

@@ -40,6 +40,8 @@ interface Charged extends Counted {
 }
 
 export interface BucketState extends Counted {
+  /** How far slices reach that processes hold, and when the last of them ends; none if that is over. Microseconds. */
+  slices: { readonly top: bigint; readonly until: bigint } | undefined;
   /** The long form; none of a plain state. Whole microseconds. */
   long:
     | {
@@ -55,6 +57,7 @@ export interface BucketState extends Counted {
 
 const SECOND = 1_000_000n;
 const MOST_GIVEN = 2n ** 52n;
+const LONGEST_SLICE = 3n * SECOND;
 const MOST_LINES = 8;
 /** Twenty years: no limit reaches further ahead. */
 const FURTHEST = 2n * 316_224_000_000_000n;
@@ -81,6 +84,9 @@ export function loadBucket(
     return undefined;
   }
   const { long } = state;
+  if (!isLiving(state.slices, now)) {
+    state.slices = undefined;
+  }
   if (long === undefined) {
     return { state, moved: false };
   }
@@ -89,6 +95,7 @@ export function loadBucket(
     return { state: neverUsed(), moved: false };
   }
   if (back > 0n) {
+    state.slices = undefined;
     long.at -= back;
     long.rests -= back;
     long.until = long.rests;
@@ -99,6 +106,16 @@ export function loadBucket(
     }
   }
   return { state, moved: back > 0n };
+}
+
+/** Slices that end too late were given before a step of the clock. */
+function isLiving(slices: BucketState['slices'], now: bigint): boolean {
+  return (
+    slices !== undefined &&
+    slices.top > now &&
+    slices.until > now &&
+    slices.until <= now + LONGEST_SLICE
+  );
 }
 
 function topOfLimit(limit: OracleBucket): bigint {
@@ -328,7 +345,8 @@ function restore(
     ticks: inParts(charged.ticks),
     given: isOfEpoch ? inParts(charged.given) : 0n,
   };
-  const back = heldBack(view, end, inParts(units * charged.p), now);
+  // Slices have not passed yet, so nothing below them is given back.
+  const back = heldBack(view, end, inParts(units * charged.p), state.slices?.top ?? now);
   let changed = back > 0n;
   if (back > 0n) {
     // After the last charge of a plain state there is no charge whose receipt would have to know of this.
@@ -437,7 +455,7 @@ export class BucketCounter implements Counter {
 }
 
 function neverUsed(): BucketState {
-  return { ticks: 0n, n: 1n, given: 0n, long: undefined };
+  return { ticks: 0n, n: 1n, given: 0n, slices: undefined, long: undefined };
 }
 
 /** A unit recovers in `p` n-ths of a microsecond. */
@@ -454,35 +472,43 @@ function inTicks(state: BucketState, n: bigint): bigint {
   return state.n === n ? state.ticks : divideUp(state.ticks, state.n) * n;
 }
 
-/** `'tat'`, `'tat:rem:n'` or the long form, whole decimal numbers in [0, 2^53), `rem < n`. */
+/** `'tat'`, `'tat:rem:n'`, that with `':sliced:until'`, or the long form, whole decimal numbers in [0, 2^53), `rem < n`. */
 function parse(value: string): BucketState | 'unreadable' {
   if (/^[0-9]+:v1:/.test(value)) {
     return parseLong(value);
   }
   const fields = value.split(':');
-  if (![1, 3].includes(fields.length) || !fields.every(isWhole)) {
+  if (![1, 3, 5].includes(fields.length) || !fields.every(isWhole)) {
     return 'unreadable';
   }
-  const [tat, rem, n] = [fields[0] ?? '', fields[1] ?? 0, fields[2] ?? 1].map(BigInt) as [
-    bigint,
-    bigint,
-    bigint,
-  ];
+  const [tat, rem, n, sliced, until] = [
+    ...fields,
+    ...['0', '1', '0', '0'].slice(fields.length - 1),
+  ].map(BigInt) as [bigint, bigint, bigint, bigint, bigint];
   return tat >= LIMIT_OF_NUMBERS || rem >= n || n > 1_000_000_000n
     ? 'unreadable'
-    : { ticks: tat * n + rem, n, given: 0n, long: undefined };
+    : { ticks: tat * n + rem, n, given: 0n, slices: { top: sliced, until }, long: undefined };
 }
 
 function parseLong(value: string): BucketState | 'unreadable' {
   const [[rested = '', , ...rest] = [], ...parts] = value.split(',').map((part) => part.split(':'));
   const head = [rested, ...rest];
-  if (head.length !== 10 || parts.some(({ length }) => length !== 9) || parts.length > MOST_LINES) {
+  if (
+    ![10, 12].includes(head.length) ||
+    parts.some(({ length }) => length !== 9) ||
+    parts.length > MOST_LINES
+  ) {
     return 'unreadable';
   }
   if (![head, ...parts].flat().every(isWhole)) {
     return 'unreadable';
   }
-  const [rests, at, tat, rem, n, top, epoch, given, givenRem, until] = head.map(BigInt) as [
+  const [rests, at, tat, rem, n, top, epoch, given, givenRem, until, sliced, slicedUntil] = [
+    ...head,
+    ...(head.length === 12 ? [] : ['0', '0']),
+  ].map(BigInt) as [
+    bigint,
+    bigint,
     bigint,
     bigint,
     bigint,
@@ -538,18 +564,21 @@ function parseLong(value: string): BucketState | 'unreadable' {
     ticks: (at + tat) * n + rem,
     n,
     given: given * n + givenRem,
+    slices: { top: at + sliced, until: at + slicedUntil },
     long: { at, rests, top, epoch, until: at + until, lines: lines as Line[] },
   };
 }
 
-export function saveBucket({ ticks, n, given, long }: BucketState): {
+export function saveBucket({ ticks, n, given, slices, long }: BucketState): {
   value: string;
   rests: bigint;
 } {
   const [tat, rem] = [ticks / n, ticks % n];
   if (long === undefined) {
+    const whole =
+      slices === undefined ? undefined : `${tat}:${rem}:${n}:${slices.top}:${slices.until}`;
     return {
-      value: rem > 0n ? `${tat}:${rem}:${n}` : `${tat}`,
+      value: whole ?? (rem > 0n ? `${tat}:${rem}:${n}` : `${tat}`),
       rests: divideUp(ticks, n),
     };
   }
@@ -564,6 +593,9 @@ export function saveBucket({ ticks, n, given, long }: BucketState): {
     given / n,
     given % n,
     most(0n, until - at),
+    ...(slices === undefined || slices.top <= at
+      ? []
+      : [slices.top - at, most(0n, slices.until - at)]),
   ];
   const parts = lines.map((line) => [
     line.id,

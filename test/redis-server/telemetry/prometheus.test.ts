@@ -312,7 +312,7 @@ describe('on a real server', () => {
     });
     await limiter.acquire('a');
     const text = await register.metrics();
-    expect(text.match(/^# TYPE drl_/gm)).toHaveLength(20);
+    expect(text.match(/^# TYPE drl_/gm)).toHaveLength(21);
     const { status, stdout, stderr } = spawnSync(findPrometheus('promtool'), ['check', 'metrics'], {
       input: text,
       encoding: 'utf8',

@@ -1,0 +1,84 @@
+import type { Decision } from '../base/decision.ts';
+import type { AnyIdentity } from '../base/identity.ts';
+import { resolveInTurn } from '../base/same-turn.ts';
+import type { Entry } from '../script/call-shape.ts';
+import type { ClockAnchors } from '../stores/clock-anchor.ts';
+import type { Settings } from './limiter-options.ts';
+import type { ReplyHandler } from './pending-calls.ts';
+import { Prepay } from './prepay.ts';
+import { attachSpent } from './refund-receipt.ts';
+
+/** Decides one limiter's ordinary calls by `Prepay`, on the clocks of its connection. Made at the first call. */
+export class PrepaidCalls {
+  readonly #settings: Settings;
+  readonly #issuer: object;
+  readonly #prepay: Prepay;
+  readonly #anchors: ClockAnchors;
+  readonly #units = { charged: 0, spent: 0 };
+  #own = 0;
+
+  /** `issuer` is the only one that can refund what it decides. */
+  constructor(settings: Settings, issuer: object) {
+    const { store, limits, prepay } = settings;
+    const view = store.local();
+    this.#settings = settings;
+    this.#issuer = issuer;
+    this.#prepay = new Prepay(limits, prepay!);
+    this.#anchors = view.anchors;
+    settings.counts.prepaid = this.#units;
+    view.anchors.onDrop(() => this.#prepay.forget());
+    view.watch(this.#prepay);
+  }
+
+  /** Decides a call from a slice, and counts it; undefined if the store has to be asked. */
+  decide(identity: AnyIdentity, cost: number): Promise<Decision> | undefined {
+    this.#own = this.#anchors.check();
+    const local = this.#prepay.decide(identity, cost, this.#own);
+    if (local === undefined) {
+      return undefined;
+    }
+    const { decision, spent, shape } = local;
+    const { counts } = this.#settings;
+    counts.slice += 1;
+    counts.decided(decision, shape.asked);
+    if (spent !== undefined) {
+      this.#units.spent += cost;
+      attachSpent(decision, this.#issuer, spent);
+    }
+    return resolveInTurn(decision);
+  }
+
+  /** The call by which the store is asked, after `decide` in the same turn: for a slice as well if that is worth it. */
+  entryOf(identity: AnyIdentity, cost: number, plain: Entry): Entry {
+    return this.#prepay.ask(identity, cost, plain, this.#own);
+  }
+
+  /** Reads the answer as `reader` does, and takes the slice. */
+  handlerOf(
+    identity: AnyIdentity,
+    entry: Entry,
+    reader: ReplyHandler<Decision>,
+  ): ReplyHandler<Decision> {
+    return {
+      ...reader,
+      read: (sent, reply, at, source) => {
+        const decision = reader.read(sent, reply, at, source);
+        if (source === undefined) {
+          const { current } = this.#anchors;
+          this.#units.charged += this.#prepay.answered(
+            identity,
+            sent,
+            decision,
+            reply,
+            at,
+            current,
+          );
+        } else {
+          this.#prepay.failed(identity, sent);
+        }
+        return decision;
+      },
+      failed: () => this.#prepay.failed(identity, entry),
+    };
+  }
+}

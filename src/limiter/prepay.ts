@@ -1,0 +1,346 @@
+import { randomBytes } from 'node:crypto';
+import { LONGEST_SLICE_US } from '../algorithms/limit.ts';
+import type { Decision } from '../base/decision.ts';
+import type { AnyIdentity } from '../base/identity.ts';
+import { grantDetails, SLICES } from '../script/call-shape.ts';
+import type { Entry, Shape, Verb } from '../script/call-shape.ts';
+import { readVerdicts } from '../script/read-answer.ts';
+import type { ClockAnchor } from '../stores/clock-anchor.ts';
+import { makeDecision } from './make-decision.ts';
+import type { LimitSet } from './limit-set.ts';
+import type { PrepaySettings } from './prepay-options.ts';
+import { Slice } from './slice.ts';
+
+/** An identity with this many calls within the time that units are held is given slices. */
+const BUSY = 4;
+/** An estimate of traffic follows it within this time, in microseconds. */
+const FOLLOW_US = 100_000;
+/** Round trips of which the second longest counts as the usual. */
+const KEPT_TRIPS = 20;
+const MOST_HELD_MS = 500;
+/** Windows that are held for less ask the store for each call. */
+const LEAST_WINDOW_HELD_MS = 10;
+/** Most slices of one identity at a time. */
+const MAX_SLICES = 4;
+/** Calls that this process must expect while a turn can be spent; with fewer, too many turns would lapse. */
+const CALLS_PER_TURN = 4;
+
+/** Verbs after which the units that were paid for before are no longer this process's to spend. */
+const FORGETTING: ReadonlySet<Verb> = new Set<Verb>(['reset', 'penalize', 'credit']);
+
+/** What this process knows of an identity that is given slices. */
+interface Busy {
+  /** Its key in the store, once known. */
+  key: string | undefined;
+  slices: Slice[];
+  /** Whether a call that asks for a slice is under way. */
+  asking: boolean;
+  /** Units and calls since `since`. */
+  asked: number;
+  calls: number;
+  since: number;
+  /** Units and calls per microsecond before. */
+  rate: number;
+  callRate: number;
+  lastWant: number;
+  /** When the store last refused it. */
+  refusedAt: number;
+  usedAt: number;
+}
+
+/** Says where and when a cost was spent, for a refund. */
+export interface Spent {
+  /** The identity's key in the store. */
+  readonly key: string;
+  readonly slice: Slice;
+  readonly marks: Slice['marks'];
+  readonly cost: number;
+}
+
+/** A decision from a slice, with what was spent if it let its call pass. */
+export interface LocalDecision {
+  readonly decision: Decision;
+  readonly spent: Spent | undefined;
+  readonly shape: Shape;
+}
+
+/**
+ * Decides calls from units that the store has charged this process for beforehand. Each of these units was charged once,
+ * and is spent by the same step that would have let it pass in the store, so the limit holds exactly. Knows the
+ * identities that are worth it: those that are busy here, and those that were refused here.
+ */
+export class Prepay {
+  /** Names this process in the store's list of those that hold slices. */
+  readonly #process = randomBytes(6).toString('base64url');
+  readonly #limits: LimitSet;
+  readonly #options: PrepaySettings;
+  readonly #holdUs: number;
+  readonly #busy = new Map<string, Busy>();
+  /** Calls by identity since `#countedSince`. */
+  readonly #calls = new Map<string, number>();
+  #countedSince = 0;
+  readonly #trips: number[] = [];
+  #usualTripUs = 0;
+
+  constructor(limits: LimitSet, options: PrepaySettings) {
+    this.#limits = limits;
+    this.#options = options;
+    this.#holdUs = heldUs(limits, options);
+  }
+
+  /** Forgets all slices: the clocks that they rest on have stepped. */
+  forget(): void {
+    for (const busy of this.#busy.values()) {
+      busy.slices = [];
+    }
+  }
+
+  /** Forgets the slices of an identity whose state this process changes by another verb than a call's. */
+  submitted({ key, shape: { verb } }: Pick<Entry, 'key' | 'shape'>): void {
+    if (FORGETTING.has(verb)) {
+      for (const busy of this.#busy.values()) {
+        if (busy.key === key) {
+          busy.slices = [];
+        }
+      }
+    }
+  }
+
+  /** Decides a call at `own` of the process's clock; undefined if the store has to be asked. */
+  decide(identity: AnyIdentity, cost: number, own: number): LocalDecision | undefined {
+    const key = keyOf(identity);
+    const busy = key === undefined ? undefined : this.#busy.get(key);
+    if (busy === undefined) {
+      return undefined;
+    }
+    busy.usedAt = own;
+    busy.asked += cost;
+    busy.calls += 1;
+    const { slices } = busy;
+    let waits = Infinity;
+    let waiting: Slice | undefined;
+    for (let i = 0; i < slices.length; i++) {
+      const slice = slices[i]!;
+      const waitUs = slice.spend(cost, own);
+      if (waitUs === 0) {
+        return this.#local(busy, slice, cost, true);
+      }
+      if (waitUs < waits) {
+        waits = waitUs;
+        waiting = slice;
+      } else if (waitUs === Infinity && slice.hasEnded(own)) {
+        slices.splice(i, 1);
+        i -= 1;
+      }
+    }
+    return waiting === undefined ? undefined : this.#local(busy, waiting, cost, false);
+  }
+
+  #local({ key }: Busy, slice: Slice, cost: number, spends: boolean): LocalDecision {
+    const shape = this.#limits.shape('allow', cost);
+    const decision = makeDecision(shape, cost, slice.verdicts(), slice.now, 0, 'slice');
+    return {
+      decision,
+      spent: spends ? { key: key!, slice, marks: slice.marks, cost } : undefined,
+      shape,
+    };
+  }
+
+  /** The call by which the store is asked: for a slice as well, if the identity is busy enough for one. */
+  ask(identity: AnyIdentity, cost: number, entry: Entry, own: number): Entry {
+    const key = keyOf(identity);
+    if (key === undefined || this.#holdUs === 0) {
+      return entry;
+    }
+    const busy = this.#busy.get(key) ?? this.#count(key, own);
+    if (busy === undefined || busy.asking || busy.slices.length >= MAX_SLICES) {
+      return entry;
+    }
+    if (this.#trips.length === 0) {
+      return entry; // how long units must be held is not known yet
+    }
+    const holdUs = Math.max(this.#holdUs, 2 * this.#usualTripUs);
+    if (holdUs + this.#options.aheadMs * 1_000 > LONGEST_SLICE_US) {
+      return entry;
+    }
+    const want = this.#wanted(busy, cost, holdUs, own);
+    if (want < BUSY * cost && own - busy.refusedAt > 2 * holdUs) {
+      return entry;
+    }
+    busy.asking = true;
+    busy.lastWant = want;
+    return {
+      ...entry,
+      shape: this.#limits.shape('grant', cost),
+      record: SLICES,
+      details: grantDetails(this.#process, want, holdUs, this.#aheadUs(busy, cost, holdUs)),
+    };
+  }
+
+  /**
+   * Takes the answer to a call, which was sent at `anchor.sent`; the anchor is missing after a clock step. Returns the
+   * units that the store charged this process for.
+   */
+  answered(
+    identity: AnyIdentity,
+    { key: stored, shape, record }: Entry,
+    decision: Decision,
+    reply: readonly number[],
+    at: number,
+    anchor: ClockAnchor | undefined,
+  ): number {
+    const key = keyOf(identity);
+    if (key === undefined) {
+      return 0;
+    }
+    let busy = this.#busy.get(key);
+    if (decision.reason === 'limited' && this.#holdUs > 0) {
+      busy ??= this.#promote(key, anchor?.heard ?? 0);
+      if (busy !== undefined && anchor !== undefined) {
+        busy.refusedAt = anchor.heard;
+      }
+    }
+    if (anchor !== undefined && (record === SLICES || this.#trips.length < KEPT_TRIPS)) {
+      this.#noteTrip(anchor.heard - anchor.sent);
+    }
+    const units = record === SLICES ? reply[at]! : 0;
+    if (record === SLICES && busy !== undefined) {
+      busy.asking = false;
+      if (anchor !== undefined && units > 0) {
+        const verdicts = readVerdicts(shape, reply, at);
+        busy.key = stored;
+        busy.slices.push(new Slice(shape, units, reply, at, verdicts, anchor));
+      }
+    }
+    return units;
+  }
+
+  /** Notes that a call that asked was not answered. What it may have been given is lost. */
+  failed(identity: AnyIdentity, { record }: Entry): void {
+    const key = keyOf(identity);
+    const busy = key === undefined ? undefined : this.#busy.get(key);
+    if (record === SLICES && busy !== undefined) {
+      busy.asking = false;
+    }
+  }
+
+  /** Counts a call of an identity that is given no slices yet; returns it if it is busy from now on. */
+  #count(key: string, own: number): Busy | undefined {
+    if (own - this.#countedSince > this.#holdUs || own < this.#countedSince) {
+      this.#calls.clear();
+      this.#countedSince = own;
+    }
+    const calls = (this.#calls.get(key) ?? 0) + 1;
+    if (calls < BUSY) {
+      if (this.#calls.size < 4 * this.#options.maxIdentities || calls > 1) {
+        this.#calls.set(key, calls);
+      }
+      return undefined;
+    }
+    this.#calls.delete(key);
+    return this.#promote(key, own, calls);
+  }
+
+  /** Undefined if there is no room for another identity. */
+  #promote(key: string, own: number, calls = 1): Busy | undefined {
+    if (this.#busy.size >= this.#options.maxIdentities) {
+      const [oldest, { usedAt }] = this.#busy.entries().next().value!;
+      // The one that was added first makes room if it is idle, else it goes to the end of the line.
+      const busy = this.#busy.get(oldest)!;
+      this.#busy.delete(oldest);
+      if (own - usedAt < 2 * this.#holdUs) {
+        this.#busy.set(oldest, busy);
+        return undefined;
+      }
+    }
+    const busy: Busy = {
+      key: undefined,
+      slices: [],
+      asking: false,
+      asked: calls,
+      calls,
+      since: own - FOLLOW_US,
+      rate: 0,
+      callRate: 0,
+      lastWant: BUSY,
+      refusedAt: Number.NEGATIVE_INFINITY,
+      usedAt: own,
+    };
+    this.#busy.set(key, busy);
+    return busy;
+  }
+
+  /** Units that the identity will ask for while they are held, going by the last calls. */
+  #wanted(busy: Busy, cost: number, holdUs: number, own: number): number {
+    const passedUs = own - busy.since;
+    if (passedUs > 0) {
+      const part = Math.min(1, passedUs / FOLLOW_US);
+      busy.rate += (busy.asked / passedUs - busy.rate) * part;
+      busy.callRate += (busy.calls / passedUs - busy.callRate) * part;
+      busy.asked = 0;
+      busy.calls = 0;
+      busy.since = own;
+    }
+    const want = Math.min(Math.ceil(busy.rate * holdUs), 2 * Math.max(busy.lastWant, cost));
+    return Math.max(want, cost);
+  }
+
+  /**
+   * How far turns may reach ahead. A unit of a turn can be spent for a while that depends on the burst. No turns where
+   * that is too short for the round trips, or where this process would let most of them lapse.
+   */
+  #aheadUs({ rate, callRate }: Busy, cost: number, holdUs: number): number {
+    let openUs = holdUs;
+    for (const { capacity, windowMs, algorithm } of this.#limits.limits) {
+      if (algorithm === 'token_bucket') {
+        openUs = Math.min(openUs, ((capacity - cost) / capacity) * windowMs! * 1_000);
+      }
+    }
+    // A turn for a small call is of no use to the larger ones.
+    const isUsed =
+      openUs >= 4 * this.#usualTripUs &&
+      callRate * openUs >= CALLS_PER_TURN &&
+      1.001 * cost * callRate >= rate;
+    return isUsed ? this.#options.aheadMs * 1_000 : 0;
+  }
+
+  #noteTrip(us: number): void {
+    this.#trips.push(us);
+    if (this.#trips.length > KEPT_TRIPS) {
+      this.#trips.shift();
+    }
+    const sorted = this.#trips.toSorted((a, b) => b - a);
+    this.#usualTripUs = Math.ceil(sorted[1] ?? sorted[0]!);
+  }
+}
+
+/** How long units are held, in microseconds; 0 if these limits give no slices. */
+function heldUs(
+  { limits, hasUnits, isPlanWithoutLimit }: LimitSet,
+  { holdMs }: PrepaySettings,
+): number {
+  if (isPlanWithoutLimit || hasUnits) {
+    return 0;
+  }
+  let held = holdMs ?? MOST_HELD_MS;
+  for (const { twin, shadow, windowMs, algorithm } of limits) {
+    if (twin.slicing === undefined || shadow) {
+      return 0;
+    }
+    held = Math.min(held, (windowMs ?? Infinity) / 8);
+    if (algorithm !== 'token_bucket' && held < LEAST_WINDOW_HELD_MS) {
+      return 0;
+    }
+  }
+  return Math.floor(held * 1_000);
+}
+
+/** Names an identity within this process; undefined for one with parts, whose calls ask the store. */
+function keyOf(identity: AnyIdentity): string | undefined {
+  if (typeof identity === 'string') {
+    return identity;
+  }
+  return typeof identity === 'number' || typeof identity === 'bigint'
+    ? String(identity)
+    : undefined;
+}

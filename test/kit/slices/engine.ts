@@ -1,0 +1,74 @@
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type * as Algorithms from '../../../src/algorithms/token-bucket.ts';
+import type * as Fixed from '../../../src/algorithms/fixed-window.ts';
+import type * as Sliding from '../../../src/algorithms/sliding-window.ts';
+import type * as LimitSets from '../../../src/limiter/limit-set.ts';
+import type * as MakeDecision from '../../../src/limiter/make-decision.ts';
+import type * as Prepays from '../../../src/limiter/prepay.ts';
+import type * as Shapes from '../../../src/script/call-shape.ts';
+import type * as Driver from '../../../src/script/decide.ts';
+import type * as Answers from '../../../src/script/read-answer.ts';
+import type * as Anchors from '../../../src/stores/clock-anchor.ts';
+
+/** The parts of the library that decide with slices, from the sources or from a mutant of them. */
+export type SliceEngine = Pick<typeof LimitSets, 'LimitSet' | 'blockShape'> &
+  Pick<typeof Prepays, 'Prepay'> &
+  Pick<typeof MakeDecision, 'makeDecision'> &
+  Pick<typeof Shapes, 'grantDetails' | 'makeShape' | 'SLICES'> &
+  Pick<typeof Driver, 'decide'> &
+  Pick<typeof Answers, 'readMarks' | 'readVerdicts'> &
+  Pick<typeof Anchors, 'ClockAnchor'> &
+  Pick<typeof Algorithms, 'tokenBucket'> &
+  Pick<typeof Fixed, 'fixedWindow'> &
+  Pick<typeof Sliding, 'slidingWindow'>;
+
+const FILES = [
+  'limiter/limit-set.ts',
+  'limiter/prepay.ts',
+  'limiter/make-decision.ts',
+  'script/call-shape.ts',
+  'script/decide.ts',
+  'script/read-answer.ts',
+  'stores/clock-anchor.ts',
+  'algorithms/token-bucket.ts',
+  'algorithms/fixed-window.ts',
+  'algorithms/sliding-window.ts',
+];
+
+const sources = fileURLToPath(new URL('../../../src', import.meta.url));
+
+/** Loads the library from a folder that is laid out like `src`. */
+export async function loadSliceEngine(folder: string = sources): Promise<SliceEngine> {
+  const modules: object[] = await Promise.all(
+    FILES.map((file) => import(/* @vite-ignore */ `${folder}/${file}`) as Promise<object>),
+  );
+  return Object.assign({}, ...modules) as SliceEngine;
+}
+
+/** A plausible mistake in one file: the text that it replaces. */
+export interface SliceMutant {
+  readonly file: string;
+  readonly replaces: string;
+  readonly by: string;
+}
+
+/** Loads the library with a mistake in it. */
+export async function loadMutant({ file, replaces, by }: SliceMutant): Promise<SliceEngine> {
+  const folder = mkdtempSync(path.join(path.dirname(sources), 'node_modules', '.slices-mutant-'));
+  try {
+    cpSync(sources, folder, { recursive: true });
+    const text = readFileSync(path.join(folder, file), 'utf8');
+    if (text.split(replaces).length !== 2) {
+      throw new Error(`${file}: not exactly one ${JSON.stringify(replaces)}`);
+    }
+    writeFileSync(
+      path.join(folder, file),
+      text.replace(replaces, () => by),
+    );
+    return await loadSliceEngine(folder);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}

@@ -1,0 +1,366 @@
+import type { Decision } from '../../../src/base/decision.ts';
+import type { Limit } from '../../../src/algorithms/limit.ts';
+import type { LimitSet } from '../../../src/limiter/limit-set.ts';
+import type { LocalDecision, Prepay } from '../../../src/limiter/prepay.ts';
+import type { Entry } from '../../../src/script/call-shape.ts';
+import { Random } from '../random.mjs';
+import { MapTable } from '../twins/map-table.ts';
+import type { SliceEngine } from './engine.ts';
+
+const MS = 1_000;
+const SECOND = 1_000_000;
+const BURSTS_EVERY = 400 * MS;
+
+/** One process: how it decides, how far away it is, and what its clock shows. */
+export interface NodeSpec {
+  /** Without it the process asks the store for each call. */
+  readonly prepay: boolean;
+  /** The shortest and the longest way to the server, or back, in microseconds. */
+  readonly wayUs: readonly [number, number];
+  /** Of its clock against the server's: 0.05 is 5 % too fast. */
+  readonly drift: number;
+  /** Units per second that it asks for on average. */
+  readonly rate: number;
+  readonly mostCost: number;
+  /** Whether its calls come in bursts, a fifth of the time. */
+  readonly bursts: boolean;
+  /** When it is killed, in microseconds after the start. */
+  readonly diesAt: number;
+  /** A limit that it passes with each call, in place of the first. Such a process does not prepay. */
+  readonly plan?: Limit | undefined;
+}
+
+export interface WorldSpec {
+  readonly limits: readonly Limit[];
+  readonly nodes: readonly NodeSpec[];
+  readonly lastsUs: number;
+  readonly aheadMs: number;
+  readonly holdMs: number | undefined;
+  /** Of 100 calls, how many requests and replies are lost, or sent twice. */
+  readonly lost: number;
+  readonly twice: number;
+  /** Of 100 calls that passed, how many are refunded within 300 ms. */
+  readonly refunded: number;
+  /** When another process resets the identity, in microseconds after the start. */
+  readonly resetsAt?: readonly number[];
+  /** When another process blocks the identity for good. */
+  readonly blockedAt?: number | undefined;
+}
+
+/** Units that passed at an instant of the server's clock. */
+export interface Passed {
+  readonly at: number;
+  readonly units: number;
+  readonly isLocal: boolean;
+  /** Whether it passed under a limit of its own. */
+  readonly isPlan: boolean;
+  /** Whether they were given back later. */
+  refundedAt: number;
+}
+
+/** The instant at which a world begins, in microseconds. */
+export const START: number = 1_800_000_000 * SECOND;
+
+export interface Outcome {
+  readonly passed: readonly Passed[];
+  readonly asked: number;
+  /** Calls that reached the server. */
+  readonly calls: number;
+  readonly grants: number;
+  readonly localRefusals: number;
+  /** Per process: units that passed. */
+  readonly byNode: readonly number[];
+  readonly stored: ReadonlyMap<string, string>;
+}
+
+interface Event {
+  readonly at: number;
+  readonly order: number;
+  run(): void;
+}
+
+class Node {
+  readonly spec: NodeSpec;
+  readonly prepay: Prepay | undefined;
+  readonly set: LimitSet;
+  readonly #offset: number;
+  /** Makes the same traffic, however its calls are decided. */
+  readonly traffic: Random;
+  units = 0;
+
+  constructor(
+    spec: NodeSpec,
+    set: LimitSet,
+    prepay: Prepay | undefined,
+    offset: number,
+    traffic: Random,
+  ) {
+    this.spec = spec;
+    this.set = set;
+    this.prepay = prepay;
+    this.#offset = offset;
+    this.traffic = traffic;
+  }
+
+  /** What its monotonic clock shows. */
+  own(now: number): number {
+    return Math.floor((now - START) * (1 + this.spec.drift)) + this.#offset;
+  }
+
+  isDead(now: number): boolean {
+    return now - START >= this.spec.diesAt;
+  }
+}
+
+/** Processes with clocks and ways of their own around one server, in simulated time. */
+export class World {
+  readonly #engine: SliceEngine;
+  readonly #random: Random;
+  readonly #spec: WorldSpec;
+  readonly #set: LimitSet;
+  readonly #table = new MapTable();
+  readonly #events: Event[] = [];
+  readonly #passed: Passed[] = [];
+  readonly #nodes: readonly Node[];
+  readonly #ends: number;
+  #order = 0;
+  #now = START;
+  #asked = 0;
+  #calls = 0;
+  #grants = 0;
+  #localRefusals = 0;
+
+  constructor(engine: SliceEngine, random: Random, spec: WorldSpec) {
+    this.#engine = engine;
+    this.#random = random;
+    this.#spec = spec;
+    this.#set = new engine.LimitSet('w', spec.limits, spec.blockedAt !== undefined);
+    this.#ends = START + spec.lastsUs;
+    const { aheadMs, holdMs } = spec;
+    this.#nodes = spec.nodes.map(
+      (node) =>
+        new Node(
+          node,
+          node.plan === undefined
+            ? this.#set
+            : new engine.LimitSet('w', [node.plan], spec.blockedAt !== undefined, {
+                own: this.#set,
+              }),
+          node.prepay && node.plan === undefined
+            ? new engine.Prepay(this.#set, { holdMs, aheadMs, maxIdentities: 100 })
+            : undefined,
+          random.int(0, 10 * SECOND),
+          new Random(random.int(0, 1e9)),
+        ),
+    );
+  }
+
+  run(): Outcome {
+    for (const node of this.#nodes) {
+      this.#nextArrival(node);
+    }
+    for (const at of this.#spec.resetsAt ?? []) {
+      this.#at(START + at, () => {
+        const entry: Entry = { key: 'K', shape: this.#set.shape('reset', 1) };
+        this.#engine.decide([entry], this.#now, this.#table);
+      });
+    }
+    if (this.#spec.blockedAt !== undefined) {
+      this.#at(START + this.#spec.blockedAt, () => {
+        const entry: Entry = { key: 'K', shape: this.#engine.blockShape('penalize', 3_600_000) };
+        this.#engine.decide([entry], this.#now, this.#table);
+      });
+    }
+    for (let event = this.#take(); event !== undefined; event = this.#take()) {
+      this.#now = event.at;
+      event.run();
+    }
+    return {
+      passed: this.#passed,
+      asked: this.#asked,
+      calls: this.#calls,
+      grants: this.#grants,
+      localRefusals: this.#localRefusals,
+      byNode: this.#nodes.map(({ units }) => units),
+      stored: this.#table.stored,
+    };
+  }
+
+  /** A heap by time. */
+  #at(at: number, run: () => void): void {
+    const events = this.#events;
+    const event = { at, order: this.#order++, run };
+    let i = events.push(event) - 1;
+    while (i > 0) {
+      const up = (i - 1) >> 1;
+      if (!isBefore(event, events[up]!)) {
+        break;
+      }
+      events[i] = events[up]!;
+      events[up] = event;
+      i = up;
+    }
+  }
+
+  #take(): Event | undefined {
+    const events = this.#events;
+    const first = events[0];
+    const last = events.pop();
+    if (first === undefined || events.length === 0) {
+      return first;
+    }
+    let i = 0;
+    for (;;) {
+      const left = 2 * i + 1;
+      const right = left + 1;
+      const least = right < events.length && isBefore(events[right]!, events[left]!) ? right : left;
+      if (least >= events.length || !isBefore(events[least]!, last!)) {
+        break;
+      }
+      events[i] = events[least]!;
+      i = least;
+    }
+    events[i] = last!;
+    return first;
+  }
+
+  #nextArrival(node: Node): void {
+    const busy = node.spec.rate * (node.spec.bursts ? 5 : 1);
+    const gap = (-Math.log(1 - node.traffic.int(0, 999_999) / 1e6) * SECOND) / busy;
+    let at = this.#now + Math.ceil(gap);
+    if (node.spec.bursts && at % BURSTS_EVERY > BURSTS_EVERY / 5) {
+      at += BURSTS_EVERY - (at % BURSTS_EVERY);
+    }
+    if (at < this.#ends && at - START < node.spec.diesAt) {
+      this.#at(at, () => {
+        this.#arrive(node);
+        this.#nextArrival(node);
+      });
+    }
+  }
+
+  #arrive(node: Node): void {
+    const cost = node.traffic.int(1, node.spec.mostCost);
+    this.#asked += cost;
+    const own = node.own(this.#now);
+    const local = node.prepay?.decide('id', cost, own);
+    if (local !== undefined) {
+      if (local.decision.allowed) {
+        const passed = this.#pass(node, cost, this.#now, true);
+        this.#maybeRefund(passed, () => giveBack(local));
+      } else {
+        this.#localRefusals += 1;
+      }
+      return;
+    }
+    const plain: Entry = { key: 'K', shape: node.set.shape('allow', cost) };
+    const entry = node.prepay?.ask('id', cost, plain, own) ?? plain;
+    this.#send(node, entry, cost, own);
+  }
+
+  #send(node: Node, entry: Entry, cost: number, sentOwn: number): void {
+    const random = this.#random;
+    this.#grants += entry.shape.verb === 'grant' ? 1 : 0;
+    const isAnswered = !random.chance(this.#spec.lost);
+    const copies = random.chance(this.#spec.twice) ? 2 : 1;
+    const timeout = this.#now + 1_000 * MS;
+    let at = this.#now;
+    for (let copy = 1; copy <= copies; copy++) {
+      at += random.int(...node.spec.wayUs);
+      const isLast = copy === copies;
+      this.#at(at, () => {
+        this.#calls += 1;
+        const now = this.#now;
+        const reply = this.#engine.decide([entry], now, this.#table) as number[];
+        if (isLast && isAnswered) {
+          const back = now + random.int(...node.spec.wayUs);
+          this.#at(back, () => this.#hear(node, entry, cost, reply, sentOwn, now));
+        }
+      });
+    }
+    if (!isAnswered) {
+      this.#at(timeout, () => node.prepay?.failed('id', entry));
+    }
+  }
+
+  #hear(
+    node: Node,
+    entry: Entry,
+    cost: number,
+    reply: readonly number[],
+    sentOwn: number,
+    decidedAt: number,
+  ): void {
+    if (node.isDead(this.#now)) {
+      return;
+    }
+    const { makeDecision, readVerdicts, readMarks, makeShape, ClockAnchor } = this.#engine;
+    const { shape } = entry;
+    const decision: Decision = makeDecision(
+      shape,
+      cost,
+      readVerdicts(shape, reply, 1),
+      reply[0]!,
+      0,
+    );
+    const anchor = new ClockAnchor(reply[0]!, sentOwn, node.own(this.#now));
+    node.prepay?.answered('id', entry, decision, reply, 1, anchor);
+    if (decision.allowed) {
+      const passed = this.#pass(node, cost, decidedAt, false);
+      this.#maybeRefund(passed, () => {
+        const marks = readMarks(shape, reply, 1);
+        const rules = shape.rules.map((rule) => ({
+          ...rule,
+          plan: rule.limit.twin.price(rule.plan, 1),
+        }));
+        const refund = { key: 'K', shape: makeShape('refund', cost, rules), details: marks };
+        this.#engine.decide([refund], this.#now, this.#table);
+      });
+    }
+  }
+
+  #pass(node: Node, units: number, at: number, isLocal: boolean): Passed {
+    const isPlan = node.spec.plan !== undefined;
+    const passed = { at, units, isLocal, isPlan, refundedAt: Infinity };
+    this.#passed.push(passed);
+    node.units += units;
+    return passed;
+  }
+
+  #maybeRefund(passed: Passed, refund: () => void): void {
+    if (this.#random.chance(this.#spec.refunded)) {
+      this.#at(this.#now + this.#random.int(0, 300 * MS), () => {
+        refund();
+        passed.refundedAt = this.#now;
+      });
+    }
+  }
+}
+
+function giveBack({ spent }: LocalDecision): void {
+  spent!.slice.giveBack(spent!.cost, spent!.marks);
+}
+
+function isBefore(a: Event, b: Event): boolean {
+  return a.at < b.at || (a.at === b.at && a.order < b.order);
+}
+
+/**
+ * The most units that passed beyond `burst + rate · Δ` in any time Δ, in exact integers; what was given back counts until
+ * it was.
+ */
+export function mostOver(
+  passed: readonly Passed[],
+  { p, n, burst }: { readonly p: bigint; readonly n: bigint; readonly burst: bigint },
+): number {
+  // A bucket that starts full: how far a charge overdraws it is the most by which any time up to it is over.
+  let tat = 0n;
+  let most = 0n;
+  for (const { at, units } of passed.toSorted((a, b) => a.at - b.at)) {
+    const now = BigInt(at) * n;
+    tat = (tat < now ? now : tat) + BigInt(units) * p;
+    const over = tat - now - burst * p;
+    most = over > most ? over : most;
+  }
+  return Number(most) / Number(p);
+}

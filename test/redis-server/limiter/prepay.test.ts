@@ -1,0 +1,200 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Redis } from 'ioredis';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { fixedWindow, RateLimiter, tokenBucket } from '../../../src/index.ts';
+import type { Decision, RateLimiterOptions } from '../../../src/index.ts';
+import { startRedis } from '../../kit/servers/index.mjs';
+import type { RedisServer } from '../../kit/servers/index.mjs';
+
+const HELD_MS = 125;
+const AHEAD_MS = 300;
+
+let redis: RedisServer;
+let client: Redis;
+beforeAll(async () => {
+  redis = await startRedis();
+  client = new Redis(redis.url);
+});
+beforeEach(() => client.flushall());
+afterAll(async () => {
+  client.disconnect();
+  await redis.close();
+});
+
+/** 1,000 a second, 1,000 at once. */
+async function limiterOf(
+  options: Partial<RateLimiterOptions> = {},
+  connection = client,
+): Promise<RateLimiter> {
+  const limiter = new RateLimiter({
+    redis: connection,
+    namespace: 'busy',
+    rate: 1_000,
+    period: 1,
+    prepay: true,
+    ...options,
+  } as RateLimiterOptions);
+  await limiter.ready();
+  return limiter;
+}
+
+/** Calls one after the other for so long, 1 ms apart, and what became of them. */
+async function callFor(limiter: RateLimiter, ms: number, id = 'user'): Promise<Decision[]> {
+  const decisions: Decision[] = [];
+  const until = performance.now() + ms;
+  while (performance.now() < until) {
+    decisions.push(await limiter.allow(id));
+    await sleep(1);
+  }
+  return decisions;
+}
+
+async function scriptCalls(): Promise<number> {
+  const stats = await client.info('commandstats');
+  return Number(/cmdstat_evalsha:calls=(\d+)/.exec(stats)?.[1] ?? 0);
+}
+
+describe('prepay', () => {
+  test('a busy identity reaches Redis with few of its calls, and stays within its limit', async () => {
+    const limiter = await limiterOf();
+    const begin = performance.now();
+    const before = await scriptCalls();
+    const decisions: Decision[] = [];
+    while (performance.now() < begin + 2_000) {
+      decisions.push(
+        ...(await Promise.all(Array.from({ length: 8 }, () => limiter.allow('user')))),
+      );
+      await sleep(2);
+    }
+    const seconds = (performance.now() - begin) / 1_000;
+    const allowed = decisions.filter((decision) => decision.allowed).length;
+    const sent = (await scriptCalls()) - before;
+    console.log(`${decisions.length} calls, ${allowed} passed, ${sent} script calls`);
+    expect(allowed).toBeLessThanOrEqual(1_000 + 1_000 * seconds);
+    expect(sent / decisions.length).toBeLessThan(0.3);
+    const { sources, prepaid } = limiter.stats();
+    expect(sources.slice).toBeGreaterThan(decisions.length / 2);
+    expect(sources.slice + sources.store).toBe(decisions.length);
+    expect(prepaid!.charged).toBeGreaterThanOrEqual(prepaid!.spent);
+    expect(prepaid!.spent).toBeGreaterThan(0);
+  });
+
+  test('a decision from a slice has the fields of one from Redis', async () => {
+    const limiter = await limiterOf();
+    const decisions = await callFor(limiter, 400);
+    const local = decisions.find(({ source }) => source === 'slice')!;
+    const asked = decisions.find(({ source }) => source === 'store')!;
+    expect(Object.keys(local)).toEqual(Object.keys(asked));
+    expect(local).toMatchObject({ allowed: true, reason: 'within_limit', cost: 1, limit: 1_000 });
+    expect(local.remaining).toBeGreaterThan(500);
+    expect(local.remaining).toBeLessThan(1_000);
+  });
+
+  test('an identity that is not busy asks for each call', async () => {
+    const limiter = await limiterOf();
+    const decisions: Decision[] = [];
+    for (let i = 0; i < 10; i++) {
+      decisions.push(await limiter.allow('idle'));
+      await sleep(50);
+    }
+    expect(decisions.map(({ source }) => source)).toEqual(Array(10).fill('store'));
+    expect(await client.keys('*#s')).toEqual([]);
+  });
+
+  test('a refund comes back to the slice, once', async () => {
+    const limiter = await limiterOf();
+    const local = (await callFor(limiter, 300)).findLast(({ source }) => source === 'slice')!;
+    const { spent } = limiter.stats().prepaid!;
+    const left = await limiter.refund(local);
+    expect(left.limit).toBe(1_000);
+    await expect(limiter.refund(local)).rejects.toMatchObject({ code: 'ERR_NOT_REFUNDABLE' });
+    const other = await limiterOf();
+    await expect(other.refund(local)).rejects.toMatchObject({ code: 'ERR_NOT_REFUNDABLE' });
+    expect(limiter.stats().prepaid!.spent).toBe(spent);
+  });
+
+  test.each(['reset', 'penalize', 'credit', 'block'] as const)(
+    '%s drops what this process holds at once',
+    async (verb) => {
+      const limiter = await limiterOf({ blocks: true });
+      await callFor(limiter, 300);
+      while ((await limiter.allow('user')).source !== 'slice');
+      await (verb === 'reset'
+        ? limiter.reset('user')
+        : verb === 'block'
+          ? limiter.block('user', '1m')
+          : limiter[verb]('user', 1));
+      const next = await limiter.allow('user');
+      expect(next.source).toBe('store');
+      expect(next.allowed).toBe(verb !== 'block');
+    },
+  );
+
+  test('a block by another process holds once the slices have ended', async () => {
+    const limiter = await limiterOf({ blocks: true });
+    const connection = new Redis(redis.url);
+    const other = await limiterOf({ blocks: true, prepay: false }, connection);
+    await callFor(limiter, 300);
+    await other.block('user', '1m');
+    const blockedAt = performance.now();
+    let last = blockedAt;
+    while (performance.now() < blockedAt + 1_000) {
+      const at = performance.now();
+      if ((await limiter.allow('user')).allowed) {
+        last = at;
+      }
+      await sleep(1);
+    }
+    connection.disconnect();
+    expect(last - blockedAt).toBeLessThan(HELD_MS + AHEAD_MS + 50);
+  });
+
+  test('several limits give one slice under all of them', async () => {
+    const limits = [
+      tokenBucket({ name: 'second', rate: 500, period: 1 }),
+      fixedWindow({ name: 'minute', rate: 5_000, period: '1m' }),
+    ];
+    const limiter = await limiterOf({ rate: undefined, period: undefined, limits } as object);
+    const decisions = await callFor(limiter, 500);
+    const local = decisions.filter(({ source }) => source === 'slice');
+    expect(local.length).toBeGreaterThan(decisions.length / 2);
+    expect(local[0]!.limits.map(({ name }) => name)).toEqual(['second', 'minute']);
+    const { used } = (await limiter.peek('user')).limits[1]!;
+    expect(used).toBeGreaterThanOrEqual(decisions.length);
+  });
+
+  test('with denyCache as well, a flood passes as much and asks as little', async () => {
+    const limiter = await limiterOf({ rate: 200, denyCache: true });
+    const begin = performance.now();
+    const before = await scriptCalls();
+    let [calls, allowed] = [0, 0];
+    while (performance.now() < begin + 2_000) {
+      const decisions = await Promise.all(Array.from({ length: 8 }, () => limiter.allow('user')));
+      calls += decisions.length;
+      allowed += decisions.filter((decision) => decision.allowed).length;
+      await sleep(2);
+    }
+    const seconds = (performance.now() - begin) / 1_000;
+    const sent = (await scriptCalls()) - before;
+    console.log(`${calls} calls, ${allowed} passed, ${sent} script calls`);
+    expect(allowed).toBeLessThanOrEqual(200 + 200 * seconds);
+    expect(allowed).toBeGreaterThan(0.9 * (200 + 200 * seconds));
+    expect(sent / calls).toBeLessThan(0.1);
+  });
+
+  test('while Redis is away, what is held is spent, then failStrategy decides', async () => {
+    const server = await startRedis();
+    const connection = new Redis(server.url, { retryStrategy: () => 50 });
+    connection.on('error', () => {});
+    const limiter = await limiterOf({ failStrategy: 'closed' }, connection);
+    await callFor(limiter, 300);
+    await server.close();
+    const decisions = await callFor(limiter, 1_000);
+    connection.disconnect();
+    const last = decisions.findLastIndex(({ source }) => source === 'slice');
+    expect(decisions.slice(last + 1).every(({ degraded, allowed }) => degraded && !allowed)).toBe(
+      true,
+    );
+    expect(decisions.at(-1)!.degraded).toBe(true);
+  });
+});

@@ -1,0 +1,412 @@
+import { describe, expect, test } from 'vitest';
+import { spacingOf } from '../../../src/algorithms/recovery.ts';
+import { casesOf, Random, seed } from '../../kit/random.mjs';
+import { loadMutant, loadSliceEngine } from '../../kit/slices/engine.ts';
+import type { Limit } from '../../../src/algorithms/limit.ts';
+import type { Entry } from '../../../src/script/call-shape.ts';
+import type { SliceEngine, SliceMutant } from '../../kit/slices/engine.ts';
+import { MapTable } from '../../kit/twins/map-table.ts';
+import { mostOver, START, World } from '../../kit/slices/world.ts';
+import type { NodeSpec, Outcome, Passed, WorldSpec } from '../../kit/slices/world.ts';
+
+const CASES = casesOf(200);
+const SECOND = 1_000_000;
+const MOST_HELD_MS = 500;
+
+interface Bucket {
+  readonly rate: number;
+  readonly period: number;
+  readonly burst: number;
+}
+
+function anyBucket(random: Random): Bucket {
+  const rate = random.pick([1, 10, 100, 300, 700, 2_000]);
+  const burst = random.pick([1, 2, Math.ceil(rate / 10), Math.ceil(rate / 2), rate, 2 * rate]);
+  return { rate, period: random.pick([1, 1, 3]), burst };
+}
+
+/** The limiter's own limit, and one that some processes pass in its place. */
+interface Buckets {
+  readonly own: Bucket;
+  readonly plan: Bucket | undefined;
+}
+
+function anyNode(random: Random, rate: number, costs: number, plan: Limit | undefined): NodeSpec {
+  const far = random.pick([100, 1_000, 5_000, 30_000, 100_000]);
+  const prepay = random.chance(75);
+  return {
+    prepay,
+    ...(prepay || plan === undefined || random.chance(50) ? {} : { plan }),
+    wayUs: [random.int(50, far), far],
+    drift: random.pick([0, 0.001, -0.001, 0.08, -0.08]),
+    rate,
+    mostCost: costs,
+    bursts: random.chance(30),
+    diesAt: random.chance(15) ? random.int(0, 3 * SECOND) : Infinity,
+  };
+}
+
+function anyWorld(
+  engine: SliceEngine,
+  random: Random,
+  refunded: number,
+  resets = false,
+): [WorldSpec, Buckets] {
+  const bucket = anyBucket(random);
+  const count = random.int(1, 8);
+  const load = random.pick([0.3, 0.9, 1.2, 3, 5]);
+  const costs = bucket.burst >= 6 ? random.pick([1, 1, 3]) : 1;
+  const { rate, burst } = bucket;
+  const plan = random.pick([
+    undefined,
+    { ...bucket, rate: Math.ceil(rate / 2), burst: Math.ceil(burst / 2) },
+    { ...bucket, rate: 2 * rate, burst: 2 * burst },
+  ]);
+  const perNode = Math.min(600, Math.max(2, (bucket.rate / bucket.period / count) * load));
+  return [
+    {
+      limits: [engine.tokenBucket(bucket)],
+      nodes: Array.from({ length: count }, () =>
+        anyNode(random, perNode / ((1 + costs) / 2), costs, limitOf(engine, plan)),
+      ),
+      lastsUs: 3 * SECOND,
+      aheadMs: random.pick([0, 50, 300, 500]),
+      holdMs: random.pick([undefined, undefined, 20, 200]),
+      lost: random.pick([0, 0, 5, 20]),
+      twice: random.pick([0, 0, 5, 20]),
+      refunded,
+      resetsAt: resets
+        ? [random.int(0, 3 * SECOND), random.int(0, 3 * SECOND)].toSorted((a, b) => a - b)
+        : [],
+    },
+    { own: bucket, plan },
+  ];
+}
+
+function limitOf(engine: SliceEngine, bucket: Bucket | undefined): Limit | undefined {
+  return bucket === undefined ? undefined : engine.tokenBucket(bucket);
+}
+
+function overOf(passed: readonly Passed[], { rate, period, burst }: Bucket): number {
+  const { p, n } = spacingOf(rate, period * SECOND);
+  return mostOver(passed, { p: BigInt(p), n: BigInt(n), burst: BigInt(burst) });
+}
+
+/** Units beyond a limit that passed under it, between two resets. */
+function over(
+  { passed }: Outcome,
+  { own, plan }: Buckets,
+  resetsAt: readonly number[] = [],
+): number {
+  const kept = passed.filter(({ refundedAt }) => refundedAt === Infinity);
+  const ends = [...resetsAt, Infinity];
+  const overs = ends.flatMap((end, i) => {
+    const begin = ends[i - 1] ?? Number.NEGATIVE_INFINITY;
+    const within = kept.filter(({ at }) => at - START >= begin && at - START < end);
+    const [plain, planned] = [false, true].map((is) =>
+      within.filter(({ isPlan }) => isPlan === is),
+    ) as [Passed[], Passed[]];
+    return [overOf(plain, own), plan === undefined ? 0 : overOf(planned, plan)];
+  });
+  return Math.max(...overs);
+}
+
+function unitsOf({ passed }: Outcome): number {
+  return passed.reduce((sum, { units }) => sum + units, 0);
+}
+
+/** Processes that prepay, near the server, with true clocks. */
+function processes(count: number, rate: number): NodeSpec[] {
+  return Array.from({ length: count }, () => ({
+    prepay: true,
+    wayUs: [100, 1_000] as const,
+    drift: 0,
+    rate,
+    mostCost: 1,
+    bursts: false,
+    diesAt: Infinity,
+  }));
+}
+
+function world(
+  nodes: readonly NodeSpec[],
+  limits: WorldSpec['limits'],
+  seconds: number,
+): WorldSpec {
+  return {
+    limits,
+    nodes,
+    lastsUs: seconds * SECOND,
+    aheadMs: 300,
+    holdMs: undefined,
+    lost: 0,
+    twice: 0,
+    refunded: 0,
+  };
+}
+
+/** The first of so many worlds in which more passed than the limit lets pass. */
+function firstOver(
+  engine: SliceEngine,
+  worlds: number,
+  refunded: number,
+  change: (spec: WorldSpec) => WorldSpec = (spec) => spec,
+): object | undefined {
+  for (let number = 0; number < worlds; number++) {
+    const random = new Random(seed + number);
+    const [spec, buckets] = anyWorld(engine, random, refunded);
+    const units = over(new World(engine, random, change(spec)).run(), buckets);
+    if (units > 0) {
+      return { world: seed + number, over: units };
+    }
+  }
+  return undefined;
+}
+
+/**
+ * Of 100 units 5 pass, and 10 are held from 100 ms on. Then 4 are given back, and the 10 are spent at the last moment. Then
+ * as many as the store lets pass follow. Returns how many that are too many.
+ */
+function overByRefund(engine: SliceEngine): number {
+  const bucket = { rate: 100, period: 1, burst: 100 };
+  const set = new engine.LimitSet('w', [engine.tokenBucket(bucket)], false);
+  const table = new MapTable();
+  const passed: Passed[] = [];
+  const pass = (at: number, units: number): void => {
+    passed.push({ at, units, isLocal: false, isPlan: false, refundedAt: Infinity });
+  };
+  const older = { key: 'K', shape: set.shape('allow', 4) };
+  const reply = engine.decide([older], START, table) as number[];
+  const grant: Entry = {
+    key: 'K',
+    shape: set.shape('grant', 1),
+    record: engine.SLICES,
+    details: engine.grantDetails('p', 10, 100_000, 0),
+  };
+  engine.decide([grant], START, table);
+  pass(START, 1);
+  const rules = older.shape.rules.map((rule) => ({
+    ...rule,
+    plan: rule.limit.twin.price(rule.plan, 1),
+  }));
+  const details = engine.readMarks(older.shape, reply, 1);
+  engine.decide(
+    [{ key: 'K', shape: engine.makeShape('refund', 4, rules), details }],
+    START + 1,
+    table,
+  );
+  const at = START + 99_999;
+  pass(at, 10);
+  const one: Entry = { key: 'K', shape: set.shape('allow', 1) };
+  for (let i = 0; i < 200; i++) {
+    const [, ahead] = engine.decide([one], at, table) as number[];
+    if (ahead! >= 0) {
+      pass(at, 1);
+    }
+  }
+  return Math.ceil(overOf(passed, bucket));
+}
+
+/** The first of so many worlds in which a call passes after a block must have reached all processes. */
+function firstPastBlock(engine: SliceEngine, worlds: number): object | undefined {
+  for (let number = 0; number < worlds; number++) {
+    const random = new Random(seed + number);
+    const blockedAt = random.int(0, 2 * SECOND);
+    const spec = { ...sharper(anyWorld(engine, random, 0)[0]), blockedAt };
+    const until = START + blockedAt + (MOST_HELD_MS + spec.aheadMs) * 1_000;
+    const late = new World(engine, random, spec).run().passed.filter(({ at }) => at > until);
+    if (late.length > 0) {
+      return { world: seed + number, late };
+    }
+  }
+  return undefined;
+}
+
+/** A world where slices lie idle, are held for long, and the clocks part as far as they can. */
+function sharper(spec: WorldSpec): WorldSpec {
+  const nodes = spec.nodes.map((node, i) => ({
+    ...node,
+    plan: undefined,
+    prepay: true,
+    bursts: true,
+    drift: i % 2 === 0 ? 0.08 : -0.08,
+  }));
+  return { ...spec, nodes, aheadMs: 500 };
+}
+
+const MUTANTS: Readonly<Record<string, SliceMutant>> = {
+  'a unit is spent after its interval has begun': {
+    file: 'limiter/slice.ts',
+    replaces: 'if (this.#at < latest) {',
+    by: 'if (this.#at < 0) {',
+  },
+  'a unit is spent before it ends within the burst': {
+    file: 'limiter/slice.ts',
+    replaces: 'return opens <= earliest ? 0 :',
+    by: 'return opens <= earliest + 400_000 ? 0 :',
+  },
+  'the clocks are taken to be equal': {
+    file: 'stores/clock-anchor.ts',
+    replaces: 'const CLOCK_DRIFT = 0.1;',
+    by: 'const CLOCK_DRIFT = 0;',
+  },
+  'the server is taken to have answered at once': {
+    file: 'stores/clock-anchor.ts',
+    replaces: '(own - this.heard - 1)',
+    by: '(own - this.sent - 1)',
+  },
+  'a slice is not charged in full': {
+    file: 'algorithms/slicing.ts',
+    replaces: 'const price = recovery(units, plan);',
+    by: 'const price = recovery(Math.ceil(units / 2), plan);',
+  },
+  'a slice is cut without the call that asked for it': {
+    file: 'algorithms/slicing.ts',
+    replaces: 'return from < now + hold ? [now + hold, 0] : [from, fromRem];',
+    by: 'return [now + hold, 0];',
+  },
+};
+
+describe(`slices in simulated time (DRL_SEED=${seed} repeats this run)`, async () => {
+  const engine = await loadSliceEngine();
+
+  test.each([
+    ['', 0],
+    [' and refunds', 15],
+  ])('never let more pass than the limit, with delays, losses, deaths, drift%s', (_, refunded) => {
+    expect(firstOver(engine, CASES, refunded)).toBeUndefined();
+  });
+
+  test.each(Object.entries(MUTANTS))('let more pass if %s', async (_, mutant) => {
+    const wrong = await loadMutant(mutant);
+    expect(firstOver(wrong, 100, 0) ?? firstOver(wrong, 300, 0, sharper)).toBeDefined();
+  });
+
+  test('let no more pass after a refund, unless it reaches below a slice that is held', async () => {
+    const wrong = await loadMutant({
+      file: 'algorithms/bucket-lines.ts',
+      replaces: 'Math.max(now, state.sliced),',
+      by: 'now,',
+    });
+    expect([overByRefund(engine), overByRefund(wrong)]).toEqual([0, 3]);
+  });
+
+  test('let nothing pass once a block is older than what was held and the turns', () => {
+    expect(firstPastBlock(engine, CASES)).toBeUndefined();
+  });
+
+  test('let calls pass long after a block if slices do not end', async () => {
+    const wrong = await loadMutant({
+      file: 'limiter/slice.ts',
+      replaces: 'if (latest >= this.#ends) {',
+      by: 'if (latest >= this.#ends + 10_000_000) {',
+    });
+    expect(firstPastBlock(wrong, 100)).toBeDefined();
+  });
+
+  test('let no more pass after a reset than what was out then besides', () => {
+    for (let number = 0; number < CASES; number++) {
+      const random = new Random(seed + number);
+      const [spec, buckets] = anyWorld(engine, random, 0, true);
+      const outcome = new World(engine, random, spec).run();
+      const { rate, period, burst } = buckets.own;
+      const out = burst + (rate / period) * (spec.aheadMs / 1_000);
+      const units = over(outcome, buckets, spec.resetsAt);
+      expect({ world: seed + number, units: Math.max(units, out) }).toEqual({
+        world: seed + number,
+        units: out,
+      });
+    }
+  });
+
+  test('let as much pass as asking for each call does, but for what is held', () => {
+    let local = 0;
+    let all = 0;
+    for (let number = 0; number < CASES; number++) {
+      const [[prepaid, bucket], [plain]] = [true, false].map((prepays) => {
+        const [spec, its] = anyWorld(engine, new Random(seed + number), 0);
+        const nodes = spec.nodes.map((node) => ({
+          ...node,
+          prepay: node.prepay && prepays,
+          bursts: false,
+          diesAt: Infinity,
+        }));
+        const calm = { ...spec, nodes, lost: 0, twice: 0 };
+        return [new World(engine, new Random(seed + number), calm).run(), its.own] as const;
+      }) as [readonly [Outcome, Bucket], readonly [Outcome, Bucket]];
+      local += prepaid.passed.filter(({ isLocal }) => isLocal).length;
+      all += prepaid.passed.length;
+      const held = bucket.burst / 2 + prepaid.byNode.length;
+      expect({
+        world: seed + number,
+        enough: unitsOf(prepaid) >= 0.95 * unitsOf(plain) - held,
+      }).toEqual({ world: seed + number, enough: true });
+    }
+    expect(local / all).toBeGreaterThan(0.15);
+  });
+
+  test('refuse nothing where many processes ask for little', () => {
+    const limits = [engine.tokenBucket({ rate: 10, period: 1 })];
+    const outcome = new World(
+      engine,
+      new Random(seed),
+      world(processes(16, 1 / 16), limits, 60),
+    ).run();
+    expect(unitsOf(outcome)).toBe(outcome.asked);
+    expect(outcome.passed.length).toBeGreaterThan(30);
+  });
+
+  test('give each of several saturated processes its share, with few calls', () => {
+    const limits = [engine.tokenBucket({ rate: 1_000, period: 1 })];
+    const outcome = new World(engine, new Random(seed), world(processes(4, 750), limits, 10)).run();
+    const total = unitsOf(outcome);
+    for (const units of outcome.byNode) {
+      expect(units / total).toBeGreaterThan(0.2);
+      expect(units / total).toBeLessThan(0.3);
+    }
+    expect(total).toBeGreaterThan(0.95 * 11_000);
+    expect(outcome.calls / outcome.asked).toBeLessThan(0.05);
+  });
+
+  test('leave callers that do not prepay their share while no turns are given', () => {
+    const limits = [engine.tokenBucket({ rate: 1_000, period: 1 })];
+    const nodes = processes(4, 750).map((node, i) => ({ ...node, prepay: i % 2 === 0 }));
+    const spec = { ...world(nodes, limits, 10), aheadMs: 0 };
+    const outcome = new World(engine, new Random(seed), spec).run();
+    const plain = outcome.byNode[1]! + outcome.byNode[3]!;
+    expect(plain / unitsOf(outcome)).toBeGreaterThan(0.25);
+  });
+
+  test('hold for windows: as many in each window as its rate', () => {
+    for (const [limit, rate, length] of [
+      [engine.fixedWindow({ rate: 500, period: 1 }), 500, SECOND],
+      [engine.fixedWindow({ rate: 900, period: 3 }), 900, 3 * SECOND],
+    ] as const) {
+      for (let number = 0; number < CASES / 10; number++) {
+        const nodes = processes(4, 400);
+        const spec = { ...world(nodes, [limit], 6), lost: 5, twice: 5 };
+        const outcome = new World(engine, new Random(seed + number), spec).run();
+        const windows = new Map<number, number>();
+        for (const { at, units } of outcome.passed) {
+          const index = Math.floor(at / length);
+          windows.set(index, (windows.get(index) ?? 0) + units);
+        }
+        expect(Math.max(...windows.values())).toBeLessThanOrEqual(rate);
+        expect(outcome.passed.some(({ isLocal }) => isLocal)).toBe(true);
+      }
+    }
+  });
+
+  test('hold for several limits at once', () => {
+    const buckets = [
+      { name: 'burst', rate: 200, period: 1, burst: 100 },
+      { name: 'long', rate: 1_000, period: 10, burst: 600 },
+    ];
+    for (let number = 0; number < CASES / 10; number++) {
+      const spec = { ...world(processes(3, 120), buckets.map(engine.tokenBucket), 5), twice: 5 };
+      const outcome = new World(engine, new Random(seed + number), spec).run();
+      expect(buckets.map((bucket) => overOf(outcome.passed, bucket))).toEqual([0, 0]);
+      expect(outcome.passed.some(({ isLocal }) => isLocal)).toBe(true);
+    }
+  });
+});
