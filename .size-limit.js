@@ -6,29 +6,29 @@
  * @type {Readonly<Record<string, { file: string, limit: string, external?: readonly string[], browser?: true }>>}
  */
 const budgets = {
-  '': { file: 'index', limit: '82.2 kB' },
-  '/http': { file: 'http/index', limit: '92.2 kB' },
-  '/node-http': { file: 'http/adapters/node-http', limit: '92.7 kB' },
-  '/express': { file: 'http/adapters/express', limit: '92.7 kB' },
-  '/fastify': { file: 'http/adapters/fastify', limit: '93.5 kB' },
-  '/hono': { file: 'http/adapters/hono', limit: '93.5 kB' },
-  '/koa': { file: 'http/adapters/koa', limit: '92.8 kB' },
-  '/web': { file: 'http/adapters/web', limit: '93.3 kB' },
+  '': { file: 'index', limit: '88 kB' },
+  '/http': { file: 'http/index', limit: '97.9 kB' },
+  '/node-http': { file: 'http/adapters/node-http', limit: '98.4 kB' },
+  '/express': { file: 'http/adapters/express', limit: '98.3 kB' },
+  '/fastify': { file: 'http/adapters/fastify', limit: '99.1 kB' },
+  '/hono': { file: 'http/adapters/hono', limit: '99.2 kB' },
+  '/koa': { file: 'http/adapters/koa', limit: '98.5 kB' },
+  '/web': { file: 'http/adapters/web', limit: '98.8 kB' },
   // Beside Nest itself, which is there already.
   '/nest': {
     file: 'http/adapters/nest/index',
-    limit: '95.1 kB',
+    limit: '101 kB',
     external: ['@nestjs/common', '@nestjs/core'],
   },
-  '/limited': { file: 'limited/index', limit: '83.6 kB' },
-  '/sync': { file: 'sync/index', limit: '68.5 kB' },
+  '/limited': { file: 'limited/index', limit: '89.7 kB' },
+  '/sync': { file: 'sync/index', limit: '71.6 kB' },
   // The contract suites.
-  '/testing': { file: 'testing/index', limit: '87.9 kB' },
+  '/testing': { file: 'testing/index', limit: '93.7 kB' },
   // Beside them nothing of the core.
   '/fetch': { file: 'fetch/index', limit: '12.5 kB', browser: true },
   '/log': { file: 'telemetry/log', limit: '4 kB' },
   '/refusals': { file: 'refusals/index', limit: '9.5 kB' },
-  '/prometheus': { file: 'telemetry/prometheus', limit: '6 kB' },
+  '/prometheus': { file: 'telemetry/prometheus', limit: '6.3 kB' },
   '/opentelemetry': {
     file: 'telemetry/opentelemetry',
     limit: '6.3 kB',
