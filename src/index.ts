@@ -67,6 +67,7 @@ export type { RefusedDecision } from './limiter/rate-limit-exceeded.ts';
 export type { PortState, RedisPort } from './redis/port.ts';
 export type {
   LimiterStats,
+  PrepaidUnits,
   LimitStats,
   NodeState,
   Outcome,

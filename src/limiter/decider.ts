@@ -140,12 +140,12 @@ export class Decider {
       return Promise.resolve(known);
     }
     const { key, homes, limits } = located;
-    const entry = prepaid.entryOf(identity, cost, {
-      key,
-      homes,
-      shape: limits.shape('allow', cost),
-    });
-    const handler = prepaid.handlerOf(identity, entry, this.#refundableReply);
+    const plain = { key, homes, shape: limits.shape('allow', cost) };
+    const isRefused = this.#calls.isRefused(plain);
+    const entry = isRefused ? plain : prepaid.entryOf(identity, cost, plain);
+    const handler = isRefused
+      ? this.#refundableReply
+      : prepaid.handlerOf(identity, entry, this.#refundableReply);
     return checks.hasSubscribers
       ? this.#traced('allow', cost, () => this.#calls.submit(entry, handler))
       : this.#calls.submit(entry, handler);

@@ -45,7 +45,7 @@ export class PendingCalls {
     return new Promise((resolve, reject) => {
       const call = new PendingCall(this, entry, handler, resolve, reject);
       try {
-        const refusal = this.settings.denyCache === undefined ? undefined : this.#refusal(entry);
+        const refusal = this.#refusal(entry);
         if (refusal === undefined) {
           this.settings.store.submit(call);
         } else {
@@ -60,10 +60,18 @@ export class PendingCalls {
     });
   }
 
+  /** Whether a remembered refusal answers a call like this, so that the store is not asked. */
+  isRefused(entry: Entry): boolean {
+    return this.#refusal(entry) !== undefined;
+  }
+
   #refusal(entry: Entry): readonly number[] | undefined {
     const { denyCache, store } = this.settings;
-    this.#denyCache ??= denyCacheOf(store.local(), denyCache!);
-    return this.#denyCache.refusal(entry, denyCache!.holdMs);
+    if (denyCache === undefined) {
+      return undefined;
+    }
+    this.#denyCache ??= denyCacheOf(store.local(), denyCache);
+    return this.#denyCache.refusal(entry, denyCache.holdMs);
   }
 
   /** Resolves once no call is pending. */

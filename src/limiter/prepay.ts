@@ -159,8 +159,8 @@ export class Prepay {
     if (this.#trips.length === 0) {
       return entry; // how long units must be held is not known yet
     }
-    const holdUs = Math.max(this.#holdUs, 2 * this.#usualTripUs);
-    if (holdUs + this.#options.aheadMs * 1_000 > LONGEST_SLICE_US) {
+    const holdUs = this.#heldUs();
+    if (this.#isTooFar(holdUs)) {
       return entry;
     }
     const want = this.#wanted(busy, cost, holdUs, own);
@@ -200,7 +200,8 @@ export class Prepay {
         busy.refusedAt = anchor.heard;
       }
     }
-    if (anchor !== undefined && (record === SLICES || this.#trips.length < KEPT_TRIPS)) {
+    const knowsTrips = this.#trips.length >= KEPT_TRIPS && !this.#isTooFar(this.#heldUs());
+    if (anchor !== undefined && (record === SLICES || !knowsTrips)) {
       this.#noteTrip(anchor.heard - anchor.sent);
     }
     const units = record === SLICES ? reply[at]! : 0;
@@ -302,6 +303,15 @@ export class Prepay {
       callRate * openUs >= CALLS_PER_TURN &&
       1.001 * cost * callRate >= rate;
     return isUsed ? this.#options.aheadMs * 1_000 : 0;
+  }
+
+  #heldUs(): number {
+    return Math.max(this.#holdUs, 2 * this.#usualTripUs);
+  }
+
+  /** Whether round trips are so long that slices would end later than the store remembers them. */
+  #isTooFar(holdUs: number): boolean {
+    return holdUs + this.#options.aheadMs * 1_000 > LONGEST_SLICE_US;
   }
 
   #noteTrip(us: number): void {
