@@ -4,7 +4,7 @@ import fastify from 'fastify';
 import { Redis } from 'ioredis';
 import { RateLimiter } from '../../dist/index.js';
 import { rateLimit as ours } from '../../dist/http/adapters/fastify.js';
-import { ANSWER, NEVER_REFUSES, WINDOW_MS } from './index.mjs';
+import { ANSWER, NEVER_REFUSES, PREPAID_WINDOW_MS, WINDOW_MS } from './index.mjs';
 
 const identify = (/** @type {import('fastify').FastifyRequest} */ request) =>
   /** @type {string} */ (request.headers['x-user']);
@@ -16,9 +16,16 @@ const identify = (/** @type {import('fastify').FastifyRequest} */ request) =>
 export async function open({ redisPort, db, limiter }) {
   const app = fastify();
   const redis = new Redis({ port: redisPort, db, maxRetriesPerRequest: 0 });
-  if (limiter === 'ours') {
+  if (limiter === 'ours' || limiter === 'local') {
+    const isLocal = limiter === 'local';
     await app.register(ours, {
-      limiter: new RateLimiter({ redis, rate: NEVER_REFUSES, period: WINDOW_MS / 1_000 }),
+      limiter: new RateLimiter({
+        redis,
+        rate: NEVER_REFUSES,
+        period: (isLocal ? PREPAID_WINDOW_MS : WINDOW_MS) / 1_000,
+        prepay: isLocal,
+        denyCache: isLocal,
+      }),
       identify,
     });
   } else if (limiter === 'own') {

@@ -3,6 +3,8 @@
 /** A limit higher than any run reaches. */
 export const NEVER_REFUSES = 1_000_000;
 export const WINDOW_MS = 3_600_000;
+/** The shorter window of a limiter that prepays: so many units recover within it that some are worth holding. */
+export const PREPAID_WINDOW_MS = 60_000;
 
 /** The response body of the route on every server. */
 export const ANSWER = { hello: 'world' };
@@ -11,7 +13,8 @@ export const ANSWER = { hello: 'world' };
  * @typedef {object} OpenOptions
  * @property {number} redisPort on loopback
  * @property {number} db
- * @property {'bare' | 'ours' | 'own'} limiter none, this library's, or the framework's usual one, on Redis
+ * @property {'bare' | 'ours' | 'local' | 'own'} limiter none, this library's, the same with units prepaid and refusals
+ *   remembered, or the framework's usual one, on Redis
  *
  * @typedef {object} Serving
  * @property {number} port on loopback
