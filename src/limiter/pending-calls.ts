@@ -101,6 +101,7 @@ class PendingCall<T> implements Call {
   readonly record: Call['record'];
   readonly details: Call['details'];
   timeoutMs: number;
+  readonly isApart: boolean;
   readonly maxInFlight: number;
   readonly shard: Call['shard'];
   readonly late: Call['late'];
@@ -126,6 +127,7 @@ class PendingCall<T> implements Call {
     this.record = entry.record;
     this.details = entry.details;
     this.timeoutMs = calls.settings.timeoutMs;
+    this.isApart = entry.shape.verb === 'grant'; // takes the driver
     this.maxInFlight = calls.settings.maxInFlight;
     const { sharding } = calls.settings;
     this.shard = sharding === undefined ? entry.shard : shardOf(sharding, entry);

@@ -47,9 +47,7 @@ export function encodeCalls(
       call.record === undefined &&
       (call.homes === undefined || areEqual(call.homes, homes));
     work += repeats ? call.shape.work.again : call.shape.work.first;
-    // A grant takes the driver, so calls beside it would.
-    const isApart = (call.shape.verb === 'grant') !== (calls[from]!.shape.verb === 'grant');
-    if (call.shard !== shard || isApart || (work > maxWork && to > from)) {
+    if (call.shard !== shard || (work > maxWork && to > from)) {
       break;
     }
     if (repeats) {

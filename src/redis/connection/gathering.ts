@@ -11,7 +11,7 @@ const LONE_CALL_THRESHOLD = 1.5;
 /** Weight of the last flush in that average. */
 const LAST_FLUSH_WEIGHT = 1 / 8;
 
-/** Gathers the calls of one turn of the event loop into batches: of one lane, one slot and one deadline each. */
+/** Gathers the calls of one turn of the event loop into batches: of one lane, one slot, one deadline and one kind each. */
 export class Gathering<C extends QueuedCall> {
   readonly #script: Script<C>;
   readonly #starter: Starter<C>;
@@ -66,7 +66,7 @@ export class Gathering<C extends QueuedCall> {
     // Deadlines start here, not when the call was made. This process spent the time between, and a blocked event loop
     // must not look like an outage.
     const now = monotonicMs();
-    for (const mine of byDeadline(calls)) {
+    for (const mine of alike(calls)) {
       for (let from = 0; from < mine.length;) {
         const encoded = this.#script.encode(mine, from);
         const taken = mine.slice(from, from + encoded.taken);
@@ -77,17 +77,23 @@ export class Gathering<C extends QueuedCall> {
   }
 }
 
-/** Groups calls by deadline, in their order: all calls of a batch have one deadline. */
-function byDeadline<C extends QueuedCall>(calls: readonly C[]): Iterable<readonly C[]> {
-  const first = calls[0]?.timeoutMs;
-  if (calls.every(({ timeoutMs }) => timeoutMs === first)) {
+/** Groups calls by deadline and kind, in their order: all calls of a batch have one deadline and are of one kind. */
+function alike<C extends QueuedCall>(calls: readonly C[]): Iterable<readonly C[]> {
+  const first = calls[0];
+  if (
+    calls.every(
+      ({ timeoutMs, isApart }) => timeoutMs === first?.timeoutMs && isApart === first.isApart,
+    )
+  ) {
     return [calls];
   }
   const groups = new Map<number, C[]>();
   for (const call of calls) {
-    const group = groups.get(call.timeoutMs);
+    // Deadlines are positive.
+    const kind = call.isApart === true ? -call.timeoutMs : call.timeoutMs;
+    const group = groups.get(kind);
     if (group === undefined) {
-      groups.set(call.timeoutMs, [call]);
+      groups.set(kind, [call]);
     } else {
       group.push(call);
     }

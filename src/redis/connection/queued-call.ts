@@ -7,6 +7,8 @@ export interface QueuedCall {
   readonly key: string;
   /** The deadline in milliseconds, from when the call's batch is made. */
   readonly timeoutMs: number;
+  /** Whether it travels in script calls of its own kind, because it would slow calls beside it. */
+  readonly isApart?: boolean;
   /** Bound on the calls in flight, this one included. */
   readonly maxInFlight: number;
   /** Set by the connection: the message published when the call was submitted, if there was a subscriber. */

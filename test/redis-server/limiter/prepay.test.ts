@@ -130,6 +130,20 @@ describe('prepay', () => {
     },
   );
 
+  test('calls of one turn that ask for slices share a script call, and so do those beside them', async () => {
+    const limiter = await limiterOf();
+    const ids = Array.from({ length: 20 }, (_, i) => `id${i}`);
+    const busy = ids.filter((_, i) => i % 2 === 0);
+    for (let i = 0; i < 3; i++) {
+      await Promise.all(busy.map((id) => limiter.allow(id)));
+    }
+    const before = await scriptCalls();
+    const decisions = await Promise.all(ids.map((id) => limiter.allow(id)));
+    expect(decisions.every(({ source }) => source === 'store')).toBe(true);
+    expect((await scriptCalls()) - before).toBe(2);
+    expect((await client.keys('*#s')).length).toBe(busy.length);
+  });
+
   test('a block by another process holds once the slices have ended', async () => {
     const limiter = await limiterOf({ blocks: true });
     const connection = new Redis(redis.url);
