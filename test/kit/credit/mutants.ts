@@ -7,15 +7,15 @@ export const MUTANTS: Readonly<Record<string, Mutant>> = {
   'gives a fixed window everything': {
     file: 'algorithms/fixed-window.ts',
     replaces:
-      'window.used = Math.max(0, window.used - units);\n        state.changed = true;\n      }\n    }\n  },\n\n  answer',
-    by: 'window.used = 0;\n        state.changed = true;\n      }\n    }\n  },\n\n  answer',
+      'window.used = Math.max(0, window.used - units);\n        state.changed = true;\n      }\n    }\n  },\n\n  slicing',
+    by: 'window.used = 0;\n        state.changed = true;\n      }\n    }\n  },\n\n  slicing',
     ...calls,
   },
   'takes more from the window before than is left of a gift': {
     file: 'algorithms/sliding-window.ts',
     replaces:
-      'rolled.before = Math.max(0, rolled.before - (units - newest));\n        Object.assign(window, rolled);\n        state.changed = true;\n      }\n    }\n  },\n\n  answer',
-    by: 'rolled.before = 0;\n        Object.assign(window, rolled);\n        state.changed = true;\n      }\n    }\n  },\n\n  answer',
+      'rolled.before = Math.max(0, rolled.before - (units - newest));\n        Object.assign(window, rolled);\n        state.changed = true;\n      }\n    }\n  },\n\n  slicing',
+    by: 'rolled.before = 0;\n        Object.assign(window, rolled);\n        state.changed = true;\n      }\n    }\n  },\n\n  slicing',
     ...calls,
   },
   'gives a token bucket all that it counts': {
