@@ -116,9 +116,11 @@ function take(state: FixedWindowState, plan: FixedWindowPlan, units: number, now
   state.changed = true;
 }
 
+const countSteps = counting(counted, take);
+
 const fixedWindowTwin: Algorithm<FixedWindowPlan, FixedWindowState, ReadonlyMap<string, number>> = {
   letter: 'f',
-  ...counting(counted, take),
+  ...countSteps,
 
   failure: (plan, now) => (windowAt(plan, now) === undefined ? SKEWED : undefined),
 
@@ -202,11 +204,10 @@ const fixedWindowTwin: Algorithm<FixedWindowPlan, FixedWindowState, ReadonlyMap<
     }
   },
 
-  slicing: windowSlicing<FixedWindowPlan, FixedWindowState>(
-    (state, plan) => plan.rate - counted(state),
-    (state, plan, now) => take(state, plan, plan.cost, now),
-    ({ mine }) => ({ length: mine.stop - mine.start, stops: mine.stop }),
-  ),
+  slicing: windowSlicing<FixedWindowPlan, FixedWindowState>(countSteps, ({ mine }) => ({
+    length: mine.stop - mine.start,
+    stops: mine.stop,
+  })),
 
   answer({ mine: { used, stop } }, _plan, passes, now) {
     return [passes ? used : -1 - used, stop - now];

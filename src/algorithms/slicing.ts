@@ -1,6 +1,7 @@
 import { chargeSlice } from './bucket-lines.ts';
 import type { TokenBucketPlan, TokenBucketState } from './bucket-lines.ts';
-import type { Plan, SliceRequest, Slicing, State } from './limit.ts';
+import type { CountingPlan } from './counting.ts';
+import type { Algorithm, SliceRequest, Slicing, State } from './limit.ts';
 import { recovery, unitsWithin } from './recovery.ts';
 
 /** 2 s in microseconds: the longest time for which a slice of a window may be spent. */
@@ -71,10 +72,9 @@ interface WindowsState extends State {
   readonly windows: readonly unknown[];
 }
 
-/** `left`: units that may still be used. `charge` adds the plan's cost to the count. `stops`: when the window ends. */
-export function windowSlicing<P extends Plan & { readonly rate: number }, S extends WindowsState>(
-  left: (state: S, plan: P, now: number) => number,
-  charge: (state: S, plan: P, now: number) => void,
+/** `fits` and `charge` are the window's own steps. `stops`: when the window ends. */
+export function windowSlicing<P extends CountingPlan, S extends WindowsState>(
+  { fits, charge }: Pick<Algorithm<P, S>, 'fits' | 'charge'>,
   bounds: (state: S, now: number) => { readonly length: number; readonly stops: number },
 ): Slicing<P, S> {
   const offer: Slicing<P, S>['offer'] = (state, plan, { want, hold, holders }, now) => {
@@ -83,7 +83,7 @@ export function windowSlicing<P extends Plan & { readonly rate: number }, S exte
       return 0;
     }
     const most = Math.floor((2 * plan.rate * hold) / bounds(state, now).length);
-    return Math.min(want, most, Math.floor(left(state, plan, now) / (4 * holders)));
+    return Math.min(want, most, Math.floor(fits(state, plan, now) / (4 * holders)));
   };
   return {
     offer,

@@ -122,13 +122,15 @@ function take(
   state.changed = true;
 }
 
+const countSteps = counting(counted, take);
+
 const slidingWindowTwin: Algorithm<
   SlidingWindowPlan,
   SlidingWindowState,
   ReadonlyMap<number, number>
 > = {
   letter: 's',
-  ...counting(counted, take),
+  ...countSteps,
 
   load(value) {
     const windows: Window[] = [];
@@ -227,11 +229,10 @@ const slidingWindowTwin: Algorithm<
     }
   },
 
-  slicing: windowSlicing<SlidingWindowPlan, SlidingWindowState>(
-    (state, plan) => plan.rate - counted(state, plan),
-    (state, plan, now) => take(state, plan, plan.cost, now),
-    ({ mine }, now) => ({ length: mine.period, stops: now - mine.gone + mine.period }),
-  ),
+  slicing: windowSlicing<SlidingWindowPlan, SlidingWindowState>(countSteps, ({ mine }, now) => ({
+    length: mine.period,
+    stops: now - mine.gone + mine.period,
+  })),
 
   answer({ mine: { before, used, gone } }, _plan, passes) {
     return [passes ? before : -1 - before, used, gone];

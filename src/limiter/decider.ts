@@ -42,6 +42,13 @@ interface Caller {
   /** Whether a refusal only makes the caller wait. */
   readonly polls?: boolean;
   readonly listener?: Listener;
+  /** Present if the store may be asked for a slice as well. */
+  readonly prepaid?: Prepaid;
+}
+
+interface Prepaid {
+  readonly identity: AnyIdentity;
+  readonly cost: number;
 }
 
 const ORDINARY: Caller = {};
@@ -135,27 +142,24 @@ export class Decider {
       return checks.hasSubscribers ? this.#traced('allow', cost, () => local) : local;
     }
     const located = this.#locate(this.#settings.limits, cost, identity);
-    const known = this.#decideAlone(located.limits, cost, true);
-    if (known !== undefined) {
-      return Promise.resolve(known);
+    return this.#decideTraced('allow', located, cost, { prepaid: { identity, cost } });
+  }
+
+  #askPrepaid({ identity, cost }: Prepaid, plain: Entry): Promise<Decision> {
+    const refused = this.#calls.refused(plain, this.#refundableReply);
+    if (refused !== undefined) {
+      return refused;
     }
-    const { key, homes, limits } = located;
-    const plain = { key, homes, shape: limits.shape('allow', cost) };
-    const isRefused = this.#calls.isRefused(plain);
-    const entry = isRefused ? plain : prepaid.entryOf(identity, cost, plain);
-    const handler = isRefused
-      ? this.#refundableReply
-      : prepaid.handlerOf(identity, entry, this.#refundableReply);
-    return checks.hasSubscribers
-      ? this.#traced('allow', cost, () => this.#calls.submit(entry, handler))
-      : this.#calls.submit(entry, handler);
+    const prepaid = this.#prepaid!;
+    const entry = prepaid.entryOf(identity, cost, plain);
+    return this.#calls.ask(entry, prepaid.handlerOf(identity, entry, this.#refundableReply));
   }
 
   #decide(
     verb: Verb,
     located: Located,
     cost: Asked,
-    { lease, listener, polls = listener !== undefined }: Caller,
+    { lease, listener, prepaid, polls = listener !== undefined }: Caller,
   ): Promise<Decision> {
     const { limits, key, homes } = located;
     const known = this.#decideAlone(limits, cost, verb !== 'peek');
@@ -166,6 +170,9 @@ export class Decider {
     const entry = { key, homes, shape: limits.shape(verb, cost, polls) };
     if (listener !== undefined) {
       return this.#calls.submit(entry, this.#handlerFor(listener));
+    }
+    if (prepaid !== undefined) {
+      return this.#askPrepaid(prepaid, entry);
     }
     if (lease === undefined) {
       return this.#calls.submit(entry, verb === 'peek' ? this.#plainReply : this.#refundableReply);

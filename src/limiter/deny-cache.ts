@@ -6,7 +6,7 @@ import type { Call } from '../stores/store.ts';
 import type { DenyCacheSettings } from './deny-cache-options.ts';
 import { GivenBack } from './given-back.ts';
 
-/** Verbs that a remembered refusal may answer, and whose replies are remembered. */
+/** Verbs that a remembered refusal may answer, and whose replies are remembered. `grant` is decided as `allow`. */
 const REFUSABLE: ReadonlySet<Verb> = new Set(['allow', 'grant', 'up_to', 'acquire', 'reserve']);
 /** Verbs that change no state of a limit. */
 const IDLE: ReadonlySet<Verb> = new Set(['peek', 'renew']);

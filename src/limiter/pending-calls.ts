@@ -40,12 +40,31 @@ export class PendingCalls {
     this.#report = report;
   }
 
+  /** Answers a call by a remembered refusal, or by the store. */
   submit<T>(entry: Entry, handler: ReplyHandler<T>): Promise<T> {
+    return this.#submit(entry, handler, this.#refusal(entry));
+  }
+
+  /** Answers a call by a remembered refusal; undefined if the store has to be asked. */
+  refused<T>(entry: Entry, handler: ReplyHandler<T>): Promise<T> | undefined {
+    const refusal = this.#refusal(entry);
+    return refusal && this.#submit(entry, handler, refusal);
+  }
+
+  /** Answers a call by the store, whatever is remembered. */
+  ask<T>(entry: Entry, handler: ReplyHandler<T>): Promise<T> {
+    return this.#submit(entry, handler, undefined);
+  }
+
+  #submit<T>(
+    entry: Entry,
+    handler: ReplyHandler<T>,
+    refusal: readonly number[] | undefined,
+  ): Promise<T> {
     this.#pending += 1;
     return new Promise((resolve, reject) => {
       const call = new PendingCall(this, entry, handler, resolve, reject);
       try {
-        const refusal = this.#refusal(entry);
         if (refusal === undefined) {
           this.settings.store.submit(call);
         } else {
@@ -58,11 +77,6 @@ export class PendingCalls {
         this.ended(undefined);
       }
     });
-  }
-
-  /** Whether a remembered refusal answers a call like this, so that the store is not asked. */
-  isRefused(entry: Entry): boolean {
-    return this.#refusal(entry) !== undefined;
   }
 
   #refusal(entry: Entry): readonly number[] | undefined {

@@ -61,21 +61,10 @@ export class PrepaidCalls {
   ): ReplyHandler<Decision> {
     return {
       ...reader,
-      read: (sent, reply, at, source) => {
-        const decision = reader.read(sent, reply, at, source);
-        if (source === undefined) {
-          const { current } = this.#anchors;
-          this.#units.charged += this.#prepay.answered(
-            identity,
-            sent,
-            decision,
-            reply,
-            at,
-            current,
-          );
-        } else {
-          this.#prepay.failed(identity, sent);
-        }
+      read: (sent, reply, at) => {
+        const decision = reader.read(sent, reply, at);
+        const { current } = this.#anchors;
+        this.#units.charged += this.#prepay.answered(identity, sent, decision, reply, at, current);
         return decision;
       },
       failed: () => this.#prepay.failed(identity, entry),

@@ -245,12 +245,11 @@ export class Prepay {
   /** Undefined if there is no room for another identity. */
   #promote(key: string, own: number, calls = 1): Busy | undefined {
     if (this.#busy.size >= this.#options.maxIdentities) {
-      const [oldest, { usedAt }] = this.#busy.entries().next().value!;
+      const [oldest, its] = this.#busy.entries().next().value!;
       // The one that was added first makes room if it is idle, else it goes to the end of the line.
-      const busy = this.#busy.get(oldest)!;
       this.#busy.delete(oldest);
-      if (own - usedAt < 2 * this.#holdUs) {
-        this.#busy.set(oldest, busy);
+      if (own - its.usedAt < 2 * this.#holdUs) {
+        this.#busy.set(oldest, its);
         return undefined;
       }
     }
@@ -324,19 +323,10 @@ export class Prepay {
   }
 }
 
-/** How long units are held, in microseconds; 0 if these limits give no slices. */
-function heldUs(
-  { limits, hasUnits, isPlanWithoutLimit }: LimitSet,
-  { holdMs }: PrepaySettings,
-): number {
-  if (isPlanWithoutLimit || hasUnits) {
-    return 0;
-  }
+/** How long units are held, in microseconds; 0 if the limits have a window that is too short for it. */
+function heldUs({ limits }: LimitSet, { holdMs }: PrepaySettings): number {
   let held = holdMs ?? MOST_HELD_MS;
-  for (const { twin, shadow, windowMs, algorithm } of limits) {
-    if (twin.slicing === undefined || shadow) {
-      return 0;
-    }
+  for (const { windowMs, algorithm } of limits) {
     held = Math.min(held, (windowMs ?? Infinity) / 8);
     if (algorithm !== 'token_bucket' && held < LEAST_WINDOW_HELD_MS) {
       return 0;
