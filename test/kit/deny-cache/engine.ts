@@ -10,7 +10,7 @@ export type Engine = typeof Front &
   Pick<typeof Views, 'LocalView'> &
   Pick<typeof Errors, 'StoreError'>;
 
-export const SOURCES: string = fileURLToPath(new URL('../../../src', import.meta.url));
+const SOURCES: string = fileURLToPath(new URL('../../../src', import.meta.url));
 
 /** Loads the library from a folder that is laid out like `src`. */
 export async function loadEngine(folder: string = SOURCES): Promise<Engine> {

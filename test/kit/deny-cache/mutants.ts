@@ -1,12 +1,7 @@
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import path from 'node:path';
-import { SOURCES } from './engine.ts';
+import type { Mutant as AnyMutant } from '../mutants.ts';
 
-/** A plausible mistake: the text that it replaces, and the history that shows it. */
-export interface Mutant {
-  readonly file: string;
-  readonly replaces: string;
-  readonly by: string;
+/** A plausible mistake, and the history that shows it. */
+export interface Mutant extends AnyMutant {
   readonly shownBy:
     | 'two worlds'
     | 'a server beside'
@@ -92,19 +87,3 @@ export const MUTANTS: Readonly<Record<string, Mutant>> = {
     shownBy: 'windows of several lengths',
   },
 };
-
-/** Copies the sources with the mistake to a folder of its own. */
-export function copyOf({ file, replaces, by }: Mutant): { folder: string; remove: () => void } {
-  const folder = mkdtempSync(path.join(path.dirname(SOURCES), 'node_modules', '.deny-'));
-  cpSync(SOURCES, folder, { recursive: true });
-  const changed = path.join(folder, file);
-  const text = readFileSync(changed, 'utf8');
-  if (text.split(replaces).length !== 2) {
-    throw new Error(`not found once in ${file}: ${replaces}`);
-  }
-  writeFileSync(
-    changed,
-    text.replace(replaces, () => by),
-  );
-  return { folder, remove: () => rmSync(folder, { recursive: true, force: true }) };
-}

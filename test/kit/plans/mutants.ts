@@ -1,10 +1,6 @@
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import path from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { copyOf as copyWith } from '../mutants.ts';
 import type { Law } from './history.ts';
 import type { KINDS } from './kinds.ts';
-
-const sources = fileURLToPath(new URL('../../../src', import.meta.url));
 
 /** A way to do it that was rejected, or a plausible mistake: the text that it replaces, and the laws that it breaks. */
 export interface Mutant {
@@ -192,17 +188,6 @@ export const MUTANTS: Readonly<Record<string, Mutant>> = {
 const FILE = 'algorithms/bucket-lines.ts';
 
 /** A copy of the sources with one text replaced. */
-export function copyOf(mutant: Mutant): { folder: string; remove: () => void } {
-  const folder = mkdtempSync(path.join(path.dirname(sources), 'node_modules', '.plans-'));
-  cpSync(sources, folder, { recursive: true });
-  const file = path.join(folder, FILE);
-  const text = readFileSync(file, 'utf8');
-  if (text.split(mutant.replaces).length !== 2) {
-    throw new Error(`not found once in ${FILE}: ${mutant.replaces}`);
-  }
-  writeFileSync(
-    file,
-    text.replace(mutant.replaces, () => mutant.by),
-  );
-  return { folder, remove: () => rmSync(folder, { recursive: true, force: true }) };
+export function copyOf({ replaces, by }: Mutant): { folder: string; remove: () => void } {
+  return copyWith({ file: FILE, replaces, by });
 }

@@ -1,5 +1,3 @@
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type * as Algorithms from '../../../src/algorithms/token-bucket.ts';
 import type * as Fixed from '../../../src/algorithms/fixed-window.ts';
@@ -11,6 +9,8 @@ import type * as Shapes from '../../../src/script/call-shape.ts';
 import type * as Driver from '../../../src/script/decide.ts';
 import type * as Answers from '../../../src/script/read-answer.ts';
 import type * as Anchors from '../../../src/stores/clock-anchor.ts';
+import { copyOf } from '../mutants.ts';
+import type { Mutant } from '../mutants.ts';
 
 /** The parts of the library that decide with slices, from the sources or from a mutant of them. */
 export type SliceEngine = Pick<typeof LimitSets, 'LimitSet' | 'blockShape'> &
@@ -47,28 +47,12 @@ export async function loadSliceEngine(folder: string = sources): Promise<SliceEn
   return Object.assign({}, ...modules) as SliceEngine;
 }
 
-/** A plausible mistake in one file: the text that it replaces. */
-export interface SliceMutant {
-  readonly file: string;
-  readonly replaces: string;
-  readonly by: string;
-}
-
 /** Loads the library with a mistake in it. */
-export async function loadMutant({ file, replaces, by }: SliceMutant): Promise<SliceEngine> {
-  const folder = mkdtempSync(path.join(path.dirname(sources), 'node_modules', '.slices-mutant-'));
+export async function loadMutant(mutant: Mutant): Promise<SliceEngine> {
+  const copy = copyOf(mutant);
   try {
-    cpSync(sources, folder, { recursive: true });
-    const text = readFileSync(path.join(folder, file), 'utf8');
-    if (text.split(replaces).length !== 2) {
-      throw new Error(`${file}: not exactly one ${JSON.stringify(replaces)}`);
-    }
-    writeFileSync(
-      path.join(folder, file),
-      text.replace(replaces, () => by),
-    );
-    return await loadSliceEngine(folder);
+    return await loadSliceEngine(copy.folder);
   } finally {
-    rmSync(folder, { recursive: true });
+    copy.remove();
   }
 }

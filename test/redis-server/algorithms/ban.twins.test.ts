@@ -5,7 +5,7 @@ import type { BansEngine } from '../../kit/bans/engine.ts';
 import { LUA_MUTANTS } from '../../kit/bans/mutants.ts';
 import { BansTrace, noBansSeen } from '../../kit/bans/trace.ts';
 import { virtualScriptWith } from '../../kit/fakes/virtual-script.ts';
-import { mutated } from '../../kit/homes/mutants.ts';
+import { mutated } from '../../kit/mutants.ts';
 import { casesOf, check, Random, seed } from '../../kit/random.mjs';
 import { LuaTwin } from '../../kit/twins/lua-twin.ts';
 import { withLuaTwin } from '../../kit/twins/with-lua-twin.ts';

@@ -7,7 +7,7 @@ import { reserveDetails, settleDetails } from '../../../src/script/call-shape.ts
 import type { Entry } from '../../../src/script/call-shape.ts';
 import { decide } from '../../../src/script/decide.ts';
 import { virtualScriptWith } from '../../kit/fakes/virtual-script.ts';
-import { mutated } from '../../kit/homes/mutants.ts';
+import { mutated } from '../../kit/mutants.ts';
 import { LUA_MUTANTS } from '../../kit/observe/mutants.ts';
 import { NO_CLOCK } from '../../kit/plans/engine.ts';
 import { casesOf, check, Random, seed } from '../../kit/random.mjs';

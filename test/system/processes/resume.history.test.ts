@@ -98,7 +98,7 @@ test(
     const answered = new Set(said.map(([at]) => at));
     const twice = said.length - answered.size;
 
-    // Every unit is in exactly one record, whoever knows of it.
+    // Every unit is in exactly one record, even where no process got its token.
     const after = await records();
     const api = new RateLimiter({
       redis: redis.url,

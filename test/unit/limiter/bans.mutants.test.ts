@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { loadBansEngine } from '../../kit/bans/engine.ts';
 import { MUTANTS } from '../../kit/bans/mutants.ts';
 import { BansTrace, noBansSeen } from '../../kit/bans/trace.ts';
-import { copyOf } from '../../kit/homes/mutants.ts';
+import { copyOf } from '../../kit/mutants.ts';
 import { casesOf, Random } from '../../kit/random.mjs';
 
 /** Courses in which a mistake must be noticed. */

@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { checkCredits, loadCreditEngine, noCreditSeen } from '../../kit/credit/laws.ts';
 import { MUTANTS } from '../../kit/credit/mutants.ts';
-import { copyOf } from '../../kit/homes/mutants.ts';
+import { copyOf } from '../../kit/mutants.ts';
 import { casesOf, check, Random, seed } from '../../kit/random.mjs';
 
 const CASES = casesOf(1_000);

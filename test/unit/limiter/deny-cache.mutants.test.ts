@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { loadEngine } from '../../kit/deny-cache/engine.ts';
 import { compareWorlds, inheritCount } from '../../kit/deny-cache/histories.ts';
-import { copyOf, MUTANTS } from '../../kit/deny-cache/mutants.ts';
+import { MUTANTS } from '../../kit/deny-cache/mutants.ts';
+import { copyOf } from '../../kit/mutants.ts';
 import { askBeside, giveBackElsewhere } from '../../kit/deny-cache/remote.ts';
 import { casesOf, Random } from '../../kit/random.mjs';
 

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { loadHomesEngine } from '../../kit/homes/engine.ts';
 import type { HomesEngine } from '../../kit/homes/engine.ts';
-import { copyOf, MUTANTS } from '../../kit/homes/mutants.ts';
+import { MUTANTS } from '../../kit/homes/mutants.ts';
+import { copyOf } from '../../kit/mutants.ts';
 import type { Mutant } from '../../kit/homes/mutants.ts';
 import { noSeen, ReservationsTrace } from '../../kit/homes/reservations.ts';
 import { HomesTrace, noCounts } from '../../kit/homes/trace.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { copyOf } from '../../kit/homes/mutants.ts';
+import { copyOf } from '../../kit/mutants.ts';
 import { MUTANTS } from '../../kit/observe/mutants.ts';
 import { loadObserveEngine, noObserveSeen, ObserveTrace } from '../../kit/observe/trace.ts';
 import { casesOf, Random } from '../../kit/random.mjs';

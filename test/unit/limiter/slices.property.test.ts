@@ -1,10 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { spacingOf } from '../../../src/algorithms/recovery.ts';
 import { casesOf, Random, seed } from '../../kit/random.mjs';
+import type { Mutant } from '../../kit/mutants.ts';
 import { loadMutant, loadSliceEngine } from '../../kit/slices/engine.ts';
 import type { Limit } from '../../../src/algorithms/limit.ts';
 import type { Entry } from '../../../src/script/call-shape.ts';
-import type { SliceEngine, SliceMutant } from '../../kit/slices/engine.ts';
+import type { SliceEngine } from '../../kit/slices/engine.ts';
 import { MapTable } from '../../kit/twins/map-table.ts';
 import { mostOver, START, World } from '../../kit/slices/world.ts';
 import type { NodeSpec, Outcome, Passed, WorldSpec } from '../../kit/slices/world.ts';
@@ -234,7 +235,7 @@ function sharper(spec: WorldSpec): WorldSpec {
   return { ...spec, nodes, aheadMs: 500 };
 }
 
-const MUTANTS: Readonly<Record<string, SliceMutant>> = {
+const MUTANTS: Readonly<Record<string, Mutant>> = {
   'a unit is spent after its interval has begun': {
     file: 'limiter/slice.ts',
     replaces: 'if (this.#at < latest) {',
