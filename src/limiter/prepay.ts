@@ -30,11 +30,11 @@ const FORGETTING: ReadonlySet<Verb> = new Set<Verb>(['reset', 'penalize', 'credi
 
 /** What this process knows of an identity that is given slices. */
 interface Busy {
-  /** Its key in the store, once known. */
+  /** Its key in the store, once it has asked for a slice. */
   key: string | undefined;
   slices: Slice[];
-  /** Whether a call that asks for a slice is under way. */
-  asking: boolean;
+  /** The details of the call under way that asks for a slice, which it is still to take; undefined for none. */
+  asking: readonly string[] | undefined;
   /** Units and calls since `since`. */
   asked: number;
   calls: number;
@@ -101,6 +101,7 @@ export class Prepay {
       for (const busy of this.#busy.values()) {
         if (busy.key === key) {
           busy.slices = [];
+          busy.asking = undefined;
         }
       }
     }
@@ -153,7 +154,7 @@ export class Prepay {
       return entry;
     }
     const busy = this.#busy.get(key) ?? this.#count(key, own);
-    if (busy === undefined || busy.asking || busy.slices.length >= MAX_SLICES) {
+    if (busy === undefined || busy.asking !== undefined || busy.slices.length >= MAX_SLICES) {
       return entry;
     }
     if (this.#trips.length === 0) {
@@ -167,13 +168,15 @@ export class Prepay {
     if (want < BUSY * cost && own - busy.refusedAt > 2 * holdUs) {
       return entry;
     }
-    busy.asking = true;
+    const aheadUs = this.#aheadUs(busy, cost, holdUs);
+    busy.key = entry.key;
+    busy.asking = grantDetails(this.#process, want, holdUs, aheadUs);
     busy.lastWant = want;
     return {
       ...entry,
       shape: this.#limits.shape('grant', cost),
       record: SLICES,
-      details: grantDetails(this.#process, want, holdUs, this.#aheadUs(busy, cost, holdUs)),
+      details: busy.asking,
     };
   }
 
@@ -183,7 +186,7 @@ export class Prepay {
    */
   answered(
     identity: AnyIdentity,
-    { key: stored, shape, record }: Entry,
+    { shape, record, details }: Entry,
     decision: Decision,
     reply: readonly number[],
     at: number,
@@ -205,11 +208,10 @@ export class Prepay {
       this.#noteTrip(anchor.heard - anchor.sent);
     }
     const units = record === SLICES ? reply[at]! : 0;
-    if (record === SLICES && busy !== undefined) {
-      busy.asking = false;
+    if (details !== undefined && busy?.asking === details) {
+      busy.asking = undefined;
       if (anchor !== undefined && units > 0) {
         const verdicts = readVerdicts(shape, reply, at);
-        busy.key = stored;
         busy.slices.push(new Slice(shape, units, reply, at, verdicts, anchor));
       }
     }
@@ -217,11 +219,11 @@ export class Prepay {
   }
 
   /** Notes that a call that asked was not answered. What it may have been given is lost. */
-  failed(identity: AnyIdentity, { record }: Entry): void {
+  failed(identity: AnyIdentity, { details }: Entry): void {
     const key = keyOf(identity);
     const busy = key === undefined ? undefined : this.#busy.get(key);
-    if (record === SLICES && busy !== undefined) {
-      busy.asking = false;
+    if (details !== undefined && busy?.asking === details) {
+      busy.asking = undefined;
     }
   }
 
@@ -256,7 +258,7 @@ export class Prepay {
     const busy: Busy = {
       key: undefined,
       slices: [],
-      asking: false,
+      asking: undefined,
       asked: calls,
       calls,
       since: own - FOLLOW_US,

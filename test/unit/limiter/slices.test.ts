@@ -152,6 +152,33 @@ class Process {
 }
 
 describe('a process with slices', () => {
+  test('takes no slice that it had asked for before it reset the identity', () => {
+    for (const resets of [false, true]) {
+      const process = new Process();
+      const asks = (ms: number): Entry => {
+        const entry = plain(process.set, 'allow');
+        process.prepay.decide('id', 1, ms * MS);
+        return process.prepay.ask('id', 1, entry, ms * MS);
+      };
+      const hear = (entry: Entry, ms: number): void => {
+        const reply = run(entry, START + ms * MS, process.table);
+        const verdicts = readVerdicts(entry.shape, reply, 1);
+        const decision = makeDecision(entry.shape, 1, verdicts, reply[0]!, 0);
+        const anchor = new ClockAnchor(reply[0]!, ms * MS, ms * MS);
+        process.prepay.answered('id', entry, decision, reply, 1, anchor);
+      };
+      let [ms, entry] = [0, asks(0)];
+      for (; entry.shape.verb !== 'grant'; entry = asks(ms)) {
+        hear(entry, ms++);
+      }
+      if (resets) {
+        process.prepay.submitted(plain(process.set, 'reset'));
+      }
+      hear(entry, ms);
+      expect(process.prepay.decide('id', 1, ms * MS) === undefined).toBe(resets);
+    }
+  });
+
   test('asks for an identity with few calls, and spends for one with many', () => {
     const process = new Process();
     for (let i = 0; i < 30; i++) {
