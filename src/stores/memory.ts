@@ -52,7 +52,7 @@ export class MemoryStore {
   /** @internal */
   readonly clock: Clock;
   /** @internal */
-  readonly isShared = false;
+  readonly isShared: boolean = false;
   readonly #maxKeys: number;
   readonly #kept = new Map<string, Kept>();
   readonly #expiries = new ExpiryQueue();

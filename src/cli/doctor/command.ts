@@ -5,6 +5,7 @@ import type { Command, Given } from '../kit/command.ts';
 import { EXIT, UsageError } from '../kit/io.ts';
 import type { Io } from '../kit/io.ts';
 import type { Printer } from '../kit/printer.ts';
+import { wrap } from '../kit/wrap.ts';
 import { SECRET_OPTION } from '../limits/hash-secret.ts';
 import { POLICY_OPTIONS } from '../limits/policies.ts';
 import { readRedisOption, readTimeout, REDIS_OPTIONS } from '../kit/redis-options.ts';
@@ -45,8 +46,9 @@ export const doctor: Command = {
     ],
   ],
   notes: [
-    'Of a cluster only the node of the URL is examined, and where an identity is. Exit code 1: there is a problem; notes and what could not be examined are none.',
+    'Of a cluster only the node of the URL is examined, and where an identity is. Notes are no problems, and neither is what could not be examined.',
   ],
+  finding: 'there is a problem',
   run,
 };
 
@@ -244,12 +246,22 @@ async function examineSlowLog(server: Server): Promise<Finding> {
   return checkSlowLog(micros.length, Math.max(0, ...micros));
 }
 
-function lineOf({ check, level, says, cure }: Finding, { paint }: Printer): string {
+/** Findings stand to the right of their levels. */
+const INDENT = 8;
+
+function lineOf(
+  { check, level, says, cure }: Finding,
+  { paint, width, isTerminal }: Printer,
+): string {
   const mark = {
     ok: paint('green', 'ok     '),
     note: paint('yellow', 'note   '),
     problem: paint('red', 'PROBLEM'),
     unknown: paint('dim', 'unknown'),
   }[level];
-  return `${mark} ${paint('bold', check)}: ${says}${cure === undefined ? '' : `\n        ${cure}`}`;
+  // In a pipe a finding is one line, and its cure another.
+  const fit = (text: string): string => (isTerminal ? wrap(text, width - INDENT, 0) : text);
+  const lines = [fit(`${check}: ${says}`), ...(cure === undefined ? [] : [fit(cure)])];
+  const text = lines.join('\n').replaceAll('\n', `\n${' '.repeat(INDENT)}`);
+  return `${mark} ${paint('bold', check)}${text.slice(check.length)}`;
 }

@@ -1,4 +1,4 @@
-import { count, lengthOf, percent } from '../kit/figures.ts';
+import { count, counted, lengthOf, percent } from '../kit/figures.ts';
 
 /** One thing that was looked at. A `problem` makes the command end with 1; `unknown` could not be looked at. */
 export interface Finding {
@@ -69,7 +69,7 @@ export function checkEviction(info: Info): Finding {
     ? {
         check: 'eviction',
         level: 'note',
-        says: `noeviction now, but ${count(evicted)} keys were evicted since the start`,
+        says: `noeviction now, but ${counted(evicted, 'key')} ${evicted === 1 ? 'was' : 'were'} evicted since the start`,
         cure: 'Find out who changed the policy.',
       }
     : { check: 'eviction', level: 'ok', says: 'noeviction' };
@@ -118,7 +118,7 @@ export function checkDurability(info: Info, save: string | undefined): Finding {
     return {
       check,
       level: 'problem',
-      says: `${count(replicas)} replicas and no persistence: a primary that restarts before a failover comes back empty, and empties its replicas`,
+      says: `${counted(replicas, 'replica')} and no persistence: a primary that restarts before a failover comes back empty, and empties its replicas`,
       cure: 'Set appendonly yes with appendfsync everysec, or leave restarts to the second try of your orchestrator.',
     };
   }
@@ -135,7 +135,7 @@ export function checkDurability(info: Info, save: string | undefined): Finding {
     level: 'ok',
     says:
       replicas > 0
-        ? `${count(replicas)} replicas: a failover may lose the last writes, at most a burst per identity`
+        ? `${counted(replicas, 'replica')}: a failover may lose the last writes, at most a burst per identity`
         : 'persistent: a restart takes time, and loses at most what was not yet on disk',
   };
 }
@@ -180,7 +180,7 @@ export function checkClock(first: number, last: number): Finding {
 
 export function checkTtls(seen: number, ours: number, withoutTtl: number, isAll: boolean): Finding {
   const check = 'keys without TTL';
-  const of = `${count(ours)} keys of this namespace among ${count(seen)}${isAll ? '' : ' looked at'}`;
+  const of = `${counted(ours, 'key')} of this namespace among ${count(seen)}${isAll ? '' : ' looked at'}`;
   return withoutTtl === 0
     ? { check, level: 'ok', says: `none, ${of}` }
     : {
@@ -198,7 +198,7 @@ export function checkSlowLog(entries: number, slowestMicros: number): Finding {
     : {
         check,
         level: 'note',
-        says: `${count(entries)} calls of our script, the slowest ${lengthOf(slowestMicros / 1_000)}`,
+        says: `${counted(entries, 'call')} of our script, the slowest ${lengthOf(slowestMicros / 1_000)}`,
         cure: 'The server was short of processor time, or a sliding window log is long.',
       };
 }

@@ -1,4 +1,4 @@
-import { count, lengthOf } from '../kit/figures.ts';
+import { count, counted, lengthOf } from '../kit/figures.ts';
 import type { Finding, Info } from './findings.ts';
 
 const SLOTS = 16_384;
@@ -42,15 +42,17 @@ export function checkCluster(info: Info, cluster: Info | undefined, isAsked: boo
   const faults = [
     ...(state === 'ok' ? [] : [`cluster_state ${state}: this node refuses all commands`]),
     ...(missing > 0
-      ? [`${count(missing)} of ${count(SLOTS)} slots have no node, and refuse their identities`]
+      ? [
+          `${count(missing)} of ${count(SLOTS)} slots ${missing === 1 ? 'has no node, and refuses its' : 'have no node, and refuse their'} identities`,
+        ]
       : []),
-    ...(failing > 0 ? [`the nodes of ${count(failing)} slots do not answer`] : []),
+    ...(failing > 0 ? [`the nodes of ${counted(failing, 'slot')} do not answer`] : []),
   ];
   return faults.length === 0
     ? {
         check,
         level: 'ok',
-        says: `cluster_state ok, all slots served by ${count(number('size'))} primaries`,
+        says: `cluster_state ok, all slots served by ${counted(number('size'), 'primary', 'primaries')}`,
       }
     : {
         check,
@@ -118,7 +120,7 @@ export function checkSlots({ slots, ranges, nodes }: SlotFacts): Finding {
   return {
     check,
     level: 'ok',
-    says: `${at}, with ${count(replicas.length)} ${replicas.length === 1 ? 'replica' : 'replicas'}`,
+    says: `${at}, with ${counted(replicas.length, 'replica')}`,
   };
 }
 

@@ -27,7 +27,8 @@ export const peek: Command = {
     ["peek user:12345 --limit '100/1m burst 20' --namespace api", 'What is left, and until when?'],
     ['peek org=acme user=42 --limits limits.mjs', 'With limits of your code that count by parts'],
   ],
-  notes: [...NOTES, 'Exit code 1: the call would be refused.'],
+  notes: NOTES,
+  finding: 'the call would be refused',
   run: (given, io, printer) =>
     withLimiter(given, io, async (limiter, identity) => {
       const cost = readCost(given, limiter.limits);

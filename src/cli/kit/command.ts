@@ -2,6 +2,7 @@ import { parseArgs } from 'node:util';
 import { EXIT, UsageError } from './io.ts';
 import type { Io } from './io.ts';
 import { Printer } from './printer.ts';
+import { beside, wrap } from './wrap.ts';
 
 /** One option of a command, as `--help` shows it and parseArgs reads it. */
 interface OptionRow {
@@ -62,9 +63,12 @@ export interface Command {
   /** The command line after the name: `<log…>`. */
   readonly usage: string;
   readonly options: OptionTable;
+  /** Command lines that begin with the command's name, or whole lines of a shell. */
   readonly examples: readonly (readonly [line: string, says: string])[];
   /** Further paragraphs of `--help`. */
   readonly notes: readonly string[];
+  /** When the exit code is 1; undefined if it never is. */
+  readonly finding?: string;
   /** Returns the exit code. */
   run(given: Given, io: Io, printer: Printer): Promise<number>;
 }
@@ -87,7 +91,7 @@ export async function runCommand(
   const given = readArguments(command, table, argv);
   const printer = new Printer(io, { json: given.flag('json'), quiet: given.flag('quiet') });
   if (given.flag('help')) {
-    printer.print(helpOf(command, table));
+    printer.print(helpOf(command, table, printer.width));
     return EXIT.ok;
   }
   return command.run(given, io, printer);
@@ -148,25 +152,39 @@ function changesBetween(a: string, b: string): number {
   return row[b.length]!;
 }
 
-function helpOf(command: Command, table: OptionTable): string {
+/** Columns that are left for help beside the names of options, at least. */
+const LEAST_BESIDE = 36;
+
+function helpOf(command: Command, table: OptionTable, width: number): string {
   const rows = Object.entries(table).map(([name, { short, value = '', help }]) => ({
     left: `  ${short === undefined ? '    ' : `-${short}, `}--${name}${value === '' ? '' : ` ${value}`}`,
     help,
   }));
-  const width = Math.max(...rows.map(({ left }) => left.length)) + 2;
+  const column = Math.max(...rows.map(({ left }) => left.length)) + 2;
+  const found = command.finding === undefined ? '' : `1 ${command.finding}; `;
   return [
-    `${command.summary}.`,
+    wrap(`${command.summary}.`, width),
     '',
-    `Usage: ${PROGRAM} ${command.name} ${command.usage}`,
+    wrap(`Usage: ${PROGRAM} ${command.name} ${command.usage}`, width, 7),
     '',
     'Options:',
-    ...rows.map(({ left, help }) => `${left.padEnd(width)}${help}`),
+    ...rows.map(({ left, help }) =>
+      width - column < LEAST_BESIDE
+        ? `${left}\n${beside('', 8, help, width)}`
+        : beside(left, column, help, width),
+    ),
     '',
     'Examples:',
-    ...command.examples.flatMap(([line, says]) => [`  # ${says}`, `  npx ${PROGRAM} ${line}`]),
-    ...command.notes.flatMap((note) => ['', note]),
+    ...command.examples.flatMap(([line, says]) => [
+      `  # ${wrap(says, width - 4).replaceAll('\n', '\n  # ')}`,
+      `  ${line.startsWith(`${command.name} `) ? `npx ${PROGRAM} ${line}` : line}`,
+    ]),
+    ...command.notes.flatMap((note) => ['', wrap(note, width)]),
     '',
-    'Exit codes: 0 done; 1 found what it looked for; 2 wrong command line; 3 could not do its work; 130 interrupted.',
+    wrap(
+      `Exit codes: 0 done; ${found}2 the command line is wrong; 3 could not do its work; 130 interrupted.`,
+      width,
+    ),
     '',
   ].join('\n');
 }

@@ -29,6 +29,11 @@ export function percent(part: number, whole: number): string {
   return '';
 }
 
+/** A ratio with two or three digits. */
+export function ratio(number: number): string {
+  return number === 0 || number >= 1 ? number.toFixed(2) : number.toPrecision(2);
+}
+
 /** Reads a share such as `0.1%`; undefined for any other text. */
 export function readShare(text: string): number | undefined {
   const match = /^(\d{1,3}(?:\.\d{1,9})?) ?%$/.exec(text);
@@ -37,8 +42,18 @@ export function readShare(text: string): number | undefined {
 }
 
 /** An instant in UTC, to the second. */
-export function instant(micros: number): string {
-  return `${new Date(Math.floor(micros / 1_000)).toISOString().slice(0, 19).replace('T', ' ')} UTC`;
+function instant(micros: number): string {
+  return new Date(Math.floor(micros / 1_000)).toISOString().slice(0, 19).replace('T', ' ');
+}
+
+/** From when to when, and how long that is; both in microseconds. */
+export function span(first: number, last: number): string {
+  const [from, to] = [instant(first), instant(last)];
+  if (from === to) {
+    return `all at ${from} UTC`;
+  }
+  const isOneDay = from.slice(0, 10) === to.slice(0, 10);
+  return `${from} to ${isOneDay ? to.slice(11) : to} UTC (${lengthOf((last - first) / 1_000)})`;
 }
 
 /** A length of time, in its two greatest units. */

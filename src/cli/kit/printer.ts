@@ -38,6 +38,11 @@ export class Printer {
     this.#paintRemark = painter(io, io.stderr);
   }
 
+  /** Whether stdout is a terminal. */
+  get isTerminal(): boolean {
+    return this.#io.stdout.isTTY === true;
+  }
+
   /** The width to print to, in characters. */
   get width(): number {
     return Math.max(40, Math.min(widthOf(this.#io.stdout), 120));

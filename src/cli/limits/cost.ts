@@ -7,7 +7,7 @@ export const COST_OPTION: OptionTable = {
     type: 'string',
     multiple: true,
     value: '<units>',
-    help: 'Units; by name where limits have units: --cost tokens=500',
+    help: 'Units; by name where limits have units: `--cost tokens=500`',
   },
 };
 

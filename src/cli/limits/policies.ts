@@ -14,6 +14,8 @@ export interface PolicyText {
   readonly name: string;
   /** The options of a `RateLimiter` that say its limits, without where it keeps its states. */
   readonly options: Readonly<Record<string, unknown>>;
+  /** What `--limit` calls each limit, by its name. */
+  readonly labels?: ReadonlyMap<string, string>;
 }
 
 export const POLICY_OPTIONS: OptionTable = {
@@ -49,10 +51,11 @@ const NOT_LIMITS = [
 
 /** Reads the policies of a command line, in the order of their kind. */
 export async function readPolicies(given: Given, io: Io): Promise<readonly PolicyText[]> {
-  const texts = given.texts('limit').map((text) => ({
-    name: text.trim(),
-    options: { limits: readLimitText(text) },
-  }));
+  const texts = given.texts('limit').map((text) => {
+    const limits = readLimitText(text);
+    const labels = new Map(text.split(',').map((each, i) => [limits[i]!.name, each.trim()]));
+    return { name: text.trim(), options: { limits }, labels };
+  });
   const modules: PolicyText[] = [];
   for (const file of given.texts('limits')) {
     modules.push(await loadPolicy(file, io));

@@ -7,7 +7,7 @@ import { UsageError } from '../kit/io.ts';
 import type { Io } from '../kit/io.ts';
 import { printable } from '../kit/printer.ts';
 import type { Printer } from '../kit/printer.ts';
-import type { LogEntry } from './entry.ts';
+import type { FieldNames, LogEntry } from './entry.ts';
 import { FORMAT_NAMES } from './formats.ts';
 import type { LogOptions } from './formats.ts';
 import { merge } from './merge.ts';
@@ -118,7 +118,7 @@ function tell(facts: LogFacts, printer: Printer): void {
   if (broken > 0 && firstBroken !== undefined) {
     const { number, reason, line } = firstBroken;
     printer.warn(
-      `${log}: ${count(broken)} of ${counted(lines, 'line')} could not be read, and are left out. Line ${count(number)}: ${reason}.${line === '' ? '' : `\n  ${printable(line)}`}`,
+      `${log}: ${count(broken)} of ${counted(lines, 'line')} could not be read, and ${broken === 1 ? 'is' : 'are'} left out. Line ${count(number)}: ${reason}.${line === '' ? '' : `\n  ${printable(line)}`}`,
     );
   }
   if (hurried > 0) {
@@ -149,6 +149,11 @@ function readLogOptions(given: Given): LogOptions {
       `--time-zone must be a zone of the IANA database, got '${timeZone}'. Write --time-zone Europe/Berlin.`,
     );
   }
+  return { format, fields: fieldsOf(given), timeZone };
+}
+
+/** The fields of a line, by what they are to the command. */
+export function fieldsOf(given: Given): FieldNames {
   const fields = new Map<string, string>();
   for (const text of given.texts('field')) {
     const [, name, field] = /^([A-Za-z0-9._-]{1,64})=(.+)$/.exec(text) ?? [];
@@ -159,7 +164,20 @@ function readLogOptions(given: Given): LogOptions {
     }
     fields.set(name, field);
   }
-  return { format, fields, timeZone };
+  return fields;
+}
+
+/** The words and options of a command line that read the same logs in the same way, as a shell takes them. */
+export function sameLogs(given: Given): string {
+  const words = Object.entries(LOG_OPTIONS).flatMap(([name, { multiple = false }]) => {
+    const texts = multiple ? given.texts(name) : [given.text(name) ?? []].flat();
+    return texts.flatMap((text) => [`--${name}`, text]);
+  });
+  return [...given.words, ...words].map(shellWord).join(' ');
+}
+
+function shellWord(word: string): string {
+  return /^[\w./=:@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`;
 }
 
 function readWindow(text: string): number {

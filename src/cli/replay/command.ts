@@ -1,6 +1,6 @@
 import type { Command, Given } from '../kit/command.ts';
 import { chart } from '../kit/chart.ts';
-import { count, instant, lengthOf, percent, readShare } from '../kit/figures.ts';
+import { count, counted, percent, readShare, span } from '../kit/figures.ts';
 import { CommandError, EXIT, UsageError } from '../kit/io.ts';
 import type { Io } from '../kit/io.ts';
 import { printable } from '../kit/printer.ts';
@@ -55,6 +55,7 @@ export const replay: Command = {
     ],
   ],
   notes: LOG_NOTES,
+  finding: 'a policy refuses more than --max-refused or --max-refused-callers',
   run,
 };
 
@@ -81,16 +82,22 @@ async function run(given: Given, io: Io, printer: Printer): Promise<number> {
       `only the first ${count(mostCallers)} callers are told apart in the counts of callers; ${count(replayed.callers.beyond)} requests came from others. All requests are decided. Raise --max-callers.`,
     );
   }
-  const broken = replayed.tallies.filter((tally) => isBeyond(tally, replayed, bounds));
+  const failed = replayed.tallies.filter((tally) => {
+    const is = broken(tally, replayed, bounds);
+    return is.requests || is.callers;
+  });
   if (printer.json) {
-    printer.printJson(asJson(replayed, logs.facts(), nameOf, broken));
+    printer.printJson(asJson(replayed, logs.facts(), nameOf, failed));
   } else {
     printer.print(report(replayed, printer, nameOf));
-    for (const { policy } of broken) {
-      printer.print(`${printer.paint('red', 'FAIL')} ${policy.name} refuses more than allowed.`);
+    if (failed.length > 0) {
+      printer.print('');
+    }
+    for (const tally of failed) {
+      printer.print(`${printer.paint('red', 'FAIL')} ${failure(tally, replayed, given, bounds)}`);
     }
   }
-  return broken.length > 0 ? EXIT.finding : EXIT.ok;
+  return failed.length > 0 ? EXIT.finding : EXIT.ok;
 }
 
 interface Bounds {
@@ -107,11 +114,30 @@ function readBound(given: Given, name: string): number | undefined {
   return share;
 }
 
-function isBeyond(tally: PolicyTally, { requests, callers }: Replay, bounds: Bounds): boolean {
-  return (
-    tally.refused / requests > (bounds.requests ?? 1) ||
-    tally.callers.size / Math.max(1, callers.size) > (bounds.callers ?? 1)
-  );
+/** Which bounds a policy breaks: that of the requests, that of the callers. */
+function broken(tally: PolicyTally, { requests, callers }: Replay, bounds: Bounds) {
+  return {
+    requests: tally.refused / requests > (bounds.requests ?? 1),
+    callers: tally.callers.size / Math.max(1, callers.size) > (bounds.callers ?? 1),
+  };
+}
+
+function failure(tally: PolicyTally, replayed: Replay, given: Given, bounds: Bounds): string {
+  const is = broken(tally, replayed, bounds);
+  const { requests, callers } = replayed;
+  const faults = [
+    ...(is.requests
+      ? [
+          `${percent(tally.refused, requests)} of the requests, more than --max-refused ${given.text('max-refused')}`,
+        ]
+      : []),
+    ...(is.callers
+      ? [
+          `${percent(tally.callers.size, callers.size)} of the callers, more than --max-refused-callers ${given.text('max-refused-callers')}`,
+        ]
+      : []),
+  ];
+  return `${tally.policy.name} refuses ${faults.join('; ')}`;
 }
 
 function report(replayed: Replay, printer: Printer, nameOf: NameCaller): string {
@@ -119,7 +145,7 @@ function report(replayed: Replay, printer: Printer, nameOf: NameCaller): string 
   const { requests, callers, firstAt, lastAt, tallies } = replayed;
   const atLeast = callers.beyond > 0 ? 'at least ' : '';
   const lines = [
-    `${count(requests)} requests of ${atLeast}${count(callers.size)} callers, ${instant(firstAt)} to ${instant(lastAt)} (${lengthOf((lastAt - firstAt) / 1_000)})`,
+    `${counted(requests, 'request')} of ${atLeast}${counted(callers.size, 'caller')}, ${span(firstAt, lastAt)}`,
     '',
     table(
       [
@@ -135,12 +161,21 @@ function report(replayed: Replay, printer: Printer, nameOf: NameCaller): string 
         count(tally.minutes),
       ]),
       paint,
+      width,
     ),
   ];
   const { stepMicros, rows } = replayed.timeline.rows(MOST_ROWS);
   for (const [i, tally] of tallies.entries()) {
-    lines.push('', paint('bold', tallies.length > 1 ? tally.policy.name : 'Over time'));
-    lines.push(...byLimit(tally));
+    const limits = byLimit(tally);
+    if (tallies.length > 1) {
+      lines.push('', paint('bold', tally.policy.name), ...limits);
+    } else {
+      lines.push(
+        ...(limits.length === 0 ? [] : ['', paint('bold', 'By limit'), ...limits]),
+        '',
+        paint('bold', 'Over time (UTC)'),
+      );
+    }
     const bars = rows.map(({ index, requests: all, refused }) => ({
       label: labelOf(index, stepMicros),
       passed: all - refused[i]!,
@@ -172,6 +207,7 @@ function report(replayed: Replay, printer: Printer, nameOf: NameCaller): string 
             count(each.minutes),
           ]),
           paint,
+          width,
         ),
       );
     }
@@ -184,18 +220,14 @@ function byLimit({ byLimit: counts, policy }: PolicyTally): readonly string[] {
   if (counts.size < 2) {
     return [];
   }
-  const shadows = new Set(policy.limits.filter(({ shadow }) => shadow).map(({ name }) => name));
-  return [...counts].map(
-    ([name, refused]) =>
-      `${name}${shadows.has(name) ? ' (shadow)' : ''}: ${count(refused)} refused`,
-  );
+  return [...counts].map(([name, refused]) => `${policy.labelOf(name)}: ${count(refused)} refused`);
 }
 
 function asJson(
   replayed: Replay,
   logs: readonly LogFacts[],
   nameOf: NameCaller,
-  broken: readonly PolicyTally[],
+  failed: readonly PolicyTally[],
 ): unknown {
   const { requests, units, callers, firstAt, lastAt, tallies, timeline } = replayed;
   const { stepMicros, rows } = timeline.rows(MOST_JSON_ROWS);
@@ -209,7 +241,7 @@ function asJson(
     to: new Date(Math.floor(lastAt / 1_000)).toISOString(),
     policies: tallies.map((tally, i) => ({
       name: tally.policy.name,
-      ok: !broken.includes(tally),
+      ok: !failed.includes(tally),
       refused: tally.refused,
       refusedCallers: tally.callers.size,
       minutes: tally.minutes,

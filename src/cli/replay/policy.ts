@@ -30,6 +30,7 @@ const PASSED: Verdict = { refused: false, by: [] };
 export class Policy {
   readonly name: string;
   readonly limits: readonly AnyLimit[];
+  readonly #labels: ReadonlyMap<string, string> | undefined;
   #now = 0;
   #answer: Verdict | undefined;
   #failure: Error | undefined;
@@ -42,6 +43,7 @@ export class Policy {
   /** `fields`: the names that `--field` gives fields, beside time, key and cost. */
   constructor(text: PolicyText, fields: readonly string[]) {
     this.name = text.name;
+    this.#labels = text.labels;
     this.#store = new MemoryStore({ clock: { nowMicros: () => this.#now }, maxKeys: MOST_STATES });
     this.#settings = asUsage(text, () =>
       readLimiterOptions({ ...text.options, store: this.#store }),
@@ -66,6 +68,12 @@ export class Policy {
         `the limits '${text.name}' count by ${missing.join(', ')}: say where a line has each. Write --field ${missing[0]}=….`,
       );
     }
+  }
+
+  /** What to call a limit: as `--limit` has it, or by its name. */
+  labelOf(name: string): string {
+    const isShadow = this.limits.some((limit) => limit.name === name && limit.shadow);
+    return `${this.#labels?.get(name) ?? name}${isShadow ? ' (shadow)' : ''}`;
   }
 
   /**

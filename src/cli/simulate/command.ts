@@ -1,11 +1,12 @@
 import { durationToMs } from '../../base/duration.ts';
 import { chart } from '../kit/chart.ts';
 import type { Command, Given } from '../kit/command.ts';
-import { count, counted, lengthOf, percent } from '../kit/figures.ts';
+import { count, counted, lengthOf, percent, ratio } from '../kit/figures.ts';
 import { CommandError, EXIT, UsageError } from '../kit/io.ts';
 import type { Io } from '../kit/io.ts';
 import type { Printer } from '../kit/printer.ts';
 import { table } from '../kit/table.ts';
+import type { Bucket } from '../kit/timeline.ts';
 import { COST_OPTION, readCost } from '../limits/cost.ts';
 import { POLICY_OPTIONS, readPolicies } from '../limits/policies.ts';
 import { requestsOf } from './requests.ts';
@@ -59,12 +60,12 @@ export const simulate: Command = {
       'Two policies side by side, under steady callers and a bursty one',
     ],
     [
-      "simulate --traffic '3 callers on 10s off 20s 50/1s' --limit '10/1s' --processes 4 --deny-cache 250ms",
-      'How many calls to Redis does the deny cache of four processes save?',
+      "simulate --traffic '1 caller poisson 2000/1s' --limit '1000/1s' --processes 4 --for 10s --deny-cache 250ms --prepay",
+      'How many calls to Redis do four processes save, each in two ways?',
     ],
   ],
   notes: [
-    'A rate of --traffic is that of each caller. Bursts and turns of callers begin at random instants. Times are whole milliseconds; a call to the store takes none.',
+    'A rate of --traffic is that of each caller. Bursts and turns of callers begin at random instants. Times are whole milliseconds; a call to Redis takes none.',
   ],
   run,
 };
@@ -144,28 +145,31 @@ function report(simulation: Simulation, scenario: Scenario, printer: Printer): s
     table(
       [
         { title: 'policy' },
-        { title: 'requests refused', align: 'right' },
+        { title: 'refused', align: 'right' },
         { title: 'longest wait', align: 'right' },
-        { title: 'calls to the store', align: 'right' },
+        { title: 'calls to Redis', align: 'right' },
+        { title: 'per decision', align: 'right' },
       ],
       contenders.map(({ name, refused, longestWaitMs, storeCalls }) => [
         name,
         `${count(refused)} (${percent(refused, requests)})`,
         refused === 0 ? '' : lengthOf(longestWaitMs),
-        `${count(storeCalls)} (${percent(storeCalls, requests)})`,
+        count(storeCalls),
+        ratio(storeCalls / requests),
       ]),
       paint,
+      width,
     ),
-    ...contenders.flatMap((contender, i) => [
+    ...alike(contenders, rows).flatMap((same) => [
       '',
-      paint('bold', contenders.length > 1 ? contender.name : 'By traffic'),
-      groupsOf(contender, scenario, printer),
+      paint('bold', contenders.length > 1 ? headingOf(same) : 'By traffic'),
+      groupsOf(same[0]!, scenario, printer),
       '',
       chart(
         rows.map(({ index, requests: all, refused }) => ({
           label: sinceStart((index * stepMicros) / 1_000 - startMs),
-          passed: all - refused[i]!,
-          refused: refused[i]!,
+          passed: all - refused[contenders.indexOf(same[0]!)]!,
+          refused: refused[contenders.indexOf(same[0]!)]!,
         })),
         width,
         paint,
@@ -174,11 +178,34 @@ function report(simulation: Simulation, scenario: Scenario, printer: Printer): s
   ].join('\n');
 }
 
+/** Puts the contenders of a policy together that refused the same. */
+function alike(contenders: readonly Contender[], rows: readonly Bucket[]): readonly Contender[][] {
+  const groups = new Map<string, Contender[]>();
+  for (const [i, contender] of contenders.entries()) {
+    const refused = rows.map((row) => row.refused[i]);
+    const tallies = contender.groups.map((group) => [group.refused, group.refusedCallers.size]);
+    const key = JSON.stringify([contender.policy, refused, tallies]);
+    groups.set(key, [...(groups.get(key) ?? []), contender]);
+  }
+  return [...groups.values()];
+}
+
+function headingOf([first, ...others]: readonly Contender[]): string {
+  const variants = others.map(({ variant }) => variant!);
+  return variants.length === 0
+    ? first!.name
+    : `${first!.name}; the same with ${variants.join(' and with ')}`;
+}
+
 function sinceStart(ms: number): string {
   return ms <= 0 ? '0 s' : lengthOf(ms);
 }
 
-function groupsOf({ groups }: Contender, { traffics }: Scenario, { paint }: Printer): string {
+function groupsOf(
+  { groups }: Contender,
+  { traffics }: Scenario,
+  { paint, width }: Printer,
+): string {
   return table(
     [
       { title: 'traffic' },
@@ -193,6 +220,7 @@ function groupsOf({ groups }: Contender, { traffics }: Scenario, { paint }: Prin
       `${count(refusedCallers.size)} of ${count(traffics[i]!.callers)}`,
     ]),
     paint,
+    width,
   );
 }
 

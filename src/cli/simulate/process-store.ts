@@ -7,6 +7,8 @@ import type { Call } from '../../stores/store.ts';
  * as refusals of its deny cache, is its own; every state is the shared store's. Counts the calls that reach the store.
  */
 export class ProcessStore extends MemoryStore {
+  /** Other processes decide by the same states, as in Redis. */
+  override readonly isShared: boolean = true;
   calls = 0;
   readonly #shared: MemoryStore;
   #view: LocalView<Call> | undefined;

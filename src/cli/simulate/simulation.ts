@@ -26,7 +26,8 @@ export interface GroupTally {
 
 /** The limits of one policy, decided by several processes that share a store. */
 export class Contender {
-  readonly name: string;
+  readonly policy: string;
+  readonly variant: string | undefined;
   refused = 0;
   /** The longest wait that a refusal named, in milliseconds. */
   longestWaitMs = 0;
@@ -43,7 +44,8 @@ export class Contender {
     processes: number,
     clock: ManualClock,
   ) {
-    this.name = `${policy.name}${variant.name}`;
+    this.policy = policy.name;
+    this.variant = variant.name;
     const shared = new MemoryStore({ clock, maxKeys: MOST_STATES });
     this.#stores = Array.from({ length: processes }, () => new ProcessStore(shared));
     this.limiters = this.#stores.map((store) =>
@@ -63,6 +65,10 @@ export class Contender {
       ? [...new Set(limits.flatMap(({ by = [] }) => by))]
       : undefined;
     this.groups = traffics.map(() => ({ requests: 0, refused: 0, refusedCallers: new Set() }));
+  }
+
+  get name(): string {
+    return this.variant === undefined ? this.policy : `${this.policy}, ${this.variant}`;
   }
 
   /** Calls that reached the store; the others were decided by a process alone. */

@@ -1,14 +1,15 @@
 import { tokenBucket } from '../../algorithms/token-bucket.ts';
 import { durationToMs, msToDuration } from '../../base/duration.ts';
 import { RateLimiterError } from '../../base/errors.ts';
+import { PROGRAM } from '../kit/command.ts';
 import type { Command, Given } from '../kit/command.ts';
-import { count, instant, lengthOf, percent, readShare } from '../kit/figures.ts';
+import { count, counted, percent, readShare, span } from '../kit/figures.ts';
 import { CommandError, EXIT, UsageError } from '../kit/io.ts';
 import type { Io } from '../kit/io.ts';
 import type { Printer } from '../kit/printer.ts';
 import { table } from '../kit/table.ts';
 import { MAX_CALLERS_OPTION, readMostCallers } from '../logs/caller-options.ts';
-import { LOG_NOTES, LOG_OPTIONS, openLogs } from '../logs/log-options.ts';
+import { fieldsOf, LOG_NOTES, LOG_OPTIONS, openLogs, sameLogs } from '../logs/log-options.ts';
 import { ArrivalCurve, burstFor, disturbedBy } from './arrival-curve.ts';
 
 const RATES = [1, 2, 5, 10, 20, 30, 60, 100, 200, 300, 600, 1_000, 2_000, 6_000];
@@ -19,7 +20,7 @@ const YEAR_MS = 366 * 86_400_000;
 
 export const suggest: Command = {
   name: 'suggest',
-  summary: 'Find the rates and bursts that the callers of a log would not have noticed',
+  summary: 'Find rates and bursts that the callers of a log would not notice',
   usage: '<log…> [options]',
   options: {
     disturb: {
@@ -98,7 +99,7 @@ async function run(given: Given, io: Io, printer: Printer): Promise<number> {
     });
     return EXIT.ok;
   }
-  printer.print(report(curve, rows, shares, period, chosen, given.words, printer));
+  printer.print(report(curve, rows, shares, period, chosen, given, printer));
   return EXIT.ok;
 }
 
@@ -148,25 +149,32 @@ function report(
   shares: readonly number[],
   period: string,
   chosen: (Cell & { readonly rate: number }) | undefined,
-  logs: readonly string[],
-  { paint }: Printer,
+  given: Given,
+  { paint, width }: Printer,
 ): string {
   const { requests, callers, firstAt, lastAt, oneIn } = curve;
-  const of = oneIn > 1 ? ` (1 in ${count(oneIn)} looked at)` : '';
+  const who =
+    oneIn > 1
+      ? `; 1 in ${count(oneIn)} callers is looked at, ${count(callers)}`
+      : ` of ${counted(callers, 'caller')}`;
   const lines = [
-    `${count(requests)} requests of ${count(callers)} callers${of}, ${instant(firstAt)} to ${instant(lastAt)} (${lengthOf((lastAt - firstAt) / 1_000)})`,
+    `${counted(requests, 'request')}${who}, ${span(firstAt, lastAt)}`,
     '',
-    'The least burst with which each rate refuses no more than this share of the callers:',
+    'The least burst at which a rate refuses at most this share of the callers:',
     table(
       [
         { title: 'rate', align: 'right' },
-        ...shares.map((share) => ({ title: `${share * 100} %`, align: 'right' as const })),
+        ...shares.map((share) => ({
+          title: `${Number((share * 100).toPrecision(12))} %`,
+          align: 'right' as const,
+        })),
       ],
       rows.map(({ rate, cells }) => [
         `${count(rate)}/${period}`,
         ...cells.map((cell) => (cell === undefined ? '-' : count(cell.burst))),
       ]),
       paint,
+      width,
     ),
     '',
   ];
@@ -177,13 +185,14 @@ function report(
     ].join('\n');
   }
   const { rate, burst, disturbed } = chosen;
-  const files = logs.map((log) => (/^[\w./-]+$/.test(log) ? log : `'${log}'`)).join(' ');
+  const costField = fieldsOf(given).get('cost');
   return [
     ...lines,
     paint('bold', `tokenBucket({ rate: ${rate}, period: '${period}', burst: ${burst} })`),
-    `would have refused ${count(disturbed)} of ${count(callers)} callers (${percent(disturbed, callers)}) at least once.`,
+    ...(costField === undefined ? [] : [`with each call's ${costField} as its \`cost\``]),
+    `would have refused ${count(disturbed)} of ${counted(callers, 'caller')} (${percent(disturbed, callers)}) at least once.`,
     '',
-    `See whom: npx distributed-rate-limiter replay ${files} --limit '${rate}/${period} burst ${burst}'`,
+    `See whom: npx ${PROGRAM} replay ${sameLogs(given)} --limit '${rate}/${period} burst ${burst}'`,
   ].join('\n');
 }
 

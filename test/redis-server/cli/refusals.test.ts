@@ -10,7 +10,7 @@ import type { RedisClient } from '../../../src/redis/clients/client.ts';
 import { digestIdentity } from '../../../src/base/identity.ts';
 import { publishRefusals } from '../../../src/refusals/index.ts';
 import { startCluster, startRedis, waitUntil } from '../../kit/servers/index.mjs';
-import { golden, run } from '../../unit/cli/run.ts';
+import { run } from '../../unit/cli/run.ts';
 
 const main = fileURLToPath(new URL('../../../dist/cli/main.js', import.meta.url));
 const ACL =
@@ -64,8 +64,8 @@ describe('top', () => {
     const argv = ['top', '--redis', redis.url, '--namespace', 'api', '--for', '6s'];
     const asked = [...argv, '--caller', 'bob', '--caller', 'eve'];
     const [text, json] = await Promise.all([run(asked), run([...argv, '--json'])]);
-    const shown = golden(asked, text).replaceAll(redis.url, 'redis://localhost:6379');
-    await expect(shown).toMatchFileSnapshot('../../unit/cli/golden/top.txt');
+    expect(text.stdout).toContain(`${digest('bob')}…  3 (7.0 %)                 0  bob\n`);
+    expect(text.stdout).toContain(`eve (${digest('eve')}…) is not among those refused most.\n`);
     expect(JSON.parse(json.stdout)).toEqual({
       processes: 2,
       refused: 43,

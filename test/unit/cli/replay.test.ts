@@ -1,11 +1,9 @@
-import { readFileSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { FORMAT_NAMES } from '../../../src/cli/logs/formats.ts';
 import { LINES, logOf, madeRequests } from './logs.ts';
-import { golden, run, write } from './run.ts';
+import { run, write } from './run.ts';
 
-const page = readFileSync(new URL('../../../docs/command-line.md', import.meta.url), 'utf8');
 const REQUESTS = madeRequests();
 const LIMIT = ['--limit', '30/1m burst 10'];
 /** Of 300 requests within 149.5 s: all but the burst and a request every 2 s. */
@@ -33,26 +31,6 @@ async function report(argv: readonly string[], stdin?: string): Promise<Report> 
 }
 
 describe('replay', () => {
-  test('says what a limit would have refused', async () => {
-    write('access.log', logOf('combined', REQUESTS));
-    const argv = ['replay', 'access.log', ...LIMIT, '--show'];
-    const ran = await run(argv);
-    await expect(golden(argv, ran)).toMatchFileSnapshot('golden/replay.txt');
-    expect(page).toContain(golden(argv, ran).split('--- stderr')[0]);
-  });
-
-  test('shows policies side by side, and digests of callers', async () => {
-    write('access.log', logOf('combined', REQUESTS));
-    const argv = ['replay', 'access.log', ...LIMIT, '--limit', '10/1s, 60/1m fixed'];
-    await expect(golden(argv, await run(argv))).toMatchFileSnapshot('golden/replay-two.txt');
-  });
-
-  test('prints JSON for programs', async () => {
-    write('access.log', logOf('combined', REQUESTS));
-    const argv = ['replay', 'access.log', ...LIMIT, '--json'];
-    await expect(golden(argv, await run(argv))).toMatchFileSnapshot('golden/replay-json.txt');
-  });
-
   test('colours its output on a terminal', async () => {
     write('access.log', logOf('combined', REQUESTS));
     const argv = ['replay', 'access.log', ...LIMIT];
@@ -81,16 +59,6 @@ describe('replay', () => {
     expect((await report(['-', ...LIMIT], text)).policies).toEqual(plain.policies);
   });
 
-  test('counts broken lines, shows the first, and goes on', async () => {
-    const lines = logOf('combined', REQUESTS).split('\n');
-    lines.splice(7, 0, 'half a line \u001B[31m', '');
-    lines.splice(90, 0, lines[3]!.slice(0, 40));
-    const argv = ['replay', write('broken.log', lines.join('\r\n')), ...LIMIT, '--show'];
-    const { stdout, ...rest } = await run(argv);
-    const broken = { ...rest, stdout: `${stdout.split('\n')[0]}\n` };
-    await expect(golden(argv, broken)).toMatchFileSnapshot('golden/broken.txt');
-  });
-
   test('merges the logs of several servers by time', async () => {
     const even = REQUESTS.filter((_, i) => i % 2 === 0);
     const odd = REQUESTS.filter((_, i) => i % 2 === 1);
@@ -112,10 +80,8 @@ describe('replay', () => {
       policies: ordered.policies,
       logs: [{ late: 0 }],
     });
-    const argv = ['replay', name, ...LIMIT, '--reorder', '5s', '--show'];
-    const { stdout, ...rest } = await run(argv);
-    const late = { ...rest, stdout: `${stdout.split('\n')[0]}\n` };
-    await expect(golden(argv, late)).toMatchFileSnapshot('golden/late.txt');
+    const argv = ['replay', name, ...LIMIT, '--reorder', '5s'];
+    expect((await run(argv)).stderr).toContain('85 requests stood up to 40 s behind');
   });
 
   test('goes on through the hour that a clock shows twice', async () => {

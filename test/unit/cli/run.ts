@@ -62,9 +62,3 @@ export async function run(
   const exitCode = await runCli(argv, io);
   return { exitCode, ...printed };
 }
-
-/** The command line, its outputs and its exit code, as a golden file keeps them. */
-export function golden(argv: readonly string[], { exitCode, stdout, stderr }: Ran): string {
-  const line = argv.map((word) => (/^[\w./=-]+$/.test(word) ? word : `'${word}'`)).join(' ');
-  return `$ npx distributed-rate-limiter ${line}\n${stdout}--- stderr\n${stderr}--- exit code ${exitCode}\n`;
-}

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { readLimitText } from '../../../src/cli/limits/limit-text.ts';
 import { requestsOf } from '../../../src/cli/simulate/requests.ts';
@@ -8,11 +7,16 @@ import { readTraffic } from '../../../src/cli/simulate/traffic.ts';
 import { RateLimiter } from '../../../src/limiter/rate-limiter.ts';
 import { MemoryStore } from '../../../src/stores/memory.ts';
 import { ManualClock } from '../../../src/testing/manual-clock.ts';
-import { golden, run, write } from './run.ts';
+import { mostOver } from '../../kit/slices/world.ts';
+import type { Passed } from '../../kit/slices/world.ts';
+import { run, write } from './run.ts';
 
-const page = readFileSync(new URL('../../../docs/command-line.md', import.meta.url), 'utf8');
 const TRAFFIC = ['--traffic', '50 callers steady 30/1m'];
-const BURSTS = ['--traffic', '1 caller bursts of 200 every 30s'];
+
+/** A store of several limiters, each of which spends slices of its own. */
+class SharedStore extends MemoryStore {
+  override readonly isShared: boolean = true;
+}
 
 interface Report {
   readonly requests: number;
@@ -48,25 +52,6 @@ const MIXED = [
 ];
 
 describe('simulate', () => {
-  test('says what limits do to traffic', async () => {
-    const argv = ['simulate', ...TRAFFIC, ...BURSTS, '--limit', '60/1m'];
-    const ran = await run(argv);
-    await expect(golden(argv, ran)).toMatchFileSnapshot('golden/simulate.txt');
-    expect(page).toContain(golden(argv, ran).split('--- stderr')[0]);
-  });
-
-  test('shows policies side by side, with and without the deny cache', async () => {
-    const limits = ['--limit', '60/1m', '--limit', '60/1m fixed'];
-    const options = ['--for', '1m', '--processes', '3', '--deny-cache', '250ms'];
-    const argv = ['simulate', ...BURSTS, ...limits, ...options];
-    await expect(golden(argv, await run(argv))).toMatchFileSnapshot('golden/simulate-two.txt');
-  });
-
-  test('prints JSON for programs', async () => {
-    const argv = ['simulate', ...BURSTS, '--limit', '60/1m', '--for', '1m', '--json'];
-    await expect(golden(argv, await run(argv))).toMatchFileSnapshot('golden/simulate-json.txt');
-  });
-
   test('repeats a seed, and changes with it', async () => {
     const argv = ['--traffic', '20 callers poisson 60/1m', '--limit', '60/1m burst 5'];
     const first = await report(argv);
@@ -150,8 +135,8 @@ describe('decisions of a simulation', () => {
       const made = requests(MIXED, { lengthMs: 120_000, processes: 4 });
       const policy = { name: limit, options: { limits: readLimitText(limit) } };
       const variants = [
-        { name: '', options: {} },
-        { name: ', held', options: { denyCache: { holdMs: 5_000 } } },
+        { name: undefined, options: {} },
+        { name: 'held', options: { denyCache: { holdMs: 5_000 } } },
       ];
       const simulation = new Simulation([policy], variants, MIXED.map(readTraffic), 4);
       const clock = new ManualClock();
@@ -177,6 +162,71 @@ describe('decisions of a simulation', () => {
       expect(held?.storeCalls).toBeGreaterThanOrEqual(made.length - refused);
     },
   );
+
+  test.each([
+    ['1000/1s', 1],
+    ['1000/1s', 4],
+    ['200/1s burst 50', 3],
+    ['3000/10s sliding', 2],
+    ['150/1s, 3000/1m fixed', 3],
+  ])(
+    'under %s with prepay in %i processes are those of limiters on one store',
+    async (limit, processes) => {
+      const busy = ['1 caller poisson 1500/1s', '2 callers bursts of 40 every 700ms'];
+      const made = requests(busy, { lengthMs: 4_000, processes });
+      const policy = { name: limit, options: { limits: readLimitText(limit) } };
+      const variants = [
+        { name: undefined, options: {} },
+        { name: 'prepay', options: { prepay: true } },
+      ];
+      const simulation = new Simulation([policy], variants, busy.map(readTraffic), processes);
+      const clock = new ManualClock();
+      const startMs = clock.now();
+      const store = new SharedStore({ clock });
+      const limiters = Array.from(
+        { length: processes },
+        () => new RateLimiter({ limits: readLimitText(limit), store, prepay: true }),
+      );
+      let slices = 0;
+      for (const request of made) {
+        clock.set(startMs + request.atMs);
+        const { allowed, reason, source, limits } = await limiters[request.process]!.allow(
+          request.caller,
+        );
+        slices += source === 'slice' ? 1 : 0;
+        const [, prepaid] = await simulation.take(request, [undefined, undefined]);
+        expect(prepaid).toMatchObject({ allowed, reason, source, limits });
+      }
+      const [plain, prepaid] = simulation.contenders;
+      expect(slices).toBe(made.length - prepaid!.storeCalls);
+      expect(prepaid!.storeCalls).toBeLessThan(plain!.storeCalls / 2);
+    },
+  );
+
+  test('with prepay let no more pass than the limit, and nearly as much as without', async () => {
+    const busy = ['1 caller poisson 3000/1s'];
+    const [rate, burst] = [1_000, 300];
+    const limit = `${rate}/1s burst ${burst}`;
+    const made = requests(busy, { lengthMs: 8_000, processes: 4 });
+    const policy = { name: limit, options: { limits: readLimitText(limit) } };
+    const variants = [
+      { name: undefined, options: {} },
+      { name: 'prepay', options: { prepay: true } },
+    ];
+    const simulation = new Simulation([policy], variants, busy.map(readTraffic), 4);
+    const passed: Passed[] = [];
+    for (const request of made) {
+      const [, prepaid] = await simulation.take(request, [undefined, undefined]);
+      if (prepaid!.allowed) {
+        const at = request.atMs * 1_000;
+        passed.push({ at, units: 1, isLocal: false, isPlan: false, refundedAt: Infinity });
+      }
+    }
+    expect(mostOver(passed, { p: 1_000n, n: 1n, burst: BigInt(burst) })).toBe(0);
+    const [plain] = simulation.contenders;
+    expect(passed.length).toBeGreaterThan(0.95 * (made.length - plain!.refused));
+    expect(passed.length).toBeLessThanOrEqual(burst + rate * 8);
+  });
 
   test('each process learns refusals for itself', async () => {
     const argv = ['--traffic', 'steady 100/1s', '--limit', '1/1h', '--for', '10s'];

@@ -1,13 +1,9 @@
-import { readFileSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, test } from 'vitest';
 import { ArrivalCurve, burstFor, disturbedBy } from '../../../src/cli/suggest/arrival-curve.ts';
 import { casesOf, check } from '../../kit/random.mjs';
-import { logOf, madeRequests } from './logs.ts';
-import { golden, run, write } from './run.ts';
-
-const page = readFileSync(new URL('../../../docs/command-line.md', import.meta.url), 'utf8');
+import { run } from './run.ts';
 
 interface Suggested {
   readonly requests: number;
@@ -33,20 +29,6 @@ async function disturbed(limit: string, stdin: string, argv: readonly string[]):
 }
 
 describe('suggest', () => {
-  test('prints the rates, their bursts, and a limit to paste', async () => {
-    write('access.log', logOf('combined', madeRequests()));
-    const argv = ['suggest', 'access.log', '--disturb', '20%'];
-    const ran = await run(argv);
-    await expect(golden(argv, ran)).toMatchFileSnapshot('golden/suggest.txt');
-    expect(page).toContain(golden(argv, ran).split('--- stderr')[0]);
-  });
-
-  test('prints JSON for programs', async () => {
-    write('access.log', logOf('combined', madeRequests()));
-    const argv = ['suggest', 'access.log', '--rates', '10,60', '--json'];
-    await expect(golden(argv, await run(argv))).toMatchFileSnapshot('golden/suggest-json.txt');
-  });
-
   test('replay disturbs exactly the callers that each burst is said to disturb, and a smaller one more', async () => {
     let tried = 0;
     await check({ cases: casesOf(60) }, async (random) => {
