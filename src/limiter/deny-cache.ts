@@ -77,13 +77,13 @@ export class DenyCache {
     if (!REFUSABLE.has(shape.verb)) {
       return undefined;
     }
-    const own = this.#view.anchors.check();
-    const known = this.#known.get(identityOf(entry));
-    const form = known && this.#formOf(entry);
-    if (known === undefined || form === undefined) {
+    const identity = identityOf(entry);
+    if (!this.#known.has(identity)) {
       return undefined;
     }
-    const told = known.find((each) => each.form === form.text);
+    const own = this.#view.anchors.check(); // may forget
+    const form = this.#formOf(entry);
+    const told = form && this.#known.get(identity)?.find((each) => each.form === form.text);
     if (
       told === undefined ||
       own - told.anchor.sent >= holdMs * 1_000 ||
@@ -125,29 +125,29 @@ export class DenyCache {
     if (!shape.asks.some((units) => units !== null && units > 0)) {
       return; // it asked for nothing
     }
-    const { anchor, own } = this.#now();
+    const { current: anchor } = this.#view.anchors;
     if (
       reply === undefined ||
       shape.verb === 'add' ||
       anchor === undefined ||
-      !this.#givenBack.holds(call, turn, own)
+      !this.#givenBack.holds(call, turn, anchor.heard)
     ) {
       this.#known.delete(identity); // it may have been charged
       return;
     }
     const answer = reply.slice(at + shape.head, at + shape.width);
-    const isCharged = passed(shape.rules, answer);
-    const others = isCharged ? [] : (this.#known.get(identity) ?? []);
+    const outcome = outcomeOf(shape, answer);
     const form = this.#formOf(call);
-    if (form === undefined) {
-      if (isCharged) {
+    if (form === undefined || outcome === 'fits again') {
+      if (outcome !== 'refused') {
         this.#known.delete(identity);
       }
       return;
     }
+    const others = outcome === 'refused' ? (this.#known.get(identity) ?? []) : [];
     const told = { form: form.text, shape, reply: answer, anchor, turn };
     const kept = others.filter((each) => each.form !== form.text);
-    if (refusalAt(told, shape, own) !== undefined) {
+    if (refusalAt(told, shape, anchor.heard) !== undefined) {
       kept.push(told);
     }
     this.#known.delete(identity);
@@ -157,12 +157,6 @@ export class DenyCache {
         this.#known.delete(this.#known.keys().next().value!);
       }
     }
-  }
-
-  #now(): { anchor: ClockAnchor | undefined; own: number } {
-    const { anchors } = this.#view;
-    const own = anchors.check();
-    return { anchor: anchors.current, own };
   }
 
   /** Undefined if the store alone can refuse a call of this shape. */
@@ -212,15 +206,31 @@ function refusalAt(
   return answer && [anchor.now + counted, ...Array<number>(shape.head).fill(0), ...answer];
 }
 
-/** Whether every enforced limit let the call pass, so that it was charged. */
-function passed(rules: readonly Rule[], answer: readonly number[]): boolean {
+/**
+ * `'refused'` if nothing was charged; `'fits again'` if an equal call would pass as well, so that there is no refusal to
+ * remember.
+ */
+function outcomeOf({ rules, asks }: Shape, answer: readonly number[]): Outcome {
+  let outcome: Outcome = 'fits again';
   let at = 0;
-  return rules.every(({ limit, plan }) => {
-    const { refused } = limit.twin.read(plan, answer, at);
+  for (let i = 0; i < rules.length; i++) {
+    const { limit, plan } = rules[i]!;
+    const { refused, remaining } = limit.twin.read(plan, answer, at);
     at += plan.width;
-    return !refused || limit.shadow;
-  });
+    if (limit.shadow) {
+      continue;
+    }
+    if (refused) {
+      return 'refused';
+    }
+    if (remaining < (asks[i] ?? 0)) {
+      outcome = 'passed';
+    }
+  }
+  return outcome;
 }
+
+type Outcome = 'refused' | 'passed' | 'fits again';
 
 /** An identity's keys: its homes. */
 function identityOf({ key, homes }: Pick<Entry, 'key' | 'homes'>): string {

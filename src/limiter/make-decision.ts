@@ -100,6 +100,24 @@ export function makeDecision(
   }
   const resetAfterMs = toMs(resetUs);
   const resetAtMs = toMs(now + resetUs);
+  const passes = !blocked && limitedBy === undefined;
+  if (passes && first !== undefined && first.unit === undefined) {
+    // The usual decision in one literal: made in parts, it takes three times as long.
+    return {
+      allowed: true,
+      degraded: false,
+      reason: 'within_limit',
+      source,
+      cost,
+      limits,
+      remaining,
+      resetAfterMs,
+      resetAtMs,
+      limitName: first.name,
+      limit: first.limit,
+      used: first.used,
+    };
+  }
   const facts: Writable<DecisionFacts> = {
     source,
     cost,
@@ -117,7 +135,7 @@ export function makeDecision(
       facts.remaining = first.remaining;
     }
   }
-  if (!blocked && limitedBy === undefined) {
+  if (passes) {
     return { allowed: true, degraded: false, reason: 'within_limit', ...facts };
   }
   const retryAfterMs = toMs(Math.max(retryUs, bannedUs));

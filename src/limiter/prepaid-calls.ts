@@ -1,5 +1,6 @@
 import type { Decision } from '../base/decision.ts';
 import type { AnyIdentity } from '../base/identity.ts';
+import type { StoreError } from '../base/errors.ts';
 import { resolveInTurn } from '../base/same-turn.ts';
 import type { Entry } from '../script/call-shape.ts';
 import type { ClockAnchors } from '../stores/clock-anchor.ts';
@@ -59,15 +60,56 @@ export class PrepaidCalls {
     entry: Entry,
     reader: ReplyHandler<Decision>,
   ): ReplyHandler<Decision> {
-    return {
-      ...reader,
-      read: (sent, reply, at) => {
-        const decision = reader.read(sent, reply, at);
-        const { current } = this.#anchors;
-        this.#units.charged += this.#prepay.answered(identity, sent, decision, reply, at, current);
-        return decision;
-      },
-      failed: () => this.#prepay.failed(identity, entry),
-    };
+    return new PrepaidReply(this, identity, entry, reader);
+  }
+
+  answered(
+    identity: AnyIdentity,
+    sent: Entry,
+    decision: Decision,
+    reply: readonly number[],
+    at: number,
+  ): void {
+    const { current } = this.#anchors;
+    this.#units.charged += this.#prepay.answered(identity, sent, decision, reply, at, current);
+  }
+
+  failed(identity: AnyIdentity, entry: Entry): void {
+    this.#prepay.failed(identity, entry);
+  }
+}
+
+/** Reads one answer. A class rather than closures, because every call that asks the store makes one. */
+class PrepaidReply implements ReplyHandler<Decision> {
+  readonly decides = true;
+  readonly #calls: PrepaidCalls;
+  readonly #identity: AnyIdentity;
+  readonly #entry: Entry;
+  readonly #reader: ReplyHandler<Decision>;
+
+  constructor(
+    calls: PrepaidCalls,
+    identity: AnyIdentity,
+    entry: Entry,
+    reader: ReplyHandler<Decision>,
+  ) {
+    this.#calls = calls;
+    this.#identity = identity;
+    this.#entry = entry;
+    this.#reader = reader;
+  }
+
+  read(sent: Entry, reply: readonly number[], at: number): Decision {
+    const decision = this.#reader.read(sent, reply, at);
+    this.#calls.answered(this.#identity, sent, decision, reply, at);
+    return decision;
+  }
+
+  degrade(error: StoreError, entry: Entry): Decision {
+    return this.#reader.degrade!(error, entry);
+  }
+
+  failed(): void {
+    this.#calls.failed(this.#identity, this.#entry);
   }
 }

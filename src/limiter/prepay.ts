@@ -53,7 +53,7 @@ export interface Spent {
   /** The identity's key in the store. */
   readonly key: string;
   readonly slice: Slice;
-  readonly marks: Slice['marks'];
+  readonly marks: readonly number[];
   readonly cost: number;
 }
 
@@ -81,6 +81,8 @@ export class Prepay {
   #countedSince = 0;
   readonly #trips: number[] = [];
   #usualTripUs = 0;
+  /** Whether enough trips were measured. As long as they are too long for slices, all of them are. */
+  #knowsTrips = false;
 
   constructor(limits: LimitSet, options: PrepaySettings) {
     this.#limits = limits;
@@ -142,7 +144,7 @@ export class Prepay {
     const decision = makeDecision(shape, cost, slice.verdicts(), slice.now, 0, 'slice');
     return {
       decision,
-      spent: spends ? { key: key!, slice, marks: slice.marks, cost } : undefined,
+      spent: spends ? { key: key!, slice, marks: slice.marks(), cost } : undefined,
       shape,
     };
   }
@@ -192,22 +194,23 @@ export class Prepay {
     at: number,
     anchor: ClockAnchor | undefined,
   ): number {
-    const key = keyOf(identity);
+    const isGrant = record === SLICES;
+    if (anchor !== undefined && (isGrant || !this.#knowsTrips)) {
+      this.#noteTrip(anchor.heard - anchor.sent);
+    }
+    const isRefused = decision.reason === 'limited' && this.#holdUs > 0;
+    const key = isGrant || isRefused ? keyOf(identity) : undefined;
     if (key === undefined) {
       return 0;
     }
     let busy = this.#busy.get(key);
-    if (decision.reason === 'limited' && this.#holdUs > 0) {
+    if (isRefused) {
       busy ??= this.#promote(key, anchor?.heard ?? 0);
       if (busy !== undefined && anchor !== undefined) {
         busy.refusedAt = anchor.heard;
       }
     }
-    const knowsTrips = this.#trips.length >= KEPT_TRIPS && !this.#isTooFar(this.#heldUs());
-    if (anchor !== undefined && (record === SLICES || !knowsTrips)) {
-      this.#noteTrip(anchor.heard - anchor.sent);
-    }
-    const units = record === SLICES ? reply[at]! : 0;
+    const units = isGrant ? reply[at]! : 0;
     if (details !== undefined && busy?.asking === details) {
       busy.asking = undefined;
       if (anchor !== undefined && units > 0) {
@@ -322,6 +325,7 @@ export class Prepay {
     }
     const sorted = this.#trips.toSorted((a, b) => b - a);
     this.#usualTripUs = Math.ceil(sorted[1] ?? sorted[0]!);
+    this.#knowsTrips = this.#trips.length >= KEPT_TRIPS && !this.#isTooFar(this.#heldUs());
   }
 }
 

@@ -17,18 +17,16 @@ interface Part {
    */
   wait(cost: number, earliest: number, latest: number): number;
   take(cost: number): void;
-  /** Takes back what the last `take` spent, or an earlier one told by its `mark`. */
-  giveBack(cost: number, mark: Micros): void;
-  /** Where the cost was spent that `take` has just taken. */
-  readonly mark: Micros;
+  /** Takes back what the last `take` spent, or an earlier one told by its mark: `marks[at]` and `marks[at + 1]`. */
+  giveBack(cost: number, marks: readonly number[], at: number): void;
+  /** Adds two numbers that say where the cost was spent that `take` has just taken. */
+  addMark(marks: number[]): void;
   /** Units that can be spent now, and units that can still be spent at all. */
   spendable(earliest: number, latest: number): number;
   left(latest: number): number;
   /** After `wait`. */
   verdict(earliest: number, latest: number): Verdict;
 }
-
-const NOWHERE: Micros = { int: 0, rem: 0 };
 
 /**
  * A piece of a token bucket's line. Units have intervals of their own on the line, so the plain step decides each: a unit
@@ -71,8 +69,8 @@ class BucketPart implements Part {
     this.#storeLeft = unitsWithin(now + burst.int - this.#end, burst.rem - this.#endRem, plan);
   }
 
-  get mark(): Micros {
-    return { int: this.#from, rem: this.#fromRem };
+  addMark(marks: number[]): void {
+    marks.push(this.#from, this.#fromRem);
   }
 
   wait(cost: number, earliest: number, latest: number): number {
@@ -122,11 +120,13 @@ class BucketPart implements Part {
   }
 
   take(cost: number): void {
-    const piece = this.#returned[this.#chosen];
-    if (piece === undefined) {
+    if (this.#chosen < 0) {
       this.#at = this.#to;
       this.#rem = this.#toRem;
-    } else if (piece.cost === cost) {
+      return;
+    }
+    const piece = this.#returned[this.#chosen]!;
+    if (piece.cost === cost) {
       this.#returned.splice(this.#chosen, 1);
     } else {
       const rest = { at: { int: this.#to, rem: this.#toRem }, cost: piece.cost - cost };
@@ -134,17 +134,18 @@ class BucketPart implements Part {
     }
   }
 
-  giveBack(cost: number, mark: Micros): void {
+  giveBack(cost: number, marks: readonly number[], at: number): void {
     const { int, rem } = recovery(cost, this.#plan);
     this.#cost = cost;
     this.#price = int;
     this.#priceRem = rem;
-    this.#try(mark.int, mark.rem);
+    const from = { int: marks[at]!, rem: marks[at + 1]! };
+    this.#try(from.int, from.rem);
     if (this.#to === this.#at && this.#toRem === this.#rem) {
-      this.#at = mark.int;
-      this.#rem = mark.rem;
+      this.#at = from.int;
+      this.#rem = from.rem;
     } else if (this.#returned.length < MAX_RETURNED) {
-      this.#returned.push({ at: mark, cost });
+      this.#returned.push({ at: from, cost });
     }
   }
 
@@ -181,7 +182,6 @@ class BucketPart implements Part {
 
 /** A part of a window's count, which is good until the window ends. */
 class WindowPart implements Part {
-  readonly mark: Micros = NOWHERE;
   readonly #verdict: Verdict;
   readonly #now: number;
   #left: number;
@@ -203,6 +203,10 @@ class WindowPart implements Part {
 
   giveBack(cost: number): void {
     this.#left += cost;
+  }
+
+  addMark(marks: number[]): void {
+    marks.push(0, 0);
   }
 
   spendable(): number {
@@ -288,13 +292,17 @@ export class Slice {
   }
 
   /** Where each limit's units were spent by the last `spend`. */
-  get marks(): readonly Micros[] {
-    return this.#parts.map(({ mark }) => mark);
+  marks(): readonly number[] {
+    const marks: number[] = [];
+    for (const part of this.#parts) {
+      part.addMark(marks);
+    }
+    return marks;
   }
 
   /** Takes back what a `spend` of this cost spent. */
-  giveBack(cost: number, marks: readonly Micros[]): void {
-    this.#parts.forEach((part, i) => part.giveBack(cost, marks[i]!));
+  giveBack(cost: number, marks: readonly number[]): void {
+    this.#parts.forEach((part, i) => part.giveBack(cost, marks, 2 * i));
   }
 
   hasEnded(own: number): boolean {
@@ -309,12 +317,13 @@ export class Slice {
 
   /** The verdicts of the last `spend`, by rule of the shape. */
   verdicts(): readonly Verdict[] {
+    const verdicts: Verdict[] = [];
     let p = 0;
-    return this.#shape.rules.map(({ limit }) =>
-      limit.twin.slicing === undefined
-        ? PASSED
-        : this.#parts[p++]!.verdict(this.#earliest, this.#latest),
-    );
+    for (const { limit } of this.#shape.rules) {
+      const isSliced = limit.twin.slicing !== undefined;
+      verdicts.push(isSliced ? this.#parts[p++]!.verdict(this.#earliest, this.#latest) : PASSED);
+    }
+    return verdicts;
   }
 
   /** The server's time at the last `spend`, at the latest. */

@@ -50,18 +50,18 @@ export class ClockAnchors {
   current: ClockAnchor | undefined;
   readonly #last = new Map<string, ClockAnchor>();
   readonly #own: Clock;
-  readonly #lead: () => number;
+  readonly #lead: (own: number) => number;
   readonly #listeners: (() => void)[] = [];
   #knownLead: number;
   #checkedAt: number;
   #droppedAt = Number.NEGATIVE_INFINITY;
 
-  /** `own`: the process's clock. `lead`: how far its wall clock leads it, in milliseconds. */
-  constructor(own: Clock, lead: () => number) {
+  /** `own`: the process's clock. `lead`: how far its wall clock leads it when it shows `own`, in milliseconds. */
+  constructor(own: Clock, lead: (own: number) => number) {
     this.#own = own;
     this.#lead = lead;
-    this.#knownLead = lead();
     this.#checkedAt = own.nowMicros();
+    this.#knownLead = lead(this.#checkedAt);
   }
 
   /** Adds a listener that forgets all that was derived from anchors. */
@@ -91,7 +91,7 @@ export class ClockAnchors {
    */
   check(): number {
     const own = this.#own.nowMicros();
-    if (own < this.#checkedAt || Math.abs(this.#lead() - this.#knownLead) > PARTED_MS) {
+    if (own < this.#checkedAt || Math.abs(this.#lead(own) - this.#knownLead) > PARTED_MS) {
       this.#drop(own);
     }
     this.#checkedAt = own;
@@ -99,7 +99,7 @@ export class ClockAnchors {
   }
 
   #drop(own: number): void {
-    this.#knownLead = this.#lead();
+    this.#knownLead = this.#lead(own);
     this.#droppedAt = own;
     this.#last.clear();
     this.current = undefined;

@@ -1,12 +1,11 @@
 import type { Clock } from '../base/clock.ts';
-import { monotonicMs } from '../base/timers.ts';
 import { ClockAnchors } from './clock-anchor.ts';
 
-const wallMs = Date.now.bind(Date);
+const wallMs = Date.now;
 
-/** How far this process's wall clock leads its monotonic clock, in milliseconds, even under fake timers. */
-export function realLead(): number {
-  return wallMs() - monotonicMs();
+/** How far this process's wall clock leads `realTime`, which shows `own`, in milliseconds, even under fake timers. */
+export function realLead(own: number): number {
+  return wallMs() - own / 1_000;
 }
 
 /** Sees each call of every limiter on a connection, in the order in which they are made. */
@@ -25,7 +24,7 @@ export class LocalView<C> {
   readonly isLate: boolean;
   readonly #watchers: CallWatcher<C>[] = [];
 
-  constructor(own: Clock, lead: () => number, isLate: boolean) {
+  constructor(own: Clock, lead: (own: number) => number, isLate: boolean) {
     this.anchors = new ClockAnchors(own, lead);
     this.isLate = isLate;
   }

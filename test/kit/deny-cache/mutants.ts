@@ -28,7 +28,7 @@ export const MUTANTS: Readonly<Record<string, Mutant>> = {
   },
   'trusts a clock that was stopped with the process': {
     file: ANCHOR,
-    replaces: 'Math.abs(this.#lead() - this.#knownLead) > PARTED_MS',
+    replaces: 'Math.abs(this.#lead(own) - this.#knownLead) > PARTED_MS',
     by: 'false',
     shownBy: 'a server beside',
   },
@@ -76,8 +76,8 @@ export const MUTANTS: Readonly<Record<string, Mutant>> = {
   },
   'keeps numbers from before a charge': {
     file: CACHE,
-    replaces: 'const others = isCharged ? [] :',
-    by: 'const others =',
+    replaces: "const others = outcome === 'refused' ? (this.#known.get(identity) ?? []) : [];",
+    by: 'const others = this.#known.get(identity) ?? [];',
     shownBy: 'two worlds',
   },
   'takes inherited counts for those of the window': {

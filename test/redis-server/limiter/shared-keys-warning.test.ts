@@ -1,11 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MemoryStore, RateLimiter, tokenBucket } from 'distributed-rate-limiter';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { describe, expect, test } from 'vitest';
 import { waitUntil } from '../../kit/servers/index.mjs';
 import { FakeRedis } from '../../kit/fakes/fake-redis.ts';
 import { collectWarnings } from '../../kit/fakes/warnings.ts';
+import { collectGarbage } from '../../kit/collect-garbage.mjs';
 
 const warnings = collectWarnings();
 const shared = async () =>
@@ -98,8 +97,6 @@ describe('a limiter that is gone is ignored by the comparison', () => {
   test.each(Object.keys(places) as (keyof typeof places)[])(
     'on %s: a limiter garbage-collected without being closed',
     async (name) => {
-      setFlagsFromString('--expose-gc');
-      const collect = runInNewContext('gc') as () => void;
       const place = places[name]();
       const make = (rate: number): RateLimiter =>
         new RateLimiter({ ...place, rate, period: '1m', namespace: 'collected' });
@@ -107,7 +104,7 @@ describe('a limiter that is gone is ignored by the comparison', () => {
       const registry = new FinalizationRegistry<string>((what) => forgotten.add(what));
       (() => registry.register(make(1), name))();
       await waitUntil('the limiter to be collected', () => {
-        collect();
+        collectGarbage();
         return forgotten.has(name);
       });
       // The library's own finalizer runs in a task beside this one.

@@ -1,5 +1,3 @@
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import {
   concurrency,
   MemoryStore,
@@ -14,6 +12,7 @@ import { liveLimiters, liveStores, StatsRegistry } from '../../../src/observe/st
 import { waitUntil } from '../../kit/servers/index.mjs';
 import { ReplyError } from '../../kit/fakes/fake-client.ts';
 import { FakeRedis } from '../../kit/fakes/fake-redis.ts';
+import { collectGarbage } from '../../kit/collect-garbage.mjs';
 
 const embedded = (options: object): RateLimiter =>
   new RateLimiter({ store: new MemoryStore(), ...options } as RateLimiterOptions);
@@ -274,8 +273,6 @@ describe('the stats of a process', () => {
 });
 
 test('keep no limiter from being garbage-collected, with or without leases', async () => {
-  setFlagsFromString('--expose-gc');
-  const collectGarbage: () => void = runInNewContext('gc');
   /** In a function of its own, so that the stack holds no reference to it. */
   const forgotten = await (async () => {
     const limiter = new RateLimiter({

@@ -1,12 +1,11 @@
 // @ts-check
 import assert from 'node:assert/strict';
-import { setFlagsFromString } from 'node:v8';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { runInNewContext } from 'node:vm';
 import { RateLimiter } from 'distributed-rate-limiter';
 import { waitUntil } from '../../kit/servers/index.mjs';
 import { MARGIN_MS, expectDegraded, expectReal } from './caller.mjs';
 import { chargesOf } from './run-scenario.mjs';
+import { collectGarbage } from '../../kit/collect-garbage.mjs';
 
 /**
  * The server is slow, or busy with other commands.
@@ -117,12 +116,7 @@ const overload = {
 /** @type {readonly Scenario[]} */
 export const slowness = [aroundTheDeadline, asleep, overload];
 
-/** @type {(() => void) | undefined} */
-let collect;
-
 function heapAfterGc() {
-  setFlagsFromString('--expose-gc');
-  collect ??= /** @type {() => void} */ (runInNewContext('gc'));
-  collect();
+  collectGarbage();
   return process.memoryUsage().heapUsed;
 }

@@ -1,16 +1,12 @@
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { describe, expect, test } from 'vitest';
 import { NoEntry } from '../../../src/cli/logs/entry.ts';
 import type { LogEntry } from '../../../src/cli/logs/entry.ts';
 import { makeFormat } from '../../../src/cli/logs/formats.ts';
 import { LINES } from './logs.ts';
-
-setFlagsFromString('--expose-gc');
-const gc = runInNewContext('gc') as () => void;
+import { collectGarbage } from '../../kit/collect-garbage.mjs';
 
 function heapUsed(): number {
-  gc();
+  collectGarbage();
   return process.memoryUsage().heapUsed;
 }
 

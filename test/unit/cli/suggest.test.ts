@@ -1,7 +1,6 @@
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { describe, expect, test } from 'vitest';
 import { ArrivalCurve, burstFor, disturbedBy } from '../../../src/cli/suggest/arrival-curve.ts';
+import { collectGarbage } from '../../kit/collect-garbage.mjs';
 import { casesOf, check } from '../../kit/random.mjs';
 import { run } from './run.ts';
 
@@ -123,10 +122,8 @@ describe('the arrival curve', () => {
   test('takes at most 300 bytes per caller', () => {
     const rates = [1, 2, 5, 10, 20, 30, 60, 100, 200, 300, 600, 1_000, 2_000, 6_000];
     const callers = 200_000;
-    setFlagsFromString('--expose-gc');
-    const gc = runInNewContext('gc') as () => void;
     const used = (): number => {
-      gc();
+      collectGarbage();
       const { heapUsed, arrayBuffers } = process.memoryUsage();
       return heapUsed + arrayBuffers;
     };

@@ -1,6 +1,4 @@
 import { createServer } from 'node:http';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { describe, expect, test, vi } from 'vitest';
 import { concurrency, MemoryStore, RateLimiter } from 'distributed-rate-limiter';
 import { decisionOf, rateLimit } from 'distributed-rate-limiter/web';
@@ -9,6 +7,7 @@ import { frameworkContract } from './contract.ts';
 import { listen } from './node-server.ts';
 import { listenerOf, toResponse } from './web-server.ts';
 import { eventually } from '../../kit/fakes/eventually.ts';
+import { collectGarbage } from '../../kit/collect-garbage.mjs';
 
 frameworkContract<Request>({
   name: 'web-standard handlers',
@@ -279,8 +278,6 @@ describe('web-standard handlers', () => {
     });
 
     test('is free when a response is dropped unread', async () => {
-      setFlagsFromString('--expose-gc');
-      const collectGarbage = runInNewContext('gc') as () => void;
       const limiter = places();
       await taken(limiter, new Response('never read'));
       expect(await free(limiter)).toBe(false);

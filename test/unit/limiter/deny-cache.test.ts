@@ -5,6 +5,7 @@ import { ManualClock } from '../../../src/testing/index.ts';
 import { loadEngine } from '../../kit/deny-cache/engine.ts';
 import { giveBackElsewhere } from '../../kit/deny-cache/remote.ts';
 import { Random } from '../../kit/random.mjs';
+import { collectGarbage } from '../../kit/collect-garbage.mjs';
 
 /** A limiter, the clock that decides, and the number of calls that its store gets. */
 function make(options: Partial<RateLimiterOptions> = {}) {
@@ -177,7 +178,7 @@ test('does not grow with random identities: neither with those that pass nor wit
         await new Promise((resolve) => setImmediate(resolve));
       }
     }
-    globalThis.gc?.();
+    collectGarbage();
     return process.memoryUsage().heapUsed;
   };
   await grow(0);

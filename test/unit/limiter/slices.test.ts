@@ -210,13 +210,13 @@ describe('a process with slices', () => {
     first.spent!.slice.giveBack(1, first.spent!.marks);
     second.spent!.slice.giveBack(1, marks);
     const again = [process.allow('id', 20)!, process.allow('id', 20)!];
-    const spent = again.map((local) => local.spent!.marks[0]!.int).toSorted((a, b) => a - b);
-    expect(spent).toEqual([first.spent!.marks[0]!.int, marks[0]!.int].toSorted((a, b) => a - b));
+    const spent = again.map((local) => local.spent!.marks[0]!).toSorted((a, b) => a - b);
+    expect(spent).toEqual([first.spent!.marks[0]!, marks[0]!].toSorted((a, b) => a - b));
     const { slice } = again[0]!.spent!;
     const third = process.allow('id', 20)!; // so that the returned unit is not the last one
     slice.giveBack(1, first.spent!.marks);
     const late = process.allow('id', 120);
-    expect(late?.spent?.marks[0]!.int ?? Infinity).toBeGreaterThan(third.spent!.marks[0]!.int);
+    expect(late?.spent?.marks[0] ?? Infinity).toBeGreaterThan(third.spent!.marks[0]!);
   });
 
   test.each(['reset', 'penalize', 'credit'] as const)(
