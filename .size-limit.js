@@ -6,14 +6,14 @@
  * @type {Readonly<Record<string, { file: string, limit: string, external?: readonly string[], browser?: true }>>}
  */
 const budgets = {
-  '': { file: 'index', limit: '88 kB' },
-  '/http': { file: 'http/index', limit: '97.9 kB' },
-  '/node-http': { file: 'http/adapters/node-http', limit: '98.4 kB' },
-  '/express': { file: 'http/adapters/express', limit: '98.3 kB' },
-  '/fastify': { file: 'http/adapters/fastify', limit: '99.1 kB' },
-  '/hono': { file: 'http/adapters/hono', limit: '99.2 kB' },
+  '': { file: 'index', limit: '88.3 kB' },
+  '/http': { file: 'http/index', limit: '98.2 kB' },
+  '/node-http': { file: 'http/adapters/node-http', limit: '98.7 kB' },
+  '/express': { file: 'http/adapters/express', limit: '98.6 kB' },
+  '/fastify': { file: 'http/adapters/fastify', limit: '99.4 kB' },
+  '/hono': { file: 'http/adapters/hono', limit: '99.5 kB' },
   '/koa': { file: 'http/adapters/koa', limit: '98.5 kB' },
-  '/web': { file: 'http/adapters/web', limit: '98.8 kB' },
+  '/web': { file: 'http/adapters/web', limit: '99.2 kB' },
   // Beside Nest itself, which is there already.
   '/nest': {
     file: 'http/adapters/nest/index',
@@ -23,7 +23,7 @@ const budgets = {
   '/limited': { file: 'limited/index', limit: '89.7 kB' },
   '/sync': { file: 'sync/index', limit: '71.6 kB' },
   // The contract suites.
-  '/testing': { file: 'testing/index', limit: '93.7 kB' },
+  '/testing': { file: 'testing/index', limit: '94 kB' },
   // Beside them nothing of the core.
   '/fetch': { file: 'fetch/index', limit: '12.5 kB', browser: true },
   '/log': { file: 'telemetry/log', limit: '4 kB' },
