@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitepress';
+import { writeMarkdown } from './llms.mjs';
 import { anchorOf, asInTheRepository } from './markdown.mjs';
 import { notPages, repositoryUrl, rewrites } from './pages.mjs';
 import { sidebar } from './sidebar.mjs';
@@ -35,6 +36,7 @@ export default defineConfig({
   rewrites,
   cleanUrls: false,
   lastUpdated: false,
+  buildEnd: writeMarkdown,
   markdown: {
     anchor: { slugify: anchorOf },
     config: asInTheRepository,

@@ -26,7 +26,6 @@ export const rewrites = {
   'docs/coming-from/README.md': 'coming-from/index.md',
   'docs/:page*': ':page*',
   'site/pages/:page*': ':page*',
-  'site/api/README.md': 'api/index.md',
   'site/api/:page*': 'api/:page*',
 };
 
@@ -50,7 +49,7 @@ const places = [
   [/^docs\/README\.md$/, '/contents'],
   [/^docs\/(.+\/)README\.md$/, '/$1'],
   [/^(?:docs|site\/pages)\/(.+)\.md$/, '/$1'],
-  [/^site\/api\/README\.md$/, '/api/'],
+  [/^site\/api\/index\.md$/, '/api/'],
   [/^site\/api\/(.+)\.md$/, '/api/$1'],
 ];
 

@@ -1,6 +1,7 @@
 /** The sidebar is the list of pages in docs/README.md, so that the site and the repository have the same groups. */
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
+import { entries } from '../typedoc-entries.mjs';
 import { root, targetOf } from './pages.mjs';
 
 const INDEX = 'docs/README.md';
@@ -12,9 +13,27 @@ export function sidebar() {
     .slice(1)
     .map((group) => {
       const [text = '', ...lines] = group.split('\n');
-      return { text, items: lines.filter((line) => line.startsWith('- ')).map(itemOf) };
+      const items = lines.filter((line) => line.startsWith('- ')).map(itemOf);
+      return { text, items: [...items, ...(onlyHere[text] ?? [])] };
     });
 }
+
+/**
+ * Pages that the repository does not have, by their group.
+ *
+ * @type {Readonly<Record<string, import('vitepress').DefaultTheme.SidebarItem[]>>}
+ */
+const onlyHere = {
+  Start: [{ text: 'Playground', link: '/playground' }],
+  Reference: [
+    {
+      text: 'API',
+      link: '/api/',
+      collapsed: true,
+      items: [...entries.values()].map((entry) => ({ text: entry, link: `/api/${entry}` })),
+    },
+  ],
+};
 
 /**
  * The first link of a line is the page; the links after it are pages below that one, if the line has nothing else.
