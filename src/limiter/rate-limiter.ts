@@ -25,6 +25,11 @@ import type {
 } from './call-options.ts';
 import { rememberLocation } from './charged-keys.ts';
 import { Decider } from './decider.ts';
+import { makeParts } from './parts.ts';
+import type { Parts } from './parts.ts';
+import { Reservations } from './reservations.ts';
+import { StateChanges } from './state-changes.ts';
+import { warmUp } from './warm-up.ts';
 import { HookCaller } from './hooks.ts';
 import type { Lease } from './lease.ts';
 import { blockShape } from './limit-set.ts';
@@ -52,7 +57,10 @@ const LONGEST_BLOCK_MS = 10 * 366 * 86_400_000;
  */
 export class RateLimiter<By extends string = never, Unit extends string = never> {
   readonly #settings: Settings;
+  readonly #parts: Parts;
   readonly #decider: Decider;
+  readonly #reservations: Reservations;
+  readonly #changes: StateChanges;
   readonly #hooks: HookCaller;
   readonly #waiting: WaitQueue;
   readonly #endStats: () => void;
@@ -62,11 +70,16 @@ export class RateLimiter<By extends string = never, Unit extends string = never>
   constructor(options: RateLimiterOptions<By, Unit>) {
     this.#settings = readLimiterOptions(options);
     this.#hooks = new HookCaller(this.#settings.hooks, this.#settings.store.time);
-    this.#decider = new Decider(this.#settings, (error) => this.#hooks.report(error));
+    this.#parts = makeParts(this.#settings, (error) => this.#hooks.report(error));
+    this.#decider = new Decider(this.#parts);
+    this.#reservations = new Reservations(this.#parts, (located, cost) =>
+      this.#decider.decideLocated(located, cost),
+    );
+    this.#changes = new StateChanges(this.#parts);
     this.#waiting = new WaitQueue({
       clock: this.#settings.store.time,
       isShared: this.#settings.store.isShared,
-      giveBack: (decision) => this.#decider.giveBack(decision),
+      giveBack: (decision) => this.#changes.giveBack(decision),
     });
     this.#leaveKeySpace = warnOfSharedKeys(this, this.#settings);
     const { counts, namespace, store, storeId, limits, hashSecret } = this.#settings;
@@ -246,7 +259,7 @@ export class RateLimiter<By extends string = never, Unit extends string = never>
    * if (decision.allowed && !(await charge(card))) await limiter.refund(decision);
    */
   async refund(decision: Decision): Promise<Decision<Unit>> {
-    return this.#decider.refund(decision) as Promise<Decision<Unit>>;
+    return this.#changes.refund(decision) as Promise<Decision<Unit>>;
   }
 
   /**
@@ -272,7 +285,7 @@ export class RateLimiter<By extends string = never, Unit extends string = never>
     options: ReserveOptions<By, Unit>,
   ): Promise<Reservation<Unit>> {
     const decided = (decision: Decision): void => this.#hooks.decided(identity, decision);
-    const reserving: Promise<unknown> = this.#decider.reserve(identity, options, decided);
+    const reserving: Promise<unknown> = this.#reservations.reserve(identity, options, decided);
     return reserving as Promise<Reservation<Unit>>;
   }
 
@@ -292,7 +305,7 @@ export class RateLimiter<By extends string = never, Unit extends string = never>
    * const { expired } = await limiter.resume(job.data.token).settle(usage.total_tokens);
    */
   resume(token: string): ReservationHandle<Unit> {
-    const handle: unknown = this.#decider.resume(token);
+    const handle: unknown = this.#reservations.resume(token);
     return handle as ReservationHandle<Unit>;
   }
 
@@ -310,7 +323,7 @@ export class RateLimiter<By extends string = never, Unit extends string = never>
     cost: GivenCost<Unit>,
     options?: Pick<CallOptions<By, Unit>, 'limits'>,
   ): Promise<Decision<Unit>> {
-    const answer = this.#decider.penalize(identity as AnyIdentity, cost, options);
+    const answer = this.#changes.penalize(identity as AnyIdentity, cost, options);
     return answer as Promise<Decision<Unit>>;
   }
 
@@ -331,7 +344,7 @@ export class RateLimiter<By extends string = never, Unit extends string = never>
     cost: GivenCost<Unit>,
     options?: Pick<CallOptions<By, Unit>, 'limits'>,
   ): Promise<Decision<Unit>> {
-    const answer = this.#decider.credit(identity as AnyIdentity, cost, options);
+    const answer = this.#changes.credit(identity as AnyIdentity, cost, options);
     return answer as Promise<Decision<Unit>>;
   }
 
@@ -357,7 +370,7 @@ export class RateLimiter<By extends string = never, Unit extends string = never>
     response: ObservedResponse,
     options?: ObserveOptions,
   ): Promise<readonly string[]> {
-    return this.#decider.observe(identity, response, options);
+    return this.#changes.observe(identity, response, options);
   }
 
   /**
@@ -372,7 +385,7 @@ export class RateLimiter<By extends string = never, Unit extends string = never>
   async block(identity: CounterOf<By>, duration: Duration): Promise<void> {
     this.#checkBlocks();
     const ms = readDurationString('duration', duration, 1, LONGEST_BLOCK_MS, '15m');
-    await this.#decider.setBlock(identity as AnyIdentity, blockShape('penalize', ms));
+    await this.#changes.setBlock(identity as AnyIdentity, blockShape('penalize', ms));
   }
 
   /**
@@ -384,7 +397,7 @@ export class RateLimiter<By extends string = never, Unit extends string = never>
    */
   async unblock(identity: CounterOf<By>): Promise<void> {
     this.#checkBlocks();
-    await this.#decider.setBlock(identity as AnyIdentity, blockShape('reset', 0));
+    await this.#changes.setBlock(identity as AnyIdentity, blockShape('reset', 0));
   }
 
   /**
@@ -400,7 +413,7 @@ export class RateLimiter<By extends string = never, Unit extends string = never>
     identity: CounterOf<By>,
     options?: Pick<CallOptions<By, Unit>, 'limits'>,
   ): Promise<void> {
-    await this.#decider.reset(identity as AnyIdentity, options);
+    await this.#changes.reset(identity as AnyIdentity, options);
   }
 
   /**
@@ -414,7 +427,8 @@ export class RateLimiter<By extends string = never, Unit extends string = never>
    * await limiter.ready();
    */
   async ready(): Promise<void> {
-    await this.#decider.warmUp();
+    this.#parts.callReader.checkOpen();
+    await warmUp(this.#parts.calls, this.#settings);
   }
 
   /**
@@ -435,8 +449,8 @@ export class RateLimiter<By extends string = never, Unit extends string = never>
 
   async #close(): Promise<void> {
     this.#leaveKeySpace();
-    this.#waiting.close(this.#decider.close());
-    await this.#decider.idle();
+    this.#waiting.close(this.#parts.callReader.close());
+    await this.#parts.calls.idle();
     try {
       this.#endStats();
     } finally {
@@ -453,7 +467,7 @@ export class RateLimiter<By extends string = never, Unit extends string = never>
   }
 
   #checkBlocks(): void {
-    this.#decider.checkOpen();
+    this.#parts.callReader.checkOpen();
     if (!this.#settings.blocks) {
       throw invalidOption(
         'blocks',
