@@ -136,7 +136,7 @@ export function ofAnotherVersion(option: string, got: string): RateLimiterError 
 export function betweenRequests(cause?: unknown): RateLimiterError {
   return new RateLimiterError(
     'ERR_RUNTIME_UNSUPPORTED',
-    "`redis` must be a client made in the request that uses it: on Cloudflare Workers (workerd) no request can use another's connection. Make client and limiter in the request or a Durable Object; or pass `store: new MemoryStore()`, which limits each isolate by itself; or limit on Node.js.",
+    "`redis` must be a client made in the request that uses it: on Cloudflare Workers (workerd) no request can use another's connection. Make client and limiter in the request, as `defineLimiter` of `distributed-rate-limiter/workers` does, or in a Durable Object; or pass `store: new MemoryStore()`, which limits each isolate by itself; or limit on Node.js.",
     { cause },
   );
 }

@@ -409,6 +409,13 @@ function numbersIn({ values }: GivenOptions, algorithm: AlgorithmName): Record<s
 
 type OpenedStore = Pick<Settings, 'store' | 'storeId'>;
 
+/** In place of `redis`, an object with this function opens a store of another kind. */
+export const OPENS_STORE: unique symbol = Symbol('opens a store');
+
+interface StoreOpener {
+  [OPENS_STORE](timeoutMs: number, sharded: boolean): Store;
+}
+
 /** Checks where state is to live, and returns a function that opens the store. */
 function readStore(given: GivenOptions): (timeoutMs: number) => OpenedStore {
   const { store, redis } = given.values;
@@ -450,7 +457,9 @@ function readStore(given: GivenOptions): (timeoutMs: number) => OpenedStore {
   });
   const sharded = given.values['sharding'] !== undefined;
   return (timeoutMs) => ({
-    store: new RedisStore(client, cluster, timeoutMs, sharded),
+    store: isOpener(client)
+      ? client[OPENS_STORE](timeoutMs, sharded)
+      : new RedisStore(client, cluster, timeoutMs, sharded),
     storeId: typeof client === 'string' ? digestOfUrl(client) : client,
   });
 }
@@ -464,7 +473,14 @@ function oneStore(got: 'both' | 'neither'): RateLimiterError {
   );
 }
 
-function readRedis(redis: unknown): string | RedisClient {
+function isOpener(redis: unknown): redis is StoreOpener {
+  return typeof redis === 'object' && redis !== null && OPENS_STORE in redis;
+}
+
+function readRedis(redis: unknown): string | RedisClient | StoreOpener {
+  if (isOpener(redis)) {
+    return redis;
+  }
   if (typeof redis === 'string') {
     readRedisUrl(redis);
   } else {

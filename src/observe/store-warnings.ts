@@ -102,8 +102,11 @@ function isKnown({ reason }: Failure, statesAreHeard: boolean): boolean {
 /** The texts of warned failures, and when each was last warned of. */
 const failures = sharedByCopies('warned failures', () => new Map<string, number>());
 
-/** Warns of failures of one text once a minute at most. */
-function warnOfFailure({ message }: Failure): void {
+/**
+ * Warns of failures of one text once a minute at most, whatever the connection. Where each request has its own, every
+ * one of them would report an outage.
+ */
+export function warnOfFailure({ message }: Pick<Failure, 'message'>): void {
   const now = monotonicMs();
   const last = failures.get(message);
   if (last !== undefined && now - last < REPEAT_AFTER_MS) {

@@ -1,6 +1,8 @@
 // @ts-check
 /** The worker: each path of the URL is one way to limit, and answers with its result as JSON. */
 import { Hono } from 'hono';
+// @ts-expect-error -- it is installed in test/installs/clients
+import { Redis as Upstash } from '@upstash/redis';
 import { Redis } from 'ioredis';
 import { createClient } from 'redis';
 import { MemoryStore, RateLimiter } from 'distributed-rate-limiter';
@@ -11,6 +13,7 @@ import * as koa from 'distributed-rate-limiter/koa';
 import * as limited from 'distributed-rate-limiter/limited';
 import * as nodeHttp from 'distributed-rate-limiter/node-http';
 import * as web from 'distributed-rate-limiter/web';
+import { defineLimiter } from 'distributed-rate-limiter/workers';
 
 /** @typedef {{ PORT: string, OBJECTS: { idFromName(name: string): object, get(id: object): { fetch(request: Request): Promise<Response> } } }} Env */
 
@@ -109,6 +112,96 @@ const WAYS_IN = {
   '/web': (redis) => web.rateLimit({ redis, ...RATE }, ONE),
 };
 
+/** Where the state of the entry /workers is: the port of Redis, or the REST server in front of it. */
+/** @typedef {{ port: string, rest: string, token: string }} Place */
+
+/** @type {Record<string, (place: Place) => import('distributed-rate-limiter/workers').RedisClient>} */
+const MAKES = {
+  ioredis: ({ port }) => openIoredis(port).client,
+  'node-redis': ({ port }) => {
+    const client = createClient({ url: `redis://127.0.0.1:${port}` });
+    client.on('error', () => {});
+    return client;
+  },
+  upstash: ({ rest, token }) =>
+    new Upstash({ url: rest, token, enableTelemetry: false, retry: { retries: 0 } }),
+};
+
+/** Defined once, outside of requests. @param {string} library @param {'open' | 'closed' | 'throw'} failStrategy */
+const define = (library, failStrategy) =>
+  defineLimiter({
+    redis: (/** @type {Place} */ place) =>
+      MAKES[library]?.(place) ?? openIoredis(place.port).client,
+    namespace: `workers-${library}`,
+    failStrategy,
+    onError() {},
+    ...RATE,
+  });
+
+const defined = Object.fromEntries(
+  Object.keys(MAKES).flatMap((library) =>
+    /** @type {const} */ (['open', 'closed', 'throw']).map((strategy) => [
+      `${library}-${strategy}`,
+      define(library, strategy),
+    ]),
+  ),
+);
+
+/** @param {string} name */
+const definedAs = (name) => defined[name] ?? define('ioredis', 'open');
+
+const perRequest = new Hono();
+perRequest.use((c, next) => {
+  const place = /** @type {Place} */ (c.env);
+  const limiter = definedAs('ioredis-open').forRequest(c.executionCtx, place);
+  return hono.rateLimit(limiter, { identify: () => 'user:hono' })(c, next);
+});
+perRequest.get('*', (c) => c.text('done'));
+
+/** A limiter of the entry /workers that a request has left behind. @type {RateLimiter | undefined} */
+let leftBehind;
+
+/**
+ * @param {Request} request
+ * @param {Place} place
+ * @param {{ waitUntil(promise: Promise<unknown>): void, passThroughOnException(): void, props: unknown }} context
+ */
+async function answerPerRequest(request, place, context) {
+  const { pathname, searchParams } = new URL(request.url);
+  const [, , library = '', strategy = 'open', what = 'allow'] = pathname.split('/');
+  const user = searchParams.get('user') ?? 'user:1';
+  const limiter = definedAs(`${library}-${strategy}`).forRequest(context, place);
+  switch (what) {
+    case 'allow':
+      return told(limiter.allow(user));
+    case 'three':
+      return Promise.all([1, 2, 3].map(() => told(limiter.allow(user))));
+    case 'left':
+      void limiter.allow(user);
+      return 'left';
+    case 'late-refund': {
+      const decision = await limiter.allow(user);
+      await new Promise((resolve) => setTimeout(resolve, 400));
+      return told(limiter.refund(decision));
+    }
+    case 'remaining':
+      return (await limiter.peek(user)).remaining;
+    case 'web': {
+      const limit = web.rateLimit(limiter, { identify: () => 'user:web' });
+      return (await limit(() => new Response('done'))(request)).status;
+    }
+    case 'hono':
+      return (await perRequest.fetch(request, place, context)).status;
+    case 'leave-limiter':
+      leftBehind = limiter;
+      return told(limiter.allow(user));
+    case 'left-limiter':
+      return told(/** @type {RateLimiter} */ (leftBehind).allow(user));
+    default:
+      throw new Error(`unknown: ${what}`);
+  }
+}
+
 /** Limiters that the first request makes, and later ones use. @type {Map<string, RateLimiter>} */
 const kept = new Map();
 /** Clients that the first request makes, and later ones use. @type {Map<string, any>} */
@@ -134,10 +227,11 @@ process.on('warning', ({ name, message }) => warnings.push(`${name}: ${message}`
 /**
  * @param {Request} request
  * @param {Env} env
+ * @param {Parameters<typeof answerPerRequest>[2]} context
  * @returns {Promise<unknown>}
  */
-async function answer(request, { PORT, OBJECTS }) {
-  const { pathname, search } = new URL(request.url);
+async function answer(request, { PORT, OBJECTS }, context) {
+  const { pathname, search, searchParams } = new URL(request.url);
   const [, what = '', library = 'ioredis', failStrategy] = pathname.split('/');
   const open = CLIENTS[/** @type {Library} */ (library)];
   const options = {
@@ -199,6 +293,10 @@ async function answer(request, { PORT, OBJECTS }) {
       end();
       return status;
     }
+    case 'workers': {
+      const { port = PORT, rest = '', token = '' } = Object.fromEntries(searchParams);
+      return answerPerRequest(request, { port, rest, token }, context);
+    }
     case 'object':
       return (await OBJECTS.get(OBJECTS.idFromName('one')).fetch(request)).json();
     case 'warnings':
@@ -212,9 +310,10 @@ export default {
   /**
    * @param {Request} request
    * @param {Env} env
+   * @param {Parameters<typeof answerPerRequest>[2]} context
    */
-  async fetch(request, env) {
-    return Response.json(await answer(request, env).catch((error) => codeOf(error)));
+  async fetch(request, env, context) {
+    return Response.json(await answer(request, env, context).catch((error) => codeOf(error)));
   },
 };
 

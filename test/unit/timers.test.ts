@@ -40,6 +40,7 @@ const IN_REAL_TIME: Readonly<Record<string, string>> = {
   'redis/connection/pulse.ts': 'pauses of this process',
   'redis/connection/sender.ts': 'a server that moves a slot',
   'sync/bridge.ts': 'the thread that asks a server',
+  'workers/request-client.ts': 'a request that has made its last call to a server',
   'testing/client-contract.ts': 'a server under test',
   'testing/manual-clock.ts': 'its own sleepers',
 };

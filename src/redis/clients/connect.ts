@@ -54,6 +54,11 @@ export function connectionOfClient<C extends QueuedCall>(
   return { connection, release: () => Promise.resolve() };
 }
 
+/** The connection on a client; undefined before the first call. */
+export function connectionOf(client: RedisClient): Connection<never> | undefined {
+  return byClient.get(client);
+}
+
 export function connectionOfUrl<C extends QueuedCall>(
   url: string,
   cluster: boolean,

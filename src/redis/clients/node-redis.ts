@@ -62,6 +62,13 @@ export function nodeRedisPort(client: NodeRedisClient | NodeRedisCluster): Redis
   return isNodeRedisCluster(client) ? new ClusterPort(client) : new PlainPort(client);
 }
 
+/** Connects a plain or cluster client that its maker left unconnected; the event `error` reports a failure too. */
+export function connectNodeRedis(client: object): void {
+  if (isNodeRedis(client) && !client.isOpen) {
+    client.connect().catch(() => {});
+  }
+}
+
 /** Closes the client at once, in spite of calls under way. */
 export function endNodeRedis(client: NodeRedisBase): void {
   if (client.destroy !== undefined) {

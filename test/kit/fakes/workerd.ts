@@ -66,6 +66,7 @@ const config :Workerd.Config = (
       compatibilityFlags = ${flags},
       bindings = [
         (name = "PORT", text = "${options.redisPort}"),
+        (name = "REDIS_URL", text = "redis://127.0.0.1:${options.redisPort}"),
         (name = "OBJECTS", durableObjectNamespace = "LimiterObject")
       ],
       durableObjectNamespaces = [(className = "LimiterObject", uniqueKey = "limiters")],
