@@ -19,7 +19,7 @@ export type SliceEngine = Pick<typeof LimitSets, 'LimitSet' | 'blockShape'> &
   Pick<typeof Shapes, 'grantDetails' | 'makeShape' | 'SLICES'> &
   Pick<typeof Driver, 'decide'> &
   Pick<typeof Answers, 'readMarks' | 'readVerdicts'> &
-  Pick<typeof Anchors, 'ClockAnchor'> &
+  Pick<typeof Anchors, 'ClockAnchors'> &
   Pick<typeof Algorithms, 'tokenBucket'> &
   Pick<typeof Fixed, 'fixedWindow'> &
   Pick<typeof Sliding, 'slidingWindow'>;

@@ -1,34 +1,18 @@
 import type { Decision } from '../../../src/base/decision.ts';
 import type { Limit } from '../../../src/algorithms/limit.ts';
+import type { Micros } from '../../../src/algorithms/recovery.ts';
 import type { LimitSet } from '../../../src/limiter/limit-set.ts';
-import type { LocalDecision, Prepay } from '../../../src/limiter/prepay.ts';
+import type { LocalDecision } from '../../../src/limiter/prepay.ts';
 import type { Entry } from '../../../src/script/call-shape.ts';
 import { Random } from '../random.mjs';
 import { MapTable } from '../twins/map-table.ts';
 import type { SliceEngine } from './engine.ts';
+import { Node, START } from './process.ts';
+import type { NodeSpec } from './process.ts';
 
 const MS = 1_000;
 const SECOND = 1_000_000;
 const BURSTS_EVERY = 400 * MS;
-
-/** One process: how it decides, how far away it is, and what its clock shows. */
-export interface NodeSpec {
-  /** Without it the process asks the store for each call. */
-  readonly prepay: boolean;
-  /** The shortest and the longest way to the server, or back, in microseconds. */
-  readonly wayUs: readonly [number, number];
-  /** Of its clock against the server's: 0.05 is 5 % too fast. */
-  readonly drift: number;
-  /** Units per second that it asks for on average. */
-  readonly rate: number;
-  readonly mostCost: number;
-  /** Whether its calls come in bursts, a fifth of the time. */
-  readonly bursts: boolean;
-  /** When it is killed, in microseconds after the start. */
-  readonly diesAt: number;
-  /** A limit that it passes with each call, in place of the first. Such a process does not prepay. */
-  readonly plan?: Limit | undefined;
-}
 
 export interface WorldSpec {
   readonly limits: readonly Limit[];
@@ -45,21 +29,27 @@ export interface WorldSpec {
   readonly resetsAt?: readonly number[];
   /** When another process blocks the identity for good. */
   readonly blockedAt?: number | undefined;
+  /** Steps of the server's clock: when, in microseconds after the start, and by how much. */
+  readonly steps?: readonly { readonly at: number; readonly us: number }[];
 }
 
-/** Units that passed at an instant of the server's clock. */
+/** Units that passed. */
 export interface Passed {
+  /** The true time. */
   readonly at: number;
   readonly units: number;
   readonly isLocal: boolean;
   /** Whether it passed under a limit of its own. */
   readonly isPlan: boolean;
+  /** Of units of a slice: where they lie on the line of the first limit. */
+  readonly mark?: Micros | undefined;
+  /** What the server's clock showed. */
+  readonly shown: number;
+  /** Whether the server's clock had stepped, and the process had not heard from it since. */
+  readonly isLate: boolean;
   /** Whether they were given back later. */
   refundedAt: number;
 }
-
-/** The instant at which a world begins, in microseconds. */
-export const START: number = 1_800_000_000 * SECOND;
 
 export interface Outcome {
   readonly passed: readonly Passed[];
@@ -68,6 +58,8 @@ export interface Outcome {
   readonly calls: number;
   readonly grants: number;
   readonly localRefusals: number;
+  /** Calls that asked for a slice and were refused, where a call that asks for none would have passed. */
+  readonly worseOff: number;
   /** Per process: units that passed. */
   readonly byNode: readonly number[];
   readonly stored: ReadonlyMap<string, string>;
@@ -77,39 +69,6 @@ interface Event {
   readonly at: number;
   readonly order: number;
   run(): void;
-}
-
-class Node {
-  readonly spec: NodeSpec;
-  readonly prepay: Prepay | undefined;
-  readonly set: LimitSet;
-  readonly #offset: number;
-  /** Makes the same traffic, however its calls are decided. */
-  readonly traffic: Random;
-  units = 0;
-
-  constructor(
-    spec: NodeSpec,
-    set: LimitSet,
-    prepay: Prepay | undefined,
-    offset: number,
-    traffic: Random,
-  ) {
-    this.spec = spec;
-    this.set = set;
-    this.prepay = prepay;
-    this.#offset = offset;
-    this.traffic = traffic;
-  }
-
-  /** What its monotonic clock shows. */
-  own(now: number): number {
-    return Math.floor((now - START) * (1 + this.spec.drift)) + this.#offset;
-  }
-
-  isDead(now: number): boolean {
-    return now - START >= this.spec.diesAt;
-  }
 }
 
 /** Processes with clocks and ways of their own around one server, in simulated time. */
@@ -129,6 +88,7 @@ export class World {
   #calls = 0;
   #grants = 0;
   #localRefusals = 0;
+  #worseOff = 0;
 
   constructor(engine: SliceEngine, random: Random, spec: WorldSpec) {
     this.#engine = engine;
@@ -140,6 +100,7 @@ export class World {
     this.#nodes = spec.nodes.map(
       (node) =>
         new Node(
+          engine,
           node,
           node.plan === undefined
             ? this.#set
@@ -149,8 +110,11 @@ export class World {
           node.prepay && node.plan === undefined
             ? new engine.Prepay(this.#set, { holdMs, aheadMs, maxIdentities: 100 })
             : undefined,
-          random.int(0, 10 * SECOND),
-          new Random(random.int(0, 1e9)),
+          {
+            offset: random.int(0, 10 * SECOND),
+            traffic: new Random(random.int(0, 1e9)),
+            now: () => this.#now,
+          },
         ),
     );
   }
@@ -162,13 +126,13 @@ export class World {
     for (const at of this.#spec.resetsAt ?? []) {
       this.#at(START + at, () => {
         const entry: Entry = { key: 'K', shape: this.#set.shape('reset', 1) };
-        this.#engine.decide([entry], this.#now, this.#table);
+        this.#engine.decide([entry], this.#shown(), this.#table);
       });
     }
     if (this.#spec.blockedAt !== undefined) {
       this.#at(START + this.#spec.blockedAt, () => {
         const entry: Entry = { key: 'K', shape: this.#engine.blockShape('penalize', 3_600_000) };
-        this.#engine.decide([entry], this.#now, this.#table);
+        this.#engine.decide([entry], this.#shown(), this.#table);
       });
     }
     for (let event = this.#take(); event !== undefined; event = this.#take()) {
@@ -181,6 +145,7 @@ export class World {
       calls: this.#calls,
       grants: this.#grants,
       localRefusals: this.#localRefusals,
+      worseOff: this.#worseOff,
       byNode: this.#nodes.map(({ units }) => units),
       stored: this.#table.stored,
     };
@@ -232,7 +197,7 @@ export class World {
       at += BURSTS_EVERY - (at % BURSTS_EVERY);
     }
     if (at < this.#ends && at - START < node.spec.diesAt) {
-      this.#at(at, () => {
+      this.#at(node.runsFrom(at), () => {
         this.#arrive(node);
         this.#nextArrival(node);
       });
@@ -242,11 +207,12 @@ export class World {
   #arrive(node: Node): void {
     const cost = node.traffic.int(1, node.spec.mostCost);
     this.#asked += cost;
-    const own = node.own(this.#now);
+    const own = node.anchors.check();
     const local = node.prepay?.decide('id', cost, own);
     if (local !== undefined) {
       if (local.decision.allowed) {
-        const passed = this.#pass(node, cost, this.#now, true);
+        const [int, rem] = local.spent!.marks as [number, number];
+        const passed = this.#pass(node, cost, this.#now, { int, rem });
         this.#maybeRefund(passed, () => giveBack(local));
       } else {
         this.#localRefusals += 1;
@@ -271,9 +237,11 @@ export class World {
       this.#at(at, () => {
         this.#calls += 1;
         const now = this.#now;
-        const reply = this.#engine.decide([entry], now, this.#table) as number[];
+        const wouldPass = entry.shape.verb === 'grant' && this.#wouldPass(node, cost);
+        const reply = this.#engine.decide([entry], this.#shown(), this.#table) as number[];
+        this.#worseOff += wouldPass && this.#refuses(entry, reply) ? 1 : 0;
         if (isLast && isAnswered) {
-          const back = now + random.int(...node.spec.wayUs);
+          const back = node.runsFrom(now + random.int(...node.spec.wayUs));
           this.#at(back, () => this.#hear(node, entry, cost, reply, sentOwn, now));
         }
       });
@@ -281,6 +249,26 @@ export class World {
     if (!isAnswered) {
       this.#at(timeout, () => node.prepay?.failed('id', entry));
     }
+  }
+
+  /** What the server's clock shows. */
+  #shown(): number {
+    const { steps = [] } = this.#spec;
+    return steps.reduce(
+      (time, { at, us }) => (START + at <= this.#now ? time + us : time),
+      this.#now,
+    );
+  }
+
+  /** Whether a call that asks for no slice would pass at this moment. */
+  #wouldPass(node: Node, cost: number): boolean {
+    const entry: Entry = { key: 'K', shape: node.set.shape('allow', cost) };
+    const table = new MapTable(new Map(this.#table.stored));
+    return !this.#refuses(entry, this.#engine.decide([entry], this.#shown(), table) as number[]);
+  }
+
+  #refuses({ shape }: Entry, reply: readonly number[]): boolean {
+    return this.#engine.readVerdicts(shape, reply, 1).some(({ refused }) => refused);
   }
 
   #hear(
@@ -294,7 +282,7 @@ export class World {
     if (node.isDead(this.#now)) {
       return;
     }
-    const { makeDecision, readVerdicts, readMarks, makeShape, ClockAnchor } = this.#engine;
+    const { makeDecision, readVerdicts, readMarks, makeShape } = this.#engine;
     const { shape } = entry;
     const decision: Decision = makeDecision(
       shape,
@@ -303,10 +291,11 @@ export class World {
       reply[0]!,
       0,
     );
-    const anchor = new ClockAnchor(reply[0]!, sentOwn, node.own(this.#now));
-    node.prepay?.answered('id', entry, decision, reply, 1, anchor);
+    node.anchors.heard('server', reply[0]!, sentOwn);
+    node.heardOf = Math.max(node.heardOf, decidedAt);
+    node.prepay?.answered('id', entry, decision, reply, 1, node.anchors.current);
     if (decision.allowed) {
-      const passed = this.#pass(node, cost, decidedAt, false);
+      const passed = this.#pass(node, cost, decidedAt);
       this.#maybeRefund(passed, () => {
         const marks = readMarks(shape, reply, 1);
         const rules = shape.rules.map((rule) => ({
@@ -314,14 +303,28 @@ export class World {
           plan: rule.limit.twin.price(rule.plan, 1),
         }));
         const refund = { key: 'K', shape: makeShape('refund', cost, rules), details: marks };
-        this.#engine.decide([refund], this.#now, this.#table);
+        this.#engine.decide([refund], this.#shown(), this.#table);
       });
     }
   }
 
-  #pass(node: Node, units: number, at: number, isLocal: boolean): Passed {
-    const isPlan = node.spec.plan !== undefined;
-    const passed = { at, units, isLocal, isPlan, refundedAt: Infinity };
+  /** `mark`: of a unit of a slice, which passes now. */
+  #pass(node: Node, units: number, at: number, mark?: Micros): Passed {
+    const isLocal = mark !== undefined;
+    const { steps = [] } = this.#spec;
+    const stepped = Math.max(
+      ...steps.map((step) => START + step.at).filter((step) => step <= this.#now),
+    );
+    const passed = {
+      at,
+      units,
+      isLocal,
+      isPlan: node.spec.plan !== undefined,
+      mark,
+      shown: this.#shown(),
+      isLate: isLocal && node.heardOf < stepped,
+      refundedAt: Infinity,
+    };
     this.#passed.push(passed);
     node.units += units;
     return passed;
@@ -350,7 +353,7 @@ function isBefore(a: Event, b: Event): boolean {
  * it was.
  */
 export function mostOver(
-  passed: readonly Passed[],
+  passed: readonly Pick<Passed, 'at' | 'units'>[],
   { p, n, burst }: { readonly p: bigint; readonly n: bigint; readonly burst: bigint },
 ): number {
   // A bucket that starts full: how far a charge overdraws it is the most by which any time up to it is over.
