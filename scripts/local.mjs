@@ -3,7 +3,7 @@
  * against the bound while processes die, freeze and lose replies, and through a failover; calls to Redis per decision; and
  * decisions per second beside the same limiter without these options and beside other libraries. It prints each figure
  * beside its goal, and fails only if a limit was exceeded. Takes about four minutes. `--faults` leaves out the speed, and
- * `--speed` all else.
+ * `--speed` all else. `--minutes 20` does nothing but repeat the run with faults for so long, and adds up what was admitted.
  */
 import os from 'node:os';
 import process from 'node:process';
@@ -18,11 +18,18 @@ const { values } = parseArgs({
     faults: { type: 'boolean', default: false },
     speed: { type: 'boolean', default: false },
     rounds: { type: 'string', default: '3' },
+    minutes: { type: 'string', default: '0' },
   },
 });
 const rounds = Number(values.rounds);
 if (!Number.isSafeInteger(rounds) || rounds < 1) {
   console.error('--rounds must be a whole number from 1 on.');
+  process.exit(1);
+}
+
+const minutes = Number(values.minutes);
+if (!(minutes >= 0)) {
+  console.error('--minutes must be a number from 0 on.');
   process.exit(1);
 }
 
@@ -35,20 +42,47 @@ const goals = [];
 let exceeded = 0;
 
 console.log(`Node ${process.versions.node}, ${os.cpus().length} cores, load ${load()}`);
-if (!values.speed) await showFaults();
-if (!values.faults) await showSpeed();
-
-console.log(`\ngoals; load ${load()}`);
-print(
-  goals.map(({ what, figure, wanted, isReached }) => [
-    what,
-    figure,
-    wanted,
-    isReached ? '' : 'missed',
-  ]),
-);
+if (minutes > 0) {
+  await showLong();
+} else {
+  if (!values.speed) await showFaults();
+  if (!values.faults) await showSpeed();
+  console.log(`\ngoals; load ${load()}`);
+  print(
+    goals.map(({ what, figure, wanted, isReached }) => [
+      what,
+      figure,
+      wanted,
+      isReached ? '' : 'missed',
+    ]),
+  );
+}
 if (exceeded > 0) console.error(`FAILED a limit was exceeded in ${exceeded} of the runs.`);
 process.exitCode = exceeded === 0 ? 0 : 1;
+
+/** Each run has servers and processes of its own, so that one more of them can be killed. */
+async function showLong() {
+  const { overloadWithFaults } = await import('../test/system/local/overload.mjs');
+  const total = { runs: 0, decisions: 0, admitted: 0, slice: 0, degraded: 0 };
+  let worst = -Infinity;
+  const until = performance.now() + minutes * 60_000;
+  while (performance.now() < until) {
+    const { admissions, over, tally } = await overloadWithFaults({ ms: 10_000 });
+    total.runs += 1;
+    total.decisions += tally.calls;
+    total.admitted += admissions.length;
+    total.slice += tally.slice;
+    total.degraded += tally.degraded;
+    worst = Math.max(worst, over);
+    if (over > 0) exceeded += 1;
+    const left = Math.max(0, (until - performance.now()) / 60_000);
+    console.log(
+      `  ${total.runs} runs: admitted ${total.admitted}, ${exceeded} over, the fullest time ${Math.abs(worst).toFixed(0)} units ` +
+        `${worst > 0 ? 'over' : 'below'} the limit; ${left.toFixed(1)} minutes left`,
+    );
+  }
+  console.log(JSON.stringify(total));
+}
 
 async function showFaults() {
   // Imported only after the build.
