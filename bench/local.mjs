@@ -7,13 +7,19 @@
 import { startRedis } from '../test/kit/servers/index.mjs';
 import { startChild } from './child.mjs';
 import { median } from './report.mjs';
-import { peers } from './subjects/index.mjs';
+import { localPeers, peers } from './subjects/index.mjs';
 import { shareOfFirst } from './zipf.mjs';
 
 const IN_FLIGHT = 64;
 const IDENTITIES = 100_000;
 const WARM_UP_MS = 1_000;
 const LOCAL = { prepay: true, denyCache: true };
+
+const OTHERS = [...peers, ...localPeers].map(({ name, module, autoPipelining = false }) => ({
+  name,
+  module,
+  autoPipelining,
+}));
 
 /** @typedef {import('./load.mjs').LoadResult & { perDecision: number }} Sample */
 
@@ -29,7 +35,7 @@ export async function hotIdentity(turns) {
   return measured(turns, 'hot', [
     { name: 'prepaid', limit: PLENTY, local: LOCAL },
     { name: 'asking', limit: PLENTY, local: {} },
-    ...peers.map(({ name, module, autoPipelining = false }) => ({ name, module, autoPipelining })),
+    ...OTHERS,
   ]);
 }
 
@@ -48,7 +54,7 @@ export async function zipfTraffic(turns) {
   return measured(turns, 'zipf', [
     { name: 'prepaid', limit, local: LOCAL },
     { name: 'asking', limit, local: {} },
-    ...peers.map(({ name, module, autoPipelining = false }) => ({ name, module, autoPipelining })),
+    ...OTHERS,
   ]);
 }
 

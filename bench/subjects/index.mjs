@@ -45,5 +45,12 @@ export const peers = peerModules.flatMap((name) => [
   { name: `${name} (auto)`, module: `${name}.mjs`, autoPipelining: true },
 ]);
 
+/** Libraries that are compared where decisions are made without a call to Redis only. @type {readonly Subject[]} */
+export const localPeers = [false, true].map((autoPipelining) => ({
+  name: `@upstash/ratelimit over ioredis${autoPipelining ? ' (auto)' : ''}`,
+  module: 'upstash-ratelimit.mjs',
+  autoPipelining,
+}));
+
 /** A limit higher than any scenario reaches: a refusal would be measured in place of a decision that passes. */
 export const NEVER_REFUSES = 500_000_000;
