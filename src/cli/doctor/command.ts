@@ -1,4 +1,3 @@
-import { RateLimiterError } from '../../base/errors.ts';
 import { RateLimiter } from '../../limiter/rate-limiter.ts';
 import { decideScript } from '../../script/script.gen.ts';
 import type { Command, Given } from '../kit/command.ts';
@@ -91,13 +90,19 @@ async function examine(
   asked: Asked,
   printer: Printer,
 ): Promise<readonly Finding[]> {
-  const attempt = async (check: string, look: () => Promise<Finding>): Promise<Finding> => {
+  const attempt = async (
+    check: string,
+    rights: string,
+    look: () => Promise<Finding>,
+  ): Promise<Finding> => {
     printer.checkInterrupted();
     try {
       return await look();
     } catch (error) {
-      const says = `could not be examined: ${(error as Error).message}`;
-      return { check, level: 'unknown', says };
+      const { message } = error as Error;
+      const says = `could not be examined: ${message}`;
+      const cure = isDenied(message) ? { cure: `Add ${rights} to this user.` } : {};
+      return { check, level: 'unknown', says, ...cure };
     }
   };
   const firstOffset = await offsetOf(server).catch(() => undefined);
@@ -105,7 +110,7 @@ async function examine(
   const info = readInfo(String(infoText));
   const ofInfo: Finding[] =
     info.size === 0
-      ? [{ check: 'INFO', level: 'unknown', says: 'the user may not run it', cure: 'Add +info.' }]
+      ? [{ check: 'INFO', level: 'unknown', says: 'the user may not run it', cure: 'Add +info to this user.' }]
       : [
           checkVersion(info),
           checkEviction(info),
@@ -122,18 +127,24 @@ async function examine(
   return [
     ...ofInfo,
     ...(keys.length > 0 && info.get('cluster_enabled') === '1'
-      ? [await attempt('slot of the identity', () => examineSlots(server, keys))]
+      ? [
+          await attempt(
+            'slot of the identity',
+            '+cluster|keyslot +cluster|slots +cluster|nodes',
+            () => examineSlots(server, keys),
+          ),
+        ]
       : []),
-    await attempt('pings', async () =>
+    await attempt('pings', '+ping', async () =>
       checkLatency('pings', await times(() => server.command('PING')), DEADLINE_MS),
     ),
     ...(await examineScript(asked)),
-    await attempt('clock', async () => {
+    await attempt('clock', '+time', async () => {
       const last = await offsetOf(server);
       return checkClock(firstOffset ?? last, last);
     }),
-    await attempt('keys without TTL', () => examineKeys(server, asked.namespace)),
-    await attempt('slow log', () => examineSlowLog(server)),
+    await attempt('keys without TTL', '+scan +pttl', () => examineKeys(server, asked.namespace)),
+    await attempt('slow log', '+slowlog|get', () => examineSlowLog(server)),
   ];
 }
 
@@ -158,14 +169,29 @@ async function examineScript({ url, timeoutMs, namespace, isCluster }: Asked): P
   } catch (error) {
     const { message, cause } = error as Error;
     const why = cause instanceof Error ? cause.message : message;
-    const cure =
-      error instanceof RateLimiterError && /NOPERM|permission/i.test(why)
-        ? 'Give the user the rights of the line `ACL SETUSER` in SECURITY.md, on the keys of this namespace.'
-        : 'Read the error; docs/errors.md has the codes.';
-    return [{ check: 'script', level: 'problem', says: `a decision fails: ${why}`, cure }];
+    return [
+      { check: 'script', level: 'problem', says: `a decision fails: ${why}`, cure: cureOf(why) },
+    ];
   } finally {
     await limiter.close();
   }
+}
+
+/** Whether a server's error says that the user lacks a right; within a script it does so in other words. */
+function isDenied(message: string): boolean {
+  return /NOPERM|permission|can't (?:run|access)/i.test(message);
+}
+
+function cureOf(why: string): string {
+  if (isDenied(why)) {
+    return 'Give the user the rights of the line `ACL SETUSER` in SECURITY.md, on the keys of this namespace.';
+  }
+  if (/^READONLY/.test(why)) {
+    return 'Connect to the primary, or through Sentinel or a cluster.';
+  }
+  return /^MOVED/.test(why)
+    ? 'Set `cluster: true`, and --cluster here.'
+    : 'Read the error; docs/errors.md has the codes.';
 }
 
 async function times(call: () => Promise<unknown>): Promise<readonly number[]> {

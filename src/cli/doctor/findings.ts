@@ -180,13 +180,14 @@ export function checkClock(first: number, last: number): Finding {
 
 export function checkTtls(seen: number, ours: number, withoutTtl: number, isAll: boolean): Finding {
   const check = 'keys without TTL';
-  const of = `${counted(ours, 'key')} of this namespace among ${count(seen)}${isAll ? '' : ' looked at'}`;
+  const of = `${counted(ours, 'key')} of this namespace`;
+  const at = `${counted(seen, 'key')} looked at${isAll ? '' : ', not all'}`;
   return withoutTtl === 0
-    ? { check, level: 'ok', says: `none, ${of}` }
+    ? { check, level: 'ok', says: `none among ${of}; ${at}` }
     : {
         check,
         level: 'problem',
-        says: `${count(withoutTtl)} of ${of}: this library writes none without a TTL`,
+        says: `${count(withoutTtl)} of ${of}; ${at}. This library writes none without a TTL`,
         cure: 'Find out who writes there (or ran PERSIST), and use a namespace of your own.',
       };
 }

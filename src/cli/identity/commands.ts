@@ -1,6 +1,6 @@
 import type { Decision } from '../../base/decision.ts';
 import type { Command, Given, OptionTable } from '../kit/command.ts';
-import { lengthOf } from '../kit/figures.ts';
+import { count, lengthOf } from '../kit/figures.ts';
 import { EXIT, UsageError } from '../kit/io.ts';
 import type { Io } from '../kit/io.ts';
 import type { Paint, Printer } from '../kit/printer.ts';
@@ -56,7 +56,7 @@ export const credit: Command = {
     }
     return withLimiter(given, io, async (limiter, identity) => {
       const decision = await limiter.credit(identity, readCost(given, limiter.limits) as never);
-      show(decision, printer);
+      show(decision, printer, `credited ${given.texts('cost').join(', ')}`);
       return EXIT.ok;
     });
   },
@@ -88,7 +88,7 @@ export const block: Command = {
     if (duration === undefined) {
       throw new UsageError('say for how long: --for 15m.');
     }
-    return done(given, io, printer, `blocked for ${duration}`, (limiter, identity) =>
+    return done(given, io, printer, `blocked for ${duration}, in limiters with \`blocks: true\``, (limiter, identity) =>
       limiter.block(identity, duration as '15m'),
     );
   },
@@ -124,20 +124,21 @@ function done(
   });
 }
 
-function show(decision: Decision, printer: Printer): void {
+/** `done`: what the command did; without it, what a call would be answered. */
+function show(decision: Decision, printer: Printer, done?: string): void {
   if (printer.json) {
     printer.printJson(decision);
     return;
   }
   const { paint } = printer;
-  printer.print(verdictOf(decision, paint));
+  printer.print(done ?? verdictOf(decision, paint));
   const rows = decision.limits.flatMap((limit) =>
     'remaining' in limit
       ? [
           [
             `${limit.name}${limit.shadow ? ' (shadow)' : ''}`,
-            String(limit.remaining),
-            `${limit.limit}${limit.unit === undefined ? '' : ` ${limit.unit}`}`,
+            limit.remaining === undefined ? '' : count(limit.remaining),
+            `${count(limit.limit)}${limit.unit === undefined ? '' : ` ${limit.unit}`}`,
             limit.resetAfterMs === undefined ? '' : lengthOf(limit.resetAfterMs),
           ],
         ]
@@ -160,5 +161,6 @@ function verdictOf(decision: Decision, paint: Paint): string {
   }
   const wait = 'retryAfterMs' in decision ? decision.retryAfterMs : undefined;
   const until = wait === undefined || !Number.isFinite(wait) ? '' : ` for ${lengthOf(wait)}`;
-  return paint('red', `would be refused${until}: ${decision.reason}`);
+  const why = decision.reason === 'impossible' ? ': the cost is above a limit' : '';
+  return paint('red', `would be refused${until}: ${decision.reason}${why}`);
 }

@@ -122,7 +122,7 @@ function report(
             [
               { title: 'caller' },
               { title: 'refused', align: 'right' },
-              { title: 'at most too many', align: 'right' },
+              { title: 'of others, at most', align: 'right' },
               { title: '' },
             ],
             callers.map(({ caller, refused, error }) => [

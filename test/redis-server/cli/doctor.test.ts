@@ -11,7 +11,14 @@ import {
 } from '../../../src/cli/doctor/findings.ts';
 import type { Finding } from '../../../src/cli/doctor/findings.ts';
 import { checkCluster, checkReplicas, checkSlots } from '../../../src/cli/doctor/topology.ts';
-import { startCluster, startRedis, startReplicated, waitUntil } from '../../kit/servers/index.mjs';
+import {
+  startCluster,
+  startRedis,
+  startReplicated,
+  startSteppedRedis,
+  steppedClockMissing,
+  waitUntil,
+} from '../../kit/servers/index.mjs';
 import { run } from '../../unit/cli/run.ts';
 
 async function start(config: Readonly<Record<string, string>> = {}, users: readonly string[] = []) {
@@ -88,6 +95,74 @@ describe('doctor', () => {
     expect(of('memory')).toMatchObject({ level: 'problem', says: /used \([789]\d %\)/ });
   });
 
+  test('finds keys that were evicted before the policy was mended', async () => {
+    const redis = await start({ maxmemory: '3mb', 'maxmemory-policy': 'allkeys-lru' });
+    for (let i = 0; i < 64; i++) {
+      await redis.command('SET', `other:${i}`, 'x'.repeat(100_000));
+    }
+    await redis.command('CONFIG', 'SET', 'maxmemory-policy', 'noeviction');
+    expect((await examine(redis.url)).of('eviction')).toMatchObject({
+      level: 'note',
+      says: /^noeviction now, but \d+ keys were evicted since the start/,
+    });
+  });
+
+  test('finds calls that wait longer than the default deadline', async () => {
+    const redis = await start();
+    const pauses = new AbortController();
+    // The server answers nobody for 300 ms, again and again.
+    const pausing = (async () => {
+      while (!pauses.signal.aborted) {
+        await redis.command('CLIENT', 'PAUSE', '300', 'ALL');
+        // Between two pauses the command gets about as many answers.
+        for (let i = 0; i < 20; i++) {
+          await redis.command('PING');
+        }
+      }
+    })();
+    const { exitCode, of } = await examine(redis.url);
+    pauses.abort();
+    await pausing;
+    expect(exitCode).toBe(1);
+    for (const check of ['pings', 'decisions']) {
+      expect(of(check)).toMatchObject({ level: 'problem', says: /a call waits 250 ms/ });
+    }
+  });
+
+  test.skipIf(steppedClockMissing() !== undefined)(
+    'finds a clock that is off, and one that steps meanwhile',
+    async () => {
+      const { redis, clock, close } = await startSteppedRedis();
+      onTestFinished(close);
+      clock.step(3_600_000);
+      expect((await examine(redis.url)).of('clock')).toMatchObject({
+        level: 'note',
+        says: /^1 h ahead: limits follow the server's clock/,
+      });
+      await redis.command('CONFIG', 'RESETSTAT');
+      const stepping = examine(redis.url);
+      await waitUntil('the first look at the clock', async () =>
+        String(await redis.command('INFO', 'commandstats')).includes('cmdstat_time:'),
+      );
+      clock.restore();
+      const { exitCode, of } = await stepping;
+      expect(exitCode).toBe(1);
+      expect(of('clock')).toMatchObject({
+        level: 'problem',
+        says: /moved apart by 1 h meanwhile: one of them steps/,
+      });
+    },
+  );
+
+  test('names the rights that it lacks itself', async () => {
+    const redis = await start({}, ['blind on >secret ~rate-limit:* -@all +ping +hello +auth']);
+    const { of } = await examine(redis.url.replace('://', '://blind:secret@'));
+    expect(of('INFO')).toMatchObject({ level: 'unknown', cure: 'Add +info to this user.' });
+    expect(of('clock')).toMatchObject({ level: 'unknown', cure: 'Add +time to this user.' });
+    expect(of('keys without TTL')).toMatchObject({ cure: 'Add +scan +pttl to this user.' });
+    expect(of('slow log')).toMatchObject({ cure: 'Add +slowlog|get to this user.' });
+  });
+
   test('finds rights that are missing, by running the script', async () => {
     const redis = await start({}, [
       'app on >secret ~rate-limit:* ~{rate-limit:* -@all +eval +evalsha +info +ping +time +get',
@@ -143,7 +218,7 @@ describe('doctor', () => {
     await redis.command('SET', 'other:key', '1');
     expect((await examine(redis.url)).of('keys without TTL')).toMatchObject({
       level: 'ok',
-      says: 'none, 1 keys of this namespace among 2',
+      says: 'none among 1 key of this namespace; 2 keys looked at',
     });
     await redis.command('SET', 'rate-limit:token_bucket:x', '1');
     expect((await examine(redis.url)).of('keys without TTL')).toMatchObject({
@@ -230,7 +305,7 @@ describe('a finding', () => {
     expect(checkCluster(enabled, cluster('cluster_state:fail'), true).level).toBe('problem');
     expect(
       checkCluster(enabled, info('cluster_state:ok cluster_slots_assigned:16383'), true),
-    ).toMatchObject({ level: 'problem', says: /^1 of 16,384 slots have no node/, cure: /fix/ });
+    ).toMatchObject({ level: 'problem', says: /^1 of 16,384 slots has no node/, cure: /fix/ });
     for (const state of ['fail', 'pfail']) {
       const failing = cluster(`cluster_state:ok cluster_slots_${state}:7`);
       expect(checkCluster(enabled, failing, true)).toMatchObject({
@@ -308,7 +383,7 @@ describe('doctor of a cluster', () => {
     expect(missing.exitCode).toBe(1);
     expect(missing.of('cluster')).toMatchObject({
       level: 'problem',
-      says: /^1 of 16,384 slots have no node/,
+      says: /^1 of 16,384 slots has no node/,
     });
     expect(missing.of('slot of the identity')).toMatchObject({
       level: 'problem',
@@ -333,6 +408,27 @@ describe('doctor of a cluster', () => {
       says: /does not answer/,
       cure: /Start that node/,
     });
+  });
+
+  test('finds a cluster that is down, and one that is taken for a single server', async () => {
+    const cluster = await startCluster();
+    onTestFinished(() => cluster.close());
+    const [node] = cluster.nodes;
+    const alone = await examine(node!.url, '--timeout', '500');
+    expect(alone.exitCode).toBe(1);
+    expect(alone.of('cluster')).toMatchObject({ level: 'problem', cure: /--cluster/ });
+    expect(alone.of('script')).toMatchObject({ says: /MOVED/, cure: /`cluster: true`/ });
+    await Promise.all(cluster.nodes.map((each) => each.command('CLUSTER', 'DELSLOTS', '7')));
+    await waitUntil('the cluster to be down', async () =>
+      String(await node!.command('CLUSTER', 'INFO')).includes('cluster_state:fail'),
+    );
+    const down = await examine(node!.url, '--cluster', '--timeout', '500');
+    expect(down.exitCode).toBe(1);
+    expect(down.of('cluster')).toMatchObject({
+      level: 'problem',
+      says: /^cluster_state fail: this node refuses all commands; 1 of 16,384 slots has no node/,
+    });
+    expect(down.of('script')).toMatchObject({ level: 'problem' });
   });
 
   test('is a wrong command line for an identity without --cluster, or without limits', async () => {

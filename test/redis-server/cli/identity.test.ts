@@ -77,7 +77,7 @@ describe('a command about one identity', () => {
   test('blocks and unblocks', async () => {
     expect(await ask('block', 'ada', '--for', '15m', ...LIMIT)).toMatchObject({
       exitCode: 0,
-      stdout: 'blocked for 15m\n',
+      stdout: 'blocked for 15m, in limiters with `blocks: true`\n',
     });
     expect((await limiter.allow('ada')).reason).toBe('blocked');
     expect((await ask('peek', 'ada', ...LIMIT)).stdout).toMatch(/refused for 1[45] m.*: blocked/);

@@ -64,7 +64,7 @@ describe('top', () => {
     const argv = ['top', '--redis', redis.url, '--namespace', 'api', '--for', '6s'];
     const asked = [...argv, '--caller', 'bob', '--caller', 'eve'];
     const [text, json] = await Promise.all([run(asked), run([...argv, '--json'])]);
-    expect(text.stdout).toContain(`${digest('bob')}…  3 (7.0 %)                 0  bob\n`);
+    expect(text.stdout).toContain(`${digest('bob')}…  3 (7.0 %)                   0  bob\n`);
     expect(text.stdout).toContain(`eve (${digest('eve')}…) is not among those refused most.\n`);
     expect(JSON.parse(json.stdout)).toEqual({
       processes: 2,
