@@ -97,7 +97,8 @@ async function showFaults() {
     ['prepaid, 200 clients', () => overload({ clients: 200 / PROCESSES })],
     ['prepaid, faults', () => overloadWithFaults()],
     ['asking, faults', () => overloadWithFaults({ local: asking })],
-    ['prepaid, failover', () => failover()],
+    ['prepaid, failover of Sentinel', () => failover()],
+    ['prepaid, failover of a cluster', () => failover({ of: 'cluster' })],
   ];
   console.log(
     `\n${PROCESSES} processes on one identity of ${RATE} a second, at ${OVERLOAD} times that. Faults: kill -9, SIGSTOP for 2 s, ` +

@@ -49,14 +49,18 @@ test('prepaid units never exceed the limit while a process is killed, one is fro
   ).toBeGreaterThan(0);
 }, 120_000);
 
-test('a failover lets pass what the promoted replica had not received, and no more', async () => {
-  const outcome = await failover();
-  console.log(`lost ${outcome.lost.toFixed(0)}; ${told(outcome)}`);
-  const { over, lost, tally } = outcome;
-  expect(tally.slice, 'units were prepaid').toBeGreaterThan(0);
-  expect(over, 'the check sees units that pass twice').toBeGreaterThan(0);
-  expect(over).toBeLessThanOrEqual(lost);
-}, 120_000);
+test.each(['sentinel', 'cluster'] as const)(
+  'a failover (%s) lets pass what the promoted replica had not received, and no more',
+  async (of) => {
+    const outcome = await failover({ of });
+    console.log(`lost ${outcome.lost.toFixed(0)}; ${told(outcome)}`);
+    const { over, lost, tally } = outcome;
+    expect(tally.slice, 'units were prepaid').toBeGreaterThan(0);
+    expect(over, 'the check sees units that pass twice').toBeGreaterThan(0);
+    expect(over).toBeLessThanOrEqual(lost);
+  },
+  120_000,
+);
 
 /** As the definition has it: every interval from one call's `before` to another's `after`. */
 function excessByDefinition(admissions: readonly Admission[]): number {

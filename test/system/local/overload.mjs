@@ -1,6 +1,12 @@
 // @ts-check
 import { setTimeout as sleep } from 'node:timers/promises';
-import { startFaultProxy, startRedis, startSentinel, waitUntil } from '../../kit/servers/index.mjs';
+import {
+  startCluster,
+  startFaultProxy,
+  startRedis,
+  startSentinel,
+  waitUntil,
+} from '../../kit/servers/index.mjs';
 import { LIBRARIES } from '../processes/clients.mjs';
 import { Callers } from './callers.mjs';
 import { excess, micros, shareUsed } from './envelope.mjs';
@@ -31,6 +37,9 @@ const EVERY_LOSS_MS = 200;
 
 /** The limit and the load of a failover: the burst lasts for 4 s. The first second is over before writes are lost. */
 export const FAILOVER = { rate: 100, burst: 12_000, perSecond: 3_000, settlingMs: 1_000 };
+
+/** The identity's key. */
+const KEYS = 'local:token_bucket:*';
 
 /** @type {Local} */
 const PREPAID = { prepay: true, denyCache: true };
@@ -122,19 +131,65 @@ export async function overloadWithFaults({ local = PREPAID, ms = 5_000 } = {}) {
 }
 
 /**
- * Runs eight processes on one identity while their primary dies, and a replica that had not received its last writes is
+ * Servers of which one has a replica that is promoted once it dies.
+ *
+ * @typedef {object} Group
+ * @property {import('../processes/clients.mjs').Door[]} doors one for each process
+ * @property {() => Promise<{ primary: RedisServer, replica: RedisServer }>} pair that has the identity's key
+ * @property {(replica: RedisServer) => Promise<void>} promoted
+ * @property {() => Promise<void>} close
+ */
+
+/** @returns {Promise<Group>} */
+async function sentinelGroup() {
+  const { primary, replica, addresses, name, becomesPrimary, close } = await startSentinel();
+  return {
+    doors: Array.from({ length: PROCESSES }, () => ({ sentinels: addresses, name })),
+    pair: async () => ({ primary, replica }),
+    promoted: becomesPrimary,
+    close,
+  };
+}
+
+/** @returns {Promise<Group>} */
+async function clusterGroup() {
+  const { nodes, addresses, close } = await startCluster({ replicas: 1 });
+  const primaries = nodes.slice(0, nodes.length / 2);
+  return {
+    doors: Array.from({ length: PROCESSES }, (_, i) => ({
+      library: LIBRARIES[i % 2] ?? 'ioredis',
+      cluster: addresses,
+    })),
+    pair: async () => {
+      const keys = await Promise.all(primaries.map((node) => node.command('KEYS', KEYS)));
+      const at = keys.findIndex(({ length }) => length > 0);
+      const [primary, replica] = [nodes[at], nodes[primaries.length + at]];
+      if (primary === undefined || replica === undefined) throw new Error('no node has the key');
+      await replica.command('READONLY');
+      return { primary, replica };
+    },
+    promoted: (replica) =>
+      waitUntil('the cluster to promote the replica', async () => {
+        return (await replica.info('replication'))['role'] === 'master';
+      }),
+    close,
+  };
+}
+
+/**
+ * Runs eight processes on one identity while its primary dies, and a replica that had not received its last writes is
  * promoted. The burst is not spent before, and recovers too slowly to hide what is lost.
  *
  * @param {object} [options]
+ * @param {'sentinel' | 'cluster'} [options.of] who promotes the replica
  * @param {number} [options.behindMs] for how long the replica receives nothing before
  * @param {number} [options.afterMs] for how long calls go on afterwards: long enough for the rest of the burst
  * @returns {Promise<Outcome & { lost: number }>} `lost`: the most units that only the server which died had charged
  */
-export async function failover({ behindMs = 700, afterMs = 5_000 } = {}) {
-  const group = await startSentinel();
-  const { primary, replica, addresses: sentinels, name } = group;
+export async function failover({ of = 'sentinel', behindMs = 700, afterMs = 5_000 } = {}) {
+  const group = await (of === 'sentinel' ? sentinelGroup() : clusterGroup());
   const callers = new Callers({
-    doors: Array.from({ length: PROCESSES }, () => ({ sentinels, name })),
+    doors: group.doors,
     perSecond: FAILOVER.perSecond / PROCESSES,
     timeoutMs: TIMEOUT_MS,
     local: PREPAID,
@@ -144,6 +199,7 @@ export async function failover({ behindMs = 700, afterMs = 5_000 } = {}) {
     await callers.going;
     let [died, kept] = [0, 0];
     const result = await outcome(callers, FAILOVER, async () => {
+      const { primary, replica } = await group.pair();
       await replica.stop();
       await primary.command('CLIENT', 'KILL', 'TYPE', 'replica');
       await sleep(behindMs);
@@ -156,7 +212,7 @@ export async function failover({ behindMs = 700, afterMs = 5_000 } = {}) {
         return (await replica.info('replication'))['master_link_status'] === 'down';
       });
       kept = await chargedUpTo(replica);
-      await group.becomesPrimary(replica);
+      await group.promoted(replica);
       await sleep(afterMs);
     });
     return { ...result, lost: ((died - kept) * FAILOVER.rate) / 1e6 };
@@ -173,7 +229,7 @@ export async function failover({ behindMs = 700, afterMs = 5_000 } = {}) {
  * @param {RedisServer} server
  */
 async function chargedUpTo(server) {
-  const [key] = await server.command('KEYS', 'local:token_bucket:*');
+  const [key] = await server.command('KEYS', KEYS);
   const [arrival = ''] = String(await server.command('GET', key)).split(':');
   return Number(arrival);
 }
