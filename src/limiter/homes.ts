@@ -2,6 +2,7 @@ import type { AnyLimit } from '../algorithms/limit.ts';
 import { RateLimiterError, show } from '../base/errors.ts';
 import { digestIdentity, digestParts, faultOfIdentity, readNamedParts } from '../base/identity.ts';
 import type { NamedParts } from '../base/identity.ts';
+import type { ClusterTags } from './cluster-tags.ts';
 
 /** The names of the parts that a home counts by, sorted. */
 export type HomeBy = readonly string[];
@@ -13,6 +14,8 @@ export interface Homes {
   readonly namespace: string;
   /** The parts of the hash tag, sorted. Without one, each home of an identity is in a slot of its own. */
   readonly tag: HomeBy;
+  /** Present if all identities share so many hash tags: then those parts only choose one of them. */
+  readonly shared: ClusterTags | undefined;
 }
 
 /** A text that two sets of parts have in common only if they are equal. */
@@ -111,6 +114,8 @@ function checkTag(limits: readonly AnyLimit[], tag: HomeBy, option: 'tagBy' | 'l
 export const ON_A_CLUSTER = 'on a Redis Cluster, where all keys of a call are in one slot';
 export const BEHIND_HASH_TAGS =
   "where `sharding` is 'hash_tag', so that all keys of a call are on one server";
+export const UNDER_SHARED_TAGS =
+  'where `cluster` has `tags`, so that all keys of a call have the same one';
 
 /**
  * The error for limits whose homes are in slots of their own, `where` all keys of a call must be in one; undefined if
@@ -195,40 +200,44 @@ export function nothingConsulted(): RateLimiterError {
 
 /** The key of each home, by the parts that an identity gives. */
 export function homeKeys(
-  { namespace, tag }: Homes,
+  space: Homes,
   homes: readonly HomeBy[],
   parts: NamedParts,
   secret: Secret,
 ): readonly string[] {
-  return keysIn({ namespace, tag }, homes, (by) => digestParts(parts, by, secret));
+  return keysIn(space, homes, (by) => digestParts(parts, by, secret));
 }
 
 /** Keys of the same form that no identity has, for a call that only tries the store. */
 export function keysOfProbe(
-  { namespace, tag }: Homes,
+  space: Homes,
   homes: readonly HomeBy[],
   probe: readonly string[],
   secret: Secret,
 ): readonly string[] {
-  return keysIn({ namespace, tag }, homes, (by) => digestIdentity([...probe, ...by], secret));
+  return keysIn(space, homes, (by) => digestIdentity([...probe, ...by], secret));
 }
 
 function keysIn(
-  { namespace, tag }: Homes,
+  { namespace, tag, shared }: Homes,
   homes: readonly HomeBy[],
   digestOf: (by: HomeBy) => string,
 ): readonly string[] {
-  const prefix = `${namespace}:limits:`;
-  if (tag.length === 0) {
-    return homes.map((by) => prefix + digestOf(by));
+  if (tag.length === 0 && shared === undefined) {
+    return homes.map((by) => `${namespace}:limits:${digestOf(by)}`);
   }
-  const ofTag = digestOf(tag);
-  const tagged = `{${prefix}${ofTag}}:`;
-  return homes.map((by) => tagged + (by.length === tag.length ? ofTag : digestOf(by)));
+  // Without common parts there is one home.
+  const tagged = tag.length === 0 ? homes[0]! : tag;
+  const ofTag = digestOf(tagged);
+  const head =
+    shared === undefined ? `{${namespace}:limits:${ofTag}}:` : `${shared.headOf(ofTag)}limits:`;
+  return homes.map((by) => head + (by.length === tagged.length ? ofTag : digestOf(by)));
 }
 
 /** The form of the keys of one home, without digests: equal for two limiters if their identities share these keys. */
-export function formOfHome({ namespace, tag }: Homes, by: HomeBy): string {
+export function formOfHome({ namespace, tag, shared }: Homes, by: HomeBy): string {
   const prefix = `${namespace}:limits:`;
-  return `${tag.length === 0 ? prefix : `{${prefix}${tag.join()}}:`}${by.join()}`;
+  const head =
+    shared === undefined ? `{${prefix}${tag.join()}}:` : `${shared.form}${tag.join()}:limits:`;
+  return `${tag.length === 0 && shared === undefined ? prefix : head}${by.join()}`;
 }

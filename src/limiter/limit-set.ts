@@ -36,6 +36,7 @@ import {
   readTag,
 } from './homes.ts';
 import type { HomeBy, Homes } from './homes.ts';
+import type { ClusterTags } from './cluster-tags.ts';
 import { isOfThisVersion, readLimits, readPlan } from './read-limits.ts';
 import { tellLimits, unitsTold } from './told-limits.ts';
 import { settledByUnit } from './settlement.ts';
@@ -64,6 +65,8 @@ interface LimitSetOptions {
   readonly own?: LimitSet;
   /** What the limiter's option says. */
   readonly tagBy?: HomeBy | undefined;
+  /** What all keys share; default: as `own`. */
+  readonly tags?: ClusterTags | undefined;
   /** The homes whose limits are left of `own`. */
   readonly kept?: readonly HomeBy[];
   /** For limits that a record tells of: the homes of the reservation. */
@@ -89,8 +92,10 @@ export class LimitSet {
   readonly enforcedTtlsMs: readonly number[];
   /** The counts of leases, for concurrency limits that are enforced. */
   readonly leaseCounts: readonly LimitCounts[];
-  /** Key prefix before a whole identity's digest: of all calls of a limiter, whatever their limits. */
-  readonly keyPrefix: string;
+  /** Stands before a whole identity's digest, after the head: of all calls of a limiter, whatever their limits. */
+  readonly #keyPrefix: string;
+  /** Present if all keys of the limiter share hash tags. */
+  readonly #tags: ClusterTags | undefined;
   /** The homes of one identity, by the parts that they count by; empty if identities are whole. */
   readonly homes: readonly HomeBy[];
   /** Undefined if identities are whole. */
@@ -126,6 +131,7 @@ export class LimitSet {
       clock = systemClock,
       own,
       tagBy,
+      tags = own === undefined ? undefined : own.#tags,
       kept,
       blockable,
       observes = own !== undefined && own.#observes,
@@ -143,7 +149,8 @@ export class LimitSet {
     if (own !== undefined && kept === undefined) {
       checkPlanBy(this.limits, tag);
     }
-    this.space = tag === undefined ? undefined : { namespace, tag };
+    this.#tags = tags;
+    this.space = tag === undefined ? undefined : { namespace, tag, shared: tags };
     const ownHomes = blockable ?? (own === undefined ? homesOf(this.limits) : own.#blockable);
     this.#blockable = kept === undefined ? ownHomes : ownHomes.filter((by) => isOneOf(kept, by));
     this.homes = distinct([
@@ -172,7 +179,10 @@ export class LimitSet {
     this.ttlsMs = lending.map(({ ttlMs }) => ttlMs);
     this.enforcedTtlsMs = lending.filter(({ shadow }) => !shadow).map(({ ttlMs }) => ttlMs);
     this.isPlanWithoutLimit = this.limits.length === 0;
-    this.keyPrefix = own?.keyPrefix ?? keyPrefixOf(namespace, this.limits);
+    this.#keyPrefix =
+      own === undefined
+        ? keyPrefixOf(tags === undefined ? namespace : undefined, this.limits)
+        : own.#keyPrefix;
     this.#blocks = blocks;
     this.#mayBan = this.limits.some(({ ban }) => ban !== undefined);
     this.#observes = observes;
@@ -201,8 +211,13 @@ export class LimitSet {
    */
   locate(identity: AnyIdentity, secret: Secret): Located {
     if (this.space === undefined) {
-      const key = this.keyPrefix + digestIdentity(identity as Identity, secret);
-      return { limits: this, key, homes: undefined };
+      const digest = digestIdentity(identity as Identity, secret);
+      const key = this.#keyPrefix + digest;
+      return {
+        limits: this,
+        key: this.#tags === undefined ? key : this.#tags.headOf(digest) + key,
+        homes: undefined,
+      };
     }
     const parts = readNamedParts(identity, this.#parts);
     const isGiven = (by: HomeBy): boolean => by.every((part) => parts.get(part) !== null);
@@ -242,7 +257,7 @@ export class LimitSet {
   /** Without digests, the form of the keys under which the state of this limit is. */
   formOf({ by }: AnyLimit): string {
     return this.space === undefined || by === undefined
-      ? this.keyPrefix
+      ? `${this.#tags?.form ?? ''}${this.#keyPrefix}`
       : formOfHome(this.space, by);
   }
 
@@ -523,10 +538,11 @@ function blockRule(durationUs: number, home = 0): Rule {
   return { limit: block, plan: block.plan(durationUs, 0), suffix: '#block', id: '-', home };
 }
 
-/** The key prefix before the identity's digest. */
-function keyPrefixOf(namespace: string, limits: readonly Limit[]): string {
+/** The key prefix before the identity's digest. Under tags that all identities share, they say the namespace. */
+function keyPrefixOf(namespace: string | undefined, limits: readonly Limit[]): string {
   const unnamed = limits.find(({ name }) => name === DEFAULT_LIMIT_NAME);
-  return `${namespace}:${unnamed === undefined ? 'limits' : unnamed.algorithm}:`;
+  const kind = unnamed === undefined ? 'limits' : unnamed.algorithm;
+  return namespace === undefined ? `${kind}:` : `${namespace}:${kind}:`;
 }
 
 /**

@@ -34,7 +34,11 @@ import {
 import { checkClient, isClusterClient } from '../redis/clients/connect.ts';
 import type { RedisClient } from '../redis/clients/client.ts';
 import { digestOfUrl, readRedisUrl } from '../redis/clients/url.ts';
-import { BEHIND_HASH_TAGS, checkSlots, ON_A_CLUSTER, readTag } from './homes.ts';
+import { readCluster } from './cluster-options.ts';
+import type { ClusterOptions, ClusterSettings } from './cluster-options.ts';
+import { ClusterTags } from './cluster-tags.ts';
+import type { TagCount } from './cluster-tags.ts';
+import { BEHIND_HASH_TAGS, checkSlots, ON_A_CLUSTER, readTag, UNDER_SHARED_TAGS } from './homes.ts';
 import type { HomeBy } from './homes.ts';
 import { checkBans } from './bans.ts';
 import { checkPrepay, readPrepay } from './prepay-options.ts';
@@ -136,8 +140,11 @@ export interface OnRedis {
    * `process.env.REDIS_URL`; if it is not set, the constructor throws `ERR_INVALID_OPTION`.
    */
   redis: string | RedisClient | undefined;
-  /** Whether the URL is of a node of a Redis Cluster. Leave it out with a client, which knows. Default false. */
-  cluster?: boolean;
+  /**
+   * Whether the URL is of a node of a Redis Cluster; leave true and false out with a client, which knows. With `tags`
+   * decisions share script calls on a cluster as well: all keys then share so many hash tags. Default false.
+   */
+  cluster?: boolean | ClusterOptions;
   /** The longest that a call waits for Redis, in milliseconds, from 1 to 60,000. Default 250. */
   timeoutMs?: number;
   /** The most calls in flight on one client, from 1 to 1,000,000; further calls are `overloaded`. Default 10,000. */
@@ -157,7 +164,8 @@ interface InMemory {
   /** Keeps state in this process only. */
   store: MemoryStore;
   redis?: never;
-  cluster?: never;
+  /** Changes nothing but keys: for limiters that are tested with the options of those on a cluster. */
+  cluster?: ClusterOptions;
   timeoutMs?: never;
   maxInFlight?: never;
   sharding?: never;
@@ -272,7 +280,7 @@ export interface Settings {
 }
 
 export function readLimiterOptions(options: unknown): Settings {
-  const { limits, tagBy, openStore, ...read } = readable('options', () => readParts(options));
+  const { limits, tagBy, tags, openStore, ...read } = readable('options', () => readParts(options));
   const { namespace, blocks, observes, failStrategy } = read;
   const opened = openStore(read.timeoutMs);
   const counts = new LimiterCounts(namespace, failStrategy, opened.store.time);
@@ -284,6 +292,7 @@ export function readLimiterOptions(options: unknown): Settings {
       counts,
       clock: opened.store.clock,
       tagBy,
+      tags: tags === undefined ? undefined : new ClusterTags(namespace, tags),
       observes,
     }),
   };
@@ -298,17 +307,26 @@ export function checkLimiterOptions(options: unknown): void {
 interface Parts extends Omit<Settings, 'limits' | 'counts' | 'store' | 'storeId'> {
   readonly limits: readonly Limit[];
   readonly tagBy: HomeBy | undefined;
+  readonly tags: TagCount | undefined;
   readonly openStore: (timeoutMs: number) => OpenedStore;
 }
 
+const SAYS_NOTHING: ClusterSettings = { enabled: undefined, tags: undefined };
+
 /** Why all keys of a call have to be in one slot. */
-function oneSlotOf({ values }: GivenOptions): string | undefined {
-  const { cluster, redis, sharding } = values;
+function oneSlotOf(
+  { values }: GivenOptions,
+  { enabled, tags }: ClusterSettings,
+): string | undefined {
+  const { redis, sharding } = values;
   if (sharding === 'hash_tag') {
     return BEHIND_HASH_TAGS;
   }
+  if (tags !== undefined) {
+    return UNDER_SHARED_TAGS;
+  }
   const isCluster =
-    cluster === true ||
+    enabled === true ||
     (typeof redis === 'object' && redis !== null && isClusterClient(redis as RedisClient));
   return isCluster ? ON_A_CLUSTER : undefined;
 }
@@ -316,6 +334,8 @@ function oneSlotOf({ values }: GivenOptions): string | undefined {
 function readParts(options: unknown): Parts {
   const given = new GivenOptions(limiterOptions(plainAlgorithmOf(options)), options);
   const timeoutMs = given.optional('timeoutMs', integer(1, 60_000), 250);
+  const cluster =
+    given.optional('cluster', (_, value) => readCluster(value), undefined) ?? SAYS_NOTHING;
   const parts: Omit<Parts, 'oneSlot'> = {
     namespace: given.optional('namespace', readNamespace, 'rate-limit'),
     blocks: given.optional('blocks', readBoolean, false),
@@ -334,13 +354,14 @@ function readParts(options: unknown): Parts {
     prepay: given.optional('prepay', (_, value) => readPrepay(value), undefined),
     limits: readGivenLimits(given),
     tagBy: given.optional('tagBy', readBy, undefined),
-    openStore: readStore(given),
+    tags: cluster.tags,
+    openStore: readStore(given, cluster),
   };
   const { sharding, limits, tagBy, blocks, observes } = parts;
   let oneSlot: string | undefined;
   given.attempt('limits', () => {
     const tag = readTag(limits ?? [], tagBy);
-    oneSlot = tag === undefined ? undefined : oneSlotOf(given);
+    oneSlot = tag === undefined ? undefined : oneSlotOf(given, cluster);
     checkSlots(limits ?? [], tag, oneSlot);
   });
   given.attempt('limits', () => checkBans(limits ?? [], blocks ?? false));
@@ -417,30 +438,47 @@ interface StoreOpener {
 }
 
 /** Checks where state is to live, and returns a function that opens the store. */
-function readStore(given: GivenOptions): (timeoutMs: number) => OpenedStore {
-  const { store, redis } = given.values;
+function readStore(
+  given: GivenOptions,
+  { enabled, tags }: ClusterSettings,
+): (timeoutMs: number) => OpenedStore {
+  const { store, redis, cluster } = given.values;
+  const refuseEnabled = (where: string): void => {
+    if (typeof cluster === 'boolean') {
+      given.refuse('cluster', `left out where \`${where}`, 'Leave `cluster` out.');
+    } else if (enabled !== undefined) {
+      given.attempt('cluster', () => {
+        throw invalidOption(
+          'cluster.enabled',
+          `left out where \`${where}`,
+          enabled,
+          'Leave `enabled` out.',
+        );
+      });
+    }
+  };
   if (store !== undefined || ('store' in given.values && !('redis' in given.values))) {
     if (redis !== undefined) {
       given.attempt('redis', () => {
         throw oneStore('both');
       });
     }
-    for (const name of ['cluster', 'timeoutMs', 'maxInFlight', 'sharding']) {
+    for (const name of ['timeoutMs', 'maxInFlight', 'sharding']) {
       given.refuse(name, 'left out where `store` is given', `Leave \`${name}\` out.`);
     }
+    refuseEnabled('store` is given');
     const memory = given.required('store', readMemoryStore);
     return () => ({ store: memory, storeId: memory });
   }
-  const cluster = given.optional('cluster', readBoolean, false);
-  if (cluster) {
+  if (enabled === true || tags !== undefined) {
     given.refuse(
       'sharding',
-      'left out where `cluster` is true',
+      `left out where \`cluster\` ${tags === undefined ? 'is true' : 'has `tags`'}`,
       'The client of a Redis Cluster knows where each key is.',
     );
   }
   if (typeof redis === 'object' && redis !== null) {
-    given.refuse('cluster', 'left out where `redis` is a client', 'Leave `cluster` out.');
+    refuseEnabled('redis` is a client');
   }
   const client = given.required('redis', (option, value) => {
     if (value === undefined) {
@@ -459,7 +497,7 @@ function readStore(given: GivenOptions): (timeoutMs: number) => OpenedStore {
   return (timeoutMs) => ({
     store: isOpener(client)
       ? client[OPENS_STORE](timeoutMs, sharded)
-      : new RedisStore(client, cluster, timeoutMs, sharded),
+      : new RedisStore(client, enabled ?? tags !== undefined, timeoutMs, sharded),
     storeId: typeof client === 'string' ? digestOfUrl(client) : client,
   });
 }

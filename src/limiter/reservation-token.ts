@@ -20,11 +20,14 @@ const VERSION = '1';
 const RECORD = '#r:';
 /** Says that all homes are behind one hash tag, whose digest is the first. */
 const TAGGED = 'tag';
+/** The tag of a key that all identities share: their number, and which of them it is. */
+const SHARED_TAG = /^\{[^{}:]+:(\d{1,3}):([0-7]{6})\}:/;
 /** Says that there is no home. */
 const UNLIMITED = 'none';
 /** Enough for a tag and 32 homes. */
 const MAX_LENGTH = 2_400;
-const TOKEN = /^1\.([0-9a-f]{32})\.([a-z_]{1,24})((?:\.[0-9a-f]{64})*)\.([0-9a-f]{32})$/;
+const TOKEN =
+  /^1\.([0-9a-f]{32})\.((?:\d{1,3}-[0-7]{6}-)?[a-z_]{1,24})((?:\.[0-9a-f]{64})*)\.([0-9a-f]{32})$/;
 
 /**
  * Writes where a reservation is: `1.<record>.<kind of key>.<digest of each home>.<seal>`. The seal is the digest of all
@@ -38,6 +41,10 @@ export function writeToken({ record, homes }: ReservationPlace, seal: Seal): str
 }
 
 function kindOf(key: string, namespace: string): string {
+  const [, count, tag] = SHARED_TAG.exec(key) ?? [];
+  if (tag !== undefined) {
+    return `${count}-${tag}-${key.slice(key.indexOf('}') + 2, key.lastIndexOf(':'))}`;
+  }
   const prefix = key.slice(namespace.length + 1, key.lastIndexOf(':'));
   return key.startsWith('{') ? TAGGED : prefix;
 }
@@ -46,7 +53,9 @@ function kindOf(key: string, namespace: string): string {
 function digestsOf(key: string, isFirst: boolean): readonly string[] {
   const own = key.slice(key.lastIndexOf(':') + 1);
   const tagEnd = key.indexOf('}');
-  return tagEnd === -1 || !isFirst ? [own] : [key.slice(tagEnd - own.length, tagEnd), own];
+  return tagEnd === -1 || !isFirst || SHARED_TAG.test(key)
+    ? [own]
+    : [key.slice(tagEnd - own.length, tagEnd), own];
 }
 
 /**
@@ -78,6 +87,10 @@ function keysOf(namespace: string, kind: string, digests: readonly string[]): re
   const [first, ...others] = digests;
   if (first === undefined || (kind === TAGGED && others.length === 0)) {
     throw invalidToken('got one without a home');
+  }
+  const [count, tag, algorithm] = kind.split('-');
+  if (algorithm !== undefined) {
+    return digests.map((digest) => `{${namespace}:${count}:${tag}}:${algorithm}:${digest}`);
   }
   return kind === TAGGED
     ? others.map((digest) => `{${namespace}:limits:${first}}:${digest}`)

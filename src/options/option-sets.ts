@@ -115,6 +115,13 @@ const LIMITER_NAMES = [
   'onError',
 ] as const;
 
+/** The option `cluster` of a limiter. */
+export const CLUSTER: OptionSet = {
+  of: 'cluster',
+  names: ['tags', 'enabled'],
+  otherNames: allOf('hashTags buckets tagCount count', 'tags'),
+};
+
 /** The option `denyCache` of a limiter. */
 export const DENY_CACHE: OptionSet = {
   of: 'denyCache',

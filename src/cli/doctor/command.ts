@@ -6,7 +6,7 @@ import type { Io } from '../kit/io.ts';
 import type { Printer } from '../kit/printer.ts';
 import { wrap } from '../kit/wrap.ts';
 import { SECRET_OPTION } from '../limits/hash-secret.ts';
-import { POLICY_OPTIONS } from '../limits/policies.ts';
+import { POLICY_OPTIONS, TAGS_OPTION } from '../limits/policies.ts';
 import { readRedisOption, readTimeout, REDIS_OPTIONS } from '../kit/redis-options.ts';
 import {
   checkClock,
@@ -35,7 +35,7 @@ export const doctor: Command = {
   name: 'doctor',
   summary: 'Examine a Redis that limits are kept in',
   usage: '[identity] --redis <url> [options]',
-  options: { ...REDIS_OPTIONS, ...POLICY_OPTIONS, ...SECRET_OPTION },
+  options: { ...REDIS_OPTIONS, ...POLICY_OPTIONS, ...TAGS_OPTION, ...SECRET_OPTION },
   examples: [
     ['doctor --redis redis://localhost:6379', 'Is this Redis fit for limits?'],
     ['doctor --namespace api --json', 'In CI, with $REDIS_URL: fails if there is a problem'],

@@ -6,7 +6,7 @@ import { UsageError } from '../kit/io.ts';
 import type { Io } from '../kit/io.ts';
 import { readSecret } from '../limits/hash-secret.ts';
 import { readIdentity } from '../limits/identity.ts';
-import { asUsage, readPolicies } from '../limits/policies.ts';
+import { asUsage, readPolicy } from '../limits/policies.ts';
 
 /** The keys of the identity that a command line names, as a limiter makes them; none if it names none. */
 export async function readKeys(
@@ -18,11 +18,7 @@ export async function readKeys(
   if (words.length === 0) {
     return [];
   }
-  const policies = await readPolicies(given, io);
-  const [policy] = policies;
-  if (policy === undefined || policies.length > 1) {
-    throw new UsageError('name one policy: one --limit with all limits, or one --limits.');
-  }
+  const policy = await readPolicy(given, io);
   const secret = readSecret(given, io);
   const { limits } = asUsage(policy, () =>
     readLimiterOptions({ ...policy.options, namespace, store: new MemoryStore() }),

@@ -8,11 +8,16 @@ import { REDIS_OPTIONS } from '../kit/redis-options.ts';
 import { table } from '../kit/table.ts';
 import { COST_OPTION, readCost } from '../limits/cost.ts';
 import { SECRET_OPTION } from '../limits/hash-secret.ts';
-import { POLICY_OPTIONS } from '../limits/policies.ts';
+import { POLICY_OPTIONS, TAGS_OPTION } from '../limits/policies.ts';
 import { withLimiter } from './limiter.ts';
 import type { AnyRateLimiter } from './limiter.ts';
 
-const OPTIONS: OptionTable = { ...POLICY_OPTIONS, ...REDIS_OPTIONS, ...SECRET_OPTION };
+const OPTIONS: OptionTable = {
+  ...POLICY_OPTIONS,
+  ...REDIS_OPTIONS,
+  ...TAGS_OPTION,
+  ...SECRET_OPTION,
+};
 
 const NOTES: readonly string[] = [
   'Give the limits and the namespace of your limiter: they are part of the key. Several words are an identity of several parts, in order; where limits say `by`, write org=acme user=42.',

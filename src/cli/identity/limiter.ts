@@ -6,7 +6,7 @@ import { CommandError, UsageError } from '../kit/io.ts';
 import type { Io } from '../kit/io.ts';
 import { readRedisOption, readTimeout } from '../kit/redis-options.ts';
 import { readIdentity } from '../limits/identity.ts';
-import { asUsage, readPolicies } from '../limits/policies.ts';
+import { asUsage, readPolicy } from '../limits/policies.ts';
 import { readSecret } from '../limits/hash-secret.ts';
 
 /** A limiter of whatever parts and units. */
@@ -21,20 +21,18 @@ export async function withLimiter(
   if (given.words.length === 0) {
     throw new UsageError('name the identity: user:12345, or its parts org=acme user=42.');
   }
-  const policies = await readPolicies(given, io);
-  const [policy] = policies;
-  if (policy === undefined || policies.length > 1) {
-    throw new UsageError('name one policy: one --limit with all limits, or one --limits.');
-  }
+  const policy = await readPolicy(given, io);
   const namespace = given.text('namespace');
   const secret = readSecret(given, io);
+  const { cluster } = policy.options;
+  const enabled = given.flag('cluster');
   const limiter = asUsage(policy, () => {
     const options = {
       ...policy.options,
       ...(namespace === undefined ? {} : { namespace }),
       ...(secret === undefined ? {} : { hashSecret: secret }),
       redis: readRedisOption(given, io),
-      ...(given.flag('cluster') ? { cluster: true } : {}),
+      cluster: cluster === undefined ? enabled : { ...cluster, enabled },
       timeoutMs: readTimeout(given),
       blocks: true,
       failStrategy: 'throw',

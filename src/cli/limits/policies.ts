@@ -18,6 +18,15 @@ export interface PolicyText {
   readonly labels?: ReadonlyMap<string, string>;
 }
 
+/** The option that says what keys share on a cluster, for limits that come without a module. */
+export const TAGS_OPTION: OptionTable = {
+  tags: {
+    type: 'string',
+    value: '<count>',
+    help: 'The `cluster.tags` of your limiter: 16, 64 or 256 (default: those of the module)',
+  },
+};
+
 export const POLICY_OPTIONS: OptionTable = {
   limit: {
     type: 'string',
@@ -33,10 +42,12 @@ export const POLICY_OPTIONS: OptionTable = {
   },
 };
 
-/** Options that say where states live or who hears of decisions, which a command line decides for itself. */
+/**
+ * Options that say where states live or who hears of decisions, which a command line decides for itself. (Of `cluster`
+ * the tags are left, which are part of every key.)
+ */
 const NOT_LIMITS = [
   'redis',
-  'cluster',
   'store',
   'timeoutMs',
   'maxInFlight',
@@ -69,6 +80,28 @@ export async function readPolicies(given: Given, io: Io): Promise<readonly Polic
   return all;
 }
 
+/** Reads the one policy of a command about an identity, and the tags of its keys. */
+export async function readPolicy(given: Given, io: Io): Promise<PolicyText> {
+  const policies = await readPolicies(given, io);
+  const [policy] = policies;
+  if (policy === undefined || policies.length > 1) {
+    throw new UsageError('name one policy: one --limit with all limits, or one --limits.');
+  }
+  const tags = given.text('tags');
+  return tags === undefined
+    ? policy
+    : { ...policy, options: { ...policy.options, cluster: { tags: readTagCount(tags) } } };
+}
+
+function readTagCount(text: string): number {
+  if (!['16', '64', '256'].includes(text)) {
+    throw new UsageError(
+      `--tags must be 16, 64 or 256, got '${text}'. Write the \`cluster.tags\` of your limiter.`,
+    );
+  }
+  return Number(text);
+}
+
 async function loadPolicy(file: string, io: Io): Promise<PolicyText> {
   const at = path.resolve(io.cwd, file);
   if (!existsSync(at)) {
@@ -96,14 +129,22 @@ async function loadPolicy(file: string, io: Io): Promise<PolicyText> {
     return { name, options: { limits: [exported] } };
   }
   if (typeof exported === 'object' && exported !== null && isPlain(exported)) {
+    const { cluster, ...others } = exported as Readonly<Record<string, unknown>>;
     const options = Object.fromEntries(
-      Object.entries(exported).filter(([option]) => !NOT_LIMITS.includes(option)),
+      Object.entries(others).filter(([option]) => !NOT_LIMITS.includes(option)),
     );
-    return { name, options };
+    return { name, options: { ...options, ...readTags(cluster) } };
   }
   throw new UsageError(
     `--limits ${file} must export limits or options of a RateLimiter, as default or as \`limits\`. Write: export default [tokenBucket({ rate: 100, period: '1m' })];`,
   );
+}
+
+/** What the option `cluster` of a module says of keys. */
+function readTags(cluster: unknown): { readonly cluster?: { readonly tags: unknown } } {
+  return typeof cluster === 'object' && cluster !== null && 'tags' in cluster
+    ? { cluster: { tags: cluster.tags } }
+    : {};
 }
 
 function isPlain(value: object): boolean {

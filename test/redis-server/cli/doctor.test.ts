@@ -378,6 +378,31 @@ describe('doctor of a cluster', () => {
       says: `slot ${slot}, at 127.0.0.1:${owner.port}, with 0 replicas`,
     });
 
+    const tagged = new RateLimiter({
+      redis: cluster.nodes[0]!.url,
+      cluster: { tags: 16 },
+      namespace: 'api',
+      rate: 10,
+      period: '1m',
+      timeoutMs: 10_000,
+    });
+    onTestFinished(() => tagged.close());
+    await tagged.allow('user:12345');
+    const ofTags = await Promise.all(
+      cluster.nodes.map((node) => node.command('KEYS', '{api:16:*')),
+    );
+    const taggedOwner = cluster.nodes.find((_, i) => (ofTags[i] as string[]).length > 0)!;
+    const [taggedKey] = (ofTags as string[][]).flat();
+    const tagSlot = await owner.command('CLUSTER', 'KEYSLOT', taggedKey!);
+    expect(tagSlot).not.toBe(slot);
+    expect(
+      (await examine(witness.url, ...argv, '--tags', '16')).of('slot of the identity'),
+    ).toEqual(
+      expect.objectContaining({
+        says: `slot ${tagSlot}, at 127.0.0.1:${taggedOwner.port}, with 0 replicas`,
+      }),
+    );
+
     await Promise.all(cluster.nodes.map((node) => node.command('CLUSTER', 'DELSLOTS', slot)));
     const missing = await look();
     expect(missing.exitCode).toBe(1);

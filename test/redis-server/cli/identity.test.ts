@@ -108,6 +108,35 @@ describe('a command about one identity', () => {
     expect((await ask('peek', 'org=acme', 'user=42', '--cost', '1', ...argv)).exitCode).toBe(2);
   });
 
+  test('finds keys that share tags, which --tags or a module says', async () => {
+    const cluster = { tags: 64 } as const;
+    const numbers = { rate: 10, period: '1h', burst: 5 } as const;
+    const place = { redis: redis.url, namespace: 'api', timeoutMs: 10_000 } as const;
+    const tagged = new RateLimiter({
+      ...place,
+      ...numbers,
+      cluster: { ...cluster, enabled: false },
+    });
+    await tagged.allow('ada', { cost: 2 });
+    await tagged.close();
+    const left = async (...argv: string[]): Promise<unknown> =>
+      JSON.parse((await ask('peek', 'ada', '--json', ...argv)).stdout).remaining;
+    expect(await left(...LIMIT)).toBe(5);
+    expect(await left(...LIMIT, '--tags', '16')).toBe(5);
+    expect(await left(...LIMIT, '--tags', '64')).toBe(3);
+    write(
+      'tagged.mjs',
+      `export default ${JSON.stringify({ ...numbers, namespace: 'api', cluster })};`,
+    );
+    expect(await left('--limits', 'tagged.mjs')).toBe(3);
+    expect(await left('--limits', 'tagged.mjs', '--tags', '16')).toBe(5);
+    expect(await ask('reset', 'ada', '--limits', 'tagged.mjs')).toMatchObject({ exitCode: 0 });
+    expect(await left(...LIMIT, '--tags', '64')).toBe(5);
+    const wrong = await ask('peek', 'ada', ...LIMIT, '--tags', '32');
+    expect(wrong).toMatchObject({ exitCode: 2 });
+    expect(wrong.stderr).toContain("--tags must be 16, 64 or 256, got '32'.");
+  });
+
   test('several words are an identity of several parts', async () => {
     await limiter.allow(['acme', 42], { cost: 4 });
     const { stdout } = await ask('peek', 'acme', '42', ...LIMIT, '--json');

@@ -162,31 +162,37 @@ describe('the same decisions as the asynchronous limiter', () => {
   });
 });
 
-test('agrees with the asynchronous limiter on identities of every node of a cluster', async () => {
-  const cluster = await startCluster();
-  const both = {
-    redis: cluster.nodes[0]!.url,
-    cluster: true,
-    timeoutMs: 5_000,
-    namespace: 'spread',
-  };
-  const limits = { rate: 2, period: '1h' } as const;
-  const limiter = sync({ ...both, ...limits });
-  const other = new RateLimiter({ ...both, ...limits });
-  open.push(other);
-  try {
-    for (let i = 0; i < 12; i++) {
-      const identity = `user:${i}`;
-      expect(limiter.allow(identity)).toMatchObject({ degraded: false, remaining: 1 });
-      expect(await other.allow(identity)).toMatchObject({ degraded: false, remaining: 0 });
-      expect(limiter.allow(identity)).toMatchObject({ allowed: false, reason: 'limited' });
+test.each([
+  ['', true],
+  [', with tags', { tags: 16 } as const],
+])(
+  'agrees with the asynchronous limiter on identities of every node of a cluster%s',
+  async (_, how) => {
+    const cluster = await startCluster();
+    const both = {
+      redis: cluster.nodes[0]!.url,
+      cluster: how,
+      timeoutMs: 5_000,
+      namespace: 'spread',
+    };
+    const limits = { rate: 2, period: '1h' } as const;
+    const limiter = sync({ ...both, ...limits });
+    const other = new RateLimiter({ ...both, ...limits });
+    open.push(other);
+    try {
+      for (let i = 0; i < 12; i++) {
+        const identity = `user:${i}`;
+        expect(limiter.allow(identity)).toMatchObject({ degraded: false, remaining: 1 });
+        expect(await other.allow(identity)).toMatchObject({ degraded: false, remaining: 0 });
+        expect(limiter.allow(identity)).toMatchObject({ allowed: false, reason: 'limited' });
+      }
+      const sizes = await Promise.all(cluster.nodes.map((node) => node.command('DBSIZE')));
+      expect(sizes.every((size) => size > 0)).toBe(true);
+    } finally {
+      await cluster.close();
     }
-    const sizes = await Promise.all(cluster.nodes.map((node) => node.command('DBSIZE')));
-    expect(sizes.every((size) => size > 0)).toBe(true);
-  } finally {
-    await cluster.close();
-  }
-});
+  },
+);
 
 describe('hooks of the synchronous limiter', () => {
   const warnings = collectWarnings();

@@ -190,10 +190,10 @@ describe('options with a list of values', () => {
     ['0', 0],
     ['"true"', 'true'],
     ['null', null],
-    ['an object', Object(true)],
+    ['an array of 0', []],
   ])('refuses cluster: %s', (shown, value) => {
     expect(refusalOf(() => make({ redis: 'redis://127.0.0.1:1', cluster: value }))).toEqual(
-      refusal('cluster', shown, /^must be true or false$/, /boolean/),
+      refusal('cluster', shown, /^must be true, false or an object of options$/, /tags: 64/),
     );
   });
 });

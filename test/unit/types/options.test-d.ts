@@ -82,6 +82,12 @@ test('requires either redis or store', () => {
   void new RateLimiter({ store, rate: 5, period: '1m', timeoutMs: 100 });
   // @ts-expect-error the bounds of calls concern Redis
   void new RateLimiter({ store, rate: 5, period: '1m', maxInFlight: 100 });
+  void new RateLimiter({ store, rate: 5, period: '1m', cluster: { tags: 16 } });
+  void new RateLimiter({ redis: 'redis://h', rate: 5, period: '1m', cluster: { tags: 256 } });
+  // @ts-expect-error there are 16, 64 or 256 tags
+  void new RateLimiter({ redis: 'redis://h', rate: 5, period: '1m', cluster: { tags: 32 } });
+  // @ts-expect-error tags are not left out of the object
+  void new RateLimiter({ redis: 'redis://h', rate: 5, period: '1m', cluster: { enabled: true } });
   // @ts-expect-error a memory store is no cluster
   void new RateLimiter({ store, rate: 5, period: '1m', cluster: true });
   // @ts-expect-error no store of ours
