@@ -88,6 +88,8 @@ function openIoredis(
       scaleReads: 'master',
       retryDelayOnFailover: 0,
       retryDelayOnClusterDown: 0,
+      // While a slot moves, calls have to be sent again in another way. ioredis tries 16 times before it says so.
+      retryDelayOnTryAgain: 1,
       slotsRefreshTimeout: CONNECT_TIMEOUT_MS,
       clusterRetryStrategy: reconnectDelays(),
       lazyConnect: true,

@@ -1,6 +1,7 @@
 import { monotonicMs } from '../../base/timers.ts';
 import type { PortState, RedisPort } from '../port.ts';
 import { errorDepth } from './error-depth.ts';
+import { TRY_AGAIN } from '../connection/resend.ts';
 
 /** A client of ioredis (5 or 6) or of iovalkey, plain, sentinel or cluster, known by its shape. */
 export interface IoredisClient {
@@ -171,6 +172,11 @@ function addressOf(options: IoredisClient['options']): string | undefined {
 }
 
 class IoredisClusterPort extends IoredisPort {
+  /** ioredis makes an error of its own of the last of many replies. */
+  override isReply(error: unknown): boolean {
+    return super.isReply(error) || (error instanceof Error && TRY_AGAIN.test(error.message));
+  }
+
   nodeOf(slot: number): string | undefined {
     return this.client.slots?.[slot]?.[0];
   }

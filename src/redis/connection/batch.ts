@@ -27,6 +27,11 @@ export interface Batch<C> {
   message: StoreCallMessage | undefined;
 }
 
+/** Whether all calls of a batch that has not been answered are of one key. */
+export function isOfOneKey<C extends QueuedCall>({ calls }: Pick<Batch<C>, 'calls'>): boolean {
+  return calls === undefined || calls.every(({ key }) => key === calls[0]!.key);
+}
+
 /** Starts batches. A method, not a function type, so that connections of all kinds of calls have one type. */
 export interface Starter<C> {
   start(batch: Batch<C>): void;

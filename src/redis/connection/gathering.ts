@@ -66,7 +66,7 @@ export class Gathering<C extends QueuedCall> {
     // Deadlines start here, not when the call was made. This process spent the time between, and a blocked event loop
     // must not look like an outage.
     const now = monotonicMs();
-    for (const mine of alike(calls)) {
+    for (const mine of alike(calls, lane.keepsApart(slot))) {
       for (let from = 0; from < mine.length;) {
         const encoded = this.#script.encode(mine, from);
         const taken = mine.slice(from, from + encoded.taken);
@@ -77,20 +77,25 @@ export class Gathering<C extends QueuedCall> {
   }
 }
 
-/** Groups calls by deadline and kind, in their order: all calls of a batch have one deadline and are of one kind. */
-function alike<C extends QueuedCall>(calls: readonly C[]): Iterable<readonly C[]> {
+/**
+ * Groups calls by deadline and kind, in their order: all calls of a batch have one deadline and are of one kind.
+ * `byKey`: and are of one identity.
+ */
+function alike<C extends QueuedCall>(calls: readonly C[], byKey: boolean): Iterable<readonly C[]> {
   const first = calls[0];
   if (
+    !byKey &&
     calls.every(
       ({ timeoutMs, isApart }) => timeoutMs === first?.timeoutMs && isApart === first.isApart,
     )
   ) {
     return [calls];
   }
-  const groups = new Map<number, C[]>();
+  const groups = new Map<number | string, C[]>();
   for (const call of calls) {
     // Deadlines are positive.
-    const kind = call.isApart === true ? -call.timeoutMs : call.timeoutMs;
+    const deadline = call.isApart === true ? -call.timeoutMs : call.timeoutMs;
+    const kind = byKey ? `${deadline} ${call.key}` : deadline;
     const group = groups.get(kind);
     if (group === undefined) {
       groups.set(kind, [call]);

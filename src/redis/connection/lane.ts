@@ -1,6 +1,9 @@
 import type { StoreError } from '../../base/errors.ts';
 import { monotonicMs } from '../../base/timers.ts';
 
+/** For how long calls to a slot that moves are sent apart. Then one batch tries whether it still moves. */
+const APART_MS = 5_000;
+
 /** The error of calls of one deadline while the server hangs, and when the next of them is sent as a probe. */
 interface Hang {
   readonly error: StoreError;
@@ -20,6 +23,8 @@ export class Lane<C> {
   #lastAnswerAt = monotonicMs();
   /** Deadline in milliseconds -> hang. */
   readonly #hangs = new Map<number, Hang>();
+  /** Slot -> until when its calls are sent apart. */
+  readonly #apart = new Map<number, number>();
   #isLost = false;
   /** The state that was reported, until the server answers again. */
   #reported: 'away' | 'hung' | undefined;
@@ -49,6 +54,21 @@ export class Lane<C> {
     } else {
       calls.push(call);
     }
+  }
+
+  /** Notes that calls of several identities in this slot were not decided together: it moves to another server. */
+  keepApart(slot: number): void {
+    this.#apart.set(slot, monotonicMs() + APART_MS);
+  }
+
+  /** Whether each identity of this slot gets a script call of its own. */
+  keepsApart(slot: number): boolean {
+    const until = this.#apart.get(slot);
+    if (until !== undefined && until < monotonicMs()) {
+      this.#apart.delete(slot);
+      return false;
+    }
+    return until !== undefined;
   }
 
   takeQueue(): Map<number, C[]> {

@@ -1,5 +1,6 @@
 import { StoreError } from '../../base/errors.ts';
 import { monotonicMs, setTimeout } from '../../base/timers.ts';
+import { isOfOneKey } from './batch.ts';
 import type { Batch, Starter } from './batch.ts';
 import { messageOf } from './outage.ts';
 import type { Parts } from './parts.ts';
@@ -95,12 +96,15 @@ export class Sender<C extends QueuedCall> {
 
   /** Resends a batch if the server's error reply proves that nothing ran; false if not. */
   #resend(batch: Batch<C>, command: ScriptCommand, message: string): boolean {
-    const how = resendAfter(message, command, batch.slot);
+    const how = resendAfter(message, command, batch.slot, isOfOneKey(batch));
     if (how === 'text') {
       this.#parts.counts.noScript += 1;
       this.send(batch, 'EVAL');
     } else if (how === 'by slot') {
       this.#splitBySlot(batch);
+    } else if (how === 'by key') {
+      batch.lane.keepApart(batch.slot);
+      this.#split(batch, ({ key }) => key);
     } else if (how === 'later') {
       setTimeout(() => this.#tryAgain(batch, command), TRY_AGAIN_MS);
     }
@@ -117,24 +121,33 @@ export class Sender<C extends QueuedCall> {
   }
 
   #splitBySlot(batch: Batch<C>): void {
-    const { script, lanes, batches } = this.#parts;
-    lanes.separateSlots();
-    publishEnd(batch);
-    const bySlot = new Map<number, C[]>();
-    for (const call of batches.takeCalls(batch) ?? []) {
+    this.#parts.lanes.separateSlots();
+    this.#split(batch, (call) => {
       const apart = call.slotsApart?.();
-      if (apart !== undefined) {
-        call.fail(apart);
-        continue;
+      if (apart === undefined) {
+        return slotOf(call.key);
       }
-      const slot = slotOf(call.key);
-      bySlot.set(slot, [...(bySlot.get(slot) ?? []), call]);
+      call.fail(apart);
+      return undefined;
+    });
+  }
+
+  /** Replaces a batch by several: of the calls with one group each. A call without a group has been answered. */
+  #split(batch: Batch<C>, groupOf: (call: C) => string | number | undefined): void {
+    const { script, batches } = this.#parts;
+    publishEnd(batch);
+    const groups = new Map<string | number, C[]>();
+    for (const call of batches.takeCalls(batch) ?? []) {
+      const group = groupOf(call);
+      if (group !== undefined) {
+        groups.set(group, [...(groups.get(group) ?? []), call]);
+      }
     }
     batches.remove(batch);
-    for (const [slot, calls] of bySlot) {
+    for (const calls of groups.values()) {
       this.#starter.start({
         ...batch,
-        slot,
+        slot: slotOf(calls[0]!.key),
         calls,
         encoded: script.encode(calls, 0),
         size: calls.length,

@@ -1,6 +1,7 @@
 import { StoreError } from '../../base/errors.ts';
 import { openingMs } from '../../base/opening.ts';
 import { monotonicMs } from '../../base/timers.ts';
+import { isOfOneKey } from './batch.ts';
 import type { Batch } from './batch.ts';
 import type { Parts } from './parts.ts';
 import type { QueuedCall } from './queued-call.ts';
@@ -88,6 +89,10 @@ export class Unanswered<C extends QueuedCall> {
     const { batches, state, outage } = this.#parts;
     const { lane, timeoutMs } = batch;
     state.endStart();
+    if (batch.slot !== -1 && lane.heardSince(batch.sentAt) && !isOfOneKey(batch)) {
+      // ioredis keeps TRYAGAIN to itself, and sends a batch again and again while its slot moves.
+      lane.keepApart(batch.slot);
+    }
     const error = new StoreError('store_timeout', `Redis did not answer within ${timeoutMs} ms.`, {
       cause: outage.cause,
     });

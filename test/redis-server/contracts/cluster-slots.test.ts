@@ -32,6 +32,54 @@ describe('a cluster whose slots move', () => {
     ['ioredis', () => ioredis],
     ['node-redis', () => nodeRedis],
   ])('several limits of one identity, with %s, while their slot moves', (_, client) => {
+    test('calls of several identities under one tag are decided and charged once before, during and after the move', async () => {
+      const namespace = `tagged-${randomUUID()}`;
+      const limiter = new RateLimiter({
+        redis: client(),
+        namespace,
+        cluster: { tags: 16 },
+        rate: 100,
+        period: '365d',
+        failStrategy: 'open',
+        timeoutMs: 5_000,
+      });
+      await limiter.ready();
+      // Identities of one tag: some have a state before the move, the others are new while it goes on.
+      const tagOf = (identity: string): number =>
+        Number.parseInt(digestIdentity(identity, undefined).slice(0, 2), 16) % 16;
+      const ids = Array.from(Array(400).keys(), (i) => `user:${i}`).filter(
+        (id) => tagOf(id) === 5,
+      );
+      const known = ids.slice(0, 8);
+      const all = (who: readonly string[]) => Promise.all(who.map((id) => limiter.allow(id)));
+      const before = await all(known);
+      expect(before.map(({ remaining }) => remaining)).toEqual(known.map(() => 99));
+      const stored = await Promise.all(
+        cluster.nodes.map((node) => node.command('KEYS', `{${namespace}:16:*`)),
+      );
+      const slot = slotOfKey((stored as string[][]).flat()[0]!);
+      const from = await cluster.nodeOfSlot(slot);
+      const to = cluster.nodes.find((node) => node !== from)!;
+      let took = 0;
+      await cluster.moveSlot(slot, from, to, {
+        during: async () => {
+          for (let turn = 1; turn <= 3; turn++) {
+            const began = performance.now();
+            const decisions = await all(ids);
+            took = performance.now() - began;
+            expect(decisions.map(({ degraded }) => degraded)).toEqual(ids.map(() => false));
+            expect(decisions.map(({ remaining }) => remaining)).toEqual(
+              ids.map((id) => 100 - turn - (known.includes(id) ? 1 : 0)),
+            );
+          }
+        },
+      });
+      expect((await all(ids)).map(({ remaining }) => remaining)).toEqual(
+        ids.map((id) => 96 - (known.includes(id) ? 1 : 0)),
+      );
+      expect(took, 'no call waited until the move had ended').toBeLessThan(5_000);
+    });
+
     const limits = [
       tokenBucket({ name: 'narrow', rate: 3, period: '365d' }),
       tokenBucket({ name: 'wide', rate: 5, period: '365d' }),
