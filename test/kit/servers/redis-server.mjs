@@ -3,6 +3,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { closeSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { ensureServer } from '../../../scripts/servers.mjs';
 import { freePort } from './free-port.mjs';
 import { own, privateFolder } from './reaper.mjs';
 import { openResp } from './resp.mjs';
@@ -11,7 +12,8 @@ import { waitUntil } from './wait-until.mjs';
 
 /**
  * @typedef {object} RedisOptions
- * @property {string} [binary] the program; default `$REDIS_SERVER`, else `redis-server` from the PATH
+ * @property {string} [binary] the program; default `$REDIS_SERVER`, else the server that `$DRL_SERVER` names (`valkey-9`,
+ *   see scripts/servers.mjs), else `redis-server` from the PATH
  * @property {Readonly<Record<string, string | number | readonly string[]>>} [config] lines of the configuration file,
  *   by name, over the kit's own; several lines of one name as an array: `{ maxmemory: '1mb', user: ['a on …', 'b on …'] }`
  * @property {string} [password] of the default user
@@ -418,7 +420,8 @@ export class RedisServer {
 
 /** @returns {string} */
 function defaultBinary() {
-  return process.env['REDIS_SERVER'] || 'redis-server';
+  const { REDIS_SERVER: program, DRL_SERVER: name } = process.env;
+  return program || (name ? ensureServer(name) : 'redis-server');
 }
 
 /** @type {Map<string, number>} */

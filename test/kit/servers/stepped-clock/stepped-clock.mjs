@@ -9,12 +9,15 @@ import { startRedis } from '../redis-server.mjs';
 /**
  * @typedef {object} SteppedClock
  * @property {number} offsetMs how far the clock is from the true one now
- * @property {(ms: number) => void} step moves it by `ms`, at once, on from where it is; back when negative. Fractions
- *   count down to the microsecond
+ * @property {(ms: number) => void} step moves it by `ms`, on from where it is; back when negative. Fractions count down
+ *   to the microsecond. Blocks for two milliseconds; whatever a server answers afterwards is by the new clock
  * @property {() => void} restore makes it the true one again, which is a step, too
  * @property {Record<string, string>} env what a process needs in its environment to have this clock
  * @property {() => void} close
  */
+
+/** After this time each server has forgotten what it read of the clock before. */
+const REREAD_MS = 2;
 
 /**
  * Explains why clocks cannot be stepped on this machine, for the name of a skipped test. Undefined if they can.
@@ -46,6 +49,8 @@ export function createSteppedClock() {
     const bytes = Buffer.from(BigInt64Array.of(value).buffer);
     writeSync(file, bytes, 0, bytes.length, 0);
     micros = value;
+    // Valkey 9 reads the wall clock once per millisecond, and adds to it what its monotonic clock has counted since.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, REREAD_MS);
   };
   set(0n);
   return {
