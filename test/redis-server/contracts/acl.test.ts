@@ -119,7 +119,9 @@ describe('a user with the rights of SECURITY.md', () => {
     [['ACL', 'LIST']],
     [['SCRIPT', 'FLUSH']],
   ])('the user may not run %j', async ([command, ...args]) => {
-    await expect(ioredis.call(command!, ...args)).rejects.toThrow(/NOPERM|can't run this command|no permissions to run/);
+    await expect(ioredis.call(command!, ...args)).rejects.toThrow(
+      /NOPERM|can't run this command|no permissions to run/,
+    );
   });
 });
 
