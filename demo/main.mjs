@@ -1,5 +1,6 @@
 /** Runs the demo: serves, proves, waits, cleans up. */
 import process from 'node:process';
+import { openControls } from './controls.mjs';
 import { RULES } from './limits.mjs';
 import { freePortFrom, HOST } from './port.mjs';
 import { prove } from './proof.mjs';
@@ -29,12 +30,12 @@ export async function run(options) {
   /** In the order in which they were opened; closed in reverse. @type {(() => Promise<void>)[]} */
   const closings = [];
   try {
-    const place = await openPlace(options, closings);
+    const { place, redis } = await openPlace(options, closings);
     if (options.limits) {
       await showTogether(place, options.once ? undefined : ended);
       return 0;
     }
-    const { origin, pids } = await serve(options, place.url, closings);
+    const { origin, pids } = await serve(options, place, redis, closings);
     console.log(introduction(origin, options.workers, place));
 
     const connections = Math.max(FEWEST_CONNECTIONS, CONNECTIONS_PER_WORKER * options.workers);
@@ -59,25 +60,28 @@ export async function run(options) {
 /**
  * @param {import('./options.mjs').DemoOptions} options
  * @param {(() => Promise<void>)[]} closings
- * @returns {Promise<import('./text.mjs').Place>}
+ * @returns {Promise<{ place: import('./text.mjs').Place, redis?: import('./private-redis.mjs').PrivateRedis }>}
  */
 async function openPlace({ privateRedis, redisUrl }, closings) {
   if (!privateRedis) {
-    return redisUrl === undefined ? { kind: 'memory' } : { kind: 'yours', url: redisUrl };
+    /** @type {import('./text.mjs').Place} */
+    const place = redisUrl === undefined ? { kind: 'memory' } : { kind: 'yours', url: redisUrl };
+    return { place };
   }
   const { startPrivateRedis } = await import('./private-redis.mjs');
   const redis = await startPrivateRedis();
   closings.push(redis.close);
-  return { kind: 'private', url: redis.url, pid: redis.pid() };
+  return { place: { kind: 'private', url: redis.url, pid: redis.pid() }, redis };
 }
 
 /**
  * @param {import('./options.mjs').DemoOptions} options
- * @param {string | undefined} redisUrl
+ * @param {import('./text.mjs').Place} place
+ * @param {import('./private-redis.mjs').PrivateRedis | undefined} redis
  * @param {(() => Promise<void>)[]} closings
  * @returns {Promise<{ origin: string, pids: () => readonly number[] }>}
  */
-async function serve({ port: wanted, workers }, redisUrl, closings) {
+async function serve({ port: wanted, workers }, { kind, url: redisUrl }, redis, closings) {
   const port = await freePortFrom(wanted);
   if (port !== wanted && wanted !== 0) console.log(`Port ${wanted} is taken; this is ${port}.`);
   const origin = `http://${HOST}:${port}`;
@@ -85,14 +89,34 @@ async function serve({ port: wanted, workers }, redisUrl, closings) {
   const serving = { port, redisUrl, onStoreState: watch.note };
   const serves =
     workers === 1
-      ? await serveHere(serving)
-      : await (await import('./workers.mjs')).serveFromWorkers(serving, workers, noteLoss);
+      ? await serveHere(serving, alone(kind, redis))
+      : await (
+          await import('./workers.mjs')
+        ).serveFromWorkers(serving, workers, (tell) => openControls(kind, redis, tell), noteLoss);
   closings.push(() => {
     watch.end();
     return serves.close();
   });
   watch.begin();
   return { origin, pids: serves.pids };
+}
+
+/**
+ * The place of the only process.
+ *
+ * @param {import('./text.mjs').Place['kind']} kind
+ * @param {import('./private-redis.mjs').PrivateRedis | undefined} redis
+ * @returns {import('./serve.mjs').OneOfSeveral}
+ */
+function alone(kind, redis) {
+  return {
+    worker: 1,
+    alone: true,
+    join: ({ report, use }) => {
+      const { setting, act } = openControls(kind, redis, (saving) => void use(saving));
+      return { look: async () => ({ ...setting(), reports: [await report()] }), act };
+    },
+  };
 }
 
 /** @type {(worker: number, replaced: boolean) => void} */

@@ -5,10 +5,12 @@ import process from 'node:process';
 import { RateLimiterError } from 'distributed-rate-limiter';
 import { createApi } from './api.mjs';
 import { openFigures } from './figures.mjs';
-import { closeLimiters, openLimiters, readyLimiters } from './limits.mjs';
+import { readyLimiters } from './limits.mjs';
 import { readPage } from './page.mjs';
 import { HOST } from './port.mjs';
 import { Problem } from './problem.mjs';
+import { openSaving } from './saving.mjs';
+import { openTally } from './tally.mjs';
 import { redisUnusable } from './text.mjs';
 
 /**
@@ -23,22 +25,23 @@ import { redisUnusable } from './text.mjs';
  * @property {() => readonly number[]} pids of the processes that answer, in the order of their numbers
  * @property {() => Promise<void>} close resolves when the port is free and all of them have let go of Redis
  *
+ * @typedef {object} Joining what a process adds to all, and what others do to it
+ * @property {() => Promise<import('./figures.mjs').Report>} report
+ * @property {(saving: import('./limits.mjs').Saving) => Promise<void>} use
+ *
  * @typedef {object} OneOfSeveral
  * @property {number} worker its number, from 1
- * @property {(report: () => Promise<import('./figures.mjs').Report>) => import('./figures.mjs').Gather} join makes its
- *   own report known to the others; returns how to ask them all for theirs
+ * @property {boolean} alone whether there is no other
+ * @property {(own: Joining) => import('./live.mjs').Hub} join
  */
-
-/** @type {OneOfSeveral} */
-const ALONE = { worker: 1, join: (report) => async () => [await report()] };
 
 /**
  * @param {Serving} serving
- * @param {OneOfSeveral} [place]
+ * @param {OneOfSeveral} place
  * @returns {Promise<Served>}
  * @throws {Problem} when no decision can be made
  */
-export async function serveHere({ port, redisUrl, onStoreState }, { worker, join } = ALONE) {
+export async function serveHere({ port, redisUrl, onStoreState }, { worker, alone, join }) {
   /** @type {'memory' | StoreState} */
   let store = redisUrl === undefined ? 'memory' : 'ready';
   subscribe('distributed-rate-limiter:store', (message) => {
@@ -47,10 +50,12 @@ export async function serveHere({ port, redisUrl, onStoreState }, { worker, join
   });
   const limiters = open(redisUrl);
   try {
-    await readyLimiters(limiters);
-    const figures = openFigures(limiters, worker, () => store);
-    const gather = join(figures.report);
-    const api = createApi({ limiters, worker, gather, page: readPage() });
+    await readyLimiters(limiters.limiters());
+    const tally = openTally();
+    const figures = openFigures({ limiters, tally, worker, store: () => store });
+    const hub = join({ report: figures.report, use: limiters.use });
+    const page = readPage();
+    const api = createApi({ limiters: limiters.limiters, tally, worker, alone, hub, page });
     const server = api.listen(port, HOST);
     await once(server, 'listening');
     return {
@@ -61,11 +66,11 @@ export async function serveHere({ port, redisUrl, onStoreState }, { worker, join
         server.closeAllConnections();
         await closed;
         figures.close();
-        await closeLimiters(limiters);
+        await limiters.close();
       },
     };
   } catch (error) {
-    await closeLimiters(limiters);
+    await limiters.close();
     throw explained(error, redisUrl);
   }
 }
@@ -73,7 +78,7 @@ export async function serveHere({ port, redisUrl, onStoreState }, { worker, join
 /** @param {string | undefined} redisUrl */
 function open(redisUrl) {
   try {
-    return openLimiters(redisUrl);
+    return openSaving(redisUrl);
   } catch (error) {
     throw explained(error, redisUrl);
   }

@@ -26,6 +26,7 @@ export function introduction(origin, workers, place) {
 ${paint('bold', 'distributed-rate-limiter demo')}  ${paint('bold', paint('green', origin))}
 ${who}; ${shared} ${whereOf(place)}.
 
+  GET /search  ${ruleOf('search', place)}
   GET /hello   ${ruleOf('hello', place)}
   GET /export  ${ruleOf('export', place)}
   GET /report  ${ruleOf('report', place)}
@@ -70,9 +71,11 @@ Is REDIS_URL right, and is that server up? The demo can start one of its own: np
 function ruleOf(name, { kind }) {
   const rule = RULES[name];
   const what =
-    'places' in rule ? `${rule.places.max} at a time` : `${rule.rate} per ${rule.period}`;
+    'places' in rule
+      ? `${rule.places.max} at a time`
+      : `${rule.rate} per ${rule.period}${'burst' in rule ? `, burst ${rule.burst}` : ''}`;
   const { failStrategy } = rule;
-  const limit = `${what} for each caller`.padEnd(27);
+  const limit = `${what} for each caller`.padEnd(37);
   if (kind === 'memory') return limit.trimEnd();
   return `${limit} without Redis: ${failStrategy === 'open' ? 'passes' : '503'}`;
 }

@@ -6,8 +6,9 @@ import { serveHere } from './serve.mjs';
 /**
  * @typedef {import('./figures.mjs').Report} Report
  * @typedef {Omit<import('./serve.mjs').Serving, 'onStoreState'> & { worker: number }} WorkerOrder
- * @typedef {{ kind: 'ready' } | { kind: 'failed', message: string } | { kind: 'store', state: import('./serve.mjs').StoreState } | { kind: 'gather', ask: number } | { kind: 'report', ask: number, report: Report }} WorkerWord
- * @typedef {{ kind: 'end' } | { kind: 'report', ask: number } | { kind: 'gathered', ask: number, reports: readonly Report[] }} PrimaryWord
+ * @typedef {{ kind: 'ready' } | { kind: 'failed', message: string } | { kind: 'store', state: import('./serve.mjs').StoreState } | { kind: 'question', ask: number, question: Question } | { kind: 'report', ask: number, report: Report }} WorkerWord
+ * @typedef {{ kind: 'end' } | { kind: 'report', ask: number } | { kind: 'saving', saving: import('./limits.mjs').Saving } | { kind: 'answer', ask: number, answer: unknown }} PrimaryWord
+ * @typedef {{ deed?: import('./controls.mjs').Deed }} Question without a deed: how all are
  */
 
 // Ctrl-C reaches the whole group of processes; the parent decides when this one ends.
@@ -19,31 +20,32 @@ function tell(word) {
   if (process.connected) process.send?.(word);
 }
 
-/**
- * Callers still waiting for the reports of all workers, by number of the question.
- *
- * @type {Map<number, (reports: readonly Report[]) => void>}
- */
+/** Questions still open, by number. @type {Map<number, (answer: unknown) => void>} */
 const waiting = new Map();
 let asked = 0;
 
+/** @param {Question} question @returns {Promise<any>} */
+function askPrimary(question) {
+  return new Promise((resolve) => {
+    const ask = (asked += 1);
+    waiting.set(ask, resolve);
+    tell({ kind: 'question', ask, question });
+  });
+}
+
 /** @type {import('./serve.mjs').OneOfSeveral['join']} */
-function join(report) {
+function join({ report, use }) {
   process.on('message', (/** @type {PrimaryWord} */ word) => {
     if (word.kind === 'report') {
       void report().then((own) => tell({ kind: 'report', ask: word.ask, report: own }));
     }
-    if (word.kind === 'gathered') {
-      waiting.get(word.ask)?.(word.reports);
+    if (word.kind === 'saving') void use(word.saving);
+    if (word.kind === 'answer') {
+      waiting.get(word.ask)?.(word.answer);
       waiting.delete(word.ask);
     }
   });
-  return () =>
-    new Promise((resolve) => {
-      const ask = (asked += 1);
-      waiting.set(ask, resolve);
-      tell({ kind: 'gather', ask });
-    });
+  return { look: () => askPrimary({}), act: (deed) => askPrimary({ deed }) };
 }
 
 /** @type {WorkerOrder} */
@@ -51,7 +53,7 @@ const { worker, ...order } = JSON.parse(process.env['DEMO_WORKER'] ?? '{}');
 try {
   const serving = await serveHere(
     { ...order, onStoreState: (_, state) => tell({ kind: 'store', state }) },
-    { worker, join },
+    { worker, alone: false, join },
   );
   process.on('message', (/** @type {PrimaryWord} */ word) => {
     if (word.kind === 'end') void serving.close().then(() => process.exit(0));

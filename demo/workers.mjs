@@ -16,19 +16,31 @@ const REPORT_MS = 1_000;
 /**
  * @param {import('./serve.mjs').Serving} serving
  * @param {number} count
+ * @param {(tell: (saving: import('./limits.mjs').Saving) => void) => import('./controls.mjs').Controls} open the
+ *   controls of the page, which tell all workers of a switch
  * @param {(worker: number, replaced: boolean) => void} onLost a worker ended unasked, and another took its number or could not
  * @returns {Promise<import('./serve.mjs').Served>}
  * @throws {Problem} when one of them cannot serve; none is left then
  */
-export async function serveFromWorkers({ onStoreState, ...order }, count, onLost) {
+export async function serveFromWorkers({ onStoreState, ...order }, count, open, onLost) {
   cluster.schedulingPolicy = cluster.SCHED_RR;
   cluster.setupPrimary({ exec: fileURLToPath(new URL('worker.mjs', import.meta.url)), args: [] });
   /** @type {Map<number, import('node:cluster').Worker>} */
   const running = new Map();
   /** Workers that can answer, by number. @type {Map<number, import('node:cluster').Worker>} */
   const serving = new Map();
-  const reports = reportsOf(serving);
+  const gathered = reportsOf(serving);
+  const controls = open((saving) => {
+    for (const worker of running.values()) tell(worker, { kind: 'saving', saving });
+  });
   let closing = false;
+
+  /** @type {(question: import('./worker.mjs').Question) => Promise<unknown>} */
+  async function answerTo(question) {
+    if (question.deed !== undefined) return controls.act(question.deed);
+    const reports = await gathered.gather();
+    return { ...controls.setting(), reports };
+  }
 
   /** @param {number} number */
   async function start(number) {
@@ -41,21 +53,23 @@ export async function serveFromWorkers({ onStoreState, ...order }, count, onLost
         if (word.kind === 'store' && !closing) onStoreState(number, word.state);
         if (word.kind === 'ready') {
           serving.set(number, worker);
+          // It may have been switched since this one was told to start.
+          tell(worker, { kind: 'saving', saving: controls.setting().saving });
           resolve(undefined);
         }
         if (word.kind === 'failed') reject(new Problem(word.message));
-        if (word.kind === 'report') reports.note(number, word.ask, word.report);
-        if (word.kind === 'gather') {
+        if (word.kind === 'report') gathered.note(number, word.ask, word.report);
+        if (word.kind === 'question') {
           const { ask } = word;
-          void reports
-            .gather()
-            .then((all) => tell(worker, { kind: 'gathered', ask, reports: all }));
+          void answerTo(word.question).then((answer) =>
+            tell(worker, { kind: 'answer', ask, answer }),
+          );
         }
       });
       worker.once('exit', (code, signal) => {
         running.delete(number);
         serving.delete(number);
-        reports.noteEnd(number);
+        gathered.noteEnd(number);
         reject(new Problem(`Worker ${number} ended with ${signal ?? `code ${code}`}.`));
       });
     });

@@ -1,69 +1,23 @@
 import process from 'node:process';
-import { chromium } from 'playwright-core';
-import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { axeFindings } from '../../kit/axe.mjs';
-import { ensureChromium, startRedis, waitUntil } from '../../kit/servers/index.mjs';
-import { startDemo } from './running.mjs';
+import { startRedis, waitUntil } from '../../kit/servers/index.mjs';
+import { atEnd, demo, numberIn, open, SCHEMES, shows, useBrowser, WIDTHS } from './browser.ts';
 
-let browser: Browser;
-// The first run on a machine may have to install it.
-beforeAll(async () => {
-  browser = await chromium.launch({ executablePath: ensureChromium() });
-}, 300_000);
-afterAll(() => browser.close());
+useBrowser();
 
-const cleanups: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).toReversed()) await cleanup();
-});
-
-/** The page in its own tab, and the page's errors. */
-async function open(origin: string, options: BrowserContextOptions = {}) {
-  const context = await browser.newContext(options);
-  cleanups.push(() => context.close());
-  const page = await context.newPage();
-  const troubles: string[] = [];
-  page.on('pageerror', (error) => troubles.push(error.message));
-  page.on('console', (message) => {
-    // Chromium logs a request answered with 429, or not at all, as an error. The page causes these on purpose.
-    const expected = /^Failed to load resource: (?:the server responded|net::ERR_CONNECTION)/;
-    if (message.type() === 'error' && !expected.test(message.text())) troubles.push(message.text());
-  });
-  page.on('request', (request) => {
-    if (!request.url().startsWith('data:') && new URL(request.url()).origin !== origin) {
-      troubles.push(`asks ${request.url()}`);
-    }
-  });
-  await page.goto(origin);
-  return { page, troubles };
-}
-
-async function shows(page: Page, selector: string, wanted: RegExp): Promise<void> {
-  let text = '';
-  await waitUntil(`${selector} to show ${wanted}`, async () => {
-    text = (await page.locator(selector).textContent()) ?? '';
-    return wanted.test(text);
-  }).catch((error: unknown) => {
-    throw new Error(`${selector} shows '${text}'`, { cause: error });
-  });
-}
-
-async function numberIn(page: Page, selector: string): Promise<number> {
-  return Number(await page.locator(selector).textContent());
-}
-
-test('the page with Redis and two workers counts traffic, shows outages, and goes on after each', async () => {
+test('the page on a given Redis counts traffic, shows outages, goes on after each, and has no buttons to break that Redis', async () => {
   const redis = await startRedis();
-  cleanups.push(() => redis.close());
-  const demo = startDemo('--workers 2', { REDIS_URL: redis.url });
-  cleanups.push(demo.close);
-  const { page, troubles } = await open(await demo.origin());
+  atEnd(() => redis.close());
+  const run = demo('--workers 2', { REDIS_URL: redis.url });
+  const { page, troubles } = await open(await run.origin());
   await shows(page, '#store', /^Redis is up$/);
   await shows(page, '#left-export-default', /^100 of 100$/);
   await shows(page, '#total-passed', /^0$/);
+  await shows(page, '#redis-note', /^This Redis is yours/);
+  expect(await page.locator('#redis-buttons button').count()).toBe(0);
 
-  await page.selectOption('#route', '/export');
+  await page.selectOption('#route', 'export');
   await page.click('#one');
   await shows(page, '#total-passed', /^1$/);
   await shows(page, '#left-export-default', /^99 of 100$/);
@@ -95,7 +49,7 @@ test('the page with Redis and two workers counts traffic, shows outages, and goe
   };
   await waitUntil('the count of all that was answered', allCounted);
   process.kill(await numberIn(page, '#workers tr:first-child td:nth-child(2)'), 'SIGKILL');
-  await demo.printed(/Worker 1 ended; another one took its place/);
+  await run.printed(/Worker 1 ended; another one took its place/);
   await waitUntil('the new worker', async () => {
     const decisions = await page.locator('#workers td:nth-child(4)').allTextContents();
     return decisions.length === 2 && decisions[0] === '0';
@@ -110,7 +64,7 @@ test('the page with Redis and two workers counts traffic, shows outages, and goe
   await redis.stop();
   await shows(page, '#store', /^Redis hangs/);
   await shows(page, '#without', /^Nobody knows: store_(?:timeout|away)/);
-  await page.selectOption('#route', '/hello');
+  await page.selectOption('#route', 'hello');
   await page.click('#one');
   await waitUntil('what passed without', async () => {
     return (await numberIn(page, '#total-passedDegraded')) > 0;
@@ -120,7 +74,7 @@ test('the page with Redis and two workers counts traffic, shows outages, and goe
 
   await redis.kill();
   await shows(page, '#store', /^Redis is down$/);
-  await page.selectOption('#route', '/export');
+  await page.selectOption('#route', 'export');
   await page.click('#one');
   await waitUntil('what was refused without', async () => {
     return (await numberIn(page, '#total-refusedDegraded')) > 0;
@@ -131,22 +85,69 @@ test('the page with Redis and two workers counts traffic, shows outages, and goe
   await page.click('#one');
   await shows(page, '#left-export-default', /^99 of 100$/);
 
-  demo.signal('SIGINT');
+  run.signal('SIGINT');
   await shows(page, '#store', /^The demo does not answer$/);
   expect(troubles).toEqual([]);
-}, 60_000);
+}, 120_000);
 
-test('the page in memory tells that there is no Redis, and is readable in light and in dark', async () => {
-  const demo = startDemo('');
-  cleanups.push(demo.close);
-  const origin = await demo.origin();
-  for (const colorScheme of ['light', 'dark'] as const) {
-    const { page, troubles } = await open(origin, { colorScheme });
-    await shows(page, '#store', /^No Redis/);
-    await page.click('#one');
-    await shows(page, '#total-passed', /^1$/);
-    await shows(page, '#left-hello-default', /^[345] of 5$/);
-    expect(await axeFindings(page)).toEqual([]);
-    expect(troubles).toEqual([]);
+test('the page in memory has no buttons for Redis, and has no finding of axe in any scheme and width', async () => {
+  const origin = await demo('').origin();
+  for (const colorScheme of SCHEMES) {
+    for (const width of WIDTHS) {
+      const { page, troubles } = await open(origin, {
+        colorScheme,
+        viewport: { width, height: 800 },
+      });
+      await shows(page, '#store', /^No Redis/);
+      await page.click('#one');
+      await shows(page, '#total-passed', /^1$/);
+      await shows(page, '#left-search-default', /^40 of 40$/);
+      await shows(page, '#redis-note', /^There is no Redis here/);
+      expect(await page.locator('#redis-buttons button, #switches button').count()).toBe(0);
+      expect(await axeFindings(page)).toEqual([]);
+      expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(width);
+      expect(troubles).toEqual([]);
+      await page.context().close();
+    }
   }
-});
+}, 120_000);
+
+test('between two answers the bucket fills as the library says, and in steps for those who want no motion', async () => {
+  const origin = await demo('').origin();
+  const animations =
+    "document.querySelectorAll('#tank')[0].getAnimations({ subtree: true }).length";
+  const level = `(() => {
+    const [tank, water] = ['#tank', '#tank .water'].map((it) => document.querySelector(it));
+    return water.getBoundingClientRect().height / tank.clientHeight;
+  })()`;
+  /** Units that the caller has, with the part of the next one, as the library's own numbers say. */
+  const left = async (caller: string) => {
+    const response = await fetch(`${origin}/peek`, { headers: { 'x-api-key': caller } });
+    const { hello } = (await response.json()) as { hello: { resetAfterMs: number } };
+    return 5 - hello.resetAfterMs / 2_000;
+  };
+  for (const reducedMotion of ['no-preference', 'reduce'] as const) {
+    const { page } = await open(origin, { reducedMotion });
+    await page.selectOption('#route', 'hello');
+    await page.fill('#caller', reducedMotion);
+    await shows(page, '#who', new RegExp(`^${reducedMotion}$`));
+    await shows(page, '#left-tank', /^5 of 5$/);
+    await page.click('#burst');
+    await shows(page, '#left-tank', /^0 of 5$/);
+    expect(await page.evaluate(animations)).toBe(reducedMotion === 'reduce' ? 0 : 1);
+    // From now on the page gets no answer, and the numbers go on by the last one.
+    await page.route('**/peek', () => {});
+    const before = await left(reducedMotion);
+    await shows(page, '#left-tank', /^2 of 5$/);
+    const shown = 5 * (await page.evaluate<number>(level));
+    const after = await left(reducedMotion);
+    expect(after).toBeGreaterThan(before + 1);
+    if (reducedMotion === 'no-preference') {
+      // What is on its way for a second is half a unit.
+      expect(shown).toBeGreaterThan(1.5);
+      expect(shown).toBeLessThan(after + 0.5);
+    } else {
+      expect(shown).toBeLessThan(before + 0.5);
+    }
+  }
+}, 120_000);
