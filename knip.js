@@ -21,6 +21,7 @@ export default {
     ...commands,
     'scripts/*.mjs',
     'demo/main.mjs',
+    'demo/page/main.js',
     'examples/*.mjs',
     'examples/llm/*.mjs',
     'test/kit/servers/index.mjs',
@@ -32,7 +33,7 @@ export default {
     'src/**/*.ts',
     'test/**/*.{ts,mjs}',
     'scripts/**/*.mjs',
-    'demo/**/*.mjs',
+    'demo/**/*.{mjs,js}',
     'examples/**/*.mjs',
     // Their frameworks are in test/installs.
     '!examples/recipes/**',

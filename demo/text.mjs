@@ -33,7 +33,7 @@ ${who}; ${shared} ${whereOf(place)}.
   GET /peek    what each has left; charges nothing
   GET /metrics for Prometheus
 
-A caller is an X-API-Key, or else an address. In a browser ${origin} is a live page.
+A caller is an X-API-Key, or else an address. In a browser ${origin} is a live page${place.kind === 'private' ? ', with buttons that break its Redis' : ''}.
 `;
 }
 

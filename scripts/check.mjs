@@ -12,6 +12,7 @@ const checks = [
   { name: 'format', command: 'oxfmt --check' },
   { name: 'lint', command: 'oxlint' },
   { name: 'typecheck', command: 'tsc -p tsconfig.json' },
+  { name: 'typecheck-page', command: 'tsc -p demo/page' },
   { name: 'lua', command: 'node scripts/build-lua.mjs --check' },
   { name: 'ops', command: 'node scripts/dashboard.mjs --check' },
   { name: 'errors', command: 'node scripts/errors-page.mjs --check' },

@@ -47,7 +47,7 @@ export const OUTCOMES = [
 export const SHOWN_MS = 60_000;
 const SLOT_MS = 950;
 /** The sum of all processes and the share of calls are those of this time. */
-export const WINDOW_MS = 10_000;
+const WINDOW_MS = 10_000;
 
 /** @returns {Counts} */
 export function noCounts() {

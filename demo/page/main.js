@@ -6,7 +6,7 @@ import { at, fillRows, say, sleep, valueOf } from './dom.js';
 import { openHistory, sumOf } from './history.js';
 import { showSaving } from './saving.js';
 import { drawSum } from './sum.js';
-import { ask, openTraffic } from './traffic.js';
+import { look, openTraffic } from './traffic.js';
 
 const LOOK_EVERY_MS = 500;
 const PEEK_EVERY_MS = 250;
@@ -71,12 +71,12 @@ function showProcesses(processes) {
   );
 }
 
-async function look() {
+async function follow() {
   for (;;) {
     const askedAt = performance.now();
     try {
       /** @type {import('./history.js').Live} */
-      const live = await (await ask('/live', '')).json();
+      const live = await (await look('/live', '')).json();
       rules = live.rules;
       history.take(live, askedAt, performance.now());
       showControls(live);
@@ -99,7 +99,7 @@ async function peek() {
   for (;;) {
     const [caller, route] = [valueOf('caller'), valueOf('route')];
     try {
-      const response = await ask('/peek', caller);
+      const response = await look('/peek', caller);
       const states = await response.json();
       say(at('who'), caller);
       say(at('where'), `/${route}`);
@@ -121,5 +121,5 @@ openChart();
 openTraffic();
 at('route').addEventListener('change', draw);
 addEventListener('resize', draw);
-void look();
+void follow();
 void peek();

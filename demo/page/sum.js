@@ -23,7 +23,7 @@ const TOP = 20;
  * @param {string} caller
  * @param {{ perSecond: number, burst: number }} rule
  */
-export function sumOfWindow(history, route, caller, { perSecond, burst }) {
+function sumOfWindow(history, route, caller, { perSecond, burst }) {
   const [first, ...looks] = history.window();
   const last = looks.at(-1);
   if (first === undefined || last === undefined) return undefined;

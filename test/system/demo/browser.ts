@@ -41,7 +41,8 @@ export async function open(origin: string, options: BrowserContextOptions = {}) 
   page.on('pageerror', (error) => troubles.push(error.message));
   page.on('console', (message) => {
     // Chromium logs a request answered with 429, or not at all, as an error. The page causes these on purpose.
-    const expected = /^Failed to load resource: (?:the server responded|net::ERR_CONNECTION)/;
+    const expected =
+      /^Failed to load resource: (?:the server responded|net::ERR_(?:CONNECTION|EMPTY))/;
     if (message.type() === 'error' && !expected.test(message.text())) troubles.push(message.text());
   });
   page.on('request', (request) => {
