@@ -195,15 +195,22 @@ test('each panel has data from a real Prometheus under load, with a hung and a l
   const prometheus = await startPrometheus({ targets: [new URL(origin).host] });
   cleanups.push(prometheus.close);
   const load = new AbortController();
-  const lanes = ['/hello', '/hello', '/export', '/report', '/report', '/report', '/report'].map(
-    async (route, lane) => {
-      while (!load.signal.aborted) {
-        const headers = { 'x-api-key': route === '/report' ? 'reports' : `caller-${lane}` };
-        await fetch(`${origin}${route}`, { headers }).then((response) => response.text());
-        await sleep(50);
-      }
-    },
-  );
+  const lanes = [
+    '/search',
+    '/hello',
+    '/hello',
+    '/export',
+    '/report',
+    '/report',
+    '/report',
+    '/report',
+  ].map(async (route, lane) => {
+    while (!load.signal.aborted) {
+      const headers = { 'x-api-key': route === '/report' ? 'reports' : `caller-${lane}` };
+      await fetch(`${origin}${route}`, { headers }).then((response) => response.text());
+      await sleep(50);
+    }
+  });
   const ended = Promise.all(lanes);
   cleanups.push(() => {
     load.abort();
