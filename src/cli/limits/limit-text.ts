@@ -6,12 +6,20 @@ import { tokenBucket } from '../../algorithms/token-bucket.ts';
 import { RateLimiterError } from '../../base/errors.ts';
 import { UsageError } from '../kit/io.ts';
 
-const ALGORITHMS: Readonly<Record<string, (numbers: never) => unknown>> = {
+const ALGORITHMS: Readonly<Record<LimitParts['algorithm'], (numbers: never) => unknown>> = {
   bucket: tokenBucket,
   sliding: slidingWindow,
   log: slidingWindowLog,
   fixed: fixedWindow,
 };
+
+/** What a limit's text says, piece by piece. */
+export interface LimitParts {
+  readonly algorithm: 'bucket' | 'sliding' | 'log' | 'fixed';
+  readonly rate: string;
+  readonly period: string;
+  readonly burst?: string | undefined;
+}
 
 const LIMIT =
   /^([\d_]{1,13}) ?(?:\/|per ) ?(\d{0,15} ?[a-z]+)(?: burst ([\d_]{1,13}))?(?: (bucket|sliding|log|fixed))?$/;
@@ -25,22 +33,18 @@ export function readLimitText(text: string): readonly AnyLimit[] {
 }
 
 function readOne(text: string, isFirst: boolean): AnyLimit {
-  const [, rate, period, burst, algorithm = 'bucket'] = LIMIT.exec(text) ?? [];
-  if (rate === undefined || period === undefined) {
+  const parts = partsOfLimit(text);
+  if (parts === undefined) {
     throw new UsageError(`--limit must be such as ${LIMIT_SYNTAX}; got '${text}'.`);
   }
+  const { burst, algorithm } = parts;
   if (burst !== undefined && algorithm !== 'bucket') {
     throw new UsageError(
       `--limit '${text}': only a token bucket has a burst. Leave out 'burst ${burst}' or '${algorithm}'.`,
     );
   }
   try {
-    return ALGORITHMS[algorithm]!({
-      ...(isFirst ? {} : { name: nameOf(text) }),
-      rate: numberOf(rate),
-      period: /^\d/.test(period) ? period : `1${period}`,
-      ...(burst === undefined ? {} : { burst: numberOf(burst) }),
-    } as never) as AnyLimit;
+    return makeLimit(parts, isFirst ? undefined : nameOfLimit(text));
   } catch (error) {
     throw error instanceof RateLimiterError
       ? new UsageError(`--limit '${text}': ${error.message}`)
@@ -48,11 +52,46 @@ function readOne(text: string, isFirst: boolean): AnyLimit {
   }
 }
 
+/** Takes the text of one limit apart; undefined if it is none. */
+export function partsOfLimit(text: string): LimitParts | undefined {
+  const [, rate, period, burst, algorithm = 'bucket'] = LIMIT.exec(text) ?? [];
+  return rate === undefined || period === undefined
+    ? undefined
+    : { algorithm: algorithm as LimitParts['algorithm'], rate, period, burst };
+}
+
+/**
+ * Makes a limit of what its text says.
+ *
+ * @throws {RateLimiterError} for numbers that a limit does not take
+ */
+export function makeLimit(parts: LimitParts, name: string | undefined): AnyLimit {
+  return ALGORITHMS[parts.algorithm]({
+    ...(name === undefined ? {} : { name }),
+    ...optionsOfLimit(parts),
+  } as never) as AnyLimit;
+}
+
+/** The options of such a limit, as its factory takes them. */
+export function optionsOfLimit({ rate, period, burst }: LimitParts): LimitNumbers {
+  return {
+    rate: numberOf(rate),
+    period: /^\d/.test(period) ? period : `1${period}`,
+    ...(burst === undefined ? {} : { burst: numberOf(burst) }),
+  };
+}
+
+interface LimitNumbers {
+  readonly rate: number;
+  readonly period: string;
+  readonly burst?: number;
+}
+
 function numberOf(digits: string): number {
   return Number(digits.replaceAll('_', ''));
 }
 
 /** The text with what a limit's name may hold. */
-function nameOf(text: string): string {
+export function nameOfLimit(text: string): string {
   return text.replaceAll('/', '-per-').replaceAll(/[^A-Za-z0-9._-]+/g, '-');
 }

@@ -1,3 +1,4 @@
+import path from 'node:path';
 import { durationToMs } from '../../base/duration.ts';
 import { timeZoneOf } from '../../algorithms/time-zone.ts';
 import { nearest } from '../kit/command.ts';
@@ -10,6 +11,7 @@ import type { Printer } from '../kit/printer.ts';
 import type { FieldNames, LogEntry } from './entry.ts';
 import { FORMAT_NAMES } from './formats.ts';
 import type { LogOptions } from './formats.ts';
+import { openLines } from './lines.ts';
 import { merge } from './merge.ts';
 import { LogReader } from './read-log.ts';
 import type { LogFacts } from './read-log.ts';
@@ -58,13 +60,18 @@ export async function openLogs(given: Given, io: Io, printer: Printer): Promise<
   if (paths.length === 0) {
     throw new UsageError('name a log: a path, or - for stdin.');
   }
-  if (paths.filter((path) => path === '-').length > 1) {
+  if (paths.filter((log) => log === '-').length > 1) {
     throw new UsageError('- stands for stdin, and can be named once.');
   }
   const options = readLogOptions(given);
   const windowMs = readWindow(given.text('reorder') ?? WINDOW);
   const readers = await Promise.all(
-    paths.map((path) => LogReader.open(path, options, windowMs, io)),
+    paths.map(async (log) => {
+      const isStdin = log === '-';
+      const file = isStdin ? log : path.resolve(io.cwd, log);
+      const source = await openLines(file, io.stdin, io.signal);
+      return new LogReader(isStdin ? 'stdin' : log, source, options, windowMs);
+    }),
   );
   const onFormat = ({ log, format, found }: LogFacts): void => {
     printer.remark(

@@ -1,10 +1,7 @@
-import path from 'node:path';
-import type { Io } from '../kit/io.ts';
 import type { LogEntry } from './entry.ts';
 import { NoEntry } from './entry.ts';
 import { findFormat, makeFormat, unknownFormat } from './formats.ts';
 import type { Format, LogOptions } from './formats.ts';
-import { openLines } from './lines.ts';
 import type { LineSource } from './lines.ts';
 import { Reorder } from './reorder.ts';
 
@@ -49,7 +46,8 @@ export class LogReader {
   /** Lines read before the format is known. */
   #first: string[] = [];
 
-  private constructor(log: string, source: LineSource, options: LogOptions, windowMs: number) {
+  /** `log` is what the log is called. */
+  constructor(log: string, source: LineSource, options: LogOptions, windowMs: number) {
     this.source = source;
     this.#options = options;
     this.#reorder = new Reorder(windowMs * 1_000);
@@ -69,17 +67,6 @@ export class LogReader {
       brokenOff: undefined,
     };
     this.#format = options.format === undefined ? undefined : makeFormat(options.format, options);
-  }
-
-  static async open(
-    log: string,
-    options: LogOptions,
-    windowMs: number,
-    io: Io,
-  ): Promise<LogReader> {
-    const file = log === '-' ? log : path.resolve(io.cwd, log);
-    const source = await openLines(file, io.stdin, io.signal);
-    return new LogReader(log === '-' ? 'stdin' : log, source, options, windowMs);
   }
 
   /** Batches of entries, each in the order of time and not before the one before. `onFormat` is called once. */

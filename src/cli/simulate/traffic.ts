@@ -22,41 +22,77 @@ export interface Traffic {
   readonly arrivals: (random: SeededRandom) => Arrivals;
 }
 
+/** What the text of a traffic says, piece by piece. */
+export type TrafficParts = { readonly callers?: string | undefined } & (
+  | { readonly kind: 'steady' | 'poisson'; readonly number: string; readonly period: string }
+  | { readonly kind: 'bursts'; readonly size: string; readonly every: string }
+  | {
+      readonly kind: 'on';
+      readonly on: string;
+      readonly off: string;
+      readonly number: string;
+      readonly period: string;
+    }
+);
+
 /** Reads traffic such as `100 callers poisson 10/1m`. Rates are of each caller. */
 export function readTraffic(given: string): Traffic {
   const name = given.trim();
-  const even = EVEN.exec(name);
+  const parts = partsOfTraffic(name);
+  if (parts === undefined) {
+    throw new UsageError(`--traffic must be such as ${TRAFFIC_SYNTAX}; got '${given}'.`);
+  }
+  try {
+    return makeTraffic(name, parts);
+  } catch (error) {
+    throw error instanceof RangeError
+      ? new UsageError(`--traffic '${name}': ${error.message}`)
+      : error;
+  }
+}
+
+/** Takes the text of a traffic apart; undefined if it is none. */
+export function partsOfTraffic(text: string): TrafficParts | undefined {
+  const even = EVEN.exec(text);
   if (even !== null) {
     const [, callers, kind, number, period] = even;
-    const gap = gapOf(name, number!, period!);
-    return {
-      name,
-      callers: callersOf(name, callers),
-      arrivals: (random) => (kind === 'steady' ? steady(gap, random) : poisson(gap, random)),
-    };
+    return { kind: kind as 'steady' | 'poisson', callers, number: number!, period: period! };
   }
-  const burst = BURSTS.exec(name);
+  const burst = BURSTS.exec(text);
   if (burst !== null) {
-    const [, callers, number, every] = burst;
-    const [size, gap] = [countOf(name, number!), lengthOf(name, every!)];
-    return {
-      name,
-      callers: callersOf(name, callers),
-      arrivals: (random) => bursts(size, gap, random),
-    };
+    const [, callers, size, every] = burst;
+    return { kind: 'bursts', callers, size: size!, every: every! };
   }
-  const onOff = ON_OFF.exec(name);
+  const onOff = ON_OFF.exec(text);
   if (onOff !== null) {
     const [, callers, on, off, number, period] = onOff;
-    const [onMs, offMs] = [lengthOf(name, on!), lengthOf(name, off!)];
-    const gap = gapOf(name, number!, period!);
-    return {
-      name,
-      callers: callersOf(name, callers),
-      arrivals: (random) => turns(onMs, offMs, gap, random),
-    };
+    return { kind: 'on', callers, on: on!, off: off!, number: number!, period: period! };
   }
-  throw new UsageError(`--traffic must be such as ${TRAFFIC_SYNTAX}; got '${given}'.`);
+  return undefined;
+}
+
+/**
+ * Makes traffic of what its text says.
+ *
+ * @throws {RangeError} for a number or a duration that is none
+ */
+export function makeTraffic(name: string, parts: TrafficParts): Traffic {
+  return { name, callers: countOf(parts.callers ?? '1'), arrivals: arrivalsOf(parts) };
+}
+
+function arrivalsOf(parts: TrafficParts): Traffic['arrivals'] {
+  if (parts.kind === 'bursts') {
+    const [size, gap] = [countOf(parts.size), lengthOf(parts.every)];
+    return (random) => bursts(size, gap, random);
+  }
+  const gap = lengthOf(parts.period) / countOf(parts.number);
+  if (parts.kind === 'on') {
+    const [onMs, offMs] = [lengthOf(parts.on), lengthOf(parts.off)];
+    return (random) => turns(onMs, offMs, gap, random);
+  }
+  return parts.kind === 'steady'
+    ? (random) => steady(gap, random)
+    : (random) => poisson(gap, random);
 }
 
 /** One request each `gap`. Each caller begins at another instant. */
@@ -103,27 +139,18 @@ function* turns(
   }
 }
 
-function countOf(traffic: string, digits: string): number {
+function countOf(digits: string): number {
   const number = Number(digits.replaceAll('_', ''));
   if (!(number >= 1)) {
-    throw new UsageError(`--traffic '${traffic}': '${digits}' must be at least 1.`);
+    throw new RangeError(`'${digits}' must be at least 1.`);
   }
   return number;
 }
 
-function callersOf(traffic: string, digits = '1'): number {
-  return countOf(traffic, digits);
-}
-
-function lengthOf(traffic: string, text: string): number {
+function lengthOf(text: string): number {
   const ms = durationToMs(/^\d/.test(text) ? text : `1${text}`);
   if (ms === undefined || ms < 1) {
-    throw new UsageError(`--traffic '${traffic}': '${text}' is no duration. Write 10s, 1m or 1h.`);
+    throw new RangeError(`'${text}' is no duration. Write 10s, 1m or 1h.`);
   }
   return ms;
-}
-
-/** Milliseconds from one request to the next. */
-function gapOf(traffic: string, number: string, period: string): number {
-  return lengthOf(traffic, period) / countOf(traffic, number);
 }

@@ -1,6 +1,4 @@
-import { tokenBucket } from '../../algorithms/token-bucket.ts';
 import { durationToMs, msToDuration } from '../../base/duration.ts';
-import { RateLimiterError } from '../../base/errors.ts';
 import { PROGRAM } from '../kit/command.ts';
 import type { Command, Given } from '../kit/command.ts';
 import { count, counted, percent, readShare, span } from '../kit/figures.ts';
@@ -10,10 +8,10 @@ import type { Printer } from '../kit/printer.ts';
 import { table } from '../kit/table.ts';
 import { MAX_CALLERS_OPTION, readMostCallers } from '../logs/caller-options.ts';
 import { fieldsOf, LOG_NOTES, LOG_OPTIONS, openLogs, sameLogs } from '../logs/log-options.ts';
-import { ArrivalCurve, burstFor, disturbedBy } from './arrival-curve.ts';
+import { ArrivalCurve } from './arrival-curve.ts';
+import { choose, RATES, rowsOf, SHARES } from './rows.ts';
+import type { Cell, Row } from './rows.ts';
 
-const RATES = [1, 2, 5, 10, 20, 30, 60, 100, 200, 300, 600, 1_000, 2_000, 6_000];
-const SHARES = [0.05, 0.01, 0.001, 0];
 const SHARE = 0.001;
 const MOST_RATES = 14;
 const YEAR_MS = 366 * 86_400_000;
@@ -45,17 +43,6 @@ export const suggest: Command = {
   notes: LOG_NOTES,
   run,
 };
-
-interface Row {
-  readonly rate: number;
-  /** For each share, the burst, and how many callers it disturbs; undefined if no limit takes it. */
-  readonly cells: readonly (Cell | undefined)[];
-}
-
-interface Cell {
-  readonly burst: number;
-  readonly disturbed: number;
-}
 
 async function run(given: Given, io: Io, printer: Printer): Promise<number> {
   const periodMs = readPeriod(given.text('period') ?? '1m');
@@ -101,46 +88,6 @@ async function run(given: Given, io: Io, printer: Printer): Promise<number> {
   }
   printer.print(report(curve, rows, shares, period, chosen, given, printer));
   return EXIT.ok;
-}
-
-function rowsOf(curve: ArrivalCurve, shares: readonly number[], periodMs: number): readonly Row[] {
-  return curve.bursts().map((bursts, i) => {
-    const rate = curve.rates[i]!;
-    return {
-      rate,
-      cells: shares.map((share) => {
-        // 0.1 % of 1,000 callers is one, whatever the doubles say.
-        const burst = burstFor(bursts, Math.floor(share * bursts.length + 1e-9));
-        return isTaken(rate, periodMs, burst)
-          ? { burst, disturbed: disturbedBy(bursts, burst) }
-          : undefined;
-      }),
-    };
-  });
-}
-
-function isTaken(rate: number, periodMs: number, burst: number): boolean {
-  try {
-    tokenBucket({ rate, period: msToDuration(periodMs) as `${number}ms`, burst });
-    return true;
-  } catch (error) {
-    if (error instanceof RateLimiterError) {
-      return false;
-    }
-    throw error;
-  }
-}
-
-/** The lowest rate whose burst comes back within a period; else the one with the least burst. */
-function choose(rows: readonly Row[], at: number): (Cell & { readonly rate: number }) | undefined {
-  const found = rows.flatMap(({ rate, cells }) => {
-    const cell = cells[at];
-    return cell === undefined ? [] : [{ rate, ...cell }];
-  });
-  return (
-    found.toSorted((a, b) => a.rate - b.rate).find(({ rate, burst }) => burst <= rate) ??
-    found.toSorted((a, b) => a.burst - b.burst)[0]
-  );
 }
 
 function report(
