@@ -28,6 +28,8 @@ export default {
     'test/**/*.test.ts',
     'test/unit/types/**/*.test-d.ts',
     'test/kit/setup/*.ts',
+    // What the components of the playground import, which are read by Vue alone.
+    'site/playground/{engine/worker,engine/scale,model/*,vite}.ts',
   ],
   project: [
     'src/**/*.ts',
@@ -35,11 +37,12 @@ export default {
     'scripts/**/*.mjs',
     'demo/**/*.{mjs,js}',
     'examples/**/*.mjs',
+    'site/playground/model/*.ts',
     // Their frameworks are in test/installs.
     '!examples/recipes/**',
   ],
   // Commands of scripts/check.mjs, and `@upstash/redis`, which is in test/installs.
-  ignoreDependencies: ['@arethetypeswrong/cli', 'publint', '@upstash/redis'],
+  ignoreDependencies: ['@arethetypeswrong/cli', 'publint', '@upstash/redis', 'vue'],
   ignoreBinaries: ['apt-cache', 'openssl'],
   // Fastify's own documents register a plugin by `import()`, which takes the default export.
   ignoreIssues: { 'src/http/adapters/fastify.ts': ['duplicates'] },

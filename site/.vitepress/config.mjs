@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitepress';
+import { playground } from '../playground/vite.ts';
 import { writeMarkdown } from './llms.mjs';
 import { anchorOf, asInTheRepository } from './markdown.mjs';
 import { notPages, repositoryUrl, rewrites } from './pages.mjs';
@@ -42,7 +43,7 @@ export default defineConfig({
     config: asInTheRepository,
     theme: { light: 'github-light-high-contrast', dark: 'github-dark-high-contrast' },
   },
-  vite: { plugins: [vueForDocuments] },
+  vite: { plugins: [vueForDocuments, playground()] },
   themeConfig: {
     search: { provider: 'local' },
     nav: [

@@ -6,7 +6,10 @@ import { tokenBucket } from '../../algorithms/token-bucket.ts';
 import { RateLimiterError } from '../../base/errors.ts';
 import { UsageError } from '../kit/io.ts';
 
-const ALGORITHMS: Readonly<Record<LimitParts['algorithm'], (numbers: never) => unknown>> = {
+/** The factories, by the words of a limit's text. */
+export const LIMIT_FACTORIES: Readonly<
+  Record<LimitParts['algorithm'], (options: never) => unknown>
+> = {
   bucket: tokenBucket,
   sliding: slidingWindow,
   log: slidingWindowLog,
@@ -44,7 +47,8 @@ function readOne(text: string, isFirst: boolean): AnyLimit {
     );
   }
   try {
-    return makeLimit(parts, isFirst ? undefined : nameOfLimit(text));
+    const name = isFirst ? {} : { name: nameOfLimit(text) };
+    return LIMIT_FACTORIES[algorithm]({ ...name, ...optionsOfLimit(parts) } as never) as AnyLimit;
   } catch (error) {
     throw error instanceof RateLimiterError
       ? new UsageError(`--limit '${text}': ${error.message}`)
@@ -58,18 +62,6 @@ export function partsOfLimit(text: string): LimitParts | undefined {
   return rate === undefined || period === undefined
     ? undefined
     : { algorithm: algorithm as LimitParts['algorithm'], rate, period, burst };
-}
-
-/**
- * Makes a limit of what its text says.
- *
- * @throws {RateLimiterError} for numbers that a limit does not take
- */
-export function makeLimit(parts: LimitParts, name: string | undefined): AnyLimit {
-  return ALGORITHMS[parts.algorithm]({
-    ...(name === undefined ? {} : { name }),
-    ...optionsOfLimit(parts),
-  } as never) as AnyLimit;
 }
 
 /** The options of such a limit, as its factory takes them. */
