@@ -38,18 +38,27 @@ export default defineConfig({
   cleanUrls: false,
   lastUpdated: false,
   buildEnd: writeMarkdown,
+  transformPageData(page) {
+    // Its tables have a column for each library, and need the room.
+    if (page.relativePath === 'comparison.md') page.frontmatter['aside'] = false;
+  },
   markdown: {
     anchor: { slugify: anchorOf },
     config: asInTheRepository,
     theme: { light: 'github-light-high-contrast', dark: 'github-dark-high-contrast' },
   },
-  vite: { plugins: [vueForDocuments, playground()] },
+  vite: {
+    plugins: [vueForDocuments, playground()],
+    // The index of the search, and the API of the main entry, are each one file that is loaded when it is asked for.
+    build: { chunkSizeWarningLimit: 2_000 },
+  },
   themeConfig: {
     search: { provider: 'local' },
     nav: [
       { text: 'Start', link: '/getting-started' },
       { text: 'Reference', link: '/reference' },
       { text: 'API', link: '/api/' },
+      { text: 'Comparison', link: '/comparison' },
       { text: 'Playground', link: '/playground' },
     ],
     sidebar: sidebar(),

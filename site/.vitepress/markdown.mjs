@@ -50,6 +50,13 @@ export function asInTheRepository(md) {
     for (const token of tokens) {
       if (token.type === 'html_block') token.content = withPictures(token.content);
     }
+    for (const [i, token] of tokens.entries()) {
+      // The corner of a table heads nothing.
+      if (token.type === 'th_open' && tokens[i + 1]?.content === '') {
+        token.tag = 'td';
+        if (tokens[i + 2] !== undefined) tokens[i + 2].tag = 'td';
+      }
+    }
     for (const token of tokens.flatMap(({ children }) => children ?? [])) {
       const href = token.type === 'link_open' ? token.attrGet('href') : null;
       if (href !== null && !/^(?:[a-z]+:|\/|#)/i.test(href)) {
@@ -57,7 +64,6 @@ export function asInTheRepository(md) {
       }
     }
   });
-  md.renderer.rules['table_open'] = () =>
-    '<div class="table" tabindex="0" role="region" aria-label="Table"><table tabindex="-1">\n';
+  md.renderer.rules['table_open'] = () => '<div class="table" tabindex="0"><table>\n';
   md.renderer.rules['table_close'] = () => '</table></div>\n';
 }
