@@ -24,13 +24,19 @@ interface Session {
   readonly prints: string | undefined;
 }
 
-const SESSIONS = [...page.matchAll(/^```console\n(.*?)^```$/gms)].flatMap(([, block = '']): Session[] =>
-  block.startsWith('$ ')
-    ? [{ line: block.slice(2, block.indexOf('\n')), prints: block.slice(block.indexOf('\n') + 1) }]
-    : block
-        .trim()
-        .split('\n')
-        .map((line) => ({ line, prints: undefined })),
+const SESSIONS = [...page.matchAll(/^```console\n(.*?)^```$/gms)].flatMap(
+  ([, block = '']): Session[] =>
+    block.startsWith('$ ')
+      ? [
+          {
+            line: block.slice(2, block.indexOf('\n')),
+            prints: block.slice(block.indexOf('\n') + 1),
+          },
+        ]
+      : block
+          .trim()
+          .split('\n')
+          .map((line) => ({ line, prints: undefined })),
 );
 
 let project: string;
@@ -84,7 +90,10 @@ const SCENES: Readonly<Record<string, () => Promise<string>>> = {
   },
   /** Two processes, one of which refuses ada 30 times, the other ada 10 times and bob 3 times. */
   async top() {
-    for (const calls of [['ada', 31], ['ada', 10, 'bob', 4]] as const) {
+    for (const calls of [
+      ['ada', 31],
+      ['ada', 10, 'bob', 4],
+    ] as const) {
       const client = new Redis(redis.url);
       onTestFinished(() => client.disconnect());
       const refusals = publishRefusals({ redis: client, namespace: 'api' });

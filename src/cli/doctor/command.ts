@@ -4,7 +4,6 @@ import type { Command, Given } from '../kit/command.ts';
 import { EXIT, UsageError } from '../kit/io.ts';
 import type { Io } from '../kit/io.ts';
 import type { Printer } from '../kit/printer.ts';
-import { wrap } from '../kit/wrap.ts';
 import { SECRET_OPTION } from '../limits/hash-secret.ts';
 import { POLICY_OPTIONS, TAGS_OPTION } from '../limits/policies.ts';
 import { readRedisOption, readTimeout, REDIS_OPTIONS } from '../kit/redis-options.ts';
@@ -110,7 +109,14 @@ async function examine(
   const info = readInfo(String(infoText));
   const ofInfo: Finding[] =
     info.size === 0
-      ? [{ check: 'INFO', level: 'unknown', says: 'the user may not run it', cure: 'Add +info to this user.' }]
+      ? [
+          {
+            check: 'INFO',
+            level: 'unknown',
+            says: 'the user may not run it',
+            cure: 'Add +info to this user.',
+          },
+        ]
       : [
           checkVersion(info),
           checkEviction(info),
@@ -275,19 +281,17 @@ async function examineSlowLog(server: Server): Promise<Finding> {
 /** Findings stand to the right of their levels. */
 const INDENT = 8;
 
-function lineOf(
-  { check, level, says, cure }: Finding,
-  { paint, width, isTerminal }: Printer,
-): string {
+function lineOf({ check, level, says, cure }: Finding, printer: Printer): string {
+  const { paint } = printer;
   const mark = {
     ok: paint('green', 'ok     '),
     note: paint('yellow', 'note   '),
     problem: paint('red', 'PROBLEM'),
     unknown: paint('dim', 'unknown'),
   }[level];
-  // In a pipe a finding is one line, and its cure another.
-  const fit = (text: string): string => (isTerminal ? wrap(text, width - INDENT, 0) : text);
-  const lines = [fit(`${check}: ${says}`), ...(cure === undefined ? [] : [fit(cure)])];
-  const text = lines.join('\n').replaceAll('\n', `\n${' '.repeat(INDENT)}`);
+  const text = [`${check}: ${says}`, ...(cure === undefined ? [] : [cure])]
+    .map((each) => printer.fit(each, INDENT))
+    .join('\n')
+    .replaceAll('\n', `\n${' '.repeat(INDENT)}`);
   return `${mark} ${paint('bold', check)}${text.slice(check.length)}`;
 }

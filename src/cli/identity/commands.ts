@@ -93,8 +93,12 @@ export const block: Command = {
     if (duration === undefined) {
       throw new UsageError('say for how long: --for 15m.');
     }
-    return done(given, io, printer, `blocked for ${duration}, in limiters with \`blocks: true\``, (limiter, identity) =>
-      limiter.block(identity, duration as '15m'),
+    return done(
+      given,
+      io,
+      printer,
+      `blocked for ${duration}, in limiters with \`blocks: true\``,
+      (limiter, identity) => limiter.block(identity, duration as '15m'),
     );
   },
 };

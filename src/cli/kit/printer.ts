@@ -1,5 +1,6 @@
 import { EXIT, CommandError } from './io.ts';
 import type { Io, Sink } from './io.ts';
+import { wrap } from './wrap.ts';
 
 type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan';
 
@@ -38,9 +39,9 @@ export class Printer {
     this.#paintRemark = painter(io, io.stderr);
   }
 
-  /** Whether stdout is a terminal. */
-  get isTerminal(): boolean {
-    return this.#io.stdout.isTTY === true;
+  /** Breaks prose into lines that fit a terminal, of which it leaves `indent` free. In a pipe it stays one line. */
+  fit(text: string, indent = 0): string {
+    return this.#io.stdout.isTTY === true ? wrap(text, this.width - indent) : text;
   }
 
   /** The width to print to, in characters. */

@@ -94,7 +94,9 @@ async function run(given: Given, io: Io, printer: Printer): Promise<number> {
       printer.print('');
     }
     for (const tally of failed) {
-      printer.print(`${printer.paint('red', 'FAIL')} ${failure(tally, replayed, given, bounds)}`);
+      printer.print(
+        `${printer.paint('red', 'FAIL')} ${printer.fit(failure(tally, replayed, given, bounds), 5)}`,
+      );
     }
   }
   return failed.length > 0 ? EXIT.finding : EXIT.ok;
@@ -145,7 +147,9 @@ function report(replayed: Replay, printer: Printer, nameOf: NameCaller): string 
   const { requests, callers, firstAt, lastAt, tallies } = replayed;
   const atLeast = callers.beyond > 0 ? 'at least ' : '';
   const lines = [
-    `${counted(requests, 'request')} of ${atLeast}${counted(callers.size, 'caller')}, ${span(firstAt, lastAt)}`,
+    printer.fit(
+      `${counted(requests, 'request')} of ${atLeast}${counted(callers.size, 'caller')}, ${span(firstAt, lastAt)}`,
+    ),
     '',
     table(
       [

@@ -140,7 +140,9 @@ function report(simulation: Simulation, scenario: Scenario, printer: Printer): s
   const callers = traffics.reduce((sum, traffic) => sum + traffic.callers, 0);
   const { stepMicros, rows } = timeline.rows(MOST_ROWS);
   return [
-    `${counted(requests, 'request')} of ${counted(callers, 'caller')} in ${lengthOf(lengthMs)}, to ${counted(processes, 'process', 'processes')}, seed ${seed}`,
+    printer.fit(
+      `${counted(requests, 'request')} of ${counted(callers, 'caller')} in ${lengthOf(lengthMs)}, to ${counted(processes, 'process', 'processes')}, seed ${seed}`,
+    ),
     '',
     table(
       [
@@ -162,7 +164,7 @@ function report(simulation: Simulation, scenario: Scenario, printer: Printer): s
     ),
     ...alike(contenders, rows).flatMap((same) => [
       '',
-      paint('bold', contenders.length > 1 ? headingOf(same) : 'By traffic'),
+      paint('bold', printer.fit(contenders.length > 1 ? headingOf(same) : 'By traffic')),
       groupsOf(same[0]!, scenario, printer),
       '',
       chart(

@@ -97,17 +97,18 @@ function report(
   period: string,
   chosen: (Cell & { readonly rate: number }) | undefined,
   given: Given,
-  { paint, width }: Printer,
+  printer: Printer,
 ): string {
+  const { paint, width } = printer;
   const { requests, callers, firstAt, lastAt, oneIn } = curve;
   const who =
     oneIn > 1
       ? `; 1 in ${count(oneIn)} callers is looked at, ${count(callers)}`
       : ` of ${counted(callers, 'caller')}`;
   const lines = [
-    `${counted(requests, 'request')}${who}, ${span(firstAt, lastAt)}`,
+    printer.fit(`${counted(requests, 'request')}${who}, ${span(firstAt, lastAt)}`),
     '',
-    'The least burst at which a rate refuses at most this share of the callers:',
+    printer.fit('The least burst at which a rate refuses at most this share of the callers:'),
     table(
       [
         { title: 'rate', align: 'right' },

@@ -88,7 +88,12 @@ golden('doctor-without-rights', async () => {
   const texts: string[] = [];
   for (const user of ['app', 'blind']) {
     const url = redis.url.replace('://', `://${user}:secret@`);
-    texts.push((await examined(url, '--namespace', 'api')).replaceAll(URL_SHOWN, `$REDIS_OF_${user.toUpperCase()}`));
+    texts.push(
+      (await examined(url, '--namespace', 'api')).replaceAll(
+        URL_SHOWN,
+        `$REDIS_OF_${user.toUpperCase()}`,
+      ),
+    );
   }
   // Versions of Redis name the missing right in several ways.
   return texts.join('\n').replaceAll(/(?:NOPERM|ERR The user) .*/g, '<what the server says>');
@@ -174,7 +179,11 @@ golden('identity-by-parts', async () => {
 });
 
 /** Publishes what processes tell, once all of the listeners listen. */
-async function tell(redis: RedisServer, listeners: number, texts: readonly object[]): Promise<void> {
+async function tell(
+  redis: RedisServer,
+  listeners: number,
+  texts: readonly object[],
+): Promise<void> {
   await waitUntil('the subscriptions', async () =>
     String(await redis.command('PUBSUB', 'NUMSUB', 'api:refusals')).endsWith(String(listeners)),
   );

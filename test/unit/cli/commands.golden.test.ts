@@ -32,6 +32,8 @@ function accessLog(): string {
 }
 
 const LIMIT = ['--limit', '30/1m burst 10'];
+const STEADY = ['--traffic', '50 callers steady 30/1m'];
+const BURSTS = ['--traffic', '1 caller bursts of 200 every 30s'];
 
 golden('help', () => sessions(['--help']));
 
@@ -48,6 +50,25 @@ for (const { name } of COMMANDS) {
 golden('help-on-a-narrow-terminal', async () => {
   const narrow = { isTTY: true, columns: 60, env: { NO_COLOR: '1' } };
   return session(['replay', '--help'], narrow);
+});
+
+golden('narrow-terminal', async () => {
+  accessLog();
+  const narrow = { isTTY: true, columns: 60, env: { NO_COLOR: '1' } };
+  const limits = ['--limit', '10/1s, 1000/1h sliding, 10000/1d fixed', ...LIMIT];
+  const options = ['--for', '1m', '--processes', '2', '--prepay', '--deny-cache', '250ms'];
+  const texts = [
+    await session(['replay', 'access.log', '-q', ...limits, '--max-refused', '1%'], narrow),
+    await session(['suggest', 'access.log', '-q', '--disturb', '20%'], narrow),
+    await session(['simulate', '-q', ...STEADY, ...BURSTS, ...LIMIT, ...options], narrow),
+  ];
+  // A command line to paste stays whole.
+  const prose = texts
+    .join('\n')
+    .split('\n')
+    .filter((line) => !line.includes('npx '));
+  expect(prose.filter((line) => line.length > 60)).toEqual([]);
+  return texts.join('\n');
 });
 
 golden('wrong-command-lines', () => {
@@ -164,9 +185,6 @@ golden('suggest-then-replay', async () => {
   expect(replayed).toContain('0 (0 %)');
   return `${suggested}\n${replayed}`;
 });
-
-const STEADY = ['--traffic', '50 callers steady 30/1m'];
-const BURSTS = ['--traffic', '1 caller bursts of 200 every 30s'];
 
 golden('simulate', () => onThePage(['simulate', ...STEADY, ...BURSTS, '--limit', '60/1m']));
 
