@@ -1,4 +1,4 @@
-/** `npm run docs:draw -- <name> [options]`: builds, then makes what a page shows: `limits`, `demo` or `error`. */
+/** `npm run docs:draw -- <name> [options]`: builds, then makes what a page shows: `limits`, `local`, `demo` or `error`. */
 import { spawnSync } from 'node:child_process';
 import path from 'node:path';
 import process from 'node:process';
@@ -6,7 +6,12 @@ import { ensurePackages, root } from './bootstrap.mjs';
 import { build } from './build.mjs';
 
 /** @type {Readonly<Record<string, string>>} */
-const FILES = { limits: 'draw-limits.mjs', demo: 'draw-demo.mjs', error: 'window-error.mjs' };
+const FILES = {
+  limits: 'draw-limits.mjs',
+  local: 'draw-local.mjs',
+  demo: 'draw-demo.mjs',
+  error: 'window-error.mjs',
+};
 
 const [name = '', ...args] = process.argv.slice(2);
 const file = FILES[name];

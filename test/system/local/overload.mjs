@@ -54,12 +54,14 @@ const PREPAID = { prepay: true, denyCache: true };
  */
 
 /**
- * Runs processes on one identity at three times its limit.
+ * Runs processes on one identity at a multiple of its limit, three times if not told.
  *
  * @param {object} [options]
  * @param {Local} [options.local]
  * @param {number} [options.processes]
  * @param {number} [options.clients] of each process
+ * @param {number} [options.load] times the rate
+ * @param {number} [options.burst]
  * @param {number} [options.ms]
  * @returns {Promise<Outcome>}
  */
@@ -67,20 +69,22 @@ export async function overload({
   local = PREPAID,
   processes = PROCESSES,
   clients = 1,
+  load = OVERLOAD,
+  burst = BURST,
   ms = 5_000,
 } = {}) {
   const redis = await startRedis();
   const callers = new Callers({
     doors: Array.from({ length: processes }, (_, i) => doorOf(redis, i)),
     clients,
-    perSecond: (OVERLOAD * RATE) / processes,
+    perSecond: (load * RATE) / processes,
     timeoutMs: PATIENT_MS,
     local,
-    limit,
+    limit: { ...limit, burst },
   });
   try {
     await callers.going;
-    return await outcome(callers, SPENT, () => sleep(ms));
+    return await outcome(callers, { ...SPENT, burst }, () => sleep(ms));
   } finally {
     await callers.close();
     await redis.close();
