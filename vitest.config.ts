@@ -34,7 +34,7 @@ const groups = [
   {
     name: 'system',
     include: ['test/{system,compatibility,package}/**/*.test.ts'],
-    setup: ['redis-server', 'build', 'clients'],
+    setup: ['redis-server', 'build', 'clients', 'site'],
   },
 ];
 
