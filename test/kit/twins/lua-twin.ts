@@ -136,9 +136,12 @@ export class LuaTwin {
   }
 }
 
-/** The arguments in a line of `MONITOR`, each in quotes and escaped. */
+/**
+ * The arguments in a line of `MONITOR`, each in quotes and escaped. Valkey 8.1 escapes no quotes, so a word goes on after
+ * a quote that no other word follows.
+ */
 function wordsOf(text: string): string[] {
-  return [...text.matchAll(/"((?:[^"\\]|\\.)*)"/g)].map(([, word = '']) =>
+  return [...text.matchAll(/"((?:[^\\]|\\.)*?)"(?= "|$)/g)].map(([, word = '']) =>
     word.replaceAll(/\\(?:x([\da-f]{2})|(.))/g, (_, code: string | undefined, letter: string) =>
       code === undefined
         ? (ESCAPED[letter] ?? letter)
