@@ -38,8 +38,9 @@ export function checkVersion(info: Info): Finding {
   const [major = 0, minor = 0, patch = 0] = version.split('.').map(Number);
   const lines = valkey === undefined ? REDIS_PATCHED : VALKEY_PATCHED;
   const least = lines[`${major}.${minor}`];
-  const newest = Object.keys(lines).at(-1)!.split('.').map(Number) as [number, number];
-  const isNewer = major > newest[0] || (major === newest[0] && minor > newest[1]);
+  const [newest, itsPatch] = Object.entries(lines).at(-1)!;
+  const [newestMajor, newestMinor] = newest.split('.').map(Number) as [number, number];
+  const isNewer = major > newestMajor || (major === newestMajor && minor > newestMinor);
   if (isNewer || (least !== undefined && patch >= least)) {
     return { check: 'version', level: 'ok', says: `${name} ${version}` };
   }
@@ -49,7 +50,7 @@ export function checkVersion(info: Info): Finding {
     says: `${name} ${version} has known holes in its Lua engine (CVE-2025-49844 and others), unless your distribution fixed them under this number`,
     cure:
       least === undefined
-        ? `Update to ${name} ${newest.join('.')} or later, or to a patched package of your distribution.`
+        ? `Update to ${name} ${newest}.${itsPatch} or later, or to a patched package of your distribution.`
         : `Update to ${major}.${minor}.${least} or later. Give the right to run scripts to the limiter's user alone.`,
   };
 }

@@ -266,6 +266,14 @@ describe('a finding', () => {
     expect(checkVersion(info(text)).level).toBe(level);
   });
 
+  test.each([
+    ['redis_version:7.0.15', 'Update to Redis 8.2.2 or later'],
+    ['redis_version:8.2.1', 'Update to 8.2.2 or later'],
+    ['redis_version:7.2.4 valkey_version:8.1.3', 'Update to 8.1.4 or later'],
+  ])('of %s names a version without the holes', (text, cure) => {
+    expect(checkVersion(info(text)).cure).toContain(cure);
+  });
+
   test('tells evictions of an earlier policy', () => {
     const text = 'maxmemory_policy:noeviction evicted_keys:3';
     expect(checkEviction(info(text))).toMatchObject({ level: 'note', says: /3 keys were evicted/ });
