@@ -109,6 +109,35 @@ describe('a user with the rights of SECURITY.md', () => {
     await again.release();
   });
 
+  test('limiters send no INFO, so a user without it loses nothing', async () => {
+    await redis.command('ACL', 'SETUSER', 'limiter', '-info');
+    await redis.command('CONFIG', 'RESETSTAT');
+    const bare = new Redis({ ...login, port: redis.port, enableReadyCheck: false });
+    try {
+      for (const client of [bare, nodeRedis]) {
+        const limiter = new RateLimiter({
+          redis: client,
+          namespace: 'contract-info',
+          rate: 1,
+          period: '1h',
+          failStrategy: 'throw',
+          timeoutMs: 10_000,
+        });
+        await limiter.ready();
+        expect((await limiter.allow('user')).allowed).toBe(true);
+        expect((await limiter.allow('user')).allowed).toBe(false);
+        await limiter.reset('user');
+      }
+      const sent = await redis.commandStats();
+      expect(Object.keys(sent)).toContain('evalsha');
+      // The kit itself asks by INFO for these counts.
+      expect(sent['info']?.rejected ?? 0).toBe(0);
+    } finally {
+      bare.disconnect();
+      await redis.command('ACL', 'SETUSER', 'limiter', '+info');
+    }
+  });
+
   test.each([
     [['GET', 'elsewhere:key']],
     [['EVAL', "return redis.call('GET', KEYS[1])", '1', 'elsewhere:key']],
