@@ -5,7 +5,8 @@
  * The rows of a table take turns in every round, in random order, and the result is the median over the rounds. Only
  * clusters run one after another. Writes bench/scale/figures.json, the tables of docs/scale.md, and docs/scale.svg.
  * `--quick` runs everything with few identities and writes nothing. `--render` measures nothing, and makes page and
- * plot from the stored figures.
+ * plot from the stored figures. `--clusters` measures clusters alone and keeps the other figures; `--rounds 5` takes
+ * fewer turns.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
@@ -61,6 +62,8 @@ const { values: options } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
     render: { type: 'boolean', default: false },
+    clusters: { type: 'boolean', default: false },
+    rounds: { type: 'string', default: '7' },
   },
 });
 const { quick } = options;
@@ -73,11 +76,14 @@ if (options.render) {
 const COUNTS = quick ? [1_000, 10_000] : [1_000, 100_000, 1_000_000, 10_000_000];
 const PROCESSES = [1, 2, 4, 8];
 const IN_FLIGHT = [1, 4, 16, 64, 256, 1_024];
-/** 0 is a single server without cluster mode. */
-const PRIMARIES = quick ? [0, 1, 3] : [0, 1, 2, 3, 4, 5, 6];
+const PRIMARIES = quick ? [1, 3] : [1, 2, 3, 4];
+/** @type {readonly (16 | 64 | 256)[]} */
+const TAGS = quick ? [16] : [16, 64];
+/** Calls in flight of each of two processes. */
+const CLUSTER_IN_FLIGHT = quick ? [64] : [64, 256];
 /** Number of identities in measurements that do not vary it. */
 const IDENTITIES = quick ? 5_000 : 100_000;
-const ROUNDS = quick ? 1 : 7;
+const ROUNDS = quick ? 1 : Number(options.rounds);
 const TURN_MS = quick ? 100 : 600;
 /** Warm-up of each turn, not counted: refreshes sockets and caches. */
 const SETTLING_MS = quick ? 20 : 60;
@@ -116,7 +122,7 @@ const figures = {
   inFlight: [],
   /** @type {{ processes: number, sample: Sample }[]} */
   processes: [],
-  /** @type {{ primaries: number, sample: Sample }[]} */
+  /** @type {{ primaries: number, inFlight: number, alone: Sample, rows: { tags: number, sample: Sample }[] }[]} */
   primaries: [],
   /** @type {{ what: string, sample: Sample }[]} */
   durability: [],
@@ -125,8 +131,13 @@ const figures = {
 };
 
 try {
-  await measureIdentities();
-  await measureLoad();
+  if (options.clusters) {
+    const { primaries: _, ...others } = JSON.parse(readFileSync(FIGURES, 'utf8'));
+    Object.assign(figures, others);
+  } else {
+    await measureIdentities();
+    await measureLoad();
+  }
   for (const primaries of PRIMARIES) await measurePrimaries(primaries);
 } finally {
   await Promise.all(children.map((child) => child.close()));
@@ -144,7 +155,7 @@ async function measureIdentities() {
   for (const count of COUNTS) {
     const server = await startRedis();
     figures.redis = (await server.info('server'))['redis_version'] ?? '';
-    const on = await open(`${count}`, [server], false, count);
+    const on = await open(`${count}`, [server], {}, count);
     const before = await memoryOf(on);
     await fill(on);
     measured.push({
@@ -199,19 +210,39 @@ async function measureLoad() {
 }
 
 /**
- * One cluster at a time: nodes talk to each other, and several clusters would disturb each other.
+ * One cluster at a time, beside a server that is none: nodes talk to each other, and several clusters would disturb
+ * each other.
  *
- * @param {number} primaries 0 for a server that is no cluster
+ * @param {number} primaries
  */
 async function measurePrimaries(primaries) {
-  const cluster = primaries === 0 ? undefined : await startCluster({ primaries });
-  const servers = cluster?.nodes ?? [await startRedis()];
-  const name = cluster === undefined ? 'no cluster' : `cluster of ${primaries}`;
-  const on = await open(name, servers, cluster !== undefined, IDENTITIES, cluster?.close);
-  await fill(on);
-  const taken = newTurn({ on, processes: 2, inFlight: 64 });
-  await takeTurns([taken]);
-  figures.primaries.push({ primaries, sample: medians(taken) });
+  const { nodes, close } = await startCluster({ primaries });
+  const one = await filled('one server', [await startRedis()]);
+  const plain = await open(`cluster of ${primaries}`, nodes, { cluster: true }, IDENTITIES, close);
+  await fill(plain);
+  const rows = [{ tags: 0, on: plain }];
+  for (const tags of TAGS) {
+    const name = `${plain.name}, ${tags} tags`;
+    const on = await open(name, nodes, { cluster: true, tags }, IDENTITIES, async () => {});
+    await fill(on);
+    rows.push({ tags, on });
+  }
+  const turn = (/** @type {Group} */ on, /** @type {number} */ inFlight) =>
+    newTurn({ on, processes: 2, inFlight });
+  const taken = CLUSTER_IN_FLIGHT.map((inFlight) => ({
+    inFlight,
+    alone: turn(one, inFlight),
+    rows: rows.map(({ tags, on }) => ({ tags, turn: turn(on, inFlight) })),
+  }));
+  await takeTurns(taken.flatMap((each) => [each.alone, ...each.rows.map(({ turn }) => turn)]));
+  figures.primaries.push(
+    ...taken.map((each) => ({
+      primaries,
+      inFlight: each.inFlight,
+      alone: medians(each.alone),
+      rows: each.rows.map(({ tags, turn }) => ({ tags, sample: medians(turn) })),
+    })),
+  );
   await closeAll();
 }
 
@@ -242,11 +273,11 @@ async function closeAll() {
 /**
  * @param {string} name
  * @param {RedisServer[]} servers
- * @param {boolean} cluster
+ * @param {{ cluster?: boolean, tags?: 16 | 64 | 256 }} how
  * @param {number} identities
  * @param {() => Promise<void>} [close]
  */
-async function open(name, servers, cluster, identities, close) {
+async function open(name, servers, how, identities, close) {
   const group = {
     name,
     servers,
@@ -258,7 +289,7 @@ async function open(name, servers, cluster, identities, close) {
       }),
   };
   groups.push(group);
-  const target = { ports: servers.map(({ port }) => port), cluster, identities };
+  const target = { cluster: false, ...how, ports: servers.map(({ port }) => port), identities };
   await Promise.all(children.map((child) => child.ask({ kind: 'open', name, target })));
   return group;
 }
@@ -269,7 +300,7 @@ async function open(name, servers, cluster, identities, close) {
  * @param {() => Promise<void>} [close]
  */
 async function filled(name, servers, close) {
-  const group = await open(name, servers, false, IDENTITIES, close);
+  const group = await open(name, servers, {}, IDENTITIES, close);
   await fill(group);
   return group;
 }

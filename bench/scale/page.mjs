@@ -67,13 +67,28 @@ export function tables(figures) {
       processes.map(({ processes: many, sample }) => [whole(many), ...cells(sample)]),
     ),
     primaries: table(
-      ['primaries', ...Object.keys(COLUMNS), 'busiest', 'bytes in, out'],
-      primaries.map(({ primaries: many, sample }) => [
-        many === 0 ? 'no cluster' : whole(many),
-        ...cells(sample),
-        `${(100 * sample.busiest).toFixed(0)} %`,
-        `${sample.bytesIn.toFixed(0)}, ${sample.bytesOut.toFixed(0)}`,
-      ]),
+      [
+        'primaries',
+        'in flight',
+        'tags',
+        'per script call',
+        'Redis: × one server',
+        'Node: × one server',
+        'busiest',
+        'bytes in, out',
+      ],
+      primaries.flatMap(({ primaries: many, inFlight: each, alone, rows }) =>
+        rows.map(({ tags, sample }) => [
+          whole(many),
+          `2 × ${whole(each)}`,
+          tags === 0 ? 'none' : whole(tags),
+          sample.entries.toFixed(1),
+          (sample.redisUs / alone.redisUs).toFixed(2),
+          (sample.nodeUs / alone.nodeUs).toFixed(1),
+          `${(100 * sample.busiest).toFixed(0)} %`,
+          `${sample.bytesIn.toFixed(0)}, ${sample.bytesOut.toFixed(0)}`,
+        ]),
+      ),
     ),
     durability: table(
       ['beside it', 'decisions/s', 'Redis µs', 'p99', 'bytes out'],
@@ -95,13 +110,22 @@ export function tables(figures) {
  * @param {Figures} figures
  * @returns {[what: string, how: string, result: string][]}
  */
-function planned({ identities, inFlight, primaries, durability }) {
+function planned({ identities, inFlight, processes, primaries, durability }) {
   const { perSecond, use } = GOAL;
-  const onCluster = primaries.filter(({ primaries: many }) => many > 0).map(({ sample }) => sample);
+  const untagged = rowsOf(primaries, 64, 0);
+  const tagged = rowsOf(primaries, 256, 64);
   /** @param {keyof Sample} of */
-  const most = (of) => Math.max(...onCluster.map((sample) => sample[of]));
+  const most = (of) => Math.max(...untagged.map(({ sample }) => sample[of]));
+  // Ratios to one server, which were measured beside it, times the cost of one server.
+  const oneServer = processes.find(({ processes: many }) => many === 2)?.sample;
+  const nodeUs = ratioOf(untagged, 'nodeUs') * (oneServer?.nodeUs ?? Number.NaN);
   // With many clients and many nodes two calls rarely reach a node together, so each call travels alone.
-  const redisUs = Math.max(most('redisUs'), inFlight[0]?.sample.redisUs ?? 0);
+  const redisUs = Math.max(
+    ratioOf(untagged, 'redisUs') * (oneServer?.redisUs ?? Number.NaN),
+    inFlight[0]?.sample.redisUs ?? 0,
+  );
+  const full = inFlight.find(({ inFlight: many }) => many === 256)?.sample.redisUs ?? Number.NaN;
+  const tagRatio = ratioOf(tagged, 'redisUs');
   const [bare, replica] = durability.map(({ sample }) => sample);
   const replicaUs = Math.max(0, (replica?.redisUs ?? 0) - (bare?.redisUs ?? 0));
   const replicaBytes = (replica?.bytesOut ?? 0) - (bare?.bytesOut ?? 0);
@@ -140,8 +164,13 @@ function planned({ identities, inFlight, primaries, durability }) {
     ],
     [
       'processor of the clients',
-      `${whole(perSecond)}/s × ${most('nodeUs').toFixed(1)} µs`,
-      `${((perSecond * most('nodeUs')) / 1e6).toFixed(1)} cores, over all processes`,
+      `${whole(perSecond)}/s × ${nodeUs.toFixed(1)} µs`,
+      `${((perSecond * nodeUs) / 1e6).toFixed(1)} cores, over all processes`,
+    ],
+    [
+      'with 64 tags, 256 calls in flight in a process',
+      `${tagRatio.toFixed(2)} × ${full.toFixed(1)} µs + ${replicaUs.toFixed(1)} µs`,
+      `${Math.ceil((perSecond * (tagRatio * full + replicaUs)) / 1e6 / use)} primaries, used to ${100 * use} %`,
     ],
     ...[4, 16, 64].map((entries) => [
       `without a cluster, ${entries} in a call`,
@@ -149,6 +178,29 @@ function planned({ identities, inFlight, primaries, durability }) {
       `${servers(entries)} servers, used to ${100 * use} %`,
     ]),
   ].map(([what = '', how = '', result = '']) => [what, how, result]);
+}
+
+/**
+ * @param {Figures['primaries']} primaries
+ * @param {number} inFlight
+ * @param {number} tags
+ */
+function rowsOf(primaries, inFlight, tags) {
+  return primaries
+    .filter((each) => each.inFlight === inFlight)
+    .flatMap(({ alone, rows }) =>
+      rows.filter((row) => row.tags === tags).map(({ sample }) => ({ alone, sample })),
+    );
+}
+
+/**
+ * The greatest ratio of a cluster's cost to one server's.
+ *
+ * @param {readonly { alone: Sample, sample: Sample }[]} rows
+ * @param {'redisUs' | 'nodeUs'} of
+ */
+function ratioOf(rows, of) {
+  return Math.max(...rows.map(({ alone, sample }) => sample[of] / alone[of]));
 }
 
 /**

@@ -59,12 +59,18 @@ export function plot({ identities, inFlight, primaries }) {
       })),
     },
     {
-      title: 'primaries of a cluster',
-      below: 'primaries; 0: no cluster',
-      points: primaries.map((each) => ({
-        label: String(each.primaries),
-        value: each.sample.redisUs,
-      })),
+      title: 'cluster: × one server',
+      below: 'primaries, each without and with 16 tags',
+      points: primaries
+        .filter((each) => each.inFlight === 256)
+        .flatMap(({ primaries: many, alone, rows }) =>
+          rows
+            .filter(({ tags }) => tags <= 16)
+            .map(({ tags, sample }) => ({
+              label: tags === 0 ? String(many) : `${many} t`,
+              value: sample.redisUs / alone.redisUs,
+            })),
+        ),
     },
   ];
   const title = 'Processor time of Redis per decision, in microseconds';

@@ -20,6 +20,7 @@ const STRIDE = 7_368_787;
  * @typedef {object} Target a server, or a cluster, and the identities that live there
  * @property {number[]} ports
  * @property {boolean} cluster
+ * @property {16 | 64 | 256} [tags] that its keys share
  * @property {number} identities
  */
 
@@ -55,6 +56,7 @@ serve(async (request) => {
       const limiter = new RateLimiter({
         ...plenty,
         redis,
+        ...(target.tags === undefined ? {} : { cluster: { tags: target.tags } }),
         rate: 100,
         period: '1m',
         burst: NEVER_REFUSES,
