@@ -37,10 +37,11 @@ function compile(config) {
 
 /** A line that holds only a comment. */
 const COMMENT = /^\s*(?:\/\*\*|\*|\/\/).*\n/gm;
+const INDENT = /^[ \t]+/gm;
 
 /**
- * Removes comments from the JavaScript, because the declarations have them, and from the declarations of the CommonJS
- * copy, because editors show those of the ES modules. The package has no source maps, so it stays small: a stack trace
+ * Removes comments from the JavaScript, because the declarations have them, and comments and indentation from the
+ * declarations of the CommonJS copy, because editors show those of the ES modules. The package has no source maps, so it stays small: a stack trace
  * names a line of dist, which reads like the source.
  */
 async function slim() {
@@ -49,8 +50,12 @@ async function slim() {
   const files = readdirSync(dist, { recursive: true, encoding: 'utf8' });
   const slimmed = files.map(async (name) => {
     const file = path.join(dist, name);
+    if (name.startsWith(`cli${path.sep}`) && name.endsWith('.d.ts')) {
+      rmSync(file); // no entry exports the command line
+      return;
+    }
     if (name.startsWith(CJS) && name.endsWith('.d.ts')) {
-      writeFileSync(file, readFileSync(file, 'utf8').replace(COMMENT, ''));
+      writeFileSync(file, readFileSync(file, 'utf8').replace(COMMENT, '').replace(INDENT, ''));
     }
     if (!name.endsWith('.js')) return;
     const compiled = readFileSync(file, 'utf8');
