@@ -41,7 +41,7 @@ export default {
     // Their frameworks are in test/installs.
     '!examples/recipes/**',
   ],
-  // Commands of scripts/check.mjs, and `@upstash/redis`, which is in test/installs.
+  // Commands of scripts/check.mjs; `@upstash/redis`, which is in test/installs, and `vue`, which is in site.
   ignoreDependencies: ['@arethetypeswrong/cli', 'publint', '@upstash/redis', 'vue'],
   ignoreBinaries: ['apt-cache', 'openssl'],
   // Fastify's own documents register a plugin by `import()`, which takes the default export.
