@@ -127,12 +127,12 @@ export function openHistory() {
 
   /** The slot that ends now: the last one, or a new one. @param {number} now */
   function slotAt(now) {
-    const last = slots.at(-1);
-    if (last !== undefined && last.to - last.from < SLOT_MS) {
-      last.to = Math.max(last.to, now);
-      return last;
+    const latest = slots.at(-1);
+    if (latest !== undefined && latest.to - latest.from < SLOT_MS) {
+      latest.to = Math.max(latest.to, now);
+      return latest;
     }
-    const slot = { from: last?.to ?? now, to: now, counts: new Map(), store };
+    const slot = { from: latest?.to ?? now, to: now, counts: new Map(), store };
     slots.push(slot);
     while ((slots[0]?.to ?? now) < now - SHOWN_MS) slots.shift();
     return slot;

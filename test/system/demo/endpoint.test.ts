@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { request } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { afterEach, expect, test } from 'vitest';
 import { isFromOwnPage } from '../../../demo/same-origin.mjs';
 import { startRedis } from '../../kit/servers/index.mjs';
@@ -19,7 +20,7 @@ async function demo(flags: string, env?: Record<string, string>): Promise<string
 /** Sends what no browser would let a page send. */
 async function ask(url: string, method: string, headers: Record<string, string> = {}) {
   const asking = request(url, { method, headers }).end();
-  const [response] = (await once(asking, 'response')) as [import('node:http').IncomingMessage];
+  const [response] = (await once(asking, 'response')) as [IncomingMessage];
   let text = '';
   for await (const chunk of response.setEncoding('utf8')) text += String(chunk);
   const { error, ...body } = JSON.parse(text) as Record<string, unknown> & { error?: string };
