@@ -56,7 +56,7 @@ async function decisionsOfLibrary() {
     const set = new LimitSet('bench', [limit], false);
     const shape = set.shape('allow', 1);
     return batches((keys) => {
-      const entries = keys.map((key) => ({ key: `${set.keyPrefix}${key}`, shape, replans: 0 }));
+      const entries = keys.map((key) => ({ key: `${JSON.stringify(limit)}${key}`, shape, replans: 0 }));
       const encoded = encodeCalls(entries, 0, Infinity);
       return ['EVALSHA', sha1, String(encoded.keys.length), ...encoded.keys, ...encoded.args];
     });
