@@ -9,7 +9,7 @@
 import { randomUUID } from 'node:crypto';
 import { openResp, startRedis } from '../test/kit/servers/index.mjs';
 import { readBuilds } from './builds.mjs';
-import { importInternal } from './internals.mjs';
+import { importInternal, keyPrefixOf } from './internals.mjs';
 import { align, median } from './report.mjs';
 
 const { builds, counts } = readBuilds(
@@ -161,12 +161,13 @@ function queueOf({ library, LimitSet }, measured) {
   const { limits, verb, units = 1, distinct = false } = measured;
   const set = new LimitSet('bench', limits(library), false);
   const shape = set.shape(verb, units);
+  const prefix = keyPrefixOf(set);
   return {
     set,
     shape,
     make: (/** @type {readonly string[] | undefined} */ details) =>
       Array.from({ length: QUEUE }, (_, i) => ({
-        key: `${set.keyPrefix}${distinct ? i : 'hot'}`.padEnd(88, '0'),
+        key: `${prefix}${distinct ? i : 'hot'}`.padEnd(88, '0'),
         shape,
         ...(verb === 'reserve' ? { record: `#r:${randomUUID()}`, details: ['10000'] } : {}),
         ...(details === undefined ? {} : { details }),

@@ -10,3 +10,15 @@ export async function importInternal(url, file) {
     });
   }
 }
+
+/**
+ * What stands before the digest of an identity in the keys of a set of limits, in any build.
+ *
+ * @param {{ space?: unknown, locate(identity: string, secret: undefined): { key: string } }} set
+ */
+export function keyPrefixOf(set) {
+  const digestLength = 64;
+  return set.space === undefined
+    ? set.locate('bench', undefined).key.slice(0, -digestLength)
+    : 'bench:limits:';
+}

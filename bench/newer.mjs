@@ -44,6 +44,11 @@ function batches(make) {
   );
 }
 
+/** One command, often. @param {string[]} command */
+function often(...command) {
+  return Array.from({ length: calls * 8 }, () => command);
+}
+
 /** @returns {Promise<{ text: string, decisions: Record<string, string[][]> }>} */
 async function decisionsOfLibrary() {
   const { tokenBucket, fixedWindow } = await import(`${dist}/index.js`);
@@ -56,7 +61,11 @@ async function decisionsOfLibrary() {
     const set = new LimitSet('bench', [limit], false);
     const shape = set.shape('allow', 1);
     return batches((keys) => {
-      const entries = keys.map((key) => ({ key: `${JSON.stringify(limit)}${key}`, shape, replans: 0 }));
+      const entries = keys.map((key) => ({
+        key: `${JSON.stringify(limit)}${key}`,
+        shape,
+        replans: 0,
+      }));
       const encoded = encodeCalls(entries, 0, Infinity);
       return ['EVALSHA', sha1, String(encoded.keys.length), ...encoded.keys, ...encoded.args];
     });
@@ -130,8 +139,6 @@ for (const [column, name] of names.entries()) {
   const figures = await measure(binary, {}, async (load, redis) => {
     const written = (/** @type {string} */ sha) =>
       batches((keys) => ['EVALSHA', sha, String(KEYS), ...keys]);
-    const nothing = (/** @type {string[]} */ ...command) =>
-      Array.from({ length: calls * 8 }, () => command);
     await redis.command('FUNCTION', 'LOAD', FUNCTION);
     const [docs] = await redis.command('COMMAND', 'INFO', 'MSETEX');
     const rows = await decisionRows(load);
@@ -145,13 +152,13 @@ for (const [column, name] of names.entries()) {
     }
     const bare = await load('return 1');
     const shebang = await load('#!lua flags=allow-cross-slot-keys\nreturn 1');
-    rows.push({ name: 'an empty script', per: 1, commands: nothing('EVALSHA', bare, '0') });
+    rows.push({ name: 'an empty script', per: 1, commands: often('EVALSHA', bare, '0') });
     rows.push({
       name: 'an empty script with flags',
       per: 1,
-      commands: nothing('EVALSHA', shebang, '0'),
+      commands: often('EVALSHA', shebang, '0'),
     });
-    rows.push({ name: 'an empty function', per: 1, commands: nothing('FCALL', 'nothing', '0') });
+    rows.push({ name: 'an empty function', per: 1, commands: often('FCALL', 'nothing', '0') });
     return rows;
   });
   const threaded = await measure(binary, { 'io-threads': '2' }, decisionRows);

@@ -75,7 +75,7 @@ async function prepare(url) {
   const shape = set.shape('allow', 1);
   let settled = 0;
   const calls = Array.from({ length: BATCH }, () => ({
-    key: set.keyPrefix + digestIdentity(next(), undefined),
+    key: set.locate(next(), undefined).key,
     shape,
     timeoutMs: 250,
     maxInFlight: 10_000,

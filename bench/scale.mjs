@@ -227,12 +227,13 @@ async function measurePrimaries(primaries) {
     await fill(on);
     rows.push({ tags, on });
   }
-  const turn = (/** @type {Group} */ on, /** @type {number} */ inFlight) =>
-    newTurn({ on, processes: 2, inFlight });
   const taken = CLUSTER_IN_FLIGHT.map((inFlight) => ({
     inFlight,
-    alone: turn(one, inFlight),
-    rows: rows.map(({ tags, on }) => ({ tags, turn: turn(on, inFlight) })),
+    alone: newTurn({ on: one, processes: 2, inFlight }),
+    rows: rows.map(({ tags, on }) => ({
+      tags,
+      turn: newTurn({ on, processes: 2, inFlight }),
+    })),
   }));
   await takeTurns(taken.flatMap((each) => [each.alone, ...each.rows.map(({ turn }) => turn)]));
   figures.primaries.push(

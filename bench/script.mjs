@@ -10,7 +10,7 @@
 import { randomUUID } from 'node:crypto';
 import { openResp, startRedis } from '../test/kit/servers/index.mjs';
 import { readBuilds } from './builds.mjs';
-import { importInternal } from './internals.mjs';
+import { importInternal, keyPrefixOf } from './internals.mjs';
 import { makeIdentities } from './identities.mjs';
 import { align, median } from './report.mjs';
 
@@ -207,6 +207,7 @@ async function prepare(url, namespace, measured) {
    * @param {number} size
    */
   const calls = function* (salt, asked, cost, size) {
+    const prefix = keyPrefixOf(set);
     const shape = set.shape(
       asked,
       units === undefined ? cost : new units.NamedCost({ calls: cost, tokens: cost }),
@@ -215,7 +216,7 @@ async function prepare(url, namespace, measured) {
     const settle = () => (settled += 1);
     for (let at = 0; ; at += size) {
       const batch = Array.from({ length: size }, (_, i) => ({
-        ...homesOf(`${set.keyPrefix}${salt}`, distinct[(at + i) % distinct.length], at + i),
+        ...homesOf(`${prefix}${salt}`, distinct[(at + i) % distinct.length], at + i),
         shape,
         ...partOf(asked),
         timeoutMs: 0,

@@ -6,7 +6,6 @@ function titleOf({ name }) {
   return [...entries.values()][0] === name ? name : `${[...entries.values()][0]}/${name}`;
 }
 
-/** @type {import('typedoc').TypeDocOptions & import('typedoc-plugin-markdown').PluginOptions} */
 export default {
   plugin: ['typedoc-plugin-markdown', 'typedoc-plugin-missing-exports', './typedoc-entries.mjs'],
   tsconfig: 'tsconfig.api.json',

@@ -1,5 +1,6 @@
 import { invalidOption, optionError, show } from '../base/errors.ts';
 import type { StoreError } from '../base/errors.ts';
+import type { ClusterOptions } from '../limiter/cluster-options.ts';
 import { checkLimiterOptions, OPENS_STORE } from '../limiter/limiter-options.ts';
 import type {
   CommonOptions,
@@ -36,6 +37,8 @@ export type DefinedLimiterOptions<
      * request's last one, because the client is closed by then. The package closes the client.
      */
     redis: (env: Env) => RedisClient;
+    /** The hash tags that keys share, where `redis` makes a client of a Redis Cluster. */
+    cluster?: Pick<ClusterOptions, 'tags'>;
     denyCache?: false;
     prepay?: false;
   };
@@ -132,7 +135,6 @@ const BEYOND_REQUESTS: Readonly<Record<string, string>> = {
   prepay: 'It keeps units between requests. Leave it out.',
   store:
     'Requests may share a limiter in memory: make it by `new RateLimiter({ store: new MemoryStore(), … })`.',
-  cluster: 'It belongs to a URL. Make a client of the cluster in `redis`.',
 };
 
 function refuse(given: Readonly<Record<string, unknown>>, name: string, cure: string): void {

@@ -97,7 +97,7 @@ test('each entry has its module for every condition but `require`, and its Commo
   expect(Object.keys(manifest.typesVersions['*'])).toEqual(subpaths);
 });
 
-test('the installed package is smaller than 2.6 MB', () => {
+test('the installed package is smaller than 2.5 MB', () => {
   const { stdout } = spawnSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], {
     cwd: root,
     encoding: 'utf8',
@@ -105,7 +105,7 @@ test('the installed package is smaller than 2.6 MB', () => {
   const [{ unpackedSize }] = JSON.parse(stdout) as [{ unpackedSize: number }];
   console.log(`${(unpackedSize / 1e6).toFixed(2)} MB unpacked`);
   expect(unpackedSize).toBeGreaterThan(500_000);
-  expect(unpackedSize).toBeLessThan(2_600_000);
+  expect(unpackedSize).toBeLessThan(2_500_000);
 });
 
 test.each(['index.js', 'cjs/index.js'])(

@@ -192,10 +192,10 @@ function cureOf(why: string): string {
   if (isDenied(why)) {
     return 'Give the user the rights of the line `ACL SETUSER` in SECURITY.md, on the keys of this namespace.';
   }
-  if (/^READONLY/.test(why)) {
+  if (why.startsWith('READONLY')) {
     return 'Connect to the primary, or through Sentinel or a cluster.';
   }
-  return /^MOVED/.test(why)
+  return why.startsWith('MOVED')
     ? 'Set `cluster: true`, and --cluster here.'
     : 'Read the error; docs/errors.md has the codes.';
 }

@@ -75,7 +75,7 @@ export const reset: Command = {
   examples: [["reset user:12345 --limit '100/1m burst 20' --namespace api", 'Start afresh']],
   notes: [...NOTES, 'A block stays: lift it with unblock.'],
   run: (given, io, printer) =>
-    done(given, io, printer, 'reset', (limiter, identity) => limiter.reset(identity)),
+    runSilent(given, io, printer, 'reset', (limiter, identity) => limiter.reset(identity)),
 };
 
 export const block: Command = {
@@ -93,7 +93,7 @@ export const block: Command = {
     if (duration === undefined) {
       throw new UsageError('say for how long: --for 15m.');
     }
-    return done(
+    return runSilent(
       given,
       io,
       printer,
@@ -111,11 +111,11 @@ export const unblock: Command = {
   examples: [["unblock user:12345 --limit '100/1m burst 20'", 'At once, in every process']],
   notes: NOTES,
   run: (given, io, printer) =>
-    done(given, io, printer, 'unblocked', (limiter, identity) => limiter.unblock(identity)),
+    runSilent(given, io, printer, 'unblocked', (limiter, identity) => limiter.unblock(identity)),
 };
 
 /** Runs a verb that answers nothing. */
-function done(
+function runSilent(
   given: Given,
   io: Io,
   printer: Printer,

@@ -7,7 +7,10 @@ const PATTERNS: Readonly<Record<string, readonly [pattern: RegExp, as: string]>>
   share: [/used \([\d.<]+ %\)/g, 'used (<share> %)'],
   clock: [/^(ok {6}clock: ).*/gm, '$1<offset>'],
   port: [/127\.0\.0\.1:\d+/g, '127.0.0.1:<port>'],
-  slowest: [/[\d,]+ calls? of our script, the slowest .*/g, '<some> calls of our script, the slowest <time>'],
+  slowest: [
+    /[\d,]+ calls? of our script, the slowest .*/g,
+    '<some> calls of our script, the slowest <time>',
+  ],
   silence: [/silent for \d+ s/g, 'silent for <time>'],
   slot: [/slot \d+/g, 'slot <slot>'],
   /** A column of times is as wide as its widest. */

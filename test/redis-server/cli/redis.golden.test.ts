@@ -210,15 +210,15 @@ golden('tail', async () => {
     {
       process: 'c0ffee000001',
       refusals: [
-        refusal(7, ADA!, { retryAfterMs: 59_300 }),
-        refusal(250, BOB!, { limitedBy: ['burst', 'hourly'], retryAfterMs: 250 }),
-        refusal(900, EVE!, { reason: 'blocked', limitedBy: [], retryAfterMs: 900_000 }),
+        refusal(7, ADA, { retryAfterMs: 59_300 }),
+        refusal(250, BOB, { limitedBy: ['burst', 'hourly'], retryAfterMs: 250 }),
+        refusal(900, EVE, { reason: 'blocked', limitedBy: [], retryAfterMs: 900_000 }),
       ],
       leftOut: 0,
     },
     {
       process: 'c0ffee000002',
-      refusals: [refusal(1_000, ADA!, { reason: 'impossible' })],
+      refusals: [refusal(1_000, ADA, { reason: 'impossible' })],
       leftOut: 1_234,
     },
   ]);

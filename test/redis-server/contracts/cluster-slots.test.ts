@@ -47,9 +47,7 @@ describe('a cluster whose slots move', () => {
       // Identities of one tag: some have a state before the move, the others are new while it goes on.
       const tagOf = (identity: string): number =>
         Number.parseInt(digestIdentity(identity, undefined).slice(0, 2), 16) % 16;
-      const ids = Array.from(Array(400).keys(), (i) => `user:${i}`).filter(
-        (id) => tagOf(id) === 5,
-      );
+      const ids = Array.from(Array(400).keys(), (i) => `user:${i}`).filter((id) => tagOf(id) === 5);
       const known = ids.slice(0, 8);
       const all = (who: readonly string[]) => Promise.all(who.map((id) => limiter.allow(id)));
       const before = await all(known);

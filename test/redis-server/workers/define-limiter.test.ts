@@ -123,6 +123,17 @@ describe.each(Object.entries(MAKES))('a limiter for each request, on %s', (_, ma
   });
 });
 
+test('under `cluster.tags` the keys are those of a `RateLimiter` with as many tags', async () => {
+  const namespace = `workers-${randomUUID()}`;
+  const context = new Context();
+  const limits = define({ namespace, cluster: { tags: 16 } });
+  await limits.forRequest(context, { port: redis.port }).allow('user:1');
+  await context.over();
+  const keys = await observer.command('KEYS', `{${namespace}:16:*`);
+  expect(keys).toHaveLength(1);
+  await allClosed();
+});
+
 test('calls of one turn of a request travel as one script call on one client', async () => {
   const context = new Context();
   const limiter = define().forRequest(context, { port: redis.port });

@@ -173,9 +173,10 @@ async function clusterGroup() {
       return { primary, replica };
     },
     promoted: (replica) =>
-      waitUntil('the cluster to promote the replica', async () => {
-        return (await replica.info('replication'))['role'] === 'master';
-      }),
+      waitUntil(
+        'the cluster to promote the replica',
+        async () => (await replica.info('replication'))['role'] === 'master',
+      ),
     close,
   };
 }

@@ -195,7 +195,7 @@ test('all decisions of the page are those of a RateLimiter on a MemoryStore', as
     ['for', '3m'],
     ['seed', '7'],
   ]);
-  const { page } = await open(`#${said}`);
+  const { page } = await open(`#${said.toString()}`);
   const [download] = await Promise.all([
     page.waitForEvent('download'),
     page.getByRole('button', { name: 'Save all decisions' }).click(),
@@ -276,7 +276,9 @@ describe('a log', () => {
           .dispatchEvent(new DragEvent('drop', { dataTransfer, bubbles: true, cancelable: true }));
       }`);
     await drop('hello\nworld\n');
-    await page.getByText('its first lines are of no known format').waitFor();
+    const refusal = page.getByText('its first lines are of no known format');
+    await refusal.waitFor();
+    expect(await refusal.isVisible()).toBe(true);
     await drop(lines.join('\n'));
     await shows(page, 0, { 'callers refused': '1 of 201' });
   });
