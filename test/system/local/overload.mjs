@@ -140,7 +140,7 @@ export async function overloadWithFaults({ local = PREPAID, ms = 5_000 } = {}) {
  * @typedef {object} Group
  * @property {import('../processes/clients.mjs').Door[]} doors one for each process
  * @property {() => Promise<{ primary: RedisServer, replica: RedisServer }>} pair that has the identity's key
- * @property {(replica: RedisServer) => Promise<void>} promoted
+ * @property {(replica: RedisServer) => Promise<unknown>} promoted
  * @property {() => Promise<void>} close
  */
 
