@@ -93,6 +93,44 @@ function faultIn(read: () => unknown): RateLimiterError | undefined {
   }
 }
 
+/** Begins the name of several parts. No valid text begins with the second half of a pair. */
+const SEVERAL = '\udc00';
+
+/**
+ * Tells an identity apart from all others within a process, for a tenth of the time that a digest takes. Two identities
+ * of which one is valid have one name only if both are the same. Undefined for some that are invalid.
+ */
+export function nameOfIdentity(identity: AnyIdentity): string | undefined {
+  const one = digitsOf(identity);
+  if (typeof one === 'string') {
+    return one.startsWith(SEVERAL) ? undefined : one;
+  }
+  try {
+    return Array.isArray(identity) ? nameOfParts(identity.map(digitsOf)) : undefined;
+  } catch {
+    return undefined; // throws when it is read
+  }
+}
+
+/** The same for an identity of exactly these parts. Undefined if there is none of one of them. */
+export function nameOfNamedParts(
+  identity: AnyIdentity,
+  names: readonly string[],
+): string | undefined {
+  return nameOfParts([...readNamedParts(identity, names).values()]);
+}
+
+function nameOfParts(parts: readonly unknown[]): string | undefined {
+  let name = SEVERAL;
+  for (const part of parts) {
+    if (typeof part !== 'string') {
+      return undefined;
+    }
+    name += `${part.length}:${part}`;
+  }
+  return name;
+}
+
 /** The text of each part by its name; null for a part that there is none of. */
 export type NamedParts = ReadonlyMap<string, string | null>;
 

@@ -37,7 +37,8 @@ interface Caller {
 }
 
 interface Prepaid {
-  readonly identity: AnyIdentity;
+  /** The identity's within this process. */
+  readonly name: string;
   readonly cost: number;
 }
 
@@ -70,7 +71,7 @@ export class Decider {
       if (verb === 'allow') {
         checkLeaseless(limits);
         if (this.#mayPrepay(limits, cost, caller)) {
-          return this.#decidePrepaid(identity, cost);
+          return this.#decidePrepaid(limits, identity, cost);
         }
       }
       const located = this.#callReader.locate(limits, cost, identity);
@@ -111,25 +112,27 @@ export class Decider {
   }
 
   /** Decides a call from a slice, or asks the store: for a slice as well, if the identity is busy. */
-  #decidePrepaid(identity: AnyIdentity, cost: number): Promise<Decision> {
+  #decidePrepaid(limits: LimitSet, identity: AnyIdentity, cost: number): Promise<Decision> {
     const prepaid = (this.#prepaid ??= new PrepaidCalls(this.#settings, this.#decisionReader));
-    const local = prepaid.decide(identity, cost);
+    const name = prepaid.nameOf(identity);
+    const local = name === undefined ? undefined : prepaid.decide(name, cost);
     if (local !== undefined) {
       return checks.hasSubscribers ? this.#traced('allow', cost, () => local) : local;
     }
-    const located = this.#callReader.locate(this.#settings.limits, cost, identity);
-    return this.#decideTraced('allow', located, cost, { prepaid: { identity, cost } });
+    const located = this.#callReader.locate(limits, cost, identity);
+    const caller = name === undefined ? ORDINARY : { prepaid: { name, cost } };
+    return this.#decideTraced('allow', located, cost, caller);
   }
 
-  #askPrepaid({ identity, cost }: Prepaid, plain: Entry): Promise<Decision> {
+  #askPrepaid({ name, cost }: Prepaid, plain: Entry): Promise<Decision> {
     const { refundable } = this.#decisionReader;
     const refused = this.#calls.refused(plain, refundable);
     if (refused !== undefined) {
       return refused;
     }
     const prepaid = this.#prepaid!;
-    const entry = prepaid.entryOf(identity, cost, plain);
-    return this.#calls.ask(entry, prepaid.handlerOf(identity, entry, refundable));
+    const entry = prepaid.entryOf(name, cost, plain);
+    return this.#calls.ask(entry, prepaid.handlerOf(name, entry, refundable));
   }
 
   #decide(

@@ -1,4 +1,5 @@
 import type { Decision } from '../base/decision.ts';
+import { nameOfIdentity, nameOfNamedParts } from '../base/identity.ts';
 import type { AnyIdentity } from '../base/identity.ts';
 import type { StoreError } from '../base/errors.ts';
 import { resolveInTurn } from '../base/same-turn.ts';
@@ -31,10 +32,16 @@ export class PrepaidCalls {
     view.watch(this.#prepay);
   }
 
+  /** The identity's name within this process; undefined if it has none, so that the store has to be asked. */
+  nameOf(identity: AnyIdentity): string | undefined {
+    const [by] = this.#settings.limits.homes;
+    return by === undefined ? nameOfIdentity(identity) : nameOfNamedParts(identity, by);
+  }
+
   /** Decides a call from a slice, and counts it; undefined if the store has to be asked. */
-  decide(identity: AnyIdentity, cost: number): Promise<Decision> | undefined {
+  decide(name: string, cost: number): Promise<Decision> | undefined {
     this.#own = this.#anchors.check();
-    const local = this.#prepay.decide(identity, cost, this.#own);
+    const local = this.#prepay.decide(name, cost, this.#own);
     if (local === undefined) {
       return undefined;
     }
@@ -50,32 +57,28 @@ export class PrepaidCalls {
   }
 
   /** The call by which the store is asked, after `decide` in the same turn: for a slice as well if that is worth it. */
-  entryOf(identity: AnyIdentity, cost: number, plain: Entry): Entry {
-    return this.#prepay.ask(identity, cost, plain, this.#own);
+  entryOf(name: string, cost: number, plain: Entry): Entry {
+    return this.#prepay.ask(name, cost, plain, this.#own);
   }
 
   /** Reads the answer as `reader` does, and takes the slice. */
-  handlerOf(
-    identity: AnyIdentity,
-    entry: Entry,
-    reader: ReplyHandler<Decision>,
-  ): ReplyHandler<Decision> {
-    return new PrepaidReply(this, identity, entry, reader);
+  handlerOf(name: string, entry: Entry, reader: ReplyHandler<Decision>): ReplyHandler<Decision> {
+    return new PrepaidReply(this, name, entry, reader);
   }
 
   answered(
-    identity: AnyIdentity,
+    name: string,
     sent: Entry,
     decision: Decision,
     reply: readonly number[],
     at: number,
   ): void {
     const { current } = this.#anchors;
-    this.#units.charged += this.#prepay.answered(identity, sent, decision, reply, at, current);
+    this.#units.charged += this.#prepay.answered(name, sent, decision, reply, at, current);
   }
 
-  failed(identity: AnyIdentity, entry: Entry): void {
-    this.#prepay.failed(identity, entry);
+  failed(name: string, entry: Entry): void {
+    this.#prepay.failed(name, entry);
   }
 }
 
@@ -83,25 +86,20 @@ export class PrepaidCalls {
 class PrepaidReply implements ReplyHandler<Decision> {
   readonly decides = true;
   readonly #calls: PrepaidCalls;
-  readonly #identity: AnyIdentity;
+  readonly #name: string;
   readonly #entry: Entry;
   readonly #reader: ReplyHandler<Decision>;
 
-  constructor(
-    calls: PrepaidCalls,
-    identity: AnyIdentity,
-    entry: Entry,
-    reader: ReplyHandler<Decision>,
-  ) {
+  constructor(calls: PrepaidCalls, name: string, entry: Entry, reader: ReplyHandler<Decision>) {
     this.#calls = calls;
-    this.#identity = identity;
+    this.#name = name;
     this.#entry = entry;
     this.#reader = reader;
   }
 
   read(sent: Entry, reply: readonly number[], at: number): Decision {
     const decision = this.#reader.read(sent, reply, at);
-    this.#calls.answered(this.#identity, sent, decision, reply, at);
+    this.#calls.answered(this.#name, sent, decision, reply, at);
     return decision;
   }
 
@@ -110,6 +108,6 @@ class PrepaidReply implements ReplyHandler<Decision> {
   }
 
   failed(): void {
-    this.#calls.failed(this.#identity, this.#entry);
+    this.#calls.failed(this.#name, this.#entry);
   }
 }

@@ -1,5 +1,6 @@
 import type { Limit } from '../algorithms/limit.ts';
 import { invalidOption } from '../base/errors.ts';
+import { isSameBy } from './homes.ts';
 import { PREPAY } from '../options/option-sets.ts';
 import { integer, openSwitch } from '../options/read-options.ts';
 
@@ -65,8 +66,8 @@ export function checkPrepay(
         ? `is a ${algorithm}`
         : shadow
           ? 'is a shadow'
-          : by !== undefined
-            ? 'counts by parts of an identity'
+          : !isSameBy(by ?? [], limits[0]!.by ?? [])
+            ? `counts by other parts than '${limits[0]!.name}'`
             : unit !== undefined
               ? 'has a unit'
               : ban !== undefined
@@ -75,7 +76,7 @@ export function checkPrepay(
     if (reason !== undefined) {
       throw invalidOption(
         'prepay',
-        'left out unless all limits are enforced token buckets and windows without `by`, `unit` and `ban`',
+        'left out unless all limits are enforced token buckets and windows by the same parts, without `unit` and `ban`',
         true,
         `The limit '${name}' ${reason}. Leave \`prepay\` out, or give that limit a limiter of its own.`,
       );

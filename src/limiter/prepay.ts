@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { LONGEST_SLICE_US } from '../algorithms/limit.ts';
 import type { Decision } from '../base/decision.ts';
-import type { AnyIdentity } from '../base/identity.ts';
 import { grantDetails, SLICES } from '../script/call-shape.ts';
 import type { Entry, Shape, Verb } from '../script/call-shape.ts';
 import { readVerdicts } from '../script/read-answer.ts';
@@ -75,8 +74,9 @@ export class Prepay {
   readonly #limits: LimitSet;
   readonly #options: PrepaySettings;
   readonly #holdUs: number;
+  /** By the identity's name within this process. */
   readonly #busy = new Map<string, Busy>();
-  /** Calls by identity since `#countedSince`. */
+  /** Calls by the same name since `#countedSince`. */
   readonly #calls = new Map<string, number>();
   #countedSince = 0;
   readonly #trips: number[] = [];
@@ -109,10 +109,12 @@ export class Prepay {
     }
   }
 
-  /** Decides a call at `own` of the process's clock; undefined if the store has to be asked. */
-  decide(identity: AnyIdentity, cost: number, own: number): LocalDecision | undefined {
-    const key = keyOf(identity);
-    const busy = key === undefined ? undefined : this.#busy.get(key);
+  /**
+   * Decides a call at `own` of the process's clock; undefined if the store has to be asked. `name` is the identity's
+   * within this process.
+   */
+  decide(name: string, cost: number, own: number): LocalDecision | undefined {
+    const busy = this.#busy.get(name);
     if (busy === undefined) {
       return undefined;
     }
@@ -150,12 +152,11 @@ export class Prepay {
   }
 
   /** The call by which the store is asked: for a slice as well, if the identity is busy enough for one. */
-  ask(identity: AnyIdentity, cost: number, entry: Entry, own: number): Entry {
-    const key = keyOf(identity);
-    if (key === undefined || this.#holdUs === 0) {
+  ask(name: string, cost: number, entry: Entry, own: number): Entry {
+    if (this.#holdUs === 0) {
       return entry;
     }
-    const busy = this.#busy.get(key) ?? this.#count(key, own);
+    const busy = this.#busy.get(name) ?? this.#count(name, own);
     if (busy === undefined || busy.asking !== undefined || busy.slices.length >= MAX_SLICES) {
       return entry;
     }
@@ -187,7 +188,7 @@ export class Prepay {
    * units that the store charged this process for.
    */
   answered(
-    identity: AnyIdentity,
+    name: string,
     { shape, record, details }: Entry,
     decision: Decision,
     reply: readonly number[],
@@ -199,13 +200,12 @@ export class Prepay {
       this.#noteTrip(anchor.heard - anchor.sent);
     }
     const isRefused = decision.reason === 'limited' && this.#holdUs > 0;
-    const key = isGrant || isRefused ? keyOf(identity) : undefined;
-    if (key === undefined) {
+    if (!isGrant && !isRefused) {
       return 0;
     }
-    let busy = this.#busy.get(key);
+    let busy = this.#busy.get(name);
     if (isRefused) {
-      busy ??= this.#promote(key, anchor?.heard ?? 0);
+      busy ??= this.#promote(name, anchor?.heard ?? 0);
       if (busy !== undefined && anchor !== undefined) {
         busy.refusedAt = anchor.heard;
       }
@@ -222,33 +222,32 @@ export class Prepay {
   }
 
   /** Notes that a call that asked was not answered. What it may have been given is lost. */
-  failed(identity: AnyIdentity, { details }: Entry): void {
-    const key = keyOf(identity);
-    const busy = key === undefined ? undefined : this.#busy.get(key);
+  failed(name: string, { details }: Entry): void {
+    const busy = this.#busy.get(name);
     if (details !== undefined && busy?.asking === details) {
       busy.asking = undefined;
     }
   }
 
   /** Counts a call of an identity that is given no slices yet; returns it if it is busy from now on. */
-  #count(key: string, own: number): Busy | undefined {
+  #count(name: string, own: number): Busy | undefined {
     if (own - this.#countedSince > this.#holdUs || own < this.#countedSince) {
       this.#calls.clear();
       this.#countedSince = own;
     }
-    const calls = (this.#calls.get(key) ?? 0) + 1;
+    const calls = (this.#calls.get(name) ?? 0) + 1;
     if (calls < BUSY) {
       if (this.#calls.size < 4 * this.#options.maxIdentities || calls > 1) {
-        this.#calls.set(key, calls);
+        this.#calls.set(name, calls);
       }
       return undefined;
     }
-    this.#calls.delete(key);
-    return this.#promote(key, own, calls);
+    this.#calls.delete(name);
+    return this.#promote(name, own, calls);
   }
 
   /** Undefined if there is no room for another identity. */
-  #promote(key: string, own: number, calls = 1): Busy | undefined {
+  #promote(name: string, own: number, calls = 1): Busy | undefined {
     if (this.#busy.size >= this.#options.maxIdentities) {
       const [oldest, its] = this.#busy.entries().next().value!;
       // The one that was added first makes room if it is idle, else it goes to the end of the line.
@@ -271,7 +270,7 @@ export class Prepay {
       refusedAt: Number.NEGATIVE_INFINITY,
       usedAt: own,
     };
-    this.#busy.set(key, busy);
+    this.#busy.set(name, busy);
     return busy;
   }
 
@@ -339,14 +338,4 @@ function heldUs({ limits }: LimitSet, { holdMs }: PrepaySettings): number {
     }
   }
   return Math.floor(held * 1_000);
-}
-
-/** Names an identity within this process; undefined for one with parts, whose calls ask the store. */
-function keyOf(identity: AnyIdentity): string | undefined {
-  if (typeof identity === 'string') {
-    return identity;
-  }
-  return typeof identity === 'number' || typeof identity === 'bigint'
-    ? String(identity)
-    : undefined;
 }

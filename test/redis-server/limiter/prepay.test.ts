@@ -177,6 +177,48 @@ describe('prepay', () => {
     expect(used).toBeGreaterThanOrEqual(decisions.length);
   });
 
+  test.each<[string, Partial<RateLimiterOptions>, never]>([
+    ['of several parts', {}, ['acme', 42] as never],
+    ['of a number', {}, 42 as never],
+    [
+      'of named parts',
+      {
+        rate: undefined,
+        period: undefined,
+        limits: [tokenBucket({ rate: 1_000, period: 1, by: ['org', 'user'] })],
+      } as never,
+      { user: 42, org: 'acme' } as never,
+    ],
+    [
+      'that all callers share',
+      {
+        rate: undefined,
+        period: undefined,
+        limits: [tokenBucket({ rate: 1_000, period: 1, by: [] })],
+      } as never,
+      {} as never,
+    ],
+  ])('an identity %s is given slices, which a reset takes back', async (_, options, identity) => {
+    const limiter = await limiterOf(options);
+    for (let i = 0; i < 100; i++) await limiter.allow(identity);
+    const { sources } = limiter.stats();
+    expect(sources.slice).toBeGreaterThan(50);
+    const decision = await limiter.allow(identity);
+    expect(decision.source).toBe('slice');
+    await limiter.refund(decision);
+    await limiter.reset(identity);
+    expect(await limiter.allow(identity)).toMatchObject({ source: 'store', remaining: 999 });
+    await limiter.close();
+  });
+
+  test('what is no identity is refused, though a busy identity is written like it', async () => {
+    const limiter = await limiterOf();
+    for (let i = 0; i < 50; i++) await limiter.allow('NaN');
+    expect(limiter.stats().sources.slice).toBeGreaterThan(0);
+    await expect(limiter.allow(Number.NaN)).rejects.toMatchObject({ code: 'ERR_INVALID_IDENTITY' });
+    await limiter.close();
+  });
+
   test('with denyCache as well, a flood passes as much and asks as little', async () => {
     const limiter = await limiterOf({ rate: 200, denyCache: true });
     const begin = performance.now();

@@ -65,7 +65,16 @@ describe('prepay', () => {
     ['a log', { limits: [slidingWindowLog({ rate: 1, period: 1 })] }, /is a sliding_window_log/],
     ['a concurrency limit', { limits: [concurrency({ max: 1, ttl: '30s' })] }, /is a concurrency/],
     ['a shadow', { limits: [tokenBucket({ rate: 1, period: 1, shadow: true })] }, /is a shadow/],
-    ['parts', { limits: [tokenBucket({ rate: 1, period: 1, by: 'user' })] }, /counts by parts/],
+    [
+      'other parts',
+      {
+        limits: [
+          tokenBucket({ name: 'each', rate: 1, period: 1, by: 'user' }),
+          tokenBucket({ name: 'all', rate: 9, period: 1, by: [] }),
+        ],
+      },
+      /The limit 'all' counts by other parts than 'each'/,
+    ],
     ['units', { limits: [tokenBucket({ rate: 1, period: 1, unit: 'tokens' })] }, /has a unit/],
     [
       'a ban',
