@@ -238,6 +238,8 @@ const PER_COPY = [
   'limiter/shared-keys-warning.ts collected',
   'options/option-problems.ts missingIn',
   'options/option-problems.ts problemsOf',
+  'workers/define-limiter.ts clients',
+  'workers/define-limiter.ts warnings',
 ];
 
 test('every collection of a module is shared by all copies, except caches', () => {
