@@ -83,8 +83,8 @@ export const MUTANTS: Readonly<Record<string, Mutant>> = {
   },
   'keeps all homes of one tag under one key': {
     file: 'limiter/homes.ts',
-    replaces: 'homes.map((by) => tagged + (by.length === tag.length ? ofTag : digestOf(by)));',
-    by: 'homes.map(() => tagged + ofTag);',
+    replaces: 'homes.map((by) => head + (by.length === tagged.length ? ofTag : digestOf(by)));',
+    by: 'homes.map(() => head + ofTag);',
     shownBy: 'calls',
   },
   'settles by position instead of by name': {

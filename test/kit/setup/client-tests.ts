@@ -14,4 +14,5 @@ export const CLIENT_TESTS: readonly string[] = [
   ].map((name) => `test/redis-server/contracts/${name}.test.ts`),
   'test/redis-server/privacy/errors.test.ts',
   'test/redis-server/telemetry/nodes.test.ts',
+  'test/redis-server/workers/define-limiter.test.ts',
 ];
