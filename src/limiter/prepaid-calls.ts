@@ -34,7 +34,7 @@ export class PrepaidCalls {
 
   /** The identity's name within this process; undefined if it has none, so that the store has to be asked. */
   nameOf(identity: AnyIdentity): string | undefined {
-    const [by] = this.#settings.limits.homes;
+    const by = this.#settings.limits.homes[0];
     return by === undefined ? nameOfIdentity(identity) : nameOfNamedParts(identity, by);
   }
 
