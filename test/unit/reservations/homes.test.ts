@@ -21,7 +21,7 @@ describe(`reservations over homes and units (DRL_SEED=${seed} repeats this run)`
         }
       });
       console.log(seen);
-      expect(Object.entries(seen).filter(([, times]) => times < STEPS / 500)).toEqual([]);
+      expect(Object.entries(seen).filter(([, times]) => times < STEPS / 1_000)).toEqual([]);
     },
   );
 });
