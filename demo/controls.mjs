@@ -38,7 +38,7 @@ export const DEEDS = new Set([
 
 /**
  * @param {import('./text.mjs').Place['kind']} kind
- * @param {PrivateRedis | undefined} redis the demo's own; undefined: there is none, or it belongs to the user
+ * @param {PrivateRedis | undefined} redis the demo's own; undefined in memory and on the user's Redis
  * @param {(saving: Saving) => void} onSaving tells all processes
  * @returns {Controls}
  */

@@ -1,12 +1,10 @@
 /** Counts what became of each caller's requests in this process, for the live page. */
+import { noCounts } from './page/counts.js';
 
 /**
- * What became of a request. `Here`: decided in this process without asking Redis, by a slice or a remembered refusal.
- * `Degraded`: decided without knowing anything, by the failure strategy.
- *
- * @typedef {'passed' | 'passedHere' | 'refused' | 'refusedHere' | 'passedDegraded' | 'refusedDegraded'} Outcome
+ * @typedef {import('./page/counts.js').Outcome} Outcome
  * @typedef {import('./limits.mjs').RuleName} RuleName
- * @typedef {{ route: RuleName, caller: string, counts: Record<Outcome, number> }} Tallied
+ * @typedef {{ route: RuleName, caller: string, counts: import('./page/counts.js').Counts }} Tallied
  */
 
 /** Callers beyond these push out the one that has been quiet for longest. */
@@ -30,18 +28,6 @@ export function openTally() {
     },
     /** @returns {readonly Tallied[]} */
     all: () => [...tallied.values()],
-  };
-}
-
-/** @returns {Tallied['counts']} */
-function noCounts() {
-  return {
-    passed: 0,
-    passedHere: 0,
-    refused: 0,
-    refusedHere: 0,
-    passedDegraded: 0,
-    refusedDegraded: 0,
   };
 }
 

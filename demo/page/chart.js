@@ -1,6 +1,7 @@
 /** The chart of one caller's requests per second, with its scale and its limit. */
 import { at, element, say, shape, stepOf, wantsRest } from './dom.js';
-import { keyOf, noCounts, OUTCOMES, SHOWN_MS, sumOf } from './history.js';
+import { noCounts } from './counts.js';
+import { keyOf, OUTCOMES, SHOWN_MS, sumOf } from './history.js';
 
 const LEFT = 34;
 const RIGHT = 8;

@@ -1,8 +1,9 @@
 /** What the processes counted while this page was open: by second, by caller, by process. */
+import { noCounts } from './counts.js';
 
 /**
- * @typedef {'passed' | 'passedHere' | 'refused' | 'refusedHere' | 'passedDegraded' | 'refusedDegraded'} Outcome
- * @typedef {Record<Outcome, number>} Counts
+ * @typedef {import('./counts.js').Outcome} Outcome
+ * @typedef {import('./counts.js').Counts} Counts
  * @typedef {Record<'store' | 'slice' | 'deny_cache' | 'none', number>} Sources
  *
  * @typedef {object} Process
@@ -48,18 +49,6 @@ export const SHOWN_MS = 60_000;
 const SLOT_MS = 950;
 /** The sum of all processes and the share of calls are those of this time. */
 const WINDOW_MS = 10_000;
-
-/** @returns {Counts} */
-export function noCounts() {
-  return {
-    passed: 0,
-    passedHere: 0,
-    refused: 0,
-    refusedHere: 0,
-    passedDegraded: 0,
-    refusedDegraded: 0,
-  };
-}
 
 /** @param {Counts} counts */
 export function sumOf(counts) {
