@@ -74,7 +74,7 @@ export function partsOfTraffic(text: string): TrafficParts | undefined {
 /**
  * Makes traffic of what its text says.
  *
- * @throws {RangeError} for a number or a duration that is none
+ * @throws {RangeError} for digits below 1, and for a text that is no duration
  */
 export function makeTraffic(name: string, parts: TrafficParts): Traffic {
   return { name, callers: countOf(parts.callers ?? '1'), arrivals: arrivalsOf(parts) };
