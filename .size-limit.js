@@ -6,25 +6,25 @@
  * @type {Readonly<Record<string, { file: string, limit: string, external?: readonly string[], browser?: true }>>}
  */
 const budgets = {
-  '': { file: 'index', limit: '89.4 kB' },
-  '/http': { file: 'http/index', limit: '99.3 kB' },
-  '/node-http': { file: 'http/adapters/node-http', limit: '99.7 kB' },
-  '/express': { file: 'http/adapters/express', limit: '99.7 kB' },
-  '/fastify': { file: 'http/adapters/fastify', limit: '100.5 kB' },
-  '/hono': { file: 'http/adapters/hono', limit: '100.5 kB' },
-  '/koa': { file: 'http/adapters/koa', limit: '99.8 kB' },
-  '/web': { file: 'http/adapters/web', limit: '100.3 kB' },
+  '': { file: 'index', limit: '89.9 kB' },
+  '/http': { file: 'http/index', limit: '99.8 kB' },
+  '/node-http': { file: 'http/adapters/node-http', limit: '100.2 kB' },
+  '/express': { file: 'http/adapters/express', limit: '100.1 kB' },
+  '/fastify': { file: 'http/adapters/fastify', limit: '101.0 kB' },
+  '/hono': { file: 'http/adapters/hono', limit: '101.1 kB' },
+  '/koa': { file: 'http/adapters/koa', limit: '100.3 kB' },
+  '/web': { file: 'http/adapters/web', limit: '100.8 kB' },
   // Beside Nest itself, which is there already.
   '/nest': {
     file: 'http/adapters/nest/index',
-    limit: '102.1 kB',
+    limit: '102.6 kB',
     external: ['@nestjs/common', '@nestjs/core'],
   },
-  '/limited': { file: 'limited/index', limit: '90.5 kB' },
-  '/workers': { file: 'workers/index', limit: '90.3 kB' },
-  '/sync': { file: 'sync/index', limit: '72.3 kB' },
+  '/limited': { file: 'limited/index', limit: '91.1 kB' },
+  '/workers': { file: 'workers/index', limit: '90.8 kB' },
+  '/sync': { file: 'sync/index', limit: '72.6 kB' },
   // The contract suites.
-  '/testing': { file: 'testing/index', limit: '95.1 kB' },
+  '/testing': { file: 'testing/index', limit: '95.6 kB' },
   // Beside them nothing of the core.
   '/fetch': { file: 'fetch/index', limit: '12.5 kB', browser: true },
   '/log': { file: 'telemetry/log', limit: '4 kB' },

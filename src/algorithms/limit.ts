@@ -87,17 +87,20 @@ export interface Slicing<P extends Plan = Plan, S extends State = State> {
   offer(state: S, plan: P, request: SliceRequest, now: number): number;
   /** The most units of a turn, which may lie in the future; 0 for none. Called after the call was decided. */
   turn(state: S, plan: P, request: SliceRequest, now: number): number;
+  /** The instant from which on the last of so many units can be spent; up to 2 µs late. */
+  opens(state: S, plan: P, units: number, request: SliceRequest, now: number): number;
   /** The instant at which a slice ends at the latest. */
   ends(state: S, plan: P, request: SliceRequest, now: number): number;
   /**
-   * Charges a slice that ends at `ends`. The answer to the call stays as it was. Returns where the slice begins, after
-   * now: whole microseconds, and the n-ths.
+   * Charges a slice that ends at `ends`. The answer to the call stays as it was. `opens`: from when on all units of the
+   * call's other limits can be spent. Returns where the slice begins, after now: whole microseconds, and the n-ths.
    */
   cut(
     state: S,
     plan: P,
     units: number,
     request: SliceRequest,
+    opens: number,
     ends: number,
     now: number,
   ): readonly [number, number];

@@ -7,7 +7,7 @@
         one included. Times are in microseconds
   Uses: now, recovery, units_within
   Out:  slicing  by name of an algorithm: offer, the most units of a slice that may be spent at once; turn, the most units
-                 of one that may lie in the future; ends, when it ends at the latest; cut, charges it, and returns where
+                 of one that may lie in the future; opens, when the last of its units can be spent; ends, when it ends at the latest; cut, charges it, and returns where
                  it begins after now
 ]]
 local WINDOW_SLICE = 2000000
@@ -51,13 +51,19 @@ function bucket.turn(state, plan, request)
   )
 end
 
+function bucket.opens(state, plan, units, request)
+  return math.max(now, begin(state, request) + recovery(units, plan) - plan.burst + 2)
+end
+
 function bucket.ends(_, _, request)
   return now + request.hold + request.ahead
 end
 
-function bucket.cut(state, plan, units, request, ends)
-  local int, rem = begin(state, request)
+function bucket.cut(state, plan, units, request, opens, ends)
   local price, price_rem = recovery(units, plan)
+  -- Where other limits open late, units must be good until the slice ends, or for as long as all are open then.
+  local good = opens > now and math.min(ends, opens + plan.burst - price) - opens or 0
+  local int, rem = begin(state, { hold = opens + math.max(request.hold, good) - now })
   local tat, parts = int + price, rem + price_rem
   if parts >= plan.n then
     tat, parts = tat + 1, parts - plan.n
@@ -80,6 +86,10 @@ local function window(bounds)
   end
 
   slicing.turn = slicing.offer
+
+  function slicing.opens()
+    return now
+  end
 
   function slicing.ends(state, plan)
     local _, stops = bounds(state, plan)

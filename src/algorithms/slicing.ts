@@ -54,11 +54,21 @@ export const bucketSlicing: Slicing<TokenBucketPlan, TokenBucketState> = {
     );
   },
 
+  opens(state, plan, units, request, now) {
+    const [int] = begin(state, request, now);
+    return Math.max(now, int + recovery(units, plan).int - plan.burst.int + 2);
+  },
+
   ends: (_state, _plan, { hold, ahead }, now) => now + hold + ahead,
 
-  cut(state, plan, units, request, ends, now) {
-    const [int, rem] = begin(state, request, now);
+  cut(state, plan, units, request, opens, ends, now) {
     const price = recovery(units, plan);
+    // Where other limits open late, units must be good until the slice ends, or for as long as all are open then.
+    const good = Math.max(
+      request.hold,
+      opens > now ? Math.min(ends, opens + plan.burst.int - price.int) - opens : 0,
+    );
+    const [int, rem] = begin(state, { ...request, hold: opens + good - now }, now);
     const parts = rem + price.rem;
     const whole = parts >= plan.n ? 1 : 0;
     chargeSlice(state, plan, int + price.int + whole, parts - whole * plan.n, ends, now);
@@ -88,9 +98,10 @@ export function windowSlicing<P extends CountingPlan, S extends WindowsState>(
   return {
     offer,
     turn: offer,
+    opens: (_state, _plan, _units, _request, now) => now,
     ends: (state, _plan, _request, now) =>
       Math.min(bounds(state, now).stops, now + WINDOW_SLICE_US),
-    cut(state, plan, units, _request, _ends, now) {
+    cut(state, plan, units, _request, _opens, _ends, now) {
       const { used } = state.mine;
       charge(state, { ...plan, cost: units }, now);
       state.mine = { ...state.mine, used };

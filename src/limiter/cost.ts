@@ -55,6 +55,11 @@ export function costOfOne(cost: Cost): Cost {
     : Object.fromEntries(Object.keys(cost).map((unit) => [unit, 1]));
 }
 
+/** The same as a call asks it. */
+export function askedOfOne(asked: Asked): Asked {
+  return typeof asked === 'number' ? 1 : new NamedCost(costOfOne(asked.byName) as UnitsByName);
+}
+
 /** Reads a whole number of units, or whole numbers by name. */
 export function readCost(option: string, cost: unknown, most?: number): Cost {
   return isByName(cost)

@@ -22,6 +22,8 @@ import type { Settings } from './limiter-options.ts';
 import type { Parts } from './parts.ts';
 import type { PendingCalls } from './pending-calls.ts';
 import { PrepaidCalls } from './prepaid-calls.ts';
+import { sliceCostOf } from './slice-cost.ts';
+import type { SliceCost } from './slice-cost.ts';
 import type { Listener } from './wait-queue.ts';
 
 type Verb = 'allow' | 'peek' | 'acquire';
@@ -37,9 +39,11 @@ interface Caller {
 }
 
 interface Prepaid {
-  /** The identity's within this process. */
+  /** The identity's within this process, and what kind of calls it is for. */
   readonly name: string;
-  readonly cost: number;
+  /** Of a slice that the cost is. */
+  readonly units: number;
+  readonly cost: Asked;
 }
 
 const ORDINARY: Caller = {};
@@ -70,8 +74,11 @@ export class Decider {
       const { limits, cost } = this.#callReader.readCall(options);
       if (verb === 'allow') {
         checkLeaseless(limits);
-        if (this.#mayPrepay(limits, cost, caller)) {
-          return this.#decidePrepaid(limits, identity, cost);
+        if (this.#mayPrepay(limits, caller)) {
+          const slice = sliceCostOf(limits.limits, cost);
+          if (slice.units > 0) {
+            return this.#decidePrepaid(limits, identity, cost, slice);
+          }
         }
       }
       const located = this.#callReader.locate(limits, cost, identity);
@@ -99,39 +106,37 @@ export class Decider {
   }
 
   /** Whether units that this process has paid for may decide the call: an ordinary one under the limiter's own limits. */
-  #mayPrepay(limits: LimitSet, cost: Asked, caller: Caller): cost is number {
+  #mayPrepay(limits: LimitSet, caller: Caller): boolean {
     const { prepay, store, limits: own } = this.#settings;
-    return (
-      prepay !== undefined &&
-      store.isShared &&
-      caller === ORDINARY &&
-      limits === own &&
-      typeof cost === 'number' &&
-      cost > 0
-    );
+    return prepay !== undefined && store.isShared && caller === ORDINARY && limits === own;
   }
 
   /** Decides a call from a slice, or asks the store: for a slice as well, if the identity is busy. */
-  #decidePrepaid(limits: LimitSet, identity: AnyIdentity, cost: number): Promise<Decision> {
+  #decidePrepaid(
+    limits: LimitSet,
+    identity: AnyIdentity,
+    cost: Asked,
+    { units, kind }: SliceCost,
+  ): Promise<Decision> {
     const prepaid = (this.#prepaid ??= new PrepaidCalls(this.#settings, this.#decisionReader));
-    const name = prepaid.nameOf(identity);
-    const local = name === undefined ? undefined : prepaid.decide(name, cost);
+    const name = prepaid.nameOf(identity, kind);
+    const local = name === undefined ? undefined : prepaid.decide(name, units, cost);
     if (local !== undefined) {
       return checks.hasSubscribers ? this.#traced('allow', cost, () => local) : local;
     }
     const located = this.#callReader.locate(limits, cost, identity);
-    const caller = name === undefined ? ORDINARY : { prepaid: { name, cost } };
+    const caller = name === undefined ? ORDINARY : { prepaid: { name, units, cost } };
     return this.#decideTraced('allow', located, cost, caller);
   }
 
-  #askPrepaid({ name, cost }: Prepaid, plain: Entry): Promise<Decision> {
+  #askPrepaid({ name, units, cost }: Prepaid, plain: Entry): Promise<Decision> {
     const { refundable } = this.#decisionReader;
     const refused = this.#calls.refused(plain, refundable);
     if (refused !== undefined) {
       return refused;
     }
     const prepaid = this.#prepaid!;
-    const entry = prepaid.entryOf(name, cost, plain);
+    const entry = prepaid.entryOf(name, units, cost, plain);
     return this.#calls.ask(entry, prepaid.handlerOf(name, entry, refundable));
   }
 

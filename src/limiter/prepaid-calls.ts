@@ -5,6 +5,7 @@ import type { StoreError } from '../base/errors.ts';
 import { resolveInTurn } from '../base/same-turn.ts';
 import type { Entry } from '../script/call-shape.ts';
 import type { ClockAnchors } from '../stores/clock-anchor.ts';
+import type { Asked } from './cost.ts';
 import type { Settings } from './limiter-options.ts';
 import type { ReplyHandler } from './pending-calls.ts';
 import { Prepay } from './prepay.ts';
@@ -32,16 +33,20 @@ export class PrepaidCalls {
     view.watch(this.#prepay);
   }
 
-  /** The identity's name within this process; undefined if it has none, so that the store has to be asked. */
-  nameOf(identity: AnyIdentity): string | undefined {
+  /**
+   * Names the identity within this process, with the kind of calls where limits have units: a slice is for one kind.
+   * Undefined if the store has to be asked.
+   */
+  nameOf(identity: AnyIdentity, kind: string | undefined): string | undefined {
     const by = this.#settings.limits.homes[0];
-    return by === undefined ? nameOfIdentity(identity) : nameOfNamedParts(identity, by);
+    const name = by === undefined ? nameOfIdentity(identity) : nameOfNamedParts(identity, by);
+    return kind === undefined || name === undefined ? name : `${name}\0${kind}`;
   }
 
   /** Decides a call from a slice, and counts it; undefined if the store has to be asked. */
-  decide(name: string, cost: number): Promise<Decision> | undefined {
+  decide(name: string, units: number, cost: Asked): Promise<Decision> | undefined {
     this.#own = this.#anchors.check();
-    const local = this.#prepay.decide(name, cost, this.#own);
+    const local = this.#prepay.decide(name, units, this.#own, cost);
     if (local === undefined) {
       return undefined;
     }
@@ -50,15 +55,15 @@ export class PrepaidCalls {
     counts.slice += 1;
     counts.decided(decision, shape.asked);
     if (spent !== undefined) {
-      this.#units.spent += cost;
+      this.#units.spent += units;
       attachSpent(decision, this.#issuer, spent);
     }
     return resolveInTurn(decision);
   }
 
   /** The call by which the store is asked, after `decide` in the same turn: for a slice as well if that is worth it. */
-  entryOf(name: string, cost: number, plain: Entry): Entry {
-    return this.#prepay.ask(name, cost, plain, this.#own);
+  entryOf(name: string, units: number, cost: Asked, plain: Entry): Entry {
+    return this.#prepay.ask(name, units, plain, this.#own, cost);
   }
 
   /** Reads the answer as `reader` does, and takes the slice. */

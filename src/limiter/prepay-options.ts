@@ -60,7 +60,7 @@ export function checkPrepay(
       'What a provider says is left must reach each call. Leave one of the two out.',
     );
   }
-  for (const { name, algorithm, twin, shadow, by, unit, ban } of limits) {
+  for (const { name, algorithm, twin, shadow, by, ban } of limits) {
     const reason =
       twin.slicing === undefined
         ? `is a ${algorithm}`
@@ -68,15 +68,13 @@ export function checkPrepay(
           ? 'is a shadow'
           : !isSameBy(by ?? [], limits[0]!.by ?? [])
             ? `counts by other parts than '${limits[0]!.name}'`
-            : unit !== undefined
-              ? 'has a unit'
-              : ban !== undefined
-                ? 'has a ban, which counts the refusals that the store makes'
-                : undefined;
+            : ban !== undefined
+              ? 'has a ban, which counts the refusals that the store makes'
+              : undefined;
     if (reason !== undefined) {
       throw invalidOption(
         'prepay',
-        'left out unless all limits are enforced token buckets and windows by the same parts, without `unit` and `ban`',
+        'left out unless all limits are enforced token buckets and windows by the same parts, without `ban`',
         true,
         `The limit '${name}' ${reason}. Leave \`prepay\` out, or give that limit a limiter of its own.`,
       );

@@ -5,6 +5,8 @@ import { grantDetails, SLICES } from '../script/call-shape.ts';
 import type { Entry, Shape, Verb } from '../script/call-shape.ts';
 import { readVerdicts } from '../script/read-answer.ts';
 import type { ClockAnchor } from '../stores/clock-anchor.ts';
+import { unitOf } from './cost.ts';
+import type { Asked } from './cost.ts';
 import { makeDecision } from './make-decision.ts';
 import type { LimitSet } from './limit-set.ts';
 import type { PrepaySettings } from './prepay-options.ts';
@@ -53,7 +55,9 @@ export interface Spent {
   readonly key: string;
   readonly slice: Slice;
   readonly marks: readonly number[];
-  readonly cost: number;
+  /** In units of the slice. */
+  readonly units: number;
+  readonly cost: Asked;
 }
 
 /** A decision from a slice, with what was spent if it let its call pass. */
@@ -74,6 +78,7 @@ export class Prepay {
   readonly #limits: LimitSet;
   readonly #options: PrepaySettings;
   readonly #holdUs: number;
+  readonly #aheadUs: number;
   /** By the identity's name within this process. */
   readonly #busy = new Map<string, Busy>();
   /** Calls by the same name since `#countedSince`. */
@@ -88,6 +93,8 @@ export class Prepay {
     this.#limits = limits;
     this.#options = options;
     this.#holdUs = heldUs(limits, options);
+    // Where limits count several units, a turn of one kind of calls would keep back those of the others.
+    this.#aheadUs = new Set(limits.limits.map(unitOf)).size > 1 ? 0 : options.aheadMs * 1_000;
   }
 
   /** Forgets all slices: the clocks that they rest on have stepped. */
@@ -110,25 +117,28 @@ export class Prepay {
   }
 
   /**
-   * Decides a call at `own` of the process's clock; undefined if the store has to be asked. `name` is the identity's
-   * within this process.
+   * Decides a call at `own` of the process's clock; undefined if the store has to be asked.
+   *
+   * @param name the identity's within this process, and what kind of calls it is for
+   * @param units of a slice that the call's cost is
+   * @param cost if it is by name
    */
-  decide(name: string, cost: number, own: number): LocalDecision | undefined {
+  decide(name: string, units: number, own: number, cost: Asked = units): LocalDecision | undefined {
     const busy = this.#busy.get(name);
     if (busy === undefined) {
       return undefined;
     }
     busy.usedAt = own;
-    busy.asked += cost;
+    busy.asked += units;
     busy.calls += 1;
     const { slices } = busy;
     let waits = Infinity;
     let waiting: Slice | undefined;
     for (let i = 0; i < slices.length; i++) {
       const slice = slices[i]!;
-      const waitUs = slice.spend(cost, own);
+      const waitUs = slice.spend(units, own);
       if (waitUs === 0) {
-        return this.#local(busy, slice, cost, true);
+        return this.#local(busy, slice, cost, units);
       }
       if (waitUs < waits) {
         waits = waitUs;
@@ -138,21 +148,22 @@ export class Prepay {
         i -= 1;
       }
     }
-    return waiting === undefined ? undefined : this.#local(busy, waiting, cost, false);
+    return waiting === undefined ? undefined : this.#local(busy, waiting, cost, 0);
   }
 
-  #local({ key }: Busy, slice: Slice, cost: number, spends: boolean): LocalDecision {
+  /** `units`: those that it spends; 0 for a refusal. */
+  #local({ key }: Busy, slice: Slice, cost: Asked, units: number): LocalDecision {
     const shape = this.#limits.shape('allow', cost);
-    const decision = makeDecision(shape, cost, slice.verdicts(), slice.now, 0, 'slice');
+    const decision = makeDecision(shape, shape.cost, slice.verdicts(), slice.now, 0, 'slice');
     return {
       decision,
-      spent: spends ? { key: key!, slice, marks: slice.marks(), cost } : undefined,
+      spent: units > 0 ? { key: key!, slice, marks: slice.marks(), units, cost } : undefined,
       shape,
     };
   }
 
   /** The call by which the store is asked: for a slice as well, if the identity is busy enough for one. */
-  ask(name: string, cost: number, entry: Entry, own: number): Entry {
+  ask(name: string, units: number, entry: Entry, own: number, cost: Asked = units): Entry {
     if (this.#holdUs === 0) {
       return entry;
     }
@@ -167,11 +178,11 @@ export class Prepay {
     if (this.#isTooFar(holdUs)) {
       return entry;
     }
-    const want = this.#wanted(busy, cost, holdUs, own);
-    if (want < BUSY * cost && own - busy.refusedAt > 2 * holdUs) {
+    const want = this.#wanted(busy, units, holdUs, own);
+    if (want < BUSY * units && own - busy.refusedAt > 2 * holdUs) {
       return entry;
     }
-    const aheadUs = this.#aheadUs(busy, cost, holdUs);
+    const aheadUs = this.#turnUs(busy, units, entry.shape, holdUs);
     busy.key = entry.key;
     busy.asking = grantDetails(this.#process, want, holdUs, aheadUs);
     busy.lastWant = want;
@@ -275,7 +286,7 @@ export class Prepay {
   }
 
   /** Units that the identity will ask for while they are held, going by the last calls. */
-  #wanted(busy: Busy, cost: number, holdUs: number, own: number): number {
+  #wanted(busy: Busy, units: number, holdUs: number, own: number): number {
     const passedUs = own - busy.since;
     if (passedUs > 0) {
       const part = Math.min(1, passedUs / FOLLOW_US);
@@ -285,27 +296,28 @@ export class Prepay {
       busy.calls = 0;
       busy.since = own;
     }
-    const want = Math.min(Math.ceil(busy.rate * holdUs), 2 * Math.max(busy.lastWant, cost));
-    return Math.max(want, cost);
+    const want = Math.min(Math.ceil(busy.rate * holdUs), 2 * Math.max(busy.lastWant, units));
+    return Math.max(want, units);
   }
 
   /**
    * How far turns may reach ahead. A unit of a turn can be spent for a while that depends on the burst. No turns where
    * that is too short for the round trips, or where this process would let most of them lapse.
    */
-  #aheadUs({ rate, callRate }: Busy, cost: number, holdUs: number): number {
+  #turnUs({ rate, callRate }: Busy, units: number, { rules, asks }: Shape, holdUs: number): number {
     let openUs = holdUs;
-    for (const { capacity, windowMs, algorithm } of this.#limits.limits) {
+    for (const [i, { limit }] of rules.entries()) {
+      const { capacity, windowMs, algorithm } = limit;
       if (algorithm === 'token_bucket') {
-        openUs = Math.min(openUs, ((capacity - cost) / capacity) * windowMs! * 1_000);
+        openUs = Math.min(openUs, ((capacity - asks[i]!) / capacity) * windowMs! * 1_000);
       }
     }
     // A turn for a small call is of no use to the larger ones.
     const isUsed =
       openUs >= 4 * this.#usualTripUs &&
       callRate * openUs >= CALLS_PER_TURN &&
-      1.001 * cost * callRate >= rate;
-    return isUsed ? this.#options.aheadMs * 1_000 : 0;
+      1.001 * units * callRate >= rate;
+    return isUsed ? this.#aheadUs : 0;
   }
 
   #heldUs(): number {
@@ -314,7 +326,7 @@ export class Prepay {
 
   /** Whether round trips are so long that slices would end later than the store remembers them. */
   #isTooFar(holdUs: number): boolean {
-    return holdUs + this.#options.aheadMs * 1_000 > LONGEST_SLICE_US;
+    return holdUs + this.#aheadUs > LONGEST_SLICE_US;
   }
 
   #noteTrip(us: number): void {

@@ -72,8 +72,8 @@ export function redeemSpent(decision: unknown, issuer: object): Spent | undefine
     throw notRefundable(receipt.refunded);
   }
   receipt.refunded = true;
-  const { slice, cost, marks } = receipt.spent;
-  slice.giveBack(cost, marks);
+  const { slice, units, marks } = receipt.spent;
+  slice.giveBack(units, marks);
   return receipt.spent;
 }
 

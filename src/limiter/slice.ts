@@ -229,9 +229,14 @@ class WindowPart implements Part {
   }
 }
 
-/** Units of all limits of a call that this process was charged for and spends without asking. */
+/**
+ * Units of all limits of a call that this process was charged for and spends without asking. Where calls ask limits for
+ * different units, such as 1 call and 500 tokens, a unit of the slice is all that one of them asks.
+ */
 export class Slice {
   readonly #parts: readonly Part[];
+  /** How many units of each limit a unit of the slice is. */
+  readonly #times: readonly number[];
   readonly #shape: Shape;
   readonly #anchor: ClockAnchor;
   /** The server's time at which it ends. */
@@ -243,6 +248,7 @@ export class Slice {
   /**
    * @param shape of the `grant` that asked for it
    * @param reply the answer, whose integers begin at `at`
+   * @param units one unit of each limit, or where they are asked for different units: such a call
    * @param verdicts what the store said of each limit
    */
   constructor(
@@ -257,14 +263,14 @@ export class Slice {
     this.#shape = shape;
     this.#anchor = anchor;
     this.#ends = now + reply[at + 1]!;
-    this.#parts = shape.rules.flatMap(({ limit, plan }, i) => {
-      if (limit.twin.slicing === undefined) {
-        return [];
-      }
+    const rules = shape.rules.filter(({ limit }) => limit.twin.slicing !== undefined);
+    this.#times = rules.map(({ units: asked }) => asked ?? 1);
+    this.#parts = rules.map(({ limit, plan }, i) => {
+      const its = units * this.#times[i]!;
       const begins = { int: now + reply[at + 2 + 2 * i]!, rem: reply[at + 3 + 2 * i]! };
       return limit.algorithm === 'token_bucket'
-        ? new BucketPart(plan as TokenBucketPlan, begins, units, now)
-        : new WindowPart(units, verdicts[i]!, now);
+        ? new BucketPart(plan as TokenBucketPlan, begins, its, now)
+        : new WindowPart(its, verdicts[i]!, now);
     });
   }
 
@@ -279,14 +285,16 @@ export class Slice {
       return Infinity;
     }
     let waitUs = 0;
-    for (const part of this.#parts) {
-      waitUs = Math.max(waitUs, part.wait(cost, earliest, latest));
+    const parts = this.#parts;
+    const times = this.#times;
+    for (let p = 0; p < parts.length; p++) {
+      waitUs = Math.max(waitUs, parts[p]!.wait(cost * times[p]!, earliest, latest));
     }
     if (waitUs > 0) {
       return this.#anchor.latest(own + waitUs) < this.#ends ? waitUs : Infinity;
     }
-    for (const part of this.#parts) {
-      part.take(cost);
+    for (let p = 0; p < parts.length; p++) {
+      parts[p]!.take(cost * times[p]!);
     }
     return 0;
   }
@@ -302,7 +310,7 @@ export class Slice {
 
   /** Takes back what a `spend` of this cost spent. */
   giveBack(cost: number, marks: readonly number[]): void {
-    this.#parts.forEach((part, i) => part.giveBack(cost, marks, 2 * i));
+    this.#parts.forEach((part, p) => part.giveBack(cost * this.#times[p]!, marks, 2 * p));
   }
 
   hasEnded(own: number): boolean {
@@ -312,7 +320,9 @@ export class Slice {
 
   /** Units that can still be spent, now or later. */
   left(latest: number): number {
-    return Math.min(...this.#parts.map((part) => part.left(latest)));
+    return Math.min(
+      ...this.#parts.map((part, p) => Math.floor(part.left(latest) / this.#times[p]!)),
+    );
   }
 
   /** The verdicts of the last `spend`, by rule of the shape. */

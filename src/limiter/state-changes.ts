@@ -3,7 +3,7 @@ import { invalidOption } from '../base/errors.ts';
 import type { AnyIdentity } from '../base/identity.ts';
 import type { Shape } from '../script/call-shape.ts';
 import type { CallReader } from './call-reader.ts';
-import { costOf } from './cost.ts';
+import { askedOfOne, costOf } from './cost.ts';
 import { readDecision } from './decision-reader.ts';
 import type { DecisionReader } from './decision-reader.ts';
 import { heedsProviders } from './limit-set.ts';
@@ -35,7 +35,7 @@ export class StateChanges {
     const spent = redeemSpent(decision, this.#decisionReader);
     if (spent !== undefined) {
       return this.#calls.submit(
-        { key: spent.key, shape: this.#settings.limits.shape('peek', 1) },
+        { key: spent.key, shape: this.#settings.limits.shape('peek', askedOfOne(spent.cost)) },
         { read: readDecision },
       );
     }

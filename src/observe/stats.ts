@@ -29,7 +29,10 @@ export interface LimitStats {
   readonly leasesHeld?: number;
 }
 
-/** Units that a process was given beforehand. The rest of `charged` is still held, or has lapsed. */
+/**
+ * Units that a process was given beforehand; where calls ask limits for different numbers of units, such calls. The rest
+ * of `charged` is still held, or has lapsed.
+ */
 export interface PrepaidUnits {
   /** Units that a script call charged beforehand. */
   readonly charged: number;

@@ -98,8 +98,8 @@ export interface Shape {
   /**
    * Number of integers in an answer before those of the limits: the units that `up_to` granted; whether the lease of
    * `renew` or `release`, or the reservation of `add`, was held; whether `recall` found a record; the units that `settle`
-   * charged, and those it did not, once or per limit; the units of the slice of `grant`, when it ends after now, and per
-   * limit where it begins.
+   * charged, and those it did not, once or per limit; the units of the slice of `grant`, or how many such calls it is
+   * where limits are asked for different units, when it ends after now, and per limit where it begins.
    */
   readonly head: number;
   /** Number of integers in an answer. */
@@ -332,7 +332,10 @@ export function reserveDetails(ttlMs: number): readonly string[] {
 /** What follows an identity's key in the key of the list of processes that hold slices of it. */
 export const SLICES = '#s';
 
-/** The details of `grant`: the process, the units that it expects to spend, and times in microseconds as in slicing.ts. */
+/**
+ * The details of `grant`: the process; the units that it expects to spend, or how many such calls it expects where limits
+ * are asked for different units; times in microseconds as in slicing.ts.
+ */
 export function grantDetails(
   process: string,
   want: number,

@@ -8,7 +8,8 @@
           reserve                 the milliseconds until the reservation expires
           add                     its number among those of its handle, from 1; behind the handle and a colon if that
                                   was resumed
-          grant                   the process, the units that it expects to spend, and two times as in slicing.lua
+          grant                   the process, the units that it expects to spend, or where units differ such calls, and two
+                                  times as in slicing.lua
           settle                  the actual units, one number or one per limit, '-' for what it was reserved; the
                                   milliseconds for which the result is kept at least; 1 to charge units that were never
                                   reserved, else 0
@@ -19,8 +20,8 @@
           renew, release  1 if the lease was held, else 0
           add             1 if the reservation was held, else 0
           recall          1 if there is a record, else 0; the entry's `told` is what it says
-          grant           the units of the slice, and when it ends after now; per limit where it begins after now,
-                          microseconds and n-ths
+          grant           the units of the slice, or how many such calls it is where units differ, and when it ends after
+                          now; per limit where it begins after now, microseconds and n-ths
           settle          the units charged, or -1 if the record is gone; then the units that did not fit: of the
                           call, or of each limit in turn if their units differ
 ]]
@@ -194,17 +195,24 @@ function verbs.acquire(entry)
   end
 end
 
--- The most units that every limit gives.
+-- How many of a limit's own units each unit of a slice is.
+local function times(shape, l)
+  return shape.units and 1 or shape[l].asks
+end
+
+-- The most units of a slice that every limit gives.
 local function least(entry, slicing, step, request)
-  local most = request.want
+  local want = request.want
+  local most = want
   for l = 1, #entry.shape do
     local plan = entry.shape[l]
     local its = slicing[plan.algorithm_name]
     if its then
-      request.cost = plan.asks
-      most = math.min(most, its[step](entry[l], plan, request))
+      request.cost, request.want = plan.asks, want * times(entry.shape, l)
+      most = math.min(most, math.floor(its[step](entry[l], plan, request) / times(entry.shape, l)))
     end
   end
+  request.want = want
   return most
 end
 
@@ -229,16 +237,24 @@ function verbs.grant(entry)
   end
   for l = 1, #shape do
     local its = slicing[shape[l].algorithm_name]
-    if its and units < shape[l].asks then
+    if its and units * times(shape, l) < shape[l].asks then
       units = 0
     end
     ends = its and math.min(ends, its.ends(entry[l], shape[l], request)) or ends
   end
   out[out_at], out[out_at + 1] = units, units > 0 and ends - now or 0
+  local opens = {}
+  for l = 1, units > 0 and #shape or 0 do
+    local its = slicing[shape[l].algorithm_name]
+    opens[l] = its and its.opens(entry[l], shape[l], units * times(shape, l), request) or now
+  end
   for l = 1, #shape do
-    local its, int, rem = slicing[shape[l].algorithm_name], 0, 0
+    local its, int, rem, others = slicing[shape[l].algorithm_name], 0, 0, now
+    for o = 1, #opens do
+      others = o ~= l and math.max(others, opens[o]) or others
+    end
     if its and units > 0 then
-      int, rem = its.cut(entry[l], shape[l], units, request, ends)
+      int, rem = its.cut(entry[l], shape[l], units * times(shape, l), request, others, ends)
     end
     out[out_at + 2 * l], out[out_at + 2 * l + 1] = int, rem
   end

@@ -245,7 +245,7 @@ export const VERBS: Readonly<
     return [];
   },
 
-  grant(held, _units, now, [process, want, hold, ahead], record) {
+  grant(held, each, now, [process, want, hold, ahead], record) {
     const passes = judge(held, now);
     if (passes) {
       charge(held, now);
@@ -260,11 +260,12 @@ export const VERBS: Readonly<
     };
     const slicing = held.filter(({ limit }) => limit.twin.slicing !== undefined);
     const isBlocked = held.some((rule) => !rule.passes && !slicing.includes(rule));
-    let units = passes ? leastOf(slicing, 'offer', request, now) : 0;
+    const times = (rule: RuleState): number => (each === 0 ? rule.units : 1);
+    let units = passes ? leastOf(slicing, 'offer', request, times, now) : 0;
     if (units === 0 && request.ahead > 0 && !isBlocked) {
-      units = leastOf(slicing, 'turn', request, now);
+      units = leastOf(slicing, 'turn', request, times, now);
     }
-    if (slicing.some(({ plan }) => units < plan.cost)) {
+    if (slicing.some((rule) => units * times(rule) < rule.plan.cost)) {
       return Array<number>(2 + 2 * held.length).fill(0);
     }
     const ends = slicing.reduce(
@@ -273,13 +274,19 @@ export const VERBS: Readonly<
       Infinity,
     );
     noteHolder(list, process!, ends);
+    const opens = slicing.map((rule) => {
+      const { limit, plan, state } = rule;
+      return limit.twin.slicing!.opens(state, plan, units * times(rule), request, now);
+    });
     return [
       units,
       ends - now,
-      ...held.flatMap(
-        ({ limit, plan, state }) =>
-          limit.twin.slicing?.cut(state, plan, units, request, ends, now) ?? [0, 0],
-      ),
+      ...held.flatMap((rule) => {
+        const { limit, plan, state } = rule;
+        const others = Math.max(now, ...opens.filter((_, s) => slicing[s] !== rule));
+        const its = units * times(rule);
+        return limit.twin.slicing?.cut(state, plan, its, request, others, ends, now) ?? [0, 0];
+      }),
     ];
   },
 
@@ -378,18 +385,22 @@ export const VERBS: Readonly<
   },
 };
 
-/** The most units that every limit gives. */
+/** The most units of a slice that every limit gives. `times`: how many of a limit's own units each unit of it is. */
 function leastOf(
   held: readonly RuleState[],
   step: 'offer' | 'turn',
   request: SliceRequest,
+  times: (rule: RuleState) => number,
   now: number,
 ): number {
-  return held.reduce(
-    (most, { limit, plan, state }) =>
-      Math.min(most, limit.twin.slicing![step](state, plan, request, now)),
-    request.want,
-  );
+  return held.reduce((most, rule) => {
+    const { limit, plan, state } = rule;
+    const own = { ...request, want: request.want * times(rule) };
+    return Math.min(
+      most,
+      Math.floor(limit.twin.slicing![step](state, plan, own, now) / times(rule)),
+    );
+  }, request.want);
 }
 
 /** The answer to `settle`: units charged and units that were not, of the call or of each limit in turn. */

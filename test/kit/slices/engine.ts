@@ -2,9 +2,11 @@ import { fileURLToPath } from 'node:url';
 import type * as Algorithms from '../../../src/algorithms/token-bucket.ts';
 import type * as Fixed from '../../../src/algorithms/fixed-window.ts';
 import type * as Sliding from '../../../src/algorithms/sliding-window.ts';
+import type * as Costs from '../../../src/limiter/cost.ts';
 import type * as LimitSets from '../../../src/limiter/limit-set.ts';
 import type * as MakeDecision from '../../../src/limiter/make-decision.ts';
 import type * as Prepays from '../../../src/limiter/prepay.ts';
+import type * as SliceCosts from '../../../src/limiter/slice-cost.ts';
 import type * as Shapes from '../../../src/script/call-shape.ts';
 import type * as Driver from '../../../src/script/decide.ts';
 import type * as Answers from '../../../src/script/read-answer.ts';
@@ -14,7 +16,9 @@ import type { Mutant } from '../mutants.ts';
 
 /** The parts of the library that decide with slices, from the sources or from a mutant of them. */
 export type SliceEngine = Pick<typeof LimitSets, 'LimitSet' | 'blockShape'> &
+  Pick<typeof Costs, 'NamedCost'> &
   Pick<typeof Prepays, 'Prepay'> &
+  Pick<typeof SliceCosts, 'sliceCostOf'> &
   Pick<typeof MakeDecision, 'makeDecision'> &
   Pick<typeof Shapes, 'grantDetails' | 'makeShape' | 'SLICES'> &
   Pick<typeof Driver, 'decide'> &
@@ -25,8 +29,10 @@ export type SliceEngine = Pick<typeof LimitSets, 'LimitSet' | 'blockShape'> &
   Pick<typeof Sliding, 'slidingWindow'>;
 
 const FILES = [
+  'limiter/cost.ts',
   'limiter/limit-set.ts',
   'limiter/prepay.ts',
+  'limiter/slice-cost.ts',
   'limiter/make-decision.ts',
   'script/call-shape.ts',
   'script/decide.ts',

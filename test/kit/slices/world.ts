@@ -1,6 +1,8 @@
 import type { Decision } from '../../../src/base/decision.ts';
 import type { Limit } from '../../../src/algorithms/limit.ts';
 import type { Micros } from '../../../src/algorithms/recovery.ts';
+import type { Asked, UnitsByName } from '../../../src/limiter/cost.ts';
+import { askedOf } from '../../../src/limiter/limit-units.ts';
 import type { LimitSet } from '../../../src/limiter/limit-set.ts';
 import type { LocalDecision } from '../../../src/limiter/prepay.ts';
 import type { Entry } from '../../../src/script/call-shape.ts';
@@ -16,6 +18,8 @@ const BURSTS_EVERY = 400 * MS;
 
 export interface WorldSpec {
   readonly limits: readonly Limit[];
+  /** What calls ask where limits have units: each call one of these. */
+  readonly costs?: readonly UnitsByName[];
   readonly nodes: readonly NodeSpec[];
   readonly lastsUs: number;
   readonly aheadMs: number;
@@ -37,6 +41,9 @@ export interface WorldSpec {
 export interface Passed {
   /** The true time. */
   readonly at: number;
+  /** By limit of the processes; of a plan its only one. */
+  readonly asks: readonly number[];
+  /** Under the first limit that the call asks. */
   readonly units: number;
   readonly isLocal: boolean;
   /** Whether it passed under a limit of its own. */
@@ -63,6 +70,15 @@ export interface Outcome {
   /** Per process: units that passed. */
   readonly byNode: readonly number[];
   readonly stored: ReadonlyMap<string, string>;
+}
+
+/** A call of a process. */
+interface Call {
+  /** The identity's within the process, and what kind of calls it is for. */
+  readonly name: string;
+  /** In units of a slice. */
+  readonly units: number;
+  readonly asked: Asked;
 }
 
 interface Event {
@@ -205,26 +221,43 @@ export class World {
   }
 
   #arrive(node: Node): void {
-    const cost = node.traffic.int(1, node.spec.mostCost);
-    this.#asked += cost;
+    const call = this.#callOf(node);
+    const { name, units, asked } = call;
+    this.#asked += this.#asksOf(node, asked).find((ask) => ask > 0)!;
     const own = node.anchors.check();
-    const local = node.prepay?.decide('id', cost, own);
+    const local = node.prepay?.decide(name, units, own, asked);
     if (local !== undefined) {
       if (local.decision.allowed) {
         const [int, rem] = local.spent!.marks as [number, number];
-        const passed = this.#pass(node, cost, this.#now, { int, rem });
+        const passed = this.#pass(node, asked, this.#now, { int, rem });
         this.#maybeRefund(passed, () => giveBack(local));
       } else {
         this.#localRefusals += 1;
       }
       return;
     }
-    const plain: Entry = { key: 'K', shape: node.set.shape('allow', cost) };
-    const entry = node.prepay?.ask('id', cost, plain, own) ?? plain;
-    this.#send(node, entry, cost, own);
+    const plain: Entry = { key: 'K', shape: node.set.shape('allow', asked) };
+    const entry = node.prepay?.ask(name, units, plain, own, asked) ?? plain;
+    this.#send(node, entry, call, own);
   }
 
-  #send(node: Node, entry: Entry, cost: number, sentOwn: number): void {
+  #callOf({ traffic, spec }: Node): Call {
+    const { costs } = this.#spec;
+    if (costs === undefined) {
+      const units = traffic.int(1, spec.mostCost);
+      return { name: 'id', units, asked: units };
+    }
+    const asked = new this.#engine.NamedCost(traffic.pick(costs));
+    const { kind, units } = this.#engine.sliceCostOf(this.#set.limits, asked);
+    return { name: `id\0${kind}`, units, asked };
+  }
+
+  /** Units by limit. */
+  #asksOf({ set }: Node, asked: Asked): readonly number[] {
+    return set.limits.map((limit) => askedOf(limit, asked) ?? 0);
+  }
+
+  #send(node: Node, entry: Entry, call: Call, sentOwn: number): void {
     const random = this.#random;
     this.#grants += entry.shape.verb === 'grant' ? 1 : 0;
     const isAnswered = !random.chance(this.#spec.lost);
@@ -237,17 +270,17 @@ export class World {
       this.#at(at, () => {
         this.#calls += 1;
         const now = this.#now;
-        const wouldPass = entry.shape.verb === 'grant' && this.#wouldPass(node, cost);
+        const wouldPass = entry.shape.verb === 'grant' && this.#wouldPass(node, call.asked);
         const reply = this.#engine.decide([entry], this.#shown(), this.#table) as number[];
         this.#worseOff += wouldPass && this.#refuses(entry, reply) ? 1 : 0;
         if (isLast && isAnswered) {
           const back = node.runsFrom(now + random.int(...node.spec.wayUs));
-          this.#at(back, () => this.#hear(node, entry, cost, reply, sentOwn, now));
+          this.#at(back, () => this.#hear(node, entry, call, reply, sentOwn, now));
         }
       });
     }
     if (!isAnswered) {
-      this.#at(timeout, () => node.prepay?.failed('id', entry));
+      this.#at(timeout, () => node.prepay?.failed(call.name, entry));
     }
   }
 
@@ -261,8 +294,8 @@ export class World {
   }
 
   /** Whether a call that asks for no slice would pass at this moment. */
-  #wouldPass(node: Node, cost: number): boolean {
-    const entry: Entry = { key: 'K', shape: node.set.shape('allow', cost) };
+  #wouldPass(node: Node, asked: Asked): boolean {
+    const entry: Entry = { key: 'K', shape: node.set.shape('allow', asked) };
     const table = new MapTable(new Map(this.#table.stored));
     return !this.#refuses(entry, this.#engine.decide([entry], this.#shown(), table) as number[]);
   }
@@ -274,7 +307,7 @@ export class World {
   #hear(
     node: Node,
     entry: Entry,
-    cost: number,
+    { name, asked }: Call,
     reply: readonly number[],
     sentOwn: number,
     decidedAt: number,
@@ -286,30 +319,32 @@ export class World {
     const { shape } = entry;
     const decision: Decision = makeDecision(
       shape,
-      cost,
+      shape.cost,
       readVerdicts(shape, reply, 1),
       reply[0]!,
       0,
     );
     node.anchors.heard('server', reply[0]!, sentOwn);
     node.heardOf = Math.max(node.heardOf, decidedAt);
-    node.prepay?.answered('id', entry, decision, reply, 1, node.anchors.current);
+    node.prepay?.answered(name, entry, decision, reply, 1, node.anchors.current);
     if (decision.allowed) {
-      const passed = this.#pass(node, cost, decidedAt);
+      const passed = this.#pass(node, asked, decidedAt);
       this.#maybeRefund(passed, () => {
         const marks = readMarks(shape, reply, 1);
         const rules = shape.rules.map((rule) => ({
           ...rule,
           plan: rule.limit.twin.price(rule.plan, 1),
         }));
-        const refund = { key: 'K', shape: makeShape('refund', cost, rules), details: marks };
+        const refund = { key: 'K', shape: makeShape('refund', shape.units, rules), details: marks };
         this.#engine.decide([refund], this.#shown(), this.#table);
       });
     }
   }
 
   /** `mark`: of a unit of a slice, which passes now. */
-  #pass(node: Node, units: number, at: number, mark?: Micros): Passed {
+  #pass(node: Node, asked: Asked, at: number, mark?: Micros): Passed {
+    const asks = this.#asksOf(node, asked);
+    const units = asks.find((ask) => ask > 0)!;
     const isLocal = mark !== undefined;
     const { steps = [] } = this.#spec;
     const stepped = Math.max(
@@ -317,6 +352,7 @@ export class World {
     );
     const passed = {
       at,
+      asks,
       units,
       isLocal,
       isPlan: node.spec.plan !== undefined,
@@ -341,7 +377,7 @@ export class World {
 }
 
 function giveBack({ spent }: LocalDecision): void {
-  spent!.slice.giveBack(spent!.cost, spent!.marks);
+  spent!.slice.giveBack(spent!.units, spent!.marks);
 }
 
 function isBefore(a: Event, b: Event): boolean {

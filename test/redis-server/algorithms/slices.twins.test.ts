@@ -25,6 +25,7 @@ const FORMS: readonly (readonly Limit[])[] = [
     tokenBucket({ rate: 70_000, period: 1, burst: 9_000, maxDebt: 50 }),
   ],
   [tokenBucket({ name: 'named', rate: 700, period: 1, burst: 333 })],
+  [tokenBucket({ name: 'short', rate: 80, period: 1, burst: 40 })],
   [
     slidingWindow({ name: 'w', rate: 900, period: 2 }),
     slidingWindow({ name: 'w', rate: 900, period: 4 }),
@@ -39,28 +40,51 @@ const FORMS: readonly (readonly Limit[])[] = [
 interface Mix {
   readonly limits: readonly Limit[];
   readonly blocks: boolean;
+  /** Whether a call asks each limit for another number of units. */
+  readonly differ: boolean;
 }
 
 function anyMix(random: Random): Mix {
-  const forms = random.chance(50) ? [FORMS[0]!] : random.shuffle(FORMS).slice(0, random.int(1, 3));
-  return { limits: forms.map((form) => random.pick(form)), blocks: random.chance(15) };
+  const forms = random.pick([
+    [FORMS[0]!],
+    [FORMS[0]!, FORMS[2]!],
+    random.shuffle(FORMS).slice(0, random.int(1, 3)),
+  ]);
+  return {
+    limits: forms.map((form) => random.pick(form)),
+    blocks: random.chance(15),
+    differ: forms.length > 1 && random.chance(40),
+  };
 }
 
 const shapes = new Map<string, Entry['shape']>();
 
-function shapeOf({ limits, blocks }: Mix, verb: Verb, units: number, now: number): Entry['shape'] {
+function shapeOf(mix: Mix, verb: Verb, units: number, now: number): Entry['shape'] {
+  const { limits, blocks } = mix;
+  const differ = mix.differ && verb !== 'up_to'; // which grants units of one kind
   const decides = verb === 'allow' || verb === 'peek' || verb === 'grant';
   const minute = Math.floor(now / 60 / SECOND);
-  const name = [verb, units, blocks, minute, ...limits.map(({ spelling }) => spelling)].join();
+  const name = [
+    verb,
+    units,
+    blocks,
+    differ,
+    minute,
+    ...limits.map(({ spelling }) => spelling),
+  ].join();
   let shape = shapes.get(name);
   if (shape === undefined) {
-    const rules: Rule[] = limits.map((limit) => ({
-      limit,
-      plan: limit.plan(decides ? units : 1, now / 1_000),
-      ...stateKeyOf(limit),
-    }));
+    const rules: Rule[] = limits.map((limit, i) => {
+      const asked = differ ? units * (2 * i + 1) : units;
+      return {
+        limit,
+        plan: limit.plan(decides ? asked : 1, now / 1_000),
+        ...stateKeyOf(limit),
+        ...(differ ? { units: asked } : {}),
+      };
+    });
     const block0 = { limit: block, plan: block.plan(0, 0), suffix: '#block', id: '-' };
-    shape = makeShape(verb, units, [...rules, ...(blocks && decides ? [block0] : [])]);
+    shape = makeShape(verb, differ ? 0 : units, [...rules, ...(blocks && decides ? [block0] : [])]);
     shapes.set(name, shape);
   }
   return shape;
@@ -82,8 +106,10 @@ describe(`slices in TypeScript and Lua (DRL_SEED=${seed} repeats this run)`, () 
         steps: 0,
         slices: 0,
         turns: 0,
+        turnsOfSeveral: 0,
         none: 0,
         several: 0,
+        uneven: 0,
         refunds: 0,
         sliced: 0,
         failed: 0,
@@ -167,7 +193,9 @@ describe(`slices in TypeScript and Lua (DRL_SEED=${seed} repeats this run)`, () 
                 seen.none += units === 0 ? 1 : 0;
                 seen.slices += units > 0 ? 1 : 0;
                 seen.turns += units > 0 && isRefused ? 1 : 0;
+                seen.turnsOfSeveral += units > 0 && isRefused && shape.rules.length > 1 ? 1 : 0;
                 seen.several += units > 0 && shape.rules.length > 1 ? 1 : 0;
+                seen.uneven += units > 0 && shape.units === 0 ? 1 : 0;
               }
               if (shape.verb === 'allow' && typeof reply[at] === 'number') {
                 passed.push({ entry, marks: readMarks(shape, reply as number[], at) });

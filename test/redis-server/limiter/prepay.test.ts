@@ -178,6 +178,80 @@ describe('prepay', () => {
     expect(used).toBeGreaterThanOrEqual(decisions.length);
   });
 
+  test('two limits of which one is used up let as much pass as it does', async () => {
+    const limits = [
+      tokenBucket({ name: 'strict', rate: 200, period: 1, burst: 100 }),
+      tokenBucket({ name: 'loose', rate: 1_000, period: 1 }),
+    ];
+    const limiter = await limiterOf({ rate: undefined, period: undefined, limits } as object);
+    const begin = performance.now();
+    const decisions = await callFor(limiter, 4_000);
+    const seconds = (performance.now() - begin) / 1_000;
+    const passed = decisions.filter(({ allowed }) => allowed).length;
+    expect(passed).toBeLessThanOrEqual(100 + 200 * seconds);
+    // Slices whose units of the loose limit lapse while the strict one is waited for let a quarter of it pass.
+    expect(passed).toBeGreaterThan(0.6 * Math.min(decisions.length, 100 + 200 * seconds));
+    expect(limiter.stats().sources.slice).toBeGreaterThan(decisions.length / 2);
+  });
+
+  describe('under limits with units', () => {
+    const limits = [
+      tokenBucket({ name: 'calls', rate: 1_000, period: 1 }),
+      tokenBucket({ name: 'tokens', rate: 100_000, period: 1, unit: 'tokens' }),
+    ];
+
+    async function limiterOfUnits(): Promise<RateLimiter> {
+      return limiterOf({ rate: undefined, period: undefined, limits } as object);
+    }
+
+    async function callWith(limiter: RateLimiter, cost: object, calls: number): Promise<Decision> {
+      let decision = await limiter.allow('user', { cost } as never);
+      for (let i = 1; i < calls; i++) decision = await limiter.allow('user', { cost } as never);
+      return decision;
+    }
+
+    test('calls that ask for the same are decided from slices, and are charged in each unit', async () => {
+      const limiter = await limiterOfUnits();
+      const local = await callWith(limiter, { tokens: 20 }, 200);
+      expect(local).toMatchObject({ source: 'slice', cost: { calls: 1, tokens: 20 } });
+      expect(local.limits.map(({ name, unit, used }) => ({ name, unit, used: used! > 0 }))).toEqual([
+        { name: 'calls', unit: 'calls', used: true },
+        { name: 'tokens', unit: 'tokens', used: true },
+      ]);
+      const { prepaid, sources } = limiter.stats();
+      expect(sources.slice).toBeGreaterThan(100);
+      expect(prepaid!.spent).toBe(sources.slice);
+      const other = new RateLimiter({ redis: client, namespace: 'busy', limits });
+      const seen = await other.peek('user', { cost: { calls: 0, tokens: 0 } });
+      const [calls, tokens] = seen.limits.map(({ used }) => used) as [number, number];
+      expect(tokens).toBeGreaterThan(10 * calls);
+      await other.close();
+      await limiter.close();
+    });
+
+    test('a call of another cost asks Redis until there are slices for such calls', async () => {
+      const limiter = await limiterOfUnits();
+      expect(await callWith(limiter, { tokens: 20 }, 50)).toMatchObject({ source: 'slice' });
+      expect(await callWith(limiter, { tokens: 30 }, 1)).toMatchObject({ source: 'store' });
+      expect(await callWith(limiter, { tokens: 20 }, 1)).toMatchObject({ source: 'slice' });
+      expect(await callWith(limiter, { tokens: 30 }, 50)).toMatchObject({ source: 'slice' });
+      expect(await callWith(limiter, { calls: 0, tokens: 20 }, 50)).toMatchObject({
+        source: 'store',
+      });
+      await limiter.close();
+    });
+
+    test('a refund gives back to the slice in each unit', async () => {
+      const limiter = await limiterOfUnits();
+      const local = await callWith(limiter, { tokens: 500 }, 50);
+      expect(local.source).toBe('slice');
+      const answer = await limiter.refund(local);
+      expect(answer.cost).toEqual({ calls: 1, tokens: 1 });
+      await expect(limiter.refund(local)).rejects.toMatchObject({ code: 'ERR_NOT_REFUNDABLE' });
+      await limiter.close();
+    });
+  });
+
   test.each<[string, Partial<RateLimiterOptions>, never]>([
     ['of several parts', {}, ['acme', 42] as never],
     ['of a number', {}, 42 as never],

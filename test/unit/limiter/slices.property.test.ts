@@ -177,6 +177,7 @@ function firstOver(
 function besidePlain(
   engine: SliceEngine,
   worlds: number,
+  second?: (random: Random, first: Bucket) => Bucket,
 ): { below: number[]; worseOff: number[]; localShare: number } {
   let local = 0;
   let all = 0;
@@ -184,20 +185,27 @@ function besidePlain(
   const worseOff: number[] = [];
   for (let number = 0; number < worlds; number++) {
     const [[prepaid, bucket], [plain]] = [true, false].map((prepays) => {
-      const [spec, its] = anyWorld(engine, new Random(seed + number), 0);
+      const [spec, { own }] = anyWorld(engine, new Random(seed + number), 0);
+      const other = second?.(new Random(seed + number), own);
+      const more = other === undefined ? [] : [engine.tokenBucket({ name: 'second', ...other })];
+      const limits = [...spec.limits, ...more];
+      const burst = Math.min(own.burst, other?.burst ?? Infinity);
       const nodes = spec.nodes.map((node) => ({
         ...node,
-        prepay: node.prepay && prepays,
+        prepay: (node.prepay || other !== undefined) && prepays,
         bursts: false,
         diesAt: Infinity,
+        ...(other === undefined ? {} : { plan: undefined }),
       }));
-      const calm = { ...spec, nodes, lost: 0, twice: 0 };
-      return [new World(engine, new Random(seed + number), calm).run(), its.own] as const;
-    }) as [readonly [Outcome, Bucket], readonly [Outcome, Bucket]];
+      // Two limits drift apart slowly.
+      const lastsUs = other === undefined ? spec.lastsUs : 10 * SECOND;
+      const calm = { ...spec, limits, nodes, lastsUs, lost: 0, twice: 0 };
+      return [new World(engine, new Random(seed + number), calm).run(), { burst }] as const;
+    }) as [readonly [Outcome, { burst: number }], readonly [Outcome, { burst: number }]];
     local += prepaid.passed.filter(({ isLocal }) => isLocal).length;
     all += prepaid.passed.length;
     const held = bucket.burst / 2 + prepaid.byNode.length;
-    if (unitsOf(prepaid) < 0.95 * unitsOf(plain) - held) {
+    if (unitsOf(prepaid) < (second === undefined ? 0.95 : 0.9) * unitsOf(plain) - held) {
       below.push(seed + number);
     }
     if (prepaid.worseOff > 0) {
@@ -205,6 +213,19 @@ function besidePlain(
     }
   }
   return { below, worseOff, localShare: local / all };
+}
+
+/** How much of what asking admits passes under two limits, of which a process asks four times what the stricter lets pass. */
+function shareOfTwo(engine: SliceEngine): number {
+  const limits = [
+    engine.tokenBucket({ name: 'strict', rate: 100, period: 1 }),
+    engine.tokenBucket({ name: 'loose', rate: 500, period: 1 }),
+  ];
+  const [prepaid, plain] = [true, false].map((prepay) => {
+    const nodes = processes(1, 400).map((node) => ({ ...node, prepay }));
+    return unitsOf(new World(engine, new Random(seed), world(nodes, limits, 10)).run());
+  }) as [number, number];
+  return prepaid / plain;
 }
 
 /**
@@ -278,6 +299,13 @@ function sharper(spec: WorldSpec): WorldSpec {
   return { ...spec, nodes, aheadMs: 500 };
 }
 
+/** A limit that is stricter than the first one, looser, or stricter for some of the time. */
+function anySecond(random: Random, { rate, period, burst }: Bucket): Bucket {
+  const times = random.pick([0.5, 1, 1.5, 5]);
+  const most = random.pick([0.5, 1, 5]);
+  return { rate: Math.ceil(rate * times), period, burst: Math.ceil(burst * most) };
+}
+
 const MUTANTS: Readonly<Record<string, Mutant>> = {
   'a unit is spent after its interval has begun': {
     file: 'limiter/slice.ts',
@@ -308,6 +336,117 @@ const MUTANTS: Readonly<Record<string, Mutant>> = {
     file: 'algorithms/slicing.ts',
     replaces: 'return from < now + hold ? [now + hold, 0] : [from, fromRem];',
     by: 'return [now + hold, 0];',
+  },
+};
+
+/** Two limits that count different units. */
+type UnitLimits = (engine: SliceEngine) => readonly Limit<string, never, string>[];
+
+const CALLS_BUCKET = { name: 'calls', rate: 200, period: 1, burst: 100 };
+const TOKENS_BUCKET = { name: 'tokens', rate: 20_000, period: 1, burst: 12_000, unit: 'tokens' };
+
+const UNITS: Readonly<Record<string, UnitLimits>> = {
+  buckets: ({ tokenBucket }) => [tokenBucket(CALLS_BUCKET), tokenBucket(TOKENS_BUCKET)],
+  'a bucket and a window': ({ tokenBucket, fixedWindow }) => [
+    tokenBucket(CALLS_BUCKET),
+    fixedWindow({ name: 'tokens', rate: 20_000, period: 1, unit: 'tokens' }),
+  ],
+};
+
+/** Calls of four kinds: of 100 tokens, of 300, of tokens alone, and of as many of both. */
+const COSTS = [
+  { calls: 1, tokens: 100 },
+  { calls: 1, tokens: 300 },
+  { tokens: 700 },
+  { calls: 2, tokens: 2 },
+];
+
+function worldOfUnits(engine: SliceEngine, random: Random, limits: UnitLimits): WorldSpec {
+  const count = random.int(1, 5);
+  const load = random.pick([0.7, 1.5, 4]);
+  const rate = Math.min(300, (100 / count) * load);
+  return {
+    ...world(
+      Array.from({ length: count }, () => anyNode(random, rate, 1, undefined)),
+      limits(engine) as unknown as WorldSpec['limits'],
+      3,
+    ),
+    costs: COSTS,
+    aheadMs: random.pick([0, 300, 500]),
+    holdMs: random.pick([undefined, 50]),
+    lost: random.pick([0, 5]),
+    twice: random.pick([0, 5]),
+    refunded: random.pick([0, 15]),
+  };
+}
+
+/** The most that was spent of each limit beyond what it lets pass. */
+function overOfUnits(
+  { passed }: Outcome,
+  limits: readonly { readonly algorithm: string }[],
+): number {
+  const kept = passed.filter(({ refundedAt }) => refundedAt === Infinity);
+  const overs = limits.map(({ algorithm }, limit) => {
+    const spent = kept.map(({ at, asks }) => ({ at, units: asks[limit]! }));
+    if (algorithm === 'token_bucket') {
+      return overOf(spent, limit === 0 ? CALLS_BUCKET : TOKENS_BUCKET);
+    }
+    const windows = new Map<number, number>();
+    for (const { at, units } of spent) {
+      const index = Math.floor(at / SECOND);
+      windows.set(index, (windows.get(index) ?? 0) + units);
+    }
+    return Math.max(0, Math.max(...windows.values()) - TOKENS_BUCKET.rate);
+  });
+  return Math.max(...overs);
+}
+
+/** The first of so many worlds in which too much passes, and how many kinds of calls slices decided. */
+function firstOverOfUnits(
+  engine: SliceEngine,
+  worlds: number,
+  limits: UnitLimits,
+  change: (spec: WorldSpec) => WorldSpec = (spec) => spec,
+): { readonly world: object | undefined; readonly kinds: number } {
+  const kinds = new Set<string>();
+  for (let number = 0; number < worlds; number++) {
+    const random = new Random(seed + number);
+    const spec = change(worldOfUnits(engine, random, limits));
+    const outcome = new World(engine, random, spec).run();
+    for (const { asks, isLocal } of outcome.passed) {
+      if (isLocal) {
+        kinds.add(asks.join());
+      }
+    }
+    const units = overOfUnits(outcome, spec.limits);
+    if (units > 0) {
+      return { world: { world: seed + number, over: units }, kinds: kinds.size };
+    }
+  }
+  return { world: undefined, kinds: kinds.size };
+}
+
+/** The same world with more processes, each of which prepays. */
+function busier(spec: WorldSpec): WorldSpec {
+  const node = { ...spec.nodes[0]!, prepay: true, rate: 120, diesAt: Infinity };
+  return { ...spec, nodes: [node, node, node, node] };
+}
+
+const UNIT_MUTANTS: Readonly<Record<string, Mutant>> = {
+  'each limit is charged one unit for a call of a slice': {
+    file: 'script/verbs.ts',
+    replaces: 'const its = units * times(rule);',
+    by: 'const its = units;',
+  },
+  'a slice is as large as is wanted, whatever a limit has': {
+    file: 'script/verbs.ts',
+    replaces: 'limit.twin.slicing![step](state, plan, own, now) / times(rule)',
+    by: 'request.want',
+  },
+  'a slice serves calls of every kind': {
+    file: 'limiter/slice-cost.ts',
+    replaces: ': { units: 1, kind: cost.key };',
+    by: ": { units: 1, kind: 'any' };",
   },
 };
 
@@ -367,6 +506,22 @@ describe(`slices in simulated time (DRL_SEED=${seed} repeats this run)`, async (
     const { below, worseOff, localShare } = besidePlain(engine, CASES);
     expect({ below, worseOff }).toEqual({ below: [], worseOff: [] });
     expect(localShare).toBeGreaterThan(0.15);
+  });
+
+  test('let as much pass under two limits as asking does, but for what is held', () => {
+    const { below, worseOff, localShare } = besidePlain(engine, CASES / 4, anySecond);
+    expect({ below, worseOff }).toEqual({ below: [], worseOff: [] });
+    expect(localShare).toBeGreaterThan(0.15);
+  });
+
+  test('let less pass under two limits if the units of one lapse before the other opens', async () => {
+    const wrong = await loadMutant({
+      file: 'script/verbs.ts',
+      replaces: 'const others = Math.max(now, ...opens.filter((_, s) => slicing[s] !== rule));',
+      by: 'const others = now;',
+    });
+    expect(shareOfTwo(engine)).toBeGreaterThan(0.9);
+    expect(shareOfTwo(wrong)).toBeLessThan(0.5);
   });
 
   test('let less pass if a caller is decided by its own future slice', async () => {
@@ -434,6 +589,46 @@ describe(`slices in simulated time (DRL_SEED=${seed} repeats this run)`, async (
         expect(Math.max(...windows.values())).toBeLessThanOrEqual(rate);
         expect(outcome.passed.some(({ isLocal }) => isLocal)).toBe(true);
       }
+    }
+  });
+
+  test.each(Object.entries(UNITS))('hold for limits with units: %s', (_, limits) => {
+    const { world: first, kinds } = firstOverOfUnits(engine, CASES / 5, limits);
+    expect(first).toBeUndefined();
+    expect(kinds).toBeGreaterThan(2);
+  });
+
+  test.each(Object.entries(UNIT_MUTANTS))(
+    'let more pass under limits with units if %s',
+    async (_, mutant) => {
+      const wrong = await loadMutant(mutant);
+      const found = Object.values(UNITS).map(
+        (limits) => firstOverOfUnits(wrong, 30, limits, busier).world,
+      );
+      expect(found.filter((each) => each !== undefined)).not.toEqual([]);
+    },
+  );
+
+  test('let as much pass under limits with units as asking does, but for what is held', () => {
+    for (let number = 0; number < CASES / 10; number++) {
+      const [prepaid, plain] = [true, false].map((prepay) => {
+        const random = new Random(seed + number);
+        const spec = worldOfUnits(engine, random, UNITS['buckets']!);
+        const nodes = spec.nodes.map((node) => ({ ...node, prepay, diesAt: Infinity }));
+        return new World(engine, random, { ...spec, nodes, lost: 0, twice: 0, refunded: 0 }).run();
+      }) as [Outcome, Outcome];
+      // Which kinds pass more often differs; of the scarcer units as many are spent.
+      const missing = [CALLS_BUCKET, TOKENS_BUCKET].map(({ burst }, limit) => {
+        const [most, spent] = [plain, prepaid].map(({ passed }) =>
+          passed.reduce((sum, { asks }) => sum + asks[limit]!, 0),
+        ) as [number, number];
+        return 0.95 * most - burst / 2 - spent;
+      });
+      expect({ world: seed + number, missing: Math.max(0, Math.min(...missing)) }).toEqual({
+        world: seed + number,
+        missing: 0,
+      });
+      expect(prepaid.worseOff).toBe(0);
     }
   });
 

@@ -75,7 +75,6 @@ describe('prepay', () => {
       },
       /The limit 'all' counts by other parts than 'each'/,
     ],
-    ['units', { limits: [tokenBucket({ rate: 1, period: 1, unit: 'tokens' })] }, /has a unit/],
     [
       'a ban',
       {
