@@ -19,6 +19,7 @@ import { micros } from './envelope.mjs';
  * @property {number} timeoutMs of each call
  * @property {Pick<import('../../../src/index.ts').RateLimiterOptions, 'prepay' | 'denyCache'>} local
  * @property {import('../../../src/index.ts').TokenBucketOptions} limit
+ * @property {{ tags: 16 | 64 | 256 }} [cluster]
  *
  * @typedef {Record<import('../../../src/index.ts').Decision['source'] | 'calls' | 'refused' | 'degraded', number>} Tally
  */
@@ -28,7 +29,7 @@ const EVERY_MS = 4;
 await runAsWorker(
   /** @param {{ index: number, data: Task, ready: () => Promise<void> }} context */
   async ({ index, data, ready }) => {
-    const { folder, doors, clients, perSecond, timeoutMs, local, limit } = data;
+    const { folder, doors, clients, perSecond, timeoutMs, local, limit, cluster } = data;
     const door = doors[index];
     if (door === undefined) throw new Error('more processes than doors');
     const file = openSync(`${folder}/admitted-${index}`, 'a');
@@ -40,6 +41,7 @@ await runAsWorker(
         namespace: 'local',
         ...limit,
         ...local,
+        ...(cluster && { cluster }),
         failStrategy: 'closed',
         timeoutMs,
         onError: () => {},

@@ -49,10 +49,14 @@ test('prepaid units never exceed the limit while a process is killed, one is fro
   ).toBeGreaterThan(0);
 }, 120_000);
 
-test.each(['sentinel', 'cluster'] as const)(
+test.each([
+  ['sentinel', { of: 'sentinel' }],
+  ['cluster', { of: 'cluster' }],
+  ['cluster, 16 tags', { of: 'cluster', tags: 16 }],
+] as const)(
   'a failover (%s) lets pass what the promoted replica had not received, and no more',
-  async (of) => {
-    const outcome = await failover({ of });
+  async (_, group) => {
+    const outcome = await failover(group);
     console.log(`lost ${outcome.lost.toFixed(0)}; ${told(outcome)}`);
     const { over, lost, tally } = outcome;
     expect(tally.slice, 'units were prepaid').toBeGreaterThan(0);

@@ -38,8 +38,8 @@ const EVERY_LOSS_MS = 200;
 /** The limit and the load of a failover: the burst lasts for 4 s. The first second is over before writes are lost. */
 export const FAILOVER = { rate: 100, burst: 12_000, perSecond: 3_000, settlingMs: 1_000 };
 
-/** The identity's key. */
-const KEYS = 'local:token_bucket:*';
+/** The identity's key, under tags or not. The key that says who holds slices ends with an `s`. */
+const KEYS = '*local:*token_bucket:*[0-9a-f]';
 
 /** @type {Local} */
 const PREPAID = { prepay: true, denyCache: true };
@@ -187,11 +187,12 @@ async function clusterGroup() {
  *
  * @param {object} [options]
  * @param {'sentinel' | 'cluster'} [options.of] who promotes the replica
+ * @param {16 | 64 | 256} [options.tags] that the keys share
  * @param {number} [options.behindMs] for how long the replica receives nothing before
  * @param {number} [options.afterMs] for how long calls go on afterwards: long enough for the rest of the burst
  * @returns {Promise<Outcome & { lost: number }>} `lost`: the most units that only the server which died had charged
  */
-export async function failover({ of = 'sentinel', behindMs = 700, afterMs = 5_000 } = {}) {
+export async function failover({ of = 'sentinel', tags, behindMs = 700, afterMs = 5_000 } = {}) {
   const group = await (of === 'sentinel' ? sentinelGroup() : clusterGroup());
   const callers = new Callers({
     doors: group.doors,
@@ -199,6 +200,7 @@ export async function failover({ of = 'sentinel', behindMs = 700, afterMs = 5_00
     timeoutMs: TIMEOUT_MS,
     local: PREPAID,
     limit: { rate: FAILOVER.rate, period: '1s', burst: FAILOVER.burst },
+    ...(tags === undefined ? {} : { cluster: { tags } }),
   });
   try {
     await callers.going;

@@ -1,16 +1,18 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { TagCount } from '../../../src/limiter/cluster-tags.ts';
 import { slotOfKey, startCluster, waitUntil } from '../../kit/servers/index.mjs';
 import type { ClusterNode, RedisCluster } from '../../kit/servers/redis-cluster.mjs';
 import { BURST, LoadGroup, keyOf } from './history.load.ts';
-import { chargesOf, count, replay, timeOf, total } from './history.replay.ts';
-import type { Counts, Known } from './history.replay.ts';
-import { LOG, runNoMore } from './history.script.ts';
+import { historiesOf, linesOf, mostTogether, primariesOf, replayInOrder } from './history.nodes.ts';
+import type { Histories } from './history.nodes.ts';
+import { chargesOf, timeOf, total } from './history.replay.ts';
+import { runNoMore } from './history.script.ts';
 
-/** The records of each node, by slot. */
-type Histories = Map<number, Map<ClusterNode, string[]>>;
-
-describe('the history of decisions on a cluster', () => {
+describe.each([
+  ['', undefined],
+  [' whose keys share 16 tags', 16],
+] as const)('the history of decisions on a cluster%s', (_, tags) => {
   let cluster: RedisCluster;
 
   beforeAll(async () => {
@@ -21,51 +23,29 @@ describe('the history of decisions on a cluster', () => {
   });
   afterAll(() => cluster.close());
 
-  const primaries = async (): Promise<ClusterNode[]> => {
-    const owners = await Promise.all(
-      cluster.nodes.map(async (node) => {
-        return node.answers && (await node.info('replication'))['role'] === 'master' ? [node] : [];
-      }),
-    );
-    return owners.flat();
-  };
-
-  const historiesOf = async (nodes: readonly ClusterNode[]): Promise<Histories> => {
-    const histories: Histories = new Map();
-    for (const node of nodes) {
-      for (const list of await node.command('KEYS', `*${LOG}*`)) {
-        const slot = slotOfKey(list);
-        const writer = cluster.nodes.find(({ id }) => list.endsWith(id))!;
-        const ofSlot = histories.get(slot) ?? new Map<ClusterNode, string[]>();
-        histories.set(slot, ofSlot.set(writer, await node.command('LRANGE', list, 0, -1)));
-      }
-    }
-    return histories;
-  };
-
   /** An identity whose key is on this node. */
   const identityOn = async (namespace: string, node: ClusterNode): Promise<string> => {
     for (let i = 0; ; i++) {
-      if ((await cluster.nodeOfKey(keyOf(namespace, `one-${i}`))) === node) return `one-${i}`;
+      if ((await cluster.nodeOfKey(keyOf(namespace, `one-${i}`, tags))) === node) return `one-${i}`;
     }
   };
 
   const flush = async (): Promise<void> => {
-    for (const node of await primaries()) await node.command('FLUSHALL');
+    for (const node of await primariesOf(cluster)) await node.command('FLUSHALL');
   };
 
   test('replays identically across nodes while a slot moves twice under load, and is complete', async () => {
     const namespace = 'moved';
     /** Enough for all three nodes. */
     const burst = 1_200;
-    const slot = slotOfKey(keyOf(namespace, 'scarce'));
+    const slot = slotOfKey(keyOf(namespace, 'scarce', tags));
     const load = new LoadGroup(
       (['ioredis', 'node-redis', 'ioredis'] as const).map((library, i) => ({
         door: { library, cluster: cluster.addresses },
         failStrategy: i === 0 ? 'closed' : 'open',
       })),
       // Calls under two limits and under one, in one slot and in the same script calls.
-      { namespace, plenty: identityIn(slot, namespace), burst, timeoutMs: 10_000 },
+      { namespace, plenty: identityIn(slot, namespace, tags), burst, timeoutMs: 10_000, tags },
     );
     try {
       const first = await cluster.nodeOfSlot(slot);
@@ -86,7 +66,7 @@ describe('the history of decisions on a cluster', () => {
       await load.exhausts();
       await load.stop();
 
-      const histories = await historiesOf(await primaries());
+      const histories = await historiesOf(cluster, await primariesOf(cluster));
       const noted = linesOf(histories);
       const hot = histories.get(slot)!;
       const charged = replayInOrder(histories, owners, load.known);
@@ -94,6 +74,9 @@ describe('the history of decisions on a cluster', () => {
         `${noted.length} script calls, ${owners.map((node) => hot.get(node)?.length).join(' + ')} of the slot that moved; ${load.summary(charged)}`,
       );
       for (const node of owners) expect(hot.get(node)?.length).toBeGreaterThan(0);
+      if (tags !== undefined) {
+        expect(mostTogether(noted), 'identities shared script calls').toBeGreaterThan(1);
+      }
       expect(load.excesses(charged)).toEqual([]);
       expect([...load.failures], 'a move is no failure').toEqual([]);
       expect(total(load.admitted)).toBe(total(charged));
@@ -119,7 +102,7 @@ describe('the history of decisions on a cluster', () => {
       async ({ failing, load, scarce }) => {
         // The failover must preserve something: the primary has decided calls, and the replica has received them.
         await waitUntil('the primary to decide', async () => {
-          return linesOf(await historiesOf([failing]), failing).length > 0;
+          return linesOf(await historiesOf(cluster, [failing]), failing).length > 0;
         });
         await failing.command('WAIT', '1', '5000');
         load.askFor(scarce);
@@ -136,7 +119,7 @@ describe('the history of decisions on a cluster', () => {
         load.askFor(scarce);
         await load.exhausts();
         await runNoMore(failing);
-        const died = await historiesOf([failing]);
+        const died = await historiesOf(cluster, [failing]);
         await failing.kill();
         await successor.cont();
         return died;
@@ -153,7 +136,7 @@ describe('the history of decisions on a cluster', () => {
           door: { library: 'ioredis', cluster: cluster.addresses },
           failStrategy,
         })),
-        { namespace },
+        { namespace, tags },
       );
       try {
         await load.going();
@@ -165,7 +148,7 @@ describe('the history of decisions on a cluster', () => {
         await load.stop();
 
         const { known } = load;
-        const histories = await historiesOf(await primaries());
+        const histories = await historiesOf(cluster, await primariesOf(cluster));
         const owners = [failing, successor];
         const charged = replayInOrder(histories, owners, known);
         replayInOrder(died, owners, known);
@@ -199,9 +182,9 @@ describe('the history of decisions on a cluster', () => {
   );
 });
 
-function identityIn(slot: number, namespace: string): string {
+function identityIn(slot: number, namespace: string, tags: TagCount | undefined): string {
   for (let i = 0; ; i++) {
-    if (slotOfKey(keyOf(namespace, `plenty-${i}`)) === slot) return `plenty-${i}`;
+    if (slotOfKey(keyOf(namespace, `plenty-${i}`, tags)) === slot) return `plenty-${i}`;
   }
 }
 
@@ -211,21 +194,4 @@ interface Death {
   readonly load: LoadGroup;
   /** An identity of the failing node. */
   readonly scarce: string;
-}
-
-function linesOf(histories: Histories, writer?: ClusterNode): string[] {
-  return [...histories.values()].flatMap((ofSlot) =>
-    writer === undefined ? [...ofSlot.values()].flat() : (ofSlot.get(writer) ?? []),
-  );
-}
-
-/** Replays each slot from nothing, over the nodes that owned it one after another. */
-function replayInOrder(histories: Histories, owners: readonly ClusterNode[], known: Known): Counts {
-  const charged = new Map<string, number>();
-  for (const ofSlot of histories.values()) {
-    const writers = [...ofSlot.keys()].sort((a, b) => owners.indexOf(a) - owners.indexOf(b));
-    const history = writers.flatMap((writer) => ofSlot.get(writer)!);
-    for (const [key, units] of replay(history, known)) count(charged, key, units);
-  }
-  return charged;
 }

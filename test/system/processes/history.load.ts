@@ -3,6 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Entry, Shape } from '../../../src/script/call-shape.ts';
 import { digestIdentity } from '../../../src/base/identity.ts';
+import { ClusterTags } from '../../../src/limiter/cluster-tags.ts';
+import type { TagCount } from '../../../src/limiter/cluster-tags.ts';
 import { startWorkers, waitUntil } from '../../kit/servers/index.mjs';
 import type { Member, Phase, Task, Told } from './history.load.worker.mjs';
 import { count, total } from './history.replay.ts';
@@ -56,10 +58,14 @@ export class LoadGroup {
   readonly answered: string[] = [];
   /** The reasons of degraded decisions. */
   readonly failures = new Set<string>();
+  /** Decisions of each process, as `<index> <identity>`: by Redis, and degraded. */
+  readonly realOf = new Map<string, number>();
+  readonly degradedOf = new Map<string, number>();
   readonly #plenty: string;
   readonly #burst: number;
   #scarce: string | undefined;
   readonly #namespace: string;
+  readonly #tags: TagCount | undefined;
   readonly #folder = mkdtempSync(join(tmpdir(), 'history-'));
   readonly #tellers: Teller[];
   readonly #killed = new Set<number>();
@@ -72,9 +78,19 @@ export class LoadGroup {
       plenty = 'plenty',
       burst = BURST,
       timeoutMs = 250,
-    }: { namespace?: string; plenty?: string; burst?: number; timeoutMs?: number } = {},
+      users = 40,
+      tags,
+    }: {
+      namespace?: string;
+      plenty?: string;
+      burst?: number;
+      timeoutMs?: number;
+      users?: number;
+      tags?: TagCount | undefined;
+    } = {},
   ) {
     this.#namespace = namespace;
+    this.#tags = tags;
     this.#plenty = plenty;
     this.#burst = burst;
     this.#enter('common');
@@ -90,8 +106,9 @@ export class LoadGroup {
           { algorithm: 'slidingWindow', name: 'window', rate: 10_000, period: '12h' },
         ],
         plenty: [{ rate: 1_000_000, period: '365d' }],
-        users: 40,
+        users,
         timeoutMs,
+        ...(tags === undefined ? {} : { cluster: { tags } }),
       },
       plenty,
     };
@@ -107,7 +124,7 @@ export class LoadGroup {
   }
 
   keyOf(identity: string): string {
-    return keyOf(this.#namespace, identity);
+    return keyOf(this.#namespace, identity, this.#tags);
   }
 
   /** Waits until all processes are connected, and each has got store decisions. */
@@ -126,6 +143,20 @@ export class LoadGroup {
   /** Waits until every living process, or these processes, has got more store decisions. */
   async decides(who: readonly number[] = this.#living()): Promise<void> {
     await this.#eachHas('real', 10, who);
+  }
+
+  /** Waits until something holds of what the processes have reported. */
+  async reports(what: string, holds: () => boolean): Promise<void> {
+    let failed = false;
+    this.#group.results.catch(() => (failed = true));
+    await waitUntil(
+      what,
+      () => {
+        this.#listen();
+        return holds();
+      },
+      { timeoutMs: 30_000, giveUp: () => failed },
+    );
   }
 
   /** Waits until every living process, or these processes, was refused for the scarce identity. */
@@ -203,15 +234,8 @@ export class LoadGroup {
     this.#listen();
     const wanted = who.map((i) => ({ teller: this.#tellers[i]!, i }));
     const goals = new Map(wanted.map(({ teller }) => [teller, teller[what] + more]));
-    let failed = false;
-    this.#group.results.catch(() => (failed = true));
-    await waitUntil(
-      `${more} more of ${what} in processes ${who.join(' ')}`,
-      () => {
-        this.#listen();
-        return [...goals].every(([teller, goal]) => teller[what] >= goal);
-      },
-      { timeoutMs: 20_000, giveUp: () => failed },
+    await this.reports(`${more} more of ${what} in processes ${who.join(' ')}`, () =>
+      [...goals].every(([teller, goal]) => teller[what] >= goal),
     );
   }
 
@@ -237,6 +261,8 @@ export class LoadGroup {
         break;
       case 'decided': {
         const [, identity, units, outcome, reason] = told;
+        const who = `${this.#tellers.indexOf(teller)} ${identity}`;
+        count(outcome === 'degraded' ? this.degradedOf : this.realOf, who, 1);
         if (outcome === 'degraded') {
           teller.degraded += 1;
           this.failures.add(reason);
@@ -252,6 +278,9 @@ export class LoadGroup {
 }
 
 /** The key of an identity under its unnamed limit. */
-export function keyOf(namespace: string, identity: string): string {
-  return `${namespace}:token_bucket:${digestIdentity(identity, undefined)}`;
+export function keyOf(namespace: string, identity: string, tags?: TagCount): string {
+  const digest = digestIdentity(identity, undefined);
+  const head =
+    tags === undefined ? `${namespace}:` : new ClusterTags(namespace, tags).headOf(digest);
+  return `${head}token_bucket:${digest}`;
 }

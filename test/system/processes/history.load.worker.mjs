@@ -22,7 +22,7 @@ import { recordingScript } from './history.recorder.mjs';
  * @property {Member[]} members one for each process
  * @property {import('../../../src/redis/connection/script.ts').ScriptSource} source the production script that notes every execution
  *   in a list; the tag of its slot comes as one more argument
- * @property {{ namespace: string, limits: Numbers[], plenty: Numbers[], users: number, timeoutMs: number }} demand
+ * @property {{ namespace: string, limits: Numbers[], plenty: Numbers[], users: number, timeoutMs: number, cluster?: import('../../../src/limiter/cluster-options.ts').ClusterOptions }} demand
  * @property {string} plenty an identity that never comes to its end
  *
  * @typedef {'common' | `scarce ${string}` | 'rest' | 'stop'} Phase `scarce` names an identity that is asked for, too
@@ -52,6 +52,7 @@ await runAsWorker(
     const limiter = new RateLimiter({
       redis: client,
       namespace: demand.namespace,
+      ...(demand.cluster && { cluster: demand.cluster }),
       limits: demand.limits.map(limitOf),
       failStrategy: member.failStrategy,
       timeoutMs: demand.timeoutMs,
