@@ -38,6 +38,8 @@ function compile(config) {
 /** A line that holds only a comment. */
 const COMMENT = /^\s*(?:\/\*\*|\*|\/\/).*\n/gm;
 const INDENT = /^[ \t]+/gm;
+/** A comment before a member of a class, which esbuild leaves in place. */
+const DOCUMENTATION = /^[ \t]*\/\*\*(?:[^*]|\*(?!\/))*\*\/\n/gm;
 
 /**
  * Removes comments from the JavaScript, because the declarations have them, and comments and indentation from the
@@ -67,7 +69,7 @@ async function slim() {
       charset: 'utf8',
       legalComments: 'none',
     });
-    writeFileSync(file, code);
+    writeFileSync(file, code.replace(DOCUMENTATION, ''));
   });
   await Promise.all(slimmed);
 }
