@@ -28,6 +28,52 @@ describe('a cluster whose slots move', () => {
     await cluster?.close();
   });
 
+  test('calls that miss their deadline because ioredis keeps TRYAGAIN to itself are followed by calls that are decided', async () => {
+    const namespace = `kept-${randomUUID()}`;
+    // The client repeats a call after this time, and tells nobody.
+    const own = new Cluster(cluster.addresses, {
+      redisOptions: { maxRetriesPerRequest: 0 },
+      retryDelayOnTryAgain: 1_000,
+    });
+    const limiter = new RateLimiter({
+      redis: own,
+      namespace,
+      cluster: { tags: 16 },
+      rate: 100,
+      period: '365d',
+      timeoutMs: 500,
+      onError() {},
+    });
+    await limiter.ready();
+    const tagOf = (identity: string): number =>
+      Number.parseInt(digestIdentity(identity, undefined).slice(0, 2), 16) % 16;
+    const users = Array.from(Array(400).keys(), (i) => `user:${i}`);
+    const inTag = users.filter((id) => tagOf(id) === 5).slice(0, 12);
+    const all = (who: readonly string[]) => Promise.all(who.map((id) => limiter.allow(id)));
+    await all(inTag.slice(0, 6));
+    const stored = await Promise.all(
+      cluster.nodes.map((node) => node.command('KEYS', `{${namespace}:16:*`)),
+    );
+    const slot = slotOfKey((stored as string[][]).flat()[0]!);
+    const from = await cluster.nodeOfSlot(slot);
+    const to = cluster.nodes.find((node) => node !== from)!;
+    const others = users.filter((id) => tagOf(id) !== 5).slice(0, 40);
+    await cluster.moveSlot(slot, from, to, {
+      during: async () => {
+        const missed = all(inTag);
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        expect((await all(others)).map(({ degraded }) => degraded)).toEqual(
+          others.map(() => false),
+        );
+        expect((await missed).map(({ reason }) => reason)).toEqual(
+          inTag.map(() => 'store_timeout'),
+        );
+        expect((await all(inTag)).map(({ degraded }) => degraded)).toEqual(inTag.map(() => false));
+      },
+    });
+    own.disconnect();
+  });
+
   describe.each([
     ['ioredis', () => ioredis],
     ['node-redis', () => nodeRedis],

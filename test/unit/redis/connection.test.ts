@@ -538,6 +538,75 @@ describe('slots', () => {
     expect(connection.inFlight).toBe(0);
   });
 
+  describe('a batch of several identities in one slot misses its deadline', () => {
+    const [one, another] = ['{a}1', '{a}2'];
+    /** On the node of their slot, in another slot. */
+    const elsewhere = Array.from('bcdefghijklmnop').find(
+      (key) => slotOf(key) % 2 === slotOf(one) % 2,
+    )!;
+    /** A connection whose node has answered before. */
+    const start = async () => {
+      const opened = open(new FakePort('ready', { cluster: true }));
+      opened.call(elsewhere);
+      await turn();
+      opened.port.sent.splice(0)[0]!.reply();
+      await turn();
+      await pass(10);
+      return opened;
+    };
+    const sentTogether = async ({ port, call }: ReturnType<typeof open>): Promise<unknown> => {
+      port.sent.splice(0);
+      call(one);
+      call(another);
+      await turn();
+      const keys = port.sent.map((sent) => sent.keys);
+      for (const sent of port.sent) sent.reply();
+      await turn();
+      return keys;
+    };
+
+    test('while its node answers others: for five seconds each identity of that slot is asked about alone', async () => {
+      const opened = await start();
+      const missed = [one, another].map((key) => opened.call(key));
+      await turn();
+      await pass(100);
+      opened.call(elsewhere);
+      await turn();
+      opened.port.sent[1]!.reply();
+      await pass(150);
+      expect(missed.map(({ reason }) => reason)).toEqual(['store_timeout', 'store_timeout']);
+      expect(await sentTogether(opened)).toEqual([[one], [another]]);
+      await pass(4_990);
+      expect(await sentTogether(opened)).toEqual([[one], [another]]);
+      await pass(20);
+      expect(await sentTogether(opened)).toEqual([[one, another]]);
+    });
+
+    test('while its node answers nothing: the node hangs, and its slots stay together', async () => {
+      const opened = await start();
+      opened.call(one);
+      opened.call(another);
+      await turn();
+      await pass(250);
+      opened.port.sent[0]!.reply(); // too late for its callers, and the end of the hang
+      await turn();
+      expect(await sentTogether(opened)).toEqual([[one, another]]);
+    });
+
+    test('a batch of one identity that misses its deadline says nothing about its slot', async () => {
+      const opened = await start();
+      opened.call(one);
+      opened.call(one);
+      await turn();
+      await pass(100);
+      opened.call(elsewhere);
+      await turn();
+      opened.port.sent[1]!.reply();
+      await pass(150);
+      expect(await sentTogether(opened)).toEqual([[one, another]]);
+    });
+  });
+
   test('split calls keep their deadline and count as in flight', async () => {
     const { port, connection, call } = open();
     const calls = ['{a}1', '{b}1'].map((key) => call(key));
