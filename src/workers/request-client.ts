@@ -1,3 +1,4 @@
+import { invalidOption } from '../base/errors.ts';
 import { openingMs } from '../base/opening.ts';
 import { monotonicMs, sleep } from '../base/timers.ts';
 import { checkRequest } from '../base/workerd.ts';
@@ -5,6 +6,7 @@ import type { RedisClient } from '../redis/clients/client.ts';
 import { checkClient, connectionOf } from '../redis/clients/connect.ts';
 import { connectNodeRedis } from '../redis/clients/node-redis.ts';
 import { warnTogether } from '../redis/clients/warn-once.ts';
+import { isRedisPort } from '../redis/port.ts';
 
 /** How long a client stays open after a request's last call. */
 const IDLE_MS = 100;
@@ -52,6 +54,14 @@ export class RequestClient {
   #open(): RedisClient {
     const client = this.#make();
     checkClient(client);
+    if (isRedisPort(client) && client.close === undefined) {
+      throw invalidOption(
+        'redis',
+        'a function whose RedisPort has `close`',
+        client,
+        'The client of a request is closed when the request is over.',
+      );
+    }
     warnTogether(client, this.#warned);
     connectNodeRedis(client);
     this.#context.waitUntil(this.#closeWhenIdle(client));

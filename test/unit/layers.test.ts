@@ -43,7 +43,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
     'http/adapters',
   ],
   limited: ['base', 'options', 'algorithms', 'limiter'],
-  workers: ['base', 'options', 'observe', 'limiter', 'stores', 'redis/clients'],
+  workers: ['base', 'options', 'observe', 'redis', 'redis/clients', 'stores', 'limiter'],
   sync: ['base', 'options', 'algorithms', 'limiter'],
   fetch: ['base', 'options', 'algorithms', 'reports', 'limiter'],
   telemetry: ['base', 'options', 'observe'],

@@ -2,14 +2,16 @@ import { randomUUID } from 'node:crypto';
 import { rateLimit } from 'distributed-rate-limiter/web';
 import { defineLimiter } from 'distributed-rate-limiter/workers';
 import type { DefinedLimiterOptions, RedisClient } from 'distributed-rate-limiter/workers';
-import { Redis } from 'ioredis';
-import { createClient } from 'redis';
+import { Cluster, Redis } from 'ioredis';
+import { createClient, createClientPool, createCluster } from 'redis';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { SocketPort } from '../contracts/socket-port.ts';
 import { loadClient } from '../../installs/clients/index.mjs';
 import { collectWarnings } from '../../kit/fakes/warnings.ts';
 import {
   freePort,
   openResp,
+  startCluster,
   startRedis,
   startRestServer,
   waitUntil,
@@ -74,6 +76,9 @@ const MAKES: Readonly<Record<string, (env: Env) => RedisClient>> = {
     client.on('error', () => {});
     return client;
   },
+  'a pool of node-redis, not connected': ({ port }) =>
+    createClientPool({ url: `redis://127.0.0.1:${port}` }).on('error', () => {}),
+  'a RedisPort': ({ port }) => new SocketPort({ host: '127.0.0.1', port }),
   '@upstash/redis': () =>
     new Upstash({
       url: rest.url,
@@ -120,6 +125,79 @@ describe.each(Object.entries(MAKES))('a limiter for each request, on %s', (_, ma
     await Promise.all(contexts.map((context) => context.over()));
     await allClosed();
     expect(await warnings()).toEqual([]);
+  });
+});
+
+describe('on a Redis Cluster', () => {
+  let cluster: Awaited<ReturnType<typeof startCluster>>;
+  beforeAll(async () => {
+    cluster = await startCluster();
+  });
+  afterAll(() => cluster.close());
+
+  const clientsOf = async (): Promise<number> => {
+    const lists = await Promise.all(
+      cluster.nodes.map((node) => node.command('CLIENT', 'LIST', 'TYPE', 'normal')),
+    );
+    return lists.flatMap((list) => String(list).trim().split('\n')).length;
+  };
+
+  test.each<[string, () => RedisClient]>([
+    [
+      'ioredis',
+      () =>
+        new Cluster(cluster.addresses, {
+          redisOptions: { maxRetriesPerRequest: 0 },
+          retryDelayOnFailover: 0,
+        }).on('error', () => {}),
+    ],
+    [
+      'node-redis, not connected',
+      () =>
+        createCluster({ rootNodes: cluster.addresses.map((socket) => ({ socket })) }).on(
+          'error',
+          () => {},
+        ),
+    ],
+  ])(
+    'each request has its own client, users on all nodes pass exactly as often as the limit says, and all connections close: %s',
+    async (_, make) => {
+      const before = await clientsOf();
+      const limits = define({ redis: make });
+      const users = Array.from({ length: 12 }, (__, i) => `user:${i}`);
+      const contexts: Context[] = [];
+      const request = async (): Promise<readonly string[]> => {
+        const context = new Context();
+        contexts.push(context);
+        const limiter = limits.forRequest(context, { port: 0 });
+        const decisions = await Promise.all(users.map((user) => limiter.allow(user)));
+        return decisions.map(({ reason }) => reason);
+      };
+      const all = (reason: string) => users.map(() => reason);
+      const atOnce = await Promise.all([request(), request(), request()]);
+      expect(atOnce).toEqual([1, 2, 3].map(() => all('within_limit')));
+      expect([await request(), await request()]).toEqual([1, 2].map(() => all('within_limit')));
+      expect(await request()).toEqual(all('limited'));
+      await Promise.all(contexts.map((context) => context.over()));
+      await waitUntil('every client is closed', async () => (await clientsOf()) === before);
+      expect(await warnings()).toEqual([]);
+    },
+  );
+});
+
+test('a RedisPort without `close` is refused, because its connection would be left open', async () => {
+  const limits = define({
+    redis: () => ({
+      state: 'ready',
+      onStateChange() {},
+      send: () => Promise.reject(new Error('not sent')),
+      isReply: () => false,
+    }),
+  });
+  const limiter = limits.forRequest(new Context(), { port: redis.port });
+  await expect(limiter.allow('user:1')).rejects.toMatchObject({
+    code: 'ERR_INVALID_OPTION',
+    message: expect.stringMatching(/RedisPort has `close`/),
   });
 });
 
