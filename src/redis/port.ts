@@ -7,8 +7,8 @@
 export type PortState = 'connecting' | 'ready' | 'away';
 
 /**
- * The interface between the Redis store and a client library. Clients of ioredis, node-redis, valkey-glide and
- * @upstash/redis are recognised by their shape; for any other client pass an object of this type as `redis`.
+ * The interface between the Redis store and a client library. Clients of ioredis, node-redis, valkey-glide,
+ * `@upstash/redis` and Bun are recognised by their shape; for any other pass an object of this type as `redis`.
  *
  * @example
  * const port: RedisPort = {

@@ -3,14 +3,10 @@ import { invalidOption } from '../../base/errors.ts';
 import { warnOfSettings } from './settings-warnings.ts';
 import { Connection } from '../connection/connection.ts';
 import type { QueuedCall } from '../connection/queued-call.ts';
+import { BunPort, isAnyBunRedis, isBunRedis } from './bun.ts';
 import { ioredisPort, isIoredis } from './ioredis.ts';
-import {
-  isNodeRedis,
-  isNodeRedisCluster,
-  isNodeRedisSentinel,
-  isInLegacyMode,
-  nodeRedisPort,
-} from './node-redis.ts';
+import { isNodeRedisSentinel, NodeRedisSentinelPort } from './node-redis-sentinel.ts';
+import { isNodeRedis, isNodeRedisCluster, isInLegacyMode, nodeRedisPort } from './node-redis.ts';
 import { OpenedPort } from './from-url.ts';
 import type { ClientLibrary } from './client-library.ts';
 import { isRedisPort } from '../port.ts';
@@ -104,12 +100,14 @@ export function checkClient(client: unknown): asserts client is RedisClient {
       isIoredis(client) ||
       isGlide(client) ||
       isNodeRedis(client) ||
-      isUpstash(client)
+      isNodeRedisSentinel(client) ||
+      isUpstash(client) ||
+      isBunRedis(client)
     )
   ) {
     throw invalidOption(
       'redis',
-      'a URL, a client of ioredis, iovalkey, node-redis, valkey-glide or @upstash/redis, or a RedisPort',
+      'a URL, a client of ioredis, iovalkey, node-redis, valkey-glide, @upstash/redis or Bun, or a RedisPort',
       client,
       cureOf(client),
     );
@@ -124,16 +122,15 @@ export function isClusterClient(client: RedisClient): boolean {
   if (isIoredis(client)) {
     return client.isCluster === true;
   }
-  if (isUpstash(client)) {
-    return false;
-  }
-  return isGlide(client) ? isGlideCluster(client) : isNodeRedisCluster(client);
+  return isGlide(client)
+    ? isGlideCluster(client)
+    : isNodeRedis(client) && isNodeRedisCluster(client);
 }
 
 function cureOf(client: unknown): string {
   if (typeof client === 'object' && client !== null) {
-    if (isNodeRedisSentinel(client)) {
-      return 'A Sentinel client of node-redis may send a command twice, and does not tell: use the RedisPort for it in docs/clients.md, or ioredis.';
+    if (isAnyBunRedis(client)) {
+      return 'Before Bun 1.4 its client gives callers the replies to others after a lost connection: update Bun, or use ioredis.';
     }
     if (isInLegacyMode(client)) {
       return 'A node-redis 4 client in legacy mode answers by callbacks: pass `client.duplicate({ legacyMode: false })`.';
@@ -152,6 +149,12 @@ export function makePort(client: RedisClient): RedisPort {
   }
   if (isUpstash(client)) {
     return upstashPort(client);
+  }
+  if (isBunRedis(client)) {
+    return new BunPort(client);
+  }
+  if (isNodeRedisSentinel(client)) {
+    return new NodeRedisSentinelPort(client);
   }
   return isGlide(client) ? glidePort(client) : nodeRedisPort(client);
 }

@@ -1,6 +1,7 @@
 import { clearInterval, clearTimeout, setInterval, setTimeout } from '../../base/timers.ts';
 import { errorDepth } from './error-depth.ts';
 import { warnOnce } from './warn-once.ts';
+import { isRedisPort } from '../port.ts';
 import type { PortState, RedisPort } from '../port.ts';
 
 interface NodeRedisBase {
@@ -33,17 +34,9 @@ export function isNodeRedis(client: object): client is NodeRedisClient | NodeRed
     typeof isOpen === 'boolean' &&
     typeof sendCommand === 'function' &&
     typeof connect === 'function' &&
-    !isNodeRedisSentinel(client) &&
+    !('getMasterNode' in client) && // a Sentinel client, whose `sendCommand` takes other arguments
     !isInLegacyMode(client)
   );
-}
-
-/**
- * A node-redis Sentinel client. It resends a command whose reply was lost, unless `maxCommandRediscovers` is 0, and hides
- * that setting, so that no warning about it is possible.
- */
-export function isNodeRedisSentinel(client: object): boolean {
-  return 'getMasterNode' in client || 'getSentinelNode' in client;
 }
 
 /** Legacy mode of version 4: `sendCommand` takes a callback and returns nothing. */
@@ -62,10 +55,11 @@ export function nodeRedisPort(client: NodeRedisClient | NodeRedisCluster): Redis
   return isNodeRedisCluster(client) ? new ClusterPort(client) : new PlainPort(client);
 }
 
-/** Connects a plain or cluster client that its maker left unconnected; the event `error` reports a failure too. */
+/** Connects a client that its maker left unconnected; the event `error` reports a failure too. */
 export function connectNodeRedis(client: object): void {
-  if (isNodeRedis(client) && !client.isOpen) {
-    client.connect().catch(() => {});
+  const { isOpen } = client as Partial<NodeRedisBase>;
+  if (isOpen === false && !isRedisPort(client)) {
+    (client as NodeRedisBase).connect().catch(() => {});
   }
 }
 
@@ -94,7 +88,7 @@ const MAINTENANCE = /^(?:Socket|Command) timeout during maintenance/;
  * Version 4 takes the stack of it, and of nothing else. Versions 5 and 6 throw subclasses of it. Errors of Node.js
  * have a `code`.
  */
-function isErrorReply(error: Error): boolean {
+export function isErrorReply(error: Error): boolean {
   const hasNoStack = Object.hasOwn(error, 'stack') && error.stack === undefined;
   return (
     hasNoStack || (errorDepth(error) > 1 && !('code' in error) && !MAINTENANCE.test(error.message))

@@ -1,3 +1,4 @@
+import { isBunRedis } from './bun.ts';
 import { isUpstash, upstashResends } from './upstash.ts';
 import { isGlide } from './valkey-glide.ts';
 import { isIoredis, keyPrefixOf, resendCures } from './ioredis.ts';
@@ -7,7 +8,7 @@ import { warnOnce } from './warn-once.ts';
 
 /** Emits one process warning per harmful setting of a user's client. Changes none of them. */
 export function warnOfSettings(client: RedisClient): void {
-  if (isRedisPort(client) || isGlide(client)) {
+  if (isRedisPort(client) || isGlide(client) || isBunRedis(client)) {
     return;
   }
   if (isUpstash(client)) {

@@ -20,6 +20,11 @@ void new RateLimiter({ redis: redis4.createClient(), ...limits });
 void new RateLimiter({ redis: redis4.createCluster({ rootNodes: [] }), ...limits });
 void new RateLimiter({ redis: redis5.createClient(), ...limits });
 void new RateLimiter({ redis: redis5.createCluster({ rootNodes: [] }), ...limits });
+void new RateLimiter({ redis: redis5.createClientPool(), ...limits });
+void new RateLimiter({
+  redis: redis5.createSentinel({ name: 'a', sentinelRootNodes: [] }),
+  ...limits,
+});
 void new RateLimiter({ redis: new Upstash({ url: 'https://h', token: 't' }), ...limits });
 void new RateLimiter({ redis: Upstash.fromEnv(), ...limits });
 void new RateLimiter({ redis: await GlideClient.createClient({ addresses: [] }), ...limits });

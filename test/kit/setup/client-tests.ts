@@ -5,6 +5,8 @@ export const CLIENT_TESTS: readonly string[] = [
     'cluster',
     'ioredis',
     'node-redis',
+    'node-redis-pool',
+    'node-redis-sentinel',
     'resends',
     'sharding',
     'slots-apart',

@@ -48,3 +48,10 @@ export const glideSettings = {
   requestTimeout: 1_000, // above `timeoutMs`: a shorter one would take a blocked event loop for a hung server
   connectionBackoff: { numberOfRetries: 5, factor: 50, exponentBase: 2 },
 };
+
+/** `new RedisClient(url, bunSettings)`, of Bun: for a client of the limiter's own. */
+export const bunSettings = {
+  connectionTimeout: 1_000,
+  idleTimeout: silenceMs, // the client closes when the server is silent, and the next call connects it again
+  enableOfflineQueue: false,
+};

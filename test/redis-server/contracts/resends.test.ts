@@ -1,11 +1,17 @@
 import { Cluster, Redis } from 'ioredis';
-import { createClient, createCluster } from 'redis';
+import { createClient, createClientPool, createCluster, createSentinel } from 'redis';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { RateLimiter } from 'distributed-rate-limiter';
 import type { RedisClient } from 'distributed-rate-limiter';
 import { endNodeRedis } from '../../installs/clients/end-node-redis.mjs';
 import { loadClient } from '../../installs/clients/index.mjs';
-import { startCluster, startFaultProxy, startRedis, waitUntil } from '../../kit/servers/index.mjs';
+import {
+  startCluster,
+  startFaultProxy,
+  startRedis,
+  startSentinel,
+  waitUntil,
+} from '../../kit/servers/index.mjs';
 import { collectWarnings } from '../../kit/fakes/warnings.ts';
 import {
   glideSettings,
@@ -120,6 +126,12 @@ const nodeRedises = [
   ['node-redis 4', loadClient('redis-4')],
 ] as const;
 
+/** Those that have pools and Sentinel clients. */
+const grownNodeRedises = [
+  ['node-redis 6', { createClientPool, createSentinel }],
+  ['node-redis 5', loadClient('redis-5')],
+] as const;
+
 const GLIDE_SETTINGS: readonly (readonly [settings: string, options: object])[] = [
   ['as recommended', glideSettings],
   ['with its defaults', {}],
@@ -184,6 +196,14 @@ describe('on one server', () => {
         },
       ),
     ),
+    ...grownNodeRedises.flatMap(([client, library]) =>
+      rowsOf(`a pool of ${client}`, [['with its defaults', {}]], async () => {
+        const made = library.createClientPool({ socket: { port: proxy.port } });
+        made.on('error', () => {});
+        await made.connect();
+        return { redis: made, close: () => made.destroy() };
+      }),
+    ),
     ...rowsOf('valkey-glide', GLIDE_SETTINGS, async (options) => {
       const { host, port } = proxy;
       const made = await GlideClient.createClient({
@@ -193,6 +213,46 @@ describe('on one server', () => {
       return { redis: made, close: () => made.close() };
     }),
   ];
+
+  testEach(rows, () => ({ direct, proxies: [proxy] }));
+});
+
+describe('on a primary that Sentinels watch', () => {
+  let group: Awaited<ReturnType<typeof startSentinel>>;
+  let proxy: Proxy;
+  let direct: Redis;
+  beforeAll(async () => {
+    group = await startSentinel();
+    proxy = await startFaultProxy(group.primary);
+    direct = new Redis({ ...ioredisSettings, port: group.primary.port, enableOfflineQueue: true });
+  });
+  afterAll(async () => {
+    direct.disconnect();
+    await proxy.close();
+    await group.close();
+  });
+
+  const rows = grownNodeRedises.flatMap(([client, library]) =>
+    rowsOf(
+      `Sentinel client of ${client}`,
+      [
+        ['with its defaults', {}],
+        ['with `maxCommandRediscovers: 0`', { maxCommandRediscovers: 0 }],
+      ],
+      async (options) => {
+        const { host, port } = group.primary;
+        const made = library.createSentinel({
+          ...options,
+          name: group.name,
+          sentinelRootNodes: group.addresses,
+          nodeAddressMap: { [`${host}:${port}`]: { host: proxy.host, port: proxy.port } },
+        });
+        made.on('error', () => {});
+        await made.connect();
+        return { redis: made, close: () => made.destroy() };
+      },
+    ),
+  );
 
   testEach(rows, () => ({ direct, proxies: [proxy] }));
 });

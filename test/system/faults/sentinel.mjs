@@ -1,5 +1,6 @@
 // @ts-check
 import assert from 'node:assert/strict';
+import { loadClient } from '../../installs/clients/index.mjs';
 import { startSentinel, waitUntil } from '../../kit/servers/index.mjs';
 import { MARGIN_MS, isReal } from './caller.mjs';
 import { callThroughLoss, checkExtra, runGroupScenario } from './groups.mjs';
@@ -38,7 +39,29 @@ const ioredis = {
   },
 };
 
-export const sentinelClients = [ioredis];
+/**
+ * @param {string} name
+ * @param {() => Promise<Pick<typeof import('redis'), 'createSentinel'>>} load
+ * @returns {SentinelClient}
+ */
+const nodeRedis = (name, load) => ({
+  name: `${name} by Sentinel`,
+  own: false,
+  silenceMs: SILENCE_MS,
+  open: async ({ addresses, name: group }) => {
+    const { createSentinel } = await load();
+    const client = createSentinel({ name: group, sentinelRootNodes: addresses });
+    client.on('error', () => {});
+    await client.connect();
+    return { redis: client, close: () => void client.destroy() };
+  },
+});
+
+export const sentinelClients = [
+  ioredis,
+  nodeRedis('node-redis', () => import('redis')),
+  nodeRedis('node-redis 5', async () => loadClient('redis-5')),
+];
 
 /** @param {number} extraMs @returns {SentinelScenario['callThrough']} */
 const callingThrough = (extraMs) => (clientRun, progress) =>

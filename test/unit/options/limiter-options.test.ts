@@ -1,6 +1,5 @@
 import { MemoryStore, RateLimiter, RateLimiterError, tokenBucket } from 'distributed-rate-limiter';
 import type { RateLimiterOptions } from 'distributed-rate-limiter';
-import { createSentinel } from 'redis';
 import { describe, expect, test } from 'vitest';
 import { FakeRedis } from '../../kit/fakes/fake-redis.ts';
 import {
@@ -408,11 +407,12 @@ describe('the options redis and store', () => {
     );
   });
 
-  test('refuses redis: a Sentinel client of node-redis, whose sendCommand takes other arguments', () => {
-    const sentinel = createSentinel({ name: 'mymaster', sentinelRootNodes: [] });
-    expect(refusalOf(() => make({ redis: sentinel }))).toEqual(
-      refusal('redis', 'an object', /^must be a URL, a client/, /^A Sentinel client .*RedisPort/),
+  test('refuses redis: a client of Bun before 1.4, which has no evalsha', () => {
+    const before = { connected: true, bufferedAmount: 0, connect() {}, send() {} };
+    expect(refusalOf(() => make({ redis: before }))).toEqual(
+      refusal('redis', 'an object', /^must be a URL, a client/, /^Before Bun 1\.4 .*update Bun/),
     );
+    expect(() => make({ redis: { ...before, evalsha() {} } })).not.toThrow();
   });
 
   test.each(['hashSecret', 'limits'])('refuses %s: a proxy that cannot be read', (name) => {
