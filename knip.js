@@ -43,7 +43,7 @@ export default {
   ],
   // Commands of scripts/check.mjs; `@upstash/redis`, which is in test/installs, and `vue`, which is in site.
   ignoreDependencies: ['@arethetypeswrong/cli', 'publint', '@upstash/redis', 'vue'],
-  ignoreBinaries: ['apt-cache', 'openssl'],
+  ignoreBinaries: ['apt-cache', 'nutcracker', 'openssl'],
   // Fastify's own documents register a plugin by `import()`, which takes the default export.
   ignoreIssues: { 'src/http/adapters/fastify.ts': ['duplicates'] },
 };

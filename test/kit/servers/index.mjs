@@ -20,4 +20,5 @@ export {
   timeOf,
 } from './stepped-clock/stepped-clock.mjs';
 export { makeCertificates, tlsMissing } from './tls-certificates.mjs';
+export { startTwemproxy } from './twemproxy.mjs';
 export { waitUntil } from './wait-until.mjs';
