@@ -3,8 +3,8 @@
 import { Hono } from 'hono';
 // @ts-expect-error -- it is installed in test/installs/clients
 import { Redis as Upstash } from '@upstash/redis';
-import { Redis } from 'ioredis';
-import { createClient } from 'redis';
+import { Cluster, Redis } from 'ioredis';
+import { createClient, createCluster } from 'redis';
 import { MemoryStore, RateLimiter } from 'distributed-rate-limiter';
 import * as express from 'distributed-rate-limiter/express';
 import * as hono from 'distributed-rate-limiter/hono';
@@ -112,6 +112,26 @@ const WAYS_IN = {
   '/web': (redis) => web.rateLimit({ redis, ...RATE }, ONE),
 };
 
+/** A port that tells its state, and can be closed. @param {string} port @returns {import('../../src/index.ts').RedisPort} */
+function openOwnPort(port) {
+  const { client, end } = openIoredis(port);
+  let hasFailed = false;
+  client.on('close', () => (hasFailed = true));
+  client.connect().catch(() => {});
+  return {
+    get state() {
+      if (client.status === 'ready') return 'ready';
+      return hasFailed ? 'away' : 'connecting';
+    },
+    onStateChange(listener) {
+      for (const event of ['ready', 'close', 'end']) client.on(event, listener);
+    },
+    send: (command, args) => client.call(command, ...args),
+    isReply: (error) => error instanceof Error && error.name === 'ReplyError',
+    close: async () => end(),
+  };
+}
+
 /** Where the state of the entry /workers is: the port of Redis, or the REST server in front of it. */
 /** @typedef {{ port: string, rest: string, token: string }} Place */
 
@@ -120,6 +140,19 @@ const MAKES = {
   ioredis: ({ port }) => openIoredis(port).client,
   'node-redis': ({ port }) => {
     const client = createClient({ url: `redis://127.0.0.1:${port}` });
+    client.on('error', () => {});
+    return client;
+  },
+  RedisPort: ({ port }) => openOwnPort(port),
+  'ioredis-cluster': ({ port }) => {
+    const redisOptions = { maxRetriesPerRequest: 0 };
+    const options = { redisOptions, retryDelayOnFailover: 0 };
+    const client = new Cluster([{ host: '127.0.0.1', port: Number(port) }], options);
+    client.on('error', () => {});
+    return client;
+  },
+  'node-redis-cluster': ({ port }) => {
+    const client = createCluster({ rootNodes: [{ url: `redis://127.0.0.1:${port}` }] });
     client.on('error', () => {});
     return client;
   },

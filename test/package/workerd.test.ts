@@ -8,6 +8,7 @@ import { installRuntime } from '../../scripts/runtimes.mjs';
 import {
   freePort,
   openResp,
+  startCluster,
   startRedis,
   startRestServer,
   waitUntil,
@@ -171,7 +172,7 @@ describe.runIf(program !== undefined)('on workerd, the runtime of Cloudflare Wor
     expect(await worker.get('warnings')).toEqual([]);
   });
 
-  describe.each(['ioredis', 'node-redis', 'upstash'])(
+  describe.each(['ioredis', 'node-redis', 'upstash', 'RedisPort'])(
     '/workers makes a limiter for each request, on %s',
     (library) => {
       let observer: Awaited<ReturnType<typeof openResp>>;
@@ -256,6 +257,35 @@ describe.runIf(program !== undefined)('on workerd, the runtime of Cloudflare Wor
         });
         await allClosed();
       });
+    },
+  );
+
+  test.each(['ioredis', 'node-redis'])(
+    '/workers limits users on every node of a cluster exactly, each request on its own cluster client of %s',
+    async (library) => {
+      const cluster = await startCluster();
+      const connections = async (): Promise<number> => {
+        const lists = await Promise.all(
+          cluster.nodes.map((node) => node.command('CLIENT', 'LIST', 'TYPE', 'normal')),
+        );
+        return lists.flatMap((list) => String(list).trim().split('\n')).length;
+      };
+      try {
+        const before = await connections();
+        const place = { port: String(cluster.nodes[0]!.port) };
+        for (let i = 0; i < 6; i++) {
+          const query = new URLSearchParams({ ...place, user: `user:${i}` });
+          const decisions = await eightTimes(
+            `workers/${library}-cluster/open/allow?${String(query)}`,
+          );
+          expect(tally(decisions)).toEqual({ within_limit: 5, limited: 3 });
+        }
+        const used = cluster.nodes.map(async (node) => (await node.keyCounts()).keys);
+        expect((await Promise.all(used)).filter((keys) => keys > 0).length).toBeGreaterThan(1);
+        await waitUntil('all connections are closed', async () => (await connections()) === before);
+      } finally {
+        await cluster.close();
+      }
     },
   );
 
