@@ -104,12 +104,13 @@ export class Project {
    * Starts a server that prints `listening <port>`.
    * @param {readonly string[]} command
    * @param {Record<string, string>} [env]
-   * @returns {Promise<{ url: string, pid: number, output: () => string }>}
+   * @returns {Promise<{ url: string, pid: number, output: () => string, close: () => Promise<unknown> }>}
    */
   async serve(command, env = {}) {
     const running = this.start(command, env);
     const [, port] = await running.printed(/listening (\d+)/);
-    return { url: `http://127.0.0.1:${port}`, pid: running.pid, output: running.output };
+    const { pid, output, close } = running;
+    return { url: `http://127.0.0.1:${port}`, pid, output, close };
   }
 
   async close() {

@@ -6,7 +6,6 @@ import { fakeTimers } from './fake-timers.mjs';
 import { fastify } from './fastify.mjs';
 import { hono } from './hono.mjs';
 import { jest } from './jest.mjs';
-import { lambda } from './lambda.mjs';
 import { llm } from './llm.mjs';
 import { migrants } from './migrants.mjs';
 import { nest } from './nest.mjs';
@@ -26,7 +25,6 @@ export const trials = [
   nodeRedis,
   llm,
   migrants,
-  lambda,
   fakeTimers,
   jest,
   bullmq,

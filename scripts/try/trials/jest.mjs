@@ -1,15 +1,11 @@
 import path from 'node:path';
 import process from 'node:process';
-import { installRuntime } from '../../runtimes.mjs';
-
-/** The versions of Node that run Jest: that of this process, and those of npm. */
-const NODES = ['node-22', 'node-24', 'node-26'];
 
 /** @type {import('../trial.mjs').Trial} */
 export const jest = {
   name: 'jest',
   title:
-    'Jest in its default mode on Node 20 to 26, ts-jest, and its ESM mode: the tests of docs/testing.md',
+    'Jest without a client library: the tests of docs/testing.md; default mode, ts-jest, ESM mode',
   async run(trial) {
     const project = await trial.installed(['jest', 'ts-jest', 'typescript@5.9.3', '@types/jest'], {
       type: 'commonjs',
@@ -24,33 +20,20 @@ export const jest = {
 
     /**
      * @param {string} claim
-     * @param {readonly string[]} command
+     * @param {readonly string[]} args
      */
-    async function passes(claim, command) {
-      const { code, output } = await project.run(command);
+    async function passes(claim, ...args) {
+      const { code, output } = await project.run([process.execPath, ...args]);
       const said = /^Tests:.*$/m.exec(output)?.[0] ?? '';
       trial.must(claim, code === 0 && /Tests:\s+2 passed, 2 total/.test(said), said || output);
       trial.mustNotWarn(output.replaceAll(/^.*(?:ExperimentalWarning|--trace-warnings).*$/gm, ''));
     }
 
-    for (const name of [undefined, ...NODES]) {
-      const node = name === undefined ? process.execPath : installRuntime(name);
-      if (node === undefined) continue; // npm has it for Linux
-      const title = name ?? `node-${process.versions.node}`;
-      const run = ['--runInBand', '--rootDir'];
-      await passes(`default mode, ${title}`, [node, bin, ...run, 'default']);
-      await passes(`ts-jest, ${title}`, [
-        node,
-        bin,
-        '--runInBand',
-        '--config',
-        'typescript/jest.config.json',
-      ]);
-      const esm = ['--experimental-vm-modules', bin, '--testMatch=**/*.test.mjs', ...run];
-      await passes(`ESM mode, ${title}`, [node, ...esm, 'esm']);
-    }
+    await passes('default mode', bin, '--rootDir', 'default');
+    await passes('ts-jest', bin, '--config', 'typescript/jest.config.json');
     const esm = ['--experimental-vm-modules', bin, '--testMatch=**/*.test.mjs', '--rootDir'];
-    await passes('ESM mode that also requires the package', [process.execPath, ...esm, 'both']);
+    await passes('ESM mode', ...esm, 'esm');
+    await passes('ESM mode that also requires the package', ...esm, 'both');
   },
 };
 

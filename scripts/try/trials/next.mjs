@@ -1,10 +1,12 @@
 import { blockOf } from '../docs.mjs';
-import { ask, areReal, askInTurn, fields, statuses } from '../requests.mjs';
+import { LAYOUT, NEXT_PACKAGES, buildNext, serveNext } from '../next-server.mjs';
+import { areReal, askInTurn, fields, statuses } from '../requests.mjs';
 
 /** @type {import('../trial.mjs').Trial} */
 export const next = {
   name: 'next',
-  title: 'Next.js 16 with Turbopack, by URL: route handler, server action, proxy.ts',
+  title:
+    'Next.js 16 with Turbopack: the route handler of docs/http.md, with a client library and without',
   run: (trial) => tryNext(trial, []),
 };
 
@@ -15,38 +17,26 @@ export const nextWebpack = {
   run: (trial) => tryNext(trial, ['--webpack']),
 };
 
+const KEY = { headers: { 'x-api-key': 'secret' } };
+
 /**
  * @param {import('../trial.mjs').TrialRun} trial
  * @param {readonly string[]} flags of `next build`
  */
 async function tryNext(trial, flags) {
-  const packages = [
-    'ioredis',
-    'next',
-    'react',
-    'react-dom',
-    'typescript@5.9.3',
-    '@types/react',
-    '@types/node',
-  ];
-  const project = await trial.installed(packages);
+  const project = await trial.installed(['ioredis', ...NEXT_PACKAGES]);
   const route = blockOf(
     'docs/http.md',
     trial.redis.url,
     'distributed-rate-limiter/web',
     'export const GET',
   );
-  project.write('app/api/hello/route.ts', `${limiter('route', 3)}${route}`);
-  project.write('app/action.ts', `'use server';\n${limiter('action', 3)}${ACTION}`);
-  project.write('app/page.tsx', PAGE);
+  project.write('app/api/hello/route.ts', `${LIMITER}${route}`);
   project.write('app/layout.tsx', LAYOUT);
-  project.write('app/api/behind/route.ts', BEHIND);
-  project.write('proxy.ts', `${limiter('proxy', 3)}${PROXY}`);
   await build(trial, project, flags);
 
-  const { url, output } = await start(project);
-  const key = { headers: { 'x-api-key': 'secret' } };
-  const answers = await askInTurn(4, `${url}/api/hello`, key);
+  const { url, output } = await serveNext(project, ['start']);
+  const answers = await askInTurn(4, `${url}/api/hello`, KEY);
   trial.must(
     'route handler: 3 requests pass, then none',
     statuses(answers) === '200 ×3, 429 ×1',
@@ -57,17 +47,6 @@ async function tryNext(trial, flags) {
     areReal(answers),
     fields(answers[0]),
   );
-
-  const behind = await askInTurn(4, `${url}/api/behind`);
-  trial.must(
-    'proxy.ts: 3 requests pass, then none',
-    statuses(behind) === '200 ×3, 429 ×1',
-    statuses(behind),
-  );
-
-  const reasons = await act(url, 4);
-  const wanted = 'within_limit,within_limit,within_limit,limited';
-  trial.must('server action: 3 calls pass, then none', reasons.join() === wanted, reasons.join());
   trial.mustNotWarn(output());
 
   await withoutClient(trial, project, flags);
@@ -86,8 +65,8 @@ async function withoutClient(trial, project, flags) {
     project.run(['npm', 'uninstall', 'ioredis', '--no-audit']),
   );
   await build(trial, project, flags);
-  const { url, output } = await start(project);
-  const answers = await askInTurn(2, `${url}/api/hello`, { headers: { 'x-api-key': 'secret' } });
+  const { url, output } = await serveNext(project, ['start']);
+  const answers = await askInTurn(2, `${url}/api/hello`, KEY);
   trial.must(
     'without a client library no request passes',
     statuses(answers) === '500 ×2',
@@ -106,103 +85,13 @@ async function withoutClient(trial, project, flags) {
  * @param {readonly string[]} flags
  */
 async function build(trial, project, flags) {
-  const env = { NEXT_TELEMETRY_DISABLED: '1' };
-  const command = ['next', 'build', ...flags];
-  const printed = await trial.step(command.join(' '), project.run(command, { env }));
-  trial.mustNotWarn(printed);
+  const command = ['next', 'build', ...flags].join(' ');
+  trial.mustNotWarn(await trial.step(command, buildNext(project, flags)));
 }
 
-/** @param {import('../project.mjs').Project} project */
-async function start(project) {
-  const running = project.start(['next', 'start', '--port', '0', '--hostname', '127.0.0.1'], {
-    NEXT_TELEMETRY_DISABLED: '1',
-  });
-  const [url] = await running.printed(/http:\/\/127\.0\.0\.1:[1-9]\d*/);
-  await running.printed(/Ready/);
-  return { url, output: running.output };
-}
-
-/**
- * Submits the page's form as a browser without JavaScript does.
- * @param {string} url
- * @param {number} times
- */
-async function act(url, times) {
-  const reasons = [];
-  for (let i = 0; i < times; i++) {
-    const page = await ask(url);
-    const [action = ''] = /\$ACTION_ID_\w+/.exec(page.body) ?? [];
-    const form = new FormData();
-    form.set(action, '');
-    const answer = await ask(url, {
-      method: 'POST',
-      body: form,
-      redirect: 'manual',
-      headers: { origin: url },
-    });
-    reasons.push(
-      /reason=(\w+)/.exec(answer.headers.get('location') ?? '')?.[1] ?? `status ${answer.status}`,
-    );
-  }
-  return reasons;
-}
-
-/**
- * @param {string} namespace
- * @param {number} rate
- */
-function limiter(namespace, rate) {
-  return `import { RateLimiter } from 'distributed-rate-limiter';
+const LIMITER = `import { RateLimiter } from 'distributed-rate-limiter';
 
 const redis = process.env.REDIS_URL ?? 'redis://localhost:6379';
-const limiter = new RateLimiter({ redis, namespace: '${namespace}', rate: ${rate}, period: '1h' });
+const limiter = new RateLimiter({ redis, namespace: 'route', rate: 3, period: '1h' });
 
-`;
-}
-
-const ACTION = `
-import { redirect } from 'next/navigation';
-
-export async function order() {
-  const { reason } = await limiter.allow('user:12345');
-  redirect('/?reason=' + reason);
-}
-`;
-
-const PAGE = `
-import { order } from './action';
-
-export const dynamic = 'force-dynamic';
-
-export default function Page() {
-  return <form action={order}><button>order</button></form>;
-}
-`;
-
-const LAYOUT = `
-import type { ReactNode } from 'react';
-
-export default function Layout({ children }: { children: ReactNode }) {
-  return <html><body>{children}</body></html>;
-}
-`;
-
-const BEHIND = `
-export const dynamic = 'force-dynamic';
-
-export function GET() {
-  return new Response('hello');
-}
-`;
-
-const PROXY = `
-import { NextResponse } from 'next/server';
-
-export async function proxy() {
-  const { allowed, degraded } = await limiter.allow('everybody');
-  if (degraded) return new NextResponse('degraded', { status: 503 });
-  return allowed ? NextResponse.next() : new NextResponse('slow down', { status: 429 });
-}
-
-export const config = { matcher: '/api/behind' };
 `;
