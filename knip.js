@@ -19,6 +19,7 @@ export default {
   entry: [
     ...published,
     ...commands,
+    'src/base/edge-runtime.ts',
     'scripts/*.mjs',
     'demo/main.mjs',
     'demo/page/main.js',

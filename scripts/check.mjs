@@ -22,6 +22,12 @@ const checks = [
   { name: 'knip', command: 'knip --no-progress' },
   { name: 'size', command: 'size-limit' },
   { name: 'try', command: 'node scripts/try.mjs commonjs express fastify' },
+  // Next.js and bundlers take minutes: `npm run e2e`.
+  {
+    name: 'e2e',
+    command:
+      'node scripts/e2e.mjs "Node.js 20" "Node.js 22" "Node.js 24" ts-jest miniflare edge-runtime Lambda',
+  },
 ];
 
 /**

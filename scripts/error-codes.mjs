@@ -93,7 +93,7 @@ export const errors = {
   ERR_RUNTIME_UNSUPPORTED: {
     from: 'what makes a limiter, every call',
     meaning:
-      'Cloudflare Workers: `redis` is a URL, or a client that another request uses. `failStrategy` does not cover it.',
+      "Cloudflare Workers: `redis` is a URL, or a client that another request uses. `failStrategy` does not cover it. Vercel's Edge Runtime: the package is loaded.",
     cure: 'Make client and limiter in the request, or use a `MemoryStore`: [Cloudflare Workers](clients.md#cloudflare-workers).',
   },
   ERR_STORE_TIMEOUT: {

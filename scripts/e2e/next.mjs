@@ -2,7 +2,7 @@
 import { waitUntil } from '../../test/kit/servers/index.mjs';
 import { blockOf } from '../try/docs.mjs';
 import { LAYOUT, NEXT_PACKAGES, buildNext, serveNext } from '../try/next-server.mjs';
-import { environment } from './rows.mjs';
+import { WAYS, environment } from './rows.mjs';
 
 /** @typedef {import('./rows.mjs').Row} Row */
 /** @typedef {import('./rows.mjs').Way} Way */
@@ -11,7 +11,7 @@ import { environment } from './rows.mjs';
 /** How a call is made in each place of an application: the name of the place, and what it is answered. */
 /** @type {Record<string, (url: string, way: Way) => Promise<string | null | undefined>>} */
 const PLACES = {
-  'route handler': async (url, way) => (await fetch(`${url}/api/${way}`)).text(),
+  'route handler': (url, way) => textAt(`${url}/api/${way}`),
   'server action': async (url, way) =>
     reasonIn((await submit(url, { way })).headers.get('location')),
   '`proxy.ts`': async (url, way) => (await fetch(`${url}/behind/${way}`)).headers.get('x-reason'),
@@ -63,40 +63,49 @@ async function builtAndStarted({ project, rest }, flags) {
  * @returns {Row}
  */
 export function nextDev(name, flags) {
+  /** @type {ReturnType<typeof serveNext> | undefined} */
+  let starting;
   return {
     name: `${name}: \`next dev\`, the route edited`,
     needs: NEXT_PACKAGES,
     run: async ({ project, rest }, way) => {
       writeApp(project);
-      const env = { ...environment(rest), DIST: ['.next', ...flags, '-dev'].join('') };
       const edit = (/** @type {string} */ version) =>
         project.write(`app/dev/${way}/route.ts`, devRoute(way, version));
       edit('first');
-      const server = await serveNext(project, ['dev', ...flags], env);
+      const env = { ...environment(rest), DIST: ['.next', ...flags, '-dev'].join('') };
+      starting ??= serveNext(project, ['dev', ...flags], env);
+      const server = await starting;
       try {
-        const route = `${server.url}/dev/${way}`;
-        /** @param {string} version */
-        const serves = (version) =>
-          waitUntil(
-            `the ${version} version of the route`,
-            async () => (await (await fetch(`${route}?version`)).text()) === version,
-            { timeoutMs: 60_000, everyMs: 200 },
-          );
-        const call = async (query = '') => (await fetch(`${route}${query}`)).text();
-        await serves('first');
-        const reasons = [await call(), await call()];
-        const fresh = [await call('?fresh')];
-        edit('second');
-        await serves('second');
-        reasons.push(await call(), await call());
-        fresh.push(await call('?fresh'));
-        const counted = fresh.join();
-        return counted === '2,2' ? reasons.join() : `a store of the module counted on: ${counted}`;
+        return await acrossAnEdit(`${server.url}/dev/${way}`, () => edit('second'));
       } finally {
-        await server.close();
+        if (way === WAYS.at(-1)) await server.close();
       }
     },
   };
+}
+
+/**
+ * @param {string} route
+ * @param {() => void} edit makes the second version of the route
+ */
+async function acrossAnEdit(route, edit) {
+  /** @param {string} version */
+  const serves = (version) =>
+    waitUntil(
+      `the ${version} version of the route`,
+      async () => (await textAt(`${route}?version`)) === version,
+      { timeoutMs: 60_000, everyMs: 200 },
+    );
+  await serves('first');
+  const reasons = [await textAt(route), await textAt(route)];
+  const fresh = [await textAt(`${route}?fresh`)];
+  edit();
+  await serves('second');
+  reasons.push(await textAt(route), await textAt(route));
+  fresh.push(await textAt(`${route}?fresh`));
+  const remaining = fresh.join();
+  return remaining === '2,2' ? reasons.join() : `a store of the module counted on: ${remaining}`;
 }
 
 /**
@@ -122,6 +131,11 @@ export async function GET(request: Request) {
   return new Response((await limiter.allow('user')).reason);
 }
 `;
+}
+
+/** @param {string} url */
+async function textAt(url) {
+  return (await fetch(url, { signal: AbortSignal.timeout(30_000) })).text();
 }
 
 /** @param {string | null} location */
@@ -157,6 +171,7 @@ const APP = {
   'next.config.mjs': 'export default { distDir: process.env.DIST };',
   'tsconfig.json': JSON.stringify({
     compilerOptions: { paths: { '@/*': ['./*'] } },
+    exclude: ['node_modules', 'ts-jest'],
   }),
   'app/layout.tsx': LAYOUT,
   'app/api/[way]/route.ts': `${IMPORT}

@@ -37,7 +37,17 @@ export function buildNext(project, flags, env) {
  */
 export async function serveNext(project, command, env) {
   const running = project.start(['next', ...command, ...FREE_PORT], { ...ENV, ...env });
-  const [url = ''] = await running.printed(/http:\/\/127\.0\.0\.1:[1-9]\d*/);
-  await running.printed(/Ready/);
-  return { url, output: running.output, close: running.close };
+  // A development server is a child of this process, and ends only with a signal that this process hears of.
+  const close = () => {
+    running.signal('SIGTERM');
+    return running.exitCode;
+  };
+  try {
+    const [url = ''] = await running.printed(/http:\/\/127\.0\.0\.1:[1-9]\d*/);
+    await running.printed(/Ready/);
+    return { url, output: running.output, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
 }
