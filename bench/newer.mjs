@@ -2,15 +2,24 @@
 /**
  * Measures on each server of scripts/servers.mjs what a decision costs, and what newer servers offer to make it cheaper:
  * `node bench/newer.mjs`; names choose servers. All figures are processor time of the server's main thread, in
- * microseconds, by Linux's scheduler. In each round all rows of a server take turns.
+ * microseconds, by Linux's scheduler. In each round all rows of a server take turns. When all servers were measured, the
+ * figures go into bench/scale/newer.json and docs/scale.md.
+ *
+ * @typedef {object} Figures
+ * @property {number} rounds
+ * @property {number} calls of each row in a round
+ * @property {string[]} versions
+ * @property {Record<string, (number | null)[]>} rows by version; null where the server lacks it
  */
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { SERVERS, ensureServer, versionOf } from '../scripts/servers.mjs';
 import { openResp, startRedis } from '../test/kit/servers/index.mjs';
 import { importInternal } from './internals.mjs';
 import { makeIdentities } from './identities.mjs';
 import { align, median } from './report.mjs';
+import { storedFigures } from './scale/figures.mjs';
+import { fillIn } from './scale/page.mjs';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -130,8 +139,9 @@ const decisionRows = async (load) => {
   return Object.entries(decisions).map(([name, commands]) => ({ name, per: KEYS, commands }));
 };
 const names = positionals.length > 0 ? positionals : Object.keys(SERVERS);
-/** @type {Map<string, string[]>} */
+/** @type {Map<string, number[]>} */
 const table = new Map();
+/** @type {string[]} */
 const versions = [];
 for (const [column, name] of names.entries()) {
   const binary = ensureServer(name);
@@ -165,7 +175,7 @@ for (const [column, name] of names.entries()) {
   for (const [row, figure] of threaded) figures.set(`${row}, io-threads 2`, figure);
   for (const [row, figure] of figures) {
     const cells = table.get(row) ?? [];
-    cells[column] = figure.toFixed(2);
+    cells[column] = figure;
     table.set(row, cells);
   }
 }
@@ -173,6 +183,29 @@ console.log(`${rounds} rounds of ${calls} script calls, of ${KEYS} keys each`);
 console.log(
   align([
     ['us of the main thread', ...versions],
-    ...[...table].map(([row, cells]) => [row, ...versions.map((_, i) => cells[i] ?? '')]),
+    ...[...table].map(([row, cells]) => [
+      row,
+      ...versions.map((_, i) => cells[i]?.toFixed(2) ?? ''),
+    ]),
   ]),
 );
+if (positionals.length === 0) {
+  const page = new URL('../docs/scale.md', import.meta.url);
+  /** @type {Figures} */
+  const figures = {
+    rounds,
+    calls,
+    versions,
+    rows: Object.fromEntries(
+      [...table].map(([row, cells]) => [
+        row,
+        versions.map((_, i) => (cells[i] === undefined ? null : Number(cells[i].toFixed(3)))),
+      ]),
+    ),
+  };
+  writeFileSync(
+    new URL('scale/newer.json', import.meta.url),
+    `${JSON.stringify(figures, null, 2)}\n`,
+  );
+  writeFileSync(page, fillIn(readFileSync(page, 'utf8'), storedFigures()));
+}

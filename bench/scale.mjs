@@ -19,6 +19,7 @@ import { startCluster, startRedis, startReplicated } from '../test/kit/servers/i
 import { startChild } from './child.mjs';
 import { ensurePeers } from './install.mjs';
 import { median } from './report.mjs';
+import { storedFigures } from './scale/figures.mjs';
 import { fillIn, tables } from './scale/page.mjs';
 import { plot } from './scale/plot.mjs';
 
@@ -69,7 +70,7 @@ const { values: options } = parseArgs({
 const { quick } = options;
 
 if (options.render) {
-  write(JSON.parse(readFileSync(FIGURES, 'utf8')));
+  write();
   process.exit(0);
 }
 
@@ -144,10 +145,11 @@ try {
   await Promise.all(groups.map(({ close }) => close()));
 }
 console.log(`load ${os.loadavg()[0]?.toFixed(1)}\n`);
-for (const [name, table] of Object.entries(tables(figures))) console.log(`${name}\n${table}\n`);
+for (const [name, table] of Object.entries(tables({ ...storedFigures(), ...figures })))
+  console.log(`${name}\n${table}\n`);
 if (!quick) {
   writeFileSync(FIGURES, `${JSON.stringify(figures, rounded, 2)}\n`);
-  write(JSON.parse(readFileSync(FIGURES, 'utf8')));
+  write();
 }
 
 async function measureIdentities() {
@@ -430,8 +432,9 @@ function rounded(_key, value) {
     : value;
 }
 
-/** @param {Figures} of */
-function write(of) {
-  writeFileSync(PAGE, fillIn(readFileSync(PAGE, 'utf8'), of));
-  writeFileSync(PLOT, plot(of));
+/** Makes page and plot from the stored figures. */
+function write() {
+  const stored = storedFigures();
+  writeFileSync(PAGE, fillIn(readFileSync(PAGE, 'utf8'), stored));
+  writeFileSync(PLOT, plot(stored));
 }

@@ -1,11 +1,13 @@
 // @ts-check
+import { distanceTables } from '../distance/table.mjs';
+import { newerTable } from './newer-table.mjs';
+import { planTables } from './plan.mjs';
+import { ms, table, whole } from './table.mjs';
+
 /**
- * @typedef {import('../scale.mjs').Figures} Figures
+ * @typedef {import('./figures.mjs').AllFigures} AllFigures
  * @typedef {import('../scale.mjs').Sample} Sample
  */
-
-/** The load that the page plans for. */
-const GOAL = /** @type {const} */ ({ perSecond: 1_000_000, identities: 10_000_000, use: 0.5 });
 
 /** @type {Record<string, (sample: Sample) => string>} */
 const COLUMNS = {
@@ -20,7 +22,7 @@ const COLUMNS = {
 /**
  * The page's tables, by the names of their markers.
  *
- * @param {Figures} figures
+ * @param {AllFigures} figures
  * @returns {Record<string, string>}
  */
 export function tables(figures) {
@@ -100,129 +102,17 @@ export function tables(figures) {
         sample.bytesOut.toFixed(0),
       ]),
     ),
-    plan: table(['needed', 'how', 'amount'], planned(figures)),
+    ...planTables(figures),
+    ...distanceTables(figures.distance),
+    newer: newerTable(figures.newer),
   };
-}
-
-/**
- * Derives from the figures what a million decisions per second need: on a cluster, and on separate servers.
- *
- * @param {Figures} figures
- * @returns {[what: string, how: string, result: string][]}
- */
-function planned({ identities, inFlight, processes, primaries, durability }) {
-  const { perSecond, use } = GOAL;
-  const untagged = rowsOf(primaries, 64, 0);
-  const tagged = rowsOf(primaries, 256, 64);
-  /** @param {keyof Sample} of */
-  const most = (of) => Math.max(...untagged.map(({ sample }) => sample[of]));
-  // Ratios to one server, which were measured beside it, times the cost of one server.
-  const oneServer = processes.find(({ processes: many }) => many === 2)?.sample;
-  const nodeUs = ratioOf(untagged, 'nodeUs') * (oneServer?.nodeUs ?? Number.NaN);
-  // With many clients and many nodes two calls rarely reach a node together, so each call travels alone.
-  const redisUs = Math.max(
-    ratioOf(untagged, 'redisUs') * (oneServer?.redisUs ?? Number.NaN),
-    inFlight[0]?.sample.redisUs ?? 0,
-  );
-  const full = inFlight.find(({ inFlight: many }) => many === 256)?.sample.redisUs ?? Number.NaN;
-  const tagRatio = ratioOf(tagged, 'redisUs');
-  const [bare, replica] = durability.map(({ sample }) => sample);
-  const replicaUs = Math.max(0, (replica?.redisUs ?? 0) - (bare?.redisUs ?? 0));
-  const replicaBytes = (replica?.bytesOut ?? 0) - (bare?.bytesOut ?? 0);
-  const cores = (perSecond * (redisUs + replicaUs)) / 1e6;
-  const nodes = Math.ceil(cores / use);
-  const bytes = identities.at(-1)?.bytes ?? Number.NaN;
-  const gb = (GOAL.identities * bytes) / 1e9;
-  const each = perSecond / nodes;
-  const mbit = (each * (most('bytesIn') + most('bytesOut') + replicaBytes) * 8) / 1e6;
-  const { perCall, perEntry } = costOf(inFlight);
-  /** @param {number} entries */
-  const servers = (entries) => {
-    const us = perCall / entries + perEntry + replicaUs;
-    return Math.ceil((perSecond * us) / 1e6 / use);
-  };
-  return [
-    [
-      'processor of Redis',
-      `${whole(perSecond)}/s × (${redisUs.toFixed(1)} µs + ${replicaUs.toFixed(1)} µs for a replica)`,
-      `${cores.toFixed(1)} cores`,
-    ],
-    [
-      'primaries',
-      `${cores.toFixed(1)} cores, each used to ${100 * use} %`,
-      `${nodes}, and as many replicas`,
-    ],
-    [
-      'memory of a primary',
-      `${whole(GOAL.identities)} × ${bytes.toFixed(0)} bytes = ${gb.toFixed(1)} GB, over ${nodes}`,
-      `${Math.ceil((1_000 * gb) / nodes)} MB`,
-    ],
-    [
-      'network of a primary',
-      `${whole(each)}/s × (${most('bytesIn').toFixed(0)} in + ${most('bytesOut').toFixed(0)} out + ${replicaBytes.toFixed(0)} to the replica)`,
-      `${mbit.toFixed(0)} Mbit/s`,
-    ],
-    [
-      'processor of the clients',
-      `${whole(perSecond)}/s × ${nodeUs.toFixed(1)} µs`,
-      `${((perSecond * nodeUs) / 1e6).toFixed(1)} cores, over all processes`,
-    ],
-    [
-      'with 64 tags, 256 calls in flight in a process',
-      `${tagRatio.toFixed(2)} × ${full.toFixed(1)} µs + ${replicaUs.toFixed(1)} µs`,
-      `${Math.ceil((perSecond * (tagRatio * full + replicaUs)) / 1e6 / use)} primaries, used to ${100 * use} %`,
-    ],
-    ...[4, 16, 64].map((entries) => [
-      `without a cluster, ${entries} in a call`,
-      `${perCall.toFixed(1)} µs / ${entries} + ${perEntry.toFixed(1)} µs + ${replicaUs.toFixed(1)} µs`,
-      `${servers(entries)} servers, used to ${100 * use} %`,
-    ]),
-  ].map(([what = '', how = '', result = '']) => [what, how, result]);
-}
-
-/**
- * @param {Figures['primaries']} primaries
- * @param {number} inFlight
- * @param {number} tags
- */
-function rowsOf(primaries, inFlight, tags) {
-  return primaries
-    .filter((each) => each.inFlight === inFlight)
-    .flatMap(({ alone, rows }) =>
-      rows.filter((row) => row.tags === tags).map(({ sample }) => ({ alone, sample })),
-    );
-}
-
-/**
- * The greatest ratio of a cluster's cost to one server's.
- *
- * @param {readonly { alone: Sample, sample: Sample }[]} rows
- * @param {'redisUs' | 'nodeUs'} of
- */
-function ratioOf(rows, of) {
-  return Math.max(...rows.map(({ alone, sample }) => sample[of] / alone[of]));
-}
-
-/**
- * `redisUs = perCall / entries + perEntry`, by least squares.
- *
- * @param {Figures['inFlight']} measured
- */
-export function costOf(measured) {
-  const points = measured.map(({ sample }) => ({ x: 1 / sample.entries, y: sample.redisUs }));
-  const mean = (/** @type {(point: { x: number, y: number }) => number} */ of) =>
-    points.reduce((sum, point) => sum + of(point), 0) / points.length;
-  const [x, y] = [mean((point) => point.x), mean((point) => point.y)];
-  const perCall =
-    mean((point) => (point.x - x) * (point.y - y)) / mean((point) => (point.x - x) ** 2);
-  return { perCall, perEntry: y - perCall * x };
 }
 
 /**
  * Writes the tables into the page: each is between `<!-- figures: name -->` and `<!-- end -->`.
  *
  * @param {string} page
- * @param {Figures} figures
+ * @param {AllFigures} figures
  */
 export function fillIn(page, figures) {
   const made = tables(figures);
@@ -238,24 +128,4 @@ export function fillIn(page, figures) {
 /** @param {Sample} sample */
 function cells(sample) {
   return Object.values(COLUMNS).map((cell) => cell(sample));
-}
-
-/**
- * @param {readonly string[]} head
- * @param {readonly (readonly string[])[]} rows
- */
-function table(head, rows) {
-  const rule = `|${head.map((_, i) => (i === 0 ? '---' : '--:')).join('|')}|`;
-  const [first, ...others] = [head, ...rows].map((row) => `| ${row.join(' | ')} |`);
-  return [first, rule, ...others].join('\n');
-}
-
-/** @param {number} us */
-function ms(us) {
-  return `${(us / 1_000).toPrecision(2)} ms`;
-}
-
-/** @param {number} number */
-function whole(number) {
-  return Math.round(number).toLocaleString('en-US');
 }

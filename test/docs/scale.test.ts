@@ -1,11 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { costOf, fillIn, tables } from '../../bench/scale/page.mjs';
+import { storedFigures } from '../../bench/scale/figures.mjs';
+import { fillIn, tables } from '../../bench/scale/page.mjs';
+import { costOf } from '../../bench/scale/plan.mjs';
 import { plot } from '../../bench/scale/plot.mjs';
 
 const read = (path: string): string =>
   readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8');
-const figures = JSON.parse(read('bench/scale/figures.json'));
+const figures = storedFigures();
 const page = read('docs/scale.md');
 
 test('the tables of the page match the figures (cure: `npm run bench -- scale --render`)', () => {
@@ -26,7 +28,7 @@ test('rendering fails with a message when the page names a missing figure', () =
 });
 
 test('the cost of a script call and of a decision is computed from several batch sizes', () => {
-  const [first] = figures.inFlight;
+  const first = figures.inFlight[0]!;
   const of = (entries: number): object => ({
     ...first,
     sample: { ...first.sample, entries, redisUs: 20 / entries + 3 },
