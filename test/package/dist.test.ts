@@ -80,6 +80,26 @@ test('no module awaits at its top level, so that CommonJS can require it', () =>
   expect(() => transformSync('await 1', { format: 'cjs', logLevel: 'silent' })).toThrow('await');
 });
 
+test('the entries that limit in a web server throw an error on an edge runtime, before any other condition', () => {
+  const refused = Object.entries(manifest.exports).filter(
+    ([, target]) => Object.keys(target)[0] === 'edge-light',
+  );
+  expect(refused.map(([subpath]) => subpath)).toEqual([
+    '.',
+    './http',
+    './workers',
+    './limited',
+    './hono',
+    './web',
+  ]);
+  for (const [, target] of refused) {
+    expect(target).toHaveProperty(['edge-light'], './dist/cjs/base/edge-runtime.js');
+  }
+  const load = ['-e', "require('./dist/cjs/base/edge-runtime.js')"];
+  const { stderr } = spawnSync(process.execPath, load, { cwd: root, encoding: 'utf8' });
+  expect(stderr).toContain("code: 'ERR_RUNTIME_UNSUPPORTED'");
+});
+
 test('each entry has its module for every condition but `require`, and its CommonJS for that', () => {
   for (const target of Object.values(manifest.exports)) {
     if (typeof target === 'string') continue;
