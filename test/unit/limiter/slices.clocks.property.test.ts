@@ -70,6 +70,87 @@ function jolts(random: Random): Jolt[] {
   }).toSorted((a, b) => a.at - b.at);
 }
 
+/** Partings of a process's clocks that it takes for their unsteadiness. */
+function smallJolts(random: Random): Jolt[] {
+  const at = random.int(0, LASTS);
+  const us = random.int(10_000, 95_000);
+  return [
+    random.pick([
+      { at, stopsUs: us },
+      { at, ownUs: us },
+    ]),
+  ];
+}
+
+/**
+ * Worlds where clocks part by less than a process notices: the most units beyond the limit, in seconds of its rate, and
+ * units that passed against the rule.
+ */
+function runUnsteady(engine: SliceEngine, worlds: number): { most: number; broken: number } {
+  let most = 0;
+  let broken = 0;
+  for (let number = 0; number < worlds; number++) {
+    const random = new Random(seed + number);
+    const [spec, bucket] = anyWorld(engine, random, smallJolts);
+    const outcome = new World(engine, random, spec).run();
+    const [units] = over(outcome, bucket, []);
+    most = Math.max(most, units! / bucket.rate);
+    broken += againstTheRule(outcome, bucket);
+  }
+  return { most, broken };
+}
+
+/** The first of so many worlds under two limits in which more passes than one of them lets pass. */
+function firstBrokenOfTwo(engine: SliceEngine, worlds: number): object | undefined {
+  for (let number = 0; number < worlds; number++) {
+    const random = new Random(seed + number);
+    const [spec, first] = anyWorld(engine, random, jolts);
+    const second = { ...first, rate: first.rate * 2, burst: Math.ceil(first.burst / 2) };
+    const limits = [...spec.limits, engine.tokenBucket({ name: 'second', ...second })];
+    const outcome = new World(engine, random, { ...spec, limits }).run();
+    const overs = [first, second].map((bucket) => over(outcome, bucket, [])[0]!);
+    if (Math.max(...overs) > 0) {
+      return { world: seed + number, overs };
+    }
+  }
+  return undefined;
+}
+
+interface Windows {
+  /** The first world in which a window, as the server's clock shows it, counts more than its limit and the late units. */
+  readonly broken: object | undefined;
+  readonly local: number;
+}
+
+/** Worlds under a window, whose processes stand still or whose server's clock steps. */
+function runWindows(
+  engine: SliceEngine,
+  worlds: number,
+  stepsOf: (random: Random) => number,
+): Windows {
+  let local = 0;
+  for (let number = 0; number < worlds; number++) {
+    const random = new Random(seed + number);
+    const us = stepsOf(random);
+    const [spec, { rate }] = anyWorld(engine, random, us === 0 ? jolts : () => []);
+    const limits = [engine.fixedWindow({ rate, period: 1 })];
+    const steps = us === 0 ? [] : [{ at: random.int(SECOND / 2, LASTS), us }];
+    const { passed } = new World(engine, random, { ...spec, limits, steps }).run();
+    const windows = new Map<string, number>();
+    for (const { at, units, isLate, isLocal } of passed) {
+      local += isLocal ? 1 : 0;
+      const isAfter = steps.some((step) => at - START >= step.at);
+      const window = `${isAfter} ${Math.floor((at + (isAfter ? us : 0)) / SECOND)}`;
+      windows.set(window, (windows.get(window) ?? 0) + (isLate ? 0 : units));
+    }
+    const most = Math.max(...windows.values());
+    if (most > rate) {
+      return { broken: { world: seed + number, most, rate }, local };
+    }
+  }
+  return { broken: undefined, local };
+}
+
 /** Units beyond the limit in a time between two steps of the server's clock. */
 function over({ passed }: Outcome, bucket: Bucket, steps: readonly number[]): readonly number[] {
   const { p, n } = spacingOf(bucket.rate, bucket.period * SECOND);
@@ -199,6 +280,28 @@ describe(`slices and clocks, in simulated time (DRL_SEED=${seed} repeats this ru
       expect(firstBrokenByJolts(await loadMutant(mutant), 200)).toBeDefined();
     },
   );
+
+  test('never let more pass than either of two limits where clocks part', () => {
+    expect(firstBrokenOfTwo(engine, CASES)).toBeUndefined();
+  });
+
+  test('let pass at most what recovers in a tenth of a second where clocks part too little to be noticed', () => {
+    const { most, broken } = runUnsteady(engine, CASES);
+    expect(most).toBeLessThanOrEqual(0.1);
+    expect(broken, 'units that pass too early or too late').toBeGreaterThan(0);
+  });
+
+  test.each([
+    ['processes stand still', () => 0],
+    [
+      'the clock of the server steps',
+      (random: Random) => random.pick([-1, 1]) * random.int(2, 3_600) * SECOND,
+    ],
+  ] as const)('count no more in a window than its limit where %s', (_, stepsOf) => {
+    const { broken, local } = runWindows(engine, CASES, stepsOf);
+    expect(broken).toBeUndefined();
+    expect(local).toBeGreaterThan(CASES);
+  });
 
   test('let pass, after the clock of the server stepped, the limit and the units that were out', () => {
     const { broken, late, local } = runSteps(engine, CASES);
