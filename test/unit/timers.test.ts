@@ -31,7 +31,8 @@ const IN_REAL_TIME: Readonly<Record<string, string>> = {
   'cli/replay/policy.ts': 'turns of the event loop, in which a memory store answers',
   'http/gone-streams.ts': 'sockets: Node reports some closed streams only when asked',
   'redis/clients/from-url.ts': 'turns of the event loop while a client connects',
-  'redis/clients/node-redis-sentinel.ts': 'how often a client is asked whether it is connected again',
+  'redis/clients/node-redis-sentinel.ts':
+    'how often a client is asked whether it is connected again',
   'redis/clients/node-redis.ts': 'a server that is silent',
   'redis/clients/valkey-glide.ts': 'a server that is silent',
   'redis/connection/dispatcher.ts': 'a server that moves a slot',

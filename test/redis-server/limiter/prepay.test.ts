@@ -214,10 +214,12 @@ describe('prepay', () => {
       const limiter = await limiterOfUnits();
       const local = await callWith(limiter, { tokens: 20 }, 200);
       expect(local).toMatchObject({ source: 'slice', cost: { calls: 1, tokens: 20 } });
-      expect(local.limits.map(({ name, unit, used }) => ({ name, unit, used: used! > 0 }))).toEqual([
-        { name: 'calls', unit: 'calls', used: true },
-        { name: 'tokens', unit: 'tokens', used: true },
-      ]);
+      expect(local.limits.map(({ name, unit, used }) => ({ name, unit, used: used! > 0 }))).toEqual(
+        [
+          { name: 'calls', unit: 'calls', used: true },
+          { name: 'tokens', unit: 'tokens', used: true },
+        ],
+      );
       const { prepaid, sources } = limiter.stats();
       expect(sources.slice).toBeGreaterThan(100);
       expect(prepaid!.spent).toBe(sources.slice);
