@@ -6,25 +6,25 @@
  * @type {Readonly<Record<string, { file: string, limit: string, external?: readonly string[], browser?: true }>>}
  */
 const budgets = {
-  '': { file: 'index', limit: '90.1 kB' },
-  '/http': { file: 'http/index', limit: '100.1 kB' },
-  '/node-http': { file: 'http/adapters/node-http', limit: '100.5 kB' },
-  '/express': { file: 'http/adapters/express', limit: '100.4 kB' },
-  '/fastify': { file: 'http/adapters/fastify', limit: '101.3 kB' },
-  '/hono': { file: 'http/adapters/hono', limit: '101.4 kB' },
-  '/koa': { file: 'http/adapters/koa', limit: '100.6 kB' },
-  '/web': { file: 'http/adapters/web', limit: '101.1 kB' },
+  '': { file: 'index', limit: '90.6 kB' },
+  '/http': { file: 'http/index', limit: '100.6 kB' },
+  '/node-http': { file: 'http/adapters/node-http', limit: '101.0 kB' },
+  '/express': { file: 'http/adapters/express', limit: '100.9 kB' },
+  '/fastify': { file: 'http/adapters/fastify', limit: '101.8 kB' },
+  '/hono': { file: 'http/adapters/hono', limit: '101.9 kB' },
+  '/koa': { file: 'http/adapters/koa', limit: '101.1 kB' },
+  '/web': { file: 'http/adapters/web', limit: '101.6 kB' },
   // Beside Nest itself, which is there already.
   '/nest': {
     file: 'http/adapters/nest/index',
-    limit: '102.9 kB',
+    limit: '103.4 kB',
     external: ['@nestjs/common', '@nestjs/core'],
   },
-  '/limited': { file: 'limited/index', limit: '91.3 kB' },
-  '/workers': { file: 'workers/index', limit: '91.0 kB' },
-  '/sync': { file: 'sync/index', limit: '72.8 kB' },
+  '/limited': { file: 'limited/index', limit: '91.8 kB' },
+  '/workers': { file: 'workers/index', limit: '91.5 kB' },
+  '/sync': { file: 'sync/index', limit: '73.3 kB' },
   // The contract suites.
-  '/testing': { file: 'testing/index', limit: '95.8 kB' },
+  '/testing': { file: 'testing/index', limit: '96.3 kB' },
   // Beside them nothing of the core.
   '/fetch': { file: 'fetch/index', limit: '12.5 kB', browser: true },
   '/log': { file: 'telemetry/log', limit: '4 kB' },

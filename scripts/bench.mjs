@@ -7,7 +7,17 @@ import path from 'node:path';
 import process from 'node:process';
 import { root } from './bootstrap.mjs';
 
-const NAMES = ['script', 'newer', 'bounds', 'node', 'http', 'scale', 'distance', 'telemetry'];
+const NAMES = [
+  'script',
+  'newer',
+  'ways',
+  'bounds',
+  'node',
+  'http',
+  'scale',
+  'distance',
+  'telemetry',
+];
 
 const [first = '', ...rest] = process.argv.slice(2);
 const isNamed = NAMES.includes(first);

@@ -14,6 +14,7 @@ const TARGET = new URL('../src/script/script.gen.ts', import.meta.url);
 export const INCLUDES = [
   'script/clock',
   'script/constants',
+  'script/write-together',
   'script/lone-path',
   'script/home-path',
   'algorithms/ttl',
@@ -56,7 +57,7 @@ const LAZY = new Set([
 
 /** Globals that Redis gives to a script. Any other global is a misspelling. */
 const GIVEN = new Set(
-  'redis KEYS ARGV string math table tonumber tostring type unpack pairs ipairs'.split(' '),
+  'redis KEYS ARGV string math table tonumber tostring type unpack pairs pcall ipairs'.split(' '),
 );
 
 const HEADER = /^--\[\[\n[\s\S]*?\n {2}In: {3}[\s\S]*?\n {2}Out: {2}[\s\S]*?\]\]\n/;

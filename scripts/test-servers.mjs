@@ -31,6 +31,7 @@ const SUITES = {
         (name) => `test/redis-server/algorithms/${name}.twins.test.ts`,
       ),
       'test/redis-server/algorithms/failures.test.ts',
+      'test/redis-server/algorithms/write-together.test.ts',
     ],
   },
   faults: {

@@ -7,7 +7,7 @@
   In:   ARGV  on this path 'home', or 'homes' if keys occur again; how many entries each home has; and one shape, as
               call-shape.lua reads it
         KEYS  per `times` entries the keys of its homes, then those of the blocks if the shape has them
-  Uses: now, FIRST_INEXACT, JITTER, FOREIGN_TYPE, values, key, out, out_at
+  Uses: now, FIRST_INEXACT, JITTER, FOREIGN_TYPE, values, key, out, out_at, put_off, write_all
   Out:  key, out_at   the first key left, and the index of its first integer in the reply
 ]]
 if string.find(ARGV[1], '^home') then
@@ -73,27 +73,38 @@ if string.find(ARGV[1], '^home') then
   local change_of = args[1] == 'homes' and {}
   local changes, changed, texts, rests_of, firsts = 0, {}, {}, {}, {}
 
-  -- Returns whether it was written. If not, fails the entries that count by this home since its first charge.
-  local function write(k, text, rests, first)
-    local name, ttl, written = keys[k], rests - now + 1999, nil
-    ttl = format('%d', (ttl - ttl % 1000) / 1000)
-    if values[k] then
-      written = call('PSETEX', name, ttl, text)
-    else
-      written = call('SET', name, text, 'PX', ttl, 'NX') -- MGET shows a foreign type as nil
-    end
-    if written and not written.err then
-      return true
-    end
-    local failure = written and written.err or FOREIGN_TYPE
+  -- Fails the entries that count by this home since its first charge.
+  local failed = {} -- by place in KEYS
+  local function fail(k, failure)
+    local name, per_group = keys[k], size * times
+    local first = change_of and firsts[change_of[name]] or 2 + (k - 1 - (k - 1) % width) / width * per_group
     on_replica = on_replica or (find(failure, 'READONLY', 1, true) and failure)
+    failed[k] = true
     for p = first, out_at - 1 do
-      local group = (p - 2 - (p - 2) % (size * times)) / (size * times) * width
+      local group = (p - 2 - (p - 2) % per_group) / per_group * width
       for h = 1, homes do
         if keys[group + h] == name then
           out[p] = failure
         end
       end
+    end
+  end
+
+  local function write(k, text, rests)
+    local name, ttl, written = keys[k], rests - now + 1999, nil
+    ttl = (ttl - ttl % 1000) / 1000
+    if put_off then
+      put_off(k, values[k], ttl, text)
+      return
+    end
+    ttl = format('%d', ttl)
+    if values[k] then
+      written = call('PSETEX', name, ttl, text)
+    else
+      written = call('SET', name, text, 'PX', ttl, 'NX') -- MGET shows a foreign type as nil
+    end
+    if not written or written.err then
+      fail(k, written and written.err or FOREIGN_TYPE)
     end
   end
 
@@ -262,7 +273,7 @@ if string.find(ARGV[1], '^home') then
             end
             local k = key + h - 1
             if not change_of then
-              write(k, text, rests, first)
+              write(k, text, rests)
             else
               local change = change_of[keys[k]]
               if not change then
@@ -281,12 +292,16 @@ if string.find(ARGV[1], '^home') then
   end
 
   for change = 1, changes do
-    local k, text = changed[change], texts[change]
-    if write(k, text, rests_of[change], firsts[change]) then
-      for later = key, #keys do -- which the driver decides
-        if keys[later] == keys[k] then
-          values[later] = text
-        end
+    write(changed[change], texts[change], rests_of[change])
+  end
+  if put_off then
+    write_all(fail)
+  end
+  for change = 1, changes do
+    local k = changed[change]
+    for later = key, failed[k] and 0 or #keys do -- which the driver decides
+      if keys[later] == keys[k] then
+        values[later] = texts[change]
       end
     end
   end

@@ -6,7 +6,7 @@
   In:   KEYS  one per entry, or per `times` entries
         ARGV  on this path one argument: 'n p burst burst_rem ceiling ceiling_rem cost cost_rem times', as in
               token-bucket.lua, and how many entries each key has
-  Uses: now, JITTER, LONGEST_SLICE, FOREIGN_TYPE
+  Uses: now, JITTER, LONGEST_SLICE, FOREIGN_TYPE, put_off, write_all
   Out:  values, out   the values of the keys, and the reply so far
         key, out_at   the first key left, whose value is more than a plain state, and its index in the reply
 ]]
@@ -79,24 +79,41 @@ if #ARGV == 1 then
       if sliced then
         text = format('%d:%d:%d%s', tat, rem, n, sliced)
       end
-      ttl = format('%d', (ttl - ttl % 1000) / 1000)
-      local written
-      if value then
-        written = call('PSETEX', keys[key], ttl, text)
+      ttl = (ttl - ttl % 1000) / 1000
+      if put_off then
+        put_off(key, value, ttl, text)
       else
-        written = call('SET', keys[key], text, 'PX', ttl, 'NX') -- MGET shows a foreign type as nil
-      end
-      if not written or written.err then
-        local failure = written and written.err or FOREIGN_TYPE
-        if find(failure, 'READONLY', 1, true) then
-          return redis.error_reply(failure)
+        ttl = format('%d', ttl)
+        local written
+        if value then
+          written = call('PSETEX', keys[key], ttl, text)
+        else
+          written = call('SET', keys[key], text, 'PX', ttl, 'NX') -- MGET shows a foreign type as nil
         end
-        for p = start, out_at - 1 do
-          out[p] = failure
+        if not written or written.err then
+          local failure = written and written.err or FOREIGN_TYPE
+          if find(failure, 'READONLY', 1, true) then
+            return redis.error_reply(failure)
+          end
+          for p = start, out_at - 1 do
+            out[p] = failure
+          end
         end
       end
     end
     key = key + 1
+  end
+  if put_off then
+    local size, on_replica = times * (n > 1 and 2 or 1), nil
+    write_all(function(k, failure)
+      on_replica = on_replica or (find(failure, 'READONLY', 1, true) and failure)
+      for p = 2 + (k - 1) * size, 1 + k * size do
+        out[p] = failure
+      end
+    end)
+    if on_replica then
+      return redis.error_reply(on_replica)
+    end
   end
   if key > last then
     return out

@@ -7,9 +7,15 @@ import { virtualScript } from '../fakes/virtual-script.ts';
 
 export type Reply = readonly (number | string)[];
 
-/** The script under test, word for word, and then no TTL on any of its keys, all at one instant for the server. */
+/**
+ * The script under test, word for word, and then no TTL on any of its keys, all at one instant for the server. It writes
+ * key by key also where the server has `MSETEX`, of which `MONITOR` shows one TTL for all keys; write-together.test.ts
+ * compares the two.
+ */
 function keeping(script: string): string {
-  return `local function decide()
+  return `local server = redis
+local redis = { call = server.call, pcall = server.pcall, error_reply = server.error_reply }
+local function decide()
 ${script}
 end
 local out = decide()
