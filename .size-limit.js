@@ -6,7 +6,7 @@
  * @type {Readonly<Record<string, { file: string, limit: string, external?: readonly string[], browser?: true }>>}
  */
 const budgets = {
-  '': { file: 'index', limit: '90.6 kB' },
+  '': { file: 'index', limit: '90.7 kB' },
   '/http': { file: 'http/index', limit: '100.6 kB' },
   '/node-http': { file: 'http/adapters/node-http', limit: '101.0 kB' },
   '/express': { file: 'http/adapters/express', limit: '100.9 kB' },
@@ -20,7 +20,7 @@ const budgets = {
     limit: '103.4 kB',
     external: ['@nestjs/common', '@nestjs/core'],
   },
-  '/limited': { file: 'limited/index', limit: '91.8 kB' },
+  '/limited': { file: 'limited/index', limit: '91.9 kB' },
   '/workers': { file: 'workers/index', limit: '91.5 kB' },
   '/sync': { file: 'sync/index', limit: '73.3 kB' },
   // The contract suites.
