@@ -37,7 +37,8 @@ describe('the script that production sends', () => {
   test('has no shebang and calls only commands that Redis 5 has', () => {
     expect(decideScript.text.startsWith('#!')).toBe(false);
     // `MSETEX` is only called where the server says that it has it.
-    const guarded = /if #KEYS >= \d+ and redis\.acl_check_cmd then\nlocal known, allowed = pcall\(redis\.acl_check_cmd, 'MSETEX'/;
+    const guarded =
+      /if #KEYS >= \d+ and redis\.acl_check_cmd then\nlocal known, allowed = pcall\(redis\.acl_check_cmd, 'MSETEX'/;
     expect(decideScript.text).toMatch(guarded);
     const text = decideScript.text.replace(guarded, '');
     const commands = [...text.matchAll(/(?:p?call|in_chunks)\('([A-Z]+)'/g)];
