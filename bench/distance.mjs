@@ -20,7 +20,7 @@ import { startRedis } from '../test/kit/servers/index.mjs';
 import { startChild } from './child.mjs';
 import { isInNamespace, openNetem, openRelay, runInNamespace } from './distance/far.mjs';
 import { distanceTables } from './distance/table.mjs';
-import { median } from './report.mjs';
+import { median, mediansOf } from './report.mjs';
 import { storedFigures } from './scale/figures.mjs';
 import { fillIn } from './scale/page.mjs';
 
@@ -139,7 +139,7 @@ figures.load = load();
 figures.rows = turns.map(({ addedMs, way, samples }) => ({
   addedMs,
   way,
-  sample: medians(samples),
+  sample: mediansOf(samples),
 }));
 for (const table of Object.values(distanceTables(figures))) console.log(`\n${table}`);
 if (isKept) {
@@ -185,17 +185,6 @@ async function idleCost() {
   const from = performance.now();
   await sleep(TURN_MS);
   return ((await server.cpuMicros()) - before) / (performance.now() - from);
-}
-
-/** @param {readonly Sample[]} samples @returns {Sample} */
-function medians(samples) {
-  const [first] = samples;
-  if (first === undefined) throw new Error('no turn was taken');
-  const result = { ...first };
-  for (const key of /** @type {(keyof Sample)[]} */ (Object.keys(result))) {
-    result[key] = median(samples.map((sample) => sample[key]));
-  }
-  return result;
 }
 
 function load() {

@@ -14,9 +14,8 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { SERVERS, ensureServer, versionOf } from '../scripts/servers.mjs';
-import { openResp, startRedis } from '../test/kit/servers/index.mjs';
 import { importInternal } from './internals.mjs';
-import { makeIdentities } from './identities.mjs';
+import { identities, KEYS, MSETEX, sampleRows, SETS } from './main-thread.mjs';
 import { align, median } from './report.mjs';
 import { storedFigures } from './scale/figures.mjs';
 import { fillIn } from './scale/page.mjs';
@@ -29,22 +28,10 @@ const rounds = Number(values.rounds ?? 15);
 const calls = Number(values.calls ?? 200);
 const dist = new URL('../dist', import.meta.url).href;
 
-/** As many keys as a script call takes. */
-const KEYS = 128;
-const identities = makeIdentities(20_000).map((identity) => `bench:${identity}`.padEnd(88, '0'));
-/** An arrival time, as a token bucket keeps it. */
-const VALUE = '1800000000000000';
-const TTL = '3600000';
-
-const SETS = `for i = 1, #KEYS do redis.pcall('PSETEX', KEYS[i], '${TTL}', '${VALUE}') end`;
-const MSETEX = `local all = { 'MSETEX', #KEYS }
-for i = 1, #KEYS do all[2 * i + 1], all[2 * i + 2] = KEYS[i], '${VALUE}' end
-all[#all + 1], all[#all + 2] = 'PX', '${TTL}'
-return redis.call(unpack(all))`;
 const FUNCTION = `#!lua name=bench
 redis.register_function { function_name = 'nothing', callback = function() return 1 end }`;
 
-/** @typedef {{ name: string, per: number, commands: string[][] }} Row `per`: what a command's time is divided by */
+/** @typedef {import('./main-thread.mjs').Row} Row */
 
 /** A batch of full size from then on, whatever the identity. @param {(keys: string[]) => string[]} make */
 function batches(make) {
@@ -91,45 +78,20 @@ async function decisionsOfLibrary() {
   };
 }
 
-/** @param {number} pid the processor time of its main thread, in microseconds */
-function mainThread(pid) {
-  const [nanoseconds] = readFileSync(`/proc/${pid}/task/${pid}/schedstat`, 'utf8').split(' ');
-  return Number(nanoseconds) / 1000;
-}
-
 /**
  * @param {string} binary
  * @param {Record<string, string>} config
- * @param {(load: (text: string) => Promise<string>, redis: Awaited<ReturnType<typeof startRedis>>) => Promise<Row[]>} makeRows
+ * @param {(load: import('./main-thread.mjs').Load, redis: import('./main-thread.mjs').Redis) => Promise<Row[]>} makeRows
  * @returns {Promise<Map<string, number>>} by row
  */
 async function measure(binary, config, makeRows) {
-  const redis = await startRedis({ binary, config });
-  const connection = await openResp({ host: '127.0.0.1', port: redis.port });
-  try {
-    const load = async (/** @type {string} */ text) =>
-      String(await redis.command('SCRIPT', 'LOAD', text));
-    const rows = (await makeRows(load, redis)).map((row) => ({
-      ...row,
-      samples: /** @type {number[]} */ ([]),
-    }));
-    for (let round = 0; round <= rounds; round++) {
-      for (const { samples, per, commands } of round % 2 === 0 ? rows : rows.toReversed()) {
-        const before = mainThread(redis.pid);
-        for (let at = 0; at < commands.length; at += 4) {
-          await Promise.all(
-            commands.slice(at, at + 4).map((command) => connection.command(...command)),
-          );
-        }
-        // The first round only makes the keys.
-        if (round > 0) samples.push((mainThread(redis.pid) - before) / commands.length / per);
-      }
-    }
-    return new Map(rows.map(({ name, samples }) => [name, median(samples)]));
-  } finally {
-    connection.close();
-    await redis.close();
-  }
+  const rows = await sampleRows({ binary, config, rounds }, makeRows);
+  return new Map(rows.map(({ name, samples }) => [name, median(samples)]));
+}
+
+/** Batches for a script that writes its keys. @param {string} sha */
+function written(sha) {
+  return batches((keys) => ['EVALSHA', sha, String(KEYS), ...keys]);
 }
 
 const { text, decisions } = await decisionsOfLibrary();
@@ -147,8 +109,6 @@ for (const [column, name] of names.entries()) {
   const binary = ensureServer(name);
   versions.push(versionOf(binary));
   const figures = await measure(binary, {}, async (load, redis) => {
-    const written = (/** @type {string} */ sha) =>
-      batches((keys) => ['EVALSHA', sha, String(KEYS), ...keys]);
     await redis.command('FUNCTION', 'LOAD', FUNCTION);
     const [docs] = await redis.command('COMMAND', 'INFO', 'MSETEX');
     const rows = await decisionRows(load);

@@ -238,3 +238,14 @@ export function align(table) {
     )
     .join('\n');
 }
+
+/** The median of each number of these samples. @template {Record<string, number>} S @param {readonly S[]} samples @returns {S} */
+export function mediansOf(samples) {
+  const [first] = samples;
+  if (first === undefined) throw new Error('no turn was taken');
+  const result = { ...first };
+  for (const key of /** @type {(keyof S)[]} */ (Object.keys(result))) {
+    result[key] = /** @type {S[keyof S]} */ (median(samples.map((sample) => Number(sample[key]))));
+  }
+  return result;
+}

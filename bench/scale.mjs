@@ -18,7 +18,7 @@ import { ensureRedisServer } from '../scripts/redis-server.mjs';
 import { startCluster, startRedis, startReplicated } from '../test/kit/servers/index.mjs';
 import { startChild } from './child.mjs';
 import { ensurePeers } from './install.mjs';
-import { median } from './report.mjs';
+import { mediansOf } from './report.mjs';
 import { storedFigures } from './scale/figures.mjs';
 import { fillIn, tables } from './scale/page.mjs';
 import { plot } from './scale/plot.mjs';
@@ -406,18 +406,9 @@ async function spentBy(server) {
   };
 }
 
-/**
- * @param {Turn} turn
- * @returns {Sample}
- */
+/** @param {Turn} turn @returns {Sample} */
 function medians({ samples }) {
-  const [first] = samples;
-  if (first === undefined) throw new Error('no turn was taken');
-  const result = { ...first };
-  for (const key of /** @type {(keyof Sample)[]} */ (Object.keys(result))) {
-    result[key] = median(samples.map((sample) => sample[key]));
-  }
-  return result;
+  return mediansOf(samples);
 }
 
 /**

@@ -5,12 +5,10 @@
  * microseconds, by Linux's scheduler. In each round all rows of a server take turns. Beside a figure is its ratio to the
  * script as it is, in the same round.
  */
-import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { SERVERS, ensureServer, versionOf } from '../scripts/servers.mjs';
-import { openResp, startRedis } from '../test/kit/servers/index.mjs';
 import { importInternal } from './internals.mjs';
-import { makeIdentities } from './identities.mjs';
+import { identities, KEYS, MSETEX, sampleRows, SETS } from './main-thread.mjs';
 import { align, median } from './report.mjs';
 import { zipf } from './zipf.mjs';
 
@@ -22,26 +20,9 @@ const rounds = Number(values.rounds ?? 15);
 const calls = Number(values.calls ?? 200);
 const dist = new URL('../dist', import.meta.url).href;
 
-/** As many keys as a script call takes. */
-const KEYS = 128;
-const identities = makeIdentities(20_000).map((identity) => `bench:${identity}`.padEnd(88, '0'));
-/** An arrival time, as a token bucket keeps it. */
-const VALUE = '1800000000000000';
-const TTL = '3600000';
-
-const SETS = `for i = 1, #KEYS do redis.pcall('PSETEX', KEYS[i], '${TTL}', '${VALUE}') end`;
-const MSETEX = `local all = { 'MSETEX', #KEYS }
-for i = 1, #KEYS do all[2 * i + 1], all[2 * i + 2] = KEYS[i], '${VALUE}' end
-all[#all + 1], all[#all + 2] = 'PX', '${TTL}'
-return redis.call(unpack(all))`;
-
-/**
- * @typedef {object} Row
- * @property {string} name
- * @property {number} per what a command's time is divided by
- * @property {string[][]} commands
- * @property {string} [base] the row to which it is compared
- */
+/** @typedef {import('./main-thread.mjs').Row & { base?: string }} Row `base`: the row to which it is compared */
+/** @typedef {import('./main-thread.mjs').Load} Load */
+/** @typedef {import('./main-thread.mjs').Redis} Redis */
 
 /** @typedef {(make: (keys: string[]) => string[]) => string[][]} Batching */
 
@@ -111,8 +92,6 @@ async function kindsOfDecisions() {
   };
 }
 
-/** @typedef {(text: string) => Promise<string>} Load loads a script, and answers its SHA-1 */
-
 /** The ways in which the script may be run. @type {Record<string, (text: string, load: Load, redis: Redis) => Promise<string[]>>} */
 const WAYS = {
   '': async (text, load) => ['EVALSHA', await load(text)],
@@ -129,19 +108,11 @@ const WAYS = {
   },
 };
 
-/** @typedef {Awaited<ReturnType<typeof startRedis>>} Redis */
-
 /** The script where the server has no MSETEX, or the user may not run it. @param {string} text */
 function writingKeyByKey(text) {
   const condition = 'and redis.acl_check_cmd then';
   if (!text.includes(condition)) throw new Error(`the script has no: ${condition}`);
   return text.replace(condition, 'and false then');
-}
-
-/** @param {number} pid the processor time of its main thread, in microseconds */
-function mainThread(pid) {
-  const [nanoseconds] = readFileSync(`/proc/${pid}/task/${pid}/schedstat`, 'utf8').split(' ');
-  return Number(nanoseconds) / 1000;
 }
 
 /**
@@ -151,38 +122,19 @@ function mainThread(pid) {
  * @returns {Promise<Map<string, { figure: number, ratio?: number }>>} by row
  */
 async function measure(binary, config, makeRows) {
-  const redis = await startRedis({ binary, config });
-  const connection = await openResp({ host: '127.0.0.1', port: redis.port });
-  try {
-    const load = async (/** @type {string} */ text) =>
-      String(await redis.command('SCRIPT', 'LOAD', text));
-    const rows = (await makeRows(load, redis)).map((row) => ({
-      ...row,
-      samples: /** @type {number[]} */ ([]),
-    }));
-    for (let round = 0; round <= rounds; round++) {
-      for (const { samples, per, commands } of round % 2 === 0 ? rows : rows.toReversed()) {
-        const before = mainThread(redis.pid);
-        for (let at = 0; at < commands.length; at += 4) {
-          await Promise.all(
-            commands.slice(at, at + 4).map((command) => connection.command(...command)),
-          );
-        }
-        // The first round only makes the keys.
-        if (round > 0) samples.push((mainThread(redis.pid) - before) / commands.length / per);
-      }
-    }
-    return new Map(
-      rows.map(({ name, base, samples }) => {
-        const beside = rows.find((each) => each.name === base)?.samples;
-        const ratios = beside?.map((each, i) => Number(samples[i]) / each);
-        return [name, { figure: median(samples), ...(ratios && { ratio: median(ratios) }) }];
-      }),
-    );
-  } finally {
-    connection.close();
-    await redis.close();
-  }
+  const rows = await sampleRows({ binary, config, rounds }, makeRows);
+  return new Map(
+    rows.map(({ name, base, samples }) => {
+      const beside = rows.find((each) => each.name === base)?.samples;
+      const ratios = beside?.map((each, i) => Number(samples[i]) / each);
+      return [name, { figure: median(samples), ...(ratios && { ratio: median(ratios) }) }];
+    }),
+  );
+}
+
+/** Batches for a script that writes its keys. @param {string} sha */
+function written(sha) {
+  return inTurn(KEYS)((keys) => ['EVALSHA', sha, String(KEYS), ...keys]);
 }
 
 const { text, kinds } = await kindsOfDecisions();
@@ -215,8 +167,6 @@ for (const [column, name] of names.entries()) {
   const binary = ensureServer(name);
   versions.push(versionOf(binary));
   const figures = await measure(binary, {}, async (load, redis) => {
-    const written = (/** @type {string} */ sha) =>
-      inTurn(KEYS)((keys) => ['EVALSHA', sha, String(KEYS), ...keys]);
     const [docs] = await redis.command('COMMAND', 'INFO', 'MSETEX');
     const rows = await decisionRows(load, redis, Object.keys(WAYS));
     const base = 'a key written by PSETEX';

@@ -7,8 +7,8 @@
         one included. Times are in microseconds
   Uses: now, recovery, units_within
   Out:  slicing  by name of an algorithm: offer, the most units of a slice that may be spent at once; turn, the most units
-                 of one that may lie in the future; opens, when the last of its units can be spent; ends, when it ends at the latest; cut, charges it, and returns where
-                 it begins after now
+                 of one that may lie in the future; opens, when the last of its units can be spent; ends, when it ends
+                 at the latest; cut, charges it, and returns where it begins after now
 ]]
 local WINDOW_SLICE = 2000000
 

@@ -30,7 +30,7 @@ describe('a cluster whose slots move', () => {
 
   test('calls that miss their deadline because ioredis keeps TRYAGAIN to itself are followed by calls that are decided', async () => {
     const namespace = `kept-${randomUUID()}`;
-    // The client repeats a call after this time, and tells nobody.
+    // The client itself repeats a call after this time, and emits no event when it does.
     const own = new Cluster(cluster.addresses, {
       redisOptions: { maxRetriesPerRequest: 0 },
       retryDelayOnTryAgain: 1_000,

@@ -14,6 +14,7 @@ import { loadClient } from '../../installs/clients/index.mjs';
 import { startRedis, startShardingProxy } from '../../kit/servers/index.mjs';
 import { collectWarnings } from '../../kit/fakes/warnings.ts';
 import { ioredisProxySettings, nodeRedisProxySettings } from './recommended.ts';
+import { exactly, identities, passed } from './sharded-calls.ts';
 import { declareStore } from './subjects.ts';
 
 type Proxy = Awaited<ReturnType<typeof startShardingProxy>>;
@@ -53,25 +54,6 @@ function limiterOn(
   limiters.push(limiter);
   return limiter;
 }
-
-const identities = Array.from({ length: 40 }, (_, i) => `user:${i}`);
-
-/** Makes 20 calls for each identity, in turns in which all identities call, in varying order. Returns how many pass. */
-async function passed(limiter: RateLimiter): Promise<readonly number[]> {
-  const counts = identities.map(() => 0);
-  for (let turn = 0; turn < 20; turn++) {
-    await Promise.all(
-      identities.map(async (_, i) => {
-        const who = (i + turn) % identities.length;
-        const { allowed } = await limiter.allow(identities[who]!);
-        counts[who]! += allowed ? 1 : 0;
-      }),
-    );
-  }
-  return counts;
-}
-
-const exactly = (units: number): readonly number[] => identities.map(() => units);
 
 describe('behind a proxy that chooses the server by the first key', () => {
   test('limits are exceeded without the option `sharding`', async () => {

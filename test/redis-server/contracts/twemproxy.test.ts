@@ -11,6 +11,7 @@ import type { RateLimiterOptions, RedisClient } from 'distributed-rate-limiter';
 import { collectWarnings } from '../../kit/fakes/warnings.ts';
 import { startRedis, startTwemproxy, waitUntil } from '../../kit/servers/index.mjs';
 import { ioredisProxySettings } from './recommended.ts';
+import { exactly, identities, passed } from './sharded-calls.ts';
 import { declareStore } from './subjects.ts';
 
 /** The sharding proxy of the other tests is theirs; this one is Twemproxy itself, in front of two real servers. */
@@ -59,24 +60,6 @@ function ioredisOn({ port }: Proxy): Redis {
   client.on('error', () => {});
   open.push({ close: () => client.disconnect() });
   return client;
-}
-
-const identities = Array.from({ length: 40 }, (_, i) => `user:${i}`);
-const exactly = (units: number): readonly number[] => identities.map(() => units);
-
-/** Makes 20 calls for each identity, in turns in which all identities call, in varying order. Returns how many pass. */
-async function passed(limiter: RateLimiter): Promise<readonly number[]> {
-  const counts = exactly(0).slice();
-  for (let turn = 0; turn < 20; turn++) {
-    await Promise.all(
-      identities.map(async (_, i) => {
-        const who = (i + turn) % identities.length;
-        const { allowed } = await limiter.allow(identities[who]!);
-        counts[who]! += allowed ? 1 : 0;
-      }),
-    );
-  }
-  return counts;
 }
 
 describe('Twemproxy that chooses the server by the whole key', () => {
